@@ -1,0 +1,270 @@
+"""Carries a plan out, in its fixed order, the stamp last of all files.
+
+An action that fails becomes a finding and the next one is tried: whatever a hook cannot do is done by a re-run or by
+the first start of the daemon.
+"""
+
+from . import facts as fact_collector
+from . import messages, pair, paths, stamp
+from . import plan as planner
+from . import transition as transitions
+from .errors import CatcherError
+from .messages import finding
+from .record import Record
+
+MYPY = False
+if MYPY:
+    from typing import List, Optional
+
+    from .facts import HostFacts
+    from .host import Host
+    from .messages import Finding
+    from .openssl import TlsCapability
+    from .plan import Action, Plan
+    from .transition import Transition
+
+# A converge takes a second; a hook that waits longer than this is better finished by the next run.
+LOCK_SECONDS = 60
+SYSTEMCTL_SECONDS = 120
+# From exec to a listening port it takes well below a second, on an emulated s390x a few.
+LISTEN_SECONDS = 20
+# Asking systemctl costs more than looking at the port, so it is asked at every 25th look: twice a second.
+LOOKS_A_STATE = 25
+
+SERVICE_VERBS = (planner.RESTART, planner.TRY_RESTART, planner.START)
+# What history is told from goes only when the stamp has recorded it.
+TRACES = (planner.RETIRE_LEGACY_LINKS, planner.FORGET_CAPTURE)
+AFTER_STAMP = TRACES + SERVICE_VERBS
+POLICY_DENIES = 101
+
+
+class Outcome(Record):
+    """What a converge did: the plan, the facts after it, all findings (of the plan and of what failed), and the kinds
+    of the actions carried out. recorded: the stamp says what the facts are."""
+
+    __slots__ = ("plan", "facts", "findings", "done", "recorded")
+    plan: "Plan"
+    facts: "HostFacts"
+    findings: "List[Finding]"
+    done: "List[str]"
+    recorded: bool
+
+
+def converge(host: "Host", transition: "Transition") -> Outcome:
+    """Bring the host to where its facts say that it should be. Running it twice changes nothing the second time."""
+    tls = None
+    if transition.kind in (transitions.START, transitions.APPLY):
+        # Mostly there is nothing to do, and then no lock is needed.
+        facts = fact_collector.collect(host)
+        tls = facts.tls
+        plan = planner.plan(facts, transition)
+        if not plan.actions:
+            return Outcome(plan=plan, facts=facts, findings=plan.findings, done=[], recorded=True)
+    try:
+        lock = host.lock(LOCK_SECONDS)
+    except TimeoutError:
+        facts = fact_collector.collect(host, tls)
+        plan = planner.plan(facts, transition)
+        busy = finding("busy", seconds=str(LOCK_SECONDS))
+        return Outcome(plan=plan, facts=facts, findings=plan.findings + [busy], done=[], recorded=False)
+    try:
+        outcome = _converge_files(host, transition, tls)
+    finally:
+        if lock is not None:
+            lock.free()
+    # The daemon's own start takes the lock too, so it is free by now.
+    for action in outcome.plan.actions:
+        if action.kind in TRACES and not outcome.recorded:
+            # The next run must see what this one saw.
+            continue
+        if action.kind in AFTER_STAMP:
+            _attempt(host, action, outcome)
+    return outcome
+
+
+def _converge_files(host: "Host", transition: "Transition", tls: "Optional[TlsCapability]") -> Outcome:
+    """Everything but the service's running state. tls: what is known of OpenSSL already."""
+    facts = fact_collector.collect(host, tls)
+    plan = planner.plan(facts, transition)
+    outcome = Outcome(plan=plan, facts=facts, findings=list(plan.findings), done=[], recorded=False)
+    generated: Optional[str] = None
+    for action in plan.actions:
+        if action.kind not in AFTER_STAMP and action.kind != planner.WRITE_STAMP:
+            placed = _attempt(host, action, outcome)
+            generated = placed if placed is not None else generated
+    if transition.kind in (transitions.NOTHING, transitions.ABORT):
+        return outcome
+    if outcome.done:
+        outcome.facts = fact_collector.collect(host, facts.tls)
+    _write_stamp(host, transition, outcome, generated)
+    pending = any(
+        action.kind in (planner.PLACE_STAGED_PAIR, planner.MAKE_PAIR) and action.kind not in outcome.done
+        for action in plan.actions
+    )
+    # What could not be placed stays staged, so that the next run can.
+    if outcome.facts.pair.staged and not pending:
+        _report(outcome, paths.STAGE, lambda: pair.clear(host))
+    return outcome
+
+
+def _write_stamp(host: "Host", transition: "Transition", outcome: Outcome, generated: "Optional[str]") -> None:
+    """Write state.json if it would change; its content follows from the facts as they are now."""
+    facts = outcome.facts
+    settled = facts.replace(pair=facts.pair.replace(staged=False, draft=False))
+    after = planner.plan(settled, transition)
+    failed = [one for one in outcome.findings if one["id"] in messages.FAILURES]
+    new = planner.next_stamp(settled, after.findings + failed, after.mode)
+    if generated is not None:
+        new = new.replace(generated_pair=generated or None)
+    if new == facts.stamp:
+        outcome.recorded = True
+        return
+
+    def write() -> None:
+        host.ensure_dir(paths.STATE_DIR, 0o755)
+        host.replace(paths.STAMP, stamp.render(new), 0o600)
+
+    if _report(outcome, paths.STAMP, write):
+        outcome.done.append(planner.WRITE_STAMP)
+        outcome.recorded = True
+        outcome.facts = facts.replace(stamp=new)
+
+
+def _report(outcome: Outcome, path: str, step: "object") -> bool:
+    """Run a step; a failure becomes a finding about *path*. Returns whether it worked."""
+    try:
+        step()  # type: ignore[operator]
+    except OSError as error:
+        reason = error.strerror or "error %s" % error.errno
+        outcome.findings.append(finding("write-failed", path=path, reason=reason))
+        return False
+    return True
+
+
+def _attempt(host: "Host", action: "Action", outcome: Outcome) -> "Optional[str]":
+    """Carry one action out. Returns the fingerprint of a pair that it placed, "" for one that we did not make."""
+    try:
+        result = _DO[action.kind](host, action)
+    except pair.NotReplaced as error:
+        outcome.findings.append(finding("pair-not-replaced", reason=error.message, hint=error.hint))
+        return None
+    except CatcherError as error:
+        if action.kind in (planner.MAKE_PAIR, planner.PLACE_STAGED_PAIR):
+            told = finding("pair-not-generated", reason=error.message, hint=error.hint)
+        else:
+            told = finding("service-failed", verb=action.kind, unit=paths.UNIT, reason=error.message)
+        outcome.findings.append(told)
+        return None
+    except OSError as error:
+        reason = error.strerror or "error %s" % error.errno
+        where = _WHERE.get(action.kind) or str(error.filename or "?")
+        if action.kind in SERVICE_VERBS + (planner.ENABLE, planner.DISABLE):
+            told = finding("service-failed", verb=action.kind, unit=paths.UNIT, reason=reason)
+        else:
+            told = finding("write-failed", path=where, reason=reason)
+        outcome.findings.append(told)
+        return None
+    outcome.done.append(action.kind)
+    return result
+
+
+def _write_config(host: "Host", action: "Action") -> None:
+    host.ensure_dir("/etc/cca", 0o755)
+    host.replace(paths.CONF, action.data or b"", 0o644)
+
+
+def _make_pair(host: "Host", action: "Action") -> str:
+    from . import certificate, names
+
+    key, crt = certificate.generate(host, names.collect(host))
+    pair.stage(host, key, crt)
+    return pair.place(host)
+
+
+def _place_staged_pair(host: "Host", action: "Action") -> "Optional[str]":
+    made = pair.place(host) if host.is_dir(paths.STAGE) else None
+    return pair.place_replacement(host) if host.is_dir(paths.REPLACE_STAGE) else made
+
+
+def _retire_legacy_links(host: "Host", action: "Action") -> None:
+    """7.x's rcN.d links go; an init script that the package manager has left may be edited, and is kept beside."""
+    for link in fact_collector.rc_links(host):
+        host.remove(link)
+    if host.lexists(paths.INIT_SCRIPT):
+        host.rename(paths.INIT_SCRIPT, paths.INIT_SCRIPT + ".dpkg-bak")
+
+
+def _systemctl(host: "Host", *arguments: str) -> None:
+    """Run systemctl; CatcherError with its last line where it fails. A host without systemctl has nothing to do."""
+    if not host.lexists("/usr/bin/systemctl") and not host.lexists("/bin/systemctl"):
+        return
+    program = "/usr/bin/systemctl" if host.lexists("/usr/bin/systemctl") else "/bin/systemctl"
+    status, output = host.run([program] + list(arguments), timeout=SYSTEMCTL_SECONDS)
+    if status != 0:
+        lines = output.decode("utf-8", "replace").strip().splitlines() or ["exit status %d" % status]
+        raise CatcherError(lines[-1])
+
+
+def restart(host: "Host") -> None:
+    """Restart the daemon at an administrator's word. Raises CatcherError where systemd cannot."""
+    _systemctl(host, "restart", paths.UNIT)
+
+
+def _change_service(host: "Host", action: "Action") -> None:
+    """Start or restart, unless the administrator's policy forbids it (policy-rc.d, Debian's invoke-rc.d(8))."""
+    policy = "/usr/sbin/policy-rc.d"
+    entry = host.lstat(policy)
+    has_policy = entry is not None and entry.st_mode & 0o111
+    if has_policy and host.run([policy, "CSUTKEcat", action.kind], timeout=30)[0] == POLICY_DENIES:
+        return
+    _systemctl(host, "daemon-reload")
+    _systemctl(host, action.kind, paths.UNIT)
+    if action.kind != planner.TRY_RESTART:
+        _wait_for_daemon(host)
+
+
+def _wait_for_daemon(host: "Host") -> None:
+    """Who installs a service finds it answering: wait for the port. CatcherError where the service ends or hangs."""
+    looks = 0
+
+    def settled() -> bool:
+        nonlocal looks
+        looks += 1
+        if host.is_listening(paths.PORT):
+            return True
+        if looks % LOOKS_A_STATE == 0:
+            # Raises where the service is no longer active.
+            _systemctl(host, "is-active", paths.UNIT)
+        return False
+
+    if not host.wait_until(settled, LISTEN_SECONDS):
+        raise CatcherError("it does not listen on port %d after %d seconds" % (paths.PORT, LISTEN_SECONDS))
+
+
+_DO = {
+    planner.PLACE_STAGED_PAIR: _place_staged_pair,
+    planner.CLEAR_DRAFT: lambda host, action: pair.clear(host),
+    planner.WRITE_CONFIG: _write_config,
+    planner.MAKE_PAIR: _make_pair,
+    planner.RETIRE_LEGACY_LINKS: _retire_legacy_links,
+    planner.ENABLE: lambda host, action: _systemctl(host, "--quiet", "enable", paths.UNIT),
+    planner.DISABLE: lambda host, action: _systemctl(host, "--quiet", "disable", paths.UNIT),
+    planner.RESTART: _change_service,
+    planner.TRY_RESTART: _change_service,
+    planner.START: _change_service,
+    planner.FORGET_CAPTURE: lambda host, action: host.remove(paths.CAPTURE),
+}
+
+_WHERE = {
+    planner.PLACE_STAGED_PAIR: paths.KEY,
+    planner.CLEAR_DRAFT: paths.STAGE_DRAFT,
+    planner.WRITE_CONFIG: paths.CONF,
+    planner.MAKE_PAIR: paths.KEY,
+    planner.RETIRE_LEGACY_LINKS: paths.INIT_SCRIPT,
+    planner.FORGET_CAPTURE: paths.CAPTURE,
+}
+
+
+def exit_status(found: "List[Finding]") -> int:
+    """catcherctl's exit status for findings: 3 where one needs attention, else 0."""
+    return 3 if any(messages.severity(one) != messages.INFO for one in found) else 0

@@ -1,0 +1,415 @@
+"""catcherctl: the administrator's command. The only module that prints reports and decides exit statuses for them.
+
+Exit status: 0 fine, 1 failed, 2 usage, 3 works but a finding needs attention.
+"""
+
+import argparse
+import sys
+import warnings
+
+from . import apply, config, messages, paths, plan, report, transition
+from .errors import CatcherError
+from .facts import collect
+from .host import Host, forget_openssl_settings
+
+MYPY = False
+if MYPY:
+    from typing import Any, Dict, Iterable, List, NoReturn
+
+JSON_FORMAT = 1
+FAILED = 1
+USAGE = 2
+ATTENTION = 3
+AS_ROOT = "run it as root: sudo catcherctl ..."
+# Findings after which a converge has not done its work.
+FAILURES = ("write-failed", "busy", "pair-not-generated", "pair-not-replaced")
+
+
+def main(arguments: "List[str]") -> int:
+    """arguments: without the program's name. Returns the exit status; never a traceback for what a user may do.
+
+    Raises SystemExit (2) for what is not understood, as argparse does, and SystemExit (0) for --help.
+    """
+    forget_openssl_settings()
+    # What a library thinks of this Python is nothing to an administrator.
+    warnings.simplefilter("ignore")
+    try:
+        try:
+            options = _parser().parse_args(arguments)
+            status = options.run(options)
+        finally:
+            # Here, since a failure at the interpreter's end could not be caught.
+            sys.stdout.flush()
+    except CatcherError as error:
+        return _fail(error.message, error.hint)
+    except BrokenPipeError:
+        # The reader (head, a pager) has seen enough.
+        return FAILED
+    except PermissionError as error:
+        return _fail("%s: %s" % (error.filename or "permission", error.strerror), AS_ROOT)
+    except OSError as error:
+        return _fail("%s: %s" % (error.filename or "system", error.strerror), "catcherctl status")
+    except KeyboardInterrupt:
+        return _fail("interrupted", "catcherctl status")
+    except Exception as error:  # noqa: BLE001 - a fault of ours is one line, and its story goes to the journal
+        from .scriptlet import _log_fault
+
+        _log_fault(error)
+        return FAILED
+    return int(status)
+
+
+def _fail(message: str, hint: str) -> int:
+    sys.stderr.write(_plain("catcherctl: %s\n" % message))
+    if hint:
+        sys.stderr.write(_plain("  %s\n" % hint))
+    return FAILED
+
+
+def _plain(text: str) -> str:
+    """Text that any terminal, pipe and locale takes, and that makes no terminal do anything."""
+    return "".join(
+        c if " " <= c <= "~" or c == "\n" else c.encode("unicode_escape").decode("ascii") for c in text
+    )
+
+
+def _print(lines: "Iterable[str]") -> None:
+    for line in lines:
+        sys.stdout.write(_plain(line) + "\n")
+
+
+def _print_json(fields: "Dict[str, Any]") -> None:
+    import json
+
+    _print([json.dumps(fields, indent=2, sort_keys=True)])
+
+
+def _print_findings(found: "List[messages.Finding]") -> None:
+    for one in found:
+        _print(report.finding_lines(one))
+
+
+# -- the command line --------------------------------------------------------------------------------------------------
+
+
+class _Parser(argparse.ArgumentParser):
+    """One line that says what is wrong and one with what to type, as everywhere."""
+
+    def error(self, message: str) -> "NoReturn":
+        """Say it, and end with USAGE."""
+        _fail(message, "see: %s --help" % self.prog)
+        raise SystemExit(USAGE)
+
+
+def _name(text: str) -> str:
+    """A host name or an IP address."""
+    from . import probe
+
+    try:
+        probe._require_host(text, "")
+    except CatcherError as error:
+        raise argparse.ArgumentTypeError(error.message) from error
+    return text
+
+
+def _target(text: str) -> str:
+    """HOST[:PORT]."""
+    from . import probe
+
+    try:
+        probe.parse_target(text)
+    except CatcherError as error:
+        raise argparse.ArgumentTypeError("%s; %s" % (error.message, error.hint)) from error
+    return text
+
+
+def _seconds(text: str) -> float:
+    """A time limit."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds <= 3600:
+        raise argparse.ArgumentTypeError("a time limit is between 0 and 3600 seconds, for example 10")
+    return seconds
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="catcherctl",
+        description="Looks after the CCA TKE catcher: its mode, its key and certificate, its service.",
+        epilog="Exit status: 0 fine, 1 failed, 2 usage, 3 works but a finding needs attention. "
+               "More about a verb: catcherctl VERB --help",
+    )
+    parser.set_defaults(run=lambda options: _usage(parser))
+    verbs = parser.add_subparsers(metavar="VERB")
+    _add_status(verbs)
+    _add_mode(verbs)
+    _add_cert(verbs)
+    _add_probe(verbs)
+    _add_converge(verbs)
+    return parser
+
+
+def _verb(verbs: "Any", name: str, run: object, text: str, *examples: str) -> argparse.ArgumentParser:
+    """Add a verb: what it does, and examples."""
+    one: argparse.ArgumentParser = verbs.add_parser(
+        name, help=text, description=text[0].upper() + text[1:] + ".",
+        epilog="examples:\n" + "\n".join("  " + example for example in examples),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    one.set_defaults(run=run)
+    return one
+
+
+def _usage(parser: argparse.ArgumentParser) -> int:
+    parser.print_help(sys.stderr)
+    return USAGE
+
+
+def _json_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="the same for scripts")
+
+
+def _no_restart_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--no-restart", action="store_true", help="do not restart the catcher")
+
+
+def _name_option(parser: argparse.ArgumentParser, text: str) -> None:
+    parser.add_argument("--name", action="append", default=[], type=_name, metavar="NAME", help=text)
+
+
+def _add_status(verbs: "Any") -> None:
+    status = _verb(verbs, "status", _status, "show mode, service, port, OpenSSL, pair, and what needs attention",
+                   "catcherctl status", "catcherctl status --json")
+    _json_option(status)
+
+
+def _add_mode(verbs: "Any") -> None:
+    mode = _verb(verbs, "mode", _mode, "show or change how the catcher talks to the TKE",
+                 "catcherctl mode         # what is set in " + paths.CONF,
+                 "catcherctl mode tls     # make a pair if there is none, restart, verify",
+                 "catcherctl mode tcp     # as in CCA 7.x")
+    mode.add_argument("mode", nargs="?", choices=(config.TLS, config.TCP), help="the mode to change to")
+    _no_restart_option(mode)
+
+
+def _add_cert(verbs: "Any") -> None:
+    cert = _verb(verbs, "cert", None, "look after the key and the certificate",
+                 "catcherctl cert show", "catcherctl cert install my.key my.crt")
+    cert.set_defaults(run=lambda options: _usage(cert))
+    more = cert.add_subparsers(metavar="VERB")
+    show = _verb(more, "show", _cert_show, "show the certificate in place: names, validity, hashes",
+                 "catcherctl cert show")
+    _json_option(show)
+    check = _verb(more, "check", _cert_check, "judge the pair in place: usable, valid, in time, for this host",
+                  "catcherctl cert check", "catcherctl cert check --name catcher.example.com")
+    _json_option(check)
+    _name_option(check, "a name or address that the certificate must have; may be repeated")
+    generate = _verb(more, "generate", _cert_generate, "make a key and a self-signed certificate, and use them",
+                     "catcherctl cert generate", "catcherctl cert generate --force    # a copy of the old pair is kept")
+    generate.add_argument("--force", action="store_true", help="replace a pair that is there; it is kept with its time")
+    _no_restart_option(generate)
+    request = _verb(more, "request", _cert_request, "make a certificate request for a CA; the pair in use stays",
+                    "catcherctl cert request > catcher.csr",
+                    "catcherctl cert request --out catcher.csr --name catcher.example.com")
+    request.add_argument("--out", metavar="FILE", help="write it to this new file instead of standard output")
+    request.add_argument("--present-key", action="store_true", help="for the key in use, instead of a new one")
+    _name_option(request, "a further name or address for the certificate; may be repeated")
+    install = _verb(
+        more, "install", _cert_install, "check your own key and certificate, then use them",
+        "catcherctl cert install my.key my.crt",
+        "catcherctl cert install my.key my.crt --name catcher.example.com",
+        "catcherctl cert install signed.crt     # for the key of the last 'cert request'",
+    )
+    install.add_argument("key", nargs="?", metavar="KEY", help="the private key, PEM, not encrypted")
+    install.add_argument("crt", metavar="CRT", help="the certificate, PEM, its chain behind it")
+    _name_option(install, "the name that the TKE uses, where it is none of this host's; may be repeated")
+    _no_restart_option(install)
+    export = _verb(more, "export", _cert_export, "write the certificate, never the key, and its hashes to a USB stick",
+                   "catcherctl cert export /mnt/usb")
+    export.add_argument("directory", metavar="DIR", help="a directory on the mounted stick")
+
+
+def _add_probe(verbs: "Any") -> None:
+    probe = _verb(verbs, "probe", _probe, "show what a TKE meets at a host: its certificate, or plain TCP",
+                  "catcherctl probe catcher.example.com", "catcherctl probe 192.0.2.7:50003 --name catcher.example.com")
+    probe.add_argument("target", metavar="HOST[:PORT]", type=_target, help="the port is %d if not given" % paths.PORT)
+    probe.add_argument("--name", type=_name, metavar="NAME", help="what is typed as Host Name/IP on the TKE")
+    probe.add_argument("--timeout", type=_seconds, metavar="SECONDS", help="time for everything together (10)")
+    _json_option(probe)
+    guide = _verb(verbs, "tke-guide", _tke_guide, "show the steps at the TKE console for this host",
+                  "catcherctl tke-guide", "catcherctl tke-guide tcp")
+    guide.add_argument("mode", nargs="?", choices=(config.TLS, config.TCP), help="the configured mode if not given")
+    _json_option(guide)
+
+
+def _add_converge(verbs: "Any") -> None:
+    planned = _verb(verbs, "plan", _plan, "show what 'apply' would do and why; changes nothing",
+                    "catcherctl plan", "catcherctl plan --root /mnt/image --json")
+    applied = _verb(verbs, "apply", _apply, "bring this host to the state that it should be in",
+                    "catcherctl apply", "catcherctl apply --root /mnt/image")
+    for one in (planned, applied):
+        one.add_argument("--root", default="/", metavar="DIR", help="an installed tree instead of this system")
+    _json_option(planned)
+
+
+# -- the verbs ---------------------------------------------------------------------------------------------------------
+
+
+def _host(root: str) -> Host:
+    """The system below a root directory, which has this package."""
+    hint = "name the root directory of an installed system"
+    try:
+        host = Host(root or "/nonexistent")
+    except OSError as error:
+        raise CatcherError("%s is not a directory" % (root or "an empty name"), hint) from error
+    if not host.is_dir(paths.LIBRARY):
+        raise CatcherError("csulcca is not installed in %s" % root, "install the package there first")
+    return host
+
+
+def _plan(options: argparse.Namespace) -> int:
+    planned = plan.plan(collect(_host(options.root)), transition.of(transition.APPLY))
+    if options.json:
+        _print_json(_plan_fields(planned))
+    else:
+        _print(report.plan_lines(planned))
+        _print_findings(planned.findings)
+    return apply.exit_status(planned.findings)
+
+
+def _plan_fields(planned: "plan.Plan") -> "Dict[str, Any]":
+    """The fields of ``plan --json``: format_version; history ("fresh", "legacy upgrade", "8.x upgrade"); mode ("tls",
+    "tcp", or null where undecided) that catcher.conf has afterwards; actions in order, each with kind, why and data
+    (the new text of catcher.conf, or null); findings: id, severity, message, fix."""
+    return {
+        "format_version": JSON_FORMAT,
+        "history": planned.history,
+        "mode": planned.mode,
+        "actions": [
+            {"kind": action.kind, "why": action.why,
+             "data": None if action.data is None else action.data.decode("utf-8", "replace")}
+            for action in planned.actions
+        ],
+        "findings": [report.finding_fields(one) for one in planned.findings],
+    }
+
+
+def _apply(options: argparse.Namespace) -> int:
+    outcome = apply.converge(_host(options.root), transition.of(transition.APPLY))
+    _print(["done: " + kind for kind in outcome.done] or ["Nothing to do."])
+    _print_findings(outcome.findings)
+    failed = any(one["id"] in FAILURES for one in outcome.findings)
+    return FAILED if failed else apply.exit_status(outcome.findings)
+
+
+def _mode(options: argparse.Namespace) -> int:
+    host = Host()
+    if options.mode is None:
+        conf = collect(host).config
+        names = {config.TLS: "tls", config.TCP: "tcp", config.UNSET: "not set", config.ABSENT: "not set"}
+        _print([names.get(conf.state, "unusable: " + conf.problem)])
+        return 0 if conf.state in (config.TLS, config.TCP) else ATTENTION
+    from .mode import change
+
+    return _report(*change(host, options.mode, restart=not options.no_restart))
+
+
+def _report(lines: "List[str]", found: "List[messages.Finding]") -> int:
+    _print(lines)
+    _print_findings(found)
+    return apply.exit_status(found)
+
+
+def _status(options: argparse.Namespace) -> int:
+    from . import status
+
+    seen = status.collect_status(Host())
+    if options.json:
+        _print_json(seen)
+    else:
+        _print(status.lines(seen))
+    return ATTENTION if any(one["severity"] != messages.INFO for one in seen["findings"]) else 0
+
+
+def _cert_show(options: argparse.Namespace) -> int:
+    from . import certs
+
+    shown = certs.show(Host())
+    if options.json:
+        _print_json(shown)
+    else:
+        _print(certs.show_lines(shown))
+    return 0
+
+
+def _cert_check(options: argparse.Namespace) -> int:
+    from . import certs
+
+    shown, found = certs.check(Host(), options.name)
+    if options.json:
+        _print_json(dict(shown, findings=[report.finding_fields(one) for one in found]))
+    else:
+        _print(certs.show_lines(shown))
+        _print_findings(found)
+        if not found:
+            _print(["Nothing needs attention."])
+    failed = any(messages.severity(one) == messages.ERROR for one in found)
+    return FAILED if failed else apply.exit_status(found)
+
+
+def _cert_generate(options: argparse.Namespace) -> int:
+    from . import certs
+
+    return _report(*certs.generate(Host(), options.force, not options.no_restart))
+
+
+def _cert_request(options: argparse.Namespace) -> int:
+    from . import certs
+
+    data, lines = certs.request(Host(), options.name, options.present_key, options.out)
+    if options.out is None:
+        # What is redirected into a file must be the request alone.
+        _print(data.decode("ascii").splitlines())
+        sys.stdout.flush()
+        sys.stderr.write(_plain("\n".join(lines) + "\n"))
+    else:
+        _print(lines)
+    return 0
+
+
+def _cert_install(options: argparse.Namespace) -> int:
+    from . import certs
+
+    files = [options.crt] if options.key is None else [options.key, options.crt]
+    return _report(*certs.install(Host(), files, options.name, not options.no_restart))
+
+
+def _cert_export(options: argparse.Namespace) -> int:
+    from . import certs
+
+    _print(certs.export(Host(), options.directory))
+    return 0
+
+
+def _probe(options: argparse.Namespace) -> int:
+    from . import probe
+
+    result = probe.probe(options.target, options.name, options.timeout or probe.TIMEOUT, Host())
+    if options.json:
+        _print_json(dict(probe.fields(result), format_version=JSON_FORMAT))
+    else:
+        _print(probe.lines(result))
+    return probe.exit_status(result)
+
+
+def _tke_guide(options: argparse.Namespace) -> int:
+    from . import tke_guide
+
+    facts = tke_guide.collect(Host())
+    if options.json:
+        _print_json(dict(tke_guide.fields(options.mode, facts), format_version=JSON_FORMAT))
+    else:
+        _print(tke_guide.guide(options.mode, facts))
+    return 0

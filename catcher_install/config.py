@@ -1,0 +1,134 @@
+"""catcher.conf: lossless parse and edit.
+
+The file holds one directive a line, ``TLS_ON`` or ``TLS_OFF``, optionally ``TLS_REQUIRED``, and comments that begin
+with ``#``. Editing changes only the directive; every other byte stays.
+"""
+
+from .record import Record
+
+MYPY = False
+if MYPY:
+    from typing import List, Optional, Tuple
+
+TLS_ON = b"TLS_ON"
+TLS_OFF = b"TLS_OFF"
+TLS_REQUIRED = b"TLS_REQUIRED"
+BOM = b"\xef\xbb\xbf"
+
+# A directive file of a few lines; anything larger is not one.
+SIZE_LIMIT = 64 * 1024
+
+# States of the file
+ABSENT = "absent"
+UNSET = "no directive"
+TLS = "tls"
+TCP = "tcp"
+UNUSABLE = "unusable"
+
+
+class Config(Record):
+    """What catcher.conf says.
+
+    state: ABSENT, UNSET, TLS, TCP or UNUSABLE.
+    required: True where a TLS_REQUIRED line forbids falling back to TCP.
+    problem: why the file is UNUSABLE, as the end of a sentence; "" otherwise.
+    data: the bytes of the file; None where it is absent or could not be read.
+    """
+
+    __slots__ = ("state", "required", "problem", "data")
+    state: str
+    required: bool
+    problem: str
+    data: "Optional[bytes]"
+
+
+def absent() -> Config:
+    """The configuration of a host without the file."""
+    return Config(state=ABSENT, required=False, problem="", data=None)
+
+
+def unreadable(problem: str) -> Config:
+    """The configuration where the file is there but could not be read."""
+    return Config(state=UNUSABLE, required=False, problem=problem, data=None)
+
+
+def directive(mode: str) -> bytes:
+    """The token that sets a mode (TLS or TCP)."""
+    return TLS_ON if mode == TLS else TLS_OFF
+
+
+def fresh(mode: str) -> bytes:
+    """The whole content of a new file."""
+    return directive(mode) + b"\n"
+
+
+def _tokens(data: bytes) -> "List[Tuple[bytes, int, int]]":
+    """The directives in order, each with its offset in *data* and its line number from 1."""
+    found = []
+    offset = 0
+    for number, line in enumerate(data.splitlines(True), 1):
+        text = line
+        start = offset
+        if offset == 0 and text.startswith(BOM):
+            text = text[len(BOM):]
+            start += len(BOM)
+        text = text.split(b"#", 1)[0]
+        token = text.strip()
+        if token:
+            found.append((token, start + text.index(token), number))
+        offset += len(line)
+    return found
+
+
+def parse(data: bytes) -> Config:
+    """What the bytes of a catcher.conf mean; never raises.
+
+    The same directive twice is one. A leading UTF-8 byte order mark, blanks around a directive, CRLF line ends and a
+    comment behind a directive are harmless.
+    """
+
+    def unusable(problem: str) -> Config:
+        return Config(state=UNUSABLE, required=False, problem=problem, data=data)
+
+    if len(data) > SIZE_LIMIT:
+        return unusable("it is larger than %d bytes" % SIZE_LIMIT)
+    if b"\0" in data:
+        return unusable("it holds binary data")
+    words = []
+    for token, _, line in _tokens(data):
+        if token not in (TLS_ON, TLS_OFF, TLS_REQUIRED):
+            return unusable("line %d is not a directive: %s" % (line, printable(token)))
+        words.append(token)
+    required = TLS_REQUIRED in words
+    if TLS_ON in words and TLS_OFF in words:
+        return unusable("it says both TLS_ON and TLS_OFF")
+    if required and TLS_OFF in words:
+        return unusable("it says both TLS_OFF and TLS_REQUIRED")
+    # Who requires TLS has chosen it.
+    state = TLS if TLS_ON in words or required else TCP if TLS_OFF in words else UNSET
+    return Config(state=state, required=required, problem="", data=data)
+
+
+def printable(data: bytes, limit: int = 40) -> str:
+    """Untrusted bytes as short plain ASCII for a message."""
+    text = data[:limit].decode("ascii", "backslashreplace")
+    text = "".join(c if c.isprintable() else "\\x%02x" % ord(c) for c in text)
+    return text + ("..." if len(data) > limit else "")
+
+
+def with_mode(data: bytes, mode: str) -> bytes:
+    """*data* with its directive set to *mode* (TLS or TCP); a line of its own is added where there is none.
+
+    data: the bytes of a file that parse() does not call UNUSABLE.
+    """
+    token = directive(mode)
+    edited = bytearray(data)
+    places = [(old, offset) for old, offset, _ in _tokens(data) if old in (TLS_ON, TLS_OFF)]
+    for old, offset in reversed(places):
+        edited[offset:offset + len(old)] = token
+    if places:
+        return bytes(edited)
+    end = b"\r\n" if b"\r\n" in data else b"\n"
+    body = data[len(BOM):] if data.startswith(BOM) else data
+    separator = b"" if not body or body.endswith((b"\n", b"\r")) else end
+    return data + separator + token + end

@@ -1,0 +1,22 @@
+"""Errors that a person is expected to meet: what is wrong, and what to type."""
+
+
+class CatcherError(Exception):
+    """An expected failure.
+
+    message: one line that says what is wrong.
+    hint: one line that says what to type, or "".
+    """
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class KeyRefused(CatcherError):
+    """A private key may not be made in this place (a chroot or an image build: clones would share it)."""
+
+
+class MissingDependency(CatcherError):
+    """An optional Python package is absent or broken, so one feature is not available."""

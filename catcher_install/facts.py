@@ -1,0 +1,269 @@
+"""HostFacts: a snapshot of everything that a plan depends on, collected once and read-only."""
+
+import stat
+
+from . import config, openssl, pair, paths
+from . import stamp as stamp_file
+from .record import Record
+
+MYPY = False
+if MYPY:
+    from typing import Dict, List, Optional
+
+    from .host import Host
+
+# A captured service state is of this transaction only; one that is older was abandoned.
+CAPTURE_SECONDS = 24 * 3600
+
+
+class Capture(Record):
+    """What the preinst scriptlet saw before the old package's files went (hooks/preinst.sh).
+
+    tree: a CCA tree without our private library was installed, so a CCA before 8. groups: CCA's groups were there.
+    unit: "enabled", "disabled", "masked" or "none". active: the daemon was running.
+    """
+
+    __slots__ = ("tree", "groups", "unit", "active")
+    tree: bool
+    groups: bool
+    unit: str
+    active: bool
+
+
+class UnitFacts(Record):
+    """The service's files.
+
+    enabled: a link of a target wants it. masked: its name leads to /dev/null.
+    forking: an administrator's copy in /etc says Type=forking.
+    legacy_links: init script and rcN.d links of CCA 7.x, absolute paths.
+    """
+
+    __slots__ = ("enabled", "masked", "forking", "legacy_links")
+    enabled: bool
+    masked: bool
+    forking: bool
+    legacy_links: "List[str]"
+
+
+class HostFacts(Record):
+    """The snapshot.
+
+    booted: systemd runs here and this is no chroot. networked: our view of the network is the host's.
+    image: why a key may not be made here, or "".
+    config, stamp, pair, capture, unit: as their types say; stamp and capture are None where there is none.
+    tls: None where OpenSSL cannot be asked (a foreign root).
+    traces: what CCA 7.x left, by name; empty where nothing did.
+    catcher: the daemon is there and executable. version: of this package.
+    verdict: on the pair, remembered or fresh; None where TLS is out of the question or there is no whole pair.
+    now: seconds since the epoch.
+    """
+
+    __slots__ = (
+        "booted", "networked", "image", "config", "stamp", "pair", "capture", "unit", "tls", "traces", "catcher",
+        "version", "verdict", "now",
+    )
+    booted: bool
+    networked: bool
+    image: str
+    config: config.Config
+    stamp: "Optional[stamp_file.Stamp]"
+    pair: pair.PairFiles
+    capture: "Optional[Capture]"
+    unit: UnitFacts
+    tls: "Optional[openssl.TlsCapability]"
+    traces: "List[str]"
+    catcher: bool
+    version: str
+    verdict: "Optional[Dict[str, object]]"
+    now: float
+
+
+def collect(host: "Host", tls: "Optional[openssl.TlsCapability]" = None) -> HostFacts:
+    """Look at everything once. Raises nothing for what a host may look like.
+
+    tls: what this run has already found out about OpenSSL, so that a second look costs no second process.
+    """
+    configuration = _config(host)
+    stamp = _stamp(host)
+    files = pair.look(host)
+    if tls is None:
+        tls = _tls(host)
+    now = host.now()
+    capture = _capture(host, now)
+    tls_matters = configuration.state != config.TCP and (tls is None or tls.possible)
+    return HostFacts(
+        booted=host.is_booted(),
+        networked=host.has_own_network(),
+        image=_image(host),
+        config=configuration,
+        stamp=stamp,
+        pair=files,
+        capture=capture,
+        unit=_unit(host),
+        tls=tls,
+        traces=_traces(host, capture),
+        catcher=_is_program(host, paths.CATCHER),
+        version=_version(host),
+        verdict=_verdict(host, files, stamp) if tls_matters else None,
+        now=now,
+    )
+
+
+def _config(host: "Host") -> config.Config:
+    try:
+        data = host.read_optional(paths.CONF, config.SIZE_LIMIT)
+    except OSError as error:
+        reason = error.strerror or "error %s" % error.errno
+        return config.unreadable("it cannot be read (%s)" % reason)
+    if data is None:
+        if host.lexists(paths.CONF):
+            return config.unreadable("it is a link that leads nowhere")
+        return config.absent()
+    return config.parse(data)
+
+
+def _stamp(host: "Host") -> "Optional[stamp_file.Stamp]":
+    try:
+        data = host.read_optional(paths.STAMP, stamp_file.SIZE_LIMIT)
+    except OSError:
+        return None
+    return stamp_file.parse(data) if data is not None else None
+
+
+def _tls(host: "Host") -> "Optional[openssl.TlsCapability]":
+    if host.root != "/" and not host.can_run():
+        return None
+    return openssl.capability(host)
+
+
+def _image(host: "Host") -> str:
+    """Why a private key must not be made here, or ""."""
+    if host.root != "/":
+        return "another root directory"
+    return "a chroot" if host.in_chroot() else ""
+
+
+def _capture(host: "Host", now: float) -> "Optional[Capture]":
+    """The lines ``name=value`` that preinst wrote; None where there are none or they are of another day."""
+    try:
+        entry = host.lstat(paths.CAPTURE)
+        data = host.read_optional(paths.CAPTURE, 4096)
+    except OSError:
+        return None
+    if data is None or entry is None or abs(now - entry.st_mtime) > CAPTURE_SECONDS:
+        return None
+    values = dict(line.split("=", 1) for line in data.decode("ascii", "replace").splitlines() if "=" in line)
+    return Capture(
+        tree=values.get("tree") == "yes",
+        groups=values.get("groups") == "yes",
+        unit=values.get("unit", "none"),
+        active=values.get("active") == "yes",
+    )
+
+
+def _unit(host: "Host") -> UnitFacts:
+    system = "/etc/systemd/system"
+    enabled = any(
+        host.lexists("%s/%s/%s" % (system, name, paths.UNIT))
+        for name in host.list_dir(system)
+        if name.endswith((".wants", ".requires"))
+    )
+    target = host.read_link(paths.UNIT_ADMIN)
+    try:
+        edited = host.read_optional(paths.UNIT_ADMIN, 64 * 1024) if target != "/dev/null" else None
+    except OSError:
+        edited = None
+    lines = [line.replace(b" ", b"") for line in (edited or b"").splitlines()]
+    links = rc_links(host)
+    if host.lexists(paths.INIT_SCRIPT):
+        links.append(paths.INIT_SCRIPT)
+    return UnitFacts(
+        enabled=enabled, masked=target == "/dev/null", forking=b"Type=forking" in lines, legacy_links=links
+    )
+
+
+def rc_links(host: "Host") -> "List[str]":
+    """CCA 7.x's links in the rcN.d directories, absolute paths."""
+    return ["%s/%s" % (d, name) for d in paths.RC_DIRS for name in host.list_dir(d) if _is_rc_link(name)]
+
+
+def _is_rc_link(name: str) -> bool:
+    """Whether a name in an rcN.d directory is the catcher's: S14CSUTKEcat, K86CSUTKEcat."""
+    return len(name) == len("S14CSUTKEcat") and name[0] in "SK" and name[1:3].isdigit() and name[3:] == "CSUTKEcat"
+
+
+def _traces(host: "Host", capture: "Optional[Capture]") -> "List[str]":
+    """What only an earlier CCA can have left behind; decides where no package manager tells the old version."""
+    found = [path for path in (paths.INIT_SCRIPT,) if host.lexists(path)]
+    if host.list_dir(paths.KEY_STORAGE):
+        found.append(paths.KEY_STORAGE)
+    # A package may make these groups itself, so what preinst saw counts for more than what is there now.
+    if capture.groups if capture is not None else _has_legacy_groups(host):
+        found.append("the groups cca_*")
+    return found
+
+
+def _has_legacy_groups(host: "Host") -> bool:
+    try:
+        data = host.read("/etc/group", 4 * 1024 * 1024, head=True)
+    except OSError:
+        return False
+    return any(b"\n%s:" % name.encode("ascii") in b"\n" + data for name in paths.LEGACY_GROUPS)
+
+
+def _is_program(host: "Host", path: str) -> bool:
+    entry = host.lstat(path)
+    return entry is not None and stat.S_ISREG(entry.st_mode) and bool(entry.st_mode & 0o111)
+
+
+def _version(host: "Host") -> str:
+    """The version of the installed package; "unpackaged" in a source tree."""
+    try:
+        data = host.read_optional(paths.VERSION, 256)
+    except OSError:
+        data = None
+    return data.decode("ascii", "replace").strip() if data else "unpackaged"
+
+
+def _verdict(host: "Host", files: pair.PairFiles, stamp: "Optional[stamp_file.Stamp]") -> "Optional[Dict[str, object]]":
+    """The judgement on the pair in place, remembered while neither file has changed.
+
+    Keys: identity (pair.PairFiles), the fields of certificate.Verdict, and "unchecked" with the reason where the pair
+    could not be judged because a package is missing.
+    """
+    if files.state != pair.BOTH:
+        return None
+    memory = stamp.checked_pair if stamp is not None else None
+    if memory is not None and "unknown" not in files.identity and _is_verdict_on(memory, files.identity):
+        return memory
+    from . import certificate
+    from .errors import MissingDependency
+
+    verdict: Dict[str, object] = {"identity": files.identity}
+    try:
+        judged = certificate.check(*pair.read(host))
+    except OSError as error:
+        judged = certificate.unusable("they cannot be read (%s)" % error.strerror)
+    except MissingDependency as missing:
+        judged = certificate.unusable("")
+        verdict["unchecked"] = missing.message
+    for name in judged.__slots__:
+        verdict[name] = getattr(judged, name)
+    return verdict
+
+
+def judged(host: "Host", facts: HostFacts) -> HostFacts:
+    """The same facts with the verdict on the pair, also in a mode that does not use it."""
+    if facts.verdict is not None:
+        return facts
+    return facts.replace(verdict=_verdict(host, facts.pair, facts.stamp))
+
+
+def _is_verdict_on(memory: "Dict[str, object]", identity: str) -> bool:
+    """Whether a remembered verdict is whole and about these files."""
+    return (
+        memory.get("identity") == identity
+        and "unchecked" not in memory
+        and isinstance(memory.get("problem"), str)
+        and all(isinstance(memory.get(name), int) for name in ("rsa_bits", "not_before", "not_after"))
+    )

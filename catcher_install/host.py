@@ -1,0 +1,627 @@
+"""The only module that reads, writes or spawns.
+
+Every path is given as it is on the host; ``Host(root)`` puts it below *root*, resolving links inside that root, so
+that an image's absolute link never leads to the build machine.
+"""
+
+import errno
+import fcntl
+import os
+import select
+import stat
+import time
+
+from . import paths
+
+MYPY = False
+if MYPY:
+    from typing import Callable, Dict, Iterator, List, Optional, Sequence, Tuple
+
+LINK_LIMIT = 40
+COPY_BLOCK = 64 * 1024
+# What may stand before a script in a command line; qemu where a foreign machine is emulated.
+INTERPRETERS = ("sh", "python3", "platform-python", "qemu-s390x", "qemu-s390x-static")
+
+# What a child gets instead of the caller's environment: no OPENSSL_CONF, LD_LIBRARY_PATH or PYTHONPATH of anybody's.
+CHILD_ENVIRONMENT = {
+    "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+    "LC_ALL": "C",
+    "HOME": "/",
+    "OPENSSL_CONF": "/dev/null",
+}
+
+
+class Host:
+    """A host's files and programs, seen from its root directory.
+
+    root: "/" for the running system; else a directory that holds an installed tree (``--root``).
+    Methods raise OSError as the system call does.
+    """
+
+    def __init__(self, root: str = "/") -> None:
+        self.root = os.path.realpath(root)
+        if not os.path.isdir(self.root):
+            raise NotADirectoryError(errno.ENOTDIR, "not a directory", root)
+
+    # -- names ---------------------------------------------------------------------------------------------------
+
+    def locate(self, path: str, follow: bool = False) -> str:
+        """The real path of *path*; with *follow*, of what its last component links to.
+
+        Inside a root every link is resolved by hand, since the kernel would resolve an absolute one against "/".
+        """
+        if self.root == "/":
+            return os.path.realpath(path) if follow else path
+        todo = path.strip("/").split("/")
+        done: List[str] = []
+        links = 0
+        while todo:
+            name = todo.pop(0)
+            if name in ("", "."):
+                continue
+            if name == "..":
+                del done[-1:]
+                continue
+            here = os.path.join(self.root, *(done + [name]))
+            if (todo or follow) and os.path.islink(here):
+                links += 1
+                if links > LINK_LIMIT:
+                    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
+                target = os.readlink(here)
+                if target.startswith("/"):
+                    done = []
+                todo = target.strip("/").split("/") + todo
+                continue
+            done.append(name)
+        return os.path.join(self.root, *done)
+
+    def absolute(self, path: str) -> str:
+        """A path as typed on a command line, from the root."""
+        return os.path.abspath(path)
+
+    # -- reading -------------------------------------------------------------------------------------------------
+
+    def lstat(self, path: str) -> "Optional[os.stat_result]":
+        """lstat of *path*, or None where there is nothing."""
+        try:
+            return os.lstat(self.locate(path))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def lexists(self, path: str) -> bool:
+        """Whether anything, even a dangling link, has this name."""
+        return self.lstat(path) is not None
+
+    def is_dir(self, path: str) -> bool:
+        """Whether *path* is, or links to, a directory."""
+        return os.path.isdir(self.locate(path, follow=True))
+
+    def list_dir(self, path: str) -> "List[str]":
+        """Names in a directory, sorted; none where it does not exist or may not be read."""
+        try:
+            return sorted(os.listdir(self.locate(path, follow=True)))
+        except (FileNotFoundError, NotADirectoryError, PermissionError):
+            return []
+
+    def read_link(self, path: str) -> "Optional[str]":
+        """Where a link points, or None for anything else."""
+        try:
+            return os.readlink(self.locate(path))
+        except OSError as error:
+            if error.errno in (errno.EINVAL, errno.ENOENT, errno.ENOTDIR):
+                return None
+            raise
+
+    def read(self, path: str, limit: int, head: bool = False) -> bytes:
+        """The content of a regular file, links followed.
+
+        limit: bytes. A larger file raises EFBIG, unless *head* asks for no more than its first *limit* bytes.
+        A FIFO, a device or a directory raises EINVAL and is never waited for.
+        """
+        fd = os.open(self.locate(path, follow=True), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+        try:
+            if not stat.S_ISREG(os.fstat(fd).st_mode):
+                raise OSError(errno.EINVAL, "not a regular file", path)
+            data = b""
+            while len(data) <= limit:
+                block = os.read(fd, min(COPY_BLOCK, limit + 1 - len(data)))
+                if not block:
+                    break
+                data += block
+        finally:
+            os.close(fd)
+        if len(data) > limit and not head:
+            raise OSError(errno.EFBIG, "larger than %d bytes" % limit, path)
+        return data[:limit]
+
+    def read_optional(self, path: str, limit: int) -> "Optional[bytes]":
+        """As read(), or None where there is no such file."""
+        try:
+            return self.read(path, limit)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def own_elf_header(self) -> bytes:
+        """The first bytes of a program of this host's architecture; b"" where none can be read."""
+        for path in ("/proc/self/exe",) if self.root == "/" else ("/bin/sh", "/usr/bin/openssl"):
+            try:
+                return self.read(path, limit=20, head=True)
+            except OSError:
+                continue
+        return b""
+
+    # -- the running system --------------------------------------------------------------------------------------
+
+    def is_booted(self) -> bool:
+        """Whether this is a running system: systemd is its PID 1, and we are not in a chroot of it.
+
+        Says no in an image build, under ``--root`` and with SYSTEMD_OFFLINE=1 (systemctl(1)).
+        """
+        if self.root != "/" or os.environ.get("SYSTEMD_OFFLINE") in ("1", "yes", "true", "on"):
+            return False
+        if not os.path.isdir("/run/systemd/system") or self.in_chroot():
+            return False
+        try:
+            # A chroot with a PID namespace of its own (an image build) has another PID 1.
+            return self.read("/proc/1/comm", 64).strip() in (b"systemd", b"init")
+        except OSError:
+            return False
+
+    def is_run_by_systemd(self) -> bool:
+        """Whether systemd itself started this process for a unit (systemd.exec(5), INVOCATION_ID)."""
+        return "INVOCATION_ID" in os.environ and os.getppid() == 1
+
+    def in_chroot(self) -> bool:
+        """Whether our root directory is not PID 1's. False where /proc cannot tell and nothing else says so."""
+        if self.root != "/":
+            return True
+        try:
+            ours, first = os.stat("/"), os.stat("/proc/1/root")
+        except PermissionError:
+            return False
+        except OSError:
+            # No /proc: an image build, since a running system has one.
+            return True
+        return (ours.st_dev, ours.st_ino) != (first.st_dev, first.st_ino)
+
+    def has_own_network(self) -> bool:
+        """Whether this process sees the host's network. rpm's unshare plugin runs scriptlets in an empty one."""
+        try:
+            return os.readlink("/proc/self/ns/net") == os.readlink("/proc/1/ns/net")
+        except OSError:
+            return True
+
+    def is_listening(self, port: int) -> bool:
+        """Whether a TCP socket of the host, not of this process alone, listens on *port* (proc(5), net/tcp)."""
+        wanted = b":%04X" % port
+        for table in ("/proc/1/net/tcp6", "/proc/1/net/tcp"):
+            try:
+                data = self.read(table, 16 * 1024 * 1024, head=True)
+            except OSError:
+                continue
+            for line in data.splitlines():
+                fields = line.split(None, 4)
+                if len(fields) > 3 and fields[3] == b"0A" and fields[1].endswith(wanted):
+                    return True
+        return False
+
+    def wait_until(self, condition: "Callable[[], bool]", timeout: float) -> bool:
+        """Look at a condition until it holds; False where it does not within *timeout* seconds."""
+        deadline = time.monotonic() + timeout
+        while not condition():
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.02)
+        return True
+
+    def now(self) -> float:
+        """Seconds since the epoch."""
+        return time.time()
+
+    def node_name(self) -> str:
+        """The kernel's host name; under ``--root``, what /etc/hostname will set."""
+        if self.root == "/":
+            # Python 3.6 in the C locale, and bytes that are no text, give surrogates.
+            return os.fsencode(os.uname().nodename).decode("utf-8", "replace")
+        data = self.read_optional("/etc/hostname", 4096) or b""
+        return data.decode("utf-8", "replace").strip()
+
+    def ipv4_addresses(self) -> "List[str]":
+        """Every IPv4 address of this host, in the kernel's order (netdevice(7), SIOCGIFCONF)."""
+        import array
+        import socket
+        import struct
+
+        buffer = array.array("B", bytes(128 * 1024))
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            answer = fcntl.ioctl(sock.fileno(), 0x8912, struct.pack("iL", len(buffer), buffer.buffer_info()[0]))
+        used = struct.unpack("iL", answer)[0]
+        # struct ifreq: 16 bytes of name, then a sockaddr; 40 bytes on 64-bit systems, 32 on others
+        step = 40 if struct.calcsize("P") == 8 else 32
+        return [socket.inet_ntoa(bytes(buffer[at + 20:at + 24])) for at in range(0, used, step)]
+
+    def can_run(self) -> bool:
+        """Whether programs inside the root can be executed: of our architecture, and chroot(2) is allowed."""
+        if self.root == "/":
+            return True
+        try:
+            return self.run(["/bin/true"], timeout=10)[0] == 0
+        except OSError:
+            return False
+
+    def run(self, argv: "Sequence[str]", timeout: float, stdin: bytes = b"") -> "Tuple[int, bytes]":
+        """Run a program inside the root and wait: (exit status, standard output and error together).
+
+        argv: an absolute path first; no shell is involved. A signal n gives status 128 + n.
+        timeout: seconds; then the program is killed and TimeoutError raised. Output beyond 1 MiB is dropped.
+        The environment is CHILD_ENVIRONMENT. Raises OSError where the program cannot be executed.
+
+        Not subprocess: importing it costs as much as starting Python, at every daemon start.
+        """
+        program = self.locate(argv[0], follow=True)
+        if not os.path.exists(program):
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), argv[0])
+        environment = dict(CHILD_ENVIRONMENT)
+        if "SYSTEMD_OFFLINE" in os.environ:
+            environment["SYSTEMD_OFFLINE"] = os.environ["SYSTEMD_OFFLINE"]
+        out_read, out_write = os.pipe()
+        in_read, in_write = os.pipe()
+        try:
+            pid = self._spawn(argv, environment, in_read, out_write)
+        except OSError:
+            os.close(in_write)
+            os.close(out_read)
+            raise
+        finally:
+            os.close(in_read)
+            os.close(out_write)
+        try:
+            output, status = self._converse(pid, in_write, out_read, stdin, timeout, argv[0])
+        finally:
+            os.close(out_read)
+        return status, output
+
+    def _spawn(self, argv: "Sequence[str]", environment: "Dict[str, str]", stdin: int, output: int) -> int:
+        """Start a program with these two files as its standard streams; its PID. Raises OSError where exec fails."""
+        if self.root == "/" and hasattr(os, "posix_spawn"):
+            # No copy of our memory's page tables, which fork pays for. From Python 3.8; it has no chroot.
+            streams = [(os.POSIX_SPAWN_DUP2, stdin, 0), (os.POSIX_SPAWN_DUP2, output, 1),
+                       (os.POSIX_SPAWN_DUP2, output, 2)]  # fmt: skip
+            return os.posix_spawn(argv[0], list(argv), environment, file_actions=streams)
+        failed_read, failed_write = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            try:
+                os.dup2(stdin, 0)
+                os.dup2(output, 1)
+                os.dup2(output, 2)
+                if self.root != "/":
+                    os.chroot(self.root)
+                os.chdir("/")
+                os.execve(argv[0], list(argv), environment)
+            except OSError as error:
+                os.write(failed_write, b"%d" % (error.errno or errno.EIO))
+            finally:
+                os._exit(127)
+        os.close(failed_write)
+        failure = os.read(failed_read, 16)
+        os.close(failed_read)
+        if failure:
+            os.waitpid(pid, 0)
+            raise OSError(int(failure), os.strerror(int(failure)), argv[0])
+        return pid
+
+    def _converse(
+        self, pid: int, in_write: int, out_read: int, stdin: bytes, timeout: float, name: str
+    ) -> "Tuple[bytes, int]":
+        """Feed and drain a child until it ends; kill it when *timeout* seconds are over."""
+        deadline = time.monotonic() + timeout
+        chunks: List[bytes] = []
+        total = 0
+        if not stdin:
+            os.close(in_write)
+            in_write = -1
+        while True:
+            writers = [in_write] if in_write >= 0 else []
+            readable, writable, _ = select.select([out_read], writers, [], max(0.0, deadline - time.monotonic()))
+            if not readable and not writable:
+                os.kill(pid, 9)
+                os.waitpid(pid, 0)
+                if in_write >= 0:
+                    os.close(in_write)
+                raise TimeoutError(errno.ETIMEDOUT, "no answer within %d seconds" % timeout, name)
+            if writable:
+                try:
+                    stdin = stdin[os.write(in_write, stdin[:4096]):]
+                except BrokenPipeError:
+                    stdin = b""
+                if not stdin:
+                    os.close(in_write)
+                    in_write = -1
+            if readable:
+                chunk = os.read(out_read, COPY_BLOCK)
+                if not chunk:
+                    break
+                if total < 1024 * 1024:
+                    chunks.append(chunk)
+                    total += len(chunk)
+        if in_write >= 0:
+            os.close(in_write)
+        # Its output has ended, and mostly so has the program; one that has closed its output and stays is killed.
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        nap = 0.0001
+        while not ended:
+            if time.monotonic() > deadline:
+                os.kill(pid, 9)
+                os.waitpid(pid, 0)
+                raise TimeoutError(errno.ETIMEDOUT, "no answer within %d seconds" % timeout, name)
+            time.sleep(nap)
+            nap = min(2 * nap, 0.02)
+            ended, status = os.waitpid(pid, os.WNOHANG)
+        return b"".join(chunks), os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
+
+    def terminate(self, pid: int) -> None:
+        """Ask a process to end (SIGTERM); one that has ended already is no error."""
+        try:
+            os.kill(pid, 15)
+        except ProcessLookupError:
+            return
+
+    def execute(self, program: str, argv: "Sequence[str]") -> None:
+        """Become *program*; returns only by raising OSError."""
+        os.execv(program, list(argv))
+
+    # -- writing -------------------------------------------------------------------------------------------------
+
+    def make_dir(self, path: str, mode: int) -> None:
+        """Make one directory, open to *mode* and never to more; it may not exist yet."""
+        os.mkdir(self.locate(path), mode)
+
+    def ensure_dir(self, path: str, mode: int) -> None:
+        """Make a directory and its parents where they are missing; existing ones keep owner and mode."""
+        if not path.strip("/") or self.is_dir(path):
+            return
+        self.ensure_dir(os.path.dirname(path), 0o755)
+        try:
+            self.make_dir(path, mode)
+            # The unit's umask is 0077, and /etc/cca is for everybody to read.
+            os.chmod(self.locate(path), mode)
+        except FileExistsError:
+            # Another hook was faster, or a dangling link stands here: the caller's next step tells which.
+            return
+
+    def sync_dir(self, path: str) -> None:
+        """Make the names in a directory survive a crash."""
+        fd = os.open(self.locate(path, follow=True), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+    def create(self, path: str, data: bytes, mode: int, like: "Optional[os.stat_result]" = None,
+               attributes_of: str = "") -> None:
+        """Write a new file that nobody has yet: O_EXCL, so that no link or earlier file is ever written through.
+
+        Its owner, extended attributes (ACL, SELinux label) and mode are right before its content is there; it is
+        never wider than *mode*. The content is on disk when this returns.
+        """
+        fd = os.open(
+            self.locate(path), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode & 0o600
+        )
+        try:
+            if like is not None:
+                if (like.st_uid, like.st_gid) != (os.geteuid(), os.getegid()):
+                    os.fchown(fd, like.st_uid, like.st_gid)
+                _copy_attributes(self.locate(attributes_of), fd)
+            os.fchmod(fd, mode)
+            view = memoryview(data)
+            while view:
+                view = view[os.write(fd, view):]
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+    def replace(self, path: str, data: bytes, mode: int) -> None:
+        """Give *path* new content at once and for good: the old file or the whole new one, after any crash.
+
+        An existing file keeps its owner, mode, ACL, attributes and label; where *path* is a link, the file that it
+        leads to is replaced and the link stays.
+        """
+        target = self._inside(self.locate(path, follow=True))
+        draft = draft_name(target)
+        self.remove(draft)
+        old = self.lstat(target)
+        if old is not None and not stat.S_ISREG(old.st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", path)
+        try:
+            if old is None:
+                self.create(draft, data, mode)
+            else:
+                self.create(draft, data, stat.S_IMODE(old.st_mode), like=old, attributes_of=target)
+            os.rename(self.locate(draft), self.locate(target))
+        except OSError:
+            self.remove(draft)
+            raise
+        self.sync_dir(os.path.dirname(target))
+
+    def _inside(self, real: str) -> str:
+        """A real path as a path inside the root."""
+        return real if self.root == "/" else real[len(self.root):] or "/"
+
+    def rename(self, old: str, new: str) -> None:
+        """rename(2): *new* is replaced where it exists."""
+        os.rename(self.locate(old), self.locate(new))
+
+    def link(self, old: str, new: str) -> None:
+        """link(2): raises FileExistsError rather than replace anything."""
+        os.link(self.locate(old), self.locate(new), follow_symlinks=False)
+
+    def remove(self, path: str) -> None:
+        """Remove a file or link; nothing happens where there is none."""
+        try:
+            os.unlink(self.locate(path))
+        except (FileNotFoundError, NotADirectoryError):
+            return
+
+    def remove_tree_of_files(self, path: str) -> None:
+        """Remove a directory and the files directly in it; nothing happens where there is none."""
+        entry = self.lstat(path)
+        if entry is None:
+            return
+        if not stat.S_ISDIR(entry.st_mode):
+            self.remove(path)
+            return
+        for name in self.list_dir(path):
+            self.remove(path + "/" + name)
+        os.rmdir(self.locate(path))
+
+    def lock(self, timeout: float) -> "Optional[Lock]":
+        """Take the one lock of all converges; None where no lock can be had because /var cannot be written.
+
+        timeout: seconds to wait for another holder; then TimeoutError. The kernel frees the lock of a killed holder.
+        """
+        try:
+            self.ensure_dir(paths.STATE_DIR, 0o755)
+            fd = os.open(
+                self.locate(paths.LOCK), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, 0o600
+            )
+        except OSError:
+            return None
+        deadline = time.monotonic() + timeout
+        while True:
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return Lock(fd)
+            except BlockingIOError as busy:
+                if time.monotonic() > deadline:
+                    os.close(fd)
+                    raise TimeoutError(errno.ETIMEDOUT, "another converge is still at work", paths.LOCK) from busy
+                time.sleep(0.02)
+            except OSError:
+                os.close(fd)
+                return None
+
+    def in_process_list(self, argument: str) -> "Iterator[int]":
+        """PIDs of the processes that run the program *argument*, but of no container."""
+        for name in self.list_dir("/proc"):
+            if name.isdigit() and runs_program(self.command_line(int(name)), argument) and _is_of_this_system(name):
+                yield int(name)
+
+    def command_line(self, pid: int) -> "List[str]":
+        """The words of a process's command line; none where it has ended meanwhile."""
+        try:
+            with open("/proc/%d/cmdline" % pid, "rb") as stream:
+                return [os.fsdecode(word) for word in stream.read(4096).split(b"\0") if word]
+        except OSError:
+            return []
+
+
+    def program_name(self, pid: int) -> str:
+        """The name of a process's program, as ps -o comm shows it; "" where it has ended meanwhile."""
+        try:
+            return os.fsdecode(self.read("/proc/%d/comm" % pid, 64)).strip()
+        except OSError:
+            return ""
+
+    def sockets_on(self, port: int) -> "List[PortSocket]":
+        """The TCP sockets with this local port, in our network: those that listen, and the ends of connections."""
+        found = []
+        for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+            try:
+                data = self.read(table, 16 * 1024 * 1024, head=True)
+            except OSError:
+                # A kernel without IPv6.
+                continue
+            for line in data.decode("ascii", "replace").splitlines()[1:]:
+                words = line.split()
+                address, _, local = words[1].partition(":")
+                # An inode of 0: a connection that only waits for its end, and is nobody's any more.
+                if int(local, 16) == port and words[9] != "0":
+                    found.append(PortSocket(_address(address), words[3] == "0A", int(words[9])))
+        return found
+
+    def socket_owner(self, inode: int) -> "Optional[int]":
+        """PID of a process that has a socket open; None where there is none, or none that we may look into."""
+        wanted = "socket:[%d]" % inode
+        for name in self.list_dir("/proc"):
+            if not name.isdigit():
+                continue
+            for fd in self.list_dir("/proc/%s/fd" % name):
+                try:
+                    if self.read_link("/proc/%s/fd/%s" % (name, fd)) == wanted:
+                        return int(name)
+                except OSError:
+                    # Of another user, or ended meanwhile.
+                    break
+        return None
+
+
+class PortSocket:
+    """A TCP socket. address: local, as text. listens: or it is an end of a connection. inode: identifies it."""
+
+    def __init__(self, address: str, listens: bool, inode: int) -> None:
+        self.address = address
+        self.listens = listens
+        self.inode = inode
+
+
+def _address(words: str) -> str:
+    """An address in proc(5)'s net/tcp, 32-bit words in this machine's byte order, as text."""
+    import socket
+    import sys
+
+    data = bytes.fromhex(words)
+    if sys.byteorder == "little":
+        data = b"".join(data[at:at + 4][::-1] for at in range(0, len(data), 4))
+    return socket.inet_ntop(socket.AF_INET if len(data) == 4 else socket.AF_INET6, data)
+
+
+class Lock:
+    """A held lock; free() gives it back."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def free(self) -> None:
+        """Give the lock back."""
+        os.close(self._fd)
+
+
+def forget_openssl_settings() -> None:
+    """Drop the caller's settings for OpenSSL, before a module that uses it is imported: they are somebody else's."""
+    for name in ("OPENSSL_CONF", "OPENSSL_ENGINES", "OPENSSL_MODULES", "SSL_CERT_FILE", "SSL_CERT_DIR"):
+        os.environ.pop(name, None)
+
+
+def _is_of_this_system(pid: str) -> bool:
+    """Whether a process is in our PID namespace. Yes, where only root could tell."""
+    try:
+        return os.readlink("/proc/%s/ns/pid" % pid) == os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return True
+
+
+def runs_program(words: "List[str]", program: str) -> bool:
+    """Whether a command line is the program's own, or an interpreter's that runs it. An editor's, say, is not."""
+    return words[:1] == [program] or (program in words and os.path.basename(words[0]) in INTERPRETERS)
+
+
+def draft_name(path: str) -> str:
+    """The temporary neighbour that replace() writes: one fixed name, so that a re-run clears what a crash left."""
+    directory, name = os.path.split(path)
+    return "%s/.%s.csulcca-new" % (directory, name)
+
+
+def _copy_attributes(source: str, target_fd: int) -> None:
+    """Copy extended attributes, among them ACLs and the SELinux label, from a file to an open one."""
+    try:
+        names = os.listxattr(source, follow_symlinks=False)
+    except OSError as error:
+        if error.errno in (errno.ENOTSUP, errno.ENOSYS):
+            return
+        raise
+    for name in names:
+        if name in ("security.ima", "security.evm"):
+            # Signatures of the old content; the kernel makes new ones.
+            continue
+        os.setxattr(target_fd, name, os.getxattr(source, name, follow_symlinks=False))

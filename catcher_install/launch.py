@@ -1,0 +1,128 @@
+"""CSUTKEcat: start the catcher in the mode that its configuration and this host allow.
+
+``start`` becomes the daemon (exec), so that systemd's main process is the daemon itself and ``ps`` shows what the
+vendor documents. Whatever the package's hooks could not do is done before that.
+"""
+
+import os
+import sys
+
+from . import messages, paths, plan, report, transition
+from .errors import CatcherError
+from .host import Host
+
+MYPY = False
+if MYPY:
+    from typing import List
+
+    from .messages import Finding
+
+USAGE = "usage: CSUTKEcat start | check | stop | restart | status"
+REFUSED = 78  # EX_CONFIG (sysexits.h); the unit does not restart after it
+FAILED = 1
+SYSTEMCTL = "/usr/bin/systemctl"
+
+
+def main(arguments: "List[str]") -> int:
+    """arguments: one verb. Returns an exit status, or does not return where the daemon takes over."""
+    verb = arguments[0] if len(arguments) == 1 else ""
+    try:
+        if verb == "start":
+            return _start(Host())
+        if verb == "check":
+            return _check(Host())
+        if verb in ("stop", "restart", "status"):
+            return _service(Host(), verb)
+    except CatcherError as error:
+        _say(messages.ERROR, error.message + (" -- " + error.hint if error.hint else ""))
+        return FAILED
+    except Exception as error:  # noqa: BLE001 - a fault of ours is one line, and its story goes to the journal
+        from .scriptlet import _log_fault
+
+        _log_fault(error)
+        return FAILED
+    _say(messages.ERROR, USAGE)
+    return 2
+
+
+def _say(severity: str, text: str) -> None:
+    """A line to the journal where standard error is its stream, plain otherwise."""
+    prefix = "<%d>" % report.PRIORITY[severity] if "JOURNAL_STREAM" in os.environ else ""
+    sys.stderr.write(prefix + text.encode("ascii", "backslashreplace").decode("ascii") + "\n")
+    sys.stderr.flush()
+
+
+def _tell(found: "List[Finding]") -> None:
+    for one in found:
+        _say(messages.severity(one), report.journal_line(one))
+
+
+def _start(host: Host) -> int:
+    from .apply import converge
+
+    outcome = converge(host, transition.of(transition.START))
+    decision = plan.launch_decision(outcome.facts, outcome.plan.mode)
+    known = decision.findings
+    _tell(known + [one for one in outcome.findings if one not in known])
+    if decision.arguments is None:
+        return REFUSED
+    if outcome.facts.unit.forking and "INVOCATION_ID" in os.environ:
+        _detach(host)
+    try:
+        host.execute(paths.CATCHER, [paths.CATCHER] + decision.arguments)
+    except OSError as error:
+        why = "%s cannot be executed: %s" % (paths.CATCHER, error.strerror)
+        raise CatcherError(why, "install the package again") from error
+    return FAILED
+
+
+def _detach(host: Host) -> None:
+    """Serve a unit of Type=forking (an edited copy from CCA 7.x): leave its PIDFile and end, the child goes on."""
+    child = os.fork()
+    if child == 0:
+        os.setsid()
+        return
+    for line in host.read(paths.UNIT_ADMIN, 64 * 1024).decode("utf-8", "replace").splitlines():
+        name, _, value = line.partition("=")
+        value = value.strip()
+        # systemd.service(5): a relative name is below /run; systemd itself reads /var/run as /run.
+        value = value[len("/var"):] if value.startswith("/var/run/") else value
+        value = value if value.startswith("/") else "/run/" + value
+        if name.strip() == "PIDFile" and value.startswith("/run/"):
+            host.replace(value, b"%d\n" % child, 0o644)
+    os._exit(0)
+
+
+def _check(host: Host) -> int:
+    """Print the decision and the argv of a start, and run nothing."""
+    from .facts import collect
+
+    facts = collect(host)
+    planned = plan.plan(facts, transition.of(transition.START))
+    foreseen = plan.launch_decision(plan.foresee(facts, planned), planned.mode)
+    for one in foreseen.findings:
+        for line in report.finding_lines(one):
+            print(line)
+    if foreseen.arguments is None:
+        print("refused")
+        return REFUSED
+    print("mode: %s" % ("TLS" if foreseen.arguments else "TCP"))
+    print("argv: %s" % " ".join([paths.CATCHER] + foreseen.arguments))
+    return 0
+
+
+def _service(host: Host, verb: str) -> int:
+    """stop, restart, status: by systemd where it runs; else by the process itself.
+
+    A unit of CCA 7.x's kind has ``ExecStop=... CSUTKEcat stop``: asking systemd from there would wait for itself.
+    """
+    if host.is_booted() and host.lexists(SYSTEMCTL) and not host.is_run_by_systemd():
+        host.execute(SYSTEMCTL, ["systemctl", verb, paths.UNIT])
+    running = list(host.in_process_list(paths.CATCHER))
+    if verb == "status":
+        pids = ", ".join(map(str, running))
+        print("catcher.exe is running, PID %s" % pids if running else "catcher.exe is not running")
+        return 0 if running else 3
+    for pid in running:
+        host.terminate(pid)
+    return _start(host) if verb == "restart" else 0

@@ -1,0 +1,400 @@
+"""What an administrator hands over: a key, a certificate and its chain, read out of files of any kind.
+
+Everything that a catcher or a TKE would stumble over later is found here, before anything is touched, and each
+refusal says what to type. Needs ``cryptography``.
+"""
+
+import shlex
+
+from . import certificate, names, probe
+from .errors import CatcherError
+from .moment import moment
+from .pair import SIZE_LIMIT
+from .record import Record
+
+MYPY = False
+if MYPY:
+    from typing import Any, List, Optional, Sequence, Tuple
+
+    from .host import Host
+
+# Bytes of PEM; RSA 4096 needs 3272. Loading a key tests its primes, for minutes where it is large enough.
+KEY_LIMIT = 4096
+# PKCS#12 begins with its version, 3, and a sequence.
+PKCS12 = b"\x02\x01\x03\x30"
+RSA_PSS = "1.2.840.113549.1.1.10"
+SERVER_AUTH = "1.3.6.1.5.5.7.3.1"
+ANY_USAGE = "2.5.29.37.0"
+SHOWN_NAMES = 6
+
+
+class Material(Record):
+    """A pair that can be used.
+
+    key: PEM, in the format in which it was handed over (PKCS#8, PKCS#1 or SEC1). algorithm: of the key.
+    certificates: PEM, the server's own first. chain: what they say.
+    """
+
+    __slots__ = ("key", "algorithm", "certificates", "chain")
+    key: bytes
+    algorithm: str
+    certificates: bytes
+    chain: "List[probe.Certificate]"
+
+
+# -- files -------------------------------------------------------------------------------------------------------------
+
+
+class PemFile:
+    """A file and the PEM blocks in it.
+
+    path: as typed, safe to show. blocks: (label, PEM) of each. cut: whether the last one has no end.
+    """
+
+    def __init__(self, path: str, data: bytes) -> None:
+        self.path = probe.shown(path)
+        self.data = data
+        self.blocks, self.cut = _blocks(data)
+
+    def labels(self) -> "List[str]":
+        """The labels of all blocks."""
+        return [label for label, _ in self.blocks]
+
+    def keys(self) -> "List[Tuple[str, bytes]]":
+        """The private keys of any format: (label, PEM)."""
+        return [one for one in self.blocks if one[0].endswith("PRIVATE KEY")]
+
+    def certificates(self) -> "List[bytes]":
+        """The certificates, PEM."""
+        return [block for label, block in self.blocks if label == "CERTIFICATE"]
+
+
+def read_file(host: "Host", path: str) -> PemFile:
+    """A file that was named on the command line. Raises CatcherError."""
+    try:
+        data = host.read(host.absolute(path), SIZE_LIMIT)
+    except OSError as error:
+        hint = "run it as root: sudo catcherctl ..." if isinstance(error, PermissionError) else "name another file"
+        why = (error.strerror or "it cannot be read").lower()
+        raise CatcherError("%s: %s" % (probe.shown(path), why), hint) from error
+    if not data.strip():
+        raise CatcherError("%s is empty" % probe.shown(path), "name another file")
+    return PemFile(path, data)
+
+
+def _blocks(data: bytes) -> "Tuple[List[Tuple[str, bytes]], bool]":
+    """(label, PEM) of each block (RFC 7468) in a text, with whatever line ends; and whether the last one has no end.
+
+    Text around them is dropped, and so is the old name of a certificate (X509 CERTIFICATE).
+    """
+    found: List[Tuple[str, bytes]] = []
+    label = ""
+    lines: List[bytes] = []
+    for line in data.replace(b"\r", b"\n").replace(b"\xef\xbb\xbf", b"").split(b"\n"):
+        line = line.strip()
+        if line.startswith(b"-----BEGIN ") and line.endswith(b"-----") and len(line) > 16:
+            line = line.replace(b" X509 CERTIFICATE-", b" CERTIFICATE-")
+            label, lines = line[11:-5].decode("ascii", "replace"), [line]
+        elif label and line.startswith(b"-----END "):
+            lines.append(line.replace(b" X509 CERTIFICATE-", b" CERTIFICATE-"))
+            found.append((label, b"\n".join(lines) + b"\n"))
+            label = ""
+        elif label and line:
+            lines.append(line)
+    return found, bool(label)
+
+
+def command(start: str, *words: str) -> str:
+    """A command with its arguments quoted for a shell."""
+    return " ".join([start] + [shlex.quote(word) for word in words])
+
+
+# -- the checks --------------------------------------------------------------------------------------------------------
+
+
+def check(host: "Host", key_file: PemFile, crt_file: PemFile) -> Material:
+    """The pair in two files (or in one file, given twice). Raises CatcherError where it could not be used, now.
+
+    The first certificate must be the key's, and each further one must have signed the one before it. Names are not
+    looked at here: see require_names().
+    """
+    modules = certificate._cryptography()
+    if not key_file.keys() and key_file.certificates() and crt_file.keys() and not crt_file.certificates():
+        raise CatcherError(
+            "%s is a certificate and %s a key: these look swapped" % (key_file.path, crt_file.path),
+            command("type: catcherctl cert install", crt_file.path, key_file.path),
+        )
+    key_pem = _key_block(key_file, modules)
+    blocks = _certificate_blocks(crt_file, modules)
+    key, algorithm = _load_key(key_file, key_pem, modules)
+    chain = [_load_certificate(crt_file, number, pem, modules) for number, pem in enumerate(blocks, 1)]
+    _require_match(key, key_file, chain, crt_file, modules)
+    told = [probe.describe(host, _der(one, modules)) for one in chain]
+    _require_valid(told, crt_file, host.now())
+    problem = chain_problem(chain, modules)
+    if problem:
+        raise CatcherError("the chain in %s is broken: %s" % (crt_file.path, problem),
+                           "put the server's certificate first, and behind it its issuer, then the issuer's issuer")
+    _require_server_usage(chain[0], crt_file, modules)
+    certificates = b"".join(one.public_bytes(modules[3].Encoding.PEM) for one in chain)
+    return Material(key=key_pem, algorithm=algorithm, certificates=certificates, chain=told)
+
+
+def _key_block(given: PemFile, modules: "Sequence[Any]") -> bytes:
+    """The one private key of a file, PEM."""
+    keys = given.keys()
+    path = given.path
+    if not keys:
+        if given.cut:
+            raise CatcherError("%s is truncated: its last block has no END line" % path, "copy the file again")
+        if given.blocks:
+            what = "a public key" if "PUBLIC KEY" in " ".join(given.labels()) else "no private key"
+            raise CatcherError("%s holds %s" % (path, what), "name the file with the private key first: KEY CRT")
+        if PKCS12 in given.data[:12]:
+            raise _pkcs12(path)
+        if _loads_der(given.data, modules[3].load_der_private_key, (None, modules[1]())):
+            raise CatcherError("%s is DER, and the key must be PEM" % path,
+                               command("convert it: openssl pkey -inform DER -in", path, "-out", path + ".pem"))
+        raise CatcherError("%s is not PEM" % path, "a PEM key begins with -----BEGIN PRIVATE KEY-----")
+    if len(keys) > 1:
+        raise CatcherError("%s holds %d private keys" % (path, len(keys)), "leave the one in that is wanted")
+    label, block = keys[0]
+    if label.startswith("ENCRYPTED") or b"Proc-Type: 4,ENCRYPTED" in block:
+        raise _encrypted(path)
+    if label == "OPENSSH PRIVATE KEY":
+        raise CatcherError("%s is a key for SSH" % path, "take the key that the certificate was requested with")
+    if len(block) > KEY_LIMIT:
+        raise CatcherError("the key in %s is larger than RSA 4096, and the catcher supports none larger" % path,
+                           _other_key())
+    return block
+
+
+def _encrypted(path: str) -> CatcherError:
+    return CatcherError("%s is encrypted, and a service cannot ask for its pass phrase" % path,
+                        command("decrypt it: openssl pkey -in", path, "-out", path + ".plain"))
+
+
+def _pkcs12(path: str) -> CatcherError:
+    both = command("catcherctl cert install", path + ".pem")
+    return CatcherError("%s is PKCS#12, and the pair must be PEM" % path,
+                        "%s; then: %s" % (command("openssl pkcs12 -nodes -in", path, "-out", path + ".pem"), both))
+
+
+def _loads_der(data: bytes, load: "Any", more: "Tuple[Any, ...]") -> bool:
+    """Whether bytes are DER that *load* takes."""
+    if data[:1] != b"\x30" or len(data) > KEY_LIMIT:
+        return False
+    try:
+        load(data, *more)
+    except TypeError:
+        # It is one, and encrypted.
+        return True
+    except Exception:  # noqa: BLE001 - whatever the parser meets: it is none
+        return False
+    return True
+
+
+def _other_key() -> str:
+    return "use RSA 2048 to 4096, prime256v1, secp384r1 or secp521r1, for example by: catcherctl cert request"
+
+
+def load_key(given: PemFile, modules: "Sequence[Any]") -> "Tuple[Any, str]":
+    """(key, algorithm) of the one private key in a file. Raises CatcherError where the catcher does not support it."""
+    return _load_key(given, _key_block(given, modules), modules)
+
+
+def belongs(key_file: PemFile, crt_file: PemFile) -> bool:
+    """Whether a file's key is that of the first certificate in another one; no, where either cannot be read."""
+    modules = certificate._cryptography()
+    try:
+        key, _ = load_key(key_file, modules)
+        own = _load_certificate(crt_file, 1, crt_file.certificates()[0], modules)
+    except CatcherError:
+        return False
+    keys = [certificate._public_bytes(public, modules[3]) for public in (key.public_key(), own.public_key())]
+    return bool(keys[0] == keys[1])
+
+
+def _load_key(given: PemFile, block: bytes, modules: "Sequence[Any]") -> "Tuple[Any, str]":
+    _, default_backend, _, serialization, ec, rsa = modules
+    try:
+        key = serialization.load_pem_private_key(block, None, default_backend())
+    except TypeError as error:
+        raise _encrypted(given.path) from error
+    except Exception as error:
+        raise CatcherError("%s cannot be read as a private key (%s)" % (given.path, type(error).__name__),
+                           command("see what is wrong: openssl pkey -noout -check -in", given.path)) from error
+    algorithm, _, problem = certificate._judge_key(key, ec, rsa)
+    if problem:
+        raise CatcherError("%s is %s" % (given.path, problem), _other_key())
+    return key, algorithm
+
+
+def _certificate_blocks(given: PemFile, modules: "Sequence[Any]") -> "List[bytes]":
+    """The certificates of a file, PEM."""
+    found = given.certificates()
+    path = given.path
+    if given.cut:
+        raise CatcherError("%s is truncated: its last block has no END line" % path, "copy the file again")
+    if found:
+        return found
+    labels = " ".join(given.labels())
+    if "CERTIFICATE REQUEST" in labels:
+        raise CatcherError("%s is a certificate request, not a certificate" % path,
+                           "have it signed by your CA first, then install what the CA gives back")
+    if "PKCS7" in labels:
+        raise CatcherError("%s is PKCS#7, and the certificate must be PEM" % path,
+                           command("convert it: openssl pkcs7 -print_certs -in", path, "-out", path + ".pem"))
+    if given.blocks:
+        raise CatcherError("%s holds no certificate" % path, "name the file with the certificate last: KEY CRT")
+    if PKCS12 in given.data[:12]:
+        raise _pkcs12(path)
+    if _loads_der(given.data[:KEY_LIMIT], modules[0].load_der_x509_certificate, (modules[1](),)):
+        raise CatcherError("%s is DER, and the certificate must be PEM" % path,
+                           command("convert it: openssl x509 -inform DER -in", path, "-out", path + ".pem"))
+    raise CatcherError("%s is not PEM" % path, "a PEM certificate begins with -----BEGIN CERTIFICATE-----")
+
+
+def _load_certificate(given: PemFile, number: int, block: bytes, modules: "Sequence[Any]") -> "Any":
+    try:
+        loaded = modules[0].load_pem_x509_certificate(block, modules[1]())
+        loaded.public_key()
+        certificate._validity_of(loaded)
+        for extension in loaded.extensions:
+            extension.value  # noqa: B018 - some versions read it only here
+        return loaded
+    except Exception as error:
+        why = "certificate %d in %s cannot be read (%s)" % (number, given.path, type(error).__name__)
+        raise CatcherError(why, command("see what is wrong: openssl x509 -noout -text -in", given.path)) from error
+
+
+def _der(loaded: "Any", modules: "Sequence[Any]") -> bytes:
+    return bytes(loaded.public_bytes(modules[3].Encoding.DER))
+
+
+def _require_match(
+    key: "Any", key_file: PemFile, chain: "List[Any]", crt_file: PemFile, modules: "Sequence[Any]"
+) -> None:
+    """Raise CatcherError unless the first certificate is the key's."""
+    wanted = certificate._public_bytes(key.public_key(), modules[3])
+    fits = [certificate._public_bytes(one.public_key(), modules[3]) == wanted for one in chain]
+    if fits[0]:
+        return
+    if True in fits:
+        raise CatcherError(
+            "the chain in %s is in the wrong order: the key's own certificate is number %d of %d" % (
+                crt_file.path, fits.index(True) + 1, len(fits)),
+            "put that one first, and behind it its issuer, then the issuer's issuer",
+        )
+    raise CatcherError("the certificate in %s does not belong to the key in %s" % (crt_file.path, key_file.path),
+                       "name the key that the certificate was requested with")
+
+
+def _require_valid(chain: "List[probe.Certificate]", given: PemFile, now: float) -> None:
+    for number, one in enumerate(chain, 1):
+        which = "the certificate in %s" % given.path
+        if number > 1:
+            which = "certificate %d of the chain in %s (%s)" % (number, given.path, probe.shown(one.subject, 60))
+        if now > one.not_after:
+            raise CatcherError("%s expired on %s" % (which, moment(one.not_after)), "have a new one issued")
+        if now < one.not_before:
+            raise CatcherError("%s is not valid before %s" % (which, moment(one.not_before)),
+                               "check this host's clock with timedatectl, or install it then")
+
+
+def chain_problem(chain: "Sequence[Any]", modules: "Sequence[Any]") -> str:
+    """Why loaded certificates are no chain, as the end of a sentence; "" where each is signed by the next one."""
+    for number in range(1, len(chain)):
+        child, issuer = chain[number - 1], chain[number]
+        if child.issuer != issuer.subject:
+            return "certificate %d was not issued by certificate %d" % (number, number + 1)
+        if not _may_sign(issuer, modules[0]):
+            return "certificate %d is not a CA, so it cannot sign certificate %d" % (number + 1, number)
+        if _is_signed_by(child, issuer, modules) is False:
+            return "certificate %d is not signed by the key of certificate %d" % (number, number + 1)
+    return ""
+
+
+def _may_sign(issuer: "Any", x509: "Any") -> bool:
+    """Whether a certificate may be an issuer; version 1, which has no extensions, cannot say otherwise."""
+    try:
+        return bool(issuer.extensions.get_extension_for_class(x509.BasicConstraints).value.ca)
+    except x509.ExtensionNotFound:
+        return bool(issuer.version == x509.Version.v1)
+
+
+def _is_signed_by(child: "Any", issuer: "Any", modules: "Sequence[Any]") -> "Optional[bool]":
+    """Whether the signature verifies; None where this version of cryptography cannot tell."""
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric import padding
+
+    ec, rsa = modules[4:]
+    try:
+        public, signature, signed = issuer.public_key(), child.signature, child.tbs_certificate_bytes
+        digest = child.signature_hash_algorithm
+        if isinstance(public, rsa.RSAPublicKey):
+            scheme = padding.PKCS1v15()
+            if child.signature_algorithm_oid.dotted_string == RSA_PSS:
+                scheme = child.signature_algorithm_parameters
+            public.verify(signature, signed, scheme, digest)
+        elif isinstance(public, ec.EllipticCurvePublicKey):
+            public.verify(signature, signed, ec.ECDSA(digest))
+        elif digest is None:
+            public.verify(signature, signed)
+        else:
+            public.verify(signature, signed, digest)
+    except InvalidSignature:
+        return False
+    except Exception:  # noqa: BLE001 - an algorithm that it does not have, or not yet
+        return None
+    return True
+
+
+def _require_server_usage(own: "Any", given: PemFile, modules: "Sequence[Any]") -> None:
+    """Raise CatcherError where a certificate lists what it may be used for, and a TLS server is not in that list."""
+    x509 = modules[0]
+    try:
+        usages = own.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    except x509.ExtensionNotFound:
+        return
+    if not any(one.dotted_string in (SERVER_AUTH, ANY_USAGE) for one in usages):
+        raise CatcherError("the certificate in %s is not for a TLS server (no serverAuth)" % given.path,
+                           "have one issued for a server; a request that says so: catcherctl cert request")
+
+
+# -- names -------------------------------------------------------------------------------------------------------------
+
+
+def host_names(host: "Host") -> "List[str]":
+    """The names and addresses under which a TKE may know this host."""
+    found = names.collect(host)
+    return found.dns_names()[::-1] + found.addresses
+
+
+def names_text(every: "List[str]") -> str:
+    """Names for a message."""
+    more = len(every) - SHOWN_NAMES
+    text = ", ".join(probe.shown(name, 80) for name in every[:SHOWN_NAMES])
+    return (text or "nothing") + (" and %d more" % more if more > 0 else "")
+
+
+def names_of(one: "probe.Certificate") -> str:
+    """The names of a certificate for a message."""
+    return names_text(one.names())
+
+
+def require_names(host: "Host", one: "probe.Certificate", wanted: "List[str]", again: str) -> None:
+    """Raise CatcherError unless a certificate has every name of *wanted*, or where that is empty any of the host's.
+
+    again: what to type again with ``--name``, for the hint.
+    """
+    for name in wanted:
+        if not probe.match(name, one):
+            raise CatcherError("the certificate does not name %s; it names %s" % (probe.shown(name), names_of(one)),
+                               command("have one issued that does: catcherctl cert request --name", name))
+    ours = host_names(host)
+    if not wanted and not any(probe.match(name, one) for name in ours):
+        raise CatcherError(
+            "the certificate is not for this host: it names %s, and this is %s" % (names_of(one), names_text(ours)),
+            "if the TKE is to use another name for it: %s --name NAME" % again,
+        )

@@ -1,0 +1,130 @@
+"""Can this host speak TLS: OpenSSL's version and libssl's soname, each asked for itself.
+
+Both must hold (vendor text, "Dependencies"): OpenSSL 1.1.1 or newer, and libssl.so.1.1 or libssl.so.3 of this host's
+architecture. They are different tests: OpenSSL 1.1.0 also has soname 1.1, OpenSSL 4 has neither soname, and the
+command may be installed without the library or the reverse.
+"""
+
+from . import paths
+from .record import Record
+
+MYPY = False
+if MYPY:
+    from typing import Optional, Tuple
+
+    from .host import Host
+
+SONAMES = ("libssl.so.3", "libssl.so.1.1")
+OLDEST = (1, 1, 1)
+
+# The system's own library directories. Others (/usr/local, LD_LIBRARY_PATH) are an administrator's experiments.
+LIBRARY_DIRS = ("/usr/lib64", "/lib64", "/usr/lib", "/lib")
+
+
+class TlsCapability(Record):
+    """Whether TLS is possible, with the evidence.
+
+    possible: both tests hold.
+    version: OpenSSL's version as the command prints it, e.g. "1.1.1k"; None where it is not known.
+    library: path of a usable libssl, or None.
+    reason: why not, as one sentence without its full stop; "" where TLS is possible.
+    """
+
+    __slots__ = ("possible", "version", "library", "reason")
+    possible: bool
+    version: "Optional[str]"
+    library: "Optional[str]"
+    reason: str
+
+
+def parse_version(text: str) -> "Optional[Tuple[Tuple[int, int, int], str]]":
+    """The version in what ``openssl version`` prints: ((major, minor, fix), full version), or None.
+
+    Where the command and its library differ ("3.0.7 1 Nov 2022 (Library: OpenSSL 3.0.8 ...)") the library's version
+    counts: it is what a daemon loads. LibreSSL and other forks are not OpenSSL: None. A pre-release of 1.1.1 is
+    older than 1.1.1, so its fix number is lowered by one.
+    """
+    marker = "(Library:"
+    if marker in text:
+        text = text.split(marker, 1)[1].strip().rstrip(")")
+    words = text.split()
+    if words and words[0] == "OpenSSL":
+        words = words[1:]
+    if not words:
+        return None
+    full = words[0]
+    numbers = full.split("-", 1)[0].split("+", 1)[0].split(".")
+    if len(numbers) < 3:
+        return None
+    fix = numbers[2].rstrip("abcdefghijklmnopqrstuvwxyz")
+    parts = [numbers[0], numbers[1], fix]
+    if not all(part.isdecimal() and len(part) < 6 for part in parts):
+        return None
+    major, minor, patch = (int(part) for part in parts)
+    if (major, minor, patch) == OLDEST and "-pre" in full:
+        patch -= 1
+    return (major, minor, patch), full
+
+
+def _version(host: "Host") -> "Tuple[Optional[Tuple[int, int, int]], Optional[str], str]":
+    """OpenSSL's version as (numbers, text, reason why not new enough or "")."""
+    try:
+        status, output = host.run([paths.OPENSSL, "version"], timeout=10)
+    except OSError as error:
+        what = "is not installed" if error.errno == 2 else "does not run (%s)" % error.strerror
+        return None, None, "the command %s %s" % (paths.OPENSSL, what)
+    text = output.decode("ascii", "replace").strip().split("\n")[0]
+    if status != 0:
+        return None, None, "%s version failed with exit status %d" % (paths.OPENSSL, status)
+    parsed = parse_version(text)
+    if parsed is None:
+        shown = "".join(c for c in text if c.isprintable())[:60]
+        return None, None, "%s is not an OpenSSL that is understood (%s)" % (paths.OPENSSL, shown or "no output")
+    numbers, full = parsed
+    if numbers < OLDEST:
+        return numbers, full, "OpenSSL %s is older than 1.1.1" % full
+    return numbers, full, ""
+
+
+def _elf_identity(header: bytes) -> "Optional[bytes]":
+    """Class, byte order and machine of an ELF file's first 20 bytes; None where it is no ELF file."""
+    if len(header) < 20 or header[:4] != b"\x7fELF":
+        return None
+    return header[4:6] + header[18:20]
+
+
+def _library(host: "Host") -> "Tuple[Optional[str], str]":
+    """A libssl that a daemon of this host's architecture can load, as (path, "") or (None, reason)."""
+    own = _elf_identity(host.own_elf_header())
+    seen = []
+    for directory in LIBRARY_DIRS:
+        inside = [directory]
+        if directory.endswith("/lib"):
+            # Debian's multiarch directories: /usr/lib/s390x-linux-gnu
+            inside = [directory + "/" + name for name in host.list_dir(directory) if "-linux-" in name] + inside
+        for place in inside:
+            for soname in SONAMES:
+                path = place + "/" + soname
+                if not host.lexists(path):
+                    continue
+                try:
+                    header = host.read(path, limit=20, head=True)
+                except OSError:
+                    seen.append("%s cannot be opened" % path)
+                    continue
+                identity = _elf_identity(header)
+                if identity is None:
+                    seen.append("%s is not a shared library" % path)
+                elif own is not None and identity != own:
+                    seen.append("%s is of another architecture" % path)
+                else:
+                    return path, ""
+    return None, seen[0] if seen else "neither libssl.so.3 nor libssl.so.1.1 is installed"
+
+
+def capability(host: "Host") -> TlsCapability:
+    """Whether TLS is possible on this host; never raises for what a host may look like."""
+    numbers, version, version_reason = _version(host)
+    library, library_reason = _library(host)
+    reasons = [reason for reason in (version_reason, library_reason) if reason]
+    return TlsCapability(possible=not reasons, version=version, library=library, reason="; ".join(reasons))

@@ -1,0 +1,269 @@
+"""catcher.key and catcher.crt: what is there, and how a pair comes to its place together or not at all.
+
+A pair is written into a draft directory, synced, and made final by renaming that directory to STAGE. From then on it is
+complete, and placing it is two hard links that any later run can finish: link(2) never replaces a file, and a file
+in place with the inode of its staged twin is provably ours. A draft that was never finished is simply removed.
+
+Putting one pair in the place of another, at an administrator's word only, is made final in the same way, by renaming
+the draft to REPLACE_STAGE. That holds the new files, links to those that they replace, and from there on two renames
+remain, which any later run can finish; whatever was put there by somebody else meanwhile is left alone.
+"""
+
+import os
+import stat
+
+from . import paths
+from .errors import CatcherError
+from .record import Record
+
+MYPY = False
+if MYPY:
+    from typing import List, Optional
+
+    from .host import Host
+
+NONE = "none"
+KEY_ONLY = "key only"
+CERTIFICATE_ONLY = "certificate only"
+BOTH = "both"
+
+KEY_MODE = 0o600
+CERTIFICATE_MODE = 0o644
+# A chain of a dozen certificates is below 32 KiB.
+SIZE_LIMIT = 256 * 1024
+
+FILES = ("catcher.key", "catcher.crt")
+
+# Names in REPLACE_STAGE, before the name of one of FILES: a link to the file that was there, to be kept beside its
+# successor or to be dropped, and the mark of a file that is to go without a successor.
+KEPT = "keep."
+DROPPED = "drop."
+REMOVED = "remove."
+# The mark of a pair that we made.
+GENERATED = "generated"
+
+
+class PairFiles(Record):
+    """What stands where the pair belongs.
+
+    state: NONE, KEY_ONLY, CERTIFICATE_ONLY or BOTH (any kind of file counts, even a dangling link).
+    identity: a text that changes whenever one of the two files does; "" unless BOTH.
+    key_mode: the key's permission bits, or None.
+    staged: a complete pair waits to be placed. draft: an unfinished one lies about.
+    """
+
+    __slots__ = ("state", "identity", "key_mode", "staged", "draft")
+    state: str
+    identity: str
+    key_mode: "Optional[int]"
+    staged: bool
+    draft: bool
+
+
+def look(host: "Host") -> PairFiles:
+    """What is there; reads no content."""
+    key = host.lstat(paths.KEY)
+    certificate = host.lstat(paths.CERTIFICATE)
+    if key is not None and certificate is not None:
+        state = BOTH
+    elif key is not None:
+        state = KEY_ONLY
+    else:
+        state = NONE if certificate is None else CERTIFICATE_ONLY
+    return PairFiles(
+        state=state,
+        identity=_identity(host, key) + " " + _identity(host, certificate) if state == BOTH else "",
+        key_mode=stat.S_IMODE(key.st_mode) if key is not None and stat.S_ISREG(key.st_mode) else None,
+        staged=host.is_dir(paths.STAGE) or host.is_dir(paths.REPLACE_STAGE),
+        draft=host.lexists(paths.STAGE_DRAFT),
+    )
+
+
+def _identity(host: "Host", entry: "Optional[os.stat_result]") -> str:
+    """An lstat result as text; links have none, since what they lead to may change unseen."""
+    if entry is None or not stat.S_ISREG(entry.st_mode):
+        return "unknown"
+    # Not st_ctime: it moves when a staged twin is unlinked.
+    return "%d:%d:%d:%d" % (entry.st_dev, entry.st_ino, entry.st_size, entry.st_mtime_ns)
+
+
+def read(host: "Host") -> "tuple":
+    """The bytes of key and certificate file; raises OSError."""
+    return host.read(paths.KEY, SIZE_LIMIT), host.read(paths.CERTIFICATE, SIZE_LIMIT)
+
+
+def fingerprint(key: bytes, certificate: bytes) -> str:
+    """SHA-256 in hex over both files, key first: ``cat catcher.key catcher.crt | sha256sum``."""
+    import hashlib
+
+    return hashlib.sha256(key + certificate).hexdigest()
+
+
+def stage(host: "Host", key: bytes, certificate: bytes) -> None:
+    """Write a complete pair into STAGE, durable when this returns. Raises OSError; a failure leaves at most a draft.
+
+    key, certificate: PEM. STAGE must not exist: place() and clear() an earlier one first.
+    """
+    host.remove_tree_of_files(paths.STAGE_DRAFT)
+    host.make_dir(paths.STAGE_DRAFT, 0o700)
+    host.create(paths.STAGE_DRAFT + "/catcher.key", key, KEY_MODE)
+    host.create(paths.STAGE_DRAFT + "/catcher.crt", certificate, CERTIFICATE_MODE)
+    host.sync_dir(paths.STAGE_DRAFT)
+    host.rename(paths.STAGE_DRAFT, paths.STAGE)
+    host.sync_dir(paths.BIN)
+
+
+def place(host: "Host") -> str:
+    """Link a staged pair to its place and return its fingerprint(). STAGE stays as proof until clear().
+
+    Idempotent. Raises CatcherError where somebody's files stand in the way (theirs stay, ours go), OSError otherwise.
+    """
+    placed: List[str] = []
+    for name in FILES:
+        target = paths.BIN + "/" + name
+        try:
+            host.link(paths.STAGE + "/" + name, target)
+        except FileExistsError:
+            if not _same_file(host.lstat(paths.STAGE + "/" + name), host.lstat(target)):
+                for ours in placed:
+                    host.remove(ours)
+                clear(host)
+                why = "%s appeared while a pair was being made; it was left alone" % target
+                raise CatcherError(why, "look: catcherctl status") from None
+        placed.append(target)
+    host.sync_dir(paths.BIN)
+    return fingerprint(*(host.read(paths.STAGE + "/" + name, SIZE_LIMIT) for name in FILES))
+
+
+def _same_file(one: "Optional[os.stat_result]", other: "Optional[os.stat_result]") -> bool:
+    return one is not None and other is not None and (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
+
+
+def clear(host: "Host") -> None:
+    """Take the stage away, if there is one: its name goes at once, so that a crash leaves only a draft."""
+    if host.is_dir(paths.REPLACE_STAGE):
+        _finish_replacement(host)
+    if host.lexists(paths.STAGE):
+        host.remove_tree_of_files(paths.STAGE_DRAFT)
+        host.rename(paths.STAGE, paths.STAGE_DRAFT)
+    host.remove_tree_of_files(paths.STAGE_DRAFT)
+    host.sync_dir(paths.BIN)
+
+
+# -- in the place of another pair --------------------------------------------------------------------------------------
+
+
+class NotReplaced(CatcherError):
+    """A pair was not put in place, because what is there is not what was there when that was decided."""
+
+
+def begin_replacement(host: "Host", key: bytes, certificate: bytes, generated: bool) -> str:
+    """Decide, durably, that a new pair takes the place of whatever is there; place_replacement() carries it out.
+
+    key, certificate: PEM. generated: whether we made them. Returns the suffix under which the files that are there
+    will be kept, e.g. ".20261123T211200Z". Nothing may be staged. Raises OSError or NotReplaced, and then nothing has
+    changed.
+    """
+    for name in FILES:
+        there = host.lstat(paths.BIN + "/" + name)
+        if there is not None and not (stat.S_ISREG(there.st_mode) or stat.S_ISLNK(there.st_mode)):
+            raise NotReplaced("%s/%s is neither a file nor a link" % (paths.BIN, name), "move it away first")
+    suffix = _free_suffix(host)
+    try:
+        host.remove_tree_of_files(paths.STAGE_DRAFT)
+        host.make_dir(paths.STAGE_DRAFT, 0o700)
+        host.create(paths.STAGE_DRAFT + "/catcher.key", key, KEY_MODE)
+        host.create(paths.STAGE_DRAFT + "/catcher.crt", certificate, CERTIFICATE_MODE)
+        _commit_replacement(host, generated, KEPT, suffix)
+    except OSError:
+        host.remove_tree_of_files(paths.STAGE_DRAFT)
+        raise
+    return suffix
+
+
+def begin_return(host: "Host", suffix: str, generated: bool) -> None:
+    """Decide, durably, that what begin_replacement() kept under *suffix* comes back, with its owner, mode and times.
+
+    generated: whether we made that pair. What is in place now is dropped. Raises OSError, and then nothing has changed.
+    """
+    try:
+        host.remove_tree_of_files(paths.STAGE_DRAFT)
+        host.make_dir(paths.STAGE_DRAFT, 0o700)
+        for name in FILES:
+            kept = paths.BIN + "/" + name + suffix
+            if host.lexists(kept):
+                host.link(kept, paths.STAGE_DRAFT + "/" + name)
+            else:
+                host.create(paths.STAGE_DRAFT + "/" + REMOVED + name, b"", 0o600)
+        _commit_replacement(host, generated, DROPPED, "")
+    except OSError:
+        host.remove_tree_of_files(paths.STAGE_DRAFT)
+        raise
+
+
+def _free_suffix(host: "Host") -> str:
+    """The time in UTC, and a number where that is taken: a suffix that neither file has yet."""
+    import time
+
+    taken = host.list_dir(paths.BIN)
+    moment = time.strftime(".%Y%m%dT%H%M%SZ", time.gmtime(host.now()))
+    suffix, number = moment, 1
+    while any(name + suffix in taken for name in FILES):
+        number += 1
+        suffix = "%s-%d" % (moment, number)
+    return suffix
+
+
+def _commit_replacement(host: "Host", generated: bool, prefix: str, suffix: str) -> None:
+    for name in FILES:
+        if host.lexists(paths.BIN + "/" + name):
+            host.link(paths.BIN + "/" + name, paths.STAGE_DRAFT + "/" + prefix + name + suffix)
+    if generated:
+        host.create(paths.STAGE_DRAFT + "/" + GENERATED, b"", 0o600)
+    host.sync_dir(paths.STAGE_DRAFT)
+    host.rename(paths.STAGE_DRAFT, paths.REPLACE_STAGE)
+    host.sync_dir(paths.BIN)
+
+
+def place_replacement(host: "Host") -> str:
+    """Put the decided pair in place. REPLACE_STAGE stays as proof until clear().
+
+    Returns the fingerprint() of a pair that we made, "" for any other. Idempotent. Raises NotReplaced where somebody
+    else's file has come since (it stays), OSError otherwise.
+    """
+    staged = host.list_dir(paths.REPLACE_STAGE)
+    for name in FILES:
+        new, target = paths.REPLACE_STAGE + "/" + name, paths.BIN + "/" + name
+        if name not in staged and REMOVED + name not in staged:
+            continue
+        ours, there = host.lstat(new), host.lstat(target)
+        if _same_file(ours, there):
+            # rename(2) does nothing between two names of one file.
+            host.remove(new)
+            continue
+        before = [one for one in staged if one == DROPPED + name or one.startswith(KEPT + name + ".")]
+        if there is not None and not any(
+            _same_file(there, host.lstat(paths.REPLACE_STAGE + "/" + one)) for one in before
+        ):
+            clear(host)
+            why = "%s was changed while it was being replaced; it was left alone" % target
+            raise NotReplaced(why, "look: catcherctl cert check")
+        if ours is not None:
+            host.rename(new, target)
+        elif there is not None:
+            host.remove(target)
+    host.sync_dir(paths.BIN)
+    host.sync_dir(paths.REPLACE_STAGE)
+    return fingerprint(*read(host)) if GENERATED in staged else ""
+
+
+def _finish_replacement(host: "Host") -> None:
+    """Keep what was replaced beside its successor, and take the stage away."""
+    for name in host.list_dir(paths.REPLACE_STAGE):
+        if name.startswith(KEPT):
+            host.rename(paths.REPLACE_STAGE + "/" + name, paths.BIN + "/" + name[len(KEPT):])
+    host.sync_dir(paths.BIN)
+    host.sync_dir(paths.REPLACE_STAGE)
+    host.remove_tree_of_files(paths.STAGE_DRAFT)
+    host.rename(paths.REPLACE_STAGE, paths.STAGE_DRAFT)
+    host.remove_tree_of_files(paths.STAGE_DRAFT)

@@ -1,0 +1,190 @@
+"""The running daemon as an administrator's command sees it: who holds the port, a restart, what answers after it."""
+
+from . import apply, paths, probe
+from .errors import CatcherError
+from .record import Record
+
+MYPY = False
+if MYPY:
+    from typing import Callable, List, Optional
+
+    from .facts import HostFacts
+    from .host import Host
+
+# From a restart to the first answer it takes well below a second; on a busy, emulated machine some seconds.
+ANSWER_SECONDS = 15
+# For one look. A daemon in TCP mode may say nothing at all to a TLS greeting, and then takes this long.
+LOOK_SECONDS = 4
+# systemctl is asked whether the service has failed at every 50th look, about once a second.
+LOOKS_A_STATE = 50
+SYSTEMCTL = "/usr/bin/systemctl"
+INTERPRETERS = ("sh", "dash", "bash", "python", "platform-python", "qemu-")
+ADDRESSES = ("127.0.0.1", "[::1]")
+
+# Who holds the port
+CATCHER = "catcher"
+OTHER = "other"
+UNKNOWN = "unknown"
+NOBODY = "none"
+
+
+class Holder(Record):
+    """Who has the catcher's port.
+
+    state: CATCHER, OTHER, UNKNOWN (somebody; only root may see who) or NOBODY.
+    pid: of the process, or None. program: its name, "" where unknown. addresses: local ones, e.g. "0.0.0.0" or "::".
+    listens: it listens, rather than having the port for an outgoing connection.
+    """
+
+    __slots__ = ("state", "pid", "program", "addresses", "listens")
+    state: str
+    pid: "Optional[int]"
+    program: str
+    addresses: "List[str]"
+    listens: bool
+
+
+def holder(host: "Host") -> Holder:
+    """Who has the port now."""
+    sockets = host.sockets_on(paths.PORT)
+    listening = [one for one in sockets if one.listens]
+    if not sockets:
+        return Holder(state=NOBODY, pid=None, program="", addresses=[], listens=False)
+    pids = {one.inode: host.socket_owner(one.inode) for one in listening or sockets}
+    known = [pid for pid in pids.values() if pid is not None]
+    ours = [pid for pid in known if is_catcher(host, pid)]
+    first = ours or known
+    pid = first[0] if first else None
+    state = UNKNOWN if pid is None else CATCHER if ours else OTHER
+    if state == CATCHER and not listening:
+        # Connections of a daemon that is ending: the port is nobody's.
+        return Holder(state=NOBODY, pid=None, program="", addresses=[], listens=False)
+    program = "" if pid is None else probe.shown(host.program_name(pid), 40)
+    addresses = sorted({one.address for one in listening or sockets})
+    return Holder(state=state, pid=pid, program=program, addresses=addresses, listens=bool(listening))
+
+
+def is_catcher(host: "Host", pid: int) -> bool:
+    """Whether a process is the daemon, rather than an editor that shows it."""
+    words = host.command_line(pid)
+    if words[:1] == [paths.CATCHER]:
+        return True
+    # A script is its interpreter's, and a program of another architecture its emulator's, before it renames itself.
+    return paths.CATCHER in words[1:4] and words[0].rpartition("/")[2].startswith(INTERPRETERS)
+
+
+def running(host: "Host", held: Holder) -> "Optional[int]":
+    """PID of the daemon, the one that has the port where there are several; None where it does not run."""
+    if held.state == CATCHER:
+        return held.pid
+    found = [pid for pid in host.in_process_list(paths.CATCHER) if is_catcher(host, pid)]
+    return found[0] if found else None
+
+
+def may_restart(host: "Host", facts: "HostFacts") -> str:
+    """"" where a change should restart the daemon now; else why not, as the beginning of a sentence."""
+    if not facts.booted:
+        return "systemd does not run here"
+    if facts.unit.masked:
+        return "the service is masked"
+    if not facts.unit.enabled and running(host, holder(host)) is None:
+        return "the service is disabled and not running"
+    return ""
+
+
+def restart_only(host: "Host") -> str:
+    """Restart the daemon; what it does then is not waited for. Returns "" or why systemd refused."""
+    try:
+        apply.restart(host)
+    except (CatcherError, OSError) as error:
+        reason = error.message if isinstance(error, CatcherError) else error.strerror or "error"
+        return "the restart failed: %s" % probe.shown(reason)
+    return ""
+
+
+def look(host: "Host") -> probe.ProbeResult:
+    """What answers on this host's port, over a real connection; IPv6 is tried where IPv4 has nobody."""
+    found = None
+    for address in ADDRESSES:
+        seen = probe.probe("%s:%d" % (address, paths.PORT), timeout=LOOK_SECONDS, host=host)
+        if found is None or seen.state in (probe.TLS, probe.TCP):
+            found = seen
+        if found.state not in (probe.REFUSED, probe.UNREACHABLE):
+            break
+    assert found is not None
+    return found
+
+
+def speaks_tls_with(sha256: str) -> "Callable[[probe.ProbeResult], str]":
+    """A condition for wait_for(): TLS, and the certificate has this hash."""
+
+    def problem(seen: probe.ProbeResult) -> str:
+        if seen.state != probe.TLS:
+            return _instead(seen)
+        if seen.chain[0].sha256 != sha256:
+            return "it shows another certificate (SHA-256 %s...)" % seen.chain[0].sha256[:23]
+        return ""
+
+    return problem
+
+
+def speaks_tcp(host: "Host") -> "Callable[[probe.ProbeResult], str]":
+    """A condition for wait_for(): it takes connections, and does not answer TLS."""
+
+    def problem(seen: probe.ProbeResult) -> str:
+        if seen.state == probe.TLS:
+            return "it speaks TLS (%s)" % seen.version
+        if seen.state == probe.TCP:
+            return ""
+        if seen.state == probe.TIMED_OUT and seen.address:
+            # A daemon may stay silent whatever it is told; then its arguments are the evidence.
+            held = holder(host)
+            if held.state == CATCHER and held.pid is not None and "-tls" not in host.command_line(held.pid):
+                return ""
+        return _instead(seen)
+
+    return problem
+
+
+def _instead(seen: probe.ProbeResult) -> str:
+    if seen.state == probe.TCP:
+        return "it speaks plain TCP"
+    if seen.state in (probe.REFUSED, probe.UNREACHABLE):
+        return "nothing listens on port %d" % paths.PORT
+    return "no connection came about: %s" % probe.shown(seen.reason)
+
+
+def wait_for(host: "Host", condition: "Callable[[probe.ProbeResult], str]") -> str:
+    """Look at the port until a condition has no problem any more. Returns "", or the problem that lasted.
+
+    condition: from what a look saw to a problem, as the end of a sentence, or "". It ends early where systemd has given
+    the service up.
+    """
+    looks = 0
+    problem = ""
+
+    def settled() -> bool:
+        nonlocal looks, problem
+        looks += 1
+        problem = condition(look(host))
+        return not problem or (looks % LOOKS_A_STATE == 0 and has_failed(host))
+
+    host.wait_until(settled, ANSWER_SECONDS)
+    if problem:
+        held = holder(host)
+        if held.state == OTHER:
+            problem = "port %d is held by %s (PID %s)" % (paths.PORT, held.program, held.pid)
+    return problem
+
+
+def has_failed(host: "Host") -> bool:
+    """Whether systemd has given the service up; it does not try to start it again."""
+    try:
+        return host.run([SYSTEMCTL, "is-failed", "--quiet", paths.UNIT], timeout=30)[0] == 0
+    except OSError:
+        return False
+
+
+def restart_and_wait(host: "Host", condition: "Callable[[probe.ProbeResult], str]") -> str:
+    """Restart the daemon and wait_for() a condition. Returns "" or the problem; a restart that fails is one, too."""
+    return restart_only(host) or wait_for(host, condition)

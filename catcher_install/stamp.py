@@ -1,0 +1,83 @@
+"""state.json: what the last finished converge left, written last by each one.
+
+Fields: format_version (1), package_version, mode ("tls", "tcp" or null), generated_pair (SHA-256 in hex over the bytes
+of catcher.key followed by those of catcher.crt of a pair that we made, or null), findings (a list of {"id", ...}),
+checked_pair (the last verdict on a pair, with the identity of the two files that it holds for, or null).
+"""
+
+from .record import Record
+
+MYPY = False
+if MYPY:
+    from typing import Dict, List, Optional
+
+FORMAT = 1
+SIZE_LIMIT = 256 * 1024
+
+
+class Stamp(Record):
+    """The content of state.json; see the module's text for the fields."""
+
+    __slots__ = ("package_version", "mode", "generated_pair", "findings", "checked_pair")
+    package_version: str
+    mode: "Optional[str]"
+    generated_pair: "Optional[str]"
+    findings: "List[Dict[str, str]]"
+    checked_pair: "Optional[Dict[str, object]]"
+
+
+class _Scanner:
+    """What the json module's C scanner asks of its decoder."""
+
+    strict = True
+    object_hook = object_pairs_hook = None
+    parse_float = float
+    parse_int = int
+    parse_constant = None
+
+
+def _loads(text: str) -> object:
+    """As json.loads, without importing json (and with it re) where CPython's C scanner does it alone."""
+    try:
+        from _json import make_scanner
+
+        decoder = _Scanner()
+        decoder.memo = {}  # type: ignore[attr-defined]
+        value, end = make_scanner(decoder)(text, 0)  # type: ignore[arg-type]
+    except Exception:  # noqa: BLE001 - another Python, or no JSON: the public module gives the verdict
+        import json
+
+        return json.loads(text)
+    if text[end:].strip():
+        raise ValueError("text behind the end of the JSON value")
+    return value
+
+
+def parse(data: bytes) -> "Optional[Stamp]":
+    """The stamp in the bytes of state.json; None for anything that is not one of ours."""
+    try:
+        value = _loads(data.decode("utf-8"))
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(value, dict) or value.get("format_version") != FORMAT:
+        return None
+    mode, pair, checked = value.get("mode"), value.get("generated_pair"), value.get("checked_pair")
+    findings = value.get("findings")
+    return Stamp(
+        package_version=str(value.get("package_version", "")),
+        mode=mode if mode in ("tls", "tcp") else None,
+        generated_pair=pair if isinstance(pair, str) else None,
+        findings=[f for f in findings if isinstance(f, dict) and isinstance(f.get("id"), str)]
+        if isinstance(findings, list)
+        else [],
+        checked_pair=checked if isinstance(checked, dict) else None,
+    )
+
+
+def render(stamp: Stamp) -> bytes:
+    """The bytes of state.json."""
+    import json
+
+    fields = {name: getattr(stamp, name) for name in stamp.__slots__}
+    fields["format_version"] = FORMAT
+    return (json.dumps(fields, indent=2, sort_keys=True) + "\n").encode("ascii")

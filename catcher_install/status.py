@@ -1,0 +1,194 @@
+"""What ``catcherctl status`` shows: one picture of configuration, service, port, OpenSSL, pair and findings."""
+
+from . import certs, config, messages, names, pair, paths, plan, probe, report, service, transition
+from . import facts as fact_collector
+from .messages import finding
+from .moment import moment
+
+MYPY = False
+if MYPY:
+    from typing import Any, Dict, List, Optional
+
+    from .facts import HostFacts
+    from .host import Host
+    from .messages import Finding
+
+FORMAT = 1
+
+# What only the stamp and the key can tell, and so only root.
+FOR_ROOT = messages.LASTING + messages.TRANSIENT + (
+    "pair-unusable", "pair-unchecked", "pair-expired", "pair-not-yet-valid")
+
+
+def collect_status(host: "Host") -> "Dict[str, Any]":
+    """The fields of ``status --json``.
+
+    format_version: 1. complete: false where this process may not see everything (it is not root's).
+    version: of the package. host: this host's full name.
+    mode: configured ("tls", "tcp", or null where catcher.conf cannot be used), running ("tls", "tcp", or null where no
+    daemon runs), agree (running is configured).
+    tls: possible (or null), version and library (or null), reason (why it is not possible, "" where it is).
+    pair: state ("none", "key only", "certificate only", "both"), algorithm ("" where unknown), made_here (or null),
+    not_before and not_after (seconds since the epoch, 0 where unknown), names, sha1 and sha256 ("" where unknown) of
+    the certificate, problem ("" where it can be used, or is not looked at since TLS is not configured).
+    service: enabled, masked, pid (of the daemon, or null).
+    listener: port, state ("catcher", "other", "unknown" where only root may see who, "none"), pid, program, addresses,
+    listens (false where the port is taken by an outgoing connection).
+    tke: enable_tls: whether the box Enable SSL/TLS must be ticked there, or null.
+    findings: id, severity ("info", "warning", "error"), message, fix.
+    """
+    facts = fact_collector.collect(host)
+    complete = certs.may_read_key(host) and _may_read_stamp(host)
+    planned = plan.plan(facts, transition.of(transition.APPLY))
+    held = service.holder(host)
+    pid = service.running(host, held)
+    mode = None if pid is None else config.TLS if "-tls" in host.command_line(pid) else config.TCP
+    seen = certs.installed(host)
+    found = _findings(host, facts, planned, seen, held, pid, mode)
+    if not complete:
+        found = [one for one in found if one["id"] not in FOR_ROOT]
+    own = seen.chain[0] if seen.chain else None
+    problem = str((facts.verdict or {}).get("problem", "")) if complete else ""
+    return {
+        "format_version": FORMAT,
+        "complete": complete,
+        "version": facts.version,
+        "host": names.collect(host).full,
+        "mode": {"configured": planned.mode, "running": mode, "agree": mode == planned.mode},
+        "tls": {
+            "possible": facts.tls.possible if facts.tls else None,
+            "version": facts.tls.version if facts.tls else None,
+            "library": facts.tls.library if facts.tls else None,
+            "reason": facts.tls.reason if facts.tls else "",
+        },
+        "pair": {
+            "state": facts.pair.state,
+            "algorithm": seen.algorithm,
+            "made_here": certs.made_here(host, facts) if complete else None,
+            "not_before": own.not_before if own else 0,
+            "not_after": own.not_after if own else 0,
+            "names": own.names() if own else [],
+            "sha1": own.sha1 if own else "",
+            "sha256": own.sha256 if own else "",
+            "problem": problem,
+        },
+        "service": {"enabled": facts.unit.enabled, "masked": facts.unit.masked, "pid": pid},
+        "listener": {
+            "port": paths.PORT,
+            "state": held.state,
+            "pid": held.pid,
+            "program": held.program,
+            "addresses": held.addresses,
+            "listens": held.listens,
+        },
+        "tke": {"enable_tls": planned.mode == config.TLS if planned.mode else None},
+        "findings": [report.finding_fields(one) for one in found],
+    }
+
+
+def _may_read_stamp(host: "Host") -> bool:
+    try:
+        host.read_optional(paths.STAMP, 1)
+    except PermissionError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _findings(
+    host: "Host", facts: "HostFacts", planned: "plan.Plan", seen: "certs.Installed", held: "service.Holder",
+    pid: "Optional[int]", mode: "Optional[str]",
+) -> "List[Finding]":
+    """What a converge and a start would say, and what shows only on the running system."""
+    found = list(planned.findings)
+    decision = plan.launch_decision(facts, planned.mode)
+    found += [one for one in decision.findings if one["id"] not in [other["id"] for other in found]]
+    if planned.mode == config.TLS and facts.pair.state == pair.BOTH and not (facts.verdict or {}).get("problem"):
+        found += certs.more_findings(host, facts, seen)
+    known = [one["id"] for one in found]
+    if held.state == service.OTHER and held.listens:
+        found.append(finding("port-taken", port=str(paths.PORT), program=held.program, pid=str(held.pid)))
+    elif held.state == service.OTHER:
+        found.append(finding("port-taken-outgoing", port=str(paths.PORT), program=held.program, pid=str(held.pid)))
+    elif not facts.booted or facts.unit.masked:
+        pass
+    elif pid is None and held.state == service.NOBODY and facts.unit.enabled:
+        # Where a start is refused, the reason is among the findings already.
+        if decision.arguments is not None:
+            found.append(finding("not-running"))
+    elif pid is not None and held.state == service.NOBODY:
+        found.append(finding("not-listening", port=str(paths.PORT)))
+    told = "tls-configured-tcp-running" in known
+    if mode is not None and planned.mode is not None and mode != planned.mode and not told:
+        found.append(finding("mode-not-running", configured=planned.mode.upper(), running=mode.upper()))
+    return found
+
+
+def lines(seen: "Dict[str, Any]") -> "List[str]":
+    """The same for a person: plain ASCII."""
+    text = ["CCA TKE catcher %s on %s" % (seen["version"], probe.shown(seen["host"]))]
+    text.append("  Mode      %s" % _mode_line(seen["mode"]))
+    text.append("  Service   %s" % _service_line(seen["service"]))
+    text.append("  Port      %s" % _port_line(seen["listener"]))
+    text.append("  OpenSSL   %s" % _openssl_line(seen["tls"]))
+    text += _pair_lines(seen["pair"])
+    if seen["tke"]["enable_tls"] is not None:
+        box = "tick the box" if seen["tke"]["enable_tls"] else "do not tick the box"
+        text.append("  TKE       %s Enable SSL/TLS in this host's definition; port %d" % (box, paths.PORT))
+    for one in seen["findings"]:
+        text.append("  %s  %s [%s]" % ("!" if one["severity"] != messages.INFO else "i", one["message"], one["id"]))
+        text.append("     %s" % one["fix"])
+    if not seen["complete"]:
+        text.append("  Only root sees everything: sudo catcherctl status")
+    elif not seen["findings"]:
+        text.append("  Nothing needs attention.")
+    return text
+
+
+def _mode_line(mode: "Dict[str, Any]") -> str:
+    configured = (mode["configured"] or "not usable").upper() if mode["configured"] else "catcher.conf cannot be used"
+    if mode["running"] is None:
+        return "%s, the catcher is not running" % (configured + " configured" if mode["configured"] else configured)
+    if mode["agree"]:
+        return "%s, configured and running" % configured
+    return "configured %s, running %s" % (configured, mode["running"].upper())
+
+
+def _service_line(state: "Dict[str, Any]") -> str:
+    how = "masked" if state["masked"] else "enabled" if state["enabled"] else "disabled"
+    return "%s, %s" % (how, "running as PID %d" % state["pid"] if state["pid"] else "not running")
+
+
+def _port_line(held: "Dict[str, Any]") -> str:
+    who = "%s (PID %s)" % (held["program"], held["pid"])
+    does = "listens" if held["listens"] else "has an outgoing connection"
+    where = "on " + " and ".join(held["addresses"])
+    return "%d, %s" % (held["port"], {
+        service.CATCHER: "the catcher listens %s" % where,
+        service.OTHER: "not the catcher but %s %s %s" % (who, does, where),
+        service.UNKNOWN: "somebody %s %s" % (does, where),
+        service.NOBODY: "nobody listens",
+    }[held["state"]])
+
+
+def _openssl_line(tls: "Dict[str, Any]") -> str:
+    able = "TLS is possible"
+    if not tls["possible"]:
+        able = "TLS is not possible: %s" % (tls["reason"] or "OpenSSL was not asked")
+    return "%s, %s; %s" % (tls["version"] or "no version", tls["library"] or "no library", able)
+
+
+def _pair_lines(files: "Dict[str, Any]") -> "List[str]":
+    if files["state"] != pair.BOTH:
+        return ["  Pair      %s" % {pair.NONE: "no key and no certificate"}.get(files["state"], files["state"])]
+    if not files["sha256"]:
+        return ["  Pair      %s" % (files["problem"] or "there, and the certificate cannot be read")]
+    made = {True: ", made by this package", False: ", your own", None: ""}[files["made_here"]]
+    algorithm = files["algorithm"] or "key of unknown kind"
+    return [
+        "  Pair      %s%s, valid until %s" % (algorithm, made, moment(files["not_after"])),
+        "  Names     %s" % ", ".join(probe.shown(name, 80) for name in files["names"]),
+        "  SHA-256   %s" % files["sha256"],
+        "  SHA-1     %s" % files["sha1"],
+    ]

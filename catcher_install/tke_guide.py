@@ -1,0 +1,252 @@
+"""The steps at the TKE console, with this host's names, port and certificate hashes filled in.
+
+Facts: vendor text, "Importing the catcher certificate into the TKE", "Enable TLS connections on the TKE" and "Enable
+TCP connections on the TKE". Names of windows, links, menus, fields and buttons stand in quotes as the console has them.
+"""
+
+import binascii
+import textwrap
+
+from . import certificate, config, names, pair, paths, probe
+from .moment import moment
+from .record import Record
+
+MYPY = False
+if MYPY:
+    from typing import Any, Dict, List, Optional, Tuple
+
+    from .host import Host
+
+SHOWN_NAMES = 8
+WIDTH = 100
+
+# The vendor text spells it "Privilaged".
+PRIVILEGED = '"Privileged Mode Access"'
+
+
+class GuideFacts(Record):
+    """What the steps depend on.
+
+    names: this host's names and addresses. certificate: the first one in catcher.crt, or None; problem: then why.
+    configured: config.TLS, config.TCP, or None where catcher.conf says neither. running: config.TLS, config.TCP, or
+    None where no daemon runs. now: seconds since the epoch.
+    """
+
+    __slots__ = ("names", "certificate", "problem", "configured", "running", "now")
+    names: "names.HostNames"
+    certificate: "Optional[probe.Certificate]"
+    problem: str
+    configured: "Optional[str]"
+    running: "Optional[str]"
+    now: float
+
+    def typed(self, mode: str) -> "List[str]":
+        """What may be typed as Host Name/IP, the best first: names that others can use and, for TLS, that the
+        certificate has; the certificate's own where it has none of this host's."""
+        own = [name for name in (self.names.full, self.names.short) if name.split(".")[0] != "localhost"]
+        own = list(dict.fromkeys(own + self.names.addresses))
+        if mode != config.TLS or self.certificate is None or self.certificate.problem:
+            return own
+        theirs = [name for name in self.certificate.names() if "*" not in name]
+        return [name for name in own if probe.match(name, self.certificate)] or theirs
+
+
+def collect(host: "Host") -> GuideFacts:
+    """The facts of a host. Needs no root, as long as catcher.crt can be read by all."""
+    shown, problem = _certificate(host)
+    try:
+        data = host.read_optional(paths.CONF, config.SIZE_LIMIT)
+        state = config.ABSENT if data is None else config.parse(data).state
+    except OSError:
+        state = config.UNUSABLE
+    running = None
+    for pid in host.in_process_list(paths.CATCHER):
+        running = config.TLS if "-tls" in host.command_line(pid) else config.TCP
+        break
+    return GuideFacts(
+        names=names.collect(host), certificate=shown, problem=problem, running=running, now=host.now(),
+        configured=state if state in (config.TLS, config.TCP) else None,
+    )
+
+
+def _certificate(host: "Host") -> "tuple":
+    """(probe.Certificate, "") of catcher.crt, or (None, why not)."""
+    try:
+        pem = host.read_optional(paths.CERTIFICATE, pair.SIZE_LIMIT)
+    except OSError as error:
+        return None, "%s cannot be read: %s" % (paths.CERTIFICATE, (error.strerror or "failed").lower())
+    if pem is None:
+        return None, "there is no %s yet" % paths.CERTIFICATE
+    lines = certificate._first(pem, b"CERTIFICATE").split(b"\n")
+    try:
+        der = binascii.a2b_base64(b"".join(line for line in lines if not line.startswith(b"-----")))
+    except ValueError:
+        der = b""
+    shown = probe.describe(host, der)
+    return (None, "%s holds no certificate" % paths.CERTIFICATE) if shown.problem else (shown, "")
+
+
+def guide(mode: "Optional[str]", facts: GuideFacts) -> "List[str]":
+    """The steps for one mode, plain ASCII.
+
+    mode: config.TLS or config.TCP; None for the configured one, TLS where none is.
+    """
+    mode = mode or facts.configured or config.TLS
+    typed = facts.typed(mode)
+    host = probe.shown(typed[0]) if typed else "HOST"
+    text = ["Connecting a TKE to this catcher over %s" % ("TLS" if mode == config.TLS else "plain TCP"), ""]
+    text += _this_host(mode, facts, typed) + [""]
+    text.append("Before you begin")
+    for one in _before(mode, facts, typed):
+        text += textwrap.wrap(one, WIDTH, initial_indent="  - ", subsequent_indent="    ", break_long_words=False,
+                              break_on_hyphens=False)
+    text.append("")
+    steps = (_import_steps(host) if mode == config.TLS else []) + [_host_steps(mode, host), _last_step(mode, host)]
+    for number, (title, lines) in enumerate(steps, 1):
+        text += ["%d. %s" % (number, title), ""] + lines + [""]
+    return text[:-1]
+
+
+def _this_host(mode: str, facts: GuideFacts, typed: "List[str]") -> "List[str]":
+    text = ["This host", "  Host Name/IP  %s" % (probe.shown(typed[0]) if typed else "not known")]
+    if len(typed) > 1:
+        more = ", ".join(probe.shown(name) for name in typed[1:SHOWN_NAMES])
+        text.append("                or: %s%s" % (more, " ..." if len(typed) > SHOWN_NAMES else ""))
+    text.append("  Port          %d" % paths.PORT)
+    one = facts.certificate
+    if mode == config.TLS and one is not None:
+        text += [
+            "  Certificate   %s" % (probe.shown(one.subject) or "(no subject)"),
+            "  Valid         %s to %s" % (moment(one.not_before), moment(one.not_after)),
+            "  SHA-1         %s" % one.sha1,
+            "  SHA-256       %s" % one.sha256,
+        ]
+    return text
+
+
+def _before(mode: str, facts: GuideFacts, typed: "List[str]") -> "List[str]":
+    """What must be done, or known, on this host first."""
+    text = []
+    wanted = mode.upper()
+    if mode == config.TLS:
+        text += _before_tls(facts, typed)
+    if not typed:
+        text.append("This host has no name or address that others can use. Type instead of HOST what the TKE reaches "
+                    "it by.")
+    if facts.configured != mode:
+        said = "is configured for %s" % facts.configured.upper() if facts.configured else "has no mode configured"
+        text.append("The catcher %s. On this host, type: catcherctl mode %s" % (said, mode))
+    elif facts.running is None:
+        text.append("The catcher is configured for %s and not running. On this host, type: "
+                    "systemctl start CSUTKEcat" % wanted)
+    elif facts.running != mode:
+        text.append("The catcher is configured for %s and running in %s. On this host, type: catcherctl status"
+                    % (wanted, facts.running.upper()))
+    else:
+        text.append("The catcher is configured for %s and running; nothing is left to do on this host." % wanted)
+    if mode == config.TCP:
+        text.append("Plain TCP is not encrypted; CCA 8.0 and newer can do TLS: catcherctl tke-guide tls")
+    return text
+
+
+def _before_tls(facts: GuideFacts, typed: "List[str]") -> "List[str]":
+    one = facts.certificate
+    if one is None:
+        return ["No certificate can be shown: %s." % facts.problem,
+                "On this host, type: catcherctl cert generate      (or: catcherctl cert install KEY CRT)",
+                "Then this guide again, since it will show the hashes that you have to compare."]
+    text = []
+    if facts.now > one.not_after:
+        text.append("The certificate has expired. On this host, type: catcherctl cert install KEY CRT")
+    elif facts.now < one.not_before:
+        text.append("The certificate is not valid yet. Check this host's clock: timedatectl")
+    own = [facts.names.full, facts.names.short] + facts.names.addresses
+    if not typed:
+        text.append("The certificate holds no name that can be typed. On this host, type: "
+                    "catcherctl cert install KEY CRT")
+    elif not any(name in own for name in typed):
+        text.append("The certificate has none of this host's names and addresses, only those above. They must lead "
+                    "to this host.")
+    if not one.self_issued:
+        text.append("The certificate is signed by a CA (%s). Where the TKE has that CA's certificate already, skip "
+                    "step 1." % probe.shown(one.issuer))
+    return text
+
+
+def _import_steps(host: str) -> "List[Tuple[str, List[str]]]":
+    title = "Make the TKE trust the certificate: by A or by B. Do it again after every change of it."
+    return [(title, [
+        '   A. Over the network ("From Remote Server"); the catcher must be running in TLS',
+        "      a. On the TKE Welcome Page choose %s and log in." % PRIVILEGED,
+        '      b. Go to "Service Management", and there, under "Configuration", to "Certificate Management".',
+        '      c. In "Manage Trusted Signing Certificates" open the menu "Import": "From Remote Server".',
+        '      d. In "Import Remote Certificate" type  IP/Host %s  and  Port %d,  then "OK".' % (host, paths.PORT),
+        "         Both have to be what the host definition in step 2 has.",
+        '      e. "Confirm Import" shows a certificate. Compare its hashes with those above: only if they are the',
+        '         same, press "Yes". If they differ, somebody else has answered: do not confirm.',
+        '      f. "Manage Trusted Signing Certificates" lists the certificate now.',
+        "",
+        '   B. By USB stick ("From Removable Media")',
+        "      a. Put the stick into the TKE and format it there, which erases it: on the TKE Welcome Page",
+        '         "Launch the Trusted Key Entry Console", "Service Management", "Format Media"; choose',
+        '         "Trusted Key Entry data" and "Format"; your stick in "Select Media Device" and "OK"; a file system',
+        '         that this host can write in "Specify File System" and "Format"; answer the question in',
+        '         "Format Media" with "Yes", and "Format Media Complete" with "OK". Take the stick out.',
+        "      b. Put it into this host, mount it, and type: catcherctl cert export DIR",
+        "         with the directory where it is mounted. It gets catcher.crt and a sheet with the hashes; the",
+        "         private key stays here. Unmount it.",
+        "      c. Put it into the TKE. On the TKE Welcome Page choose %s and log in." % PRIVILEGED,
+        '      d. Go to "Service Management", and there, under "Configuration", to "Certificate Management".',
+        '      e. In "Manage Trusted Signing Certificates" open the menu "Import": "From Removable Media".',
+        '      f. Choose your stick in "Select Media Device", "OK"; then catcher.crt in the list on the right of',
+        '         "Certificate Management", "OK"; and "OK" again for the message that it was imported.',
+        '      g. "Confirm Import" shows the certificate. Compare its hashes with those above: only if they are the',
+        '         same, press "Yes".',
+        '      h. "Manage Trusted Signing Certificates" lists the certificate now. Take the stick out.',
+    ])]
+
+
+def _host_steps(mode: str, host: str) -> "Tuple[str, List[str]]":
+    if mode == config.TLS:
+        title, box = "Tell the TKE to use TLS for this host", 'Tick the box "Enable SSL/TLS", and press "OK".'
+    else:
+        title = "Tell the TKE to use plain TCP for this host"
+        box = 'The box "Enable SSL/TLS" must not be ticked: click it where it is. Then press "OK".'
+    return title, [
+        '   a. On the TKE Welcome Page choose "Launch the Trusted Key Entry Console".',
+        '   b. Go to "Trusted Key Entry" in the left sidebar, choose your version of it, and log in.',
+        '   c. In the window "Trusted Key Entry", for a host that is there already: right-click it and choose',
+        '      "Change Host". For a new one: right-click in the area "Hosts" and choose "Create Host"; give it',
+        "      Host Name/IP %s  and  Port %d, and what else it asks for." % (host, paths.PORT),
+        "   d. " + box,
+    ]
+
+
+def _last_step(mode: str, host: str) -> "Tuple[str, List[str]]":
+    said = "TLSv1.2 or TLSv1.3, with the hashes above" if mode == config.TLS else "plain TCP, not TLS"
+    return "See from another machine with this package what the TKE sees", [
+        "   catcherctl probe %s" % host,
+        "   has to show: Speaks %s." % said,
+    ]
+
+
+def fields(mode: "Optional[str]", facts: GuideFacts) -> "Dict[str, Any]":
+    """The fields of ``tke-guide --json``; the caller adds format_version.
+
+    mode: "tls" or "tcp". host_names: what may be typed as Host Name/IP, the best first. port. enable_tls: whether the
+    box must be ticked. configured, running: "tls", "tcp" or null. certificate: null, or subject, not_before and
+    not_after (seconds since the epoch), sha1, sha256. steps: the guide's lines.
+    """
+    mode = mode or facts.configured or config.TLS
+    one = facts.certificate
+    shown = ("subject", "not_before", "not_after", "sha1", "sha256")
+    return {
+        "mode": mode,
+        "host_names": facts.typed(mode),
+        "port": paths.PORT,
+        "enable_tls": mode == config.TLS,
+        "configured": facts.configured,
+        "running": facts.running,
+        "certificate": None if one is None else {name: getattr(one, name) for name in shown},
+        "steps": guide(mode, facts),
+    }
