@@ -1,0 +1,119 @@
+# Every command that a person or CI runs. `make help` lists them.
+#
+# A target that needs tools first has tools/bootstrap.sh install what is missing; BOOTSTRAP=0 forbids that.
+
+.DEFAULT_GOAL := help
+SHELL = /bin/sh
+PYTHON = .venv/bin/python
+
+# What the package carries besides ours: a tree that is laid over /.
+PAYLOAD ?= payload/reference
+PAYLOAD_KIND = $(if $(shell find $(PAYLOAD) -name 'libcsulcca.so*' 2>/dev/null),vendor,reference)
+VERSION = $(shell sed -n 's/^version *= *//p' setup.cfg)
+
+.PHONY: help
+help:
+	@sed -n 's/^#: //p' $(MAKEFILE_LIST)
+
+#: make packages [PAYLOAD=dir] [CCA_VERSION=8.0.0]
+#:     build the .deb and the .rpm, and SHA256SUMS, into dist/
+.PHONY: packages
+packages:
+	@sh tools/bootstrap.sh packages
+	@/usr/bin/python3 tools/build_packages.py $(if $(filter command line environment,$(origin PAYLOAD)),--payload '$(PAYLOAD)') \
+	    $(if $(CCA_VERSION),--version '$(CCA_VERSION)')
+
+#: make demo
+#:     the main job end to end, in containers: a fresh install and an upgrade from CCA 7.3
+.PHONY: demo
+demo:
+	@sh tools/bootstrap.sh demo
+	@/usr/bin/python3 -m tools.demo
+
+#: make check
+#:     every test that CI runs: unit tests, linters, packages, containers
+.PHONY: check
+check:
+	@sh tools/bootstrap.sh check
+	@sh tools/check.sh
+
+#: make lint
+#:     ruff, mypy, vermin, shellcheck, lintian, rpmlint, systemd-analyze
+.PHONY: lint
+lint:
+	@sh tools/bootstrap.sh lint
+	@$(PYTHON) -m pytest -q tests/test_linters.py
+
+#: make bench [CELL=debian-12]
+#:     how long a hook and a start of the daemon take, as ratios measured side by side; all of it into dist/bench.json
+.PHONY: bench
+bench:
+	@sh tools/bootstrap.sh bench
+	@/usr/bin/python3 -m tools.bench $(foreach cell,$(CELL),--cell '$(cell)')
+
+#: make clean
+#:     remove what was built; .venv and cached container images stay
+.PHONY: clean
+clean:
+	rm -rf dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -path ./.venv -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# What follows is for debian/rules and rpm/csulcca.spec: the one place that says which file goes where.
+
+LIBDIR = /usr/lib/csulcca
+UNITDIR = /usr/lib/systemd/system
+PRESETDIR = /usr/lib/systemd/system-preset
+TMPFILESDIR = /usr/lib/tmpfiles.d
+
+# Modes are given, never inherited from the checkout, so that a build under any umask gives the same packages.
+.PHONY: install
+install:
+	umask 022; set -e; \
+	install -d '$(DESTDIR)$(LIBDIR)/catcher_install' '$(DESTDIR)$(LIBDIR)/hooks' '$(DESTDIR)/opt/IBM/CCA/bin' \
+	    '$(DESTDIR)/opt/ibm' '$(DESTDIR)/usr/sbin' '$(DESTDIR)/usr/share/csulcca' '$(DESTDIR)/usr/share/doc/csulcca' \
+	    '$(DESTDIR)$(UNITDIR)' '$(DESTDIR)$(PRESETDIR)' '$(DESTDIR)$(TMPFILESDIR)' \
+	    '$(DESTDIR)/etc/cca' '$(DESTDIR)/var/lib/csulcca'; \
+	cp -RP '$(PAYLOAD)/.' '$(DESTDIR)/'; \
+	chmod -R u=rwX,go=rX '$(DESTDIR)'; \
+	chmod 755 '$(DESTDIR)/opt/IBM/CCA/bin/catcher.exe'; \
+	install -m 644 catcher_install/*.py '$(DESTDIR)$(LIBDIR)/catcher_install'; \
+	install -m 644 hooks/*.py '$(DESTDIR)$(LIBDIR)/hooks'; \
+	for hook in hooks/*.sh; do \
+	    sed 's/@PAYLOAD_KIND@/$(PAYLOAD_KIND)/g' "$$hook" > '$(DESTDIR)$(LIBDIR)'/"$$hook"; \
+	done; \
+	install -m 755 hooks/run '$(DESTDIR)$(LIBDIR)/run'; \
+	echo '$(VERSION)' > '$(DESTDIR)$(LIBDIR)/version'; \
+	ln -sfn $(LIBDIR)/run '$(DESTDIR)/opt/IBM/CCA/bin/CSUTKEcat'; \
+	ln -sfn ../lib/csulcca/run '$(DESTDIR)/usr/sbin/catcherctl'; \
+	[ -e '$(DESTDIR)/opt/ibm/cca' ] || [ -L '$(DESTDIR)/opt/ibm/cca' ] || \
+	    ln -s /opt/IBM/CCA '$(DESTDIR)/opt/ibm/cca'; \
+	install -m 644 units/CSUTKEcat.service '$(DESTDIR)$(UNITDIR)'; \
+	install -m 644 units/50-csulcca.preset '$(DESTDIR)$(PRESETDIR)'; \
+	install -m 644 units/csulcca.conf '$(DESTDIR)$(TMPFILESDIR)'; \
+	install -m 644 share/catcher.conf '$(DESTDIR)/usr/share/csulcca'; \
+	if [ -f README.md ]; then install -m 644 README.md '$(DESTDIR)/usr/share/doc/csulcca'; fi
+
+# A maintainer script is its template with the text of the hook that both families share. rpm expands macros in its
+# own scriptlets, hence the doubled % there.
+debian/csulcca.%: debian/csulcca.%.in hooks/%.sh
+	sed -e '/^@HOOK@$$/{' -e 'r hooks/$*.sh' -e 'd' -e '}' $< | sed 's/@PAYLOAD_KIND@/$(PAYLOAD_KIND)/g' > $@
+
+define RPM_SCRIPTLET
+rpm/$(1).scriptlet: rpm/$(1).in hooks/$(2).sh
+	sed 's/%/%%/g' hooks/$(2).sh > $$@.hook
+	sed -e '/^@HOOK@$$$$/{' -e 'r $$@.hook' -e 'd' -e '}' $$< | sed 's/@PAYLOAD_KIND@/$$(PAYLOAD_KIND)/g' > $$@
+	rm $$@.hook
+endef
+$(eval $(call RPM_SCRIPTLET,pre,preinst))
+$(eval $(call RPM_SCRIPTLET,posttrans,postinst))
+$(eval $(call RPM_SCRIPTLET,preun,prerm))
+$(eval $(call RPM_SCRIPTLET,postun,postrm))
+
+.PHONY: scriptlets-deb scriptlets-rpm
+scriptlets-deb: debian/csulcca.preinst debian/csulcca.postinst debian/csulcca.prerm debian/csulcca.postrm
+scriptlets-rpm: rpm/pre.scriptlet rpm/posttrans.scriptlet rpm/preun.scriptlet rpm/postun.scriptlet
+
+# %files lines of what the payload brought, that is all but what the spec itself lists.
+.PHONY: payload-filelist
+payload-filelist:
+	@sh rpm/filelist.sh '$(PAYLOAD)'

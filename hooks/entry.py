@@ -1,0 +1,40 @@
+"""Where CSUTKEcat, catcherctl and the package scriptlets enter Python (hooks/run starts it with -I -S)."""
+
+import gc
+import os
+import sys
+
+# One short run: collecting garbage would only cost time, most of it while cryptography is imported.
+gc.disable()
+
+if sys.version_info < (3, 6):  # noqa: UP036 - /usr/bin/python3 may be anything
+    sys.exit("csulcca needs Python 3.6 or newer; this is %s" % sys.version.split()[0])
+
+# A closed standard stream would be given to the first file opened, and a message written into it.
+for fd in (0, 1, 2):
+    try:
+        os.fstat(fd)
+    except OSError:
+        os.open(os.devnull, os.O_RDWR)
+if sys.stdout is None:
+    sys.stdout = open(1, "w")  # noqa: SIM115 - for the life of the process
+if sys.stderr is None:
+    sys.stderr = open(2, "w")  # noqa: SIM115
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+name = sys.argv[1] if len(sys.argv) > 1 else ""
+if name == "CSUTKEcat":
+    from catcher_install.launch import main
+elif name == "scriptlet":
+    from catcher_install.scriptlet import main
+else:
+    from catcher_install.cli import main
+status = main(sys.argv[2:])
+for stream in (sys.stdout, sys.stderr):
+    try:
+        if stream is not None:
+            stream.flush()
+    except OSError:
+        status = status or 1
+# Without taking the interpreter down piece by piece.
+os._exit(status)

@@ -1,0 +1,171 @@
+# csulcca_preinst FAMILY ARGUMENTS...: before the new files are there (deb preinst, rpm %pre).
+#
+# Notes what the service looks like while the old package's unit still exists, since no later scriptlet can see it, and
+# refuses one thing: to replace IBM's host library by a payload that has none. POSIX shell: our Python may not be here.
+
+csulcca_preinst() {
+    csulcca_family=$1
+    shift
+    case "$csulcca_family:${1-}" in
+    deb:install | deb:upgrade) ;;
+    deb:*) return 0 ;;
+    esac
+    csulcca_refuse_host_library "$csulcca_family" "${1-}" || return 1
+    # Subshells: a failing redirection would end a POSIX shell, and with it the transaction.
+    (csulcca_note_service "$csulcca_family") || :
+    if [ "$csulcca_family" = rpm ]; then
+        (csulcca_keep_edited_init_script) || :
+    fi
+    return 0
+}
+
+# A reference payload must not replace an installed csulcca that carries libcsulcca.so.
+csulcca_refuse_host_library() {
+    csulcca_payload=@PAYLOAD_KIND@
+    [ "$csulcca_payload" = reference ] || return 0
+    case "$1:$2" in
+    deb:upgrade) ;;
+    deb:* | rpm:0 | rpm:1 | rpm:) return 0 ;;
+    esac
+    for csulcca_library in /usr/lib64/libcsulcca.so* /usr/lib/libcsulcca.so* /usr/lib/*/libcsulcca.so*; do
+        if [ -e "$csulcca_library" ]; then
+            echo "csulcca: this package has no CCA host library and would remove $csulcca_library; no file was changed" >&2
+            echo "csulcca:   build one with IBM's files: make packages PAYLOAD=DIRECTORY" >&2
+            return 1
+        fi
+    done
+    return 0
+}
+
+csulcca_note_service() {
+    csulcca_state=/var/lib/csulcca
+    csulcca_note=$csulcca_state/before-upgrade
+    csulcca_tree=no
+    if [ -e /opt/IBM/CCA/bin/catcher.exe ] && [ ! -e /usr/lib/csulcca/catcher_install ]; then
+        csulcca_tree=yes
+    fi
+    csulcca_groups=no
+    if grep -q '^cca_[a-z]*:' /etc/group 2>/dev/null; then
+        csulcca_groups=yes
+    fi
+    csulcca_unit=$(csulcca_unit_state)
+    csulcca_active=no
+    if csulcca_is_active; then
+        csulcca_active=yes
+    fi
+    # An upgrade from 7.x that was killed half way saw the truth; 7.x's scriptlets may have stopped and disabled the
+    # service since. Its note counts unless the service runs again. With rpm they run only after our files are there.
+    if [ "$csulcca_active" = no ] && [ -n "$(find "$csulcca_note" -mmin -1440 2>/dev/null)" ] &&
+        grep -q '^tree=yes' "$csulcca_note" && [ "$1$csulcca_tree" != rpmyes ]; then
+        return 0
+    fi
+    # With dpkg 7.x's prerm has run already.
+    if [ "$1$csulcca_tree$csulcca_active" = debyesno ] && csulcca_was_stopped_by_this_transaction; then
+        csulcca_active=yes
+    fi
+    if [ "$1$csulcca_tree$csulcca_unit" = debyesdisabled ] && csulcca_was_disabled_by_this_transaction; then
+        csulcca_unit=enabled
+    fi
+    mkdir -p "$csulcca_state"
+    printf 'tree=%s\ngroups=%s\nunit=%s\nactive=%s\n' \
+        "$csulcca_tree" "$csulcca_groups" "$csulcca_unit" "$csulcca_active" >"$csulcca_note.new"
+    mv "$csulcca_note.new" "$csulcca_note"
+}
+
+# enabled, disabled, masked or none, from the files: systemd may not run here.
+csulcca_unit_state() {
+    if [ "$(readlink /etc/systemd/system/CSUTKEcat.service 2>/dev/null)" = /dev/null ]; then
+        echo masked
+        return
+    fi
+    # Nothing is installed; what an earlier removal left behind says nothing.
+    if [ ! -e /opt/IBM/CCA/bin/catcher.exe ]; then
+        echo none
+        return
+    fi
+    for csulcca_link in /etc/systemd/system/*.wants/CSUTKEcat.service /etc/systemd/system/*.requires/CSUTKEcat.service; do
+        if [ -h "$csulcca_link" ] || [ -e "$csulcca_link" ]; then
+            echo enabled
+            return
+        fi
+    done
+    for csulcca_file in /etc/systemd/system /usr/lib/systemd/system /lib/systemd/system; do
+        if [ -e "$csulcca_file/CSUTKEcat.service" ]; then
+            echo disabled
+            return
+        fi
+    done
+    # No native unit: systemd's generator makes one of the init script, wanted where an S link is.
+    for csulcca_link in /etc/rc[2345].d/S[0-9][0-9]CSUTKEcat /etc/rc.d/rc[2345].d/S[0-9][0-9]CSUTKEcat; do
+        if [ -h "$csulcca_link" ] || [ -e "$csulcca_link" ]; then
+            echo enabled
+            return
+        fi
+    done
+    if [ -e /etc/init.d/CSUTKEcat ]; then
+        echo disabled
+    else
+        echo none
+    fi
+}
+
+csulcca_is_active() {
+    [ -d /run/systemd/system ] && systemctl --quiet is-active CSUTKEcat.service 2>/dev/null
+}
+
+# dpkg runs the old prerm before us. systemd knows when the service stopped, but after "systemctl disable --now" it has
+# forgotten the unit; then the journal knows. What stopped after the package manager began was running before. The id is that of the message "unit
+# stopped" in systemd's catalog (SD_MESSAGE_UNIT_STOPPED, sd-messages.h).
+csulcca_was_stopped_by_this_transaction() {
+    [ -d /run/systemd/system ] || return 1
+    csulcca_began=$(csulcca_transaction_start) || return 1
+    csulcca_stopped=$(systemctl show -p InactiveEnterTimestampMonotonic CSUTKEcat.service 2>/dev/null)
+    csulcca_stopped=${csulcca_stopped#*=}
+    case $csulcca_stopped in
+    '' | 0 | *[!0-9]*)
+        journalctl --sync >/dev/null 2>&1 || :
+        csulcca_stopped=$(journalctl -q -b --no-pager -o short-monotonic -n 1 UNIT=CSUTKEcat.service \
+            MESSAGE_ID=9d1aaa27d60140bd96365438aad20286 2>/dev/null |
+            sed -n 's/^\[ *\([0-9]*\)\.\([0-9][0-9]\).*/\1\2/p')
+        ;;
+    *) csulcca_stopped=$((csulcca_stopped / 10000)) ;;
+    esac
+    [ -n "$csulcca_stopped" ] && [ "$csulcca_stopped" -gt "$csulcca_began" ]
+}
+
+# Its link is gone, the old prerm is one that disables, and a directory that may have held the link changed after the
+# package manager began.
+csulcca_was_disabled_by_this_transaction() {
+    grep -q disable "$(dpkg-query --control-path csulcca prerm 2>/dev/null)" 2>/dev/null || return 1
+    csulcca_began=$(csulcca_transaction_start) || return 1
+    csulcca_uptime=$(cut -d ' ' -f 1 /proc/uptime | tr -d .)
+    csulcca_now=$(date +%s%N)
+    csulcca_began=$((csulcca_now / 10000000 - csulcca_uptime + csulcca_began))
+    csulcca_fraction=$((csulcca_began % 100 + 100))
+    csulcca_changed=$(find /etc/systemd/system -maxdepth 1 \
+        -newerct "@$((csulcca_began / 100)).${csulcca_fraction#1}" 2>/dev/null)
+    [ -n "$csulcca_changed" ]
+}
+
+# When the package manager, our parent, was started: hundredths of a second since boot (proc(5), stat, field 22).
+csulcca_transaction_start() {
+    csulcca_fields=$(sed 's/^.*) //' "/proc/$PPID/stat" 2>/dev/null) || return 1
+    # shellcheck disable=SC2086 # split into fields, on purpose
+    set -- $csulcca_fields
+    [ "$#" -ge 20 ] || return 1
+    shift 19
+    echo "$1"
+}
+
+# In CCA 7.x's rpm the init script is a plain file, which rpm removes even where an administrator has edited it. rpm says
+# whether that is so; where it cannot, a copy too many is kept.
+csulcca_keep_edited_init_script() {
+    csulcca_script=/etc/init.d/CSUTKEcat
+    [ -f "$csulcca_script" ] || return 0
+    if csulcca_verified=$(timeout 30 rpm -Vf "$csulcca_script" 2>/dev/null); then
+        return 0
+    fi
+    case $csulcca_verified in
+    *"$csulcca_script"* | '') cp -p "$csulcca_script" "$csulcca_script.rpmsave" ;;
+    esac
+}

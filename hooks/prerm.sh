@@ -1,0 +1,14 @@
+# csulcca_prerm FAMILY ARGUMENTS...: before our files go (deb prerm, rpm %preun).
+#
+# On an upgrade nothing is stopped: the old daemon serves until the new package's converge restarts it.
+
+csulcca_prerm() {
+    rm -rf /usr/lib/csulcca/catcher_install/__pycache__
+    case "$1:${2-}" in
+    deb:remove | rpm:0) ;;
+    *) return 0 ;;
+    esac
+    if [ -d /run/systemd/system ]; then
+        systemctl stop CSUTKEcat.service </dev/null || :
+    fi
+}
