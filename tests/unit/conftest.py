@@ -1,0 +1,70 @@
+"""What every unit test may ask for."""
+
+import os
+import sys
+import time
+
+import pytest
+
+from catcher_install import certificate
+from catcher_install.host import Host
+from catcher_install.names import HostNames
+
+from .support import UnplannedSpawn, installed
+
+
+@pytest.fixture(autouse=True)
+def no_real_programs(monkeypatch, request):
+    """The real Host spawns nothing in a unit test, unless the test is marked for it."""
+    if request.node.get_closest_marker("real_programs"):
+        return
+
+    def refuse(self, argv, timeout, stdin=b""):
+        raise UnplannedSpawn(list(argv))
+
+    monkeypatch.setattr(Host, "run", refuse)
+
+
+@pytest.fixture(autouse=True)
+def umask_022():
+    """Tests may change the umask; the next one starts with the usual."""
+    old = os.umask(0o022)
+    yield
+    os.umask(old)
+
+
+@pytest.fixture
+def machine(tmp_path):
+    """A running system just after this package was unpacked: TLS is possible, nothing is configured."""
+    return installed(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def a_pair():
+    """(key, certificate) as the library makes them, made once; PEM."""
+    names = HostNames(short="tke1", full="tke1.example.com", addresses=["192.0.2.10"])
+    return certificate.generate(Clock(), names)
+
+
+class Clock:
+    """As much of a Host as making a pair with cryptography needs."""
+
+    def now(self):
+        return time.time()
+
+
+@pytest.fixture
+def quick_pair(monkeypatch, a_pair):
+    """The library generates the session's pair: the tests that ask for this look at where it goes, not into it."""
+    monkeypatch.setattr(certificate, "generate", lambda host, names: a_pair)
+    return a_pair
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "real_programs: runs real programs of this machine")
+
+
+def pytest_report_header(config):
+    import cryptography
+
+    return "Python %s, cryptography %s, euid %d" % (sys.version.split()[0], cryptography.__version__, os.geteuid())

@@ -1,0 +1,141 @@
+"""In place of the service: a real server on a real port, which systemctl restart brings up in the configured mode."""
+
+import os
+import shutil
+import socket
+import ssl
+import tempfile
+import threading
+import time
+
+from catcher_install import apply, paths, plan, service, transition
+from catcher_install.host import Host
+
+
+class Daemon:
+    """The catcher of a Machine.
+
+    behaviour: what the next restarts bring up: "obey" (what CSUTKEcat start would exec), "nothing", "tcp" (whatever is
+    configured), "another certificate" (other_pair's), "refuse" (systemctl itself fails) or "interrupt" (Ctrl-C).
+    A list of them is used up one restart after the other, its last one staying.
+    restarts: how many there were. speaks: "tls", "tcp" or None, as it is now.
+    """
+
+    def __init__(self, machine, monkeypatch, other_pair=None):
+        self.machine = machine
+        self.behaviour = ["obey"]
+        self.other_pair = other_pair
+        self.restarts = 0
+        self.speaks = None
+        self.listener = None
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        monkeypatch.setattr(paths, "PORT", self.port)
+        # Connections are real, so waiting for them must be, too; but a test need not wait for what never comes.
+        monkeypatch.setattr(service, "ANSWER_SECONDS", 0.1)
+        monkeypatch.setattr(service, "LOOK_SECONDS", 2)
+        monkeypatch.setattr(type(machine), "wait_until", Host.wait_until)
+        machine.systemctl(self.systemctl)
+
+    def systemctl(self, argv, stdin):
+        """What /usr/bin/systemctl answers."""
+        if argv[1] == "is-failed":
+            return (0 if self.speaks is None else 1), b""
+        if argv[1] != "restart":
+            return 0, b""
+        self.restarts += 1
+        how = self.behaviour[0] if len(self.behaviour) == 1 else self.behaviour.pop(0)
+        if how == "refuse":
+            return 1, b"Unit CSUTKEcat.service is not loaded properly.\n"
+        self.stop()
+        if how == "interrupt":
+            raise KeyboardInterrupt()
+        if how == "obey":
+            decision = plan.launch_decision(apply.converge(self.machine, transition.of(transition.START)).facts)
+            if decision.arguments is not None:
+                self.start(self.machine.locate(paths.KEY, follow=True),
+                           self.machine.locate(paths.CERTIFICATE, follow=True), tls="-tls" in decision.arguments)
+        elif how == "another certificate":
+            self.start(*self.other_pair, tls=True)
+        elif how == "tcp":
+            self.start(None, None, tls=False)
+        return 0, b""
+
+    def start(self, key, crt, tls):
+        """Listen, in TLS with the pair in two files or in TCP."""
+        context = None
+        if tls:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.set_ciphers("DEFAULT:@SECLEVEL=0")
+            context.load_cert_chain(crt, key)
+        self.listener = socket.socket()
+        self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.listener.bind(("127.0.0.1", self.port))
+        self.listener.listen(20)
+        self.speaks = "tls" if tls else "tcp"
+        self.thread = threading.Thread(target=serve, args=(self.listener, context), daemon=True)
+        self.thread.start()
+
+    def stop(self):
+        """Close the port, and end."""
+        if self.listener is None:
+            return
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+        self.thread.join(10)
+        assert not self.thread.is_alive()
+        self.listener = self.speaks = None
+
+
+def serve(listener, context):
+    """Take one connection after the other until the listener is closed."""
+    while True:
+        try:
+            sock, _ = listener.accept()
+        except OSError:
+            return
+        sock.settimeout(5)
+        try:
+            if context is not None:
+                sock = context.wrap_socket(sock, server_side=True)
+                sock.recv(1)
+            else:
+                sock.recv(1024)
+        except OSError:
+            # A peer that only looks ends the connection as it likes.
+            pass
+        finally:
+            sock.close()
+
+
+def shown(port):
+    """What the port speaks just now: the certificate (DER) of a TLS server, "tcp", or None."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.set_ciphers("DEFAULT:@SECLEVEL=0")
+    end = time.monotonic() + 5
+    while time.monotonic() < end:
+        try:
+            with socket.create_connection(("127.0.0.1", port), timeout=5) as sock:
+                try:
+                    with context.wrap_socket(sock) as tls:
+                        return tls.getpeercert(True)
+                except (ssl.SSLError, ConnectionError, OSError):
+                    return "tcp"
+        except ConnectionRefusedError:
+            return None
+    return None
+
+
+def in_memory(tmp_path):
+    """A directory where fsync(2) costs nothing, for a fixture that yields it; *tmp_path* where there is none."""
+    if not os.access("/dev/shm", os.W_OK):
+        yield tmp_path
+        return
+    path = tempfile.mkdtemp(dir="/dev/shm")
+    try:
+        yield type(tmp_path)(path)
+    finally:
+        shutil.rmtree(path)

@@ -1,0 +1,74 @@
+"""Keys and certificates for tests, made with the machine's openssl (fast kinds) or read from data/ (slow ones)."""
+
+import datetime
+import os
+import subprocess
+
+from cryptography import x509
+from cryptography.hazmat.backends import default_backend
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.x509.oid import NameOID
+
+DATA = os.path.join(os.path.dirname(os.path.abspath(__file__)), "data")
+
+
+def openssl(arguments, stdin=b""):
+    """Output of a run of the real openssl, under no configuration of this machine's."""
+    child = subprocess.Popen(
+        ["/usr/bin/openssl"] + list(arguments), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        env={"PATH": "/usr/bin:/bin", "OPENSSL_CONF": "/dev/null", "LC_ALL": "C"},
+    )
+    output, errors = child.communicate(stdin)
+    assert child.returncode == 0, errors.decode("utf-8", "replace")
+    return output
+
+
+def key_of(kind):
+    """A private key, PKCS#8 PEM. kind: rsa-BITS or dsa-1024 (from data/), an EC curve's name, or an algorithm."""
+    stored = os.path.join(DATA, kind + ".key")
+    if os.path.exists(stored):
+        with open(stored, "rb") as stream:
+            return stream.read()
+    if kind in ("ed25519", "ed448", "x25519"):
+        return openssl(["genpkey", "-algorithm", kind])
+    return openssl(["genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:" + kind,
+                    "-pkeyopt", "ec_param_enc:named_curve"])
+
+
+def certificate_for(key, digest="-sha256"):
+    """A self-signed certificate for any key that openssl knows, PEM."""
+    return openssl(["req", "-new", "-x509", "-key", "/dev/stdin", digest, "-days", "30", "-config",
+                    os.path.join(DATA, "req.cnf")], key)
+
+
+def load(key):
+    """A PEM key as cryptography's object."""
+    return serialization.load_pem_private_key(key, None, default_backend())
+
+
+def dated(key, first, last):
+    """A self-signed certificate valid between two datetimes (UTC, naive), PEM. key: PEM of RSA or EC."""
+    private = load(key)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "tke1.example.com")])
+    built = (
+        x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(private.public_key())
+        .serial_number(4711).not_valid_before(first).not_valid_after(last)
+    )
+    return built.sign(private, hashes.SHA256(), default_backend()).public_bytes(serialization.Encoding.PEM)
+
+
+def traditional(key, password=None):
+    """A key in PKCS#1 (RSA) or SEC1 (EC) PEM, encrypted where a password is given."""
+    how = serialization.BestAvailableEncryption(password) if password else serialization.NoEncryption()
+    return load(key).private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, how)
+
+
+def encrypted(key, password):
+    """A key in encrypted PKCS#8 PEM."""
+    return load(key).private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.BestAvailableEncryption(password))
+
+
+def seconds(moment):
+    """A naive UTC datetime in seconds since the epoch."""
+    return int((moment - datetime.datetime(1970, 1, 1)).total_seconds())

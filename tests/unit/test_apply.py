@@ -1,0 +1,400 @@
+"""A whole converge: its order, what it does when a step fails, and that it can be killed anywhere."""
+
+import errno
+import os
+
+import pytest
+
+from catcher_install import apply, config, pair, paths, plan, stamp, transition
+from catcher_install.errors import CatcherError
+
+from .support import GROWERS, Killed, fault, ids, installed, make_stamp, tree_of
+
+FRESH = transition.from_scriptlet("rpm", ["1"])
+LEGACY = transition.from_scriptlet("rpm", ["2"])
+LEGACY_DEB = transition.from_scriptlet("deb", ["configure", "7.3.0-1"])
+APPLY = transition.of(transition.APPLY)
+START = transition.of(transition.START)
+
+
+def fresh_host(base):
+    return installed(base)
+
+
+def fresh_host_without_tls(base):
+    machine = installed(base)
+    machine.tls_possible(False)
+    return machine
+
+
+def host_upgraded_by_rpm(base):
+    machine = installed(base)
+    machine.capture(tree="yes", groups="yes", unit="enabled", active="yes")
+    machine.put("/etc/group", b"root:x:0:\ncca_admin:x:990:\n")
+    machine.put_link("/etc/rc2.d/S14CSUTKEcat", "../init.d/CSUTKEcat")
+    machine.put_link("/etc/rc3.d/S14CSUTKEcat", "../init.d/CSUTKEcat")
+    machine.put(paths.INIT_SCRIPT, b"#!/bin/sh\n# edited\n", 0o755)
+    return machine
+
+
+def host_upgraded_with_links_as_only_trace(base):
+    machine = installed(base)
+    machine.put_link("/etc/rc2.d/S14CSUTKEcat", "../init.d/CSUTKEcat")
+    return machine
+
+
+def host_upgraded_with_a_conf(base):
+    machine = host_upgraded_by_rpm(base)
+    machine.put(paths.CONF, b"# kept\r\n", 0o640)
+    return machine
+
+
+def known_host_whose_conf_is_gone(base):
+    machine = installed(base)
+    machine.put(paths.STAMP, stamp.render(make_stamp(mode="tcp")), 0o600)
+    return machine
+
+
+# name: (host, transition, mode afterwards, whether a pair is there afterwards)
+CASES = {
+    "fresh": (fresh_host, FRESH, config.TLS, True),
+    "fresh, TLS not possible": (fresh_host_without_tls, FRESH, config.TCP, False),
+    "legacy, rpm": (host_upgraded_by_rpm, LEGACY, config.TCP, False),
+    "legacy, dpkg, with a conf": (host_upgraded_with_a_conf, LEGACY_DEB, config.TCP, False),
+    "legacy, rc links the only trace": (host_upgraded_with_links_as_only_trace, FRESH, config.TCP, False),
+    "8.x, conf removed by hand": (known_host_whose_conf_is_gone, LEGACY, config.TCP, False),
+}
+every_case = pytest.mark.parametrize("name", sorted(CASES))
+
+
+def mode_of(machine):
+    data = machine.get(paths.CONF)
+    return config.ABSENT if data is None else config.parse(data).state
+
+
+def calls_of(name, base):
+    make, called, mode, _ = CASES[name]
+    machine = make(base)
+    machine.systemctl()
+    with fault() as faults:
+        apply.converge(machine, called)
+    assert mode_of(machine) == mode
+    return faults.count, tree_of(machine)
+
+
+def comparable(tree, pair_too):
+    """A tree as two runs can share it: the stamp remembers inodes and times; a converge that first failed has told
+    what it could not do."""
+    tree = dict(tree)
+    for path in (paths.STAMP, paths.LOCK):
+        tree.pop(path, None)
+    if not pair_too:
+        tree = {path: what for path, what in tree.items() if not path.startswith(paths.BIN + "/catcher.c")}
+    return tree
+
+
+def check_crashed(machine, name):
+    """What must hold at any instant, before anything is mended."""
+    _, _, mode, _ = CASES[name]
+    assert mode_of(machine) in (mode, config.ABSENT, config.UNSET)
+    seen = pair.look(machine)
+    assert seen.staged or seen.state in (pair.NONE, pair.BOTH)
+    for directory, _, files in os.walk(machine.on_disk(paths.BIN)):
+        for one in files:
+            if one == "catcher.key":
+                assert os.lstat(os.path.join(directory, one)).st_mode & 0o177 == 0
+    data = machine.get(paths.STAMP)
+    assert data is None or stamp.parse(data) is not None
+
+
+def check_mended(machine, name, wanted, where):
+    _, _, mode, has_pair = CASES[name]
+    assert mode_of(machine) == mode, where
+    assert pair.look(machine).state == (pair.BOTH if has_pair else pair.NONE), where
+    assert comparable(tree_of(machine), has_pair) == comparable(wanted, has_pair), where
+    assert stamp.parse(machine.get(paths.STAMP)).mode == mode, where
+    left = apply.converge(machine, APPLY)
+    assert left.plan.actions == [], where
+
+
+@every_case
+def test_killed_at_each_call_then_run_again(name, tmp_path, quick_pair):
+    make, called, _, _ = CASES[name]
+    calls, wanted = calls_of(name, tmp_path / "0")
+    assert calls >= 5
+    for n in range(1, calls + 1):
+        machine = make(tmp_path / str(n))
+        machine.systemctl()
+        with fault(n=n), pytest.raises(Killed):
+            apply.converge(machine, called)
+        check_crashed(machine, name)
+        apply.converge(machine, called)
+        check_mended(machine, name, wanted, n)
+
+
+@every_case
+@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EROFS])
+def test_an_error_at_each_call_then_run_again(name, error, tmp_path, quick_pair):
+    """A call that fails once: no damage, no exception, and a second run brings what the first would have."""
+    make, called, _, _ = CASES[name]
+    calls, wanted = calls_of(name, tmp_path / "0")
+    for n in range(1, calls + 1):
+        machine = make(tmp_path / str(n))
+        machine.systemctl()
+        with fault(n=n, error=error):
+            apply.converge(machine, called)
+        check_crashed(machine, name)
+        apply.converge(machine, called)
+        check_mended(machine, name, wanted, n)
+
+
+@every_case
+def test_a_file_system_that_fills_up_at_each_call(name, tmp_path, quick_pair):
+    """From the n-th call on everything fails; then there is room again."""
+    make, called, _, _ = CASES[name]
+    calls, wanted = calls_of(name, tmp_path / "0")
+    for n in range(1, calls + 1):
+        machine = make(tmp_path / str(n))
+        machine.systemctl()
+        with fault(n=n, error=errno.ENOSPC, lasting=True):
+            apply.converge(machine, called)
+        check_crashed(machine, name)
+        apply.converge(machine, called)
+        check_mended(machine, name, wanted, n)
+
+
+@every_case
+def test_a_full_disk_then_room_again(name, tmp_path, quick_pair):
+    """Nothing can be written, though files can be removed and renamed as ever: no trace of the history may go."""
+    make, called, _, _ = CASES[name]
+    calls, wanted = calls_of(name, tmp_path / "0")
+    for n in range(1, calls + 1):
+        machine = make(tmp_path / str(n))
+        machine.systemctl()
+        with fault(n=n, error=errno.ENOSPC, lasting=True, calls=GROWERS) as faults:
+            apply.converge(machine, called)
+        check_crashed(machine, name)
+        apply.converge(machine, called)
+        check_mended(machine, name, wanted, n)
+        if faults.count < n:
+            break
+
+
+# A converge that does not finish a pair must not take its proof away either.
+BYSTANDERS = {
+    "triggered": transition.from_scriptlet("deb", ["triggered", "x"]),
+    "abort-upgrade": transition.from_scriptlet("deb", ["abort-upgrade", "8.0.0-1"]),
+    "abort-remove": transition.from_scriptlet("deb", ["abort-remove"]),
+}
+
+
+@pytest.mark.parametrize("name", sorted(BYSTANDERS))
+def test_a_call_without_work_does_not_break_a_pair_that_is_half_placed(machine, quick_pair, name):
+    pair.stage(machine, *quick_pair)
+    machine.link(paths.STAGE + "/catcher.key", paths.KEY)
+    machine.put(paths.CONF, b"TLS_ON\n")
+    apply.converge(machine, BYSTANDERS[name])
+    apply.converge(machine, FRESH)
+    assert (machine.get(paths.KEY), machine.get(paths.CERTIFICATE)) == quick_pair
+
+
+# -- the order ---------------------------------------------------------------------------------------------------------
+
+def test_the_stamp_is_written_last_and_first_the_configuration(machine, quick_pair):
+    with fault() as faults:
+        outcome = apply.converge(machine, START)
+    assert outcome.done == [plan.WRITE_CONFIG, plan.MAKE_PAIR, plan.WRITE_STAMP]
+    named = [path for name, path in faults.log if name in ("rename", "link") and isinstance(path, str)]
+    names = [os.path.basename(path) for path in named]
+    assert names == [".catcher.conf.csulcca-new", ".catcher-pair.draft", "catcher.key", "catcher.crt",
+                     ".state.json.csulcca-new", ".catcher-pair"]
+
+
+def test_actions_come_in_the_documented_order(tmp_path):
+    machine = host_upgraded_by_rpm(tmp_path)
+    machine.systemctl()
+    outcome = apply.converge(machine, LEGACY)
+    order = [plan.ORDER.index(kind) for kind in outcome.done]
+    assert order == sorted(order)
+    assert outcome.done == [plan.WRITE_CONFIG, plan.ENABLE, plan.WRITE_STAMP, plan.RETIRE_LEGACY_LINKS, plan.RESTART,
+                            plan.FORGET_CAPTURE]
+
+
+# -- steps that fail ---------------------------------------------------------------------------------------------------
+
+def failing(machine, monkeypatch, step, error):
+    def fail(*arguments, **more):
+        raise error
+
+    monkeypatch.setattr(step[0], step[1], fail)
+
+
+def test_a_pair_that_cannot_be_made(machine, monkeypatch):
+    from catcher_install import certificate
+
+    failing(machine, monkeypatch, (certificate, "generate"), CatcherError("no crypto here", "install some"))
+    outcome = apply.converge(machine, FRESH)
+    told, = outcome.findings
+    assert (told["id"], told["reason"], told["hint"]) == ("pair-not-generated", "no crypto here", "install some")
+    assert machine.get(paths.CONF) == b"TLS_ON\n"
+    assert pair.look(machine).state == pair.NONE
+    assert stamp.parse(machine.get(paths.STAMP)) is not None
+
+
+def test_a_pair_that_finds_no_room_is_told_and_made_later(machine, monkeypatch, quick_pair):
+    failing(machine, monkeypatch, (pair, "stage"), OSError(errno.ENOSPC, "No space left on device"))
+    outcome = apply.converge(machine, FRESH)
+    assert outcome.findings == [{"id": "write-failed", "path": paths.KEY, "reason": "No space left on device"}]
+    monkeypatch.undo()
+
+
+@pytest.mark.parametrize("status,output,reason", [
+    (1, b"warning\nUnit CSUTKEcat.service is odd.\n", "Unit CSUTKEcat.service is odd."),
+    (5, b"", "exit status 5"),
+])
+def test_systemctl_fails(machine, quick_pair, status, output, reason):
+    machine.systemctl((status, output))
+    machine.enable()
+    outcome = apply.converge(machine, FRESH)
+    assert outcome.findings == [
+        {"id": "service-failed", "verb": "start", "unit": paths.UNIT, "reason": reason}]
+    assert stamp.parse(machine.get(paths.STAMP)).mode == "tls"
+
+
+def test_systemctl_hangs(machine, quick_pair):
+    machine.systemctl(TimeoutError(errno.ETIMEDOUT, "no answer within 120 seconds"))
+    machine.enable()
+    assert ids(apply.converge(machine, FRESH).findings) == ["service-failed"]
+
+
+def test_no_systemctl_at_all(machine, quick_pair):
+    machine.enable()
+    assert apply.converge(machine, FRESH).findings == []
+
+
+def test_another_converge_at_work(machine, monkeypatch, quick_pair):
+    monkeypatch.setattr(apply, "LOCK_SECONDS", 0)
+    held = machine.lock(0)
+    tree = tree_of(machine)
+    outcome = apply.converge(machine, FRESH)
+    assert ids(outcome.findings) == ["busy"]
+    assert tree_of(machine) == tree
+    held.free()
+
+
+def test_the_lock_is_free_while_the_service_is_started(machine, quick_pair):
+    """The daemon's own start converges too."""
+    machine.enable()
+
+    def started(argv, stdin):
+        machine.lock(0).free()
+        return 0, b""
+
+    machine.systemctl(started)
+    assert apply.converge(machine, FRESH).done[-1] == plan.START
+
+
+def test_a_start_with_nothing_to_do_takes_no_lock(machine, quick_pair):
+    apply.converge(machine, FRESH)
+    held = machine.lock(0)
+    assert apply.converge(machine, START).plan.actions == []
+    held.free()
+
+
+def test_the_lock_is_free_after_a_fault_of_ours(machine, monkeypatch):
+    failing(machine, monkeypatch, (plan, "plan"), ZeroDivisionError("x"))
+    with pytest.raises(ZeroDivisionError):
+        apply.converge(machine, FRESH)
+    machine.lock(0).free()
+
+
+# -- policy ------------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("status,starts", [(101, False), (0, True), (104, True), (1, True)])
+def test_policy_rc_d(machine, quick_pair, status, starts):
+    machine.systemctl()
+    machine.enable()
+    machine.put("/usr/sbin/policy-rc.d", b"#!/bin/sh\n", 0o755)
+    machine.programs["/usr/sbin/policy-rc.d"] = (status, b"")
+    apply.converge(machine, FRESH)
+    assert ["/usr/sbin/policy-rc.d", "CSUTKEcat", "start"] in machine.spawned
+    assert (["start", paths.UNIT] in machine.systemctl_calls()) == starts
+
+
+def test_policy_rc_d_that_is_not_executable_is_none(machine, quick_pair):
+    machine.systemctl()
+    machine.enable()
+    machine.put("/usr/sbin/policy-rc.d", b"", 0o644)
+    apply.converge(machine, FRESH)
+    assert ["start", paths.UNIT] in machine.systemctl_calls()
+
+
+def test_nothing_is_started_where_systemd_does_not_run(tmp_path, quick_pair):
+    machine = host_upgraded_by_rpm(tmp_path)
+    machine.systemctl()
+    machine.booted = False
+    apply.converge(machine, LEGACY)
+    assert machine.systemctl_calls() == [["--quiet", "enable", paths.UNIT]]
+
+
+# -- where no key is made ----------------------------------------------------------------------------------------------
+
+def test_no_key_in_a_chroot(machine, quick_pair):
+    machine.chroot = True
+    for called in (FRESH, APPLY, START):
+        outcome = apply.converge(machine, called)
+        assert pair.look(machine).state == pair.NONE
+        assert "pair-deferred" in ids(outcome.findings)
+    assert machine.get(paths.CONF) == b"TLS_ON\n"
+
+
+def test_no_key_in_an_image_build(machine, quick_pair):
+    machine.booted = False
+    assert ids(apply.converge(machine, FRESH).findings) == ["pair-deferred"]
+    assert pair.look(machine).state == pair.NONE
+
+
+def test_the_first_start_makes_what_the_image_had_not(machine, quick_pair):
+    machine.booted = False
+    apply.converge(machine, FRESH)
+    apply.converge(machine, START)
+    assert (machine.get(paths.KEY), machine.get(paths.CERTIFICATE)) == quick_pair
+
+
+# -- files of 7.x ------------------------------------------------------------------------------------------------------
+
+def test_the_init_script_is_kept_beside_and_its_links_go(tmp_path):
+    machine = host_upgraded_by_rpm(tmp_path)
+    machine.put_link("/etc/rc2.d/S20other", "../init.d/other")
+    apply.converge(machine, LEGACY)
+    assert machine.names("/etc/init.d") == ["CSUTKEcat.dpkg-bak"]
+    assert machine.get(paths.INIT_SCRIPT + ".dpkg-bak") == b"#!/bin/sh\n# edited\n"
+    assert machine.names("/etc/rc2.d") == ["S20other"]
+    assert machine.names("/etc/rc3.d") == []
+
+
+def test_an_administrators_pair_is_never_touched(machine):
+    machine.put(paths.KEY, b"theirs", 0o644)
+    machine.put(paths.CERTIFICATE, b"theirs", 0o600)
+    before = {path: what for path, what in tree_of(machine, times=True).items() if path.startswith(paths.BIN + "/")}
+    for called in (FRESH, LEGACY, LEGACY_DEB, APPLY, START):
+        outcome = apply.converge(machine, called)
+        assert "pair-unusable" in ids(outcome.findings)
+    after = {path: what for path, what in tree_of(machine, times=True).items() if path.startswith(paths.BIN + "/")}
+    assert after == before
+
+
+@pytest.mark.parametrize("there", [paths.KEY, paths.CERTIFICATE])
+def test_half_a_pair_is_reported_and_left(machine, there):
+    machine.put(there, b"theirs", 0o644)
+    outcome = apply.converge(machine, FRESH)
+    told, = outcome.findings
+    assert told["id"] == "pair-half" and told["present"] == there
+    assert sorted(machine.names(paths.BIN)) == sorted(["catcher.exe", os.path.basename(there)])
+
+
+def test_exit_status_of_findings():
+    assert apply.exit_status([]) == 0
+    assert apply.exit_status([{"id": "pair-deferred"}]) == 0
+    assert apply.exit_status([{"id": "pair-deferred"}, {"id": "pair-weak-key"}]) == 3
+    assert apply.exit_status([{"id": "conf-unusable"}]) == 3

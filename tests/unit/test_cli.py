@@ -1,0 +1,408 @@
+"""catcherctl as it is typed: exit status, what goes to which stream, and nothing changed by what cannot be done."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from catcher_install import apply, cli, paths, transition
+from catcher_install.errors import CatcherError
+
+from . import pem
+from .authority import issue
+from .daemon import Daemon, in_memory, shown
+from .support import IS_ROOT, TREE, child_python, installed, tree_of
+
+VERBS = [[], ["status"], ["mode"], ["cert"], ["cert", "show"], ["cert", "check"], ["cert", "generate"],
+         ["cert", "request"], ["cert", "install"], ["cert", "export"], ["probe"], ["tke-guide"], ["plan"], ["apply"]]
+
+
+@pytest.fixture
+def memory(tmp_path):
+    yield from in_memory(tmp_path)
+
+
+@pytest.fixture
+def machine(memory, monkeypatch):
+    """A running system in TLS mode, its catcher running; it is the Host of the command."""
+    machine = installed(memory)
+    machine.enable()
+    os.makedirs(machine.on_disk(paths.LIBRARY + "/x"))
+    machine.put("/root/new.key", pem.key_of("prime256v1"), 0o600)
+    machine.put("/root/new.crt", issue(machine.get("/root/new.key")))
+    monkeypatch.setattr(cli, "Host", lambda root="/": machine)
+    monkeypatch.setattr(cli, "forget_openssl_settings", lambda: None)
+    daemon = Daemon(machine, monkeypatch)
+    machine.daemon = daemon
+    apply.converge(machine, transition.of(transition.INSTALL))
+    daemon.systemctl(["systemctl", "restart"], b"")
+    daemon.restarts = 0
+    machine.processes = {100: [paths.CATCHER, "-tls"]}
+    machine.put("/proc/100/comm", b"catcher.exe\n")
+    sockets = "header\n   0: 00000000:%04X 00000000:0000 0A 0:0 0:0 0 0 0 7 1\n" % daemon.port
+    machine.put("/proc/net/tcp", sockets.encode("ascii"))
+    machine.put_link("/proc/100/fd/3", "socket:[7]")
+    yield machine
+    daemon.stop()
+
+
+class Ran:
+    """What came of a command line."""
+
+    def __init__(self, status, out, err):
+        self.status, self.out, self.err = status, out, err
+
+
+@pytest.fixture
+def run(capsys):
+    """catcherctl with these words; two plain streams, and never a traceback."""
+
+    def call(*words):
+        try:
+            status = cli.main(list(words))
+        except SystemExit as end:
+            status = end.code
+        out, err = capsys.readouterr()
+        assert "Traceback" not in out + err
+        assert all(c == "\n" or " " <= c <= "~" for c in out + err)
+        return Ran(status, out, err)
+
+    return call
+
+
+def failed(ran, status=1):
+    """One line that says what is wrong, one with what to type, and nothing else."""
+    assert ran.status == status, ran.err
+    assert ran.out == ""
+    lines = ran.err.splitlines()
+    assert len(lines) == 2, ran.err
+    assert lines[0].startswith("catcherctl: ") and lines[1].startswith("  ") and lines[1].strip()
+    return lines[0]
+
+
+# -- help and usage ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("words", VERBS, ids=" ".join)
+def test_help(run, words):
+    ran = run(*(words + ["--help"]))
+    assert ran.status == 0 and ran.err == ""
+    assert "usage: catcherctl" in ran.out
+    if words:
+        example = ran.out.split("examples:\n", 1)[1].splitlines()[0]
+        assert example.startswith("  catcherctl " + words[0])
+
+
+@pytest.mark.parametrize("words", [words for words in VERBS if words], ids=" ".join)
+def test_each_example_is_understood(words):
+    """Every line of the examples in --help parses."""
+    import shlex
+
+    parser = cli._parser()
+    text = io.StringIO()
+    for word in words:
+        parser = [one for one in parser._actions if hasattr(one, "choices") and one.choices
+                  and word in one.choices][0].choices[word]
+    parser.print_help(text)
+    examples = text.getvalue().split("examples:\n", 1)[1].splitlines()
+    assert examples
+    for line in examples:
+        parts = shlex.split(line.split(">")[0], comments=True)
+        assert parts[0] == "catcherctl"
+        assert callable(cli._parser().parse_args(parts[1:]).run)
+
+
+def test_without_a_verb(run):
+    ran = run()
+    assert ran.status == 2 and ran.out == "" and "usage: catcherctl" in ran.err
+    ran = run("cert")
+    assert ran.status == 2 and ran.out == "" and "usage: catcherctl cert" in ran.err
+
+
+USAGE = {
+    "an unknown verb": ["enable"],
+    "an unknown verb of cert": ["cert", "renew"],
+    "an unknown mode": ["mode", "ssl"],
+    "an unknown option": ["status", "--yaml"],
+    "too much": ["status", "now"],
+    "no files": ["cert", "install"],
+    "three files": ["cert", "install", "a", "b", "c"],
+    "no directory": ["cert", "export"],
+    "no host": ["probe"],
+    "a port that is none": ["probe", "tke1:http"],
+    "a port of 0": ["probe", "tke1:0"],
+    "a port beyond all": ["probe", "tke1:65536"],
+    "a host that is none": ["probe", "tke 1"],
+    "an address that is none": ["probe", "[2001:db8::zz]:50003"],
+    "a name that is none": ["cert", "check", "--name", "-x/../y"],
+    "an empty name": ["cert", "install", "a", "b", "--name", ""],
+    "a name with control characters": ["cert", "check", "--name", "\x1b[2J"],
+    "an endless name": ["cert", "check", "--name", "a." * 5000],
+    "a time that is none": ["probe", "tke1", "--timeout", "soon"],
+    "no time": ["probe", "tke1", "--timeout", "0"],
+    "not a time": ["probe", "tke1", "--timeout", "nan"],
+    "bytes that are no text": ["\udcff\udcfe"],
+    "a verb with line ends": ["sta\ntus"],
+}
+
+
+@pytest.mark.parametrize("name", sorted(USAGE))
+def test_usage(run, machine, name):
+    before = tree_of(machine, times=True)
+    failed(run(*USAGE[name]), status=2)
+    assert tree_of(machine, times=True) == before
+
+
+# -- what it does ------------------------------------------------------------------------------------------------------
+
+
+def test_status(run, machine):
+    ran = run("status")
+    assert ran.status == 0 and ran.err == ""
+    assert "TLS, configured and running" in ran.out and "Nothing needs attention." in ran.out
+    assert json.loads(run("status", "--json").out)["format_version"] == 1
+    machine.node = "tke9.example.com"
+    ran = run("status")
+    assert ran.status == 3 and "[pair-names-stale]" in ran.out
+    assert run("status", "--json").status == 3
+
+
+def test_mode(run, machine):
+    ran = run("mode")
+    assert (ran.status, ran.out) == (0, "tls\n")
+    ran = run("mode", "tcp")
+    assert ran.status == 0 and ran.err == "" and "must not be ticked" in ran.out
+    assert shown(machine.daemon.port) == "tcp"
+    assert run("mode").out == "tcp\n"
+    machine.put(paths.CONF, b"TLS_ON\nTLS_OFF\n")
+    ran = run("mode")
+    assert ran.status == 3 and ran.out == "unusable: it says both TLS_ON and TLS_OFF\n"
+    assert "both TLS_ON" in failed(run("mode", "tls"))
+
+
+def test_mode_that_fails(run, machine):
+    machine.daemon.behaviour = ["nothing", "obey"]
+    assert "TCP did not come up" in failed(run("mode", "tcp"))
+    assert machine.get(paths.CONF) == b"TLS_ON\n"
+
+
+def test_cert(run, machine):
+    ran = run("cert", "show")
+    assert ran.status == 0 and "SHA-256" in ran.out
+    assert json.loads(run("cert", "show", "--json").out)["algorithm"] == "EC secp521r1"
+    ran = run("cert", "check", "--name", "tke1")
+    assert ran.status == 0 and "Nothing needs attention." in ran.out
+    ran = run("cert", "check", "--name", "tke2", "--json")
+    assert ran.status == 3
+    assert [one["id"] for one in json.loads(ran.out)["findings"]] == ["pair-name-missing"]
+    ran = run("cert", "install", "/root/new.key", "/root/new.crt")
+    assert ran.status == 0 and "shows exactly this certificate" in ran.out
+    assert "already" in failed(run("cert", "generate"))
+    ran = run("cert", "generate", "--force", "--no-restart")
+    assert ran.status == 0 and "Not restarted, as you said" in ran.out
+    os.unlink(machine.on_disk(paths.KEY))
+    ran = run("cert", "check")
+    assert ran.status == 1 and "[pair-half]" in ran.out
+
+
+def test_a_redirected_request_is_the_request_alone(run, machine):
+    ran = run("cert", "request", "--name", "service.example.com")
+    assert ran.status == 0
+    assert ran.out.startswith("-----BEGIN CERTIFICATE REQUEST-----\n")
+    assert ran.out.endswith("-----END CERTIFICATE REQUEST-----\n")
+    assert "catcherctl cert install" in ran.err
+    os.makedirs(machine.on_disk("/tmp"))
+    ran = run("cert", "request", "--out", "/tmp/x.csr")
+    assert ran.status == 0 and ran.err == "" and "Wrote the request" in ran.out
+    assert "is there already" in failed(run("cert", "request", "--out", "/tmp/x.csr"))
+
+
+def test_export(run, machine):
+    os.makedirs(machine.on_disk("/mnt/usb"))
+    ran = run("cert", "export", "/mnt/usb")
+    assert ran.status == 0 and "Wrote /mnt/usb/catcher.crt" in ran.out
+    assert "is not a directory" in failed(run("cert", "export", "/mnt/none"))
+
+
+def test_probe_and_guide(run, machine):
+    target = "127.0.0.1:%d" % machine.daemon.port
+    ran = run("probe", target, "--name", "tke1.example.com")
+    assert ran.status == 0 and "TLSv1" in ran.out
+    fields = json.loads(run("probe", target, "--json").out)
+    assert fields["format_version"] == 1 and fields["state"] == "tls"
+    machine.daemon.stop()
+    assert run("probe", target).status == 1
+    ran = run("tke-guide")
+    assert ran.status == 0 and "Enable SSL/TLS" in ran.out
+    fields = json.loads(run("tke-guide", "tcp", "--json").out)
+    assert fields["format_version"] == 1 and fields["enable_tls"] is False
+
+
+def test_plan_and_apply(run, machine):
+    ran = run("plan")
+    assert ran.status == 0 and "Nothing to do." in ran.out
+    os.unlink(machine.on_disk(paths.CONF))
+    before = tree_of(machine, times=True)
+    ran = run("plan", "--json")
+    assert tree_of(machine, times=True) == before
+    fields = json.loads(ran.out)
+    assert sorted(fields) == ["actions", "findings", "format_version", "history", "mode"]
+    assert fields["format_version"] == 1 and fields["mode"] == "tls" and fields["history"] == "8.x upgrade"
+    assert fields["actions"] == [
+        {"kind": "write configuration", "why": "the mode of the last converge", "data": "TLS_ON\n"}]
+    assert [one["id"] for one in fields["findings"]] == ["conf-was-missing"] and ran.status == 3
+    ran = run("apply")
+    assert "done: write configuration" in ran.out and machine.get(paths.CONF) == b"TLS_ON\n"
+    ran = run("apply")
+    assert (ran.status, ran.out) == (0, "Nothing to do.\n")
+
+
+# -- another root ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("verb", ["plan", "apply"])
+@pytest.mark.parametrize("what", ["an empty directory", "no directory", "a file", "an empty name"])
+def test_a_root_that_is_none(run, tmp_path, verb, what):
+    root = str(tmp_path / "root")
+    if what == "an empty directory":
+        os.mkdir(root)
+    elif what == "a file":
+        (tmp_path / "root").write_bytes(b"")
+    elif what == "an empty name":
+        root = ""
+    before = sorted(os.walk(str(tmp_path)))
+    line = failed(run(verb, "--root", root))
+    assert "is not installed in" in line or "is not a directory" in line
+    assert sorted(os.walk(str(tmp_path))) == before
+
+
+@pytest.mark.real_programs
+def test_no_key_is_made_below_a_root(run, tmp_path):
+    for directory in ("usr/lib/csulcca", "opt/IBM/CCA/bin", "etc"):
+        os.makedirs(str(tmp_path / directory))
+    (tmp_path / "etc/cca").mkdir()
+    (tmp_path / "etc/cca/catcher.conf").write_bytes(b"TLS_ON\n")
+    ran = run("apply", "--root", str(tmp_path))
+    assert ran.status in (0, 3)
+    assert os.listdir(str(tmp_path / "opt/IBM/CCA/bin")) == []
+
+
+# -- the process -------------------------------------------------------------------------------------------------------
+
+ENTRY = os.path.join(TREE, "hooks", "entry.py")
+
+
+def shell(text, **more):
+    """Run a shell line in which CATCHERCTL is the command; (status, output, errors)."""
+    program = " ".join(child_python() + [ENTRY, "catcherctl"])
+    child = subprocess.Popen(["bash", "-c", text.replace("CATCHERCTL", program)], stdout=subprocess.PIPE,
+                             stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, **more)
+    out, err = child.communicate(timeout=60)
+    return child.returncode, out.decode("utf-8"), err.decode("utf-8")
+
+
+STREAMS = {
+    "a reader of one line": ("CATCHERCTL --help | head -1 >/dev/null; exit ${PIPESTATUS[0]}", (0, 1), ""),
+    "a full disk": ("CATCHERCTL --help >/dev/full", 1, "catcherctl: system: No space left on device\n"),
+    "no standard output": ("CATCHERCTL --help >&-", 0, ""),
+    "no standard error": ("CATCHERCTL nonsense 2>&-", 2, ""),
+    "no stream at all": ("CATCHERCTL nonsense <&- >&- 2>&-", 2, ""),
+    "an ASCII locale": ("LC_ALL=C CATCHERCTL tke-guide tcp >/dev/null", 0, ""),
+    "no locale that exists": ("LC_ALL=xx_YY.UTF-8 CATCHERCTL tke-guide tcp >/dev/null", 0, ""),
+    "OpenSSL settings of somebody's": (
+        "OPENSSL_CONF=/dev/full OPENSSL_MODULES=/nowhere CATCHERCTL probe 127.0.0.1:1 >/dev/null", 1, ""),
+}
+
+
+@pytest.mark.parametrize("name", sorted(STREAMS))
+def test_streams(name):
+    text, wanted, said = STREAMS[name]
+    status, out, err = shell(text)
+    assert status in (wanted if isinstance(wanted, tuple) else (wanted,)), err
+    assert "Traceback" not in err and "Exception ignored" not in err and "warning" not in err.lower()
+    assert err.startswith(said) and (said or err == "")
+
+
+@pytest.mark.parametrize(
+    "words", [["--help"], ["tke-guide", "tls", "--json"], ["probe", "127.0.0.1:1"], ["nonsense"]], ids=" ".join)
+def test_a_reader_that_has_gone(words):
+    """catcherctl ... | head: no message, and no second attempt when the interpreter ends."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    child = subprocess.Popen(child_python() + [ENTRY, "catcherctl"] + words, stdout=writer, stderr=subprocess.PIPE,
+                             stdin=subprocess.DEVNULL)
+    os.close(writer)
+    err = child.communicate(timeout=60)[1].decode("utf-8")
+    assert (child.returncode, err) == (1, "") or words == ["nonsense"] and child.returncode == 2, err
+    assert "ignored" not in err
+
+
+def test_no_file_is_needed_to_say_what_is_wrong(tmp_path):
+    """In a directory that is gone."""
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    status, out, err = shell("cd %s && rmdir %s && CATCHERCTL cert export x" % (gone, gone))
+    assert status == 1 and out == ""
+    assert err.startswith("catcherctl: ") and "Traceback" not in err and len(err.splitlines()) == 2
+
+
+def test_as_a_user_without_root(machine, monkeypatch):
+    """Each verb that changes something is refused with one line, and changes nothing."""
+    if not IS_ROOT:
+        pytest.skip("only root can become somebody else")
+    os.chmod(machine.base, 0o755)
+    os.chmod(machine.on_disk("/root/new.key"), 0o644)
+    before = tree_of(machine, times=True)
+    for words in (["mode", "tcp"], ["cert", "install", "/root/new.key", "/root/new.crt"],
+                  ["cert", "generate", "--force"], ["cert", "request"], ["cert", "check"]):
+        reader, writer = os.pipe()
+        child = os.fork()
+        if child == 0:
+            status = 99
+            try:
+                os.setgroups([])
+                os.setgid(65534)
+                os.setuid(65534)
+                sys.stderr = io.TextIOWrapper(io.FileIO(writer, "w"), write_through=True)
+                sys.stdout = io.StringIO()
+                status = cli.main(words)
+            finally:
+                os._exit(status)
+        os.close(writer)
+        with open(reader, encoding="ascii") as stream:
+            said = stream.read()
+        assert os.WEXITSTATUS(os.waitpid(child, 0)[1]) == 1, (words, said)
+        assert "sudo catcherctl" in said and len(said.splitlines()) == 2, (words, said)
+    assert tree_of(machine, times=True) == before
+    assert machine.daemon.restarts == 0
+
+
+def test_a_fault_of_ours_is_one_line_too(run, machine, monkeypatch):
+    import syslog
+
+    told = []
+    monkeypatch.setattr(syslog, "syslog", lambda *words: told.append(words))
+    monkeypatch.setattr(cli, "collect", lambda host: {}["nothing"])
+    ran = run("plan")
+    assert ran.status == 1 and ran.out == ""
+    assert ran.err.splitlines()[0].startswith("csulcca: internal fault: KeyError")
+    assert any("Traceback" in str(one) for one in told)
+
+
+@pytest.mark.parametrize("error,line", [
+    (CatcherError("it is so", "type this"), "catcherctl: it is so\n  type this\n"),
+    (PermissionError(13, "Permission denied", "/x"),
+     "catcherctl: /x: Permission denied\n  run it as root: sudo catcherctl ...\n"),
+    (OSError(5, "Input/output error", "/x"), "catcherctl: /x: Input/output error\n  catcherctl status\n"),
+    (KeyboardInterrupt(), "catcherctl: interrupted\n  catcherctl status\n"),
+])
+def test_errors(run, machine, monkeypatch, error, line):
+    def broken(host):
+        raise error
+
+    monkeypatch.setattr(cli, "collect", broken)
+    ran = run("plan")
+    assert (ran.status, ran.err) == (1, line)

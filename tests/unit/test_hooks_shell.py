@@ -1,0 +1,352 @@
+"""hooks/*.sh: the parts that need no package manager, run by dash and bash on a root directory of their own.
+
+The functions know absolute paths only. Here each path that they know is moved below a temporary directory before they
+are run; what they do on a whole system, with systemd and a package manager, is tested in containers.
+"""
+
+import os
+import re
+import subprocess
+
+import pytest
+
+from catcher_install import pair, paths, stamp
+
+from .support import TREE, make_stamp
+
+SHELLS = [shell for shell in ("/bin/dash", "/bin/bash") if os.path.exists(shell)]
+ABSOLUTE = re.compile(r"(?<![A-Za-z0-9_./$}*-])/(?=(?:etc|opt|usr|var|run|lib|proc|srv)\b)")
+
+
+class Root:
+    """A root directory, and the shell functions moved into it."""
+
+    def __init__(self, base, shell):
+        self.base = str(base)
+        self.shell = shell
+        self.kind = "reference"
+        for directory in ("opt/IBM/CCA/bin", "etc/cca", "var/lib", "usr/lib/csulcca/catcher_install", "bin"):
+            os.makedirs(os.path.join(self.base, directory))
+
+    def path(self, path):
+        return self.base + path
+
+    def put(self, path, data=b"", mode=0o644):
+        real = self.path(path)
+        os.makedirs(os.path.dirname(real), exist_ok=True)
+        with open(real, "wb") as stream:
+            stream.write(data)
+        os.chmod(real, mode)
+
+    def get(self, path):
+        with open(self.path(path), "rb") as stream:
+            return stream.read()
+
+    def exists(self, path):
+        return os.path.lexists(self.path(path))
+
+    def run(self, function, *arguments):
+        """(exit status, output) of a function of the file that is named after it."""
+        with open(os.path.join(TREE, "hooks", function[len("csulcca_"):] + ".sh")) as stream:
+            text = stream.read()
+        text = text.replace("@PAYLOAD_KIND@", self.kind)
+        text = ABSOLUTE.sub(lambda found: self.base + "/", text)
+        script = "set -eu\n%s\n%s \"$@\"\n" % (text, function)
+        child = subprocess.Popen([self.shell, "-c", script, function] + list(arguments), stdin=subprocess.DEVNULL,
+                                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd="/",
+                                 env={"PATH": self.path("/bin") + ":/usr/sbin:/usr/bin:/sbin:/bin"})
+        output = child.communicate()[0].decode("utf-8", "replace")
+        return child.returncode, output
+
+
+@pytest.fixture(params=SHELLS, ids=[os.path.basename(shell) for shell in SHELLS])
+def root(request, tmp_path):
+    return Root(tmp_path / "moved", request.param)
+
+
+def test_there_is_a_posix_shell_that_is_not_bash():
+    assert "/bin/dash" in SHELLS or os.path.basename(os.path.realpath("/bin/sh")) == "bash"
+
+
+def test_every_path_is_moved():
+    """The test of the tests: no path of the machine is left in what they run."""
+    for name in ("preinst", "postinst", "prerm", "postrm"):
+        with open(os.path.join(TREE, "hooks", name + ".sh")) as stream:
+            text = "\n".join(line for line in stream.read().splitlines() if not line.lstrip().startswith("#"))
+        moved = ABSOLUTE.sub("@", text)
+        left = re.findall(r"(?<![A-Za-z0-9_@.$}*/-])/(?:etc|opt|usr|var|run|lib)/\S*", moved)
+        assert left == []
+
+
+# -- preinst: the guard ------------------------------------------------------------------------------------------------
+
+GUARD = [
+    ("deb", ("upgrade", "8.1.0-1"), True), ("deb", ("install",), False), ("deb", ("install", "7.3.0-1"), False),
+    ("deb", ("abort-upgrade", "8.1.0-1"), False), ("rpm", ("2",), True), ("rpm", ("3",), True), ("rpm", ("1",), False),
+    ("rpm", (), False),
+]
+
+
+@pytest.mark.parametrize("family,arguments,refuses", GUARD)
+@pytest.mark.parametrize("library", ["/usr/lib64/libcsulcca.so", "/usr/lib/libcsulcca.so.8.1",
+                                     "/usr/lib/s390x-linux-gnu/libcsulcca.so.8"])
+def test_a_reference_payload_never_replaces_a_host_library(root, family, arguments, refuses, library):
+    root.put(library)
+    status, output = root.run("csulcca_preinst", family, *arguments)
+    assert status == (1 if refuses else 0), output
+    if refuses:
+        assert "PAYLOAD=" in output and len(output.splitlines()) == 2
+        assert not root.exists("/var/lib/csulcca")
+
+
+def test_a_vendors_payload_replaces_it(root):
+    root.kind = "vendor"
+    root.put("/usr/lib64/libcsulcca.so")
+    assert root.run("csulcca_preinst", "rpm", "2")[0] == 0
+
+
+# -- preinst: the note -------------------------------------------------------------------------------------------------
+
+def note(root):
+    return dict(line.split("=", 1) for line in root.get(paths.CAPTURE).decode("ascii").splitlines())
+
+
+def before_8(root):
+    root.put(paths.CATCHER, b"", 0o755)
+    os.rmdir(root.path("/usr/lib/csulcca/catcher_install"))
+
+
+WANTED = "/etc/systemd/system/multi-user.target.wants/CSUTKEcat.service"
+UNITS = {
+    "nothing": ([], "none"),
+    "a unit": (["/usr/lib/systemd/system/CSUTKEcat.service"], "disabled"),
+    "a unit in /lib": (["/lib/systemd/system/CSUTKEcat.service"], "disabled"),
+    "an edited unit": (["/etc/systemd/system/CSUTKEcat.service"], "disabled"),
+    "wanted": (["/usr/lib/systemd/system/CSUTKEcat.service", WANTED], "enabled"),
+    "required": (["/usr/lib/systemd/system/CSUTKEcat.service",
+                  "/etc/systemd/system/tke.target.requires/CSUTKEcat.service"], "enabled"),
+    "init script and S link": (["/etc/init.d/CSUTKEcat", "/etc/rc3.d/S14CSUTKEcat"], "enabled"),
+    "init script and S link below rc.d": (["/etc/init.d/CSUTKEcat", "/etc/rc.d/rc5.d/S14CSUTKEcat"], "enabled"),
+    "init script and K link": (["/etc/init.d/CSUTKEcat", "/etc/rc3.d/K86CSUTKEcat"], "disabled"),
+    "init script only": (["/etc/init.d/CSUTKEcat"], "disabled"),
+    "a unit, and S links that systemd does not look at": (
+        ["/usr/lib/systemd/system/CSUTKEcat.service", "/etc/init.d/CSUTKEcat", "/etc/rc3.d/S14CSUTKEcat"], "disabled"),
+}
+
+
+@pytest.mark.parametrize("name", sorted(UNITS))
+def test_the_unit_as_it_was(root, name):
+    files, state = UNITS[name]
+    root.put(paths.CATCHER, b"", 0o755)
+    for path in files:
+        root.put(path)
+    assert root.run("csulcca_preinst", "rpm", "2") == (0, "")
+    assert note(root)["unit"] == state
+
+
+def test_a_unit_without_a_catcher_is_none(root):
+    """Left by an administrator, or by a package that has been removed."""
+    root.put(WANTED)
+    root.put("/etc/systemd/system/CSUTKEcat.service")
+    assert root.run("csulcca_preinst", "rpm", "1") == (0, "")
+    assert note(root)["unit"] == "none"
+
+
+def test_a_mask_as_it_was(root):
+    root.put(WANTED)
+    os.symlink("/dev/null", root.path("/etc/systemd/system/CSUTKEcat.service"))
+    assert root.run("csulcca_preinst", "deb", "upgrade", "7.3.0-1") == (0, "")
+    assert note(root)["unit"] == "masked"
+
+
+def test_a_tree_of_7x(root):
+    before_8(root)
+    root.put("/etc/group", b"root:x:0:\ncca_admin:x:990:\n")
+    assert root.run("csulcca_preinst", "rpm", "2") == (0, "")
+    assert (note(root)["tree"], note(root)["groups"]) == ("yes", "yes")
+
+
+def test_a_tree_of_8x_is_none_of_7x(root):
+    root.put(paths.CATCHER, b"", 0o755)
+    assert root.run("csulcca_preinst", "rpm", "2") == (0, "")
+    assert (note(root)["tree"], note(root)["groups"]) == ("no", "no")
+
+
+def test_what_the_shell_writes_is_what_python_reads(root, machine):
+    from catcher_install import facts
+
+    before_8(root)
+    root.put(WANTED)
+    root.run("csulcca_preinst", "rpm", "2")
+    machine.put(paths.CAPTURE, root.get(paths.CAPTURE))
+    seen = facts.collect(machine).capture
+    assert (seen.tree, seen.groups, seen.unit, seen.active) == (True, False, "enabled", False)
+
+
+def test_a_note_of_an_attempt_that_was_killed_is_kept(root):
+    """The old package's scriptlets may have disabled the service since."""
+    root.put(paths.CAPTURE, b"tree=yes\ngroups=yes\nunit=enabled\nactive=yes\n")
+    root.run("csulcca_preinst", "rpm", "2")
+    assert note(root) == {"tree": "yes", "groups": "yes", "unit": "enabled", "active": "yes"}
+
+
+def test_an_old_note_is_not(root):
+    root.put(paths.CAPTURE, b"tree=yes\ngroups=yes\nunit=enabled\nactive=yes\n")
+    os.utime(root.path(paths.CAPTURE), (1, 1))
+    root.run("csulcca_preinst", "rpm", "2")
+    assert note(root) == {"tree": "no", "groups": "no", "unit": "none", "active": "no"}
+
+
+@pytest.mark.parametrize("arguments", [("deb", "abort-upgrade", "8.0"), ("deb", ""), ("deb", "nonsense")])
+def test_other_calls_of_preinst_note_nothing(root, arguments):
+    assert root.run("csulcca_preinst", *arguments) == (0, "")
+    assert not root.exists(paths.CAPTURE)
+
+
+def test_a_var_that_cannot_be_written_stops_nothing(root):
+    root.put("/var/lib/csulcca", b"a file")
+    assert root.run("csulcca_preinst", "rpm", "2")[0] == 0
+
+
+# -- postrm ------------------------------------------------------------------------------------------------------------
+
+KEY, CRT = b"a key\n", b"a certificate\n"
+
+
+def installed_with_pair(root, generated=True):
+    root.put(paths.KEY, KEY, 0o600)
+    root.put(paths.CERTIFICATE, CRT)
+    root.put(paths.CONF, b"TLS_ON\n")
+    made = pair.fingerprint(KEY, CRT) if generated else None
+    root.put(paths.STAMP, stamp.render(make_stamp(generated_pair=made)), 0o600)
+    root.put(paths.LOCK)
+    root.put(paths.CAPTURE, b"tree=no\n")
+
+
+def pair_is_there(root):
+    return [root.exists(paths.KEY), root.exists(paths.CERTIFICATE)]
+
+
+@pytest.mark.parametrize("arguments", [("deb", "remove"), ("rpm", "0")])
+def test_removal_keeps_what_the_vendor_documents(root, arguments):
+    installed_with_pair(root)
+    assert root.run("csulcca_postrm", *arguments) == (0, "")
+    assert root.get(paths.CONF) == b"TLS_ON\n"
+    assert pair_is_there(root) == [True, True]
+    # The stamp is the proof of whose pair that is, for a later purge.
+    assert sorted(os.listdir(root.path(paths.STATE_DIR))) == ["state.json"]
+    assert not root.exists("/usr/lib/csulcca")
+
+
+@pytest.mark.parametrize("arguments", [("deb", "remove"), ("rpm", "0")])
+def test_removal_without_a_pair_of_ours_leaves_no_stamp(root, arguments):
+    installed_with_pair(root, generated=False)
+    assert root.run("csulcca_postrm", *arguments) == (0, "")
+    assert pair_is_there(root) == [True, True]
+    assert not root.exists(paths.STATE_DIR)
+
+
+def test_purge_removes_our_unchanged_pair(root):
+    installed_with_pair(root)
+    assert root.run("csulcca_postrm", "deb", "purge") == (0, "")
+    assert pair_is_there(root) == [False, False]
+    assert root.get(paths.CONF) == b"TLS_ON\n"
+    assert not root.exists(paths.STATE_DIR) and not root.exists("/opt/IBM/CCA/bin")
+
+
+def change_certificate(root):
+    root.put(paths.CERTIFICATE, CRT + b"\n")
+
+
+def change_key(root):
+    root.put(paths.KEY, b"another", 0o600)
+
+
+def lose_certificate(root):
+    os.unlink(root.path(paths.CERTIFICATE))
+
+
+def link_key(root):
+    os.rename(root.path(paths.KEY), root.path("/etc/cca/elsewhere.key"))
+    os.symlink(root.path("/etc/cca/elsewhere.key"), root.path(paths.KEY))
+
+
+def lose_stamp(root):
+    os.unlink(root.path(paths.STAMP))
+
+
+def break_stamp(root):
+    root.put(paths.STAMP, b'{"generated_pair": "')
+
+
+@pytest.mark.parametrize("change", [
+    change_certificate, change_key, lose_certificate, link_key, lose_stamp, break_stamp,
+])
+def test_purge_keeps_whatever_is_not_provably_ours(root, change):
+    installed_with_pair(root)
+    change(root)
+    before = pair_is_there(root)
+    assert root.run("csulcca_postrm", "deb", "purge") == (0, "")
+    assert pair_is_there(root) == before
+    assert root.get(paths.CONF) == b"TLS_ON\n"
+    assert not root.exists(paths.STATE_DIR)
+
+
+def test_purge_after_removal_of_a_package_that_made_no_pair(root):
+    """Removal takes the stamp, and the pair stays."""
+    installed_with_pair(root, generated=False)
+    for action in ("remove", "purge"):
+        assert root.run("csulcca_postrm", "deb", action) == (0, "")
+    assert pair_is_there(root) == [True, True]
+
+
+def test_purge_after_removal_purge_twice(root):
+    installed_with_pair(root)
+    for action in ("remove", "purge", "purge"):
+        assert root.run("csulcca_postrm", "deb", action) == (0, "")
+    assert pair_is_there(root) == [False, False]
+
+
+@pytest.mark.parametrize("arguments", [("deb", "upgrade", "8.1"), ("deb", "failed-upgrade", "8.0"), ("rpm", "1"),
+                                       ("deb", "disappear", "x", "1"), ("deb", ""), ("rpm", "")])
+def test_other_calls_of_postrm_remove_nothing(root, arguments):
+    installed_with_pair(root)
+    assert root.run("csulcca_postrm", *arguments) == (0, "")
+    assert pair_is_there(root) == [True, True]
+    assert root.exists(paths.STAMP) and root.exists(paths.CAPTURE)
+
+
+def test_postrm_on_a_host_where_nothing_is_left(root):
+    for arguments in (("deb", "remove"), ("deb", "purge"), ("rpm", "0")):
+        assert root.run("csulcca_postrm", *arguments) == (0, "")
+
+
+def test_unfinished_pairs_go(root):
+    installed_with_pair(root)
+    root.put(paths.STAGE_DRAFT + "/catcher.key", KEY, 0o600)
+    root.put(paths.STAGE + "/catcher.key", KEY, 0o600)
+    assert root.run("csulcca_postrm", "deb", "purge") == (0, "")
+    assert not root.exists("/opt/IBM/CCA")
+
+
+# -- postinst and prerm ------------------------------------------------------------------------------------------------
+
+def test_postinst_hands_its_arguments_and_exit_status_on(root):
+    root.put("/usr/lib/csulcca/run", b"#!/bin/sh\nprintf '<%s>' \"$@\"\nexit 7\n", 0o755)
+    root.put("/usr/lib/csulcca/catcher_install/__pycache__/x.pyc")
+    assert root.run("csulcca_postinst", "deb", "configure", "7.3.0-1") == (7, "<scriptlet><deb><configure><7.3.0-1>")
+    assert not root.exists("/usr/lib/csulcca/catcher_install/__pycache__")
+
+
+@pytest.mark.parametrize("arguments,stops", [(("deb", "remove"), True), (("rpm", "0"), True), (("rpm", "1"), False),
+                                             (("deb", "upgrade", "8.1"), False), (("deb", "deconfigure"), False)])
+def test_prerm_stops_the_service_where_the_package_goes(root, arguments, stops):
+    root.put("/bin/systemctl", b'#!/bin/sh\necho "$@"\n', 0o755)
+    os.makedirs(root.path("/run/systemd/system"))
+    status, output = root.run("csulcca_prerm", *arguments)
+    assert status == 0
+    assert ("stop CSUTKEcat.service" in output) == stops
+
+
+def test_prerm_where_systemd_does_not_run(root):
+    assert root.run("csulcca_prerm", "rpm", "0") == (0, "")

@@ -1,0 +1,465 @@
+"""Host: the one module that touches the system, on real files and with real programs."""
+
+import errno
+import os
+import stat
+import sys
+import time
+
+import pytest
+
+from catcher_install import paths
+from catcher_install.host import Host, draft_name
+
+from .support import IS_ROOT, Killed, fault
+
+real_programs = pytest.mark.real_programs
+
+
+@pytest.fixture
+def image(tmp_path):
+    """A Host of another root directory."""
+    return Host(str(tmp_path))
+
+
+def put(image, path, data=b"", mode=0o644):
+    real = image.root + path
+    if not os.path.isdir(os.path.dirname(real)):
+        os.makedirs(os.path.dirname(real))
+    with open(real, "wb") as stream:
+        stream.write(data)
+    os.chmod(real, mode)
+    return real
+
+
+# -- names -------------------------------------------------------------------------------------------------------------
+
+def test_root_must_be_a_directory(tmp_path):
+    (tmp_path / "file").write_text("x")
+    for name in ("file", "nowhere"):
+        with pytest.raises(NotADirectoryError):
+            Host(str(tmp_path / name))
+
+
+def test_links_are_followed_inside_the_root(image):
+    put(image, "/usr/lib/real", b"inside")
+    for number, target in enumerate(("/usr/lib/real", "../usr/lib/real", "../../../../../usr/lib/real")):
+        os.makedirs(image.root + "/etc", exist_ok=True)
+        os.symlink(target, image.root + "/etc/link%d" % number)
+        assert image.read("/etc/link%d" % number, 100) == b"inside"
+
+
+def test_a_link_in_the_middle_of_a_path_stays_inside(image, tmp_path):
+    os.makedirs(image.root + "/data/etc")
+    os.symlink("/data/etc", image.root + "/etc")
+    put(image, "/data/etc/passwd", b"of the image")
+    assert image.read("/etc/passwd", 100) == b"of the image"
+    assert image.locate("/etc/passwd") == image.root + "/data/etc/passwd"
+
+
+def test_links_in_a_circle(image):
+    os.symlink("/b", image.root + "/a")
+    os.symlink("/a", image.root + "/b")
+    with pytest.raises(OSError) as raised:
+        image.read("/a", 1)
+    assert raised.value.errno == errno.ELOOP
+
+
+def test_the_running_system_is_not_mapped():
+    assert Host().locate("/etc/passwd") == "/etc/passwd"
+
+
+# -- reading -----------------------------------------------------------------------------------------------------------
+
+def test_read_is_bounded(image):
+    put(image, "/f", b"x" * 100)
+    assert image.read("/f", 100) == b"x" * 100
+    assert image.read("/f", 10, head=True) == b"x" * 10
+    with pytest.raises(OSError) as raised:
+        image.read("/f", 99)
+    assert raised.value.errno == errno.EFBIG
+
+
+def test_read_never_waits_for_what_is_no_file(image):
+    os.mkfifo(image.root + "/fifo")
+    os.mkdir(image.root + "/directory")
+    for path in ("/fifo", "/directory"):
+        with pytest.raises(OSError) as raised:
+            image.read(path, 10)
+        assert raised.value.errno == errno.EINVAL
+
+
+def test_what_is_not_there(image):
+    put(image, "/file")
+    for path in ("/nowhere", "/nowhere/deeper", "/file/below"):
+        assert image.read_optional(path, 1) is None
+        assert image.lstat(path) is None
+        assert not image.lexists(path)
+        assert image.read_link(path) is None
+        assert image.list_dir(path) == []
+        image.remove(path)
+
+
+@pytest.mark.skipif(IS_ROOT, reason="root may read everything")
+def test_what_may_not_be_read(image):
+    put(image, "/secret", b"x", 0)
+    with pytest.raises(PermissionError):
+        image.read_optional("/secret", 1)
+
+
+# -- writing -----------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("umask", [0, 0o022, 0o077, 0o777])
+@pytest.mark.parametrize("mode", [0o600, 0o644])
+def test_create_gives_the_mode_asked_for(image, umask, mode):
+    os.umask(umask)
+    image.create("/new", b"data", mode)
+    assert stat.S_IMODE(os.stat(image.root + "/new").st_mode) == mode
+
+
+def test_create_is_never_wider_than_its_end(image):
+    os.umask(0)
+    seen = []
+
+    def look():
+        seen.append(stat.S_IMODE(os.stat(image.root + "/new").st_mode))
+
+    with fault(watch=look):
+        image.create("/new", b"data" * 100, 0o600)
+    assert seen and all(mode & 0o177 == 0 for mode in seen)
+
+
+@pytest.mark.parametrize("what", ["file", "link", "dangling link", "hard link", "directory"])
+def test_create_writes_through_nothing(image, what):
+    other = put(image, "/other", b"precious", 0o644)
+    new = image.root + "/new"
+    if what == "file":
+        put(image, "/new", b"old")
+    elif what == "link":
+        os.symlink(other, new)
+    elif what == "dangling link":
+        os.symlink(image.root + "/made-by-attacker", new)
+    elif what == "hard link":
+        os.link(other, new)
+    else:
+        os.mkdir(new)
+    with pytest.raises(FileExistsError):
+        image.create("/new", b"key", 0o600)
+    with open(other, "rb") as stream:
+        assert stream.read() == b"precious"
+    assert not os.path.exists(image.root + "/made-by-attacker")
+
+
+def test_replace_keeps_mode_and_attributes(image):
+    real = put(image, "/conf", b"old", 0o640)
+    try:
+        os.setxattr(real, "user.note", b"kept")
+    except OSError as error:
+        assert error.errno == errno.ENOTSUP
+        attributes = []
+    else:
+        attributes = ["user.note"]
+    image.replace("/conf", b"new", 0o600)
+    assert image.read("/conf", 10) == b"new"
+    assert stat.S_IMODE(os.stat(real).st_mode) == 0o640
+    assert [name for name in os.listxattr(real) if name.startswith("user.")] == attributes
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="only root may give a file away")
+def test_replace_keeps_the_owner(image):
+    real = put(image, "/conf", b"old", 0o640)
+    os.chown(real, 1234, 4321)
+    image.replace("/conf", b"new", 0o600)
+    entry = os.stat(real)
+    assert (entry.st_uid, entry.st_gid, stat.S_IMODE(entry.st_mode)) == (1234, 4321, 0o640)
+
+
+@pytest.mark.parametrize("absolute", [True, False])
+def test_replace_writes_what_a_link_leads_to(image, absolute):
+    put(image, "/data/conf", b"old")
+    os.symlink("/data/conf" if absolute else "data/conf", image.root + "/conf")
+    image.replace("/conf", b"new", 0o644)
+    assert os.path.islink(image.root + "/conf")
+    assert image.read("/data/conf", 10) == b"new"
+    assert sorted(os.listdir(image.root + "/data")) == ["conf"]
+
+
+def test_replace_of_a_dangling_link(image):
+    os.mkdir(image.root + "/data")
+    os.symlink("/data/conf", image.root + "/conf")
+    image.replace("/conf", b"new", 0o644)
+    assert image.read("/data/conf", 10) == b"new"
+
+
+def test_replace_leaves_another_name_of_the_file_alone(image):
+    put(image, "/conf", b"old")
+    os.link(image.root + "/conf", image.root + "/backup")
+    image.replace("/conf", b"new", 0o644)
+    assert (image.read("/conf", 10), image.read("/backup", 10)) == (b"new", b"old")
+
+
+@pytest.mark.parametrize("what", ["directory", "fifo"])
+def test_replace_of_what_is_no_file(image, what):
+    if what == "directory":
+        os.mkdir(image.root + "/conf")
+    else:
+        os.mkfifo(image.root + "/conf")
+    with pytest.raises(OSError):
+        image.replace("/conf", b"new", 0o644)
+    assert sorted(os.listdir(image.root)) == ["conf"]
+
+
+def test_replace_clears_a_draft_that_a_crash_left(image):
+    put(image, draft_name("/conf"), b"half", 0o666)
+    image.replace("/conf", b"new", 0o644)
+    assert sorted(os.listdir(image.root)) == ["conf"]
+
+
+def count_writes(step):
+    with fault() as faults:
+        step()
+    return faults.count
+
+
+def test_replace_is_whole_at_every_instant(image):
+    """Killed at each writing call: the old content or the whole new one, and a re-run cleans up."""
+    put(image, "/conf", b"old", 0o644)
+    calls = count_writes(lambda: image.replace("/conf", b"new", 0o644))
+    assert calls >= 6
+    for n in range(1, calls + 1):
+        for before in (True, False):
+            put(image, "/conf", b"old", 0o644)
+            with fault(n=n, before=before), pytest.raises(Killed):
+                image.replace("/conf", b"new", 0o644)
+            assert image.read("/conf", 10) in (b"old", b"new")
+            image.replace("/conf", b"new", 0o644)
+            assert image.read("/conf", 10) == b"new"
+            assert sorted(os.listdir(image.root)) == ["conf"]
+
+
+@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EIO, errno.EROFS, errno.EACCES])
+def test_replace_that_fails_leaves_the_old_file_and_no_litter(image, error):
+    put(image, "/conf", b"old", 0o644)
+    calls = count_writes(lambda: image.replace("/conf", b"new", 0o644))
+    for n in range(1, calls + 1):
+        put(image, "/conf", b"old", 0o644)
+        with fault(n=n, error=error) as faults, pytest.raises(OSError) as raised:
+            image.replace("/conf", b"new", 0o644)
+        assert raised.value.errno == error
+        renamed = [name for name, _ in faults.log[:n - 1] if name == "rename"]
+        assert image.read("/conf", 10) == (b"new" if renamed else b"old")
+        # The draft's own removal may be what failed.
+        if faults.log[n - 1][0] != "unlink":
+            assert sorted(os.listdir(image.root)) == ["conf"]
+
+
+def test_short_writes_are_continued(image, monkeypatch):
+    from catcher_install import host as host_module
+
+    class Short:
+        def __getattr__(self, name):
+            return getattr(os, name)
+
+        def write(self, fd, data):
+            return os.write(fd, bytes(data)[:3])
+
+    monkeypatch.setattr(host_module, "os", Short())
+    image.create("/new", b"0123456789", 0o644)
+    assert image.read("/new", 100) == b"0123456789"
+
+
+def test_ensure_dir_leaves_existing_ones_alone(image):
+    os.mkdir(image.root + "/etc", 0o700)
+    image.ensure_dir("/etc/cca", 0o755)
+    image.ensure_dir("/etc/cca", 0o700)
+    assert stat.S_IMODE(os.stat(image.root + "/etc").st_mode) == 0o700
+    assert stat.S_IMODE(os.stat(image.root + "/etc/cca").st_mode) == 0o755
+
+
+def test_remove_tree_of_files_follows_no_link(image):
+    put(image, "/other/precious", b"x")
+    os.mkdir(image.root + "/draft")
+    os.symlink(image.root + "/other", image.root + "/draft/link")
+    put(image, "/draft/file")
+    image.remove_tree_of_files("/draft")
+    assert not image.lexists("/draft")
+    os.symlink(image.root + "/other", image.root + "/draft")
+    image.remove_tree_of_files("/draft")
+    assert image.read("/other/precious", 1) == b"x"
+    assert not image.lexists("/draft")
+
+
+# -- the lock ----------------------------------------------------------------------------------------------------------
+
+def test_lock_keeps_others_out_until_it_is_free(image):
+    lock = image.lock(1)
+    started = time.monotonic()
+    with pytest.raises(TimeoutError):
+        Host(image.root).lock(0.1)
+    assert 0.1 <= time.monotonic() - started < 5
+    lock.free()
+    Host(image.root).lock(0.1).free()
+
+
+def test_lock_of_a_killed_holder_is_free(image):
+    gone = os.fork()
+    if gone == 0:
+        image.lock(1)
+        os.kill(os.getpid(), 9)
+    os.waitpid(gone, 0)
+    image.lock(0).free()
+
+
+def test_lock_through_a_planted_link(image):
+    put(image, "/victim", b"precious", 0o644)
+    os.makedirs(image.root + paths.STATE_DIR)
+    os.symlink(image.root + "/victim", image.root + paths.LOCK)
+    assert image.lock(0) is None
+    assert image.read("/victim", 10) == b"precious"
+
+
+def test_no_lock_where_var_cannot_be_written(image):
+    put(image, "/var", b"a file")
+    assert image.lock(0) is None
+
+
+# -- running programs --------------------------------------------------------------------------------------------------
+
+@real_programs
+def test_run_gives_status_and_output():
+    host = Host()
+    assert host.run(["/bin/sh", "-c", "echo out; echo err >&2; exit 3"], timeout=10) == (3, b"out\nerr\n")
+    assert host.run(["/bin/cat"], timeout=10, stdin=b"x" * 300000) == (0, b"x" * 300000)
+    assert host.run(["/bin/sh", "-c", "kill -9 $$"], timeout=10) == (137, b"")
+
+
+@real_programs
+def test_run_gives_a_child_nothing_of_our_environment(monkeypatch):
+    for name in ("LD_LIBRARY_PATH", "OPENSSL_CONF", "PYTHONPATH", "SECRET", "LANG"):
+        monkeypatch.setenv(name, "/trap")
+    monkeypatch.setenv("SYSTEMD_OFFLINE", "1")
+    _, output = Host().run(["/usr/bin/env"], timeout=10)
+    seen = dict(line.split("=", 1) for line in output.decode("ascii").splitlines())
+    assert seen == {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C", "HOME": "/", "OPENSSL_CONF": "/dev/null",
+                    "SYSTEMD_OFFLINE": "1"}
+
+
+def is_inheritable(fd):
+    try:
+        return os.get_inheritable(fd)
+    except OSError:
+        return False
+
+
+@real_programs
+def test_run_gives_a_child_no_files_of_ours(tmp_path):
+    with open(str(tmp_path / "open"), "w"):
+        _, output = Host().run(["/bin/ls", "-l", "/proc/self/fd"], timeout=10)
+    assert str(tmp_path).encode("ascii") not in output
+    # Its three standard streams, the directory that ls reads, and what the test's own caller left to every child.
+    inherited = [fd for fd in map(int, os.listdir("/proc/self/fd")) if fd > 2 and is_inheritable(fd)]
+    assert len([line for line in output.splitlines() if b"->" in line]) == 4 + len(inherited)
+
+
+@real_programs
+@pytest.mark.parametrize("script,what", [
+    ("exec sleep 60", "is silent"),
+    ("echo x; exec sleep 60", "is silent after a word"),
+    ("exec >&- 2>&-; exec sleep 2", "has closed its output"),
+])
+def test_run_ends_a_program_that_hangs(script, what):
+    started = time.monotonic()
+    with pytest.raises(TimeoutError):
+        Host().run(["/bin/sh", "-c", script], timeout=0.3)
+    assert time.monotonic() - started < 1.9
+
+
+@real_programs
+def test_run_bounds_what_it_keeps():
+    status, output = Host().run(["/usr/bin/head", "-c", "3000000", "/dev/zero"], timeout=20)
+    assert status == 0
+    assert 1024 * 1024 <= len(output) < 1200000
+
+
+@real_programs
+def test_run_of_what_cannot_be_run(tmp_path):
+    script = tmp_path / "script"
+    script.write_text("x")
+    with pytest.raises(FileNotFoundError):
+        Host().run(["/nowhere/openssl"], timeout=5)
+    with pytest.raises(PermissionError):
+        Host().run([str(script)], timeout=5)
+    script.chmod(0o755)
+    with pytest.raises(OSError) as raised:
+        Host().run([str(script)], timeout=5)
+    assert raised.value.errno == errno.ENOEXEC
+
+
+@real_programs
+def test_run_leaves_no_zombie_and_no_open_file():
+    host = Host()
+    before = sorted(os.listdir("/proc/self/fd"))
+    for argv in (["/bin/true"], ["/bin/sh", "-c", "exit 1"]):
+        host.run(argv, timeout=5)
+    with pytest.raises(TimeoutError):
+        host.run(["/bin/sleep", "9"], timeout=0.05)
+    with pytest.raises(OSError):
+        host.run([__file__], timeout=5)
+    assert sorted(os.listdir("/proc/self/fd")) == before
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
+# -- the running system ------------------------------------------------------------------------------------------------
+
+def test_another_root_is_never_a_running_system(image):
+    assert not image.is_booted()
+    assert image.in_chroot()
+
+
+@pytest.mark.parametrize("value", ["1", "true", "yes", "on"])
+def test_systemd_offline(monkeypatch, value):
+    monkeypatch.setenv("SYSTEMD_OFFLINE", value)
+    assert not Host().is_booted()
+
+
+def test_names_of_an_image_come_from_its_files(image):
+    assert image.node_name() == ""
+    put(image, "/etc/hostname", b"image.example.com\n")
+    assert image.node_name() == "image.example.com"
+
+
+@pytest.mark.real_programs
+def test_ipv4_addresses_are_those_of_this_machine():
+    import subprocess
+
+    found = Host().ipv4_addresses()
+    assert "127.0.0.1" in found
+    try:
+        printed = subprocess.check_output(["/bin/hostname", "-I"]).decode("ascii").split()
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("no hostname command here")
+    assert [one for one in printed if "." in one and one not in found] == []
+
+
+def test_own_elf_header_is_that_of_the_interpreter():
+    with open(os.path.realpath(sys.executable), "rb") as stream:
+        assert Host().own_elf_header() == stream.read(20)
+
+
+def test_a_process_is_found_by_a_whole_word_of_its_command_line():
+    child = os.fork()
+    if child == 0:
+        os.execv("/bin/sleep", ["/bin/sleep", "60"])
+    try:
+        host = Host()
+        deadline = time.monotonic() + 10
+        while host.command_line(child) != ["/bin/sleep", "60"] and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert child in list(host.in_process_list("/bin/sleep"))
+        assert child not in list(host.in_process_list("/bin/slee"))
+    finally:
+        os.kill(child, 9)
+        os.waitpid(child, 0)
+    assert host.command_line(child) == []
+    host.terminate(child)

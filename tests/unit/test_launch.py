@@ -1,0 +1,588 @@
+"""CSUTKEcat: mode, pair, exec; what is refused, and what a first start does that hooks could not."""
+
+import errno
+import os
+import subprocess
+
+import pytest
+
+from catcher_install import apply, config, launch, pair, paths, stamp, transition
+
+from . import pem
+from .support import TREE, Executed, child_python, fault, installed, tree_of
+
+FRESH = transition.from_scriptlet("rpm", ["1"])
+REFUSED = 78
+
+
+@pytest.fixture
+def started(machine, monkeypatch):
+    """A function that starts the catcher on the machine: (argv of the daemon, or exit status of a refusal)."""
+    monkeypatch.setattr(launch, "Host", lambda: machine)
+    for name in ("JOURNAL_STREAM", "INVOCATION_ID"):
+        monkeypatch.delenv(name, raising=False)
+
+    def start(verb="start"):
+        machine.executed = None
+        try:
+            return launch.main([verb])
+        except Executed:
+            program, argv = machine.executed
+            assert program == paths.CATCHER
+            return argv
+
+    return start
+
+
+TCP = [paths.CATCHER]
+TLS = [paths.CATCHER, "-tls"]
+
+
+def use(machine, conf=None, material=None):
+    if conf is not None:
+        machine.put(paths.CONF, conf)
+    if material is not None:
+        key, crt = material
+        if key is not None:
+            machine.put(paths.KEY, key, 0o600)
+        if crt is not None:
+            machine.put(paths.CERTIFICATE, crt)
+
+
+# -- rule 1: the mode --------------------------------------------------------------------------------------------------
+
+# catcher.conf, whether TLS is possible -> argv or a refusal, finding
+MODES = {
+    "TLS_ON": (b"TLS_ON\n", True, TLS, None),
+    "TLS_ON twice, BOM, CRLF, blanks": (b"\xef\xbb\xbf TLS_ON \r\nTLS_ON\r\n", True, TLS, None),
+    "TLS_OFF": (b"TLS_OFF\n", True, TCP, None),
+    "TLS_OFF, no TLS": (b"TLS_OFF # by hand\n", False, TCP, None),
+    "no directive": (b"# nothing\n", True, TLS, "conf-no-directive"),
+    "no directive, no TLS": (b"# nothing\n", False, TCP, "conf-no-directive"),
+    "TLS_ON, no TLS": (b"TLS_ON\n", False, TCP, "tls-configured-tcp-running"),
+    "TLS_REQUIRED": (b"TLS_ON\nTLS_REQUIRED\n", True, TLS, None),
+    "TLS_REQUIRED, no TLS": (b"TLS_ON\nTLS_REQUIRED\n", False, REFUSED, "tls-required-not-possible"),
+    "TLS_REQUIRED alone, no TLS": (b"TLS_REQUIRED\n", False, REFUSED, "tls-required-not-possible"),
+    "TLS_REQUIRED and TLS_OFF": (b"TLS_OFF\nTLS_REQUIRED\n", True, REFUSED, "conf-unusable"),
+    "both": (b"TLS_ON\nTLS_OFF\n", True, REFUSED, "conf-unusable"),
+    "both, no TLS": (b"TLS_ON\nTLS_OFF\n", False, REFUSED, "conf-unusable"),
+    "unknown": (b"TLS_MAYBE\n", True, REFUSED, "conf-unusable"),
+    "binary": (b"\0\1\2", False, REFUSED, "conf-unusable"),
+}
+
+
+@pytest.mark.parametrize("name", sorted(MODES))
+def test_mode(machine, started, capsys, a_pair, name):
+    conf, possible, result, told = MODES[name]
+    machine.tls_possible(possible)
+    use(machine, conf, a_pair)
+    assert started() == result
+    errors = capsys.readouterr().err
+    assert machine.get(paths.CONF) == conf
+    if told is None:
+        assert errors == ""
+    else:
+        assert [line for line in errors.splitlines() if "[%s] -- " % told in line] == errors.splitlines() != []
+
+
+@pytest.mark.parametrize("name", sorted(MODES))
+def test_check_says_what_a_start_would_do_and_does_nothing(machine, started, capsys, a_pair, name):
+    conf, possible, result, told = MODES[name]
+    machine.tls_possible(possible)
+    use(machine, conf, a_pair)
+    before = tree(machine)
+    status = started("check")
+    out = capsys.readouterr().out
+    assert tree(machine) == before
+    assert (told is None) == ("[" not in out) and (told is None or "[%s]" % told in out)
+    if result == REFUSED:
+        assert status == REFUSED and out.splitlines()[-1] == "refused"
+    else:
+        assert status == 0
+        assert out.splitlines()[-2:] == ["mode: " + ("TLS" if result == TLS else "TCP"), "argv: " + " ".join(result)]
+
+
+def tree(machine):
+    return tree_of(machine, times=True)
+
+
+def test_check_of_a_start_that_would_make_a_pair(machine, started, capsys):
+    before = tree(machine)
+    assert started("check") == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "argv: " + " ".join(TLS)
+    assert tree(machine) == before
+
+
+def test_unreadable_conf_is_refused(machine, started, capsys, a_pair):
+    machine.make_dir(paths.CONF, 0o755)
+    assert started() == REFUSED
+    assert "[conf-unusable]" in capsys.readouterr().err
+
+
+# -- rule 2: the pair --------------------------------------------------------------------------------------------------
+
+def test_neither_file_generates_both(machine, started, quick_pair):
+    use(machine, b"TLS_ON\n")
+    assert started() == TLS
+    assert (machine.get(paths.KEY), machine.get(paths.CERTIFICATE)) == quick_pair
+    assert (machine.mode(paths.KEY), machine.mode(paths.CERTIFICATE)) == (0o600, 0o644)
+
+
+@pytest.mark.parametrize("half", [0, 1], ids=["key only", "certificate only"])
+def test_exactly_one_file_is_refused_and_left_alone(machine, started, capsys, a_pair, half):
+    use(machine, b"TLS_ON\n", (a_pair[0], None) if half == 0 else (None, a_pair[1]))
+    started()
+    before = tree(machine)
+    assert started() == REFUSED
+    assert "[pair-half]" in capsys.readouterr().err
+    assert tree(machine) == before
+
+
+@pytest.mark.parametrize("half", [0, 1], ids=["key only", "certificate only"])
+def test_half_a_pair_does_not_matter_in_tcp(machine, started, capsys, a_pair, half):
+    use(machine, b"TLS_OFF\n", (a_pair[0], None) if half == 0 else (None, a_pair[1]))
+    assert started() == TCP
+    assert capsys.readouterr().err == ""
+
+
+def pem_pair(kind):
+    key = pem.key_of(kind)
+    return key, pem.certificate_for(key)
+
+
+UNUSABLE = {
+    "key empty": (lambda: (b"", pem_pair("prime256v1")[1]), "catcher.key is empty"),
+    "certificate truncated": (lambda: (pem_pair("prime256v1")[0], b"-----BEGIN CERTIFICATE-----\nMII"),
+                              "catcher.crt is truncated"),
+    "not PEM": (lambda: (b"\0\1", b"\2\3"), "catcher.key is not PEM"),
+    "not matching": (lambda: (pem_pair("prime256v1")[0], pem_pair("prime256v1")[1]), "does not belong to catcher.key"),
+    "unsupported": (lambda: pem_pair("secp256k1"), "an EC key on secp256k1, which the catcher does not support"),
+}
+
+
+@pytest.mark.parametrize("name", sorted(UNUSABLE))
+def test_an_unusable_pair_is_refused_with_the_reason(machine, started, capsys, name):
+    material, reason = UNUSABLE[name]
+    use(machine, b"TLS_ON\n", material())
+    for _ in range(2):
+        # The second time the verdict is remembered.
+        assert started() == REFUSED
+        errors = capsys.readouterr().err
+        assert "[pair-unusable]" in errors and reason in errors
+        assert "Traceback" not in errors and len(errors.splitlines()) == 1
+
+
+def test_an_unreadable_pair_is_refused(machine, started, capsys, a_pair):
+    use(machine, b"TLS_ON\n", (None, a_pair[1]))
+    machine.make_dir(paths.KEY, 0o700)
+    assert started() == REFUSED
+    assert "[pair-unusable]" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("shift,told", [(-8000, "pair-not-yet-valid"), (8000, "pair-expired")])
+def test_expired_or_not_yet_valid_starts_with_a_warning(machine, started, capsys, a_pair, shift, told):
+    use(machine, b"TLS_ON\n", a_pair)
+    machine.time = machine.now() + shift * 24 * 3600
+    for _ in range(2):
+        assert started() == TLS
+        assert "[%s]" % told in capsys.readouterr().err
+
+
+def test_a_weak_key_starts_with_a_warning(machine, started, capsys):
+    use(machine, b"TLS_ON\n", pem_pair("rsa-1024"))
+    assert started() == TLS
+    assert "the RSA key has 1024 bits" in capsys.readouterr().err
+
+
+def test_a_key_that_others_can_read_starts_with_a_warning_and_stays_so(machine, started, capsys, a_pair):
+    use(machine, b"TLS_ON\n", a_pair)
+    os.chmod(machine.on_disk(paths.KEY), 0o644)
+    assert started() == TLS
+    assert "[pair-key-readable]" in capsys.readouterr().err
+    assert machine.mode(paths.KEY) == 0o644
+
+
+def test_a_pair_that_cannot_be_judged_starts(machine, started, capsys, a_pair, monkeypatch):
+    from catcher_install import certificate
+    from catcher_install.errors import MissingDependency
+
+    def missing():
+        raise MissingDependency("python3-cryptography cannot be used (ImportError)", "install python3-cryptography")
+
+    monkeypatch.setattr(certificate, "_cryptography", missing)
+    use(machine, b"TLS_ON\n", a_pair)
+    assert started() == TLS
+    assert "[pair-unchecked]" in capsys.readouterr().err
+    # Nothing is remembered of it: with the package back it is judged.
+    monkeypatch.undo()
+    assert stamp.parse(machine.get(paths.STAMP)).checked_pair is None
+
+
+# -- where no key is made ----------------------------------------------------------------------------------------------
+
+def test_no_key_in_a_chroot(machine, started, capsys):
+    machine.chroot = True
+    use(machine, b"TLS_ON\n")
+    assert started() == REFUSED
+    assert "[pair-not-generated]" in capsys.readouterr().err
+    assert pair.look(machine).state == pair.NONE
+
+
+def test_tcp_in_a_chroot(machine, started):
+    machine.chroot = True
+    use(machine, b"TLS_OFF\n")
+    assert started() == TCP
+
+
+def test_without_systemd_a_start_makes_the_pair(machine, started, quick_pair):
+    """A container whose PID 1 is not systemd: somebody runs CSUTKEcat start there on purpose."""
+    machine.booted = False
+    assert started() == TLS
+    assert machine.get(paths.KEY) == quick_pair[0]
+
+
+def test_a_start_makes_the_pair_where_a_scriptlet_had_no_network(machine, started, quick_pair):
+    machine.own_network = False
+    apply.converge(machine, FRESH)
+    assert pair.look(machine).state == pair.NONE
+    machine.own_network = True
+    assert started() == TLS
+
+
+def test_a_pair_that_cannot_be_made_is_refused_with_the_reason(machine, started, capsys, monkeypatch):
+    from catcher_install import certificate
+    from catcher_install.errors import CatcherError
+
+    def fail(host, names):
+        why = "python3-cryptography cannot be used, and openssl req failed"
+        raise CatcherError(why, "install python3-cryptography")
+
+    monkeypatch.setattr(certificate, "generate", fail)
+    assert started() == REFUSED
+    errors = capsys.readouterr().err
+    assert "openssl req failed" in errors and "install python3-cryptography" in errors
+
+
+# -- what hooks could not do -------------------------------------------------------------------------------------------
+
+def test_first_start_of_a_fresh_host_without_scriptlets(machine, started, quick_pair, capsys):
+    assert started() == TLS
+    assert machine.get(paths.CONF) == b"TLS_ON\n"
+    assert stamp.parse(machine.get(paths.STAMP)).mode == config.TLS
+    assert capsys.readouterr().err == ""
+
+
+def test_first_start_of_a_fresh_host_without_tls(machine, started, capsys):
+    machine.tls_possible(False)
+    assert started() == TCP
+    assert machine.get(paths.CONF) == b"TLS_OFF\n"
+    assert "[tls-not-possible]" in capsys.readouterr().err
+
+
+def test_first_start_after_an_upgrade_without_scriptlets(machine, started, capsys):
+    machine.put(paths.KEY_STORAGE + "/pkadata.dat", b"")
+    assert started() == TCP
+    assert machine.get(paths.CONF) == b"TLS_OFF\n"
+    assert "[upgraded-tcp-kept]" in capsys.readouterr().err
+    assert pair.look(machine).state == pair.NONE
+
+
+# What the host had before, and the daemon's argv that it must get though nothing at all can be written.
+READ_ONLY = {
+    "legacy, no conf": (lambda machine: machine.put(paths.KEY_STORAGE + "/pkadata.dat", b""), TCP),
+    "legacy, conf without directive": (
+        lambda machine: (machine.put(paths.KEY_STORAGE + "/x", b""), machine.put(paths.CONF, b"# x\n")), TCP),
+    "8.x in TCP, conf removed": (
+        lambda machine: machine.put(paths.STAMP, b'{"format_version": 1, "mode": "tcp", "findings": []}\n'), TCP),
+    "TLS_OFF": (lambda machine: machine.put(paths.CONF, b"TLS_OFF\n"), TCP),
+}
+
+
+@pytest.mark.parametrize("name", sorted(READ_ONLY))
+def test_a_read_only_host_keeps_its_mode(machine, started, capsys, name):
+    prepare, argv = READ_ONLY[name]
+    prepare(machine)
+    before = tree(machine)
+    with fault(n=1, error=errno.EROFS, lasting=True):
+        result = started()
+    assert tree(machine) == before
+    assert result == argv, capsys.readouterr().err
+
+
+def test_a_read_only_host_with_a_pair_speaks_tls(machine, started, capsys, a_pair):
+    use(machine, b"TLS_ON\n", a_pair)
+    with fault(n=1, error=errno.EROFS, lasting=True):
+        assert started() == TLS
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_a_read_only_var_alone(machine, started, quick_pair, capsys):
+    """As under rpm-ostree in a build, or with a broken mount."""
+    os.rmdir(machine.on_disk(paths.STATE_DIR))
+    machine.put(paths.STATE_DIR, b"not a directory")
+    for _ in range(2):
+        assert started() == TLS
+        assert "[write-failed]" in capsys.readouterr().err
+
+
+# -- rule 3: exec ------------------------------------------------------------------------------------------------------
+
+def test_a_missing_daemon_is_refused(machine, started, capsys, a_pair):
+    use(machine, b"TLS_ON\n", a_pair)
+    machine.remove(paths.CATCHER)
+    assert started() == REFUSED
+    assert "[payload-missing]" in capsys.readouterr().err
+
+
+def test_a_daemon_that_is_not_executable_is_refused(machine, started, capsys):
+    use(machine, b"TLS_OFF\n")
+    os.chmod(machine.on_disk(paths.CATCHER), 0o644)
+    assert started() == REFUSED
+    assert "[payload-missing]" in capsys.readouterr().err
+
+
+def test_a_daemon_that_cannot_be_executed(machine, started, capsys, monkeypatch):
+    def fail(program, argv):
+        raise OSError(errno.ENOEXEC, "Exec format error")
+
+    monkeypatch.setattr(machine, "execute", fail)
+    use(machine, b"TLS_OFF\n")
+    assert started() == 1
+    assert capsys.readouterr().err == (
+        "/opt/IBM/CCA/bin/catcher.exe cannot be executed: Exec format error -- install the package again\n")
+
+
+def test_lines_for_the_journal_have_a_priority(machine, started, capsys, monkeypatch):
+    monkeypatch.setenv("JOURNAL_STREAM", "8:1")
+    use(machine, b"TLS_ON\nTLS_OFF\n")
+    started()
+    assert capsys.readouterr().err.startswith("<3>")
+    machine.tls_possible(False)
+    use(machine, b"TLS_ON\n")
+    started()
+    assert capsys.readouterr().err.startswith("<4>configured TLS, running TCP: ")
+
+
+def test_a_fault_of_ours_is_one_line(machine, started, capsys, monkeypatch):
+    import syslog
+
+    def fail(*arguments):
+        raise ZeroDivisionError("division by zero")
+
+    logged = []
+    monkeypatch.setattr(syslog, "syslog", lambda priority, line: logged.append(line))
+    monkeypatch.setattr(launch.plan, "launch_decision", fail)
+    assert started() == 1
+    errors = capsys.readouterr().err
+    assert "ZeroDivisionError" in errors and "Traceback" not in errors
+    assert "Traceback (most recent call last):" in logged
+
+
+@pytest.mark.parametrize("arguments", [[], ["begin"], ["start", "now"], ["--help"], [""], ["START"]])
+def test_usage(machine, monkeypatch, capsys, arguments):
+    monkeypatch.setattr(launch, "Host", lambda: machine)
+    assert launch.main(arguments) == 2
+    assert capsys.readouterr().err == "usage: CSUTKEcat start | check | stop | restart | status\n"
+
+
+# -- the memory of the verdict -----------------------------------------------------------------------------------------
+
+SECOND_START = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from tests.unit.support import Executed, Machine, OPENSSL_3
+from catcher_install import launch, paths
+machine = Machine(sys.argv[2])
+machine.programs[paths.OPENSSL] = (0, OPENSSL_3)
+launch.Host = lambda: machine
+try:
+    print(launch.main(["start"]))
+except Executed:
+    print(machine.executed[1])
+print(sorted(name for name in sys.modules if name.split(".")[0] == "cryptography"))
+"""
+
+
+def second_start(machine):
+    """A start in a process of its own: (what it executed, modules of cryptography that it imported)."""
+    argv = child_python() + ["-c", SECOND_START, TREE, machine.base]
+    output = subprocess.check_output(argv, stderr=subprocess.STDOUT)
+    lines = output.decode("utf-8").splitlines()
+    return lines[-2], lines[-1]
+
+
+def test_a_second_start_does_not_load_cryptography(machine, started, a_pair):
+    use(machine, b"TLS_ON\n", a_pair)
+    assert started() == TLS
+    assert second_start(machine) == (str(TLS), "[]")
+
+
+def test_a_changed_file_is_judged_again(machine, started, a_pair, capsys):
+    use(machine, b"TLS_ON\n", a_pair)
+    assert started() == TLS
+    use(machine, material=(pem.key_of("prime256v1"), None))
+    assert started() == REFUSED
+    use(machine, material=a_pair)
+    assert started() == TLS
+
+
+def test_a_pair_behind_links_is_judged_at_each_start(machine, started, a_pair, capsys):
+    use(machine, b"TLS_ON\n", (None, a_pair[1]))
+    machine.put("/etc/pki/key", a_pair[0], 0o600)
+    machine.put_link(paths.KEY, "/etc/pki/key")
+    assert started() == TLS
+    machine.put("/etc/pki/key", b"", 0o600)
+    assert started() == REFUSED
+
+
+def test_a_second_start_writes_nothing(machine, started, quick_pair):
+    assert started() == TLS
+    before = tree(machine)
+    assert started() == TLS
+    assert tree(machine) == before
+
+
+# -- Type=forking, and no systemd at all -------------------------------------------------------------------------------
+
+FORKING = b"[Service]\nType = forking\nPIDFile=/run/catcher.pid\nExecStart=/opt/IBM/CCA/bin/CSUTKEcat start\n"
+
+
+class Left(BaseException):
+    """The parent of a fork ends."""
+
+
+@pytest.fixture
+def forking(machine, monkeypatch):
+    machine.put(paths.UNIT_ADMIN, FORKING)
+    machine.ensure_dir("/run", 0o755)
+    use(machine, b"TLS_OFF\n")
+    return machine
+
+
+def test_an_edited_unit_of_7x_is_told(forking, started, capsys):
+    assert started() == TCP
+    assert "[unit-forking]" in capsys.readouterr().err
+
+
+def test_type_forking_parent_writes_the_pid_and_ends(forking, started, monkeypatch, capsys):
+    def leave(status):
+        raise Left(status)
+
+    monkeypatch.setattr(os, "fork", lambda: 4711)
+    monkeypatch.setattr(os, "_exit", leave)
+    monkeypatch.setenv("INVOCATION_ID", "x")
+    with pytest.raises(Left) as raised:
+        launch.main(["start"])
+    assert raised.value.args == (0,)
+    assert forking.get("/run/catcher.pid") == b"4711\n"
+
+
+def test_type_forking_child_becomes_the_daemon(forking, started, monkeypatch, capsys):
+    sessions = []
+    monkeypatch.setattr(os, "fork", lambda: 0)
+    monkeypatch.setattr(os, "setsid", lambda: sessions.append(1))
+    monkeypatch.setenv("INVOCATION_ID", "x")
+    assert started() == TCP
+    assert sessions == [1]
+    assert forking.get("/run/catcher.pid") is None
+
+
+def test_type_forking_by_hand_stays_in_the_foreground(forking, started, monkeypatch, capsys):
+    def fork():
+        raise AssertionError("forked")
+
+    monkeypatch.setattr(os, "fork", fork)
+    assert started() == TCP
+
+
+@pytest.mark.parametrize("unit", [b"[Service]\nType=simple\n", b"[Service]\n# Type=forking\n", b"\xff\0", b""])
+def test_other_edited_units_are_not_forking(machine, started, unit):
+    machine.put(paths.UNIT_ADMIN, unit)
+    use(machine, b"TLS_OFF\n")
+    from catcher_install.facts import collect
+
+    assert not collect(machine).unit.forking
+
+
+@pytest.mark.parametrize("verb", ["stop", "restart", "status"])
+def test_where_systemd_runs_it_does_the_rest(machine, started, verb):
+    machine.put("/usr/bin/systemctl", b"", 0o755)
+    with pytest.raises(Executed):
+        launch.main([verb])
+    assert machine.executed == ("/usr/bin/systemctl", ["systemctl", verb, "CSUTKEcat.service"])
+
+
+def test_without_systemd(machine, started, capsys):
+    machine.booted = False
+    use(machine, b"TLS_OFF\n")
+    assert started("status") == 3
+    machine.processes[4711] = [paths.CATCHER, "-tls"]
+    assert started("status") == 0
+    assert capsys.readouterr().out == "catcher.exe is not running\ncatcher.exe is running, PID 4711\n"
+    assert started("stop") == 0
+    assert machine.processes == {}
+    machine.processes[4712] = [paths.CATCHER]
+    assert started("restart") == TCP
+    assert machine.processes == {}
+
+
+@pytest.mark.parametrize("words", [
+    ["vi", paths.CATCHER], ["tail", "-f", paths.CATCHER], ["gdb", "--args", paths.CATCHER],
+])
+def test_stop_without_systemd_ends_nobody_else(machine, started, words):
+    """Who edits, watches or debugs the file is no catcher."""
+    machine.booted = False
+    machine.processes[4713] = words
+    assert started("stop") == 0
+    assert 4713 in machine.processes
+
+
+def test_stop_of_a_unit_like_7x_does_not_ask_systemd_to_stop_that_unit(machine, started, monkeypatch):
+    """ExecStop= would wait for the stop that waits for it."""
+    machine.put("/usr/bin/systemctl", b"", 0o755)
+    monkeypatch.setattr(type(machine), "is_run_by_systemd", lambda self: True)
+    machine.processes[4711] = [paths.CATCHER]
+    assert started("stop") == 0
+    assert machine.processes == {}
+
+
+def test_the_reference_catcher_is_found_behind_its_interpreter(machine, started):
+    machine.booted = False
+    machine.processes[4714] = ["/usr/bin/python3", "-I", paths.CATCHER, "-tls"]
+    started("stop")
+    assert machine.processes == {}
+
+
+# -- two at once -------------------------------------------------------------------------------------------------------
+
+RACE = """
+import os, sys
+sys.path.insert(0, sys.argv[1])
+from tests.unit.support import Machine, OPENSSL_3
+from catcher_install import apply, certificate, paths, transition
+machine = Machine(sys.argv[2])
+machine.programs[paths.OPENSSL] = (0, OPENSSL_3)
+mark = b"of process %d" % os.getpid()
+certificate.generate = lambda host, names: (b"key " + mark, b"certificate " + mark)
+certificate.check = lambda key, crt: certificate.unusable("")
+sys.stdin.read(1)
+apply.converge(machine, transition.of(transition.START))
+"""
+
+
+def test_several_starts_at_once_make_one_pair(tmp_path):
+    for number in range(5):
+        machine = installed(tmp_path / str(number))
+        children = [subprocess.Popen(child_python() + ["-c", RACE, TREE, machine.base], stdin=subprocess.PIPE)
+                    for _ in range(4)]
+        for child in children:
+            child.stdin.write(b"x")
+            child.stdin.flush()
+        assert [child.wait() for child in children] == [0] * 4
+        for child in children:
+            child.stdin.close()
+        key, crt = machine.get(paths.KEY), machine.get(paths.CERTIFICATE)
+        assert key.split(b" ", 1)[1] == crt.split(b" ", 1)[1]
+        assert machine.names(paths.BIN) == ["catcher.crt", "catcher.exe", "catcher.key"]
+        made = stamp.parse(machine.get(paths.STAMP)).generated_pair
+        assert made == pair.fingerprint(key, crt)

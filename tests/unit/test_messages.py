@@ -1,0 +1,99 @@
+"""The catalog of findings: each is used, each is complete, and each says what to type."""
+
+import ast
+import os
+
+import pytest
+
+from catcher_install import messages, report
+
+from .support import TREE
+
+LIBRARY = os.path.join(TREE, "catcher_install")
+
+
+def sources():
+    for name in sorted(os.listdir(LIBRARY)):
+        if name.endswith(".py"):
+            with open(os.path.join(LIBRARY, name), encoding="utf-8") as stream:
+                yield name, ast.parse(stream.read(), name)
+
+
+def calls():
+    """(file, line, the ids that it may give, its keywords) of each call of finding()."""
+    for name, tree in sources():
+        # An id chosen before the call, as in: id = "a" if condition else "b"
+        chosen = [one.value for one in ast.walk(tree) if isinstance(one, ast.Assign)
+                  and any(isinstance(target, ast.Name) and target.id == "id" for target in one.targets)]
+        for call in ast.walk(tree):
+            if not isinstance(call, ast.Call):
+                continue
+            if getattr(call.func, "id", getattr(call.func, "attr", "")) != "finding":
+                continue
+            where = [call.args[0]] if not isinstance(call.args[0], ast.Name) else chosen
+            given = [getattr(text, "value", getattr(text, "s", None)) for one in where for text in ast.walk(one)]
+            given = [text for text in given if isinstance(text, str)]
+            yield name, call.lineno, given, sorted(keyword.arg for keyword in call.keywords)
+
+
+def placeholders(id):
+    _, text, fix = messages.CATALOG[id]
+    return sorted({part.split("}")[0] for part in (text + fix).split("{")[1:]})
+
+
+def test_each_id_that_is_used_exists():
+    found = list(calls())
+    assert len(found) > 20
+    assert [one for one in found if not one[2]] == []
+    assert [one for one in found for id in one[2] if id not in messages.CATALOG] == []
+
+
+def test_each_id_that_exists_is_used():
+    used = {id for one in calls() for id in one[2]}
+    assert sorted(set(messages.CATALOG) - used) == []
+
+
+def test_each_call_fills_what_its_text_leaves_open():
+    wrong = [(name, line, id, given, placeholders(id)) for name, line, every, given in calls() for id in every
+             if given != placeholders(id)]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("id", sorted(messages.CATALOG))
+def test_each_says_how_serious_it_is_what_is_wrong_and_what_to_type(id):
+    severity, text, fix = messages.CATALOG[id]
+    assert severity in (messages.INFO, messages.WARNING, messages.ERROR)
+    assert text and fix
+    for line in (text, fix):
+        assert "\n" not in line and len(line) < 130 and line == line.strip()
+    assert not text.endswith(".")
+    filled = messages.finding(id, **dict.fromkeys(placeholders(id), "x"))
+    assert messages.severity(filled) == severity
+    assert "{" not in messages.text(filled) + messages.fix(filled)
+    assert report.journal_line(filled).count("[%s]" % id) == 1
+    assert len(report.finding_lines(filled)) == 2
+    assert report.finding_fields(filled) == {
+        "id": id, "severity": severity, "message": messages.text(filled), "fix": messages.fix(filled)}
+
+
+def test_what_lasts_and_what_does_not_exists():
+    for id in messages.LASTING + messages.TRANSIENT:
+        assert id in messages.CATALOG
+    assert not set(messages.LASTING) & set(messages.TRANSIENT)
+
+
+def test_an_unknown_id_is_a_fault_of_ours():
+    with pytest.raises(KeyError):
+        messages.finding("no-such-finding")
+
+
+def test_a_finding_of_another_version_is_shown_as_it_is():
+    later = {"id": "found-in-9.0", "reason": "x"}
+    assert messages.severity(later) == messages.WARNING
+    assert messages.text(later) == "found-in-9.0"
+    assert messages.fix(later)
+
+
+def test_a_fact_is_never_read_as_a_template():
+    told = messages.finding("conf-unusable", reason="line 1 is not a directive: {id} {reason} %s")
+    assert messages.text(told).endswith("line 1 is not a directive: {id} {reason} %s")

@@ -1,0 +1,325 @@
+"""catcherctl mode: the daemon is a real server on a real port; what it speaks afterwards is looked at."""
+
+import os
+import ssl
+
+import pytest
+
+from catcher_install import (
+    apply,
+    certificate,
+    config,
+    facts,
+    messages,
+    mode,
+    paths,
+    plan,
+    service,
+    stamp,
+    status,
+    transition,
+)
+from catcher_install.errors import CatcherError
+
+from . import pem
+from .authority import DAY, issue
+from .daemon import Daemon, in_memory, shown
+from .support import ids, installed, tree_of
+
+COMMENTED = b"\xef\xbb\xbf# ours\r\n\r\n  %s # as agreed\r\n# end"
+
+
+@pytest.fixture
+def memory(tmp_path):
+    yield from in_memory(tmp_path)
+
+
+@pytest.fixture
+def machine(memory):
+    return installed(memory)
+
+
+@pytest.fixture
+def daemon(machine, monkeypatch, tmp_path, quick_pair):
+    """A running system in TCP mode, upgraded from 7.3, its catcher running."""
+    machine.enable()
+    machine.put(paths.CONF, b"TLS_OFF\n")
+    machine.capture(tree="yes", groups="yes", unit="enabled", active="no")
+    key = pem.key_of("prime256v1")
+    crt = pem.certificate_for(key)
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "key").write_bytes(key)
+    (other / "crt").write_bytes(crt)
+    one = Daemon(machine, monkeypatch, (str(other / "key"), str(other / "crt")))
+    apply.converge(machine, transition.of(transition.UPGRADE, "7.3.0-1"))
+    one.systemctl(["systemctl", "restart"], b"")
+    one.restarts = 0
+    yield one
+    one.stop()
+
+
+def der(machine):
+    return ssl.PEM_cert_to_DER_cert(machine.get(paths.CERTIFICATE).decode("ascii"))
+
+
+def found(machine):
+    return ids(plan.plan(facts.collect(machine), transition.of(transition.APPLY)).findings)
+
+
+def remembered(machine):
+    return stamp.parse(machine.get(paths.STAMP))
+
+
+def test_tls_after_an_upgrade(machine, daemon):
+    assert found(machine) == ["upgraded-tcp-kept"]
+    lines, left = mode.change(machine, config.TLS, restart=True)
+    assert machine.get(paths.CONF) == b"TLS_ON\n"
+    assert shown(daemon.port) == der(machine)
+    assert left == [] and found(machine) == []
+    assert daemon.restarts == 1
+    text = "\n".join(lines)
+    assert "tick the box Enable SSL/TLS" in text and "must not" not in text
+    assert "SHA-256" in text and "it speaks TLS with this certificate" in text
+
+
+def test_tcp_after_an_upgrade_ends_the_notice_and_cuts_no_link(machine, daemon):
+    lines, left = mode.change(machine, config.TCP, restart=True)
+    assert machine.get(paths.CONF) == b"TLS_OFF\n"
+    assert daemon.restarts == 0 and shown(daemon.port) == "tcp"
+    assert left == [] and found(machine) == []
+    assert "must not be ticked" in "\n".join(lines)
+    # It stays ended, also for the hooks of the next version.
+    apply.converge(machine, transition.of(transition.UPGRADE, "8.0.0-1"))
+    assert found(machine) == []
+    assert remembered(machine).findings == []
+
+
+def test_there_and_back(machine, daemon):
+    mode.change(machine, config.TLS, restart=True)
+    lines, left = mode.change(machine, config.TCP, restart=True)
+    assert machine.get(paths.CONF) == b"TLS_OFF\n"
+    assert shown(daemon.port) == "tcp" and left == []
+    assert "it speaks plain TCP" in "\n".join(lines)
+    assert machine.names(paths.BIN) == ["catcher.crt", "catcher.exe", "catcher.key"]
+
+
+@pytest.mark.parametrize("id", messages.LASTING)
+@pytest.mark.parametrize("wanted", [config.TCP, config.TLS])
+def test_an_explicit_mode_ends_each_lasting_finding(machine, daemon, id, wanted):
+    told = {"id": id, "reason": "it was not"}
+    machine.put(paths.STAMP, stamp.render(remembered(machine).replace(findings=[told])))
+    assert found(machine) == [id]
+    _, left = mode.change(machine, wanted, restart=True)
+    assert left == [] and found(machine) == [] and remembered(machine).findings == []
+
+
+def test_comments_and_line_ends_stay(machine, daemon):
+    machine.put(paths.CONF, COMMENTED % b"TLS_OFF")
+    mode.change(machine, config.TLS, restart=True)
+    assert machine.get(paths.CONF) == COMMENTED % b"TLS_ON"
+
+
+def test_an_absent_configuration_is_written(machine, daemon):
+    os.unlink(machine.on_disk(paths.CONF))
+    mode.change(machine, config.TLS, restart=True)
+    assert machine.get(paths.CONF) == b"TLS_ON\n"
+    assert shown(daemon.port) == der(machine)
+
+
+def test_without_a_restart(machine, daemon):
+    lines, _ = mode.change(machine, config.TLS, restart=False)
+    assert machine.get(paths.CONF) == b"TLS_ON\n"
+    assert daemon.restarts == 0 and shown(daemon.port) == "tcp"
+    assert "systemctl restart CSUTKEcat" in "\n".join(lines)
+    # What is set and not running yet is brought to run by saying it again.
+    mode.change(machine, config.TLS, restart=True)
+    assert daemon.restarts == 1 and shown(daemon.port) == der(machine)
+
+
+@pytest.mark.parametrize("why", ["masked", "not booted", "disabled and stopped"])
+def test_where_a_restart_is_not_ours(machine, daemon, why):
+    mode.change(machine, config.TLS, restart=False)
+    daemon.stop()
+    if why == "masked":
+        machine.put_link(paths.UNIT_ADMIN, "/dev/null")
+    elif why == "not booted":
+        machine.booted = False
+    else:
+        os.unlink(machine.on_disk("/etc/systemd/system/multi-user.target.wants/" + paths.UNIT))
+    lines, _ = mode.change(machine, config.TCP, restart=True)
+    assert daemon.restarts == 0
+    assert machine.get(paths.CONF) == b"TLS_OFF\n"
+    assert "the restart is yours: systemctl restart CSUTKEcat" in "\n".join(lines)
+
+
+def test_a_mode_is_set_in_an_image_and_its_key_left_to_the_first_start(machine, daemon):
+    machine.booted = False
+    _, left = mode.change(machine, config.TLS, restart=True)
+    assert machine.get(paths.CONF) == b"TLS_ON\n"
+    assert ids(left) == ["pair-deferred"]
+    assert machine.get(paths.KEY) is None
+
+
+# -- refusals: nothing has changed -------------------------------------------------------------------------------------
+
+
+def expired():
+    key = pem.key_of("prime256v1")
+    return key, issue(key, first=-2 * DAY, last=-DAY)
+
+
+def not_yet_valid():
+    key = pem.key_of("prime256v1")
+    return key, issue(key, first=DAY, last=2 * DAY)
+
+
+def unmatched():
+    return pem.key_of("secp384r1"), pem.certificate_for(pem.key_of("prime256v1"))
+
+
+UNUSABLE = {
+    "empty": (lambda: (b"", b""), "catcher.key is empty"),
+    "not matching": (unmatched, "catcher.crt does not belong to catcher.key"),
+    "key only": (lambda: (pem.key_of("prime256v1"), None), "catcher.crt is not"),
+    "certificate only": (lambda: (None, unmatched()[1]), "catcher.key is not"),
+    "expired": (expired, "the certificate expired on"),
+    "not yet valid": (not_yet_valid, "the certificate is not valid before"),
+}
+
+
+@pytest.mark.parametrize("name", sorted(UNUSABLE))
+def test_tls_does_not_cut_off_tcp_for_a_pair_that_is(machine, daemon, name):
+    key, crt = UNUSABLE[name][0]()
+    if key is not None:
+        machine.put(paths.KEY, key, 0o600)
+    if crt is not None:
+        machine.put(paths.CERTIFICATE, crt)
+    before = tree_of(machine, times=True)
+    with pytest.raises(CatcherError) as refused:
+        mode.change(machine, config.TLS, restart=True)
+    assert UNUSABLE[name][1] in refused.value.message and refused.value.hint
+    assert tree_of(machine, times=True) == before
+    assert daemon.restarts == 0 and shown(daemon.port) == "tcp"
+
+
+REFUSED = {
+    "TLS is not possible": (lambda machine: machine.tls_possible(False), config.TLS, "OpenSSL 1.0.2k-fips is older"),
+    "a contradictory file": (lambda machine: machine.put(paths.CONF, b"TLS_ON\nTLS_OFF\n"), config.TLS, "both TLS_ON"),
+    "a contradictory file, TCP": (lambda machine: machine.put(paths.CONF, b"TLS_ON\nTLS_OFF\n"), config.TCP, "both"),
+    "TLS_REQUIRED": (lambda machine: machine.put(paths.CONF, b"TLS_ON\nTLS_REQUIRED\n"), config.TCP, "TLS_REQUIRED"),
+}
+
+
+@pytest.mark.parametrize("name", sorted(REFUSED))
+def test_refused(machine, daemon, name):
+    prepare, wanted, why = REFUSED[name]
+    prepare(machine)
+    before = tree_of(machine, times=True)
+    with pytest.raises(CatcherError) as refused:
+        mode.change(machine, wanted, restart=True)
+    assert why in refused.value.message and refused.value.hint
+    assert tree_of(machine, times=True) == before
+    assert daemon.restarts == 0
+
+
+def test_a_configuration_that_changes_meanwhile_is_left_alone(machine, daemon, monkeypatch):
+    real = mode._refuse
+
+    def slow(host, seen, wanted):
+        real(host, seen, wanted)
+        machine.put(paths.CONF, b"# edited\nTLS_OFF\n")
+
+    monkeypatch.setattr(mode, "_refuse", slow)
+    with pytest.raises(CatcherError, match="changed by somebody else"):
+        mode.change(machine, config.TLS, restart=True)
+    assert machine.get(paths.CONF) == b"# edited\nTLS_OFF\n"
+
+
+# -- the old mode comes back -------------------------------------------------------------------------------------------
+
+FAILURES = {
+    "nothing": "nothing listens on port",
+    "tcp": "it speaks plain TCP",
+    "another certificate": "it shows another certificate",
+    "refuse": "Unit CSUTKEcat.service is not loaded properly",
+    "interrupt": "interrupted",
+}
+
+
+@pytest.mark.parametrize("behaviour", sorted(FAILURES))
+def test_tls_that_does_not_come_up_is_taken_back(machine, daemon, behaviour):
+    machine.put(paths.CONF, COMMENTED % b"TLS_OFF")
+    daemon.behaviour = [behaviour, "obey"]
+    with pytest.raises(CatcherError) as failed:
+        mode.change(machine, config.TLS, restart=True)
+    assert failed.value.message.startswith("TLS did not come up: ")
+    assert FAILURES[behaviour] in failed.value.message
+    assert failed.value.message.endswith("the mode before is back and in use")
+    assert "journalctl" in failed.value.hint
+    assert machine.get(paths.CONF) == COMMENTED % b"TLS_OFF"
+    assert daemon.restarts == 2 and shown(daemon.port) == "tcp"
+    # The notice is back, too, with its mode, and says what to try again.
+    assert found(machine) == ["upgraded-tcp-kept"]
+    assert remembered(machine).mode == "tcp"
+    # A pair that was made stays, and is still known as ours.
+    assert remembered(machine).generated_pair
+
+
+@pytest.mark.parametrize("behaviour", ["nothing", "another certificate"])
+def test_tcp_that_does_not_come_up_is_taken_back(machine, daemon, behaviour):
+    mode.change(machine, config.TLS, restart=True)
+    daemon.behaviour = [behaviour, "obey"]
+    with pytest.raises(CatcherError) as failed:
+        mode.change(machine, config.TCP, restart=True)
+    why = "it speaks TLS" if behaviour == "another certificate" else "nothing listens"
+    assert why in failed.value.message and failed.value.message.endswith("the mode before is back and in use")
+    assert machine.get(paths.CONF) == b"TLS_ON\n"
+    assert shown(daemon.port) == der(machine)
+    assert remembered(machine).mode == "tls"
+
+
+def test_where_the_old_mode_does_not_answer_either_that_is_said(machine, daemon):
+    daemon.behaviour = ["nothing"]
+    with pytest.raises(CatcherError) as failed:
+        mode.change(machine, config.TLS, restart=True)
+    assert "back, and does not answer either (nothing listens" in failed.value.message
+    assert machine.get(paths.CONF) == b"TLS_OFF\n"
+
+
+def test_an_absent_configuration_is_absent_again(machine, daemon):
+    os.unlink(machine.on_disk(paths.CONF))
+    daemon.behaviour = ["nothing", "obey"]
+    with pytest.raises(CatcherError):
+        mode.change(machine, config.TLS, restart=True)
+    # What the daemon's own start then writes is the mode of the stamp: TCP, as before.
+    assert machine.get(paths.CONF) == b"TLS_OFF\n"
+    assert shown(daemon.port) == "tcp"
+
+
+def test_a_pair_that_cannot_be_made_changes_nothing_and_restarts_nothing(machine, daemon, monkeypatch):
+    def broken(host, names):
+        raise CatcherError("no entropy", "wait")
+
+    monkeypatch.setattr(certificate, "generate", broken)
+    with pytest.raises(CatcherError) as failed:
+        mode.change(machine, config.TLS, restart=True)
+    assert "no entropy" in failed.value.message
+    assert machine.get(paths.CONF) == b"TLS_OFF\n"
+    assert daemon.restarts == 0 and shown(daemon.port) == "tcp"
+    assert machine.names(paths.BIN) == ["catcher.exe"]
+
+
+def test_who_else_holds_the_port_is_said(machine, daemon, monkeypatch):
+    held = service.Holder(state=service.OTHER, pid=4711, program="sshd", addresses=["0.0.0.0"], listens=True)
+    monkeypatch.setattr(service, "holder", lambda host: held)
+    daemon.behaviour = ["nothing", "obey"]
+    with pytest.raises(CatcherError, match=r"port \d+ is held by sshd \(PID 4711\)"):
+        mode.change(machine, config.TLS, restart=True)
+
+
+def test_status_is_content_after_an_explicit_tcp(machine, daemon):
+    machine.processes[4711] = [paths.CATCHER]
+    mode.change(machine, config.TCP, restart=True)
+    seen = status.collect_status(machine)
+    assert [one["id"] for one in seen["findings"] if one["id"] != "not-listening"] == []

@@ -1,0 +1,310 @@
+"""TLS capability: OpenSSL's version and libssl's soname, each asked for itself, on any host and in any environment."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from catcher_install import openssl, paths
+from catcher_install.host import Host
+
+from .support import OPENSSL_3, TREE, child_python, own_elf_header
+
+# What `openssl version` prints -> (numbers, full version); None where it is no OpenSSL that is understood.
+VERSIONS = {
+    "OpenSSL 1.1.1k  FIPS 25 Mar 2021": ((1, 1, 1), "1.1.1k"),
+    "OpenSSL 1.1.1w  11 Sep 2023": ((1, 1, 1), "1.1.1w"),
+    "OpenSSL 1.1.1  11 Sep 2018": ((1, 1, 1), "1.1.1"),
+    "OpenSSL 1.1.1za  26 Jun 2024": ((1, 1, 1), "1.1.1za"),
+    "OpenSSL 1.1.1d-fips  10 Sep 2019": ((1, 1, 1), "1.1.1d-fips"),
+    "OpenSSL 1.1.1-pre9 (beta) 21 Aug 2018": ((1, 1, 0), "1.1.1-pre9"),
+    "OpenSSL 1.1.0l  10 Sep 2019": ((1, 1, 0), "1.1.0l"),
+    "OpenSSL 1.1.0i-fips  14 Aug 2018": ((1, 1, 0), "1.1.0i-fips"),
+    "OpenSSL 1.0.2k-fips  26 Jan 2017": ((1, 0, 2), "1.0.2k-fips"),
+    "OpenSSL 1.0.2zf  21 Jun 2022": ((1, 0, 2), "1.0.2zf"),
+    "OpenSSL 0.9.8zh 3 Dec 2015": ((0, 9, 8), "0.9.8zh"),
+    "OpenSSL 3.0.7 1 Nov 2022 (Library: OpenSSL 3.0.8 7 Feb 2023)": ((3, 0, 8), "3.0.8"),
+    "OpenSSL 3.0.7 .. (Library: 3.0.8 ..)": ((3, 0, 8), "3.0.8"),
+    "OpenSSL 3.0.7 1 Nov 2022 (Library: OpenSSL 1.1.0l  10 Sep 2019)": ((1, 1, 0), "1.1.0l"),
+    "OpenSSL 1.0.2k-fips  26 Jan 2017 (Library: OpenSSL 1.1.1k  25 Mar 2021)": ((1, 1, 1), "1.1.1k"),
+    "OpenSSL 3.5.7 9 Jun 2026 (Library: OpenSSL 3.5.7 9 Jun 2026)": ((3, 5, 7), "3.5.7"),
+    "OpenSSL 3.2.0-dev  (Library: OpenSSL 3.2.0-dev )": ((3, 2, 0), "3.2.0-dev"),
+    "OpenSSL 3.0.13+quic 30 Jan 2024": ((3, 0, 13), "3.0.13+quic"),
+    "OpenSSL 4.0.0 14 Apr 2026": ((4, 0, 0), "4.0.0"),
+    "OpenSSL 10.0.0 1 Jan 2040": ((10, 0, 0), "10.0.0"),
+    "3.5.7": ((3, 5, 7), "3.5.7"),
+    "LibreSSL 3.8.2": None,
+    "LibreSSL 3.8.2 (Library: LibreSSL 3.8.2)": None,
+    "OpenSSL 3.0.7 1 Nov 2022 (Library: LibreSSL 3.8.2)": None,
+    "BoringSSL": None,
+    "OpenSSL": None,
+    "OpenSSL 3": None,
+    "OpenSSL 3.x.1": None,
+    "OpenSSL 3.0.": None,
+    "OpenSSL -1.1.1": None,
+    "OpenSSL 111111.1.1": None,
+    "": None,
+    "(Library:": None,
+    "command not found": None,
+}
+
+
+@pytest.mark.parametrize("text", sorted(VERSIONS))
+def test_version_strings(text):
+    assert openssl.parse_version(text) == VERSIONS[text]
+
+
+@pytest.mark.parametrize("text", sorted(VERSIONS))
+def test_only_1_1_1_and_newer_is_new_enough(machine, text):
+    machine.programs[paths.OPENSSL] = (0, text.encode("ascii") + b"\n")
+    able = openssl.capability(machine)
+    expected = VERSIONS[text] is not None and VERSIONS[text][0] >= (1, 1, 1)
+    assert able.possible == expected == (able.reason == "")
+    assert able.version == (VERSIONS[text][1] if VERSIONS[text] else None)
+    assert able.library == "/usr/lib64/libssl.so.3"
+    assert "\n" not in able.reason and not able.reason.endswith(".")
+
+
+ANSWERS = {
+    "not installed": (FileNotFoundError(2, "No such file or directory"),
+                      "the command /usr/bin/openssl is not installed"),
+    "not executable": (PermissionError(13, "Permission denied"),
+                       "the command /usr/bin/openssl does not run (Permission denied)"),
+    "of another architecture": (OSError(8, "Exec format error"),
+                                "the command /usr/bin/openssl does not run (Exec format error)"),
+    "hangs": (TimeoutError(110, "no answer within 10 seconds"),
+              "the command /usr/bin/openssl does not run (no answer within 10 seconds)"),
+    "fails": ((1, OPENSSL_3), "/usr/bin/openssl version failed with exit status 1"),
+    "library missing": ((127, b"openssl: error while loading shared libraries: libssl.so.3"),
+                        "/usr/bin/openssl version failed with exit status 127"),
+    "killed": ((139, b""), "/usr/bin/openssl version failed with exit status 139"),
+    "says nothing": ((0, b""), "/usr/bin/openssl is not an OpenSSL that is understood (no output)"),
+    "garbage": ((0, b"\xff\x00\x1b[2J\r\n" + b"x" * 5000),
+                None),
+    "LibreSSL": ((0, b"LibreSSL 3.8.2\n"), "/usr/bin/openssl is not an OpenSSL that is understood (LibreSSL 3.8.2)"),
+    "too old": ((0, b"OpenSSL 1.1.0l  10 Sep 2019\n"), "OpenSSL 1.1.0l is older than 1.1.1"),
+    "pre-release": ((0, b"OpenSSL 1.1.1-pre9 (beta) 21 Aug 2018\n"), "OpenSSL 1.1.1-pre9 is older than 1.1.1"),
+}
+
+
+@pytest.mark.parametrize("name", sorted(ANSWERS))
+def test_the_library_without_a_good_command(machine, name):
+    answer, reason = ANSWERS[name]
+    machine.programs[paths.OPENSSL] = answer
+    able = openssl.capability(machine)
+    assert not able.possible
+    assert able.library == "/usr/lib64/libssl.so.3"
+    if reason is not None:
+        assert able.reason == reason
+    assert len(able.reason) < 150 and able.reason.isprintable()
+
+
+def elf_of(bits=2, order=1, number=62):
+    """An ELF header of another architecture: 32 or 64 bits, byte order, machine."""
+    header = bytearray(own_elf_header())
+    header[4:6] = bytes([bits, order])
+    header[18:20] = number.to_bytes(2, "little" if order == 1 else "big")
+    return bytes(header)
+
+
+OWN = own_elf_header()
+S390X = elf_of(2, 2, 22)
+MULTIARCH = "/usr/lib/x86_64-linux-gnu/"
+
+# Files by path (bytes, or a link's target) -> library found, or the reason why none
+LIBRARIES = {
+    "libssl.so.3": ({"/usr/lib64/libssl.so.3": OWN}, "/usr/lib64/libssl.so.3"),
+    "libssl.so.1.1": ({"/usr/lib64/libssl.so.1.1": OWN}, "/usr/lib64/libssl.so.1.1"),
+    "both": ({"/usr/lib64/libssl.so.3": OWN, "/usr/lib64/libssl.so.1.1": OWN}, "/usr/lib64/libssl.so.3"),
+    "Debian's directory": ({MULTIARCH + "libssl.so.3": OWN}, MULTIARCH + "libssl.so.3"),
+    "/lib of an unmerged system": ({"/lib/s390x-linux-gnu/libssl.so.1.1": OWN}, "/lib/s390x-linux-gnu/libssl.so.1.1"),
+    "a link to the real name": ({"/usr/lib64/libssl.so.3": "libssl.so.3.0.13", "/usr/lib64/libssl.so.3.0.13": OWN},
+                                "/usr/lib64/libssl.so.3"),
+    "an absolute link": ({"/usr/lib64/libssl.so.3": "/opt/ssl/libssl.so.3", "/opt/ssl/libssl.so.3": OWN},
+                         "/usr/lib64/libssl.so.3"),
+    "a dangling link beside a good 1.1": ({"/usr/lib64/libssl.so.3": "gone", "/usr/lib64/libssl.so.1.1": OWN},
+                                          "/usr/lib64/libssl.so.1.1"),
+    "the wrong architecture first": ({"/usr/lib64/libssl.so.3": S390X, MULTIARCH + "libssl.so.3": OWN},
+                                     MULTIARCH + "libssl.so.3"),
+    "none": ({}, "neither libssl.so.3 nor libssl.so.1.1 is installed"),
+    "libssl.so.4 only": ({"/usr/lib64/libssl.so.4": OWN}, "neither libssl.so.3 nor libssl.so.1.1 is installed"),
+    "libssl.so.10 only": ({"/usr/lib64/libssl.so.10": OWN}, "neither libssl.so.3 nor libssl.so.1.1 is installed"),
+    "libssl.so only": ({"/usr/lib64/libssl.so": OWN}, "neither libssl.so.3 nor libssl.so.1.1 is installed"),
+    "/usr/local only": ({"/usr/local/lib/libssl.so.3": OWN}, "neither libssl.so.3 nor libssl.so.1.1 is installed"),
+    "a dangling link": ({"/usr/lib64/libssl.so.3": "gone"}, "/usr/lib64/libssl.so.3 cannot be opened"),
+    "a link to itself": ({"/usr/lib64/libssl.so.3": "libssl.so.3"}, "/usr/lib64/libssl.so.3 cannot be opened"),
+    "another byte order": ({"/usr/lib64/libssl.so.3": S390X}, "/usr/lib64/libssl.so.3 is of another architecture"),
+    "another machine": ({"/usr/lib64/libssl.so.3": elf_of(number=183)},
+                        "/usr/lib64/libssl.so.3 is of another architecture"),
+    "32 bits": ({"/usr/lib/i386-linux-gnu/libssl.so.3": elf_of(bits=1, number=3)},
+                "/usr/lib/i386-linux-gnu/libssl.so.3 is of another architecture"),
+    "an empty file": ({"/usr/lib64/libssl.so.3": b""}, "/usr/lib64/libssl.so.3 is not a shared library"),
+    "a linker script": ({"/usr/lib64/libssl.so.3": b"/* GNU ld script */ INPUT ( x )"},
+                        "/usr/lib64/libssl.so.3 is not a shared library"),
+    "a truncated file": ({"/usr/lib64/libssl.so.3": OWN[:10]}, "/usr/lib64/libssl.so.3 is not a shared library"),
+}
+
+
+@pytest.mark.parametrize("name", sorted(LIBRARIES))
+def test_the_command_without_or_with_a_library(machine, name):
+    files, result = LIBRARIES[name]
+    machine.remove("/usr/lib64/libssl.so.3")
+    for path, what in files.items():
+        if isinstance(what, str):
+            machine.put_link(path, what)
+        else:
+            machine.put(path, what)
+    able = openssl.capability(machine)
+    assert able.version == "3.0.13"
+    if result.startswith("/") and " " not in result:
+        assert (able.possible, able.library, able.reason) == (True, result, "")
+    else:
+        assert (able.possible, able.library, able.reason) == (False, None, result)
+
+
+def test_a_directory_or_fifo_of_that_name(machine):
+    machine.remove("/usr/lib64/libssl.so.3")
+    os.mkfifo(machine.on_disk("/usr/lib64/libssl.so.3"))
+    machine.make_dir("/usr/lib64/libssl.so.1.1", 0o755)
+    able = openssl.capability(machine)
+    assert (able.possible, able.reason) == (False, "/usr/lib64/libssl.so.3 cannot be opened")
+
+
+def test_neither_of_the_two(machine):
+    machine.remove("/usr/lib64/libssl.so.3")
+    machine.programs[paths.OPENSSL] = FileNotFoundError(2, "x")
+    able = openssl.capability(machine)
+    assert able.reason == ("the command /usr/bin/openssl is not installed; "
+                           "neither libssl.so.3 nor libssl.so.1.1 is installed")
+
+
+@pytest.mark.real_programs
+def test_this_machine():
+    """What the library says of this machine is what its own tools say."""
+    able = openssl.capability(Host())
+    printed = subprocess.check_output(["/usr/bin/openssl", "version"]).decode("ascii")
+    assert able.version is not None and able.version in printed
+    assert able.possible and able.library is not None and able.reason == ""
+    with open(able.library, "rb") as stream:
+        assert stream.read(20)[:6] == OWN[:6]
+
+
+# -- a hostile environment ---------------------------------------------------------------------------------------------
+
+LOOK = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from catcher_install import host, openssl
+print(openssl.capability(host.Host()))
+"""
+
+
+@pytest.fixture
+def traps(tmp_path):
+    """An environment full of traps, each of which leaves a mark when it is stepped on."""
+    mark = tmp_path / "sprung"
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name in ("openssl", "python3", "getent", "systemctl", "readlink", "uname"):
+        script = programs / name
+        script.write_text("#!/bin/sh\necho %s >> %s\necho 'OpenSSL 0.9.8 1 Jan 2000'\n" % (name, mark))
+        script.chmod(0o755)
+    modules = tmp_path / "modules"
+    modules.mkdir()
+    for name in ("os", "stat", "fcntl", "select", "ipaddress", "sitecustomize", "usercustomize", "cryptography",
+                 "catcher_install", "syslog", "startup"):
+        (modules / (name + ".py")).write_text("open(%r, 'a').write(%r)\n" % (str(mark), name + "\n"))
+    libraries = tmp_path / "lib"
+    libraries.mkdir()
+    for name in ("libssl.so.3", "libssl.so.1.1", "libcrypto.so.3", "libcrypto.so.1.1"):
+        (libraries / name).write_text("not a library")
+    settings = tmp_path / "openssl.cnf"
+    settings.write_text("openssl_conf = broken\n[broken]\nengines = nowhere\n\x01\n")
+    environment = {
+        "PATH": str(programs),
+        "PYTHONPATH": str(modules),
+        "PYTHONHOME": str(modules),
+        "PYTHONSTARTUP": str(modules / "startup.py"),
+        "PYTHONUSERBASE": str(modules),
+        "PYTHONWARNINGS": "error",
+        "OPENSSL_CONF": str(settings),
+        "OPENSSL_MODULES": str(libraries),
+        "OPENSSL_ENGINES": str(libraries),
+        "SSL_CERT_FILE": "/nowhere",
+        "LD_LIBRARY_PATH": str(libraries),
+        "PYENV_VERSION": "2.7.18",
+        "HOME": str(tmp_path),
+        "LC_ALL": "tlh_QO.UTF-8",
+    }
+    return environment, mark
+
+
+def output_of(command, environment):
+    child = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                             stderr=subprocess.STDOUT, cwd="/")
+    output = child.communicate()[0].decode("utf-8")
+    return child.returncode, output
+
+
+CLEAN = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
+
+
+def test_a_hostile_environment_changes_nothing(traps):
+    environment, mark = traps
+    command = child_python() + ["-c", LOOK, TREE]
+    clean = output_of(command, CLEAN)
+    assert clean[0] == 0 and "possible=True" in clean[1]
+    assert output_of(command, environment) == clean
+    assert not mark.exists()
+
+
+def test_a_hostile_environment_changes_nothing_for_csutkecat(traps):
+    environment, mark = traps
+    command = child_python() + [os.path.join(TREE, "hooks", "entry.py"), "CSUTKEcat", "check"]
+    clean = output_of(command, CLEAN)
+    assert clean[0] in (0, 78) and "Traceback" not in clean[1]
+    assert output_of(command, environment) == clean
+    assert not mark.exists()
+
+
+def test_the_start_script_clears_the_environment(traps, tmp_path):
+    """hooks/run as installed, with its library in this tree and the running interpreter."""
+    environment, mark = traps
+    # Python needs these and a shell does not, so they show whose library path reaches it.
+    for name in ("libm.so.6", "libdl.so.2", "libutil.so.1", "libpthread.so.0", "libz.so.1", "libexpat.so.1"):
+        (tmp_path / "lib" / name).write_text("not a library")
+    with open(os.path.join(TREE, "hooks", "run")) as stream:
+        text = stream.read()
+    for name, value in (("/usr/lib/csulcca", TREE), ("/usr/bin/python3", sys.executable)):
+        assert name in text
+        text = text.replace(name, value)
+    program = tmp_path / "CSUTKEcat"
+    program.write_text("" + text)
+    program.chmod(0o755)
+    direct = child_python() + [os.path.join(TREE, "hooks", "entry.py"), "CSUTKEcat", "check"]
+    assert output_of([str(program), "check"], environment) == output_of(direct, CLEAN)
+    assert not mark.exists()
+
+
+def test_the_start_script_takes_its_name_from_its_first_word_too(traps, tmp_path):
+    environment, mark = traps
+    program = tmp_path / "run"
+    with open(os.path.join(TREE, "hooks", "run")) as stream:
+        program.write_text("" + stream.read().replace("/usr/lib/csulcca", TREE))
+    program.chmod(0o755)
+    status, output = output_of([str(program), "CSUTKEcat", "nonsense"], environment)
+    assert (status, output) == (2, "usage: CSUTKEcat start | check | stop | restart | status\n")
+    assert not mark.exists()
+
+
+def test_the_start_script_without_any_python(tmp_path):
+    program = tmp_path / "CSUTKEcat"
+    with open(os.path.join(TREE, "hooks", "run")) as stream:
+        text = stream.read().replace("/usr/bin/python3", "/nowhere/python3").replace("/usr/libexec", "/nowhere")
+    program.write_text("" + text)
+    program.chmod(0o755)
+    status, output = output_of([str(program), "start"], CLEAN)
+    assert status == 1
+    assert output.splitlines()[0].startswith("CSUTKEcat: no Python at")
+    assert len(output.splitlines()) == 2

@@ -1,0 +1,235 @@
+"""The pair: what is there, and how it comes to its place together or not at all."""
+
+import errno
+import hashlib
+import os
+import subprocess
+
+import pytest
+
+from catcher_install import pair, paths
+from catcher_install.errors import CatcherError
+
+from .support import IS_ROOT, Killed, fault
+
+KEY = b"-----BEGIN PRIVATE KEY-----\nours\n-----END PRIVATE KEY-----\n"
+CRT = b"-----BEGIN CERTIFICATE-----\nours\n-----END CERTIFICATE-----\n"
+THEIRS = b"an administrator's"
+
+
+def state_of(machine):
+    return pair.look(machine).state
+
+
+def test_states(machine):
+    assert state_of(machine) == pair.NONE
+    machine.put(paths.KEY, KEY, 0o600)
+    assert state_of(machine) == pair.KEY_ONLY
+    machine.put(paths.CERTIFICATE, CRT)
+    seen = pair.look(machine)
+    assert (seen.state, seen.key_mode, seen.staged, seen.draft) == (pair.BOTH, 0o600, False, False)
+    machine.remove(paths.KEY)
+    assert state_of(machine) == pair.CERTIFICATE_ONLY
+
+
+@pytest.mark.parametrize("what", ["dangling link", "directory", "fifo", "empty file"])
+def test_anything_of_that_name_counts(machine, what):
+    if what == "dangling link":
+        machine.put_link(paths.KEY, "/nowhere")
+    elif what == "directory":
+        machine.make_dir(paths.KEY, 0o755)
+    elif what == "fifo":
+        os.mkfifo(machine.on_disk(paths.KEY))
+    else:
+        machine.put(paths.KEY)
+    assert state_of(machine) == pair.KEY_ONLY
+
+
+def test_identity_changes_with_either_file(machine):
+    machine.put(paths.KEY, KEY, 0o600)
+    machine.put(paths.CERTIFICATE, CRT)
+    first = pair.look(machine).identity
+    assert pair.look(machine).identity == first and "unknown" not in first
+    machine.replace(paths.CERTIFICATE, CRT, 0o644)
+    second = pair.look(machine).identity
+    assert second != first
+    os.utime(machine.on_disk(paths.KEY), (1, 1))
+    assert pair.look(machine).identity not in (first, second)
+
+
+def test_identity_of_a_link_is_not_known(machine):
+    """What it leads to may change unseen."""
+    machine.put("/etc/ssl/private/k", KEY, 0o600)
+    machine.put_link(paths.KEY, "/etc/ssl/private/k")
+    machine.put(paths.CERTIFICATE, CRT)
+    assert "unknown" in pair.look(machine).identity
+    assert pair.look(machine).key_mode is None
+
+
+def test_stage_and_place(machine):
+    pair.stage(machine, KEY, CRT)
+    assert state_of(machine) == pair.NONE and pair.look(machine).staged
+    made = pair.place(machine)
+    assert made == hashlib.sha256(KEY + CRT).hexdigest()
+    assert (machine.get(paths.KEY), machine.get(paths.CERTIFICATE)) == (KEY, CRT)
+    assert (machine.mode(paths.KEY), machine.mode(paths.CERTIFICATE)) == (0o600, 0o644)
+    assert pair.place(machine) == made
+    pair.clear(machine)
+    assert [name for name in machine.names(paths.BIN) if "pair" in name] == []
+    pair.clear(machine)
+
+
+def test_each_name_becomes_final_after_its_content_is_on_disk(machine):
+    """Both files and their directory are synced before the rename that makes the stage, and that before the links."""
+    with fault() as faults:
+        pair.stage(machine, KEY, CRT)
+        pair.place(machine)
+    names = [name for name, _ in faults.log]
+    assert names == (["mkdir"] + ["open", "fchmod", "write", "fsync"] * 2 + ["fsync", "rename", "fsync"]
+                     + ["link", "link", "fsync"])
+
+
+def test_fingerprint_is_what_the_shell_makes(machine):
+    """hooks/postrm.sh compares with: cat catcher.key catcher.crt | sha256sum"""
+    pair.stage(machine, KEY, CRT)
+    made = pair.place(machine)
+    files = [machine.on_disk(paths.KEY), machine.on_disk(paths.CERTIFICATE)]
+    printed = subprocess.check_output(["/bin/sh", "-c", 'cat "$0" "$1" | sha256sum'] + files)
+    assert printed.decode("ascii").split()[0] == made
+
+
+# -- somebody's files in the way ---------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("path", [paths.KEY, paths.CERTIFICATE])
+@pytest.mark.parametrize("what", ["file", "link", "dangling link"])
+def test_a_file_that_appears_meanwhile_stays(machine, path, what):
+    pair.stage(machine, KEY, CRT)
+    if what == "file":
+        machine.put(path, THEIRS, 0o644)
+    else:
+        machine.put_link(path, "/srv/theirs")
+        if what == "link":
+            machine.put("/srv/theirs", THEIRS)
+    with pytest.raises(CatcherError) as raised:
+        pair.place(machine)
+    assert path in raised.value.message and raised.value.hint
+    assert machine.names(paths.BIN) == sorted(["catcher.exe", os.path.basename(path)])
+    if what == "file":
+        assert (machine.get(path), machine.mode(path)) == (THEIRS, 0o644)
+    else:
+        assert machine.read_link(path) == "/srv/theirs"
+        assert not machine.lexists("/srv/theirs") or machine.get("/srv/theirs") == THEIRS
+
+
+def test_what_lies_where_we_draft(machine):
+    """The names are ours alone; a link there is taken away and never followed."""
+    machine.put("/srv/precious/file", b"x")
+    machine.put_link(paths.STAGE_DRAFT, "/srv/precious")
+    pair.stage(machine, KEY, CRT)
+    pair.place(machine)
+    pair.clear(machine)
+    assert machine.names("/srv/precious") == ["file"]
+    assert machine.names(paths.BIN) == ["catcher.crt", "catcher.exe", "catcher.key"]
+
+
+# -- killed, or refused, at any call -----------------------------------------------------------------------------------
+
+def run_once(machine):
+    """As a converge does it: finish what is staged, else make the pair."""
+    if pair.look(machine).staged:
+        pair.place(machine)
+    elif state_of(machine) == pair.NONE:
+        pair.stage(machine, KEY, CRT)
+        pair.place(machine)
+    pair.clear(machine)
+
+
+def calls_of_a_run(machine):
+    with fault() as faults:
+        run_once(machine)
+    assert whole(machine)
+    return faults.count
+
+
+def whole(machine):
+    """One matching pair of the right modes in place, and nothing left over."""
+    return (
+        machine.names(paths.BIN) == ["catcher.crt", "catcher.exe", "catcher.key"]
+        and (machine.get(paths.KEY), machine.get(paths.CERTIFICATE)) == (KEY, CRT)
+        and (machine.mode(paths.KEY), machine.mode(paths.CERTIFICATE)) == (0o600, 0o644)
+    )
+
+
+def start_over(machine):
+    for path in (paths.KEY, paths.CERTIFICATE):
+        machine.remove(path)
+    pair.clear(machine)
+
+
+def keys_are_private(machine):
+    """No file that holds the key, under any name, may be read by others; nor its draft directory entered."""
+    for directory, _, files in os.walk(machine.on_disk(paths.BIN)):
+        for name in files:
+            real = os.path.join(directory, name)
+            with open(real, "rb") as stream:
+                if b"PRIVATE" in stream.read():
+                    assert os.lstat(real).st_mode & 0o177 == 0, real
+
+
+@pytest.mark.parametrize("umask", [0, 0o022, 0o077] + ([0o777] if IS_ROOT else []))
+def test_the_key_is_private_after_each_call(machine, umask):
+    os.umask(umask)
+    with fault(watch=lambda: keys_are_private(machine)) as faults:
+        run_once(machine)
+    assert faults.count > 10
+    assert whole(machine)
+
+
+def test_killed_at_each_call(machine):
+    calls = calls_of_a_run(machine)
+    half = 0
+    for n in range(1, calls + 1):
+        for before in (True, False):
+            start_over(machine)
+            with fault(n=n, before=before), pytest.raises(Killed):
+                run_once(machine)
+            keys_are_private(machine)
+            seen = pair.look(machine)
+            if seen.state in (pair.KEY_ONLY, pair.CERTIFICATE_ONLY):
+                # Between the two links: the stage proves whose half it is, and finishes it.
+                half += 1
+                assert seen.staged
+            run_once(machine)
+            assert whole(machine), (n, before)
+    assert 0 < half <= 2
+
+
+def test_killed_again_while_finishing(machine):
+    """Twice is enough to see that recovery itself can be interrupted anywhere."""
+    calls = calls_of_a_run(machine)
+    for n in range(1, calls + 1, 3):
+        for m in range(1, calls + 1, 3):
+            start_over(machine)
+            with fault(n=n), pytest.raises(Killed):
+                run_once(machine)
+            with fault(n=m) as faults:
+                try:
+                    run_once(machine)
+                except Killed:
+                    assert faults.count >= m
+            run_once(machine)
+            assert whole(machine), (n, m)
+
+
+@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EIO, errno.EROFS, errno.EACCES, errno.EMFILE])
+@pytest.mark.parametrize("lasting", [False, True])
+def test_refused_at_each_call(machine, error, lasting):
+    calls = calls_of_a_run(machine)
+    for n in range(1, calls + 1):
+        start_over(machine)
+        with fault(n=n, error=error, lasting=lasting), pytest.raises(OSError):
+            run_once(machine)
+        seen = pair.look(machine)
+        assert seen.staged or seen.state in (pair.NONE, pair.BOTH), n
+        run_once(machine)
+        assert whole(machine), n

@@ -1,0 +1,219 @@
+"""What a plan does about the service, the pair and the stamp: all that the packaging macros leave to us."""
+
+import itertools
+
+import pytest
+
+from catcher_install import config, pair, paths, plan, transition
+from catcher_install.facts import UnitFacts
+
+from .support import ids, make_capture, make_facts, make_stamp
+
+INSTALL = transition.of(transition.INSTALL)
+UPGRADE = transition.of(transition.UPGRADE)
+APPLY = transition.of(transition.APPLY)
+START = transition.of(transition.START)
+ABORT = transition.of(transition.ABORT)
+NOTHING = transition.of(transition.NOTHING)
+UNKNOWN = transition.of(transition.UNKNOWN)
+
+CONF = config.parse(b"TLS_OFF\n")
+SERVICE = (plan.ENABLE, plan.DISABLE, plan.RESTART, plan.TRY_RESTART, plan.START)
+
+
+def unit(**changes):
+    fields = {"enabled": False, "masked": False, "forking": False, "legacy_links": []}
+    fields.update(changes)
+    return UnitFacts(**fields)
+
+
+def service_actions(called, **facts):
+    facts.setdefault("config", CONF)
+    planned = plan.plan(make_facts(**facts), called)
+    return [action.kind for action in planned.actions if action.kind in SERVICE]
+
+
+# What preinst saw (state of the unit, running), what macros left -> what is done about it.
+UPGRADES = {
+    ("enabled", True, True): [plan.RESTART],
+    ("enabled", True, False): [plan.ENABLE, plan.RESTART],
+    ("enabled", False, True): [],
+    ("enabled", False, False): [plan.ENABLE],
+    ("disabled", True, True): [plan.DISABLE, plan.RESTART],
+    ("disabled", True, False): [plan.RESTART],
+    ("disabled", False, True): [plan.DISABLE],
+    ("disabled", False, False): [],
+}
+
+
+@pytest.mark.parametrize("was,active,enabled", sorted(UPGRADES))
+def test_an_upgrade_leaves_the_service_as_it_was(was, active, enabled):
+    capture = make_capture(tree=True, unit=was, active=active)
+    assert service_actions(UPGRADE, capture=capture, unit=unit(enabled=enabled)) == UPGRADES[was, active, enabled]
+    # Outside a running system links are made, and nothing is started.
+    assert service_actions(UPGRADE, capture=capture, unit=unit(enabled=enabled), booted=False) == [
+        kind for kind in UPGRADES[was, active, enabled] if kind in (plan.ENABLE, plan.DISABLE)]
+    # The administrator's mask is left alone.
+    assert service_actions(UPGRADE, capture=capture, unit=unit(enabled=enabled, masked=True)) == []
+
+
+@pytest.mark.parametrize("called,enabled,booted,done", [
+    (INSTALL, True, True, [plan.START]),
+    (INSTALL, False, True, [plan.TRY_RESTART]),
+    (INSTALL, True, False, []),
+    (UPGRADE, True, True, [plan.TRY_RESTART]),
+    (UPGRADE, False, True, [plan.TRY_RESTART]),
+    (UPGRADE, True, False, []),
+    (UNKNOWN, True, True, [plan.TRY_RESTART]),
+    (APPLY, True, True, []),
+    (APPLY, False, True, []),
+    (START, True, True, []),
+    (ABORT, True, True, [plan.START]),
+    (ABORT, False, True, []),
+    (ABORT, True, False, []),
+    (NOTHING, True, True, []),
+])
+def test_where_preinst_saw_no_service(called, enabled, booted, done):
+    assert service_actions(called, unit=unit(enabled=enabled), booted=booted) == done
+
+
+@pytest.mark.parametrize("called", [INSTALL, UPGRADE, UNKNOWN], ids=["install", "upgrade", "unknown"])
+def test_a_service_that_is_new_with_this_package_is_started(called):
+    """rpm calls it an upgrade where the package before had no unit: macros enabled ours, and nothing ran before."""
+    seen_nothing = make_capture(unit="none")
+    assert service_actions(called, unit=unit(enabled=True), capture=seen_nothing) == [plan.START]
+    assert service_actions(called, unit=unit(enabled=False), capture=seen_nothing) == [plan.TRY_RESTART]
+    assert service_actions(called, unit=unit(enabled=True), capture=seen_nothing, booted=False) == []
+
+
+def test_a_mask_is_never_started():
+    for called in (INSTALL, UPGRADE, UNKNOWN, ABORT, APPLY, START):
+        assert service_actions(called, unit=unit(enabled=True, masked=True)) == []
+
+
+def test_what_was_called_off_changes_no_file():
+    for called in (ABORT, NOTHING):
+        for conf, found in ((config.absent(), pair.NONE), (config.parse(b"TLS_ON\n"), pair.KEY_ONLY)):
+            files = make_facts().pair.replace(state=found)
+            planned = plan.plan(make_facts(config=conf, pair=files, traces=[paths.KEY_STORAGE]), called)
+            assert (planned.actions, planned.findings, planned.mode) == ([], [], None)
+
+
+def test_a_start_changes_nothing_about_the_service():
+    facts = make_facts(config=CONF, unit=unit(legacy_links=["/etc/rc2.d/S14CSUTKEcat"]),
+                       capture=make_capture(tree=True, unit="enabled", active=True))
+    kinds = [action.kind for action in plan.plan(facts, START).actions]
+    assert kinds == [plan.WRITE_STAMP]
+
+
+def test_links_of_7x_are_retired_and_the_note_is_forgotten():
+    links = unit(legacy_links=["/etc/rc2.d/S14CSUTKEcat"])
+    facts = make_facts(config=CONF, unit=links, capture=make_capture(tree=True))
+    kinds = [action.kind for action in plan.plan(facts, UPGRADE).actions]
+    assert plan.RETIRE_LEGACY_LINKS in kinds and kinds[-1] == plan.FORGET_CAPTURE
+    # What only a re-run could know again goes after the stamp that records it.
+    assert kinds.index(plan.WRITE_STAMP) < kinds.index(plan.RETIRE_LEGACY_LINKS)
+
+
+def test_every_plan_is_in_order():
+    checked = 0
+    for conf, called, seen, links, files in itertools.product(
+        (config.absent(), CONF, config.parse(b"TLS_ON\n"), config.parse(b"x")),
+        (INSTALL, UPGRADE, APPLY, START, ABORT, NOTHING, UNKNOWN),
+        (None, make_capture(), make_capture(tree=True, unit="enabled", active=True)),
+        ([], [paths.INIT_SCRIPT]),
+        ({}, {"staged": True}, {"draft": True}),
+    ):
+        there = make_facts().pair.replace(**files)
+        facts = make_facts(config=conf, capture=seen, unit=unit(legacy_links=links), pair=there)
+        kinds = [action.kind for action in plan.plan(facts, called).actions]
+        assert kinds == sorted(kinds, key=plan.ORDER.index)
+        assert len(kinds) == len(set(kinds))
+        checked += 1
+    assert checked == 504
+
+
+# -- the pair ----------------------------------------------------------------------------------------------------------
+
+TLS = config.parse(b"TLS_ON\n")
+GOOD = {"identity": "1:1:1:1 1:1:1:2", "problem": "", "algorithm": "EC secp521r1", "rsa_bits": 0,
+        "not_before": 1600000000, "not_after": 1900000000}
+
+
+def whole_pair(verdict, key_mode=0o600, **changes):
+    files = pair.PairFiles(state=pair.BOTH, identity=GOOD["identity"], key_mode=key_mode, staged=False, draft=False)
+    return make_facts(config=TLS, pair=files, verdict=verdict, **changes)
+
+
+@pytest.mark.parametrize("changes,found", [
+    ({}, []),
+    ({"problem": "catcher.key is empty"}, ["pair-unusable"]),
+    ({"not_after": 1699999999}, ["pair-expired"]),
+    ({"not_before": 1700000001}, ["pair-not-yet-valid"]),
+    ({"rsa_bits": 1024}, ["pair-weak-key"]),
+    ({"rsa_bits": 2047}, ["pair-weak-key"]),
+    ({"rsa_bits": 2048}, []),
+    ({"unchecked": "python3-cryptography cannot be used"}, ["pair-unchecked"]),
+    ({"rsa_bits": 1024, "not_after": 1}, ["pair-expired", "pair-weak-key"]),
+])
+def test_findings_about_a_whole_pair(changes, found):
+    verdict = dict(GOOD, **changes)
+    for called in (INSTALL, UPGRADE, APPLY, START):
+        assert ids(plan.plan(whole_pair(verdict), called).findings) == found
+
+
+@pytest.mark.parametrize("mode,found", [(0o600, []), (0o400, []), (0o640, ["pair-key-readable"]),
+                                        (0o604, ["pair-key-readable"]), (0o700, []), (None, [])])
+def test_the_keys_mode_is_reported(mode, found):
+    assert ids(plan.plan(whole_pair(GOOD, key_mode=mode), APPLY).findings) == found
+
+
+def test_in_tcp_nothing_is_said_about_the_pair():
+    facts = whole_pair(dict(GOOD, problem="x"), key_mode=0o644).replace(config=CONF)
+    assert plan.plan(facts, APPLY).findings == []
+
+
+@pytest.mark.parametrize("called,changes,makes", [
+    (INSTALL, {}, True),
+    (APPLY, {}, True),
+    (START, {}, True),
+    (INSTALL, {"booted": False}, False),
+    (APPLY, {"booted": False}, False),
+    (START, {"booted": False}, True),
+    (INSTALL, {"networked": False}, False),
+    (START, {"networked": False}, True),
+    (INSTALL, {"image": "a chroot"}, False),
+    (START, {"image": "a chroot"}, False),
+    (APPLY, {"image": "another root directory", "booted": False}, False),
+])
+def test_where_a_pair_is_made(called, changes, makes):
+    planned = plan.plan(make_facts(config=TLS, **changes), called)
+    assert (plan.MAKE_PAIR in [action.kind for action in planned.actions]) == makes
+    assert ("pair-deferred" in ids(planned.findings)) == (not makes)
+
+
+# -- the stamp ---------------------------------------------------------------------------------------------------------
+
+def test_a_stamp_that_would_not_change_is_not_written():
+    facts = make_facts(config=CONF)
+    first = plan.next_stamp(facts, [], config.TCP)
+    assert plan.plan(facts.replace(stamp=first), APPLY).actions == []
+    again = plan.plan(facts.replace(stamp=first, version="8.0.1"), APPLY)
+    assert [action.kind for action in again.actions] == [plan.WRITE_STAMP]
+
+
+def test_the_notice_of_an_upgrade_stays_until_the_mode_changes():
+    told = [{"id": "upgraded-tcp-kept"}]
+    old = make_stamp(mode="tcp", findings=told)
+    assert plan.plan(make_facts(config=CONF, stamp=old), APPLY).findings == told
+    assert plan.plan(make_facts(config=TLS, stamp=old), APPLY).findings == []
+
+
+def test_the_fingerprint_of_our_pair_is_kept():
+    old = make_stamp(generated_pair="ab" * 32)
+    assert plan.next_stamp(make_facts(stamp=old), [], config.TCP).generated_pair == "ab" * 32
+
+
+def test_findings_of_the_moment_are_not_kept():
+    told = [{"id": "pair-deferred", "reason": "x"}, {"id": "pair-weak-key", "bits": "1024"}]
+    assert plan.next_stamp(make_facts(), told, config.TLS).findings == [{"id": "pair-weak-key", "bits": "1024"}]

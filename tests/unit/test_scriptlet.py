@@ -1,0 +1,142 @@
+"""What the package manager's hooks run: exit status, what is told and where, and that nothing breaks a transaction."""
+
+import os
+import subprocess
+import sys
+import syslog
+
+import pytest
+
+from catcher_install import host as host_module
+from catcher_install import paths, plan, scriptlet
+
+from .support import TREE, child_python
+
+
+@pytest.fixture
+def log(machine, monkeypatch):
+    """The scriptlet runs on the machine, and its syslog is this list of (priority, line)."""
+    lines = []
+
+    def write(priority, line):
+        # As the real one: no NUL, and nothing that UTF-8 cannot say.
+        line.encode("utf-8")
+        assert "\0" not in line and "\n" not in line
+        lines.append((priority, line))
+
+    monkeypatch.setattr(syslog, "openlog", lambda tag: None)
+    monkeypatch.setattr(syslog, "syslog", write)
+    monkeypatch.setattr(host_module, "Host", lambda: machine)
+    return lines
+
+
+@pytest.mark.parametrize("arguments", [
+    ["rpm", "1"], ["rpm", "2"], ["deb", "configure"], ["deb", "configure", "7.3.0-1"], ["deb", "triggered", "x"],
+    ["deb", "abort-upgrade", "8.0"], ["deb", "abort-remove"],
+])
+def test_a_good_run(machine, log, quick_pair, arguments):
+    assert scriptlet.main(arguments) == 0
+
+
+def test_findings_go_to_the_journal_and_to_who_watches(machine, log, capsys):
+    assert scriptlet.main(["deb", "configure", "7.3.0-1"]) == 0
+    assert log == [(syslog.LOG_WARNING, log[0][1])]
+    assert "[upgraded-tcp-kept] -- to finish TLS setup: catcherctl mode tls" in log[0][1]
+    said = capsys.readouterr()
+    assert said.out == ""
+    lines = said.err.splitlines()
+    assert len(lines) == 2 and all(line.startswith("csulcca: ") for line in lines)
+    assert lines[1].startswith("csulcca:   to finish TLS setup: catcherctl mode tls")
+
+
+@pytest.mark.parametrize("conf,priority", [(b"TLS_ON\nTLS_OFF\n", syslog.LOG_ERR), (b"# x\n", syslog.LOG_WARNING)])
+def test_how_serious_it_is_is_the_priority(machine, log, quick_pair, conf, priority):
+    machine.put(paths.CONF, conf)
+    scriptlet.main(["rpm", "2"])
+    assert [one for one, _ in log] == [priority]
+
+
+@pytest.mark.parametrize("arguments", [
+    [], [""], ["rpm"], ["rpm", ""], ["rpm", "x"], ["rpm", "-1"], ["deb"], ["deb", ""], ["deb", "reconfigure"],
+    ["pacman", "1"], ["deb", "x" * 5000], ["rpm", "\x1b[2J\n"], ["deb", "\udcff"], ["rpm", "\u20ac"],
+])
+def test_unknown_arguments_are_told_and_facts_decide(machine, log, capsys, quick_pair, arguments):
+    assert scriptlet.main(arguments) == 0
+    assert machine.get(paths.CONF) == b"TLS_ON\n"
+    told = [line for _, line in log if "[scriptlet-unknown]" in line]
+    assert len(told) == 1 and len(told[0]) < 300
+    errors = capsys.readouterr().err
+    assert "Traceback" not in errors and len(errors.splitlines()) == 2
+    assert all(line.isprintable() for line in errors.splitlines())
+
+
+def test_unknown_arguments_never_make_a_legacy_host_a_fresh_one(machine, log):
+    machine.put(paths.KEY_STORAGE + "/x", b"")
+    scriptlet.main(["rpm", "garbage"])
+    assert machine.get(paths.CONF) == b"TLS_OFF\n"
+
+
+@pytest.mark.parametrize("family,status", [("rpm", 0), ("deb", 1), ("", 0), ("pacman", 0)])
+def test_an_internal_fault(machine, log, capsys, monkeypatch, family, status):
+    def fail(*arguments):
+        raise ZeroDivisionError("division by zero")
+
+    monkeypatch.setattr(plan, "plan", fail)
+    assert scriptlet.main([family, "1"]) == status
+    errors = capsys.readouterr().err
+    assert errors.splitlines() == [
+        "csulcca: internal fault: ZeroDivisionError: division by zero",
+        "csulcca:   see: journalctl -t csulcca   then: catcherctl apply",
+    ]
+    assert "Traceback (most recent call last):" in [line for _, line in log]
+
+
+@pytest.mark.parametrize("family", ["rpm", "deb"])
+def test_what_the_environment_lacks_is_no_fault(machine, log, capsys, family):
+    """No openssl, no catcher, no names, nothing to write to: told, and the transaction goes on."""
+    machine.programs[paths.OPENSSL] = FileNotFoundError(2, "No such file or directory")
+    for path in (paths.CATCHER, "/etc/group", "/etc/hosts", paths.VERSION):
+        machine.remove(path)
+    os.rmdir(machine.on_disk("/etc/cca"))
+    machine.put("/etc/cca", b"a file")
+    assert scriptlet.main([family] + (["1"] if family == "rpm" else ["configure"])) == 0
+    assert "[write-failed]" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("family", ["rpm", "deb"])
+def test_nobody_listens(machine, log, monkeypatch, family):
+    class Gone:
+        def write(self, text):
+            raise OSError(32, "Broken pipe")
+
+        def flush(self):
+            raise OSError(32, "Broken pipe")
+
+    for stream in (Gone(), None):
+        monkeypatch.setattr(sys, "stderr", stream)
+        assert scriptlet.main([family, "configure" if family == "deb" else "2"]) == 0
+        machine.put(paths.CONF, b"TLS_ON\nTLS_OFF\n")
+
+
+# -- the entry point, in a process of its own --------------------------------------------------------------------------
+
+ENTRY = os.path.join(TREE, "hooks", "entry.py")
+
+
+@pytest.mark.parametrize("closed", ["", "0<&-", "1>&-", "2>&-", "0<&- 1>&- 2>&-"])
+def test_closed_standard_streams(closed):
+    command = 'exec "$@" ' + closed
+    argv = ["/bin/sh", "-c", command, "sh"] + child_python() + [ENTRY, "CSUTKEcat", "nonsense"]
+    child = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    output, errors = child.communicate()
+    assert child.returncode == 2
+    assert b"Traceback" not in output + errors
+
+
+def test_entry_leads_each_name_to_its_module():
+    for name, status, word in (("CSUTKEcat", 2, b"usage: CSUTKEcat"), ("catcherctl", 2, b"usage: catcherctl"),
+                               ("", 2, b"usage: catcherctl")):
+        child = subprocess.Popen(child_python() + [ENTRY, name], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                 stderr=subprocess.STDOUT)
+        output = child.communicate()[0]
+        assert (child.returncode, word in output) == (status, True), output

@@ -1,0 +1,99 @@
+"""state.json: what is written is read again, and nothing else is taken for it."""
+
+import json
+import sys
+
+import pytest
+
+from catcher_install import stamp
+
+from .support import make_stamp
+
+FULL = make_stamp(
+    mode="tcp",
+    generated_pair="ab" * 32,
+    findings=[{"id": "upgraded-tcp-kept"}, {"id": "tls-not-possible", "reason": "OpenSSL \u00fc is \"old\"\n"}],
+    checked_pair={"identity": "1:2:3:4 5:6:7:8", "problem": "", "algorithm": "EC secp521r1", "rsa_bits": 0,
+                  "not_before": 1, "not_after": 2},
+)
+
+
+@pytest.mark.parametrize("one", [make_stamp(), make_stamp(mode=None), FULL], ids=["plain", "no mode", "full"])
+def test_what_is_written_is_read_again(one):
+    assert stamp.parse(stamp.render(one)) == one
+
+
+def test_the_documented_fields():
+    fields = json.loads(stamp.render(FULL).decode("ascii"))
+    assert sorted(fields) == [
+        "checked_pair", "findings", "format_version", "generated_pair", "mode", "package_version"]
+    assert fields["format_version"] == 1
+    assert fields["package_version"] == "8.0.0"
+
+
+def test_postrm_finds_the_fingerprint_by_sed():
+    """hooks/postrm.sh reads this line with sed, in a world without our Python."""
+    assert b'\n  "generated_pair": "%s",\n' % (b"ab" * 32) in stamp.render(FULL)
+
+
+def test_unknown_fields_are_those_of_a_later_version():
+    fields = json.loads(stamp.render(FULL).decode("ascii"))
+    fields["later"] = {"x": [1, 2.5, None, True]}
+    assert stamp.parse(json.dumps(fields).encode("ascii")) == FULL
+
+
+NOT_OURS = {
+    "empty": b"",
+    "truncated": stamp.render(FULL)[:-20],
+    "something behind it": stamp.render(FULL) + b"{}",
+    "not UTF-8": b"\xff\xfe{}",
+    "a list": b"[1]",
+    "a number": b"1",
+    "no version": b"{}",
+    "a later format": b'{"format_version": 2}',
+    "NULs, as after a crash": b"\0" * 500,
+    "deep": b"[" * 200000,
+    "deep objects": b'{"a":' * 100000,
+}
+
+
+@pytest.mark.parametrize("name", sorted(NOT_OURS))
+def test_what_is_not_ours(name):
+    assert stamp.parse(NOT_OURS[name]) is None
+
+
+WRONG_TYPES = {
+    "mode": [1, "ssl", None, ["tls"]],
+    "generated_pair": [1, None, {}],
+    "findings": [None, "x", [1, {}, {"id": 1}, ["id"]]],
+    "checked_pair": [1, "x", None, []],
+    "package_version": [None, 8.0],
+}
+
+
+@pytest.mark.parametrize("field", sorted(WRONG_TYPES))
+def test_fields_of_a_wrong_type_are_left_out(field):
+    for value in WRONG_TYPES[field]:
+        fields = json.loads(stamp.render(FULL).decode("ascii"))
+        fields[field] = value
+        read = stamp.parse(json.dumps(fields).encode("ascii"))
+        assert getattr(read, field) in (None, [], str(value))
+
+
+@pytest.mark.parametrize("text", [b'{"format_version": 1, "x": NaN}', b'{"format_version": 1, "x": 1e400}',
+                                  b'  {"format_version": 1}\n\n', b'{"format_version": 1, "x": Infinity}'])
+def test_odd_but_readable(text):
+    assert isinstance(stamp.parse(text), stamp.Stamp)
+
+
+def test_both_readers_agree():
+    """The C scanner used at each start gives what the json module gives."""
+    for one in (make_stamp(), FULL):
+        text = stamp.render(one).decode("ascii")
+        assert stamp._loads(text) == json.loads(text)
+
+
+def test_a_python_without_the_c_scanner(monkeypatch):
+    monkeypatch.setitem(sys.modules, "_json", None)
+    assert stamp.parse(stamp.render(FULL)) == FULL
+    assert stamp.parse(b"{") is None

@@ -1,0 +1,211 @@
+"""Who may do what in the library, read from its source; and what a converge with nothing to do imports."""
+
+import ast
+import os
+import subprocess
+import sys
+
+import pytest
+
+from catcher_install import apply, paths, transition
+
+from .support import TREE, child_python, installed
+
+LIBRARY = os.path.join(TREE, "catcher_install")
+MODULES = sorted(name[:-3] for name in os.listdir(LIBRARY) if name.endswith(".py"))
+
+# Modules through which a program reaches the system. catcher_install/host.py is the one that uses them.
+SYSTEM = {
+    "os", "io", "subprocess", "socket", "select", "selectors", "fcntl", "shutil", "tempfile", "pathlib", "glob",
+    "signal",
+    "ctypes", "pwd", "grp", "mmap", "asyncio", "multiprocessing", "threading", "platform", "resource", "fileinput",
+    "urllib", "http", "ssl", "pty", "termios", "syslog", "time", "posix", "_posixsubprocess",
+}
+
+# What each other module may use of them, and why.
+ALLOWED = {
+    # Text of a moment: no system call.
+    "pair": {"time.strftime", "time.gmtime"},
+    "moment": {"time.strftime", "time.gmtime"},
+    # The kernel's random numbers.
+    "certificate": {"os.urandom"},
+    # Who calls us, and a fork for units of Type=forking that administrators kept from CCA 7.x.
+    "launch": {"os.environ", "os.fork", "os.setsid", "os._exit"},
+    "scriptlet": {"syslog.openlog", "syslog.syslog", "syslog.LOG_ERR"},
+    # The far side of a connection is not this host: probe.py's whole matter is sockets.
+    "probe": {"socket", "ssl", "time", "threading"},
+}
+
+# Who may talk to standard output and standard error.
+PRINTS = {"cli", "launch"}
+WRITES_TO_STDERR = {"cli", "launch", "scriptlet"}
+
+# Builtins that reach the system or end the program.
+BUILTINS = {"open", "input", "exec", "eval", "__import__", "exit", "quit"}
+
+
+def tree_of(module):
+    with open(os.path.join(LIBRARY, module + ".py"), encoding="utf-8") as stream:
+        return ast.parse(stream.read(), module)
+
+
+def for_mypy_only(tree):
+    """The nodes below "if MYPY:", which never run."""
+    return {id(node) for branch in ast.walk(tree) if isinstance(branch, ast.If)
+            and isinstance(branch.test, ast.Name) and branch.test.id == "MYPY" for node in ast.walk(branch)}
+
+
+def nodes_of(tree):
+    skipped = for_mypy_only(tree)
+    return [node for node in ast.walk(tree) if id(node) not in skipped]
+
+
+def dotted(node):
+    """os.path.join as a name; None for what is not names and dots."""
+    parts = []
+    while isinstance(node, ast.Attribute):
+        parts.append(node.attr)
+        node = node.value
+    if not isinstance(node, ast.Name):
+        return None
+    return ".".join(reversed(parts + [node.id]))
+
+
+def uses_of_the_system(tree):
+    """Each use of a module of SYSTEM, dotted; a name that is imported from one, likewise."""
+    names, used = {}, set()
+    nodes = nodes_of(tree)
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            for one in node.names:
+                if one.name.split(".")[0] in SYSTEM:
+                    names[(one.asname or one.name).split(".")[0]] = one.name.split(".")[0]
+        if isinstance(node, ast.ImportFrom) and not node.level and node.module.split(".")[0] in SYSTEM:
+            used |= {node.module + "." + one.name for one in node.names}
+    for node in nodes:
+        name = dotted(node)
+        if name and isinstance(node, ast.Attribute) and name.split(".")[0] in names:
+            parts = [names[name.split(".")[0]]] + name.split(".")[1:]
+            used.add(".".join(parts[:3] if parts[1] == "path" else parts[:2]))
+    # The inner part of os.path.join is no use of its own.
+    return used - {"os.path"}
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if name != "host"])
+def test_only_host_touches_the_system(module):
+    allowed = ALLOWED.get(module, set())
+    used = uses_of_the_system(tree_of(module))
+    assert sorted(one for one in used if one not in allowed and one.split(".")[0] not in allowed) == []
+
+
+def test_what_is_allowed_is_used():
+    """A permission that nobody needs goes."""
+    for module, allowed in ALLOWED.items():
+        if module not in MODULES:
+            continue
+        used = uses_of_the_system(tree_of(module))
+        whole = {one.split(".")[0] for one in used}
+        assert sorted(one for one in allowed if one not in used and one not in whole) == [], module
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if name != "host"])
+def test_no_builtin_reaches_around_host(module):
+    called = {node.func.id for node in nodes_of(tree_of(module))
+              if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
+    assert sorted(called & BUILTINS) == []
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_only_the_outermost_layer_prints(module):
+    nodes = nodes_of(tree_of(module))
+    prints = any(isinstance(node, ast.Call) and dotted(node.func) == "print" for node in nodes)
+    streams = {dotted(node) for node in nodes if isinstance(node, ast.Attribute)} & {
+        "sys.stdout", "sys.stderr", "sys.__stdout__", "sys.__stderr__"}
+    assert not prints or module in PRINTS
+    assert not streams or module in WRITES_TO_STDERR
+    # argparse ends the program itself, so what stands in for it may too.
+    assert module == "cli" or "sys.exit" not in {dotted(node) for node in nodes if isinstance(node, ast.Attribute)}
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_no_exception_is_swallowed(module):
+    for node in ast.walk(tree_of(module)):
+        if isinstance(node, ast.ExceptHandler):
+            assert node.type is not None, "bare except, line %d" % node.lineno
+            assert not all(isinstance(one, ast.Pass) for one in node.body), "except: pass, line %d" % node.lineno
+
+
+def test_the_planner_does_no_io():
+    """plan.py knows a host by its facts alone: it never gets one."""
+    tree = tree_of("plan")
+    assert uses_of_the_system(tree) == set()
+    arguments = {one.arg for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) for one in node.args.args}
+    assert "host" not in arguments
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_the_library_asks_for_no_more_than_python_3_6(module):
+    with open(os.path.join(LIBRARY, module + ".py"), encoding="utf-8") as stream:
+        text = stream.read()
+    if sys.version_info >= (3, 8):
+        ast.parse(text, feature_version=(3, 6))
+    else:
+        compile(text, module, "exec")
+    assert "from __future__" not in text
+    assert "dataclass" not in [name.split(".")[0] for name in text.split() if name.startswith("@")]
+
+
+def test_the_library_is_imported_by_this_python():
+    for module in MODULES:
+        __import__("catcher_install." + module)
+
+
+# -- the hot path ------------------------------------------------------------------------------------------------------
+
+NEVER = (
+    "json", "re", "argparse", "typing", "pathlib", "subprocess", "cryptography", "distro", "packaging", "collections",
+    "dataclasses", "enum", "functools", "datetime", "ipaddress", "hashlib", "socket", "tempfile", "shutil", "logging",
+    "traceback", "site", "importlib.metadata", "contextlib",
+)
+
+CONVERGE = """
+import sys
+before = set(sys.modules)
+sys.path.insert(0, sys.argv[1])
+from tests.unit.support import Executed, Machine, OPENSSL_3
+from catcher_install import apply, launch, paths, transition
+machine = Machine(sys.argv[2])
+machine.programs[paths.OPENSSL] = (0, OPENSSL_3)
+machine.put("/usr/bin/systemctl", b"", 0o755)
+machine.programs["/usr/bin/systemctl"] = (0, b"")
+if sys.argv[3] == "start":
+    launch.Host = lambda: machine
+    try:
+        launch.main(["start"])
+    except Executed:
+        pass
+    done = []
+else:
+    done = apply.converge(machine, transition.from_scriptlet("rpm", ["2"])).done
+print(done)
+print(sorted(set(sys.modules) - before))
+"""
+
+
+@pytest.mark.parametrize("conf", [b"TLS_ON\n", b"TLS_OFF\n"], ids=["TLS", "TCP"])
+@pytest.mark.parametrize("how", ["start", "converge"])
+def test_a_run_with_nothing_to_do_imports_next_to_nothing(tmp_path, quick_pair, conf, how):
+    machine = installed(tmp_path)
+    machine.put(paths.CONF, conf)
+    for _ in range(2):
+        apply.converge(machine, transition.of(transition.START))
+    output = subprocess.check_output(child_python() + ["-c", CONVERGE, TREE, str(tmp_path), how])
+    done, imported = [ast.literal_eval(line) for line in output.decode("utf-8").splitlines()]
+    assert done == ([] if how == "start" else ["try-restart"])
+    assert "catcher_install.plan" in imported
+    assert sorted(set(imported) & set(NEVER)) == []
+    # Each module costs a fraction of a millisecond: a new one is added here on purpose.
+    others = {name for name in imported if name.split(".")[0] not in ("catcher_install", "tests")}
+    assert others <= {"fcntl", "select", "time", "errno", "_json", "stat", "os", "_locale", "_bootlocale", "posixpath",
+                      "genericpath", "_stat", "_collections_abc", "os.path", "abc", "_abc",
+                      "codecs", "encodings"}, others  # fmt: skip
