@@ -1,0 +1,336 @@
+"""The cells of distros.toml and their images: built by recipe, kept by the engine, found again by the recipe's hash.
+
+An image is named PREFIX/CELL:HASH, and HASH covers the commands and scripts that make it, so that a changed recipe is
+another image and an unchanged one is built once. `python3 -m tests.matrix.images list`, `... build CELL...` (all that
+can be built, without a name), `... prune` (remove those of other recipes).
+"""
+
+import argparse
+import concurrent.futures
+import contextlib
+import dataclasses
+import fcntl
+import functools
+import hashlib
+import json
+import os
+import pathlib
+import selectors
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import tomllib
+from collections.abc import Iterator, Sequence
+
+from tests.matrix import engine
+from tests.matrix.engine import MatrixError
+
+HERE = pathlib.Path(__file__).resolve().parent
+REPOSITORY = "localhost/csulcca-test"
+CONVERTER = HERE / "rpm_root.py"
+# Where the converter runs: the one of its paths that a container and the host share.
+SHARED = "/build"
+# A line at least this often while something is being built.
+HEARTBEAT_S = 15
+# The commands of a recipe that the host must have, and the package that brings them.
+BUILD_COMMANDS = {"mmdebstrap": "mmdebstrap"}
+# Settings of the host's apt that are about reaching a mirror, and so hold for a root that is made here too.
+HOST_APT_SETTINGS = ("Acquire::http::Proxy", "Acquire::https::Proxy", "Acquire::https::CAInfo",
+                     "Acquire::Check-Valid-Until", "Acquire::Check-Date")  # fmt: skip
+# What mmdebstrap leaves of the host and of the mirror in a root.
+HOST_TRACES = ("etc/apt/sources.list", "etc/apt/sources.list.d/*", "etc/apt/apt.conf.d/99mmdebstrap",
+               "etc/resolv.conf", "etc/hostname")  # fmt: skip
+
+
+class BuildError(MatrixError):
+    """An image could not be built; the hint names the log."""
+
+
+class Blocked(MatrixError):
+    """The cell can't be run on this host, through no fault of the project: the verdict BLOCKED with its reason."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """One cell of distros.toml; the fields are explained at its top."""
+
+    name: str
+    family: str
+    package_manager: str
+    architecture: str
+    openssl: str
+    mode: str
+    python: str
+    provenance: str
+    stands_for: str
+    oci: str = ""
+    recipe: dict = dataclasses.field(default_factory=dict, hash=False)
+
+
+@functools.cache
+def cells() -> dict[str, Cell]:
+    """Every declared cell by name, in the order of distros.toml; raises MatrixError where that file is wrong."""
+    declared = tomllib.loads((HERE / "distros.toml").read_text())
+    found = {}
+    for name, fields in declared["cell"].items():
+        try:
+            made = Cell(name=name, **fields)
+        except TypeError as error:
+            raise MatrixError(f"distros.toml: cell {name}: {error}") from error
+        if not (made.oci or made.recipe):
+            raise MatrixError(f"distros.toml: cell {name} has neither oci nor recipe")
+        if made.recipe:
+            packages = [declared["packages"][p[1:]] if p.startswith("@") else [p] for p in made.recipe["packages"]]
+            made = dataclasses.replace(made, recipe={**made.recipe, "packages": sum(packages, [])})
+        found[name] = made
+    return found
+
+
+def cell(name: str) -> Cell:
+    """The cell of that name; raises MatrixError with the known names if there is none."""
+    if name not in cells():
+        raise MatrixError(f"no cell is called {name}", "known: " + ", ".join(cells()))
+    return cells()[name]
+
+
+def blocked(wanted: Cell) -> str:
+    """Why the cell can't run on this host, or `` if it can (its image may still have to be built)."""
+    if wanted.recipe or engine.image_exists(wanted.oci):
+        return ""
+    return f"no image {wanted.oci} on this host"
+
+
+def ensure(wanted: Cell, *, rebuild: bool = False) -> str:
+    """The reference of the cell's image, which is built first if it is not there.
+
+    Two programs that need the same image at once build it once. Raises Blocked where the cell can't run here, and
+    BuildError where the build fails.
+    """
+    if wanted.oci and engine.image_exists(wanted.oci):
+        return wanted.oci
+    if not wanted.recipe:
+        raise Blocked(f"{wanted.name}: {blocked(wanted)}", f"podman pull {wanted.oci}")
+    reference = built_reference(wanted)
+    if rebuild or not engine.image_exists(reference):
+        with only_builder(wanted):
+            # Another program may have built it while this one waited.
+            if rebuild or not engine.image_exists(reference):
+                build(wanted, reference)
+    return reference
+
+
+def ensure_all(wanted: Sequence[Cell], *, rebuild: bool = False) -> dict[str, str]:
+    """As ensure(), for several cells, two at a time: one downloads while the other unpacks. Raises the first error."""
+    with concurrent.futures.ThreadPoolExecutor(max_workers=2) as pool:
+        futures = {c.name: pool.submit(ensure, c, rebuild=rebuild) for c in wanted}
+        return {name: future.result() for name, future in futures.items()}
+
+
+def built_reference(wanted: Cell) -> str:
+    """The name that the cell's image has, or will have, when it is built by its recipe as declared now."""
+    made_of: list[str | list[str]] = [mmdebstrap_argv(wanted)]
+    if wanted.recipe["kind"] == "rpm-root":
+        made_of += [wanted.recipe["leave_out"], CONVERTER.read_text()]
+    digest = hashlib.sha256(json.dumps(made_of).encode()).hexdigest()
+    return f"{REPOSITORY}/{wanted.name}:{digest[:12]}"
+
+
+def mmdebstrap_argv(wanted: Cell) -> list[str]:
+    """The command that makes the Debian root, without target and without what depends on the host.
+
+    No mirror is named: mmdebstrap has its own default. The root keeps no package lists, sources or name servers, so
+    that no test can reach for a network, and an empty machine-id, so that each machine gets its own.
+    """
+    made = ["mmdebstrap", "--variant=minbase", "--format=tar", "--include=" + ",".join(wanted.recipe["packages"])]
+    if wanted.architecture != "native":
+        made.append("--arch=" + wanted.architecture)
+    made += ["--aptopt=" + option for option in wanted.recipe.get("apt_options", [])]
+    made.append(f'--customize-hook=cd "$1" && rm -f {" ".join(HOST_TRACES)} && : > etc/machine-id')
+    return [*made, wanted.recipe["suite"]]
+
+
+def build(wanted: Cell, reference: str) -> None:
+    """Build the cell's image by its recipe; raises BuildError. The caller holds the lock of only_builder()."""
+    for command, package in BUILD_COMMANDS.items():
+        if shutil.which(command) is None:
+            raise BuildError(f"{command} is not installed", f"apt-get install {package}, or dnf install {package}")
+    progress = Progress(wanted.name)
+    progress.say("building the image, which is kept for the next time")
+    with tempfile.TemporaryDirectory(dir=cache_directory(), prefix="build-") as work:
+        root = os.path.join(work, "root.tar")
+        progress.run([*mmdebstrap_argv(wanted)[:-1], *host_apt_options(), wanted.recipe["suite"], root, *mirror()])
+        if wanted.recipe["kind"] == "rpm-root":
+            convert_to_rpms(wanted, root, work, progress)
+        progress.say("handing the image to " + engine.current().program)
+        import_root(wanted, root, reference)
+    size = engine.inspect("image", reference)["Size"] / 1e6
+    progress.say(f"image ready, {size:.0f} MB")
+
+
+def convert_to_rpms(wanted: Cell, root: str, work: str, progress: "Progress") -> None:
+    """Replace the Debian root in file `root` by one that rpm alone manages; see rpm_root.py."""
+    builder = f"{REPOSITORY}/builder-{wanted.name}:{os.getpid()}"
+    import_root(wanted, root, builder)
+    os.unlink(root)
+    script = f"{SHARED}/{CONVERTER.name}"
+    shutil.copy(CONVERTER, work)
+    try:
+        progress.run(engine.argv(
+            "run", "--rm", "--name=" + engine.owned_name("build-" + wanted.name), *engine.current().run_options,
+            "--privileged", "--network=none", f"--volume={work}:{SHARED}", builder,
+            "python3", script, SHARED, *wanted.recipe["leave_out"],
+        ))  # fmt: skip
+    finally:
+        engine.attempt("rmi", "-f", builder)
+
+
+def import_root(wanted: Cell, tarball: str, reference: str) -> None:
+    """Make an image of a root file system in a tar file."""
+    replaced = engine.attempt("image", "inspect", "--format={{.Id}}", reference)
+    foreign = [] if wanted.architecture == "native" else [f"--arch={wanted.architecture}"]
+    if engine.current().is_docker:
+        foreign = [f"--platform=linux/{a.removeprefix('--arch=')}" for a in foreign]
+    engine.call("import", *foreign, tarball, reference)
+    if replaced.returncode == 0:
+        # Nameless now. A machine of another program may still run on it: then it stays until `podman image prune`.
+        engine.attempt("rmi", replaced.stdout.strip())
+
+
+def host_apt_options() -> list[str]:
+    """Options that hand the host's apt settings for reaching a mirror (proxy, certificates, clock) to mmdebstrap."""
+    if shutil.which("apt-config") is None:
+        return []
+    dump = subprocess.run(["apt-config", "dump"], capture_output=True, text=True, timeout=60, check=True).stdout
+    return ["--aptopt=" + line.rstrip(";") for line in dump.splitlines()
+            if line.startswith(HOST_APT_SETTINGS) and not line.endswith('"";')]  # fmt: skip
+
+
+def mirror() -> list[str]:
+    """The mirror that the environment names in CCA_DEBIAN_MIRROR, or none: mmdebstrap has a default."""
+    return [m for m in [os.environ.get("CCA_DEBIAN_MIRROR", "")] if m]
+
+
+def cache_directory() -> pathlib.Path:
+    """Where logs, locks and half-made images live: ${XDG_CACHE_HOME:-~/.cache}/csulcca, which is made if need be."""
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    found = pathlib.Path(base, "csulcca")
+    found.mkdir(parents=True, exist_ok=True)
+    return found
+
+
+@contextlib.contextmanager
+def only_builder(wanted: Cell) -> Iterator[None]:
+    """Hold the lock on building this cell's image; the kernel frees it when its holder dies."""
+    with open(cache_directory() / f"{wanted.name}.lock", "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"{wanted.name}: another program is building this image, waiting for it", flush=True)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+class Progress:
+    """What a build says: one line a step on standard output with the seconds since its start; all else to a log."""
+
+    def __init__(self, name: str) -> None:
+        """Start the clock, and the log in the cache directory."""
+        self.name = name
+        self.started = time.monotonic()
+        self.log = cache_directory() / f"{name}.log"
+        self.log.write_bytes(b"")
+
+    def say(self, what: str) -> None:
+        """One line for the person who waits."""
+        print(f"{self.name}: {time.monotonic() - self.started:4.0f} s  {what}", flush=True)
+
+    def run(self, command: Sequence[str]) -> None:
+        """Run a command; its lines `I: ...` are steps. Raises BuildError if it fails."""
+        step, last, first_error = "working", "", ""
+        with open(self.log, "ab") as log, subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        ) as process, selectors.DefaultSelector() as ready:  # fmt: skip
+            assert process.stdout is not None
+            ready.register(process.stdout, selectors.EVENT_READ)
+            rest = b""
+            try:
+                while True:
+                    if not ready.select(HEARTBEAT_S):
+                        self.say(f"still {step}")
+                        continue
+                    # Not readline(): lines that a buffer already holds are not announced by select().
+                    chunk = os.read(process.stdout.fileno(), 65536)
+                    if not chunk:
+                        break
+                    log.write(chunk)
+                    *lines, rest = (rest + chunk).split(b"\n")
+                    for line in (raw.decode(errors="replace").strip() for raw in lines):
+                        last = line or last
+                        if line.startswith("E: "):
+                            first_error = first_error or line.removeprefix("E: ")
+                        if line.startswith("I: ") and is_step(line):
+                            step = line.removeprefix("I: ").rstrip(".")
+                            self.say(step)
+            except BaseException:
+                # Whatever ends us (Ctrl-C most likely) ends the build.
+                process.terminate()
+                raise
+        if process.returncode:
+            raise BuildError(
+                f"{self.name}: {command[0]} failed: {first_error or last}", f"the whole output is in {self.log}"
+            )
+
+
+def is_step(line: str) -> bool:
+    """Whether mmdebstrap's line `I: ...` tells a person something; the others are about its own inner life."""
+    return line.endswith("...") and not line.startswith(("I: running", "I: cleaning", "I: removing"))
+
+
+def prune() -> list[str]:
+    """Remove images of recipes that are no longer declared so; returns their references."""
+    wanted = {built_reference(c) for c in cells().values() if c.recipe}
+    listed = engine.call("images", "--format={{.Repository}}:{{.Tag}}").split()
+    stale = [reference for reference in listed if reference.startswith(REPOSITORY + "/") and reference not in wanted]
+    for reference in stale:
+        engine.call("rmi", reference)
+    return stale
+
+
+def state(wanted: Cell) -> str:
+    """`built`, `present` (by reference), `not built` or `BLOCKED (reason)`, for the listing."""
+    reason = blocked(wanted)
+    if reason:
+        return f"BLOCKED ({reason})"
+    if wanted.oci and engine.image_exists(wanted.oci):
+        return "present"
+    return "built" if engine.image_exists(built_reference(wanted)) else "not built"
+
+
+def main(arguments: Sequence[str]) -> None:
+    """The command line; see the module's docstring."""
+    parser = argparse.ArgumentParser(prog="python3 -m tests.matrix.images", description="Images of the test matrix.")
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    verbs.add_parser("list", help="every declared cell and whether its image is there")
+    building = verbs.add_parser("build", help="build images (of every cell that has a recipe, without a name)")
+    building.add_argument("cells", nargs="*", metavar="CELL")
+    building.add_argument("--rebuild", action="store_true", help="even if there, to get newer packages")
+    verbs.add_parser("prune", help="remove images of other recipes")
+    options = parser.parse_args(arguments)
+    with engine.plain_errors():
+        engine.prepare()
+        if options.verb == "list":
+            for one in cells().values():
+                print(f"{one.name:16} {one.family:4} {one.provenance:16} {state(one)}")
+        elif options.verb == "prune":
+            for reference in prune():
+                print("removed " + reference)
+        else:
+            named = [cell(name) for name in options.cells] or [c for c in cells().values() if c.recipe]
+            for name, reference in ensure_all(named, rebuild=options.rebuild).items():
+                print(f"{name}: {reference}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,272 @@
+"""Machines: containers of a cell's image, thrown away after use, and private networks between them.
+
+    engine.prepare()
+    image = images.ensure(images.cell("debian-13"))
+    with Network() as lan, Machine(image, name="server", network=lan) as server:
+        server.copy_in("dist/csulcca_8.0.0-1_all.deb", "/root/")
+        server.run("apt-get install -y /root/csulcca_*.deb")
+
+A machine is booted with systemd as PID 1, or with `boot=False` has no init at all, like a chroot or an image build.
+It is removed when its block ends, however it ends; one that outlives a killed program goes at the next prepare().
+"""
+
+import collections
+import dataclasses
+import itertools
+import json
+import os
+import shlex
+import subprocess
+import time
+import types
+from collections.abc import Callable, Mapping, Sequence
+
+from tests.matrix import engine
+from tests.matrix.engine import EngineError, MatrixError
+
+BOOT_TIMEOUT_S = 90
+COMMAND_TIMEOUT_S = 120
+# Between two looks at a condition that can't be waited for in any other way.
+POLL_S = 0.05
+
+# A privileged container shares the host's kernel, and the host's consoles: what would set the first or open the second
+# is masked on the command line of PID 1, so that the image itself stays as the distribution made it. The timers would
+# look for a network at some random moment of a test.
+MASKED = ("systemd-binfmt.service", "systemd-modules-load.service", "systemd-sysctl.service", "systemd-udevd.service",
+          "systemd-udev-trigger.service", "systemd-random-seed.service", "getty.target", "console-getty.service",
+          "apt-daily.timer", "apt-daily-upgrade.timer", "fstrim.timer", "dnf-makecache.timer")  # fmt: skip
+
+_numbers = itertools.count(1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """What a command did: `rc` is its exit status, `out` and `err` what it printed (UTF-8, others replaced)."""
+
+    argv: tuple[str, ...]
+    rc: int
+    out: str
+    err: str
+
+
+class CommandFailed(MatrixError):
+    """A command in a machine ended with another exit status than 0, or not in time. Its text has the output."""
+
+    def __init__(self, machine: str, what: str, result: Result) -> None:
+        """`what`: `exit status 1`, say."""
+        output = "\n".join(part.rstrip("\n") for part in (result.out, result.err) if part)
+        super().__init__(f"{machine}: {shlex.join(result.argv)}: {what}\n{output or '(no output)'}")
+        self.result = result
+
+
+class Network:
+    """A private bridge for machines, IPv4 and IPv6, without a route to anywhere and without DNS."""
+
+    def __init__(self) -> None:
+        """Choose a name; the network is made when the block begins."""
+        self.name = engine.owned_name(f"net{next(_numbers)}")
+
+    def __enter__(self) -> "Network":
+        """Make the network; raises EngineError."""
+        options = ["--internal", "--ipv6"]
+        if engine.current().is_docker:
+            options.append("--subnet=fd%s::/64" % ":".join(os.urandom(2).hex() for _ in "123").removeprefix("00"))
+        else:
+            options.append("--disable-dns")
+        engine.call("network", "create", *options, self.name)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None,
+                 trace: types.TracebackType | None) -> None:  # fmt: skip
+        """Remove the network. Machines on it must be gone: leave their blocks first."""
+        engine.call("network", "rm", self.name)
+
+
+class Machine:
+    """One container of an image."""
+
+    def __init__(self, image: str, *, name: str = "machine", hostname: str | None = None,
+                 network: Network | None = None, boot: bool = True,
+                 volumes: Mapping[str, str] | None = None) -> None:  # fmt: skip
+        """Say what the machine is; it exists from the block's beginning to its end.
+
+        `name`: what errors call it. `hostname`: `name` unless given; may be a FQDN. `network`: none at all unless
+        given, then not even a default route. `volumes`: directories of the host by their place in the machine,
+        read-only.
+        """
+        self.image = image
+        self.name = name
+        self.hostname = hostname or name
+        self.network = network
+        self.boot = boot
+        self.volumes = dict(volumes or {})
+        self.container = engine.owned_name(f"{next(_numbers)}-{name}")
+        self.state = ""
+        """What `systemctl is-system-running` said at the end of the boot: running, or degraded."""
+
+    def __enter__(self) -> "Machine":
+        """Start the machine and wait until it is up; raises EngineError with what systemd said if it does not come."""
+        try:
+            engine.call(*self._run_arguments())
+            self.write("/etc/hosts", self._hosts())
+            self._wait_until_up()
+        except BaseException:
+            self._remove()
+            raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None,
+                 trace: types.TracebackType | None) -> None:  # fmt: skip
+        """Remove the machine and all that was written in it."""
+        self._remove()
+
+    def run(self, command: str | Sequence[str], *, check: bool = True, input: str | bytes | None = None,
+            timeout: float = COMMAND_TIMEOUT_S, env: Mapping[str, str] | None = None) -> Result:  # fmt: skip
+        """Run a command as root, a string by /bin/sh, without a terminal; standard input is empty unless given.
+
+        Raises CommandFailed where it does not end with 0 (unless `check` is false) or not within `timeout` seconds.
+        """
+        argv = ("sh", "-c", command) if isinstance(command, str) else tuple(command)
+        done = self._exec(argv, input.encode() if isinstance(input, str) else input, timeout, env or {})
+        texts = [part.decode(errors="replace") for part in (done.stdout, done.stderr)]
+        result = Result(argv, done.returncode, *texts)
+        if check and result.rc:
+            raise CommandFailed(self.name, f"exit status {result.rc}", result)
+        return result
+
+    def read(self, path: str) -> bytes:
+        """The bytes of a file; raises CommandFailed if it can't be read."""
+        argv = ("cat", "--", path)
+        done = self._exec(argv, None, COMMAND_TIMEOUT_S, {})
+        if done.returncode:
+            failed = Result(argv, done.returncode, "", done.stderr.decode(errors="replace"))
+            raise CommandFailed(self.name, f"exit status {done.returncode}", failed)
+        return done.stdout
+
+    def write(self, path: str, content: str | bytes, *, mode: int = 0o644) -> None:
+        """Write a file of root's with these bytes and this mode; its directories are made, a link is followed."""
+        script = 'mkdir -p "$(dirname "$1")" && cat > "$1" && chmod "$2" "$1"'
+        self.run(["sh", "-c", script, "sh", path, f"{mode:o}"], input=content)
+
+    def exists(self, path: str) -> bool:
+        """Whether there is something at the path; a dangling link is something."""
+        return self.run(["sh", "-c", '[ -e "$1" ] || [ -L "$1" ]', "sh", path], check=False).rc == 0
+
+    def copy_in(self, source: str | os.PathLike[str], target: str) -> None:
+        """Copy a file or a tree of the host into the machine, owned by root; `target` as in `cp -r`."""
+        engine.call("cp", os.fspath(source), f"{self.container}:{target}")
+
+    def copy_out(self, source: str, target: str | os.PathLike[str]) -> None:
+        """Copy a file or a tree of the machine to the host; `target` as in `cp -r`."""
+        engine.call("cp", f"{self.container}:{source}", os.fspath(target))
+
+    def journal(self, unit: str | None = None) -> str:
+        """The journal's messages of this boot, of one unit or all, one a line, without dates."""
+        chosen = ["--unit", unit] if unit else []
+        self.run(["journalctl", "--sync"])
+        return self.run(["journalctl", "--boot", "--no-pager", "--output=cat", *chosen]).out
+
+    def wait_for(self, what: str, condition: Callable[[], bool], timeout: float = 30) -> None:
+        """Look at a condition until it is true; raises EngineError that says `what` did not come in `timeout` s."""
+        deadline = time.monotonic() + timeout
+        while not condition():
+            if time.monotonic() > deadline:
+                raise EngineError(f"{self.name}: {what} did not come true within {timeout:g} s")
+            time.sleep(POLL_S)
+
+    def reboot(self) -> None:
+        """Stop the machine in order and start it again; what was written stays."""
+        engine.call("restart", "--time=30", self.container)
+        self._wait_until_up()
+
+    @property
+    def ip4(self) -> str:
+        """The machine's IPv4 address on its network; raises EngineError if it has none."""
+        return self._address("IPAddress")
+
+    @property
+    def ip6(self) -> str:
+        """The machine's global IPv6 address on its network; raises EngineError if it has none."""
+        return self._address("GlobalIPv6Address")
+
+    def _address(self, field: str) -> str:
+        if self.network is None:
+            raise EngineError(f"{self.name} is on no network")
+        attached = engine.inspect("container", self.container)["NetworkSettings"]["Networks"]
+        return attached[self.network.name][field]
+
+    def _run_arguments(self) -> list[str]:
+        """The engine's arguments that start this machine."""
+        here = engine.current()
+        arguments = ["run", "--detach", "--name", self.container, "--hostname", self.hostname, *here.run_options,
+                     "--privileged", "--network", self.network.name if self.network else "none"]  # fmt: skip
+        for target, source in self.volumes.items():
+            arguments.append(f"--volume={os.path.abspath(source)}:{target}:ro")
+        # Left alone, the engine copies the build machine's names and name servers into the machine.
+        if here.is_docker:
+            arguments.append("--dns=127.0.0.1")
+        else:
+            arguments += ["--no-hosts", *(["--dns=none"] if self.network else [])]
+        if not self.boot:
+            if not here.is_docker:
+                arguments.append("--systemd=false")
+            # PID 1 gets no signal that it did not ask for, so removal would wait for one in vain.
+            return [*arguments, "--stop-signal=KILL", self.image, "sleep", "infinity"]
+        if here.is_docker:
+            arguments += ["--cgroupns=private", "--tmpfs=/run", "--tmpfs=/run/lock", "--env=container=docker",
+                          "--stop-signal=RTMIN+3"]  # fmt: skip
+        else:
+            arguments.append("--systemd=always")
+        return [*arguments, self.image, "/sbin/init", *("systemd.mask=" + unit for unit in MASKED)]
+
+    def _hosts(self) -> str:
+        """/etc/hosts as an installer leaves it, with nothing of the build machine's own."""
+        names = " ".join(dict.fromkeys([self.hostname, self.hostname.partition(".")[0]]))
+        own = [self.ip4, self.ip6] if self.network else ["127.0.1.1"]
+        lines = ["127.0.0.1 localhost", "::1 localhost ip6-localhost ip6-loopback", *(f"{ip} {names}" for ip in own)]
+        return "\n".join(lines) + "\n"
+
+    def _wait_until_up(self) -> None:
+        """Wait for the end of the boot, and for addresses that may be used."""
+        if self.boot:
+            self.wait_for("the end of the boot", self._has_booted, BOOT_TIMEOUT_S)
+        if self.network is not None:
+            # A new IPv6 address can't be used until the kernel knows that nobody else has it, a second or two.
+            self.wait_for("a usable IPv6 address", self._has_address)
+
+    def _has_booted(self) -> bool:
+        """Whether systemd has carried out all jobs of the boot. Waits for them once systemd can be asked."""
+        done = self._exec(("systemctl", "is-system-running", "--wait"), None, BOOT_TIMEOUT_S, {})
+        self.state = done.stdout.decode(errors="replace").strip()
+        if self.state in ("running", "degraded"):
+            return True
+        if not engine.inspect("container", self.container)["State"]["Running"]:
+            logs = engine.attempt("logs", self.container)
+            raise EngineError(f"{self.name} ended while it booted: {engine.last_line(logs.stdout + logs.stderr)}")
+        return False
+
+    def _has_address(self) -> bool:
+        """Whether every IPv6 address has got through duplicate address detection."""
+        links = json.loads(self.run(["ip", "-json", "-6", "address", "show"]).out)
+        addresses = [a for link in links for a in link["addr_info"] if link["ifname"] != "lo"]
+        states = collections.Counter(bool(a.get("tentative")) for a in addresses)
+        return states[False] > 0 and not states[True]
+
+    def _exec(self, argv: Sequence[str], data: bytes | None, timeout: float,
+              env: Mapping[str, str]) -> "subprocess.CompletedProcess[bytes]":  # fmt: skip
+        """Run a command in the container, whatever its exit status; raises CommandFailed where it takes too long."""
+        options = ["--interactive"] if data is not None else []
+        options += [f"--env={key}={value}" for key, value in env.items()]
+        whole = engine.argv("exec", *options, self.container, *argv)
+        try:
+            # Without --interactive the engine hands nothing on, and the command finds its standard input at its end.
+            return subprocess.run(whole, capture_output=True, timeout=timeout, input=data or b"")
+        except subprocess.TimeoutExpired as error:
+            texts = [(part or b"").decode(errors="replace") for part in (error.stdout, error.stderr)]
+            result = Result(tuple(argv), -1, *texts)
+            raise CommandFailed(self.name, f"not finished after {timeout:g} s", result) from error
+
+    def _remove(self) -> None:
+        """Remove the container, running or not; that there is none is fine."""
+        at_once = [] if engine.current().is_docker else ["--time=0"]
+        engine.attempt("rm", "--force", "--volumes", *at_once, self.container)

@@ -1,0 +1,104 @@
+"""Packages and booted machines for the tests of this directory."""
+
+import contextlib
+import fcntl
+import os
+import pathlib
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.fixtures import cca73
+from tests.matrix import engine, images
+from tests.matrix.machine import Machine, Network
+
+from .system import System
+
+TREE = pathlib.Path(__file__).resolve().parent.parent.parent
+
+# The systems of every run; the whole list of distros.toml is the matrix's business.
+CELLS = [name for name, cell in images.cells().items() if cell.recipe]
+
+
+class Built:
+    """Paths of the packages under test by family: new (8.0.0), next (8.0.1), and CCA 7.3 by variant."""
+
+    def __init__(self, directory: pathlib.Path) -> None:
+        """Build everything into a directory that may hold it already."""
+        self.directory = directory
+
+    def build(self) -> None:
+        """Build what is not there yet."""
+        for version in ("8.0.0", "8.0.1"):
+            builder = [sys.executable, str(TREE / "tools/build_packages.py")]
+            subprocess.run([*builder, "--version", version, "--output", str(self.directory / version)], check=True,
+                           stdout=subprocess.DEVNULL)  # fmt: skip
+        for variant in cca73.VARIANTS:
+            (self.directory / variant).mkdir()
+            cca73.build(self.directory / variant, variant=variant)
+
+    def new(self, family: str, version: str = "8.0.0") -> pathlib.Path:
+        """Our package."""
+        return self._one(version, family)
+
+    def old(self, family: str, variant: str = "normal") -> pathlib.Path:
+        """The package of CCA 7.3."""
+        return self._one(variant, family)
+
+    def _one(self, directory: str, family: str) -> pathlib.Path:
+        (found,) = (self.directory / directory).glob("*." + family)
+        return found
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
+    """The packages, built once for all workers of a run."""
+    base = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent
+    packages = Built(base / "packages")
+    with open(base / "packages.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not packages.directory.exists():
+            packages.directory.mkdir()
+            packages.build()
+    return packages
+
+
+@pytest.fixture(scope="session", autouse=True)
+def prepared() -> None:
+    """A container engine, or a failure that says what to type."""
+    engine.prepare()
+
+
+@pytest.fixture(params=CELLS)
+def cell(request: pytest.FixtureRequest) -> images.Cell:
+    """Each system in turn."""
+    return images.cell(request.param)
+
+
+@pytest.fixture
+def boot(cell: images.Cell) -> Iterator[Callable[..., System]]:
+    """Boot a machine of the cell: boot(hostname="zlinux1", network=None)."""
+    with contextlib.ExitStack() as stack:
+
+        def start(hostname: str = "zlinux1", network: Network | None = None, boot: bool = True) -> System:
+            machine = Machine(images.ensure(cell), name=hostname.split(".")[0], hostname=hostname, network=network,
+                              boot=boot)  # fmt: skip
+            return System(stack.enter_context(machine), cell)
+
+        yield start
+
+
+@pytest.fixture
+def pair(cell: images.Cell) -> Iterator[tuple[System, Machine]]:
+    """A host and a workstation on one network: (system, client)."""
+    image = images.ensure(cell)
+    with (
+        Network() as lan,
+        Machine(image, name="zlinux1", network=lan) as host,
+        Machine(image, name="tke", network=lan, boot=False) as client,
+    ):
+        yield System(host, cell), client

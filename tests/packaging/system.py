@@ -1,0 +1,115 @@
+"""A machine with its package manager: what a test or the demo does to the package, and what it sees of the catcher."""
+
+import json
+import pathlib
+import re
+
+from tests.matrix.images import Cell
+from tests.matrix.machine import Machine, Result
+
+KEY = "/opt/IBM/CCA/bin/catcher.key"
+CERTIFICATE = "/opt/IBM/CCA/bin/catcher.crt"
+CONF = "/etc/cca/catcher.conf"
+STAMP = "/var/lib/csulcca/state.json"
+PORT = 50003
+
+# How each tool is told to do what an administrator would type. Standard input is closed: nothing may ask.
+COMMANDS = {
+    "apt": {"install": "apt-get install -y --allow-downgrades {}", "remove": "apt-get remove -y csulcca",
+            "purge": "apt-get purge -y csulcca", "reinstall": "apt-get install -y --reinstall {}"},
+    "dpkg": {"install": "dpkg -i {}", "remove": "dpkg -r csulcca", "purge": "dpkg -P csulcca",
+             "reinstall": "dpkg -i {}"},
+    "dnf": {"install": "dnf -y install {}", "remove": "dnf -y remove csulcca", "purge": "dnf -y remove csulcca",
+            "reinstall": "dnf -y reinstall {}", "downgrade": "dnf -y downgrade {}"},
+    "rpm": {"install": "rpm -U {}", "first install": "rpm -i {}", "remove": "rpm -e csulcca", "purge": "rpm -e csulcca",
+            "reinstall": "rpm -U --replacepkgs {}", "downgrade": "rpm -U --oldpackage {}"},
+}  # fmt: skip
+TOOLS = {"deb": ("apt", "dpkg"), "rpm": ("dnf", "rpm")}
+
+# Speaks to the catcher as a TKE in TCP mode would begin: connects and sends. Prints what comes back until it closes.
+TCP_CLIENT = """
+import socket, sys
+with socket.create_connection((sys.argv[1], 50003), timeout=10) as s:
+    s.sendall(b"ping\\n")
+    print("connected", s.makefile("rb").readline())
+"""
+
+
+class System:
+    """A booted machine of a cell, and the directory with the packages to put on it."""
+
+    def __init__(self, machine: Machine, cell: Cell) -> None:
+        """Take a machine that is up."""
+        self.machine = machine
+        self.cell = cell
+        self.tools = TOOLS[cell.family]
+
+    def package(self, tool: str, verb: str, path: pathlib.Path | None = None, *, check: bool = True) -> Result:
+        """Let a package manager install, upgrade, remove, ... as an administrator would, with standard input closed.
+
+        tool: of COMMANDS; verb: of COMMANDS[tool]; path: the package's file on the build host.
+        """
+        command = COMMANDS[tool].get(verb, COMMANDS[tool]["install"])
+        if path is not None:
+            self.machine.copy_in(path, f"/root/{path.name}")
+            command = command.format(f"/root/{path.name}")
+        done = self.machine.run(command + " <&-", check=check)
+        assert "Traceback" not in done.out + done.err, done.out + done.err
+        return done
+
+    def show(self, command: str) -> str:
+        """What a command prints, whatever its exit status, without the last newline."""
+        return self.machine.run(command, check=False).out.strip()
+
+    def service(self) -> tuple[str, str]:
+        """(is-enabled, is-active) of the service, as systemctl says."""
+        return self.show("systemctl is-enabled CSUTKEcat"), self.show("systemctl is-active CSUTKEcat")
+
+    def argv(self) -> str:
+        """The daemon's command line as ps shows it, "" where none runs."""
+        pid = self.show("systemctl show -p MainPID --value CSUTKEcat")
+        return self.show(f"ps -o args= -p {pid}") if pid not in ("", "0") else ""
+
+    def conf(self) -> bytes:
+        """The bytes of catcher.conf."""
+        return self.machine.read(CONF)
+
+    def stamp(self) -> dict:
+        """state.json."""
+        return json.loads(self.machine.read(STAMP))
+
+    def status(self) -> dict:
+        """catcherctl status --json."""
+        done = self.machine.run("catcherctl status --json", check=False)
+        assert done.rc in (0, 3), done.out + done.err
+        return json.loads(done.out)
+
+    def findings(self) -> list[str]:
+        """The ids of the findings that status reports."""
+        return [one["id"] for one in self.status()["findings"]]
+
+    def tree(self, *tops: str) -> dict[str, str]:
+        """Every path below these directories with its type, mode, owner, size, link target and, of files, SHA-256."""
+        found = self.machine.run(
+            ["find", *tops, "-not", "-name", "__pycache__", "-not", "-path", "*/__pycache__/*",
+             "-printf", "%p\\t%y %m %U:%G %l\\n"], check=False).out  # fmt: skip
+        tree = dict(line.split("\t", 1) for line in found.splitlines())
+        files = [path for path, what in tree.items() if what.startswith("f")]
+        if files:
+            sums = self.machine.run(["sha256sum", "--zero", *files]).out
+            tree.update((line[66:], f"{tree[line[66:]]} {line[:64]}") for line in sums.split("\0") if line)
+        return tree
+
+
+def handshake(client: Machine, server: Machine, name: str, certificate: bytes) -> Result:
+    """A TLS handshake from another machine that trusts only *certificate* and insists on *name*; status 0 if so."""
+    client.write("/root/catcher.crt", certificate)
+    option = "-verify_ip" if re.fullmatch(r"[0-9.]+|[0-9a-f:]*:[0-9a-f:]*", name) else "-verify_hostname"
+    target = f"[{server.ip6}]" if ":" in name else server.ip4
+    return client.run(["openssl", "s_client", "-connect", f"{target}:{PORT}", "-CAfile", "/root/catcher.crt",
+                       "-verify_return_error", option, name], check=False)  # fmt: skip
+
+
+def talk_tcp(client: Machine, server: Machine) -> Result:
+    """Connect in the clear from another machine, as a TKE does whose box Enable SSL/TLS is not ticked."""
+    return client.run(["python3", "-c", TCP_CLIENT, server.ip4], check=False)
