@@ -1,0 +1,147 @@
+"""The linters, as tests.
+
+Where a tool is not installed a test is skipped on a person's machine, and fails where CI=true.
+"""
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+TREE = Path(__file__).resolve().parent.parent
+PATH = "%s:%s:/usr/sbin:/sbin" % (TREE / ".venv/bin", os.environ["PATH"])
+# Runs on a host, hence on Python 3.6.
+INSTALLED = ("catcher_install", "hooks", "payload/reference")
+# Newer than 3.6, and used only where hasattr finds them.
+GUARDED = ("ssl.SSLContext.minimum_version", "ssl.SSLContext.num_tickets", "ssl.TLSVersion", "os.memfd_create",
+           "os.MFD_CLOEXEC", "os.posix_spawn", "os.POSIX_SPAWN_DUP2")  # fmt: skip
+
+
+def tool(name: str) -> str:
+    """The path of a linter."""
+    found = shutil.which(name, path=PATH)
+    if found is None:
+        message = "%s is not installed; sh tools/bootstrap.sh lint installs it where the distribution has it" % name
+        if os.environ.get("CI") == "true":
+            pytest.fail(message, pytrace=False)
+        pytest.skip(message)
+    return found
+
+
+def clean(name: str, *arguments: object, cwd: Path = TREE) -> str:
+    """Run a linter, which must have nothing to say by its exit status; returns what it printed."""
+    done = subprocess.run([tool(name), *map(str, arguments)], cwd=cwd, text=True, stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    if done.returncode != 0:
+        pytest.fail("%s: exit status %d\n%s" % (name, done.returncode, done.stdout), pytrace=False)
+    return done.stdout
+
+
+def python_files(*tops: str) -> list[Path]:
+    """All Python files below ``tops``, those without a suffix for it included."""
+    files = []
+    for top in tops:
+        for path in sorted((TREE / top).rglob("*")):
+            if not path.is_file() or any(part.startswith((".", "__pycache__")) for part in path.parts):
+                continue
+            with open(path, "rb") as file:
+                head = file.read(100)
+            # The second: sh reads the first lines, and starts Python with the same file.
+            if path.suffix == ".py" or re.match(rb"#!.*python|#!/bin/sh\n''':'\n", head):
+                files.append(path)
+    return files
+
+
+def shell_files() -> list[Path]:
+    patterns = ("hooks/*.sh", "hooks/run", "tools/*.sh", "rpm/*.sh")
+    return [path for pattern in patterns for path in sorted(TREE.glob(pattern))]
+
+
+@pytest.fixture(scope="module")
+def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with the .deb and the .rpm of this tree, its staged source tree in source/."""
+    output = tmp_path_factory.mktemp("packages")
+    for name in ("dpkg-buildpackage", "dh", "rpmbuild"):
+        tool(name)
+    builder = TREE / "tools/build_packages.py"
+    for arguments in (["--output", output], ["--stage", output / "source"]):
+        clean("python3", builder, *arguments)
+    return output
+
+
+def test_ruff() -> None:
+    files = [path for path in python_files(*INSTALLED) if path.suffix != ".py"]
+    clean("ruff", "check", "--no-cache", ".", *files)
+
+
+def test_mypy() -> None:
+    clean("mypy")
+    for path in python_files("payload/reference"):
+        # It has no annotations, so that what starts as None could never be told from what stays so.
+        clean("mypy", "--no-strict-optional", path)
+
+
+def test_vermin_finds_nothing_newer_than_python_3_6() -> None:
+    files = python_files(*INSTALLED)
+    assert files
+    guarded = [word for name in GUARDED for word in ("--exclude", name)]
+    clean("vermin", "--target=3.6-", "--violations", "--no-tips", "--eval-annotations", *guarded, *files)
+
+
+def test_shellcheck() -> None:
+    files = shell_files()
+    assert len(files) > 4
+    clean("shellcheck", "--shell=sh", *files)
+
+
+def test_lintian(packages: Path) -> None:
+    (deb,) = packages.glob("*.deb")
+    clean("lintian", "--allow-root", "--pedantic", "--display-info", "--fail-on", "error,warning,info,pedantic", deb)
+
+
+def test_each_lintian_override_is_used(packages: Path) -> None:
+    (deb,) = packages.glob("*.deb")
+    shown = clean("lintian", "--allow-root", "--display-info", "--show-overrides", "--fail-on", "none", deb)
+    overrides = (TREE / "debian/csulcca.lintian-overrides").read_text(encoding="utf-8")
+    declared = re.findall(r"(?m)^csulcca: (\S+)", overrides)
+    assert declared
+    assert not [tag for tag in declared if not re.search(r"(?m)^O: csulcca: %s( |$)" % re.escape(tag), shown)], shown
+
+
+def test_rpmlint_of_the_rpm(packages: Path) -> None:
+    (rpm,) = packages.glob("*.rpm")
+    assert_rpmlint_has_nothing_to_say(rpm)
+
+
+def test_rpmlint_of_the_spec(packages: Path) -> None:
+    assert_rpmlint_has_nothing_to_say(packages / "source/rpm/csulcca.spec")
+
+
+def assert_rpmlint_has_nothing_to_say(path: Path) -> None:
+    printed = clean("rpmlint", "--config", TREE / "rpm/rpmlint.toml", path)
+    findings = re.findall(r"(?m)^\S+: [EW]: .*", printed)
+    assert not findings, "\n".join(findings)
+
+
+def test_systemd_analyze_verify(packages: Path, tmp_path: Path) -> None:
+    unit = TREE / "units/CSUTKEcat.service"
+    # verify wants the program to be there; that it is in the package is what the package's tests see.
+    text, count = re.subn(r"(?m)^ExecStart=/opt/IBM/CCA/bin/CSUTKEcat start$", "ExecStart=/bin/true start",
+                          unit.read_text(encoding="utf-8"))
+    assert count == 1
+    copy = tmp_path / unit.name
+    copy.write_text(text, encoding="utf-8")
+    printed = clean("systemd-analyze", "verify", copy)
+    assert str(copy) not in printed, printed
+    assert unit.name not in printed, printed
+
+
+def test_systemd_analyze_security_score() -> None:
+    """The exposure level; 4.0 is the most that a release may have."""
+    tool("systemd-analyze")
+    unit = TREE / "units/CSUTKEcat.service"
+    clean("systemd-analyze", "security", "--offline=true", "--threshold=40", "--no-pager", unit)

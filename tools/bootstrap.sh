@@ -1,0 +1,199 @@
+#!/bin/sh
+# Usage: sh tools/bootstrap.sh packages|demo|check|bench|lint
+#
+# Installs what the command of that name needs and this machine lacks, and says what and why. Works on Debian and Ubuntu
+# (apt) and on Fedora and its relatives (dnf), as root or with sudo; a machine with git and make is enough to begin
+# with. BOOTSTRAP=0 forbids it: what is missing is then named, and the exit status is 1.
+set -eu
+
+# One tool a line: the sets of commands that need it, its package in Debian, its package in Fedora ("-": none), how to
+# see that it is there (a command, or a path with a glob), whether its set can do without ("may": tests that need it are
+# skipped, except in CI), and what it is for.
+tools() {
+    cat <<'END'
+packages,demo,check,bench,lint python3 python3 /usr/bin/python3 must run the build
+packages,demo,check,bench,lint dpkg-dev dpkg-dev dpkg-buildpackage must build the .deb
+packages,demo,check,bench,lint debhelper debhelper dh must build the .deb
+packages,demo,check,bench,lint rpm rpm-build rpmbuild must build the .rpm
+demo,check,bench podman podman podman engine run containers
+demo,check,bench crun crun crun engine run containers
+demo,check,bench netavark netavark /usr/l*/podman/netavark engine connect containers
+demo,check,bench iptables iptables-nft iptables engine connect containers
+demo,check,bench nftables nftables nft engine connect containers
+demo,check,bench ca-certificates ca-certificates /etc/ssl/certs/ca-certificates.crt must fetch container images
+demo,check,bench mmdebstrap mmdebstrap mmdebstrap must make container images
+demo,check,bench openssl openssl openssl must look at certificates
+check,bench,lint python3-venv python3 /usr/l*/python3.*/ensurepip/__init__.py must make .venv
+check,bench,lint python3-cryptography python3-cryptography /usr/l*/python3*/*-packages/cryptography/__init__.py must run the tests
+check,bench,lint python3-distro python3-distro /usr/l*/python3*/*-packages/distro* may run the tests
+check,bench,lint python3-packaging python3-packaging /usr/l*/python3*/*-packages/packaging/__init__.py may run the tests
+check,bench strace strace strace must run the tests
+check gnutls-bin gnutls-utils gnutls-cli must run the tests
+check,bench hyperfine hyperfine hyperfine must measure
+check,lint shellcheck ShellCheck shellcheck may lint
+check,lint lintian lintian lintian may lint
+check,lint rpmlint rpmlint rpmlint may lint
+check,lint systemd systemd systemd-analyze may lint
+END
+}
+
+main() {
+    set=${1-}
+    case $set in
+    packages | demo | check | bench | lint) ;;
+    *)
+        echo "usage: sh tools/bootstrap.sh packages|demo|check|bench|lint" >&2
+        exit 2
+        ;;
+    esac
+    cd "$(dirname "$0")/.."
+    PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
+    if command -v apt-get >/dev/null 2>&1 && [ -e /etc/debian_version ]; then
+        family=apt
+    elif command -v dnf >/dev/null 2>&1; then
+        family=dnf
+    else
+        family=none
+    fi
+
+    missing=$(missing_packages)
+    if [ -n "$missing" ] && [ "$(names)" != "$(cat .cache/not-available 2>/dev/null)" ]; then
+        install_packages
+    fi
+    case $set in
+    check | bench | lint) make_venv ;;
+    esac
+}
+
+# Lines "package must|may what for" of the tools that are not there.
+missing_packages() {
+    tools | while read -r sets deb rpm probe need purpose; do
+        case ",$sets," in
+        *",$set,"*) ;;
+        *) continue ;;
+        esac
+        if [ "$need" = engine ]; then
+            [ "${CONTAINER_ENGINE:-podman}" = podman ] || continue
+            need=must
+        fi
+        if there "$probe"; then
+            continue
+        fi
+        package=$deb
+        [ "$family" != dnf ] || package=$rpm
+        echo "$package $need $purpose"
+    done
+}
+
+there() {
+    case $1 in
+    /*)
+        for path in $1; do
+            [ ! -e "$path" ] || return 0
+        done
+        return 1
+        ;;
+    *) command -v "$1" >/dev/null 2>&1 ;;
+    esac
+}
+
+# The package names of $missing, on one line.
+names() {
+    echo "$missing" | cut -d ' ' -f 1 | sort -u | tr '\n' ' ' | sed 's/ $//'
+}
+
+install_packages() {
+    if [ "${BOOTSTRAP:-1}" = 0 ]; then
+        echo "make $set needs packages that are missing, and BOOTSTRAP=0 forbids to install them: $(names)" >&2
+        exit 1
+    fi
+    if [ "$family" = none ]; then
+        echo "make $set needs tools that are missing, and there is neither apt-get nor dnf to install them: $(names)" >&2
+        exit 1
+    fi
+    as_root=
+    if [ "$(id -u)" != 0 ]; then
+        if ! command -v sudo >/dev/null 2>&1; then
+            echo "make $set needs packages that are missing; install them as root: $(names)" >&2
+            exit 1
+        fi
+        as_root=sudo
+    fi
+    echo "make $set needs packages that this machine lacks; installing them:"
+    echo "$missing" | sort -u | while read -r package _ purpose; do
+        echo "  $package: to $purpose"
+    done
+    "install_by_$family" || {
+        echo "installing failed; what was printed is above. The packages are: $(names)" >&2
+        exit 1
+    }
+
+    missing=$(missing_packages)
+    if [ -n "$missing" ]; then
+        if echo "$missing" | grep -q ' must '; then
+            echo "still missing after the installation, and make $set cannot do without: $(names)" >&2
+            exit 1
+        fi
+        echo "not to be had on this distribution; the tests that need them are skipped: $(names)"
+        # Not asked for again with every command.
+        mkdir -p .cache
+        names >.cache/not-available
+    fi
+}
+
+install_by_apt() {
+    $as_root apt-get -q -q update </dev/null || return 1
+    available=
+    for package in $(names); do
+        if apt-cache show "$package" >/dev/null 2>&1; then
+            available="$available $package"
+        fi
+    done
+    # shellcheck disable=SC2086 # a list of packages
+    quietly $as_root env DEBIAN_FRONTEND=noninteractive apt-get -y --no-install-recommends install $available
+}
+
+install_by_dnf() {
+    # dnf 4 and 5 have different words for "what there is of these".
+    skip=--setopt=strict=0
+    if dnf --version 2>/dev/null | grep -q dnf5; then
+        skip=--skip-unavailable
+    fi
+    # shellcheck disable=SC2046,SC2086 # a list of packages; sudo or nothing
+    quietly $as_root dnf -y --setopt=install_weak_deps=False "$skip" install $(names)
+}
+
+# Run a command and show what it printed only if it failed.
+quietly() {
+    log=$(mktemp)
+    if "$@" >"$log" 2>&1 </dev/null; then
+        rm -f "$log"
+        return 0
+    fi
+    cat "$log" >&2
+    rm -f "$log"
+    return 1
+}
+
+# .venv has the Python tools of tools/requirements.txt over the distribution's modules. The copy of that file in it is
+# written last, so that a broken or outdated .venv is seen.
+make_venv() {
+    if cmp -s tools/requirements.txt .venv/requirements.txt && .venv/bin/python -c '' 2>/dev/null; then
+        return 0
+    fi
+    if [ "${BOOTSTRAP:-1}" = 0 ]; then
+        echo "make $set needs the Python tools of tools/requirements.txt in .venv, and BOOTSTRAP=0 forbids to install them" >&2
+        exit 1
+    fi
+    echo "make $set needs Python tools for tests and linting; installing tools/requirements.txt into .venv"
+    rm -rf .venv
+    if ! quietly /usr/bin/python3 -m venv --system-site-packages .venv ||
+        ! quietly .venv/bin/python -m pip --disable-pip-version-check install -r tools/requirements.txt; then
+        rm -rf .venv
+        echo "the Python tools could not be installed; what was printed is above" >&2
+        exit 1
+    fi
+    cp tools/requirements.txt .venv/requirements.txt
+}
+
+main "$@"

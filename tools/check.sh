@@ -1,0 +1,68 @@
+#!/bin/sh
+# Every test that CI runs (`make check`). Each part runs even if an earlier one failed; the exit status is 0 only if all
+# passed. What this machine cannot run is named at the end, and never counted as passed.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+failed=
+blocked=
+
+part() {
+    heading=$1
+    shift
+    printf '\n== %s\n' "$heading"
+    if ! "$@"; then
+        failed="$failed, $heading"
+    fi
+}
+
+# The path of a Python of pyenv or of the system, by version; the newest of several. Fails where there is none.
+python_of_version() {
+    for candidate in "${PYENV_ROOT:-$HOME/.pyenv}"/versions/"$1".*/bin/python /usr/local/bin/python"$1" /usr/bin/python"$1"; do
+        if [ -x "$candidate" ]; then
+            echo "$candidate"
+            return 0
+        fi
+    done
+    return 1
+}
+
+# Unit tests under another Python than .venv's, in an environment of its own in .cache. The tests of the reference catcher
+# are left out: they start it under every Python by themselves.
+unit_tests_on() {
+    environment=.cache/python-$1
+    if ! cmp -s tools/requirements-unit.txt "$environment/requirements.txt"; then
+        rm -rf "$environment"
+        mkdir -p .cache
+        "$2" -m venv "$environment" &&
+            "$environment/bin/python" -m pip -q --disable-pip-version-check install -r tools/requirements-unit.txt &&
+            cp tools/requirements-unit.txt "$environment/requirements.txt" || return 1
+    fi
+    "$environment/bin/python" -m pytest -q -p no:cacheprovider --ignore tests/unit/test_reference_catcher.py tests/unit
+}
+
+part "unit tests" .venv/bin/python -m pytest -q -n 2 tests/unit
+if python=$(python_of_version 3.6); then
+    part "unit tests on Python 3.6, the oldest that a host may have" unit_tests_on 3.6 "$python"
+else
+    blocked="$blocked, unit tests on Python 3.6 (not on this machine; vermin has looked at the syntax)"
+fi
+for version in 3.14 3.13; do
+    if python=$(python_of_version "$version"); then
+        part "unit tests on Python $version, the newest here" unit_tests_on "$version" "$python"
+        break
+    fi
+done
+part "linters and the build of packages" \
+    .venv/bin/python -m pytest -q -n 2 tests/test_linters.py tests/test_build_packages.py tests/fixtures
+part "images for the containers" .venv/bin/python -m tests.matrix.images build
+part "packages in containers" \
+    .venv/bin/python -m tests.matrix.engine -- .venv/bin/python -m pytest -q -n 3 tests/packaging
+
+if [ -n "$blocked" ]; then
+    printf '\nBLOCKED here: %s\n' "${blocked#, }"
+fi
+if [ -n "$failed" ]; then
+    printf '\nfailed: %s\n' "${failed#, }"
+    exit 1
+fi
+printf '\nall passed\n'
