@@ -33,7 +33,9 @@ unit_tests_on() {
     if ! cmp -s tools/requirements-unit.txt "$environment/requirements.txt"; then
         rm -rf "$environment"
         mkdir -p .cache
+        # The pip that comes with Python 3.6 takes releases that do not run on it; 21.3.1 is the last that runs there.
         "$2" -m venv "$environment" &&
+            "$environment/bin/python" -m pip -q --disable-pip-version-check install 'pip==21.3.1; python_version < "3.7"' &&
             "$environment/bin/python" -m pip -q --disable-pip-version-check install -r tools/requirements-unit.txt &&
             cp tools/requirements-unit.txt "$environment/requirements.txt" || return 1
     fi
