@@ -51,6 +51,12 @@ bench:
 	@sh tools/bootstrap.sh bench
 	@/usr/bin/python3 -m tools.bench $(foreach cell,$(CELL),--cell '$(cell)')
 
+#: make ci-files [CHECK=1]
+#:     CI configuration for GitHub, GitLab, Packit, tmt, OBS and Salsa, from tests/matrix/distros.toml
+.PHONY: ci-files
+ci-files:
+	@/usr/bin/python3 -m tools.ci_files $(if $(CHECK),--check)
+
 #: make clean
 #:     remove what was built; .venv and cached container images stay
 .PHONY: clean

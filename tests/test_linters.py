@@ -57,7 +57,7 @@ def python_files(*tops: str) -> list[Path]:
 
 
 def shell_files() -> list[Path]:
-    patterns = ("hooks/*.sh", "hooks/run", "tools/*.sh", "rpm/*.sh")
+    patterns = ("hooks/*.sh", "hooks/run", "tools/*.sh", "rpm/*.sh", "debian/tests/installed")
     return [path for pattern in patterns for path in sorted(TREE.glob(pattern))]
 
 

@@ -29,6 +29,7 @@ check,bench,lint python3-distro python3-distro /usr/l*/python3*/*-packages/distr
 check,bench,lint python3-packaging python3-packaging /usr/l*/python3*/*-packages/packaging/__init__.py may run the tests
 check,bench strace strace strace must run the tests
 check gnutls-bin gnutls-utils gnutls-cli must run the tests
+check autopkgtest - autopkgtest may run the tests
 check,bench hyperfine hyperfine hyperfine must measure
 check,lint shellcheck ShellCheck shellcheck may lint
 check,lint lintian lintian lintian may lint
@@ -81,6 +82,7 @@ missing_packages() {
         fi
         package=$deb
         [ "$family" != dnf ] || package=$rpm
+        [ "$package" != - ] || continue
         echo "$package $need $purpose"
     done
 }

@@ -67,6 +67,8 @@ class Cell:
     stands_for: str
     oci: str = ""
     recipe: dict = dataclasses.field(default_factory=dict, hash=False)
+    packit: str = ""
+    obs: str = ""
 
 
 @functools.cache

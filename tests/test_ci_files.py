@@ -1,0 +1,72 @@
+"""The CI files are what the declaration gives, and each is one that its own tool or schema accepts."""
+
+import subprocess
+import xml.etree.ElementTree
+
+import pytest
+import yaml
+
+from tools import ci_files
+
+from .test_linters import clean
+
+TREE = ci_files.TREE
+YAML = [name for name in ci_files.FILES if name.endswith((".yml", ".yaml", ".fmf"))]
+
+
+def test_no_file_is_stale():
+    assert ci_files.stale() == [], "make ci-files"
+
+
+def test_a_change_of_the_declaration_makes_files_stale(monkeypatch):
+    real = ci_files.declared()
+    more = {**real, "new-system": {"oci": "example/new:1", "packit": "new-1", "obs": "New:1/standard"}}
+    monkeypatch.setattr(ci_files, "declared", lambda: more)
+    assert set(ci_files.stale()) == {".github/workflows/check.yml", ".gitlab-ci.yml", ".packit.yaml",
+                                     ".obs/workflows.yml"}  # fmt: skip
+
+
+def test_every_vendor_image_has_a_job():
+    jobs = yaml.safe_load(ci_files.github())["jobs"]["vendor-image"]["strategy"]["matrix"]["cell"]
+    assert jobs == ci_files.with_image()
+    assert jobs == yaml.safe_load(ci_files.gitlab())["vendor-image"]["parallel"]["matrix"][0]["CELL"]
+
+
+@pytest.mark.parametrize("name, schema", [
+    (".github/workflows/check.yml", "vendor.github-workflows"),
+    (".gitlab-ci.yml", "vendor.gitlab-ci"),
+    ("debian/salsa-ci.yml", "vendor.gitlab-ci"),
+])  # fmt: skip
+def test_the_schema_of_its_service_accepts(name, schema):
+    transform = ["--data-transform", "gitlab-ci"] if "gitlab" in schema else []
+    clean("check-jsonschema", "--builtin-schema", schema, *transform, TREE / name)
+
+
+def test_tmt_lint_accepts_plan_and_test():
+    said = clean("tmt", "--feeling-safe", "lint", "--failed-only")
+    assert "fail" not in said.split(), said
+
+
+def test_the_service_file_of_obs_is_xml():
+    tree = xml.etree.ElementTree.fromstring(ci_files.obs_service())
+    assert [one.get("name") for one in tree] == ["obs_scm", "set_version", "tar", "recompress"]
+
+
+@pytest.mark.parametrize("name", YAML)
+def test_it_is_yaml_without_repeated_keys(name):
+    clean("yamllint", "-d", "{extends: relaxed, rules: {line-length: disable}}", TREE / name)
+
+
+def test_packit_gets_a_spec_and_an_archive(tmp_path):
+    tracked = clean("git", "ls-files", "-z").rstrip("\0")
+    subprocess.run(["cp", "--parents", *tracked.split("\0"), tmp_path], cwd=TREE, check=True)
+    config = yaml.safe_load(ci_files.packit())
+    for step in ("post-upstream-clone", "get-current-version", "create-archive"):
+        (command,) = config["actions"][step]
+        said = subprocess.run(["sh", "-c", command], cwd=tmp_path, check=True, stdout=subprocess.PIPE, text=True).stdout
+        if step == "get-current-version":
+            assert said.strip() == ci_files.setting("metadata", "version")
+    archive = said.strip().splitlines()[-1]
+    assert (tmp_path / archive).is_file()
+    assert (tmp_path / archive).parent == (tmp_path / config["specfile_path"]).parent
+    clean("rpmspec", "-P", tmp_path / config["specfile_path"])

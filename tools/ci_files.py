@@ -1,0 +1,306 @@
+"""CI configuration for those who build and test the packages elsewhere: `make ci-files`, `make ci-files CHECK=1`.
+
+Every list of systems in these files comes from tests/matrix/distros.toml; a change there and this command keep them
+true. With --check nothing is written: the exit status is 1 if a file differs from what the declaration gives.
+"""
+
+import argparse
+import configparser
+import pathlib
+import sys
+import tomllib
+from collections.abc import Callable
+
+TREE = pathlib.Path(__file__).resolve().parent.parent
+HEADER = "# Made by `make ci-files` from tests/matrix/distros.toml; edit tools/ci_files.py instead.\n"
+MINUTES_CHECK = 60
+MINUTES_CELL = 30
+
+
+def setting(section: str, key: str) -> str:
+    """A setting of setup.cfg."""
+    parser = configparser.ConfigParser()
+    parser.read(TREE / "setup.cfg", encoding="utf-8")
+    return parser[section][key]
+
+
+def declared() -> dict[str, dict[str, object]]:
+    """The tables of the declaration by cell."""
+    with open(TREE / "tests/matrix/distros.toml", "rb") as file:
+        return tomllib.load(file)["cell"]
+
+
+def with_image() -> list[str]:
+    """Cells that a machine with a container registry can run from the vendor's image."""
+    return [name for name, table in declared().items() if table.get("oci")]
+
+
+def of(key: str) -> list[str]:
+    """The values of a key of the cells that have it, each once, in order."""
+    return list(dict.fromkeys(str(table[key]) for table in declared().values() if key in table))
+
+
+def indented(lines: list[str], width: int) -> str:
+    """Items of a YAML list, each on a line of its own."""
+    return "".join(f"{' ' * width}- {line}\n" for line in lines)
+
+
+def github() -> str:
+    """One job for `make check`, and one a cell with a vendor's image."""
+    return HEADER + f"""\
+name: check
+
+on:
+  push:
+  pull_request:
+
+permissions:
+  contents: read
+
+jobs:
+  check:
+    runs-on: ubuntu-latest
+    timeout-minutes: {MINUTES_CHECK}
+    steps:
+      - uses: actions/checkout@v4
+      - run: sudo make check
+      - uses: actions/upload-artifact@v4
+        if: always()
+        with:
+          name: matrix
+          path: dist/matrix*
+
+  vendor-image:
+    runs-on: ubuntu-latest
+    timeout-minutes: {MINUTES_CELL}
+    strategy:
+      fail-fast: false
+      matrix:
+        cell:
+{indented(with_image(), 10)}\
+    steps:
+      - uses: actions/checkout@v4
+      - run: sudo make matrix CELL=${{{{ matrix.cell }}}} PULL=1
+      - uses: actions/upload-artifact@v4
+        if: always()
+        with:
+          name: matrix-${{{{ matrix.cell }}}}
+          path: dist/matrix*
+"""
+
+
+def gitlab() -> str:
+    """The same for GitLab; its runner must allow privileged containers."""
+    return HEADER + f"""\
+# The runner must allow privileged containers: the tests boot systemd in containers of their own.
+default:
+  image: debian:bookworm
+  before_script:
+    - apt-get -q update
+    - apt-get -qy --no-install-recommends install git make
+
+check:
+  timeout: {MINUTES_CHECK} minutes
+  script:
+    - make check
+  artifacts:
+    when: always
+    paths:
+      - dist/
+    reports:
+      junit: dist/matrix*.xml
+
+vendor-image:
+  timeout: {MINUTES_CELL} minutes
+  parallel:
+    matrix:
+      - CELL:
+{indented(with_image(), 10)}\
+  script:
+    - make matrix CELL="$CELL" PULL=1
+  artifacts:
+    when: always
+    paths:
+      - dist/
+    reports:
+      junit: dist/matrix*.xml
+"""
+
+
+def packit() -> str:
+    """Builds in Copr, and the installed package tested by the plan in plans/."""
+    targets = indented(of("packit"), 6)
+    return HEADER + f"""\
+upstream_package_name: csulcca
+downstream_package_name: csulcca
+specfile_path: .packit/rpm/csulcca.spec
+srpm_build_deps:
+  - make
+  - python3
+
+actions:
+  # The spec of this tree is a template: the version and the changelog come from setup.cfg and debian/changelog.
+  post-upstream-clone:
+    - python3 tools/build_packages.py --stage .packit
+  get-current-version:
+    - sed -n "s/^version *= *//p" setup.cfg
+  create-archive:
+    - sh tools/packit_archive.sh
+
+jobs:
+  - job: copr_build
+    trigger: pull_request
+    targets:
+{targets}\
+  - job: tests
+    trigger: pull_request
+    targets:
+{targets}\
+"""
+
+
+def obs_workflows() -> str:
+    """A build of each change in the Open Build Service."""
+    project = setting("csulcca", "obs_project")
+    repositories = "".join(
+        f"""\
+          - name: {name.rpartition("/")[0].replace(":", "_")}
+            paths:
+              - target_project: {name.rpartition("/")[0]}
+                target_repository: {name.rpartition("/")[2]}
+            architectures:
+              - s390x
+              - x86_64
+""" for name in of("obs"))
+    return HEADER + f"""\
+workflow:
+  steps:
+    - branch_package:
+        source_project: {project}
+        source_package: csulcca
+        target_project: {project}
+    - configure_repositories:
+        project: {project}
+        repositories:
+{repositories}\
+  filters:
+    event: pull_request
+
+main:
+  steps:
+    - trigger_services:
+        project: {project}
+        package: csulcca
+  filters:
+    event: push
+    branches:
+      only:
+        - main
+"""
+
+
+def obs_service() -> str:
+    """Where the Open Build Service gets the sources."""
+    return f"""\
+<!-- Made by `make ci-files`; edit tools/ci_files.py instead. The spec is staged by tools/build_packages.py. -->
+<services>
+  <service name="obs_scm">
+    <param name="scm">git</param>
+    <param name="url">{setting("csulcca", "repository")}</param>
+    <param name="revision">main</param>
+    <param name="version">{setting("metadata", "version")}</param>
+    <param name="filename">csulcca</param>
+  </service>
+  <service name="set_version" mode="buildtime"/>
+  <service name="tar" mode="buildtime"/>
+  <service name="recompress" mode="buildtime">
+    <param name="file">*.tar</param>
+    <param name="compression">gz</param>
+  </service>
+</services>
+"""
+
+
+def salsa() -> str:
+    """Debian's own pipeline: it includes what it knows, and needs to be told of our build."""
+    return HEADER + """\
+include:
+  - https://salsa.debian.org/salsa-ci-team/pipeline/raw/master/recipes/debian.yml
+
+variables:
+  # The packages are architecture-independent, and nothing is compiled.
+  SALSA_CI_DISABLE_BUILD_PACKAGE_ANY: "1"
+  SALSA_CI_DISABLE_BLHC: "1"
+  SALSA_CI_DISABLE_CROSSBUILD: "1"
+"""
+
+
+def tmt_plan() -> str:
+    """A plan for tmt: one for the machine that is given, which has the package already."""
+    return HEADER + """\
+summary: The installed package, on the system that it is for
+discover:
+    how: fmf
+execute:
+    how: tmt
+"""
+
+
+def tmt_test() -> str:
+    """The test of that plan, which is the one of autopkgtest, too."""
+    return HEADER + """\
+summary: Service, mode, certificate and a second converge, as installed
+test: ./installed
+framework: shell
+duration: 5m
+require:
+  - csulcca
+  - openssl
+  - procps-ng
+"""
+
+
+FILES: dict[str, Callable[[], str]] = {
+    ".github/workflows/check.yml": github,
+    ".gitlab-ci.yml": gitlab,
+    ".packit.yaml": packit,
+    ".obs/workflows.yml": obs_workflows,
+    "_service": obs_service,
+    "debian/salsa-ci.yml": salsa,
+    "plans/installed.fmf": tmt_plan,
+    "debian/tests/installed.fmf": tmt_test,
+}
+
+
+def stale() -> list[str]:
+    """Names of files that are not what the declaration gives."""
+    found = []
+    for name, render in FILES.items():
+        path = TREE / name
+        if not path.exists() or path.read_text(encoding="utf-8") != render():
+            found.append(name)
+    return found
+
+
+def main(arguments: list[str]) -> int:
+    """Write the files, or with --check say which are stale."""
+    parser = argparse.ArgumentParser(prog="make ci-files", description=__doc__.partition("\n")[0])
+    parser.add_argument("--check", action="store_true", help="write nothing; exit status 1 if a file is stale")
+    options = parser.parse_args(arguments)
+    found = stale()
+    if options.check:
+        for name in found:
+            print(f"{name} is not what tests/matrix/distros.toml gives\n  make ci-files", file=sys.stderr)
+        return 1 if found else 0
+    for name in found:
+        path = TREE / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(FILES[name](), encoding="utf-8")
+        print(name)
+    if not found:
+        print("All files are as the declaration gives them.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
