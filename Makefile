@@ -15,7 +15,7 @@ VERSION = $(shell sed -n 's/^version *= *//p' setup.cfg)
 help:
 	@sed -n 's/^#: //p' $(MAKEFILE_LIST)
 
-#: make packages [PAYLOAD=dir] [CCA_VERSION=8.0.0]
+#: make packages [PAYLOAD=csulcca-8.2.54.s390x.rpm|.deb|dir] [CCA_VERSION=8.0.0]
 #:     build the .deb and the .rpm, and SHA256SUMS, into dist/
 .PHONY: packages
 packages:
@@ -96,6 +96,9 @@ install:
 	install -m 644 units/CSUTKEcat.service '$(DESTDIR)$(UNITDIR)'; \
 	install -m 644 units/50-csulcca.preset '$(DESTDIR)$(PRESETDIR)'; \
 	install -m 644 units/csulcca.conf '$(DESTDIR)$(TMPFILESDIR)'; \
+	if [ -f units/csulcca.sysusers ]; then \
+	    install -D -m 644 units/csulcca.sysusers '$(DESTDIR)/usr/lib/sysusers.d/csulcca.conf'; \
+	fi; \
 	install -m 644 share/catcher.conf '$(DESTDIR)/usr/share/csulcca'; \
 	if [ -f README.md ]; then install -m 644 README.md '$(DESTDIR)/usr/share/doc/csulcca'; fi
 

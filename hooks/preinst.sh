@@ -3,6 +3,9 @@
 # Notes what the service looks like while the old package's unit still exists, since no later scriptlet can see it, and
 # refuses one thing: to replace IBM's host library by a payload that has none. POSIX shell: our Python may not be here.
 
+# CCA's groups where the payload is IBM's, else none; the build says it.
+CSULCCA_GROUPS=""
+
 csulcca_preinst() {
     csulcca_family=$1
     shift
@@ -13,6 +16,8 @@ csulcca_preinst() {
     csulcca_refuse_host_library "$csulcca_family" "${1-}" || return 1
     # Subshells: a failing redirection would end a POSIX shell, and with it the transaction.
     (csulcca_note_service "$csulcca_family") || :
+    # After the note, for which groups that are there are a trace of 7.x.
+    (csulcca_make_groups) || :
     if [ "$csulcca_family" = rpm ]; then
         (csulcca_keep_edited_init_script) || :
     fi
@@ -30,7 +35,7 @@ csulcca_refuse_host_library() {
     for csulcca_library in /usr/lib64/libcsulcca.so* /usr/lib/libcsulcca.so* /usr/lib/*/libcsulcca.so*; do
         if [ -e "$csulcca_library" ]; then
             echo "csulcca: this package has no CCA host library and would remove $csulcca_library; no file was changed" >&2
-            echo "csulcca:   build one with IBM's files: make packages PAYLOAD=DIRECTORY" >&2
+            echo "csulcca:   build one with IBM's files: make packages PAYLOAD=csulcca-8.2.54.s390x.rpm" >&2
             return 1
         fi
     done
@@ -47,6 +52,10 @@ csulcca_note_service() {
     csulcca_groups=no
     if grep -q '^cca_[a-z]*:' /etc/group 2>/dev/null; then
         csulcca_groups=yes
+    fi
+    # An installation that was killed half way made the groups itself.
+    if [ -n "$(find "$csulcca_note" -mmin -1440 2>/dev/null)" ] && grep -q '^groups=no' "$csulcca_note"; then
+        csulcca_groups=no
     fi
     csulcca_unit=$(csulcca_unit_state)
     csulcca_active=no
@@ -70,6 +79,15 @@ csulcca_note_service() {
     printf 'tree=%s\ngroups=%s\nunit=%s\nactive=%s\n' \
         "$csulcca_tree" "$csulcca_groups" "$csulcca_unit" "$csulcca_active" >"$csulcca_note.new"
     mv "$csulcca_note.new" "$csulcca_note"
+}
+
+# Where groupadd is missing, systemd-sysusers makes them at the next boot.
+csulcca_make_groups() {
+    for csulcca_group in $CSULCCA_GROUPS; do
+        if ! getent group "$csulcca_group" >/dev/null 2>&1; then
+            groupadd --system "$csulcca_group" </dev/null || :
+        fi
+    done
 }
 
 # enabled, disabled, masked or none, from the files: systemd may not run here.

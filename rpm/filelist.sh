@@ -1,8 +1,20 @@
 #!/bin/sh
 # Usage: filelist.sh PAYLOAD. Prints a %files line for each file and directory of the payload, for `%files -f`.
+# What PAYLOAD.attributes lists (MODE GROUP CAPABILITIES PATH, see tools/payload.py) is packed with that.
 # Directories of the system itself and those that the spec lists are left out.
 set -eu
+attributes=$(cat "$1.attributes" 2>/dev/null || :)
 cd "$1"
+
+# attributes_of PATH: the %attr and %caps of a path that is listed, with a blank after each.
+attributes_of() {
+    printf '%s\n' "$attributes" | while read -r mode group capabilities listed; do
+        [ "$listed" = "$1" ] || continue
+        printf '%%attr(%s, root, %s) ' "$mode" "$group"
+        [ "$capabilities" = - ] || printf '%%caps(%s) ' "$capabilities"
+    done
+}
+
 find . -mindepth 1 | LC_ALL=C sort | while IFS= read -r path; do
     path=${path#.}
     case $path in
@@ -13,12 +25,12 @@ find . -mindepth 1 | LC_ALL=C sort | while IFS= read -r path; do
         /opt | /opt/IBM | /opt/ibm | /opt/IBM/CCA | /opt/IBM/CCA/bin) ;;
         /etc | /etc/profile.d | /etc/ld.so.conf.d | /etc/cca | /var | /var/lib | /usr | /usr/bin | /usr/sbin | /usr/lib | /usr/lib64) ;;
         /usr/include | /usr/share | /usr/share/doc | /usr/share/man | /usr/share/man/man?) ;;
-        *) printf '%%dir "%s"\n' "$path" ;;
+        *) printf '%s%%dir "%s"\n' "$(attributes_of "$path")" "$path" ;;
         esac
     else
         case $path in
-        /etc/*) printf '%%config(noreplace) "%s"\n' "$path" ;;
-        *) printf '"%s"\n' "$path" ;;
+        /etc/*) printf '%s%%config(noreplace) "%s"\n' "$(attributes_of "$path")" "$path" ;;
+        *) printf '%s"%s"\n' "$(attributes_of "$path")" "$path" ;;
         esac
     fi
 done

@@ -6,11 +6,20 @@ import shutil
 import struct
 import subprocess
 import sys
+import tarfile
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from tools import build_packages
+from tests.fixtures import vendor8
+from tests.fixtures.cca73.elf import shared_object
+from tests.fixtures.vendor8 import File
+from tests.test_linters import tool
+from tools import changelog
+from tools import payload as payloads
+from tools.refusal import Refused
 
 TREE = Path(__file__).resolve().parent.parent
 BUILDER = TREE / "tools/build_packages.py"
@@ -21,7 +30,7 @@ S390X, X86_64, ARM = (2, 2, 22), (2, 1, 62), (1, 1, 40)
 def payload(tmp_path: Path) -> Path:
     """A payload that is as small as one can be."""
     root = tmp_path / "payload"
-    put(root, build_packages.CATCHER, b"#!/bin/sh\n")
+    put(root, payloads.CATCHER, b"#!/bin/sh\n")
     return root
 
 
@@ -41,8 +50,8 @@ def link(root: Path, path: str, target: str) -> None:
 
 
 def move_catcher(root: Path) -> None:
-    os.rename(root / build_packages.CATCHER, root / "opt/real")
-    link(root, build_packages.CATCHER, "/opt/real")
+    os.rename(root / payloads.CATCHER, root / "opt/real")
+    link(root, payloads.CATCHER, "/opt/real")
 
 
 def link_over_our_library(root: Path) -> None:
@@ -56,12 +65,14 @@ def two_machines(root: Path) -> None:
 
 
 REFUSED = {
-    "no catcher.exe": (lambda root: (root / build_packages.CATCHER).unlink(), "there is no file opt/IBM"),
+    "no catcher.exe": (lambda root: (root / payloads.CATCHER).unlink(), "there is no file opt/IBM"),
     "catcher.exe is a link": (move_catcher, "there is no file opt/IBM"),
     "link that climbs out": (lambda root: link(root, "opt/x", "../../etc/shadow"), "leads out of the directory"),
     "absolute link out of the payload": (lambda root: link(root, "opt/x", "/etc/shadow"), "leads to nothing"),
     "named pipe": (lambda root: os.mkfifo(root / "opt/pipe"), "/opt/pipe is a device"),
-    "setuid": (lambda root: (root / build_packages.CATCHER).chmod(0o4755), "is setuid"),
+    "written by everyone": (lambda root: (root / payloads.CATCHER).chmod(0o777), "written by everyone"),
+    "too large": (lambda root: os.truncate(root / payloads.CATCHER, 3 << 30), "more than 2048 MB"),
+    "setuid": (lambda root: (root / payloads.CATCHER).chmod(0o4755), "is setuid"),
     "blank in a name": (lambda root: put(root, "opt/a b"), "characters"),
     "macro in a name": (lambda root: put(root, "opt/%{x}"), "characters"),
     "file in the root directory": (lambda root: put(root, "README"), "root directory"),
@@ -86,12 +97,158 @@ def test_refused_in_one_line_and_a_hint(case: str, payload: Path, tmp_path: Path
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("name", ["csulcca-8.2.54.s390x.rpm", "csulcca_8.2.54_s390x.deb"])
-def test_a_package_as_payload_is_refused_with_how_to_unpack_it(name: str, tmp_path: Path) -> None:
-    (tmp_path / name).write_bytes(b"x")
-    with pytest.raises(build_packages.Refused, match="not taken as payload yet") as refusal:
-        build_packages.open_payload(tmp_path / name)
-    assert "PAYLOAD=payload.d" in refusal.value.hint
+NOT_PACKAGES = {
+    "nothing": (None, "no such directory or package"),
+    "text": (b"404 not found\n", "neither a directory nor"),
+    "empty": (b"", "neither a directory nor"),
+    "encrypted": (b"-----BEGIN PGP MESSAGE-----\n", "encrypted"),
+    "encrypted by openssl": (b"Salted__12345678", "openssl encrypted"),
+    "zip": (b"PK\x03\x04....", "zip archive"),
+    "rpm that was cut off": (b"\xed\xab\xee\xdb\x03\x00" + bytes(200), "no package that rpm can read"),
+    "deb that was cut off": (b"!<arch>\ndebian-binary   0 ", "no package that dpkg-deb can read"),
+}
+
+
+@pytest.mark.parametrize("case", NOT_PACKAGES)
+def test_a_file_that_is_no_package_is_refused(case: str, tmp_path: Path) -> None:
+    content, expected = NOT_PACKAGES[case]
+    path = tmp_path / "csulcca-8.2.54.s390x.rpm"
+    if content is not None:
+        path.write_bytes(content)
+    assert_refused(path, tmp_path, expected)
+
+
+def member(name: str, kind: bytes = tarfile.REGTYPE, **values: object) -> tarfile.TarInfo:
+    found = tarfile.TarInfo(name)
+    found.type, found.uname, found.gname = kind, "root", "root"
+    for key, value in values.items():
+        setattr(found, key, value)
+    return found
+
+
+HOSTILE = {
+    "climbs out": ([member("./opt/../../etc/passwd")], "leads out of it"),
+    "absolute": ([member("/etc/passwd")], "leads out of it"),
+    "through a link": ([member("./opt/x", tarfile.SYMTYPE, linkname="/opt/IBM"), member("./opt/x/y")], "no directory"),
+    "hard link to a file of the host": ([member("./opt/x", tarfile.LNKTYPE, linkname="etc/shadow")], "not in it"),
+    "device": ([member("./opt/null", tarfile.CHRTYPE, devmajor=1, devminor=3)], "is a device"),
+    "named pipe": ([member("./opt/pipe", tarfile.FIFOTYPE)], "is a device"),
+    "twice": ([member("./opt/x"), member("./opt/x")], "is in it twice"),
+    "somebody's": ([member("./opt/x", uname="nobody")], "belongs to nobody:root"),
+    "somebody's by number": ([member("./opt/x", gname="", gid=77)], "belongs to root:77"),
+    "our own library": ([member("./usr/lib/csulcca/run")], "belongs to the package"),
+}
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_a_hostile_package_is_refused_and_nothing_outside_touched(case: str, tmp_path: Path) -> None:
+    extra, expected = HOSTILE[case]
+    assert_refused(vendor8.build_deb(tmp_path, "s390x", extra=extra), tmp_path, expected)
+
+
+@pytest.mark.parametrize("build", [vendor8.build_rpm, vendor8.build_deb])
+def test_a_package_for_two_machines_is_refused(build, tmp_path: Path) -> None:
+    other = File("opt/IBM/CCA/bin/ivp.e", shared_object("x", "x86_64"))
+    assert_refused(build(tmp_path, "s390x", [other]), tmp_path, "several machines")
+
+
+@pytest.mark.parametrize("build", [vendor8.build_rpm, vendor8.build_deb])
+def test_a_package_without_the_catcher_is_refused(build, tmp_path: Path) -> None:
+    assert_refused(build(tmp_path, "s390x", [File(payloads.CATCHER, None)]), tmp_path, "there is no file opt/IBM")
+
+
+@pytest.mark.parametrize("build", [vendor8.build_rpm, vendor8.build_deb])
+def test_what_a_package_unpacks_to_is_bounded(build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = build(tmp_path, "s390x", [File("opt/zeros", bytes(4 << 20))])
+    assert package.stat().st_size < 1 << 20
+    monkeypatch.setattr(payloads, "MAX_BYTES", 2 << 20)
+    with pytest.raises(Refused, match="more than 2 MB"):
+        payloads.read(package, tmp_path / "work")
+    assert sum(path.stat().st_size for path in (tmp_path / "work").iterdir()) <= 2 << 20
+    monkeypatch.setattr(payloads, "MAX_BYTES", 1 << 30)
+    monkeypatch.setattr(payloads, "MAX_ENTRIES", 5)
+    with pytest.raises(Refused, match="more than 5 files"):
+        payloads.read(package, tmp_path / "again")
+
+
+def test_an_rpm_with_a_wrong_byte_is_refused(tmp_path: Path) -> None:
+    package = vendor8.build_rpm(tmp_path, "s390x")
+    data = bytearray(package.read_bytes())
+    data[-20] ^= 1
+    package.write_bytes(data)
+    assert_refused(package, tmp_path, "no package that rpm can read")
+
+
+def assert_refused(package: Path, tmp_path: Path, expected: str) -> None:
+    """It ends in two lines that say why and what to type, and neither packages nor anything unpacked is left."""
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    done = subprocess.run([sys.executable, str(BUILDER), "--payload", str(package), "--output", str(tmp_path / "out")],
+                          capture_output=True, text=True, env={**os.environ, "TMPDIR": str(scratch)})
+    assert done.returncode == 1, done.stdout
+    assert expected in done.stderr
+    assert len(done.stderr.splitlines()) == 2, done.stderr
+    assert done.stderr.splitlines()[1].startswith("  ")
+    assert not (tmp_path / "out").exists()
+    assert not list(scratch.iterdir())
+
+
+@pytest.mark.parametrize("build", [vendor8.build_rpm, vendor8.build_deb])
+def test_a_vendors_package_becomes_both_families_packages(build, tmp_path: Path) -> None:
+    """Its files with their groups, modes, links, capabilities and libraries; its scriptlets and control files gone."""
+    package = build(tmp_path, "s390x")
+    family = package.suffix[1:]
+    output = built(TREE, tmp_path / "out", "--payload", str(package))
+    rpm = output / "csulcca-8.2.54-3.1.s390x.rpm"
+    deb = output / "csulcca_8.2.54-3.1_s390x.deb"
+    assert {rpm, deb} < set(output.iterdir())
+
+    listed = subprocess.check_output(
+        ["rpm", "-qp", "--nosignature", "--qf",
+         r"[%{FILENAMES} %{FILEMODES:perms} %{FILEUSERNAME}:%{FILEGROUPNAME} %{FILECAPS} %{FILELINKTOS}\n]", str(rpm)],
+        text=True)  # fmt: skip
+    found = {line.split(" ", 1)[0]: line.split(" ", 1)[1].replace("(none)", "").strip() for line in listed.splitlines()}
+    assert found["/opt/IBM/CCA/bin/panel.exe"] == "-rwxr-x--- root:cca_admin"
+    assert found["/opt/IBM/CCA/bin/loadmk.e"] == "-rwxr-sr-x root:cca_setmk"
+    assert ("cap_net_raw" in found["/opt/IBM/CCA/bin/ivp.e"]) == (family == "rpm")
+    assert found["/opt/IBM/CCA/keys"] == "drwxrws--- root:cca_admin"
+    assert found["/usr/lib64/libcsulcca.so"] == "lrwxrwxrwx root:root  libcsulcca.so.8.2.54"
+    assert "/usr/lib64/libcsulcca.so.8.2.54" in found
+    assert found["/opt/IBM/CCA/bin/CSUTKEcat"].endswith(" /usr/lib/csulcca/run")
+    assert not {"/etc/init.d/CSUTKEcat", "/etc/rc2.d/S14CSUTKEcat", "/etc/cca/catcher.conf"} & found.keys()
+
+    listed = subprocess.check_output(["dpkg-deb", "-c", str(deb)], text=True)
+    assert "./usr/lib/libcsulcca.so -> libcsulcca.so.8.2.54" in listed
+    assert "./usr/lib64" not in listed
+    assert "-rwxr-x--- root/root" in next(line for line in listed.splitlines() if line.endswith("panel.exe"))
+    # Never setgid for the group root, between unpacking and postinst.
+    assert "-rwxr-xr-x root/root" in next(line for line in listed.splitlines() if line.endswith("loadmk.e"))
+    postinst = subprocess.check_output(["dpkg-deb", "-I", str(deb), "postinst"], text=True)
+    assert "csulcca_attributes 2755 cca_setmk - /opt/IBM/CCA/bin/loadmk.e\n" in postinst
+    assert ("csulcca_attributes 0755 root cap_net_raw=ep /opt/IBM/CCA/bin/ivp.e\n" in postinst) == (family == "rpm")
+    depends = subprocess.check_output(["dpkg-deb", "-f", str(deb), "Depends"], text=True)
+    assert ("libcap2-bin" in depends) == (family == "rpm")
+
+    scripts = subprocess.check_output(["rpm", "-qp", "--nosignature", "--scripts", str(rpm)], text=True)
+    assert vendor8.MARK not in scripts + postinst
+    for groups in (scripts, subprocess.check_output(["dpkg-deb", "-I", str(deb), "preinst"], text=True)):
+        assert 'CSULCCA_GROUPS="%s"' % " ".join(payloads.GROUPS) in groups
+
+
+@pytest.mark.parametrize("version,expected", [
+    ("8.4.82f", "8.4.82f-3.1"), ("8.4.82a", "8.4.82a-3.1"), ("8.2.54z", "8.2.54z-3.1"), ("8.0", "8.0-3.1"),
+])  # fmt: skip
+def test_a_payloads_version_is_carried_and_never_read(version: str, expected: str, tmp_path: Path) -> None:
+    package = vendor8.build_deb(tmp_path, "s390x", version=version + "-3")
+    found = payloads.read(package, tmp_path / "work")
+    metadata = changelog.read_metadata(TREE / "setup.cfg", None, found.version, found.fix)
+    assert "%s-%s" % (metadata.version, metadata.release) == expected
+    subprocess.run(["dpkg", "--compare-versions", expected, "gt", version + "-3"], check=True)
+    subprocess.run(["dpkg", "--compare-versions", expected, "lt", version + "-4"], check=True)
+
+
+def test_a_version_of_7_3_in_a_payload_is_refused(tmp_path: Path) -> None:
+    assert_refused(vendor8.build_rpm(tmp_path, "s390x", version="7.3.0"), tmp_path, "take this package for CCA 7.x")
 
 
 def test_what_is_ours_and_what_each_host_makes_is_left_out_with_the_directories_it_leaves_empty(payload: Path) -> None:
@@ -101,9 +258,9 @@ def test_what_is_ours_and_what_each_host_makes_is_left_out_with_the_directories_
     link(payload, "etc/rc2.d/S14CSUTKEcat", "../init.d/CSUTKEcat")
     put(payload, "etc/profile.d/csulcca.sh")
     (payload / "opt/IBM/CCA/keys").mkdir()
-    taken, left_out = build_packages.read_payload(payload)
-    assert len(left_out) == 7
-    assert taken == ["etc", "etc/profile.d", "etc/profile.d/csulcca.sh", "opt", "opt/IBM", "opt/IBM/CCA",
+    found = payloads.read(payload, payload / "none")
+    assert len(found.left_out) == 7
+    assert list(found.entries) == ["etc", "etc/profile.d", "etc/profile.d/csulcca.sh", "opt", "opt/IBM", "opt/IBM/CCA",
                      "opt/IBM/CCA/bin", "opt/IBM/CCA/bin/catcher.exe", "opt/IBM/CCA/keys"]
 
 
@@ -111,38 +268,38 @@ def test_the_links_of_a_vendor_are_taken(payload: Path) -> None:
     link(payload, "opt/ibm/cca", "/opt/IBM/CCA")
     put(payload, "usr/lib64/libcsulcca.so.8", elf(S390X))
     link(payload, "usr/lib64/libcsulcca.so", "libcsulcca.so.8")
-    taken, _ = build_packages.read_payload(payload)
-    assert {"opt/ibm/cca", "usr/lib64/libcsulcca.so", "usr/lib64/libcsulcca.so.8"} <= set(taken)
-    assert build_packages.machine_of(payload, taken) == ("s390x", "s390x")
+    found = payloads.read(payload, payload / "none")
+    assert {"opt/ibm/cca", "usr/lib64/libcsulcca.so", "usr/lib64/libcsulcca.so.8"} <= set(found.entries)
+    assert found.machine == ("s390x", "s390x")
 
 
 def test_without_machine_code_the_packages_are_for_every_machine(payload: Path) -> None:
-    assert build_packages.machine_of(payload, build_packages.read_payload(payload)[0]) == ("all", "noarch")
+    assert payloads.read(payload, payload / "none").machine == ("all", "noarch")
 
 
 @pytest.mark.parametrize("version", ["7.3", "x", "8.0-1", "8 0", "8.0.0; rm"])
 def test_a_version_that_is_none_or_legacy_is_refused(version: str) -> None:
-    with pytest.raises(build_packages.Refused):
-        build_packages.read_metadata(TREE / "setup.cfg", version)
+    with pytest.raises(Refused):
+        changelog.read_metadata(TREE / "setup.cfg", version)
 
 
 def test_setup_cfg_and_the_changelog_must_agree_unless_the_version_is_given() -> None:
-    metadata = build_packages.read_metadata(TREE / "setup.cfg", "8.9.9")
-    changes = build_packages.read_changes((TREE / "debian/changelog").read_text(encoding="utf-8"))
-    with pytest.raises(build_packages.Refused, match=r"8\.9\.9-1"):
-        build_packages.changes_for(metadata, changes, version_given=False)
-    assert build_packages.changes_for(metadata, changes, version_given=True)[0].version == "8.9.9-1"
+    metadata = changelog.read_metadata(TREE / "setup.cfg", "8.9.9")
+    changes = changelog.read_changes((TREE / "debian/changelog").read_text(encoding="utf-8"))
+    with pytest.raises(Refused, match=r"8\.9\.9-1"):
+        changelog.changes_for(metadata, changes, version_given=False)
+    assert changelog.changes_for(metadata, changes, version_given=True)[0].version == "8.9.9-1"
 
 
 def test_debian_changelog_is_read_without_loss() -> None:
     text = (TREE / "debian/changelog").read_text(encoding="utf-8")
     name = text.split(" ", 1)[0]
-    rendered = build_packages.debian_changelog(name, build_packages.read_changes(text))
+    rendered = changelog.debian_changelog(name, changelog.read_changes(text))
     assert rendered.replace("-0000", "+0000") == text
 
 
 def test_a_vendor_payload_for_s390x_is_packed_on_any_machine(payload: Path, tmp_path: Path) -> None:
-    put(payload, build_packages.CATCHER, elf(S390X))
+    put(payload, payloads.CATCHER, elf(S390X))
     put(payload, "usr/lib64/libcsulcca.so.8", elf(S390X))
     output = built(TREE, tmp_path / "out", "--payload", str(payload))
     (rpm,) = output.glob("*.s390x.rpm")
@@ -153,22 +310,60 @@ def test_a_vendor_payload_for_s390x_is_packed_on_any_machine(payload: Path, tmp_
     assert "csulcca_payload=vendor" in subprocess.check_output(["dpkg-deb", "-I", str(deb), "preinst"], text=True)
 
 
-def test_two_builds_are_the_same_bytes_whatever_directory_times_umask_locale_and_zone(tmp_path: Path) -> None:
-    first = built(TREE, tmp_path / "first")
-    copy = tmp_path / "elsewhere" / "tree"
-    shutil.copytree(TREE, copy, symlinks=True, ignore=shutil.ignore_patterns(".git", ".venv", ".cache", "dist"))
-    for path in copy.rglob("*"):
-        if path.is_file() and not path.is_symlink():
-            path.chmod(0o700 if path.stat().st_mode & 0o100 else 0o600)
-            os.utime(path)
-    second = built(copy, tmp_path / "second", umask=0o077, TZ="Asia/Tokyo", LC_ALL="C.UTF-8", TMPDIR=str(tmp_path))
-    assert (first / "SHA256SUMS").read_text() == (second / "SHA256SUMS").read_text()
-    assert len((first / "SHA256SUMS").read_text().splitlines()) == 2
+@pytest.mark.parametrize("payload_of", ["reference", "vendor"])
+def test_two_builds_are_the_same_bytes_wherever_whenever_and_whoever(payload_of: str, tmp_path: Path) -> None:
+    """Directory, file times and modes, clock, umask, locale, zone and user differ; the packages do not."""
+    arguments = ["--payload", str(vendor8.build_rpm(tmp_path, "s390x"))] if payload_of == "vendor" else []
+    first = built(TREE, tmp_path / "first", *arguments)
+    # Another user has to reach the tree, so it is not below pytest's own directory.
+    with tempfile.TemporaryDirectory() as scratch:
+        os.chmod(scratch, 0o777)
+        copy = Path(scratch, "elsewhere/tree")
+        shutil.copytree(TREE, copy, symlinks=True, ignore=shutil.ignore_patterns(".git", ".venv", ".cache", "dist"))
+        for path in copy.rglob("*"):
+            if path.is_file() and not path.is_symlink():
+                path.chmod(0o700 if path.stat().st_mode & 0o100 else 0o600)
+                os.utime(path)
+        if arguments:
+            shutil.copy(arguments[1], scratch)
+            arguments[1] = str(Path(scratch, Path(arguments[1]).name))
+        prefix = []
+        if shutil.which("faketime"):
+            prefix += ["faketime", "-f", "+400d"]
+        if os.geteuid() == 0:
+            subprocess.run(["chown", "-R", "65534:65534", scratch], check=True)
+            prefix += ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+        second = built(copy, Path(scratch, "out"), *arguments, prefix=prefix, umask=0o077,
+                       TZ="Asia/Tokyo", LC_ALL="C.UTF-8", TMPDIR=scratch, HOME="/nonexistent")  # fmt: skip
+        different = [path.name for path in sorted(first.iterdir())
+                     if path.read_bytes() != (second / path.name).read_bytes()]
+        assert sorted(path.name for path in first.iterdir()) == sorted(path.name for path in second.iterdir())
+        assert not different, explain(first / different[-1], second / different[-1])
+    assert len((first / "SHA256SUMS").read_text().splitlines()) >= 2
 
 
-def built(tree: Path, output: Path, *arguments: str, umask: int = 0o022, **environment: str) -> Path:
-    """Build in ``tree`` into ``output``, which is returned."""
-    done = subprocess.run([sys.executable, str(tree / "tools/build_packages.py"), "--output", str(output), *arguments],
-                          env={**os.environ, **environment}, umask=umask, capture_output=True, text=True)
+def explain(first: Path, second: Path) -> str:
+    """What differs in two files, in diffoscope's words where it is there."""
+    if shutil.which("diffoscope") is None:
+        return "%s and %s differ; diffoscope, if installed, says where" % (first, second)
+    command = ["diffoscope", "--max-report-size=20000", str(first), str(second)]
+    return subprocess.run(command, capture_output=True, text=True).stdout
+
+
+def test_diffoscope_explains_a_difference(tmp_path: Path) -> None:
+    tool("diffoscope")
+    vendor8.build_deb(tmp_path, "s390x").rename(tmp_path / "first.deb")
+    vendor8.build_deb(tmp_path, "s390x", [File("etc/profile.d/csulcca.sh", b"# other\n", 0o644)])
+    explanation = explain(tmp_path / "first.deb", tmp_path / "csulcca_8.2.54-3_s390x.deb")
+    assert "etc/profile.d/csulcca.sh" in explanation
+    assert "+# other" in explanation
+
+
+def built(
+    tree: Path, output: Path, *arguments: str, prefix: Sequence[str] = (), umask: int = 0o022, **environment: str
+) -> Path:
+    """Build in ``tree`` into ``output``, which is returned; ``prefix`` is a command that the build runs under."""
+    command = [*prefix, "/usr/bin/python3", str(tree / "tools/build_packages.py"), "--output", str(output), *arguments]
+    done = subprocess.run(command, env={**os.environ, **environment}, umask=umask, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     return output

@@ -29,6 +29,8 @@ check,bench,lint python3-distro python3-distro /usr/l*/python3*/*-packages/distr
 check,bench,lint python3-packaging python3-packaging /usr/l*/python3*/*-packages/packaging/__init__.py may run the tests
 check,bench strace strace strace must run the tests
 check gnutls-bin gnutls-utils gnutls-cli must run the tests
+check faketime libfaketime faketime may run the tests
+check diffoscope-minimal diffoscope diffoscope may explain differences of packages
 check autopkgtest - autopkgtest may run the tests
 check,bench hyperfine hyperfine hyperfine must measure
 check,lint shellcheck ShellCheck shellcheck may lint

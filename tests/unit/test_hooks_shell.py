@@ -25,6 +25,7 @@ class Root:
         self.base = str(base)
         self.shell = shell
         self.kind = "reference"
+        self.groups = ""
         for directory in ("opt/IBM/CCA/bin", "etc/cca", "var/lib", "usr/lib/csulcca/catcher_install", "bin"):
             os.makedirs(os.path.join(self.base, directory))
 
@@ -50,6 +51,7 @@ class Root:
         with open(os.path.join(TREE, "hooks", function[len("csulcca_"):] + ".sh")) as stream:
             text = stream.read()
         text = text.replace("@PAYLOAD_KIND@", self.kind)
+        text = text.replace('CSULCCA_GROUPS=""', 'CSULCCA_GROUPS="%s"' % self.groups)
         text = ABSOLUTE.sub(lambda found: self.base + "/", text)
         script = "set -eu\n%s\n%s \"$@\"\n" % (text, function)
         child = subprocess.Popen([self.shell, "-c", script, function] + list(arguments), stdin=subprocess.DEVNULL,
@@ -195,6 +197,44 @@ def test_an_old_note_is_not(root):
     os.utime(root.path(paths.CAPTURE), (1, 1))
     root.run("csulcca_preinst", "rpm", "2")
     assert note(root) == {"tree": "no", "groups": "no", "unit": "none", "active": "no"}
+
+
+def with_groups(root):
+    """The payload brings groups; those that are made are noted in the host's own file of groups."""
+    root.groups = "cca_admin cca_setmk"
+    root.put("/etc/group", b"root:x:0:\n")
+    root.put("/bin/getent", b'#!/bin/sh\ngrep "^$2:" %s\n' % root.path("/etc/group").encode(), 0o755)
+    root.put("/bin/groupadd", b'#!/bin/sh\necho "$2:x:999:" >>%s\n' % root.path("/etc/group").encode(), 0o755)
+
+
+@pytest.mark.parametrize("arguments", [("deb", "install"), ("rpm", "1")])
+def test_groups_are_made_once_and_are_no_trace_of_7_also_after_a_kill(root, arguments):
+    with_groups(root)
+    for _ in range(2):
+        assert root.run("csulcca_preinst", *arguments) == (0, "")
+        assert root.get("/etc/group") == b"root:x:0:\ncca_admin:x:999:\ncca_setmk:x:999:\n"
+        assert note(root)["groups"] == "no"
+
+
+def test_groups_that_7_made_are_a_trace(root):
+    with_groups(root)
+    root.put("/etc/group", b"root:x:0:\ncca_admin:x:999:\n")
+    root.run("csulcca_preinst", "rpm", "1")
+    assert note(root)["groups"] == "yes"
+
+
+def test_a_system_that_cannot_make_groups_still_takes_the_package(root):
+    with_groups(root)
+    root.put("/bin/groupadd", b"#!/bin/sh\nexit 10\n", 0o755)
+    assert root.run("csulcca_preinst", "rpm", "1")[0] == 0
+    assert note(root)["groups"] == "no"
+
+
+def test_the_reference_payload_makes_no_group(root):
+    with_groups(root)
+    root.groups = ""
+    root.run("csulcca_preinst", "deb", "install")
+    assert root.get("/etc/group") == b"root:x:0:\n"
 
 
 @pytest.mark.parametrize("arguments", [("deb", "abort-upgrade", "8.0"), ("deb", ""), ("deb", "nonsense")])

@@ -1,0 +1,106 @@
+"""Packages that were built from a vendor's package, on systems of each family."""
+
+import pathlib
+import platform
+import subprocess
+import sys
+
+import pytest
+
+from tests.fixtures import vendor8
+from tests.matrix import images
+
+from .conftest import CELLS, TREE
+from .system import CERTIFICATE, handshake
+
+MACHINE = platform.machine()
+LIBRARY = {"deb": "/usr/lib/libcsulcca.so", "rpm": "/usr/lib64/libcsulcca.so"}
+
+
+@pytest.fixture(scope="module")
+def vendors(tmp_path_factory: pytest.TempPathFactory) -> "dict[str, pathlib.Path]":
+    """Our packages by FAMILY: from the vendor's .rpm; "next FAMILY": from its .deb with a later fix."""
+    work = tmp_path_factory.mktemp("vendor")
+    found = {}
+    for prefix, payload in (("", vendor8.build_rpm(work, MACHINE)),
+                            ("next ", vendor8.build_deb(work, MACHINE, version="8.2.54-4"))):
+        output = work / payload.suffix[1:]
+        subprocess.run([sys.executable, str(TREE / "tools/build_packages.py"), "--payload", str(payload),
+                        "--output", str(output)], check=True, stdout=subprocess.DEVNULL)  # fmt: skip
+        for family in LIBRARY:
+            (found[prefix + family],) = output.glob("*." + family)
+    return found
+
+
+def test_a_vendors_files_are_installed_as_the_vendor_had_them_and_serve_tls(pair, vendors):
+    system, client = pair
+    family = system.cell.family
+    system.package(system.tools[0], "first install", vendors[family])
+
+    assert system.service() == ("enabled", "active")
+    assert system.conf() == b"TLS_ON\n"
+    done = handshake(client, system.machine, "zlinux1", system.machine.read(CERTIFICATE))
+    assert done.rc == 0, done.out + done.err
+    assert_as_the_vendor_had_it(system)
+    assert system.machine.run("getcap /opt/IBM/CCA/bin/ivp.e").out.split()[1] == "cap_net_raw=ep"
+    assert system.findings() == []
+
+
+def assert_as_the_vendor_had_it(system):
+    """Groups, owners, modes, links and the library; nothing that the vendor's scriptlets or control files do."""
+    shown = system.show("cd /opt/IBM/CCA && stat -c '%n %a %U:%G' bin/panel.exe bin/loadmk.e keys")
+    assert shown.splitlines() == [
+        "bin/panel.exe 750 root:cca_admin", "bin/loadmk.e 2755 root:cca_setmk", "keys 2770 root:cca_admin"]
+    groups = system.show("cut -d : -f 1 /etc/group").split()
+    assert {"cca_admin", "cca_clrmk", "cca_lfmkp", "cca_cmkp", "cca_setmk"} <= set(groups)
+    assert system.show("readlink -f /opt/ibm/cca") == "/opt/IBM/CCA"
+    assert system.show("readlink " + LIBRARY[system.cell.family]) == "libcsulcca.so.8.2.54"
+    library = LIBRARY[system.cell.family]
+    if system.cell.family == "deb":
+        # Found by name alone. (A look-alike has Debian's linker, which does not look in /usr/lib64.)
+        library = library.rpartition("/")[2]
+    system.machine.run(["python3", "-c", "import ctypes, sys; ctypes.CDLL(sys.argv[1])", library])
+    assert not system.machine.exists(vendor8.MARK)
+    assert not system.machine.exists("/etc/init.d/CSUTKEcat")
+    assert system.show("readlink /opt/IBM/CCA/bin/CSUTKEcat") == "/usr/lib/csulcca/run"
+
+
+def test_a_vendors_replaces_a_vendors_and_the_reference_must_not(boot, built, vendors):
+    system = boot()
+    family = system.cell.family
+    system.package(system.tools[1], "install", built.old(family, "host-library"))
+    system.package(system.tools[1], "install", vendors[family])
+    assert system.conf() == b"TLS_OFF\n"
+    assert system.service() == ("enabled", "active")
+    assert_as_the_vendor_had_it(system)
+
+    system.package(system.tools[0], "install", vendors["next " + family])
+    assert system.service() == ("enabled", "active")
+    assert_as_the_vendor_had_it(system)
+    assert system.stamp()["package_version"] == "8.2.54"
+
+    before = system.tree("/opt", "/usr/lib/csulcca")
+    done = system.package(system.tools[1], "downgrade", built.new(family), check=False)
+    assert done.rc != 0
+    assert "make packages PAYLOAD=" in done.out + done.err
+    assert system.tree("/opt", "/usr/lib/csulcca") == before
+
+
+@pytest.mark.parametrize("cell", [c for c in CELLS if images.cell(c).family == "deb"], indirect=True)
+def test_an_administrators_statoverride_stands(boot, vendors):
+    """rpm has no such thing."""
+    system = boot()
+    system.package("dpkg", "install", vendors["deb"])
+    system.machine.run("dpkg-statoverride --update --add root root 0700 /opt/IBM/CCA/bin/panel.exe")
+    system.package("dpkg", "install", vendors["next deb"])
+    assert system.show("stat -c '%a %U:%G' /opt/IBM/CCA/bin/panel.exe") == "700 root:root"
+
+
+def test_removal_keeps_the_groups_and_the_key_storage(boot, vendors):
+    system = boot()
+    system.package(system.tools[1], "install", vendors[system.cell.family])
+    system.machine.write("/opt/IBM/CCA/keys/aes.keys", b"k")
+    system.package(system.tools[1], "remove")
+    assert system.machine.read("/opt/IBM/CCA/keys/aes.keys") == b"k"
+    assert "cca_admin" in system.show("cat /etc/group")
+    assert not system.machine.exists(LIBRARY[system.cell.family])
