@@ -16,12 +16,19 @@ help:
 	@sed -n 's/^#: //p' $(MAKEFILE_LIST)
 
 #: make packages [PAYLOAD=csulcca-8.2.54.s390x.rpm|.deb|dir] [CCA_VERSION=8.0.0]
-#:     build the .deb and the .rpm, and SHA256SUMS, into dist/
+#:     build the .deb, the .rpm, their bill of materials (SPDX) and SHA256SUMS into dist/
 .PHONY: packages
 packages:
 	@sh tools/bootstrap.sh packages
 	@/usr/bin/python3 tools/build_packages.py $(if $(filter command line environment,$(origin PAYLOAD)),--payload '$(PAYLOAD)') \
 	    $(if $(CCA_VERSION),--version '$(CCA_VERSION)')
+
+#: make repo KEY=fingerprint [URL=https://...]
+#:     signed repositories of the packages in dist/, for apt and for dnf and zypper, into dist/repo/; SHA256SUMS.asc
+.PHONY: repo
+repo:
+	@sh tools/bootstrap.sh repo
+	@/usr/bin/python3 tools/repository.py --key '$(KEY)' $(if $(URL),--url '$(URL)')
 
 #: make demo
 #:     the main job end to end, in containers: a fresh install and an upgrade from CCA 7.3

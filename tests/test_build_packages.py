@@ -1,6 +1,8 @@
 """tools/build_packages.py: what it takes as payload, what it refuses, and that a build depends on nothing else."""
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import shutil
 import struct
@@ -348,6 +350,24 @@ def explain(first: Path, second: Path) -> str:
         return "%s and %s differ; diffoscope, if installed, says where" % (first, second)
     command = ["diffoscope", "--max-report-size=20000", str(first), str(second)]
     return subprocess.run(command, capture_output=True, text=True).stdout
+
+
+@pytest.mark.parametrize("payload_of", ["reference", "vendor"])
+def test_the_bill_of_materials_is_valid_and_tells_what_is_in_the_packages(payload_of: str, tmp_path: Path) -> None:
+    arguments = ["--payload", str(vendor8.build_rpm(tmp_path, "s390x"))] if payload_of == "vendor" else []
+    output = built(TREE, tmp_path / "out", *arguments)
+    (bill,) = output.glob("*.spdx.json")
+    done = subprocess.run([TREE / ".venv/bin/pyspdxtools", "--infile", bill], capture_output=True, text=True)
+    assert done.returncode == 0 and "not valid" not in done.stdout + done.stderr, done.stdout + done.stderr
+    document = json.loads(bill.read_text())
+    for path in (*output.glob("*.deb"), *output.glob("*.rpm")):
+        (about,) = (one for one in document["packages"] if one.get("packageFileName") == path.name)
+        assert about["checksums"][0]["checksumValue"] == hashlib.sha256(path.read_bytes()).hexdigest()
+    licences = {one["fileName"]: one["licenseConcluded"] for one in document["files"]}
+    assert licences["./usr/lib/csulcca/run"] == "Apache-2.0"
+    assert licences["./" + payloads.CATCHER] == ("Apache-2.0" if payload_of == "reference" else "NOASSERTION")
+    assert "python3-cryptography" in {one["name"] for one in document["packages"]}
+    assert bill.name in (output / "SHA256SUMS").read_text()
 
 
 def test_diffoscope_explains_a_difference(tmp_path: Path) -> None:

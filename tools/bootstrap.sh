@@ -1,5 +1,5 @@
 #!/bin/sh
-# Usage: sh tools/bootstrap.sh packages|demo|check|bench|lint
+# Usage: sh tools/bootstrap.sh packages|repo|demo|check|bench|lint
 #
 # Installs what the command of that name needs and this machine lacks, and says what and why. Works on Debian and Ubuntu
 # (apt) and on Fedora and its relatives (dnf), as root or with sudo; a machine with git and make is enough to begin
@@ -29,6 +29,11 @@ check,bench,lint python3-distro python3-distro /usr/l*/python3*/*-packages/distr
 check,bench,lint python3-packaging python3-packaging /usr/l*/python3*/*-packages/packaging/__init__.py may run the tests
 check,bench strace strace strace must run the tests
 check gnutls-bin gnutls-utils gnutls-cli must run the tests
+repo python3 python3 /usr/bin/python3 must run the tool
+repo,check dpkg-dev dpkg-dev dpkg-scanpackages must index packages for apt
+repo,check createrepo-c createrepo_c createrepo_c must index packages for dnf and zypper
+repo,check rpm rpm-sign rpmsign must sign packages
+repo,check gnupg gnupg2 gpg must sign indexes
 check faketime libfaketime faketime may run the tests
 check diffoscope-minimal diffoscope diffoscope may explain differences of packages
 check autopkgtest - autopkgtest may run the tests
@@ -43,9 +48,9 @@ END
 main() {
     set=${1-}
     case $set in
-    packages | demo | check | bench | lint) ;;
+    packages | repo | demo | check | bench | lint) ;;
     *)
-        echo "usage: sh tools/bootstrap.sh packages|demo|check|bench|lint" >&2
+        echo "usage: sh tools/bootstrap.sh packages|repo|demo|check|bench|lint" >&2
         exit 2
         ;;
     esac

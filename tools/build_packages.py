@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Build the .deb, the .rpm and SHA256SUMS from this source tree (``make packages``).
+"""Build the .deb, the .rpm, their bill of materials and SHA256SUMS from this source tree (``make packages``).
 
 The tree itself is never written to: sources and payload are staged in a temporary directory, where the real
 ``dpkg-buildpackage`` and ``rpmbuild`` run. Two builds of the same tree give the same bytes: the only time used is that
@@ -24,6 +24,7 @@ TREE = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(TREE))
 
 from tools import payload as payloads  # noqa: E402
+from tools import sbom  # noqa: E402
 from tools.changelog import (  # noqa: E402
     Metadata,
     changes_for,
@@ -50,6 +51,7 @@ class Staged(NamedTuple):
 
     metadata: Metadata
     machine: tuple[str, str]
+    entries: payloads.Entries
     left_out: list[tuple[str, str]]
     groups: bool
     epoch: int
@@ -101,9 +103,17 @@ def build(work: Path, payload: Path, version: str | None, output: Path) -> Itera
     yield "building %s" % rpm
     packages.append(build_rpm(work, rpm, staged, environment))
 
+    bill = work / ("%s-%s.spdx.json" % (metadata.name, full))
+    vendors = payloads.in_family(staged.entries, "deb") if staged.groups else None
+    bill.write_text(sbom.spdx(packages[0], packages[1], metadata.name, full, staged.epoch, vendors), encoding="ascii")
+    packages.append(bill)
+
     output.mkdir(parents=True, exist_ok=True)
-    for old in (*output.glob(metadata.name + "[-_]*.deb"), *output.glob(metadata.name + "[-_]*.rpm")):
-        old.unlink()
+    for suffix in ("deb", "rpm", "spdx.json"):
+        for old in output.glob("%s[-_]*.%s" % (metadata.name, suffix)):
+            old.unlink()
+    # Of the packages before.
+    (output / "SHA256SUMS.asc").unlink(missing_ok=True)
     sums = []
     for package in packages:
         sums.append("%s  %s\n" % (hashlib.sha256(package.read_bytes()).hexdigest(), package.name))
@@ -148,13 +158,14 @@ def stage(source: Path, payload: Path, version: str | None, work: Path) -> Stage
     spec = source / "rpm/csulcca.spec"
     for token, text in (
         (r"(?m)(?<=^%\{!\?payload: %global payload )\S+(?=\}$)", STAGED["rpm"]),
+        (r"(?m)(?<=^License:        )Apache-2.0$", "Apache-2.0" + (" AND LicenseRef-IBM-CCA" if groups else "")),
         ("@VERSION@", metadata.version),
         ("@RELEASE@", metadata.release),
         ("@RECOMMENDS@", "\n".join("Recommends:     " + name for name in metadata.recommends)),
         ("@CHANGELOG@", rpm_changelog(changes)),
     ):
         replace(spec, token, text)
-    return Staged(metadata, found.machine, found.left_out, groups, epoch)
+    return Staged(metadata, found.machine, found.entries, found.left_out, groups, epoch)
 
 
 def is_vendors(found: payloads.Payload) -> bool:

@@ -1,0 +1,191 @@
+"""`make repo`: what an administrator's apt, dnf or zypper takes from it, and what it must refuse."""
+
+import gzip
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.matrix import images
+from tests.matrix.machine import Result
+from tests.test_linters import tool
+
+from .conftest import CELLS, TREE
+from .system import System
+
+# Where the repository is in a machine.
+PLACE = "/srv/repo"
+
+
+class Publisher:
+    """Somebody with a signing key."""
+
+    def __init__(self, home: pathlib.Path, name: str) -> None:
+        """Make the key."""
+        self.environment = {**os.environ, "GNUPGHOME": str(home)}
+        self.address = f"{name}@csulcca.invalid"
+        home.mkdir(mode=0o700)
+        self.gpg("--passphrase", "", "--quick-generate-key", self.address, "rsa3072", "sign", "never")
+
+    def gpg(self, *arguments: str) -> None:
+        """Run gpg with our keys."""
+        subprocess.run(["gpg", "--batch", *arguments], env=self.environment, check=True, capture_output=True)
+
+    def publish(self, packages: pathlib.Path) -> pathlib.Path:
+        """`make repo` of a copy of the packages; the repository."""
+        command = [sys.executable, str(TREE / "tools/repository.py"), "--key", self.address, "--packages",
+                   str(packages), "--url", "file://" + PLACE]  # fmt: skip
+        subprocess.run(command, env=self.environment, check=True, capture_output=True)
+        return packages / "repo"
+
+
+@pytest.fixture(scope="module")
+def publishers() -> "Iterator[dict[str, Publisher]]":
+    """The maintainer, and somebody else."""
+    for name in ("gpg", "dpkg-scanpackages", "rpmsign", "createrepo_c"):
+        tool(name)
+    # Not below pytest's directory: the path of gpg-agent's socket may have 107 characters only.
+    with tempfile.TemporaryDirectory(prefix="gpg-") as base:
+        made = {name: Publisher(pathlib.Path(base, name), name) for name in ("maintainer", "stranger")}
+        yield made
+        for publisher in made.values():
+            subprocess.run(["gpgconf", "--kill", "gpg-agent"], env=publisher.environment, check=True)
+
+
+@pytest.fixture
+def repository(built, publishers, tmp_path: pathlib.Path) -> pathlib.Path:
+    """A repository of its own for each test, which may spoil it."""
+    shutil.copytree(built.directory / "8.0.0", tmp_path / "dist")
+    return publishers["maintainer"].publish(tmp_path / "dist")
+
+
+def put(system: System, repository: pathlib.Path) -> None:
+    """The repository as it now is, and the client's files as csulcca.sources and csulcca.repo say."""
+    archive = repository.parent / "repo.tar"
+    subprocess.run(["tar", "-C", str(repository), "-cf", str(archive), "."], check=True)
+    system.machine.copy_in(archive, "/root/repo.tar")
+    system.machine.run(f"rm -rf {PLACE} && mkdir -p {PLACE} && tar -xf /root/repo.tar -C {PLACE} && chmod 755 {PLACE}")
+    client = {
+        "apt": f"install -D -m 644 {PLACE}/csulcca.asc /etc/apt/keyrings/csulcca.asc && rm -rf /var/lib/apt/lists/*"
+               f" && cp {PLACE}/deb/csulcca.sources /etc/apt/sources.list.d/",
+        "dnf": f"mkdir -p /etc/yum.repos.d && cp {PLACE}/rpm/csulcca.repo /etc/yum.repos.d/ && rm -rf /var/cache/dnf",
+        "zypper": f"mkdir -p /etc/zypp/repos.d && cp {PLACE}/rpm/csulcca.repo /etc/zypp/repos.d/ && zypper clean -a",
+    }  # fmt: skip
+    system.machine.run(client[system.cell.package_manager])
+
+
+def install(system: System) -> Result:
+    """What an administrator types; zypper and dnf are asked to trust the key once."""
+    commands = {
+        "apt": "apt-get update && apt-get install -y csulcca",
+        "dnf": "dnf -y install csulcca",
+        "zypper": "zypper --gpg-auto-import-keys refresh && zypper --non-interactive install csulcca",
+    }
+    return system.machine.run(f"({commands[system.cell.package_manager]}) <&- 2>&1", check=False)
+
+
+def test_installs_with_signatures_enforced(boot, repository):
+    system = boot()
+    put(system, repository)
+    done = install(system)
+    assert done.rc == 0, done.out
+    assert system.service() == ("enabled", "active")
+    assert "NOT be authenticated" not in done.out
+    assert system.show("dpkg-query -W -f '${Version}' csulcca || rpm -q --qf '%{VERSION}-%{RELEASE}' csulcca").endswith(
+        "8.0.0-1")
+
+
+def flip(path: pathlib.Path) -> None:
+    """One byte of the contents becomes another."""
+    data = bytearray(path.read_bytes())
+    data[len(data) * 3 // 4] ^= 1
+    path.write_bytes(data)
+
+
+def tamper_with_the_package(repository: pathlib.Path, _publishers: object) -> None:
+    for package in (*repository.glob("deb/*.deb"), *repository.glob("rpm/*.rpm")):
+        flip(package)
+
+
+def tamper_with_package_and_index(repository: pathlib.Path, _publishers: object) -> None:
+    """The unsigned parts agree with one another, the signature does not."""
+    tamper_with_the_package(repository, None)
+    index = subprocess.check_output(["dpkg-scanpackages", "--multiversion", "."], cwd=repository / "deb",
+                                    stderr=subprocess.DEVNULL)  # fmt: skip
+    (repository / "deb/Packages").write_bytes(index)
+    (repository / "deb/Packages.gz").write_bytes(gzip.compress(index))
+    signature = (repository / "rpm/repodata/repomd.xml.asc").read_bytes()
+    subprocess.run(["createrepo_c", "-q", "--no-database", str(repository / "rpm")], check=True)
+    (repository / "rpm/repodata/repomd.xml.asc").write_bytes(signature)
+
+
+def tamper_with_the_signed_file(repository: pathlib.Path, _publishers: object) -> None:
+    for name in ("deb/InRelease", "deb/Release"):
+        path = repository / name
+        path.write_text(re.sub("(?m)^Suite: stable$", "Suite: stably", path.read_text()))
+    path = repository / "rpm/repodata/repomd.xml"
+    path.write_text(re.sub("<revision>.*</revision>", "<revision>1</revision>", path.read_text()))
+
+
+def remove_the_signatures(repository: pathlib.Path, _publishers: object) -> None:
+    for name in ("deb/InRelease", "deb/Release.gpg", "rpm/repodata/repomd.xml.asc"):
+        (repository / name).unlink()
+
+
+def sign_with_another_key(repository: pathlib.Path, publishers: "dict[str, Publisher]") -> None:
+    """Everything as it should be, but not the key that the administrator trusts."""
+    trusted = (repository / "csulcca.asc").read_bytes()
+    publishers["stranger"].publish(repository.parent)
+    (repository / "csulcca.asc").write_bytes(trusted)
+    (repository / "rpm/repodata/repomd.xml.key").write_bytes(trusted)
+
+
+REFUSED = [tamper_with_the_package, tamper_with_package_and_index, tamper_with_the_signed_file, remove_the_signatures,
+           sign_with_another_key]  # fmt: skip
+
+
+@pytest.mark.parametrize("spoil", REFUSED)
+def test_what_was_not_published_so_is_refused_and_nothing_installed(
+    boot, repository, publishers, spoil: Callable[..., None]
+):
+    spoil(repository, publishers)
+    system = boot(boot=False)
+    put(system, repository)
+    done = install(system)
+    assert done.rc != 0, done.out
+    assert re.search("(?i)signature|signed|gpg|hash sum|size|checksum|verif", done.out), done.out
+    assert not system.machine.exists("/usr/lib/csulcca/run")
+
+
+@pytest.mark.parametrize("cell", [c for c in CELLS if images.cell(c).family == "rpm"], indirect=True)
+def test_a_package_that_is_not_signed_itself_is_refused_even_in_a_signed_index(boot, repository, built, publishers):
+    """For dnf and zypper; a .deb has no signature of its own and is vouched for by the index."""
+    system = boot(boot=False)
+    (package,) = repository.glob("rpm/*.rpm")
+    shutil.copyfile(built.new("rpm"), package)
+    subprocess.run(["createrepo_c", "-q", "--no-database", str(repository / "rpm")], check=True)
+    repomd = str(repository / "rpm/repodata/repomd.xml")
+    publishers["maintainer"].gpg("--yes", "--armor", "--output", repomd + ".asc", "--detach-sign", repomd)
+    put(system, repository)
+    done = install(system)
+    assert done.rc != 0, done.out
+    assert "not signed" in done.out, done.out
+    assert not system.machine.exists("/usr/lib/csulcca/run")
+
+
+def test_sums_are_signed_and_a_changed_package_is_not_published(repository, publishers, tmp_path):
+    dist = repository.parent
+    subprocess.run(["gpg", "--batch", "--verify", "SHA256SUMS.asc", "SHA256SUMS"], cwd=dist, check=True,
+                   env=publishers["maintainer"].environment, capture_output=True)  # fmt: skip
+    subprocess.run(["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=dist, check=True, capture_output=True)
+    (deb,) = dist.glob("*.deb")
+    flip(deb)
+    with pytest.raises(subprocess.CalledProcessError) as failure:
+        publishers["maintainer"].publish(dist)
+    assert b"is not what SHA256SUMS says" in failure.value.stderr
