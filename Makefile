@@ -44,6 +44,13 @@ check:
 	@sh tools/bootstrap.sh check
 	@sh tools/check.sh
 
+#: make piuparts
+#:     Debian's own test of the .deb: install, remove and purge in every order, and the upgrade from CCA 7.3
+.PHONY: piuparts
+piuparts:
+	@sh tools/bootstrap.sh check
+	@$(PYTHON) -m tests.matrix.engine -- $(PYTHON) -m pytest -q tests/packaging/test_piuparts.py
+
 #: make lint
 #:     ruff, mypy, vermin, shellcheck, lintian, rpmlint, systemd-analyze
 .PHONY: lint

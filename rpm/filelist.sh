@@ -1,6 +1,6 @@
 #!/bin/sh
 # Usage: filelist.sh PAYLOAD. Prints a %files line for each file and directory of the payload, for `%files -f`.
-# What PAYLOAD.attributes lists (MODE GROUP CAPABILITIES PATH, see tools/payload.py) is packed with that.
+# What PAYLOAD.attributes lists (MODE GROUP CAPABILITIES PATH, see tools/payload_layout.py) is packed with that.
 # Directories of the system itself and those that the spec lists are left out.
 set -eu
 attributes=$(cat "$1.attributes" 2>/dev/null || :)

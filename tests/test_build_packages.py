@@ -1,6 +1,8 @@
 """tools/build_packages.py: what it takes as payload, what it refuses, and that a build depends on nothing else."""
 from __future__ import annotations
 
+import configparser
+import gzip
 import hashlib
 import json
 import os
@@ -350,6 +352,54 @@ def explain(first: Path, second: Path) -> str:
         return "%s and %s differ; diffoscope, if installed, says where" % (first, second)
     command = ["diffoscope", "--max-report-size=20000", str(first), str(second)]
     return subprocess.run(command, capture_output=True, text=True).stdout
+
+
+def test_both_families_have_the_changelog_of_debian_changelog(tmp_path: Path) -> None:
+    output = built(TREE, tmp_path)
+    (rpm,) = output.glob("*.rpm")
+    (deb,) = output.glob("*.deb")
+    newest = changelog.read_changes((TREE / "debian/changelog").read_text(encoding="utf-8"))[0]
+    shown = subprocess.check_output(["rpm", "-qp", "--nosignature", "--changelog", str(rpm)], text=True)
+    assert shown.splitlines()[0].endswith("%s - %s" % (newest.maintainer, newest.version))
+    subprocess.run(["dpkg-deb", "-x", str(deb), str(tmp_path / "x")], check=True)
+    (path,) = (tmp_path / "x/usr/share/doc/csulcca").glob("changelog*.gz")
+    debian = gzip.decompress(path.read_bytes()).decode()
+    for line in filter(None, newest.lines):
+        assert line in debian
+        assert line.replace("* ", "- ", 1) in shown
+
+
+def test_a_package_of_the_vendors_files_does_not_claim_them_as_ours(tmp_path: Path) -> None:
+    output = built(TREE, tmp_path / "out", "--payload", str(vendor8.build_rpm(tmp_path, "s390x")))
+    (rpm,) = output.glob("*.rpm")
+    (deb,) = output.glob("*.deb")
+    licence = subprocess.check_output(["rpm", "-qp", "--nosignature", "--qf", "%{LICENSE}", str(rpm)], text=True)
+    assert licence == "Apache-2.0 AND LicenseRef-IBM-CCA"
+    subprocess.run(["dpkg-deb", "-x", str(deb), str(tmp_path / "x")], check=True)
+    copyright_file = (tmp_path / "x/usr/share/doc/csulcca/copyright").read_text()
+    assert "Files: payload/*\n" in copyright_file
+    assert "License: LicenseRef-IBM-CCA\n" in copyright_file
+
+
+def test_uscan_finds_a_release_by_debian_watch(tmp_path: Path) -> None:
+    """debian/watch looks for tags in the repository that setup.cfg names; here that is one on this machine."""
+    watch = (TREE / "debian/watch").read_text()
+    parser = configparser.ConfigParser(interpolation=None)
+    parser.read(TREE / "setup.cfg")
+    assert parser["csulcca"]["repository"] in watch
+    command = tool("uscan")
+    published = tmp_path / "published"
+    git = ["git", "-C", str(published), "-c", "user.name=x", "-c", "user.email=x@csulcca.invalid"]
+    subprocess.run(["git", "init", "-q", str(published)], check=True)
+    subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "x"], check=True)
+    for tag in ("v8.0.0", "v8.99.0"):
+        subprocess.run([*git, "tag", tag], check=True)
+    copy = tmp_path / "watch"
+    copy.write_text(watch.replace(parser["csulcca"]["repository"], "file://%s" % published))
+    done = subprocess.run([command, "--no-download", "--report-status", "--dehs", "--package", "csulcca",
+                           "--upstream-version", "8.0.0", "--watchfile", str(copy)],
+                          capture_output=True, text=True, cwd=tmp_path)  # fmt: skip
+    assert "<upstream-version>8.99.0</upstream-version>" in done.stdout, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("payload_of", ["reference", "vendor"])

@@ -34,6 +34,8 @@ repo,check dpkg-dev dpkg-dev dpkg-scanpackages must index packages for apt
 repo,check createrepo-c createrepo_c createrepo_c must index packages for dnf and zypper
 repo,check rpm rpm-sign rpmsign must sign packages
 repo,check gnupg gnupg2 gpg must sign indexes
+check devscripts - uscan may run the tests
+check piuparts - piuparts may run the tests
 check faketime libfaketime faketime may run the tests
 check diffoscope-minimal diffoscope diffoscope may explain differences of packages
 check autopkgtest - autopkgtest may run the tests

@@ -34,6 +34,7 @@ from tools.changelog import (  # noqa: E402
     rpm_changelog,
 )
 from tools.payload import NO_MACHINE  # noqa: E402
+from tools.payload_layout import in_family, lay_out  # noqa: E402
 from tools.refusal import Refused  # noqa: E402
 
 SOURCES = (
@@ -42,8 +43,18 @@ SOURCES = (
 NOT_SOURCES = shutil.ignore_patterns(
     "__pycache__", "*.pyc", "*.scriptlet", ".debhelper", "debhelper-build-stamp", "*.substvars", "*.debhelper.log"
 )
-# Where the payload is staged for each family, relative to the source tree; see lay_out of tools/payload.py.
+# Where the payload is staged for each family, relative to the source tree; see tools/payload_layout.py.
 STAGED = {"deb": "payload/deb", "rpm": "payload/rpm"}
+# For debian/copyright where the payload is not ours.
+VENDORS_COPYRIGHT = """
+Files: payload/*
+Copyright: the vendor that made the payload
+License: LicenseRef-IBM-CCA
+
+License: LicenseRef-IBM-CCA
+ The files of the payload are under the terms that the vendor's package came
+ with. Nothing here grants a right to them.
+"""
 
 
 class Staged(NamedTuple):
@@ -104,7 +115,7 @@ def build(work: Path, payload: Path, version: str | None, output: Path) -> Itera
     packages.append(build_rpm(work, rpm, staged, environment))
 
     bill = work / ("%s-%s.spdx.json" % (metadata.name, full))
-    vendors = payloads.in_family(staged.entries, "deb") if staged.groups else None
+    vendors = in_family(staged.entries, "deb") if staged.groups else None
     bill.write_text(sbom.spdx(packages[0], packages[1], metadata.name, full, staged.epoch, vendors), encoding="ascii")
     packages.append(bill)
 
@@ -144,9 +155,12 @@ def stage(source: Path, payload: Path, version: str | None, work: Path) -> Stage
         elif name != "README.md":
             raise Refused("%s is missing from the source tree" % name, "git checkout -- %s" % name)
     for family, place in STAGED.items():
-        payloads.lay_out(payloads.in_family(found.entries, family), source / place)
+        lay_out(in_family(found.entries, family), source / place)
     groups = is_vendors(found)
     write_groups(source, groups)
+    if groups:
+        with open(source / "debian/copyright", "a", encoding="utf-8") as file:
+            file.write(VENDORS_COPYRIGHT)
     capable = write_attributes(source)
 
     replace(source / "setup.cfg", r"(?m)^version *=.*$", "version = %s" % metadata.version)
