@@ -145,6 +145,7 @@ def make_rpm_md(directory: Path, key: str, url: str, seconds: int) -> None:
     (directory / (NAME + ".repo")).write_text(
         "# dnf: /etc/yum.repos.d/{0}.repo; zypper: /etc/zypp/repos.d/{0}.repo\n"
         "[{0}]\nname=TKE catcher of IBM CCA\nbaseurl={1}/rpm\nenabled=1\ngpgcheck=1\nrepo_gpgcheck=1\n"
+        "# For zypper, which is otherwise content with the signature of the index.\npkg_gpgcheck=1\n"
         "gpgkey={1}/{0}.asc\n".format(NAME, url))
 
 
