@@ -172,7 +172,27 @@ csulcca_transaction_start() {
     set -- $csulcca_fields
     [ "$#" -ge 20 ] || return 1
     shift 19
-    echo "$1"
+    if csulcca_killed=$(csulcca_killed_upgrade_start); then
+        csulcca_uptime=$(cut -d ' ' -f 1 /proc/uptime | tr -d .)
+        csulcca_now=$(date +%s%N)
+        echo $((csulcca_uptime - csulcca_now / 10000000 + csulcca_killed * 100))
+    else
+        echo "$1"
+    fi
+}
+
+# When an upgrade began that was killed in the last day, as dpkg's log has it: seconds since the epoch. Killed between
+# the old prerm and this script it has stopped the service and noted nothing, and dpkg does not run that prerm again.
+csulcca_killed_upgrade_start() {
+    [ -r /var/log/dpkg.log ] || return 1
+    csulcca_line=$(awk '
+        $3 == "status" && $4 == "installed" && $5 ~ /^csulcca(:|$)/ { first = ""; count = 0 }
+        $3 ~ /^(install|upgrade)$/ && $4 ~ /^csulcca(:|$)/ { count++; if (first == "") first = $1 " " $2 }
+        END { if (count > 1) print first }' /var/log/dpkg.log)
+    [ -n "$csulcca_line" ] || return 1
+    csulcca_killed_at=$(date -d "$csulcca_line" +%s 2>/dev/null) || return 1
+    [ $(($(date +%s) - csulcca_killed_at)) -lt 86400 ] || return 1
+    echo "$csulcca_killed_at"
 }
 
 # In CCA 7.x's rpm the init script is a plain file, which rpm removes even where an administrator has edited it. rpm says

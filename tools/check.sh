@@ -59,6 +59,8 @@ part "linters and the build of packages" \
 part "images for the containers" .venv/bin/python -m tests.matrix.images build
 part "packages in containers" \
     .venv/bin/python -m tests.matrix.engine -- .venv/bin/python -m pytest -q -n 3 tests/packaging
+part "faults: the index of hazards, transactions that are killed" \
+    .venv/bin/python -m tests.matrix.engine -- .venv/bin/python -m pytest -q -n 2 tests/faults
 
 if [ -n "$blocked" ]; then
     printf '\nBLOCKED here: %s\n' "${blocked#, }"

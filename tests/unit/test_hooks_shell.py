@@ -7,6 +7,7 @@ are run; what they do on a whole system, with systemd and a package manager, is 
 import os
 import re
 import subprocess
+import time
 
 import pytest
 
@@ -46,9 +47,9 @@ class Root:
     def exists(self, path):
         return os.path.lexists(self.path(path))
 
-    def run(self, function, *arguments):
-        """(exit status, output) of a function of the file that is named after it."""
-        with open(os.path.join(TREE, "hooks", function[len("csulcca_"):] + ".sh")) as stream:
+    def run(self, function, *arguments, **place):
+        """(exit status, output) of a function of the file that is named after it; or of the file phase="NAME"."""
+        with open(os.path.join(TREE, "hooks", place.get("phase", function[len("csulcca_"):]) + ".sh")) as stream:
             text = stream.read()
         text = text.replace("@PAYLOAD_KIND@", self.kind)
         text = text.replace('CSULCCA_GROUPS=""', 'CSULCCA_GROUPS="%s"' % self.groups)
@@ -235,6 +236,34 @@ def test_the_reference_payload_makes_no_group(root):
     root.groups = ""
     root.run("csulcca_preinst", "deb", "install")
     assert root.get("/etc/group") == b"root:x:0:\n"
+
+
+# Seconds ago, then what dpkg logged -> seconds ago of the killed upgrade
+DPKG_LOG = {
+    "killed once": ([(900, "status installed csulcca:amd64 7.3.0-1"), (600, "upgrade csulcca:amd64 7.3.0-1 8.0.0-1"),
+                     (600, "status half-installed csulcca:amd64 7.3.0-1"),
+                     (5, "upgrade csulcca:all 7.3.0-1 8.0.0-1")], 600),
+    "killed twice": ([(600, "upgrade csulcca:amd64 7.3.0-1 8.0.0-1"), (60, "upgrade csulcca:amd64 7.3.0-1 8.0.0-1"),
+                      (5, "upgrade csulcca:all 7.3.0-1 8.0.0-1")], 600),
+    "never killed": ([(900, "install csulcca:amd64 <none> 7.3.0-1"), (899, "status installed csulcca:amd64 7.3.0-1"),
+                      (5, "upgrade csulcca:amd64 7.3.0-1 8.0.0-1")], None),
+    "another package": ([(600, "upgrade csulcca-doc:amd64 1 2"), (5, "upgrade csulcca:amd64 7.3.0-1 8.0.0-1")], None),
+    "long ago": ([(90000, "upgrade csulcca:amd64 7.3.0-1 8.0.0-1"), (5, "upgrade csulcca:all 7.3.0-1 8.0.0-1")], None),
+    "no log": ([], None),
+}
+
+
+@pytest.mark.parametrize("name", sorted(DPKG_LOG))
+def test_the_begin_of_an_upgrade_that_was_killed_is_known(root, name):
+    """7.3's prerm has stopped the service then, and it is to run again."""
+    lines, ago = DPKG_LOG[name]
+    now = int(time.time())
+    if lines:
+        text = "".join("%s %s\n" % (time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(now - age)), line)
+                       for age, line in lines)
+        root.put("/var/log/dpkg.log", text.encode("ascii"))
+    status, output = root.run("csulcca_killed_upgrade_start", phase="preinst")
+    assert (status, output.strip()) == ((0, str(now - ago)) if ago else (1, ""))
 
 
 @pytest.mark.parametrize("arguments", [("deb", "abort-upgrade", "8.0"), ("deb", ""), ("deb", "nonsense")])
