@@ -13,6 +13,8 @@ from tests.matrix import images
 from .conftest import CELLS, TREE
 from .system import CERTIFICATE, handshake
 
+# Emulated ones among the systems of distros.toml.
+S390X = [name for name, cell in images.cells().items() if cell.architecture == "s390x" and cell.recipe]
 MACHINE = platform.machine()
 LIBRARY = {"deb": "/usr/lib/libcsulcca.so", "rpm": "/usr/lib64/libcsulcca.so"}
 
@@ -63,6 +65,26 @@ def assert_as_the_vendor_had_it(system):
     assert not system.machine.exists(vendor8.MARK)
     assert not system.machine.exists("/etc/init.d/CSUTKEcat")
     assert system.show("readlink /opt/IBM/CCA/bin/CSUTKEcat") == "/usr/lib/csulcca/run"
+
+
+@pytest.mark.parametrize("cell", S390X, indirect=True)
+def test_a_payload_for_s390x_is_installed_and_serves_tls_on_s390x(boot, tmp_path):
+    """Without systemd, whose sandbox an emulated processor does not give; the daemon is started as the unit does."""
+    family = images.cell(S390X[0]).family
+    build = {"deb": vendor8.build_rpm, "rpm": vendor8.build_deb}[family]
+    subprocess.run([sys.executable, str(TREE / "tools/build_packages.py"), "--payload", str(build(tmp_path, "s390x")),
+                    "--output", str(tmp_path / "out")], check=True, stdout=subprocess.DEVNULL)  # fmt: skip
+    (package,) = (tmp_path / "out").glob("*s390x." + family)
+    system = boot(boot=False)
+    assert system.show("uname -m") == "s390x"
+    system.package(system.tools[1], "install", package)
+    assert_as_the_vendor_had_it(system)
+    assert system.conf() == b"TLS_ON\n"
+    system.machine.run("setsid /opt/IBM/CCA/bin/CSUTKEcat start >/root/log 2>&1 </dev/null &")
+    system.machine.wait_for("a listening catcher", lambda: ":50003" in system.show("ss -Hltn"), 60)
+    done = system.machine.run(["openssl", "s_client", "-connect", "127.0.0.1:50003", "-CAfile", CERTIFICATE,
+                               "-verify_return_error", "-verify_hostname", "zlinux1"], check=False)  # fmt: skip
+    assert done.rc == 0, done.out + done.err + system.show("cat /root/log")
 
 
 def test_a_vendors_replaces_a_vendors_and_the_reference_must_not(boot, built, vendors):
