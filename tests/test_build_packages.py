@@ -161,9 +161,12 @@ def test_a_package_without_the_catcher_is_refused(build, tmp_path: Path) -> None
     assert_refused(build(tmp_path, "s390x", [File(payloads.CATCHER, None)]), tmp_path, "there is no file opt/IBM")
 
 
+@pytest.mark.parametrize("count,size", [(1, 4 << 20), (8, 1 << 19)], ids=["one file", "many"])
 @pytest.mark.parametrize("build", [vendor8.build_rpm, vendor8.build_deb])
-def test_what_a_package_unpacks_to_is_bounded(build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    package = build(tmp_path, "s390x", [File("opt/zeros", bytes(4 << 20))])
+def test_what_a_package_unpacks_to_is_bounded(
+    build, count: int, size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = build(tmp_path, "s390x", [File("opt/zeros/%d" % number, bytes(size)) for number in range(count)])
     assert package.stat().st_size < 1 << 20
     monkeypatch.setattr(payloads, "MAX_BYTES", 2 << 20)
     with pytest.raises(Refused, match="more than 2 MB"):
