@@ -122,6 +122,9 @@ def _write_stamp(host: "Host", transition: "Transition", outcome: Outcome, gener
 
     def write() -> None:
         host.ensure_dir(paths.STATE_DIR, 0o755)
+        if host.read_link(paths.STAMP) is not None:
+            # replace() would write what it leads to, as an administrator may want of catcher.conf.
+            host.remove(paths.STAMP)
         host.replace(paths.STAMP, stamp.render(new), 0o600)
 
     if _report(outcome, paths.STAMP, write):
@@ -182,8 +185,8 @@ def _make_pair(host: "Host", action: "Action") -> str:
 
 
 def _place_staged_pair(host: "Host", action: "Action") -> "Optional[str]":
-    made = pair.place(host) if host.is_dir(paths.STAGE) else None
-    return pair.place_replacement(host) if host.is_dir(paths.REPLACE_STAGE) else made
+    made = pair.place(host) if host.is_own_dir(paths.STAGE) else None
+    return pair.place_replacement(host) if host.is_own_dir(paths.REPLACE_STAGE) else made
 
 
 def _retire_legacy_links(host: "Host", action: "Action") -> None:

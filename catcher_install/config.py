@@ -80,8 +80,8 @@ def _tokens(data: bytes) -> "List[Tuple[bytes, int, int]]":
     return found
 
 
-def parse(data: bytes) -> Config:
-    """What the bytes of a catcher.conf mean; never raises.
+def parse(data: bytes, quote: bool = True) -> Config:
+    """What the bytes of a catcher.conf mean; never raises. quote: whether a problem may show what is in the file.
 
     The same directive twice is one. A leading UTF-8 byte order mark, blanks around a directive, CRLF line ends and a
     comment behind a directive are harmless.
@@ -97,7 +97,7 @@ def parse(data: bytes) -> Config:
     words = []
     for token, _, line in _tokens(data):
         if token not in (TLS_ON, TLS_OFF, TLS_REQUIRED):
-            return unusable("line %d is not a directive: %s" % (line, printable(token)))
+            return unusable("line %d is not a directive%s" % (line, ": " + printable(token) if quote else ""))
         words.append(token)
     required = TLS_REQUIRED in words
     if TLS_ON in words and TLS_OFF in words:

@@ -96,6 +96,18 @@ class Host:
         """Whether *path* is, or links to, a directory."""
         return os.path.isdir(self.locate(path, follow=True))
 
+    def is_own_dir(self, path: str) -> bool:
+        """Whether *path* is a directory itself, of root's or ours: one that somebody else planted does not count."""
+        entry = self.lstat(path)
+        return entry is not None and stat.S_ISDIR(entry.st_mode) and entry.st_uid in (0, os.geteuid())
+
+    def is_public(self, path: str) -> bool:
+        """Whether everybody may read a file, links followed: only then may a message quote it."""
+        try:
+            return bool(os.stat(self.locate(path, follow=True)).st_mode & 0o004)
+        except OSError:
+            return False
+
     def list_dir(self, path: str) -> "List[str]":
         """Names in a directory, sorted; none where it does not exist or may not be read."""
         try:

@@ -74,7 +74,7 @@ def look(host: "Host") -> PairFiles:
         state=state,
         identity=_identity(host, key) + " " + _identity(host, certificate) if state == BOTH else "",
         key_mode=stat.S_IMODE(key.st_mode) if key is not None and stat.S_ISREG(key.st_mode) else None,
-        staged=host.is_dir(paths.STAGE) or host.is_dir(paths.REPLACE_STAGE),
+        staged=host.is_own_dir(paths.STAGE) or host.is_own_dir(paths.REPLACE_STAGE),
         draft=host.lexists(paths.STAGE_DRAFT),
     )
 
@@ -141,7 +141,7 @@ def _same_file(one: "Optional[os.stat_result]", other: "Optional[os.stat_result]
 
 def clear(host: "Host") -> None:
     """Take the stage away, if there is one: its name goes at once, so that a crash leaves only a draft."""
-    if host.is_dir(paths.REPLACE_STAGE):
+    if host.is_own_dir(paths.REPLACE_STAGE):
         _finish_replacement(host)
     if host.lexists(paths.STAGE):
         host.remove_tree_of_files(paths.STAGE_DRAFT)

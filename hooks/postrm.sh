@@ -40,7 +40,7 @@ csulcca_is_downgrade_to_7() {
 }
 
 csulcca_stamp_has_pair() {
-    grep -q '"generated_pair": "' /var/lib/csulcca/state.json 2>/dev/null && [ -e /opt/IBM/CCA/bin/catcher.key ]
+    [ -f /var/lib/csulcca/state.json ] && grep -q '"generated_pair": "' /var/lib/csulcca/state.json 2>/dev/null && [ -e /opt/IBM/CCA/bin/catcher.key ]
 }
 
 csulcca_remove_own_pair() {
@@ -55,6 +55,7 @@ csulcca_remove_own_pair() {
     rm -rf "$csulcca_bin/.catcher-pair"
     [ -f "$csulcca_bin/catcher.key" ] && [ -f "$csulcca_bin/catcher.crt" ] || return 0
     [ ! -h "$csulcca_bin/catcher.key" ] && [ ! -h "$csulcca_bin/catcher.crt" ] || return 0
+    [ -f /var/lib/csulcca/state.json ] || return 0
     csulcca_made=$(sed -n 's/^ *"generated_pair": "\([0-9a-f]\{64\}\)",\{0,1\}$/\1/p' /var/lib/csulcca/state.json 2>/dev/null) || :
     csulcca_found=$(cat "$csulcca_bin/catcher.key" "$csulcca_bin/catcher.crt" | sha256sum | cut -d ' ' -f 1)
     if [ -n "$csulcca_made" ] && [ "$csulcca_made" = "$csulcca_found" ]; then

@@ -54,7 +54,7 @@ csulcca_note_service() {
         csulcca_groups=yes
     fi
     # An installation that was killed half way made the groups itself.
-    if [ -n "$(find "$csulcca_note" -mmin -1440 2>/dev/null)" ] && grep -q '^groups=no' "$csulcca_note"; then
+    if [ -n "$(find "$csulcca_note" -type f -mmin -1440 2>/dev/null)" ] && grep -q '^groups=no' "$csulcca_note"; then
         csulcca_groups=no
     fi
     csulcca_unit=$(csulcca_unit_state)
@@ -64,7 +64,7 @@ csulcca_note_service() {
     fi
     # An upgrade from 7.x that was killed half way saw the truth; 7.x's scriptlets may have stopped and disabled the
     # service since. Its note counts unless the service runs again. With rpm they run only after our files are there.
-    if [ "$csulcca_active" = no ] && [ -n "$(find "$csulcca_note" -mmin -1440 2>/dev/null)" ] &&
+    if [ "$csulcca_active" = no ] && [ -n "$(find "$csulcca_note" -type f -mmin -1440 2>/dev/null)" ] &&
         grep -q '^tree=yes' "$csulcca_note" && [ "$1$csulcca_tree" != rpmyes ]; then
         return 0
     fi
@@ -76,9 +76,12 @@ csulcca_note_service() {
         csulcca_unit=enabled
     fi
     mkdir -p "$csulcca_state"
+    # Nothing is written through what somebody has planted: the file is new, and no directory takes the name's place.
+    rm -f "$csulcca_note.new"
+    set -C
     printf 'tree=%s\ngroups=%s\nunit=%s\nactive=%s\n' \
         "$csulcca_tree" "$csulcca_groups" "$csulcca_unit" "$csulcca_active" >"$csulcca_note.new"
-    mv "$csulcca_note.new" "$csulcca_note"
+    mv -fT "$csulcca_note.new" "$csulcca_note"
 }
 
 # Where groupadd is missing, systemd-sysusers makes them at the next boot.
@@ -204,6 +207,6 @@ csulcca_keep_edited_init_script() {
         return 0
     fi
     case $csulcca_verified in
-    *"$csulcca_script"* | '') cp -p "$csulcca_script" "$csulcca_script.rpmsave" ;;
+    *"$csulcca_script"* | '') cp -pT --remove-destination "$csulcca_script" "$csulcca_script.rpmsave" ;;
     esac
 }

@@ -117,6 +117,10 @@ class Upgrade:
             for command in [*REPAIRS[self.tool], AGAIN[self.tool]]:
                 done = machine.run(command.format(self._target()) + " <&-", check=False, timeout=RUN_TIMEOUT_S)
                 log.append(f"$ {command}: {done.rc}\n{done.out}{done.err}")
+            if "already installed" in done.out:
+                # The new package is in rpm's database, and its last scriptlet or the old one's removal was cut off.
+                done = machine.run(f"dnf -y reinstall {self._target()} <&-", check=False, timeout=RUN_TIMEOUT_S)
+                log.append(f"$ dnf reinstall: {done.rc}\n{done.out}{done.err}")
             wrong = early + damage(system)
             return Point(after, met, tuple([*wrong, "\n".join(log)] if wrong else []))
 

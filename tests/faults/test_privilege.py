@@ -1,0 +1,169 @@
+"""What somebody may have planted where a hook works: nothing outside is written, moved or read into output."""
+
+import os
+import signal
+import stat
+import subprocess
+
+import pytest
+
+from catcher_install import apply, paths, transition
+from catcher_install.host import draft_name
+from tests.unit.conftest import a_pair, quick_pair  # noqa: F401 - fixtures
+from tests.unit.support import TREE, installed
+from tests.unit.test_apply import host_upgraded_by_rpm
+from tests.unit.test_hooks_shell import Root
+
+WORD = "SECRET-OF-ROOT"
+SECRET = f"{WORD}:$6$hash:19000\ngenerated_pair\n".encode()
+TOUCHED = [
+    paths.CONF, draft_name(paths.CONF), paths.STAMP, draft_name(paths.STAMP), paths.LOCK, paths.CAPTURE, paths.KEY,
+    paths.CERTIFICATE, paths.STAGE, paths.STAGE_DRAFT, paths.REPLACE_STAGE, paths.INIT_SCRIPT,
+    paths.INIT_SCRIPT + ".dpkg-bak", "/etc/rc2.d/S14CSUTKEcat",
+]  # fmt: skip
+SHELL_TOUCHED = [
+    paths.CAPTURE, paths.CAPTURE + ".new", paths.STAMP, paths.LOCK, paths.KEY, paths.CERTIFICATE, paths.STAGE,
+    paths.STAGE_DRAFT, paths.INIT_SCRIPT, paths.INIT_SCRIPT + ".rpmsave",
+]  # fmt: skip
+
+
+def _clear(place):
+    os.makedirs(os.path.dirname(place), exist_ok=True)
+    if os.path.lexists(place):
+        os.unlink(place)
+
+
+def _symlink(target, place):
+    """Relative, so that it leads to the same file in a machine whose root directory is a temporary one."""
+    os.symlink(os.path.relpath(target, os.path.dirname(place)), place)
+
+
+def _link(place, outside):
+    _symlink(outside / "secret", place)
+
+
+def _hard_link(place, outside):
+    os.link(outside / "secret", place)
+
+
+def _dangling(place, outside):
+    _symlink(outside / "new", place)
+
+
+def _directory(place, outside):
+    _symlink(outside / "directory", place)
+
+
+def _fifo(place, outside):
+    os.mkfifo(place)
+
+
+PLANTED = {"link": _link, "hard link": _hard_link, "dangling link": _dangling, "link to a directory": _directory,
+           "FIFO": _fifo}  # fmt: skip
+
+
+@pytest.fixture
+def outside(tmp_path):
+    """Files of root's that no hook has to do with."""
+    place = tmp_path / "root" / "outside"
+    (place / "directory").mkdir(parents=True)
+    for path in ("secret", "directory/catcher.key", "directory/catcher.crt", "directory/keep.catcher.key.1"):
+        (place / path).write_bytes(SECRET)
+        (place / path).chmod(0o600)
+    return place
+
+
+@pytest.fixture(autouse=True)
+def no_waiting():
+    """A FIFO that is waited for ends the test."""
+
+    def too_long(number, frame):
+        raise TimeoutError("it waits")
+
+    before = signal.signal(signal.SIGALRM, too_long)
+    signal.alarm(20)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+def seen(outside):
+    """Everything outside: {path: (kind and mode, content)}."""
+    found = {}
+    for path in sorted(outside.rglob("*")):
+        entry = path.lstat()
+        found[str(path)] = (oct(entry.st_mode), path.read_bytes() if stat.S_ISREG(entry.st_mode) else b"")
+    return found
+
+
+@pytest.mark.parametrize("history", ["fresh", "legacy"])
+@pytest.mark.parametrize("kind", sorted(PLANTED))
+@pytest.mark.parametrize("path", TOUCHED)
+def test_a_converge_touches_nothing_outside(tmp_path, outside, quick_pair, history, kind, path):  # noqa: F811
+    machine = (installed if history == "fresh" else host_upgraded_by_rpm)(tmp_path / "root")
+    machine.systemctl()
+    _clear(machine.on_disk(path))
+    PLANTED[kind](machine.on_disk(path), outside)
+    for directory in ("/etc/cca", paths.STATE_DIR, paths.BIN):
+        os.chmod(machine.on_disk(directory), 0o777)
+    before = seen(outside)
+    umask = os.umask(0)
+    try:
+        outcome = apply.converge(machine, transition.from_scriptlet("rpm", ["1" if history == "fresh" else "2"]))
+        apply.converge(machine, transition.of(transition.START))
+    finally:
+        os.umask(umask)
+    assert seen(outside) == before
+    assert WORD not in repr(outcome.findings)
+    if path not in (paths.KEY, paths.CERTIFICATE) and machine.get(paths.KEY) is not None:
+        assert machine.mode(paths.KEY) == 0o600
+    for text in (paths.STAMP, paths.CONF):
+        real = machine.on_disk(text)
+        if os.path.isfile(real) and not os.path.samefile(real, outside / "secret"):
+            assert WORD.encode() not in machine.get(text)
+            assert machine.mode(text) & 0o022 == 0
+
+
+def test_a_stage_of_somebody_else_is_none(tmp_path, quick_pair):  # noqa: F811
+    """In a directory that everybody may write, anybody could stage a pair that he knows the key of."""
+    machine = installed(tmp_path)
+    machine.put(paths.STAGE + "/catcher.key", b"a key that is known", 0o600)
+    machine.put(paths.STAGE + "/catcher.crt", b"a certificate")
+    os.chown(machine.on_disk(paths.STAGE), 4711, 4711)
+    apply.converge(machine, transition.from_scriptlet("rpm", ["1"]))
+    assert machine.get(paths.KEY) != b"a key that is known"
+
+
+@pytest.mark.parametrize("call", ["preinst rpm 2", "preinst deb install 7.3.0-1", "prerm deb remove", "postrm rpm 0",
+                                  "postrm deb remove", "postrm deb purge"])
+@pytest.mark.parametrize("kind", sorted(PLANTED))
+@pytest.mark.parametrize("path", SHELL_TOUCHED)
+def test_a_shell_hook_touches_nothing_outside(tmp_path, outside, call, kind, path):
+    root = Root(tmp_path / "root", "/bin/sh")
+    root.put(paths.CATCHER, b"", 0o755)
+    os.makedirs(root.path("/var/lib/csulcca"), 0o777)
+    root.put("/bin/rpm", b"#!/bin/sh\nexit 1\n", 0o755)
+    root.put(paths.INIT_SCRIPT, b"#!/bin/sh\n", 0o755)
+    _clear(root.path(path))
+    PLANTED[kind](root.path(path), outside)
+    before = seen(outside)
+    hook, *arguments = call.split()
+    _, output = root.run("csulcca_" + hook, *arguments)
+    assert seen(outside) == before
+    assert WORD not in output
+
+
+def test_strace_sees_the_key_private_at_every_instant(tmp_path):
+    """Every mode that the kernel is asked for is watched, in a process of its own with umask 000."""
+    program = (
+        "import os, sys\nsys.path.insert(0, sys.argv[1])\nfrom catcher_install import pair\n"
+        "from tests.unit.support import installed\nos.umask(0)\nm = installed(sys.argv[2])\n"
+        "pair.stage(m, b'k', b'c')\npair.place(m)\npair.clear(m)\n"
+        "pair.begin_replacement(m, b'l', b'd', True)\npair.place_replacement(m)\npair.clear(m)\n"
+    )
+    trace = tmp_path / "trace"
+    subprocess.run(["strace", "-f", "-y", "-o", trace, "-e", "trace=openat,open,creat,chmod,fchmod,fchmodat",
+                    "/usr/bin/python3", "-c", program, TREE, tmp_path / "root"], check=True)  # fmt: skip
+    key = [line for line in trace.read_text().splitlines() if "catcher.key" in line]
+    modes = [line.rpartition(", ")[2].partition(")")[0] for line in key if "O_CREAT" in line or "chmod(" in line]
+    assert modes and set(modes) == {"0600"}
