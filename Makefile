@@ -84,6 +84,9 @@ LIBDIR = /usr/lib/csulcca
 UNITDIR = /usr/lib/systemd/system
 PRESETDIR = /usr/lib/systemd/system-preset
 TMPFILESDIR = /usr/lib/tmpfiles.d
+MANDIR = /usr/share/man
+COMPLETIONSDIR = /usr/share/bash-completion/completions
+FIREWALLDDIR = /usr/lib/firewalld/services
 
 # Modes are given, never inherited from the checkout, so that a build under any umask gives the same packages.
 .PHONY: install
@@ -92,6 +95,8 @@ install:
 	install -d '$(DESTDIR)$(LIBDIR)/catcher_install' '$(DESTDIR)$(LIBDIR)/hooks' '$(DESTDIR)/opt/IBM/CCA/bin' \
 	    '$(DESTDIR)/opt/ibm' '$(DESTDIR)/usr/sbin' '$(DESTDIR)/usr/share/csulcca' '$(DESTDIR)/usr/share/doc/csulcca' \
 	    '$(DESTDIR)$(UNITDIR)' '$(DESTDIR)$(PRESETDIR)' '$(DESTDIR)$(TMPFILESDIR)' \
+	    '$(DESTDIR)$(UNITDIR)/timers.target.wants' '$(DESTDIR)$(MANDIR)/man5' '$(DESTDIR)$(MANDIR)/man8' \
+	    '$(DESTDIR)$(COMPLETIONSDIR)' '$(DESTDIR)$(FIREWALLDDIR)' '$(DESTDIR)/etc/ufw/applications.d' \
 	    '$(DESTDIR)/etc/cca' '$(DESTDIR)/var/lib/csulcca'; \
 	cp -RP '$(PAYLOAD)/.' '$(DESTDIR)/'; \
 	chmod -R u=rwX,go=rX '$(DESTDIR)'; \
@@ -107,13 +112,20 @@ install:
 	ln -sfn ../lib/csulcca/run '$(DESTDIR)/usr/sbin/catcherctl'; \
 	[ -e '$(DESTDIR)/opt/ibm/cca' ] || [ -L '$(DESTDIR)/opt/ibm/cca' ] || \
 	    ln -s /opt/IBM/CCA '$(DESTDIR)/opt/ibm/cca'; \
-	install -m 644 units/CSUTKEcat.service '$(DESTDIR)$(UNITDIR)'; \
+	install -m 644 units/CSUTKEcat.service units/csulcca-check.service units/csulcca-check.timer \
+	    '$(DESTDIR)$(UNITDIR)'; \
+	ln -sfn ../csulcca-check.timer '$(DESTDIR)$(UNITDIR)/timers.target.wants/csulcca-check.timer'; \
 	install -m 644 units/50-csulcca.preset '$(DESTDIR)$(PRESETDIR)'; \
 	install -m 644 units/csulcca.conf '$(DESTDIR)$(TMPFILESDIR)'; \
 	if [ -f units/csulcca.sysusers ]; then \
 	    install -D -m 644 units/csulcca.sysusers '$(DESTDIR)/usr/lib/sysusers.d/csulcca.conf'; \
 	fi; \
 	install -m 644 share/catcher.conf '$(DESTDIR)/usr/share/csulcca'; \
+	install -m 644 man/*.5 '$(DESTDIR)$(MANDIR)/man5'; \
+	install -m 644 man/*.8 '$(DESTDIR)$(MANDIR)/man8'; \
+	install -m 644 share/catcherctl.bash '$(DESTDIR)$(COMPLETIONSDIR)/catcherctl'; \
+	install -m 644 share/firewalld-csulcca.xml '$(DESTDIR)$(FIREWALLDDIR)/csulcca.xml'; \
+	install -m 644 share/ufw-csulcca '$(DESTDIR)/etc/ufw/applications.d/csulcca'; \
 	if [ -f README.md ]; then install -m 644 README.md '$(DESTDIR)/usr/share/doc/csulcca'; fi
 
 # A maintainer script is its template with the text of the hook that both families share. rpm expands macros in its

@@ -52,6 +52,27 @@ def tell(found: "List[Finding]") -> None:
             _say("csulcca: " + line)
 
 
+def watch(arguments: "List[str]") -> int:
+    """The daily look at the pair (csulcca-check.service): what ``catcherctl status`` says of it goes to
+    the journal. Nothing is changed. Exit status: 1 only for a fault of ours, so that the unit shows it."""
+    try:
+        import syslog
+
+        from .host import Host
+        from .status import collect_status
+
+        found = collect_status(Host())["findings"]
+        syslog.openlog(TAG)
+        for one in found:
+            if one["id"].startswith("pair-"):
+                line = "%s [%s] -- %s" % (one["message"], one["id"], one["fix"])
+                syslog.syslog(report.PRIORITY[one["severity"]], plain(line))
+    except Exception as error:  # noqa: BLE001 - one line, and its story goes to the journal
+        _log_fault(error)
+        return 1
+    return 0
+
+
 def plain(text: str) -> str:
     """Text that every log and terminal takes: ASCII, one line, no control characters."""
     shown = text.encode("ascii", "backslashreplace").decode("ascii")

@@ -27,6 +27,8 @@ if name == "CSUTKEcat":
     from catcher_install.launch import main
 elif name == "scriptlet":
     from catcher_install.scriptlet import main
+elif name == "watch":
+    from catcher_install.scriptlet import watch as main
 else:
     from catcher_install.cli import main
 status = main(sys.argv[2:])

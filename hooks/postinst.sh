@@ -3,5 +3,23 @@
 csulcca_postinst() {
     # Compiled for another version of these files: times are the same in every reproducible package.
     rm -rf /usr/lib/csulcca/catcher_install/__pycache__
+    csulcca_start_timer "$1:${2-}"
     /usr/lib/csulcca/run scriptlet "$@" </dev/null
+}
+
+# timers.target wants it, which counts from the next boot on. A masked timer stays off.
+csulcca_start_timer() {
+    case $1 in
+    deb:configure | rpm:*) ;;
+    *) return 0 ;;
+    esac
+    [ -d /run/systemd/system ] || return 0
+    systemctl daemon-reload </dev/null || :
+    # deb-systemd-invoke starts no static unit, so Debian's policy is asked here. 101: not to be started.
+    if [ "${1%%:*}" = deb ] && [ -x /usr/sbin/policy-rc.d ]; then
+        csulcca_policy=0
+        /usr/sbin/policy-rc.d csulcca-check.timer start </dev/null >/dev/null 2>&1 || csulcca_policy=$?
+        [ "$csulcca_policy" -ne 101 ] || return 0
+    fi
+    systemctl start csulcca-check.timer </dev/null >/dev/null 2>&1 || :
 }

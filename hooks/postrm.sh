@@ -14,6 +14,7 @@ csulcca_postrm() {
     *)
         if csulcca_is_downgrade_to_7 "$1" "${3-}" && [ -d /run/systemd/system ]; then
             # A daemon of ours would go on in its mode; 7.x only starts what does not run.
+            systemctl stop csulcca-check.timer </dev/null >/dev/null 2>&1 || :
             systemctl daemon-reload </dev/null || :
             systemctl try-restart CSUTKEcat.service </dev/null || :
         fi
@@ -23,6 +24,8 @@ csulcca_postrm() {
     rm -f /var/lib/csulcca/before-upgrade /var/lib/csulcca/before-upgrade.new /var/lib/csulcca/lock
     rm -f /var/lib/csulcca/.state.json.csulcca-new /etc/cca/.catcher.conf.csulcca-new
     rm -rf /opt/IBM/CCA/bin/.catcher-pair.draft
+    # When the timer last ran (Persistent=).
+    rm -f /var/lib/systemd/timers/stamp-csulcca-check.timer
     if [ "$1" = deb ] && [ "$2" = purge ] || ! csulcca_stamp_has_pair; then
         rm -f /var/lib/csulcca/state.json
     fi

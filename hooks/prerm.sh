@@ -10,5 +10,6 @@ csulcca_prerm() {
     esac
     if [ -d /run/systemd/system ]; then
         systemctl stop CSUTKEcat.service </dev/null || :
+        systemctl stop csulcca-check.timer csulcca-check.service </dev/null >/dev/null 2>&1 || :
     fi
 }

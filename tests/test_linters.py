@@ -127,6 +127,31 @@ def assert_rpmlint_has_nothing_to_say(path: Path) -> None:
     assert not findings, "\n".join(findings)
 
 
+def test_mandoc() -> None:
+    pages = sorted((TREE / "man").iterdir())
+    assert len(pages) == 3
+    done = subprocess.run([tool("mandoc"), "-T", "lint", *map(str, pages)], text=True, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT)
+    # The pages themselves are not installed here, and whether systemd's are says nothing about ours.
+    ignored = r"referenced manual not found|outdated mandoc.db"
+    said = [line for line in done.stdout.splitlines() if not re.search(ignored, line)]
+    assert not said, "\n".join(said)
+
+
+def test_systemd_analyze_verify_of_the_daily_timer(tmp_path: Path) -> None:
+    for name in ("csulcca-check.service", "csulcca-check.timer"):
+        text = (TREE / "units" / name).read_text(encoding="utf-8")
+        # verify wants the program to be there.
+        (tmp_path / name).write_text(text.replace("ExecStart=/usr/lib/csulcca/run watch", "ExecStart=/bin/true watch"))
+    units = sorted(tmp_path.iterdir())
+    printed = clean("systemd-analyze", "verify", "--man=no", *units)
+    # verify also reads the machine's own units.
+    said = [line for line in printed.splitlines() if "csulcca-check" in line]
+    assert not said, printed
+    clean("systemd-analyze", "security", "--offline=true", "--threshold=40", "--no-pager",
+          TREE / "units/csulcca-check.service")
+
+
 def test_systemd_analyze_verify(packages: Path, tmp_path: Path) -> None:
     unit = TREE / "units/CSUTKEcat.service"
     # verify wants the program to be there; that it is in the package is what the package's tests see.
@@ -135,7 +160,7 @@ def test_systemd_analyze_verify(packages: Path, tmp_path: Path) -> None:
     assert count == 1
     copy = tmp_path / unit.name
     copy.write_text(text, encoding="utf-8")
-    printed = clean("systemd-analyze", "verify", copy)
+    printed = clean("systemd-analyze", "verify", "--man=no", copy)
     assert str(copy) not in printed, printed
     assert unit.name not in printed, printed
 

@@ -44,6 +44,7 @@ check,lint shellcheck ShellCheck shellcheck may lint
 check,lint lintian lintian lintian may lint
 check,lint rpmlint rpmlint rpmlint may lint
 check,lint systemd systemd systemd-analyze may lint
+check,lint mandoc mandoc mandoc may lint
 END
 }
 

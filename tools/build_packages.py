@@ -38,7 +38,8 @@ from tools.payload_layout import in_family, lay_out  # noqa: E402
 from tools.refusal import Refused  # noqa: E402
 
 SOURCES = (
-    "catcher_install", "hooks", "units", "share", "rpm", "debian", "Makefile", "setup.cfg", "LICENSE", "README.md",
+    "catcher_install", "hooks", "units", "share", "man", "rpm", "debian", "Makefile", "setup.cfg", "LICENSE",
+    "README.md",
 )
 NOT_SOURCES = shutil.ignore_patterns(
     "__pycache__", "*.pyc", "*.scriptlet", ".debhelper", "debhelper-build-stamp", "*.substvars", "*.debhelper.log"

@@ -49,6 +49,10 @@ OURS = re.compile(
     r"usr/lib/csulcca|usr/lib/csulcca/(catcher_install|hooks|run|version)(/.*)?|usr/sbin/catcherctl"
     r"|usr/share/csulcca/catcher\.conf|usr/lib/(tmpfiles|sysusers)\.d/csulcca\.conf"
     r"|usr/lib/systemd/system-preset/50-csulcca\.preset"
+    r"|usr/lib/systemd/system/(timers\.target\.wants/)?csulcca-check\.(service|timer)"
+    r"|usr/share/man/man[58]/(catcher\.conf|catcherctl|CSUTKEcat)\.[58](\..*)?"
+    r"|usr/share/bash-completion/completions/catcherctl|usr/lib/firewalld/services/csulcca\.xml"
+    r"|etc/ufw/applications\.d/csulcca"
 )
 
 # ELF header: class byte, byte order byte, machine -> (Debian's name, rpm's name)

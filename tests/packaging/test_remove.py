@@ -15,6 +15,8 @@ NOT_OURS = ("/var/lib/dpkg", "/var/lib/rpm", "/var/lib/dnf", "/var/lib/apt", "/v
             "/usr/share/licenses")  # fmt: skip
 # debhelper leaves it to purge, so that a service that was enabled comes back enabled.
 ENABLED = "/etc/systemd/system/multi-user.target.wants/CSUTKEcat.service"
+# A conffile, which dpkg too leaves to purge.
+UFW = ("/etc/ufw", "/etc/ufw/applications.d", "/etc/ufw/applications.d/csulcca")
 
 
 def left_over(before, after):
@@ -28,7 +30,7 @@ def test_removal_keeps_the_mode_and_a_pair_and_nothing_else(boot, built):
     system.package(system.tools[1], "remove")
     after = system.tree(*WATCHED)
     kept = ["/etc/cca", CONF, "/opt/IBM", "/opt/IBM/CCA", "/opt/IBM/CCA/bin", CERTIFICATE, KEY, "/var/lib/csulcca",
-            "/var/lib/csulcca/state.json", *([ENABLED] if system.cell.family == "deb" else [])]  # fmt: skip
+            "/var/lib/csulcca/state.json", *([ENABLED, *UFW] if system.cell.family == "deb" else [])]  # fmt: skip
     assert left_over(before, after) == sorted(kept)
     assert not before.keys() - after.keys()
     assert system.service()[1] == "inactive"

@@ -7,9 +7,12 @@ import syslog
 
 import pytest
 
+from catcher_install import apply, paths, plan, scriptlet, transition
 from catcher_install import host as host_module
-from catcher_install import paths, plan, scriptlet
+from catcher_install import status as status_module
 
+from . import pem
+from .authority import DAY, issue
 from .support import TREE, child_python
 
 
@@ -140,3 +143,51 @@ def test_entry_leads_each_name_to_its_module():
                                  stderr=subprocess.STDOUT)
         output = child.communicate()[0]
         assert (child.returncode, word in output) == (status, True), output
+
+
+# -- the daily look ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def tls(machine, log):
+    """In TLS mode with its own pair, and nothing to tell so far."""
+    machine.put(paths.CONF, b"TLS_ON\n")
+    apply.converge(machine, transition.of(transition.START))
+    del log[:]
+    return machine
+
+
+def test_the_daily_look_has_nothing_to_say_of_a_good_pair(tls, log, capsys):
+    assert scriptlet.watch([]) == 0
+    assert log == []
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("days,wanted", [(29, "pair-expires-soon"), (31, None), (-1, "pair-expired")])
+def test_the_daily_look_tells_of_an_end_that_is_near_and_changes_nothing(tls, log, days, wanted):
+    key = pem.key_of("prime256v1")
+    tls.put(paths.KEY, key, 0o600)
+    tls.put(paths.CERTIFICATE, issue(key, "tke1", ("tke1",), last=days * DAY))
+    before = (tls.read(paths.KEY, 10000), tls.read(paths.CERTIFICATE, 10000), tls.read(paths.STAMP, 10000))
+    assert scriptlet.watch([]) == 0
+    assert [line.split("[")[1].split("]")[0] for _, line in log] == ([wanted] if wanted else [])
+    assert all(priority == syslog.LOG_WARNING and "catcherctl" in line for priority, line in log)
+    assert before == (tls.read(paths.KEY, 10000), tls.read(paths.CERTIFICATE, 10000), tls.read(paths.STAMP, 10000))
+
+
+def test_the_daily_look_tells_of_a_new_host_name(tls, log):
+    tls.node = "tke2.example.com"
+    assert scriptlet.watch([]) == 0
+    assert len(log) == 1 and "[pair-names-stale]" in log[0][1] and "catcherctl cert generate --force" in log[0][1]
+
+
+def test_the_daily_look_in_tcp_mode_says_nothing(tls, log):
+    tls.put(paths.CONF, b"TLS_OFF\n")
+    tls.node = "tke2.example.com"
+    assert scriptlet.watch([]) == 0 and log == []
+
+
+def test_a_fault_in_the_daily_look_is_one_line_and_its_story_in_the_journal(tls, log, monkeypatch, capsys):
+    monkeypatch.setattr(status_module, "collect_status", lambda host: {}["x"])
+    assert scriptlet.watch([]) == 1
+    assert "internal fault" in capsys.readouterr().err and log

@@ -1,0 +1,51 @@
+# Completion of catcherctl for bash. It needs no function of the bash-completion package.
+# A test compares the verbs and options here with those of the command.
+
+_catcherctl() {
+    local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]} verb=${COMP_WORDS[1]} words=
+    COMPREPLY=()
+    case $before in
+    --out)
+        mapfile -t COMPREPLY < <(compgen -f -- "$word")
+        return
+        ;;
+    --root)
+        mapfile -t COMPREPLY < <(compgen -d -- "$word")
+        return
+        ;;
+    --name | --timeout) return ;;
+    esac
+    if [ "$COMP_CWORD" -eq 1 ]; then
+        words="status mode cert probe tke-guide plan apply --help"
+    else
+        if [ "$verb" = cert ]; then
+            verb="cert ${COMP_WORDS[2]}"
+            [ "$COMP_CWORD" -ne 2 ] || verb=cert
+        fi
+        case $verb in
+        status) words="--json --help" ;;
+        mode) words="tls tcp --no-restart --help" ;;
+        cert) words="show check generate request install export --help" ;;
+        "cert show") words="--json --help" ;;
+        "cert check") words="--json --name --help" ;;
+        "cert generate") words="--force --no-restart --help" ;;
+        "cert request") words="--out --present-key --name --help" ;;
+        "cert install") words="--name --no-restart --help" ;;
+        "cert export") words="--help" ;;
+        probe) words="--name --timeout --json --help" ;;
+        tke-guide) words="tls tcp --json --help" ;;
+        plan) words="--root --json --help" ;;
+        apply) words="--root --help" ;;
+        esac
+        case $verb:$word in
+        *:-*) ;;
+        "cert install":*) mapfile -t COMPREPLY < <(compgen -f -- "$word") ;;
+        "cert export":*) mapfile -t COMPREPLY < <(compgen -d -- "$word") ;;
+        probe:*) mapfile -t COMPREPLY < <(compgen -A hostname -- "$word") ;;
+        esac
+    fi
+    local found
+    mapfile -t found < <(compgen -W "$words" -- "$word")
+    COMPREPLY+=("${found[@]}")
+}
+complete -o filenames -F _catcherctl catcherctl
