@@ -16,9 +16,9 @@ csulcca_start_timer() {
     [ -d /run/systemd/system ] || return 0
     systemctl daemon-reload </dev/null || :
     # deb-systemd-invoke starts no static unit, so Debian's policy is asked here. 101: not to be started.
-    if [ "${1%%:*}" = deb ] && [ -x /usr/sbin/policy-rc.d ]; then
+    if [ "${1%%:*}" = deb ] && command -v policy-rc.d >/dev/null 2>&1; then
         csulcca_policy=0
-        /usr/sbin/policy-rc.d csulcca-check.timer start </dev/null >/dev/null 2>&1 || csulcca_policy=$?
+        policy-rc.d csulcca-check.timer start </dev/null >/dev/null 2>&1 || csulcca_policy=$?
         [ "$csulcca_policy" -ne 101 ] || return 0
     fi
     systemctl start csulcca-check.timer </dev/null >/dev/null 2>&1 || :
