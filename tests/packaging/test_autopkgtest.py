@@ -3,6 +3,8 @@
 import shutil
 import subprocess
 
+import pytest
+
 from tests.matrix import engine, images
 from tests.test_linters import tool
 
@@ -12,6 +14,7 @@ from .conftest import TREE
 CELL = "debian-12"
 
 
+@pytest.mark.scenario("autopkgtest")
 def test_autopkgtest_passes(built, tmp_path):
     # A tree with debian/files counts as built (autopkgtest(1)), so that nothing is compiled in the test bed.
     debian = tmp_path / "tree/debian"

@@ -5,6 +5,7 @@ import pytest
 from .system import CERTIFICATE, CONF, KEY, handshake, talk_tcp
 
 
+@pytest.mark.scenario("fresh")
 @pytest.mark.parametrize("tool", [0, 1], ids=["repository tool", "package tool"])
 def test_fresh_install_runs_in_tls_mode_and_its_certificate_verifies(pair, built, tool):
     system, client = pair
@@ -24,6 +25,7 @@ def test_fresh_install_runs_in_tls_mode_and_its_certificate_verifies(pair, built
     assert "Traceback" not in system.machine.journal()
 
 
+@pytest.mark.scenario("reinstall")
 def test_running_it_again_changes_nothing(boot, built):
     system = boot()
     system.package(system.tools[0], "install", built.new(system.cell.family))
@@ -43,6 +45,7 @@ def test_running_it_again_changes_nothing(boot, built):
     assert system.service() == ("enabled", "active")
 
 
+@pytest.mark.scenario("image-build")
 def test_an_image_build_makes_no_key_and_the_first_boot_does(boot, built):
     system = boot(boot=False)
     system.package(system.tools[1], "install", built.new(system.cell.family))
@@ -52,6 +55,7 @@ def test_an_image_build_makes_no_key_and_the_first_boot_does(boot, built):
     assert system.show("ls /etc/systemd/system/multi-user.target.wants/CSUTKEcat.service")
 
 
+@pytest.mark.scenario("noscripts")
 def test_a_start_alone_makes_a_correct_system(boot, built):
     """What --noscripts leaves undone, the first start does."""
     system = boot()
@@ -68,6 +72,7 @@ def test_a_start_alone_makes_a_correct_system(boot, built):
     assert system.argv() == "/opt/IBM/CCA/bin/catcher.exe -tls"
 
 
+@pytest.mark.scenario("fresh")
 @pytest.mark.parametrize("half", [KEY, CERTIFICATE], ids=["key only", "certificate only"])
 def test_half_a_pair_is_left_alone_and_the_start_refused(boot, built, half):
     system = boot()
@@ -83,6 +88,7 @@ def test_half_a_pair_is_left_alone_and_the_start_refused(boot, built, half):
     assert "pair-half" in system.machine.journal("CSUTKEcat")
 
 
+@pytest.mark.scenario("fresh")
 @pytest.mark.parametrize("content", [b"TLS_ON\nTLS_OFF\n", b"tls please\n", b"\0\1"], ids=["both", "unknown", "binary"])
 def test_an_unusable_configuration_is_kept_and_refused(boot, built, content):
     system = boot()
@@ -94,6 +100,7 @@ def test_an_unusable_configuration_is_kept_and_refused(boot, built, content):
     assert not system.machine.exists(KEY)
 
 
+@pytest.mark.scenario("fresh")
 def test_without_openssl_the_catcher_speaks_tcp_and_says_why(pair, built):
     system, client = pair
     system.machine.run("mv /usr/bin/openssl /usr/bin/openssl.away")
@@ -104,6 +111,7 @@ def test_without_openssl_the_catcher_speaks_tcp_and_says_why(pair, built):
     assert system.findings() == ["tls-not-possible"]
 
 
+@pytest.mark.scenario("fresh")
 def test_the_port_being_held_for_a_while_is_survived(boot, built):
     system = boot()
     system.machine.run(

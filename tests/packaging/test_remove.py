@@ -23,6 +23,7 @@ def left_over(before, after):
     return sorted(path for path in after.keys() - before.keys() if not path.startswith(NOT_OURS))
 
 
+@pytest.mark.scenario("remove")
 def test_removal_keeps_the_mode_and_a_pair_and_nothing_else(boot, built):
     system = boot()
     before = system.tree(*WATCHED)
@@ -37,6 +38,7 @@ def test_removal_keeps_the_mode_and_a_pair_and_nothing_else(boot, built):
     assert ":50003" not in system.show("ss -Hltn")
 
 
+@pytest.mark.scenario("remove")
 @pytest.mark.parametrize("cell", [c for c in CELLS if images.cell(c).family == "deb"], indirect=True)
 def test_purge_takes_our_own_pair_and_keeps_the_mode(boot, built):
     """rpm has no purge."""
@@ -47,6 +49,7 @@ def test_purge_takes_our_own_pair_and_keeps_the_mode(boot, built):
     assert left_over(before, system.tree(*WATCHED)) == ["/etc/cca", CONF]
 
 
+@pytest.mark.scenario("remove")
 def test_purge_leaves_an_administrators_pair(boot, built):
     system = boot()
     system.package(system.tools[1], "install", built.new(system.cell.family))
@@ -59,6 +62,7 @@ def test_purge_leaves_an_administrators_pair(boot, built):
     assert system.machine.read(KEY) == key
 
 
+@pytest.mark.scenario("erase-install")
 def test_the_mode_is_used_by_the_next_installation(boot, built):
     system = boot()
     system.package(system.tools[1], "install", built.new(system.cell.family))

@@ -12,6 +12,7 @@ def assert_legacy_script_is_retired(system):
     assert not system.machine.exists("/etc/init.d/CSUTKEcat")
 
 
+@pytest.mark.scenario("upgrade-7.3")
 @pytest.mark.parametrize("variant", OLD)
 @pytest.mark.parametrize("tool", [0, 1], ids=["repository tool", "package tool"])
 def test_running_in_tcp_stays_running_in_tcp_then_tls_is_one_command(pair, built, variant, tool):
@@ -40,6 +41,7 @@ def test_running_in_tcp_stays_running_in_tcp_then_tls_is_one_command(pair, built
     assert system.findings() == []
 
 
+@pytest.mark.scenario("upgrade-7.3")
 @pytest.mark.parametrize("variant", OLD)
 @pytest.mark.parametrize("state", ["disabled and stopped", "disabled and running", "enabled and stopped", "masked"])
 def test_the_state_of_the_service_survives(boot, built, variant, state):
@@ -61,6 +63,7 @@ def test_the_state_of_the_service_survives(boot, built, variant, state):
     assert system.service() == (enabled, "active" if state.endswith("running") else "inactive")
 
 
+@pytest.mark.scenario("upgrade-7.3")
 def test_a_drop_in_and_an_edited_init_script_survive(boot, built):
     system = boot()
     system.package(system.tools[0], "install", built.old(system.cell.family))
@@ -79,6 +82,7 @@ def test_a_drop_in_and_an_edited_init_script_survive(boot, built):
     assert system.service() == ("enabled", "active")
 
 
+@pytest.mark.scenario("upgrade-7.3")
 def test_an_edited_copy_of_the_unit_in_etc_survives_and_serves(boot, built):
     """CCA 7.3's unit is of Type=forking, and so is an administrator's copy of it."""
     system = boot()
@@ -98,6 +102,7 @@ def test_an_edited_copy_of_the_unit_in_etc_survives_and_serves(boot, built):
     assert "unit-forking" in system.findings()
 
 
+@pytest.mark.scenario("upgrade-7.3")
 @pytest.mark.parametrize("content,kept", [
     (b"# mode of the catcher\r\n", b"# mode of the catcher\r\nTLS_OFF\r\n"),
     (b"TLS_ON", b"TLS_ON"),
@@ -111,6 +116,7 @@ def test_an_existing_configuration_keeps_every_byte(boot, built, content, kept):
     assert system.argv().endswith("-tls") == (content == b"TLS_ON")
 
 
+@pytest.mark.scenario("erase-install")
 @pytest.mark.parametrize("verb", ["remove", "purge"])
 def test_the_mode_survives_removal_and_a_new_installation(boot, built, verb):
     system = boot()
@@ -121,6 +127,7 @@ def test_the_mode_survives_removal_and_a_new_installation(boot, built, verb):
     assert system.argv() == "/opt/IBM/CCA/bin/catcher.exe"
 
 
+@pytest.mark.scenario("upgrade-8")
 @pytest.mark.parametrize("mode", ["tls", "tcp"])
 def test_the_next_8_x_changes_nothing_but_itself(boot, built, mode):
     system = boot()
@@ -139,6 +146,7 @@ def test_the_next_8_x_changes_nothing_but_itself(boot, built, mode):
     assert system.stamp()["mode"] == mode
 
 
+@pytest.mark.scenario("downgrade")
 def test_down_to_7_3_speaks_tcp_and_up_again_keeps_the_mode(pair, built):
     system, client = pair
     tool = system.tools[1]
@@ -153,6 +161,7 @@ def test_down_to_7_3_speaks_tcp_and_up_again_keeps_the_mode(pair, built):
     assert system.argv() == "/opt/IBM/CCA/bin/catcher.exe"
 
 
+@pytest.mark.scenario("upgrade-7.3")
 @pytest.mark.parametrize("tool", [0, 1], ids=["repository tool", "package tool"])
 def test_ibms_host_library_is_not_replaced_by_a_payload_without_one(boot, built, tool):
     system = boot()

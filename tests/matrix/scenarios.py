@@ -1,0 +1,25 @@
+"""The scenarios of the matrix: what is done to a cell.
+
+A test in tests/packaging belongs to one by `@pytest.mark.scenario("fresh")`, on itself or its module. A square of the
+matrix is a cell and a scenario, and holds all tests of the scenario on that cell. A test that means nothing on some
+cells says on which it does, and why not on the others:
+
+    @pytest.mark.only(lambda cell: cell.family == "deb", "rpm has no purge")
+"""
+
+SCENARIOS = {
+    "fresh": "a first installation, from which on TLS works, or the reason why not is told",
+    "image-build": "an installation in an image build: no systemd, no key in the image, the first boot makes it",
+    "upgrade-7.3": "from CCA 7.3, whatever state it is in: the mode and the state of the service are kept",
+    "upgrade-8": "from 8.0 to the next release, in each mode",
+    "erase-install": "removed or purged, then installed again: the mode is kept",
+    "downgrade": "back to CCA 7.3, and up again",
+    "reinstall": "the same version again changes nothing",
+    "remove": "removal and purge leave nothing but what is declared",
+    "noscripts": "installed without scriptlets; the first start makes it right",
+    "policy-rc.d": "an administrator's policy that forbids to start services is kept to",
+    "unattended-upgrades": "upgraded by unattended-upgrades",
+    "repository": "installed and upgraded from a repository of packages",
+    "autopkgtest": "debian/tests, run by Debian's own autopkgtest",
+}
+"""What each shows, in the order of the report. A mark with another name is an error."""
