@@ -71,6 +71,13 @@ bench:
 ci-files:
 	@/usr/bin/python3 -m tools.ci_files $(if $(CHECK),--check)
 
+#: make contrib
+#:     the Ansible role and the container image of contrib/, linted and run against containers
+.PHONY: contrib
+contrib:
+	@sh tools/bootstrap.sh contrib
+	@$(PYTHON) -m tests.matrix.engine -- $(PYTHON) -m pytest -q tests/contrib
+
 #: make clean
 #:     remove what was built; .venv and cached container images stay
 .PHONY: clean

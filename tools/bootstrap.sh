@@ -1,5 +1,5 @@
 #!/bin/sh
-# Usage: sh tools/bootstrap.sh packages|repo|demo|check|bench|lint
+# Usage: sh tools/bootstrap.sh packages|repo|demo|check|bench|lint|contrib
 #
 # Installs what the command of that name needs and this machine lacks, and says what and why. Works on Debian and Ubuntu
 # (apt) and on Fedora and its relatives (dnf), as root or with sudo; a machine with git and make is enough to begin
@@ -11,34 +11,36 @@ set -eu
 # skipped, except in CI), and what it is for.
 tools() {
     cat <<'END'
-packages,demo,check,bench,lint python3 python3 /usr/bin/python3 must run the build
-packages,demo,check,bench,lint dpkg-dev dpkg-dev dpkg-buildpackage must build the .deb
-packages,demo,check,bench,lint debhelper debhelper dh must build the .deb
-packages,demo,check,bench,lint rpm rpm-build rpmbuild must build the .rpm
-demo,check,bench podman podman podman engine run containers
-demo,check,bench crun crun crun engine run containers
-demo,check,bench netavark netavark /usr/l*/podman/netavark engine connect containers
-demo,check,bench iptables iptables-nft iptables engine connect containers
-demo,check,bench nftables nftables nft engine connect containers
-demo,check,bench ca-certificates ca-certificates /etc/ssl/certs/ca-certificates.crt must fetch container images
-demo,check,bench mmdebstrap mmdebstrap mmdebstrap must make container images
-demo,check,bench openssl openssl openssl must look at certificates
-check,bench,lint python3-venv python3 /usr/l*/python3.*/ensurepip/__init__.py must make .venv
-check,bench,lint python3-cryptography python3-cryptography /usr/l*/python3*/*-packages/cryptography/__init__.py must run the tests
+packages,demo,check,bench,lint,contrib python3 python3 /usr/bin/python3 must run the build
+packages,demo,check,bench,lint,contrib dpkg-dev dpkg-dev dpkg-buildpackage must build the .deb
+packages,demo,check,bench,lint,contrib debhelper debhelper dh must build the .deb
+packages,demo,check,bench,lint,contrib rpm rpm-build rpmbuild must build the .rpm
+demo,check,bench,contrib podman podman podman engine run containers
+demo,check,bench,contrib crun crun crun engine run containers
+demo,check,bench,contrib netavark netavark /usr/l*/podman/netavark engine connect containers
+demo,check,bench,contrib iptables iptables-nft iptables engine connect containers
+demo,check,bench,contrib nftables nftables nft engine connect containers
+demo,check,bench,contrib ca-certificates ca-certificates /etc/ssl/certs/ca-certificates.crt must fetch container images
+demo,check,bench,contrib mmdebstrap mmdebstrap mmdebstrap must make container images
+demo,check,bench,contrib openssl openssl openssl must look at certificates
+check,bench,lint,contrib python3-venv python3 /usr/l*/python3.*/ensurepip/__init__.py must make .venv
+check,bench,lint,contrib python3-cryptography python3-cryptography /usr/l*/python3*/*-packages/cryptography/__init__.py must run the tests
 check,bench,lint python3-distro python3-distro /usr/l*/python3*/*-packages/distro* may run the tests
 check,bench,lint python3-packaging python3-packaging /usr/l*/python3*/*-packages/packaging/__init__.py may run the tests
 check,bench strace strace strace must run the tests
 check gnutls-bin gnutls-utils gnutls-cli must run the tests
 repo python3 python3 /usr/bin/python3 must run the tool
-repo,check dpkg-dev dpkg-dev dpkg-scanpackages must index packages for apt
+repo,check,contrib dpkg-dev dpkg-dev dpkg-scanpackages must index packages for apt
 repo,check createrepo-c createrepo_c createrepo_c must index packages for dnf and zypper
-repo,check rpm rpm-sign rpmsign must sign packages
+repo,check,contrib rpm rpm-sign rpmsign must sign packages
 repo,check gnupg gnupg2 gpg must sign indexes
 check devscripts - uscan may run the tests
 check piuparts - piuparts may run the tests
 check faketime libfaketime faketime may run the tests
 check diffoscope-minimal diffoscope diffoscope may explain differences of packages
 check autopkgtest - autopkgtest may run the tests
+contrib ansible ansible ansible-playbook must run the role
+contrib ansible-lint ansible-lint ansible-lint must lint
 check,bench hyperfine hyperfine hyperfine must measure
 check,lint shellcheck ShellCheck shellcheck may lint
 check,lint lintian lintian lintian may lint
@@ -51,9 +53,9 @@ END
 main() {
     set=${1-}
     case $set in
-    packages | repo | demo | check | bench | lint) ;;
+    packages | repo | demo | check | bench | lint | contrib) ;;
     *)
-        echo "usage: sh tools/bootstrap.sh packages|repo|demo|check|bench|lint" >&2
+        echo "usage: sh tools/bootstrap.sh packages|repo|demo|check|bench|lint|contrib" >&2
         exit 2
         ;;
     esac
@@ -72,7 +74,7 @@ main() {
         install_packages
     fi
     case $set in
-    check | bench | lint) make_venv ;;
+    check | bench | lint | contrib) make_venv ;;
     esac
 }
 

@@ -1,0 +1,101 @@
+"""contrib/: the Ansible role over several hosts at once, and an image that has no key in it (`make contrib`)."""
+
+import concurrent.futures
+import contextlib
+import os
+import pathlib
+import re
+import subprocess
+
+import pytest
+
+from tests.matrix import engine, images
+from tests.matrix.machine import Machine, Network
+from tests.packaging.conftest import built, prepared  # noqa: F401 - fixtures
+from tests.packaging.system import CERTIFICATE, KEY, System
+
+TREE = pathlib.Path(__file__).resolve().parent.parent.parent
+ANSIBLE = TREE / "contrib/ansible"
+CELLS = ("debian-13", "rpm-4.20-dnf")
+
+
+def play(machines: list[Machine], *settings: str) -> str:
+    """Run the playbook over machines, all at once; what it printed. Fails the test where it fails."""
+    inventory = ",".join(one.container for one in machines) + ","
+    command: list[str | pathlib.Path] = ["ansible-playbook", "-i", inventory, "-c", "containers.podman.podman", f"--forks={len(machines)}",
+               ANSIBLE / "playbook.yml"]  # fmt: skip
+    command += [word for setting in settings for word in ("-e", setting)]
+    environment = {**os.environ, "ANSIBLE_ROLES_PATH": str(ANSIBLE / "roles"), "ANSIBLE_NOCOLOR": "1",
+                   "LC_ALL": "C.UTF-8"}
+    done = subprocess.run(command, env=environment, text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, timeout=600)  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+def changes(recap: str) -> set[str]:
+    """The numbers of changed tasks that the recap names."""
+    return set(re.findall(r"changed=(\d+)", recap))
+
+
+def test_ansible_lint_is_content():
+    done = subprocess.run(["ansible-lint", "--offline", "-q", "--nocolor", ANSIBLE / "playbook.yml"], text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)  # fmt: skip
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_the_role_installs_sets_the_mode_and_then_has_nothing_to_do(built, name):  # noqa: F811
+    cell = images.cell(name)
+    image = images.ensure(cell)
+    with contextlib.ExitStack() as stack:
+        lan = stack.enter_context(Network())
+        machines = [stack.enter_context(Machine(image, name=f"z{number}", network=lan)) for number in range(4)]
+        package = f"csulcca_package={built.new(cell.family)}"
+        play(machines, package, "csulcca_mode=tcp")
+        for one in machines:
+            assert System(one, cell).argv() == "/opt/IBM/CCA/bin/catcher.exe"
+        play(machines, package, "csulcca_mode=tls")
+        for one in machines:
+            assert System(one, cell).argv() == "/opt/IBM/CCA/bin/catcher.exe -tls"
+        assert len({one.read(KEY) for one in machines}) == len(machines)
+        assert changes(play(machines, package, "csulcca_mode=tls")) == {"0"}
+
+
+def test_the_role_puts_an_own_pair_into_use(built, tmp_path):  # noqa: F811
+    cell = images.cell(CELLS[0])
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "90", "-subj", "/CN=z1",
+                    "-keyout", tmp_path / "own.key", "-out", tmp_path / "own.crt"],
+                   check=True, capture_output=True)  # fmt: skip
+    with Machine(images.ensure(cell), name="z1") as machine:
+        pair = (f"csulcca_key={tmp_path}/own.key", f"csulcca_certificate={tmp_path}/own.crt")
+        package = f"csulcca_package={built.new(cell.family)}"
+        play([machine], package, *pair)
+        assert machine.read(CERTIFICATE) == (tmp_path / "own.crt").read_bytes()
+        assert machine.run(f"stat -c %a {KEY}").out == "600\n"
+        assert machine.run("ls -d /tmp/*.csulcca", check=False).out == ""
+        assert changes(play([machine], package, *pair)) == {"0"}
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_an_image_has_no_key_and_its_copies_have_different_ones(built, name):  # noqa: F811
+    cell = images.cell(name)
+    tag = f"{images.REPOSITORY}/contrib-{name}:{os.getpid()}"
+    packages = built.new(cell.family).parent
+    # The instruction of the Containerfile, run and committed as a build does; podman build itself asks for limits that
+    # a machine without CAP_SYS_RESOURCE refuses.
+    (script,) = re.findall(r"^RUN (.*)", (TREE / "contrib/image/Containerfile").read_text().replace("\\\n", ""), re.M)
+    with Machine(images.ensure(cell), name="build", boot=False, volumes={"/packages": str(packages)}) as build:
+        build.run(script)
+        engine.call("commit", "--quiet", build.container, tag)
+    try:
+        with Machine(tag, name="still", boot=False) as still:
+            assert not still.exists(KEY)
+            assert not still.exists(CERTIFICATE)
+        with Network() as lan, Machine(tag, name="a", network=lan) as a, Machine(tag, name="b", network=lan) as b:
+            systems = [System(one, cell) for one in (a, b)]
+            with concurrent.futures.ThreadPoolExecutor() as pool:
+                assert list(pool.map(System.service, systems)) == [("enabled", "active")] * 2
+            assert a.read(KEY) != b.read(KEY)
+    finally:
+        engine.attempt("rmi", "-f", tag)
