@@ -22,7 +22,8 @@ CELLS = ("debian-13", "rpm-4.20-dnf")
 def play(machines: list[Machine], *settings: str) -> str:
     """Run the playbook over machines, all at once; what it printed. Fails the test where it fails."""
     inventory = ",".join(one.container for one in machines) + ","
-    command: list[str | pathlib.Path] = ["ansible-playbook", "-i", inventory, "-c", "containers.podman.podman", f"--forks={len(machines)}",
+    command: list[str | pathlib.Path] = ["ansible-playbook", "-i", inventory, "-c", "containers.podman.podman",
+               f"--forks={len(machines)}",
                ANSIBLE / "playbook.yml"]  # fmt: skip
     command += [word for setting in settings for word in ("-e", setting)]
     environment = {**os.environ, "ANSIBLE_ROLES_PATH": str(ANSIBLE / "roles"), "ANSIBLE_NOCOLOR": "1",

@@ -20,6 +20,8 @@ SCENARIOS = {
     "policy-rc.d": "an administrator's policy that forbids to start services is kept to",
     "unattended-upgrades": "upgraded by unattended-upgrades",
     "repository": "installed and upgraded from a repository of packages",
+    "vendor-payload": "a package of the vendor's own files, and what may replace what",
+    "daily-check": "the daily look at the certificate",
     "autopkgtest": "debian/tests, run by Debian's own autopkgtest",
 }
 """What each shows, in the order of the report. A mark with another name is an error."""

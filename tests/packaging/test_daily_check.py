@@ -1,10 +1,14 @@
 """The daily look at the certificate, as systemd runs it, and what else stands beside the command on a real system."""
 
+import pytest
+
 from .system import CERTIFICATE, KEY
 
 TOLD = "journalctl -t csulcca -o cat --no-pager"
 SOON = ("openssl req -x509 -newkey rsa:2048 -nodes -days {} -subj /CN=zlinux1 -addext subjectAltName=DNS:zlinux1"
         f" -keyout {KEY} -out {CERTIFICATE}")
+
+pytestmark = pytest.mark.scenario("daily-check")
 
 
 def look(system):

@@ -19,6 +19,8 @@ from tests.test_linters import tool
 from .conftest import CELLS, TREE
 from .system import System
 
+pytestmark = pytest.mark.scenario("repository")
+
 # Where the repository is in a machine.
 PLACE = "/srv/repo"
 

@@ -13,6 +13,8 @@ from tests.matrix import images
 from .conftest import CELLS, TREE
 from .system import CERTIFICATE, handshake
 
+pytestmark = pytest.mark.scenario("vendor-payload")
+
 # Emulated ones among the systems of distros.toml.
 S390X = [name for name, cell in images.cells().items() if cell.architecture == "s390x" and cell.recipe]
 MACHINE = platform.machine()

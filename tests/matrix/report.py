@@ -1,0 +1,193 @@
+"""What the matrix found, from pytest's JUnit XML: squares with verdicts, as a table for the terminal and as a page."""
+
+import dataclasses
+import html
+import pathlib
+import xml.etree.ElementTree
+from collections.abc import Mapping, Sequence
+
+from tests.matrix import images
+from tests.matrix.scenarios import SCENARIOS
+
+TREE = pathlib.Path(__file__).resolve().parent.parent.parent
+JUNIT = TREE / "dist/matrix.xml"
+PAGE = TREE / "dist/matrix.html"
+
+PASS, FAIL, BLOCKED, NONE = "PASS", "FAIL", "BLOCKED", ""
+SYMBOLS = {PASS: "\N{CHECK MARK}", FAIL: "\N{BALLOT X}", BLOCKED: "\N{WHITE SQUARE}", NONE: "\N{MIDDLE DOT}"}
+ANSI = {PASS: "32", FAIL: "31;1", BLOCKED: "33", NONE: "2"}
+
+
+@dataclasses.dataclass
+class Square:
+    """One scenario on one cell: verdict, seconds that its tests took, their number, and what failed, by test."""
+
+    verdict: str = NONE
+    seconds: float = 0.0
+    tests: int = 0
+    failures: dict[str, str] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass
+class Matrix:
+    """Squares by (cell, scenario); blocked: why cells could not run, by name; stray: failures of no square."""
+
+    cells: list[str]
+    scenarios: list[str]
+    blocked: dict[str, str]
+    squares: dict[tuple[str, str], Square]
+    stray: dict[str, str]
+
+    @classmethod
+    def read(cls, cells: Sequence[str], scenarios: Sequence[str], blocked: Mapping[str, str],
+             junit: pathlib.Path = JUNIT) -> "Matrix":  # fmt: skip
+        """What the JUnit file says of these cells and scenarios.
+
+        A test that was skipped counts as failed: in the matrix nothing is skipped. No file: no test.
+        """
+        matrix = cls(list(cells), list(scenarios), dict(blocked), {}, {})
+        for cell in blocked:
+            for scenario in scenarios:
+                matrix.squares[cell, scenario] = Square(BLOCKED)
+        cases = xml.etree.ElementTree.parse(junit).iter("testcase") if junit.exists() else ()
+        for case in cases:
+            matrix._add(case)
+        return matrix
+
+    def _add(self, case: xml.etree.ElementTree.Element) -> None:
+        properties = {one.get("name"): one.get("value") or "" for one in case.iter("property")}
+        name = "%s::%s" % (case.get("classname"), case.get("name"))
+        wrong = [one for kind in ("failure", "error", "skipped") for one in case.iter(kind)]
+        said = "\n\n".join("%s\n%s" % (one.get("message") or "", one.text or "") for one in wrong)
+        if "cell" not in properties or "scenario" not in properties:
+            if wrong:
+                self.stray[name] = said
+            return
+        square = self.squares.setdefault((properties["cell"], properties["scenario"]), Square(PASS))
+        square.tests += 1
+        square.seconds += float(case.get("time") or 0)
+        if wrong:
+            square.verdict = FAIL
+            square.failures[name] = said
+
+    def count(self, verdict: str) -> int:
+        """How many squares have this verdict."""
+        return sum(square.verdict == verdict for square in self.squares.values())
+
+    def exit_status(self) -> int:
+        """0 where nothing failed and something passed: a run of nothing, or of blocked cells alone, is no success."""
+        return 0 if self.count(PASS) and not self.count(FAIL) and not self.stray else 1
+
+    def summary(self) -> str:
+        """One line."""
+        return f"{self.count(PASS)} passed, {self.count(FAIL)} failed, {self.count(BLOCKED)} blocked"
+
+    def square(self, cell: str, scenario: str) -> Square:
+        """The square, which may hold nothing."""
+        return self.squares.get((cell, scenario), Square())
+
+    def table(self, colours: bool) -> str:
+        """The matrix for a terminal, a line a cell, with why it is blocked and, below, the names of what failed."""
+        width = max([len(cell) for cell in self.cells] + [8])
+        lines = []
+        for number, scenario in enumerate(self.scenarios):
+            lines.append(" " * (width + 2) + "\N{BOX DRAWINGS LIGHT VERTICAL} " * number + scenario)
+        for cell in self.cells:
+            row = [self._painted(self.square(cell, scenario).verdict, colours) for scenario in self.scenarios]
+            reason = f"  BLOCKED: {self.blocked[cell]}" if cell in self.blocked else ""
+            lines.append(f"{cell:{width}}  " + " ".join(row) + reason)
+        for (cell, scenario), square in self.squares.items():
+            for name in square.failures:
+                lines.append(f"FAIL {cell} {scenario}: {name}")
+        lines += [f"FAIL outside of the matrix: {name}" for name in self.stray]
+        return "\n".join([*lines, "", self.summary()])
+
+    @staticmethod
+    def _painted(verdict: str, colours: bool) -> str:
+        return f"\033[{ANSI[verdict]}m{SYMBOLS[verdict]}\033[0m" if colours else SYMBOLS[verdict]
+
+    def page(self, seconds: float) -> str:
+        """The matrix as one HTML page that needs nothing beside it. seconds: how long the run took."""
+        head = "".join(f'<th scope="col" title="{html.escape(SCENARIOS[one])}"><span>{html.escape(one)}</span></th>'
+                       for one in self.scenarios)  # fmt: skip
+        rows = "".join(self._row(cell) for cell in self.cells)
+        details = "".join(self._failure(f"{cell} \N{MULTIPLICATION SIGN} {scenario}", name, said)
+                          for (cell, scenario), square in self.squares.items()
+                          for name, said in square.failures.items())  # fmt: skip
+        details += "".join(self._failure("outside of the matrix", name, said) for name, said in self.stray.items())
+        reasons = "".join(f"<li><b>{html.escape(cell)}</b>: {html.escape(reason)}</li>"
+                          for cell, reason in self.blocked.items())  # fmt: skip
+        return TEMPLATE.format(
+            summary=html.escape(self.summary()), seconds=f"{seconds:.0f}", head=head, rows=rows,
+            details=f"<h2>What failed</h2>{details}" if details else "",
+            reasons=f"<h2>Blocked here</h2><ul>{reasons}</ul>" if reasons else "",
+        )  # fmt: skip
+
+    def _row(self, name: str) -> str:
+        cell = images.cell(name)
+        words = html.escape(f"{cell.provenance}, {cell.architecture}, OpenSSL {cell.openssl or 'none'}, {cell.mode}; "
+                            f"stands for: {cell.stands_for}")  # fmt: skip
+        squares = "".join(self._square(name, scenario) for scenario in self.scenarios)
+        return f'<tr><th scope="row">{html.escape(name)}<small>{words}</small></th>{squares}</tr>'
+
+    def _square(self, cell: str, scenario: str) -> str:
+        square = self.square(cell, scenario)
+        title = f"{cell}, {scenario}: {square.verdict or 'not applicable'}"
+        if square.tests:
+            title += f", {square.tests} tests in {square.seconds:.1f} s"
+        if cell in self.blocked:
+            title += f" ({self.blocked[cell]})"
+        took = f"<small>{square.seconds:.0f} s</small>" if square.tests else ""
+        shown = SYMBOLS[square.verdict]
+        if square.failures:
+            shown = f'<a href="#{_anchor(next(iter(square.failures)))}">{shown}</a>'
+        return f'<td class="{square.verdict or "NONE"}" title="{html.escape(title)}">{shown}{took}</td>'
+
+    @staticmethod
+    def _failure(where: str, name: str, said: str) -> str:
+        return (f'<details id="{_anchor(name)}" open><summary><b>{html.escape(where)}</b> {html.escape(name)}</summary>'
+                f"<pre>{html.escape(said)}</pre></details>")  # fmt: skip
+
+
+def _anchor(name: str) -> str:
+    return "".join(c if c.isalnum() else "-" for c in name)
+
+
+TEMPLATE = """<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>csulcca: systems and scenarios</title>
+<style>
+:root {{ color-scheme: light dark; --line: #8884; --ok: #1a7f37; --bad: #cf222e; --blocked: #9a6700; }}
+@media (prefers-color-scheme: dark) {{ :root {{ --ok: #3fb950; --bad: #ff7b72; --blocked: #d29922; }} }}
+body {{ font: 16px/1.45 system-ui, sans-serif; margin: 1rem auto; max-width: 75rem; padding: 0 1rem; }}
+.scroll {{ overflow-x: auto; }}
+table {{ border-collapse: collapse; }}
+th, td {{ border-bottom: 1px solid var(--line); padding: .3rem .45rem; text-align: center; }}
+thead th {{ vertical-align: bottom; height: 9rem; }}
+thead th span {{ writing-mode: vertical-rl; transform: rotate(180deg); white-space: nowrap; font-weight: 600; }}
+th[scope=row] {{ text-align: left; min-width: 11rem; position: sticky; left: 0; background: Canvas; }}
+small {{ display: block; font-weight: normal; opacity: .75; font-size: .72rem; }}
+td {{ font-size: 1.15rem; font-weight: 700; }}
+.PASS {{ color: var(--ok); }} .BLOCKED {{ color: var(--blocked); }}
+.FAIL {{ color: var(--bad); background: #cf222e22; }}
+.NONE {{ opacity: .4; }} td a {{ color: inherit; }}
+pre {{ overflow-x: auto; padding: .6rem; border: 1px solid var(--line); font-size: .8rem; }}
+input {{ font: inherit; padding: .3rem .5rem; width: min(100%, 22rem); margin: .5rem 0 1rem; }}
+</style></head><body>
+<h1>csulcca: systems and scenarios</h1>
+<p><b>{summary}</b>, in {seconds} s. <span class="PASS">\N{CHECK MARK} passed</span> &nbsp;
+<span class="FAIL">\N{BALLOT X} failed</span> &nbsp;
+<span class="BLOCKED">\N{WHITE SQUARE} blocked: could not be run here</span> &nbsp;
+\N{MIDDLE DOT} means nothing there</p>
+<input type="search" placeholder="only systems with these words" aria-label="filter" id="filter">
+<div class="scroll"><table><thead><tr><th></th>{head}</tr></thead><tbody>{rows}</tbody></table></div>
+{reasons}
+{details}
+<script>
+document.getElementById("filter").addEventListener("input", event => {{
+  const words = event.target.value.toLowerCase().split(/\\s+/);
+  for (const row of document.querySelectorAll("tbody tr"))
+    row.hidden = !words.every(word => row.firstChild.textContent.toLowerCase().includes(word));
+}});
+</script></body></html>
+"""
