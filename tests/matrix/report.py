@@ -167,7 +167,7 @@ thead th {{ vertical-align: bottom; height: 9rem; }}
 thead th span {{ writing-mode: vertical-rl; transform: rotate(180deg); white-space: nowrap; font-weight: 600; }}
 th[scope=row] {{ text-align: left; min-width: 11rem; position: sticky; left: 0; background: Canvas; }}
 small {{ display: block; font-weight: normal; opacity: .75; font-size: .72rem; }}
-td {{ font-size: 1.15rem; font-weight: 700; }}
+td {{ font-size: 1.15rem; font-weight: 700; }} td small {{ white-space: nowrap; }}
 .PASS {{ color: var(--ok); }} .BLOCKED {{ color: var(--blocked); }}
 .FAIL {{ color: var(--bad); background: #cf222e22; }}
 .NONE {{ opacity: .4; }} td a {{ color: inherit; }}

@@ -18,7 +18,6 @@ SCENARIOS = {
     "remove": "removal and purge leave nothing but what is declared",
     "noscripts": "installed without scriptlets; the first start makes it right",
     "policy-rc.d": "an administrator's policy that forbids to start services is kept to",
-    "unattended-upgrades": "upgraded by unattended-upgrades",
     "repository": "installed and upgraded from a repository of packages",
     "vendor-payload": "a package of the vendor's own files, and what may replace what",
     "daily-check": "the daily look at the certificate",

@@ -1,8 +1,13 @@
 """A first installation, by each tool of each family."""
 
+import os
+
 import pytest
 
-from .system import CERTIFICATE, CONF, KEY, handshake, talk_tcp
+from tests.matrix import engine, images
+from tests.matrix.machine import Machine
+
+from .system import CERTIFICATE, CONF, KEY, System, handshake, talk_tcp
 
 
 @pytest.mark.scenario("fresh")
@@ -46,13 +51,34 @@ def test_running_it_again_changes_nothing(boot, built):
 
 
 @pytest.mark.scenario("image-build")
-def test_an_image_build_makes_no_key_and_the_first_boot_does(boot, built):
+def test_an_image_build_makes_no_key_and_the_first_boot_of_each_copy_does(boot, cell, built):
     system = boot(boot=False)
     system.package(system.tools[1], "install", built.new(system.cell.family))
     assert system.conf() == b"TLS_ON\n"
     assert not system.machine.exists(KEY)
     assert not system.machine.exists(CERTIFICATE)
     assert system.show("ls /etc/systemd/system/multi-user.target.wants/CSUTKEcat.service")
+    image = f"{images.REPOSITORY}/image-build-{cell.name}:{os.getpid()}"
+    engine.call("commit", "--quiet", system.machine.container, image)
+    try:
+        with Machine(image, name="copy1") as one, Machine(image, name="copy2") as two:
+            for copy in (one, two):
+                assert System(copy, cell).service() == ("enabled", "active")
+                assert System(copy, cell).argv() == "/opt/IBM/CCA/bin/catcher.exe -tls"
+            assert one.read(KEY) != two.read(KEY)
+    finally:
+        engine.attempt("rmi", "-f", image)
+
+
+@pytest.mark.scenario("policy-rc.d")
+@pytest.mark.only(lambda cell: cell.family == "deb", "rpm knows no such policy")
+def test_a_policy_against_starting_services_is_kept_to(boot, built):
+    system = boot()
+    system.machine.write("/usr/sbin/policy-rc.d", "#!/bin/sh\nexit 101\n", mode=0o755)
+    system.package("apt", "install", built.new("deb"))
+    assert system.service() == ("enabled", "inactive")
+    system.machine.run("systemctl start CSUTKEcat")
+    assert system.argv() == "/opt/IBM/CCA/bin/catcher.exe -tls"
 
 
 @pytest.mark.scenario("noscripts")

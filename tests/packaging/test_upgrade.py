@@ -31,6 +31,8 @@ def test_running_in_tcp_stays_running_in_tcp_then_tls_is_one_command(pair, built
     assert "catcherctl mode tls" in system.machine.run("catcherctl status", check=False).out
     assert_legacy_script_is_retired(system)
     assert system.machine.exists("/opt/ibm/cca/bin/catcher.exe")
+    if system.cell.family == "rpm":
+        assert system.machine.exists("/opt/IBM/CEX3C/bin/catcher.exe")
     assert "cca_admin" in system.show("cat /etc/group")
 
     system.machine.run("catcherctl mode tls", check=False)
@@ -147,18 +149,21 @@ def test_the_next_8_x_changes_nothing_but_itself(boot, built, mode):
 
 
 @pytest.mark.scenario("downgrade")
-def test_down_to_7_3_speaks_tcp_and_up_again_keeps_the_mode(pair, built):
+@pytest.mark.parametrize("mode", ["tcp", "tls"])
+def test_down_to_7_3_speaks_tcp_and_up_again_keeps_the_mode(pair, built, mode):
     system, client = pair
     tool = system.tools[1]
     system.package(tool, "install", built.old(system.cell.family))
     system.package(tool, "install", built.new(system.cell.family))
+    system.machine.run(f"catcherctl mode {mode}")
+    kept = system.conf()
     system.package(tool, "downgrade", built.old(system.cell.family))
     assert system.service() == ("enabled", "active")
     assert "ping" in talk_tcp(client, system.machine).out
     system.package(tool, "install", built.new(system.cell.family))
-    assert system.conf() == b"TLS_OFF\n"
+    assert system.conf() == kept
     assert system.service() == ("enabled", "active")
-    assert system.argv() == "/opt/IBM/CCA/bin/catcher.exe"
+    assert system.argv() == "/opt/IBM/CCA/bin/catcher.exe" + (" -tls" if mode == "tls" else "")
 
 
 @pytest.mark.scenario("upgrade-7.3")
