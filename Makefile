@@ -73,6 +73,16 @@ bench:
 	@sh tools/bootstrap.sh bench
 	@/usr/bin/python3 -m tools.bench $(foreach cell,$(CELL),--cell '$(cell)')
 
+#: make faults [ALL=1]
+#:     every program killed at every call that changes a file (ALL=1: at every call, and every call refused), programs that
+#:     run at once, package managers that are killed: tables of damage, which must be zeros. As root.
+.PHONY: faults
+faults:
+	@sh tools/bootstrap.sh check
+	@$(PYTHON) -m tests.faults.sweep $(if $(ALL),--all,--kill)
+	@$(PYTHON) -m tests.faults.races
+	@$(PYTHON) -m tests.faults.transactions
+
 #: make ci-files [CHECK=1]
 #:     CI configuration for GitHub, GitLab, Packit, tmt, OBS and Salsa, from tests/matrix/distros.toml
 .PHONY: ci-files

@@ -343,7 +343,8 @@ def _key_for(host: "Host", crt_file: "material.PemFile") -> "material.PemFile":
 
 def _finish_earlier(host: "Host") -> None:
     """Let a converge finish what an interrupted change of the pair has left."""
-    if not pair.look(host).staged:
+    before = pair.look(host)
+    if not before.staged and not before.draft:
         return
     outcome = apply.converge(host, transition.of(transition.APPLY))
     if pair.look(host).staged:
