@@ -132,7 +132,7 @@ class Matrix:
 
     def _square(self, cell: str, scenario: str) -> str:
         square = self.square(cell, scenario)
-        title = f"{cell}, {scenario}: {square.verdict or 'not applicable'}"
+        title = f"{cell}, {scenario}: {square.verdict or 'no test'}"
         if square.tests:
             title += f", {square.tests} tests in {square.seconds:.1f} s"
         if cell in self.blocked:
@@ -178,7 +178,7 @@ input {{ font: inherit; padding: .3rem .5rem; width: min(100%, 22rem); margin: .
 <p><b>{summary}</b>, in {seconds} s. <span class="PASS">\N{CHECK MARK} passed</span> &nbsp;
 <span class="FAIL">\N{BALLOT X} failed</span> &nbsp;
 <span class="BLOCKED">\N{WHITE SQUARE} blocked: could not be run here</span> &nbsp;
-\N{MIDDLE DOT} means nothing there</p>
+\N{MIDDLE DOT} no test there</p>
 <input type="search" placeholder="only systems with these words" aria-label="filter" id="filter">
 <div class="scroll"><table><thead><tr><th></th>{head}</tr></thead><tbody>{rows}</tbody></table></div>
 {reasons}

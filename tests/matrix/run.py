@@ -4,7 +4,7 @@
 
 pytest runs the tests of tests/packaging; what it writes as JUnit XML is the only source of verdicts, of the table in
 the terminal and of the page. Verdicts of a square: PASS, FAIL, BLOCKED (what this host cannot run, with its reason;
-never counted as passed) and none where the scenario means nothing on the cell.
+never counted as passed) and none where no test of the scenario is for the cell.
 
 Exit status: 0 where no square failed and at least one passed; 1 otherwise; 2 for a wrong command line.
 """
