@@ -1,8 +1,8 @@
 """The cells of distros.toml and their images: built by recipe, kept by the engine, found again by the recipe's hash.
 
 An image is named PREFIX/CELL:HASH, and HASH covers the commands and scripts that make it, so that a changed recipe is
-another image and an unchanged one is built once. `python3 -m tests.matrix.images list`, `... build CELL...` (all that
-can be built, without a name), `... prune` (remove those of other recipes).
+another image and an unchanged one is built once. `python3 -m tests.matrix.images list`, `... build CELL...` (those
+of `make check`, without a name), `... prune` (remove those of other recipes).
 """
 
 import argparse
@@ -69,6 +69,8 @@ class Cell:
     recipe: dict = dataclasses.field(default_factory=dict, hash=False)
     packit: str = ""
     obs: str = ""
+    boot: bool = True
+    ci: bool = False
 
 
 @functools.cache
@@ -83,6 +85,8 @@ def cells() -> dict[str, Cell]:
             raise MatrixError(f"distros.toml: cell {name}: {error}") from error
         if not (made.oci or made.recipe):
             raise MatrixError(f"distros.toml: cell {name} has neither oci nor recipe")
+        if made.ci and not made.recipe:
+            raise MatrixError(f"distros.toml: cell {name} has ci = true, and no recipe")
         if made.recipe:
             packages = [declared["packages"][p[1:]] if p.startswith("@") else [p] for p in made.recipe["packages"]]
             made = dataclasses.replace(made, recipe={**made.recipe, "packages": sum(packages, [])})
@@ -95,6 +99,11 @@ def cell(name: str) -> Cell:
     if name not in cells():
         raise MatrixError(f"no cell is called {name}", "known: " + ", ".join(cells()))
     return cells()[name]
+
+
+def in_ci() -> list[Cell]:
+    """The cells that `make check` runs: a part of all that can be built here, for the time that it takes."""
+    return [found for found in cells().values() if found.ci]
 
 
 def blocked(wanted: Cell) -> str:
@@ -315,7 +324,7 @@ def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(prog="python3 -m tests.matrix.images", description="Images of the test matrix.")
     verbs = parser.add_subparsers(dest="verb", required=True)
     verbs.add_parser("list", help="every declared cell and whether its image is there")
-    building = verbs.add_parser("build", help="build images (of every cell that has a recipe, without a name)")
+    building = verbs.add_parser("build", help="build images (of every cell with ci = true, without a name)")
     building.add_argument("cells", nargs="*", metavar="CELL")
     building.add_argument("--rebuild", action="store_true", help="even if there, to get newer packages")
     verbs.add_parser("prune", help="remove images of other recipes")
@@ -329,7 +338,7 @@ def main(arguments: Sequence[str]) -> None:
             for reference in prune():
                 print("removed " + reference)
         else:
-            named = [cell(name) for name in options.cells] or [c for c in cells().values() if c.recipe]
+            named = [cell(name) for name in options.cells] or in_ci()
             for name, reference in ensure_all(named, rebuild=options.rebuild).items():
                 print(f"{name}: {reference}")
 
