@@ -1,23 +1,19 @@
 """Packages and booted machines for the tests of this directory."""
 
 import contextlib
-import fcntl
 import os
-import pathlib
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.fixtures import cca73
 from tests.matrix import engine, images
 from tests.matrix.machine import Machine, Network
 from tests.matrix.scenarios import SCENARIOS
 
+from . import packages
+from .packages import TREE as TREE
+from .packages import Built
 from .system import System
-
-TREE = pathlib.Path(__file__).resolve().parent.parent.parent
 
 # What tests/matrix/run.py asks for. Left alone: the systems of `make check`, and every scenario.
 SCENARIOS_WANTED = [name for name in os.environ.get("MATRIX_SCENARIOS", "").split(",") if name]
@@ -47,49 +43,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = kept
 
 
-class Built:
-    """Paths of the packages under test by family: new (8.0.0), next (8.0.1), and CCA 7.3 by variant."""
-
-    def __init__(self, directory: pathlib.Path) -> None:
-        """Build everything into a directory that may hold it already."""
-        self.directory = directory
-
-    def build(self) -> None:
-        """Build what is not there yet."""
-        for version in ("8.0.0", "8.0.1"):
-            builder = [sys.executable, str(TREE / "tools/build_packages.py")]
-            subprocess.run([*builder, "--version", version, "--output", str(self.directory / version)], check=True,
-                           stdout=subprocess.DEVNULL)  # fmt: skip
-        for variant in cca73.VARIANTS:
-            (self.directory / variant).mkdir()
-            cca73.build(self.directory / variant, variant=variant)
-
-    def new(self, family: str, version: str = "8.0.0") -> pathlib.Path:
-        """Our package."""
-        return self._one(version, family)
-
-    def old(self, family: str, variant: str = "normal") -> pathlib.Path:
-        """The package of CCA 7.3."""
-        return self._one(variant, family)
-
-    def _one(self, directory: str, family: str) -> pathlib.Path:
-        (found,) = (self.directory / directory).glob("*." + family)
-        return found
-
-
 @pytest.fixture(scope="session")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
-    """The packages, built once for all workers of a run."""
-    base = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        base = base.parent
-    packages = Built(base / "packages")
-    with open(base / "packages.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not packages.directory.exists():
-            packages.directory.mkdir()
-            packages.build()
-    return packages
+def built() -> Built:
+    """The packages, built once for a state of the tree."""
+    return packages.ensure()
 
 
 @pytest.fixture(scope="session", autouse=True)

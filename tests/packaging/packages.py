@@ -1,0 +1,102 @@
+"""The packages under test, built once for a state of the source tree and kept for the next run."""
+
+import fcntl
+import hashlib
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+from tests.fixtures import cca73
+from tests.matrix import images
+
+TREE = pathlib.Path(__file__).resolve().parent.parent.parent
+# What no package is made of: files below these may change without a new build.
+NOT_SOURCES = {".git", ".venv", ".cache", ".hypothesis", ".github", ".obs", "dist", "contrib", "plans", "tests"}
+# Of the tests, the fixtures alone: CCA 7.3 is built of them.
+FIXTURES = "tests/fixtures"
+VERSIONS = ("8.0.0", "8.0.1")
+# Builds of other trees are of no use for long.
+KEEP_S = 24 * 3600
+
+
+class Built:
+    """Paths of the packages under test by family: new (8.0.0), next (8.0.1), and CCA 7.3 by variant."""
+
+    def __init__(self, directory: pathlib.Path) -> None:
+        """Take a directory that holds them, or will once build() has run."""
+        self.directory = directory
+
+    def build(self) -> None:
+        """Build them all; the directory must be empty."""
+        for version in VERSIONS:
+            builder = [sys.executable, str(TREE / "tools/build_packages.py")]
+            subprocess.run([*builder, "--version", version, "--output", str(self.directory / version)], check=True,
+                           stdout=subprocess.DEVNULL)  # fmt: skip
+        for variant in cca73.VARIANTS:
+            (self.directory / variant).mkdir()
+            cca73.build(self.directory / variant, variant=variant)
+
+    def new(self, family: str, version: str = "8.0.0") -> pathlib.Path:
+        """Our package."""
+        return self._one(version, family)
+
+    def old(self, family: str, variant: str = "normal") -> pathlib.Path:
+        """The package of CCA 7.3."""
+        return self._one(variant, family)
+
+    def _one(self, directory: str, family: str) -> pathlib.Path:
+        (found,) = (self.directory / directory).glob("*." + family)
+        return found
+
+
+def ensure() -> Built:
+    """The packages of the tree as it is now: from the cache directory, or built into it.
+
+    Programs that need them at once build them once. Nobody may write into the directory: tests copy what they change.
+    """
+    cache = images.cache_directory() / "packages"
+    cache.mkdir(exist_ok=True)
+    packages = Built(cache / tree_hash())
+    with open(cache / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not packages.directory.exists():
+            remove_old(cache)
+            work = pathlib.Path(tempfile.mkdtemp(dir=cache, prefix="build-"))
+            Built(work).build()
+            # Appears whole or not at all; what a killed build left goes with remove_old().
+            work.rename(packages.directory)
+        os.utime(packages.directory)
+    return packages
+
+
+def tree_hash() -> str:
+    """A hash of every file that a package is made of: names, contents, modes' executable bit, link targets."""
+    digest = hashlib.sha256()
+    for path in sorted(sources(TREE)):
+        if path.is_symlink():
+            what = f"link {os.readlink(path)}".encode()
+        else:
+            what = b"%d " % os.access(path, os.X_OK) + hashlib.sha256(path.read_bytes()).digest()
+        digest.update(os.fsencode(path.relative_to(TREE)) + b"\0" + what + b"\0")
+    return digest.hexdigest()[:16]
+
+
+def sources(top: pathlib.Path) -> list[pathlib.Path]:
+    """The files and links below `top` that a package is made of."""
+    found = []
+    tops = [entry for entry in top.iterdir() if entry.name not in NOT_SOURCES and not entry.name.endswith("_cache")]
+    for one in (*tops, top / FIXTURES):
+        below = sorted(one.rglob("*")) if one.is_dir() and not one.is_symlink() else [one]
+        found += [path for path in below if "__pycache__" not in path.parts and (path.is_symlink() or path.is_file())]
+    return found
+
+
+def remove_old(cache: pathlib.Path) -> None:
+    """Remove builds that no run has used for a day, and what killed builds left."""
+    for entry in cache.iterdir():
+        if entry.is_dir() and time.time() - entry.stat().st_mtime > KEEP_S:
+            shutil.rmtree(entry)
