@@ -103,10 +103,10 @@ class _Parser(argparse.ArgumentParser):
 
 def _name(text: str) -> str:
     """A host name or an IP address."""
-    from . import probe
+    from .target import require_host
 
     try:
-        probe._require_host(text, "")
+        require_host(text, "")
     except CatcherError as error:
         raise argparse.ArgumentTypeError(error.message) from error
     return text
@@ -114,10 +114,10 @@ def _name(text: str) -> str:
 
 def _target(text: str) -> str:
     """HOST[:PORT]."""
-    from . import probe
+    from .target import parse
 
     try:
-        probe.parse_target(text)
+        parse(text)
     except CatcherError as error:
         raise argparse.ArgumentTypeError("%s; %s" % (error.message, error.hint)) from error
     return text
@@ -360,15 +360,15 @@ def _cert_check(options: argparse.Namespace) -> int:
 
 
 def _cert_generate(options: argparse.Namespace) -> int:
-    from . import certs
+    from . import replacement
 
-    return _report(*certs.generate(Host(), options.force, not options.no_restart))
+    return _report(*replacement.generate(Host(), options.force, not options.no_restart))
 
 
 def _cert_request(options: argparse.Namespace) -> int:
-    from . import certs
+    from . import csr
 
-    data, lines = certs.request(Host(), options.name, options.present_key, options.out)
+    data, lines = csr.request(Host(), options.name, options.present_key, options.out)
     if options.out is None:
         # What is redirected into a file must be the request alone.
         _print(data.decode("ascii").splitlines())
@@ -380,28 +380,28 @@ def _cert_request(options: argparse.Namespace) -> int:
 
 
 def _cert_install(options: argparse.Namespace) -> int:
-    from . import certs
+    from . import replacement
 
     files = [options.crt] if options.key is None else [options.key, options.crt]
-    return _report(*certs.install(Host(), files, options.name, not options.no_restart))
+    return _report(*replacement.install(Host(), files, options.name, not options.no_restart))
 
 
 def _cert_export(options: argparse.Namespace) -> int:
-    from . import certs
+    from . import export
 
-    _print(certs.export(Host(), options.directory))
+    _print(export.export(Host(), options.directory))
     return 0
 
 
 def _probe(options: argparse.Namespace) -> int:
-    from . import probe
+    from . import probe, probe_report
 
     result = probe.probe(options.target, options.name, options.timeout or probe.TIMEOUT, Host())
     if options.json:
-        _print_json(dict(probe.fields(result), format_version=JSON_FORMAT))
+        _print_json(dict(probe_report.fields(result), format_version=JSON_FORMAT))
     else:
-        _print(probe.lines(result))
-    return probe.exit_status(result)
+        _print(probe_report.lines(result))
+    return probe_report.exit_status(result)
 
 
 def _tke_guide(options: argparse.Namespace) -> int:

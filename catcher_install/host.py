@@ -7,15 +7,14 @@ that an image's absolute link never leads to the build machine.
 import errno
 import fcntl
 import os
-import select
 import stat
 import time
 
-from . import paths
+from . import child, paths
 
 MYPY = False
 if MYPY:
-    from typing import Callable, Dict, Iterator, List, Optional, Sequence, Tuple
+    from typing import Callable, Iterator, List, Optional, Sequence, Tuple
 
 LINK_LIMIT = 40
 COPY_BLOCK = 64 * 1024
@@ -267,8 +266,6 @@ class Host:
         argv: an absolute path first; no shell is involved. A signal n gives status 128 + n.
         timeout: seconds; then the program is killed and TimeoutError raised. Output beyond 1 MiB is dropped.
         The environment is CHILD_ENVIRONMENT. Raises OSError where the program cannot be executed.
-
-        Not subprocess: importing it costs as much as starting Python, at every daemon start.
         """
         program = self.locate(argv[0], follow=True)
         if not os.path.exists(program):
@@ -276,101 +273,7 @@ class Host:
         environment = dict(CHILD_ENVIRONMENT)
         if "SYSTEMD_OFFLINE" in os.environ:
             environment["SYSTEMD_OFFLINE"] = os.environ["SYSTEMD_OFFLINE"]
-        out_read, out_write = os.pipe()
-        in_read, in_write = os.pipe()
-        try:
-            pid = self._spawn(argv, environment, in_read, out_write)
-        except OSError:
-            os.close(in_write)
-            os.close(out_read)
-            raise
-        finally:
-            os.close(in_read)
-            os.close(out_write)
-        try:
-            output, status = self._converse(pid, in_write, out_read, stdin, timeout, argv[0])
-        finally:
-            os.close(out_read)
-        return status, output
-
-    def _spawn(self, argv: "Sequence[str]", environment: "Dict[str, str]", stdin: int, output: int) -> int:
-        """Start a program with these two files as its standard streams; its PID. Raises OSError where exec fails."""
-        if self.root == "/" and hasattr(os, "posix_spawn"):
-            # No copy of our memory's page tables, which fork pays for. From Python 3.8; it has no chroot.
-            streams = [(os.POSIX_SPAWN_DUP2, stdin, 0), (os.POSIX_SPAWN_DUP2, output, 1),
-                       (os.POSIX_SPAWN_DUP2, output, 2)]  # fmt: skip
-            return os.posix_spawn(argv[0], list(argv), environment, file_actions=streams)
-        failed_read, failed_write = os.pipe()
-        pid = os.fork()
-        if pid == 0:
-            try:
-                os.dup2(stdin, 0)
-                os.dup2(output, 1)
-                os.dup2(output, 2)
-                if self.root != "/":
-                    os.chroot(self.root)
-                os.chdir("/")
-                os.execve(argv[0], list(argv), environment)
-            except OSError as error:
-                os.write(failed_write, b"%d" % (error.errno or errno.EIO))
-            finally:
-                os._exit(127)
-        os.close(failed_write)
-        failure = os.read(failed_read, 16)
-        os.close(failed_read)
-        if failure:
-            os.waitpid(pid, 0)
-            raise OSError(int(failure), os.strerror(int(failure)), argv[0])
-        return pid
-
-    def _converse(
-        self, pid: int, in_write: int, out_read: int, stdin: bytes, timeout: float, name: str
-    ) -> "Tuple[bytes, int]":
-        """Feed and drain a child until it ends; kill it when *timeout* seconds are over."""
-        deadline = time.monotonic() + timeout
-        chunks: List[bytes] = []
-        total = 0
-        if not stdin:
-            os.close(in_write)
-            in_write = -1
-        while True:
-            writers = [in_write] if in_write >= 0 else []
-            readable, writable, _ = select.select([out_read], writers, [], max(0.0, deadline - time.monotonic()))
-            if not readable and not writable:
-                os.kill(pid, 9)
-                os.waitpid(pid, 0)
-                if in_write >= 0:
-                    os.close(in_write)
-                raise TimeoutError(errno.ETIMEDOUT, "no answer within %d seconds" % timeout, name)
-            if writable:
-                try:
-                    stdin = stdin[os.write(in_write, stdin[:4096]):]
-                except BrokenPipeError:
-                    stdin = b""
-                if not stdin:
-                    os.close(in_write)
-                    in_write = -1
-            if readable:
-                chunk = os.read(out_read, COPY_BLOCK)
-                if not chunk:
-                    break
-                if total < 1024 * 1024:
-                    chunks.append(chunk)
-                    total += len(chunk)
-        if in_write >= 0:
-            os.close(in_write)
-        # Its output has ended, and mostly so has the program; one that has closed its output and stays is killed.
-        ended, status = os.waitpid(pid, os.WNOHANG)
-        nap = 0.0001
-        while not ended:
-            if time.monotonic() > deadline:
-                os.kill(pid, 9)
-                os.waitpid(pid, 0)
-                raise TimeoutError(errno.ETIMEDOUT, "no answer within %d seconds" % timeout, name)
-            time.sleep(nap)
-            nap = min(2 * nap, 0.02)
-            ended, status = os.waitpid(pid, os.WNOHANG)
-        return b"".join(chunks), os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
+        return child.run(self.root, argv, environment, timeout, stdin)
 
     def terminate(self, pid: int) -> None:
         """Ask a process to end (SIGTERM); one that has ended already is no error."""
@@ -534,58 +437,6 @@ class Host:
             return os.fsdecode(self.read("/proc/%d/comm" % pid, 64)).strip()
         except OSError:
             return ""
-
-    def sockets_on(self, port: int) -> "List[PortSocket]":
-        """The TCP sockets with this local port, in our network: those that listen, and the ends of connections."""
-        found = []
-        for table in ("/proc/net/tcp", "/proc/net/tcp6"):
-            try:
-                data = self.read(table, 16 * 1024 * 1024, head=True)
-            except OSError:
-                # A kernel without IPv6.
-                continue
-            for line in data.decode("ascii", "replace").splitlines()[1:]:
-                words = line.split()
-                address, _, local = words[1].partition(":")
-                # An inode of 0: a connection that only waits for its end, and is nobody's any more.
-                if int(local, 16) == port and words[9] != "0":
-                    found.append(PortSocket(_address(address), words[3] == "0A", int(words[9])))
-        return found
-
-    def socket_owner(self, inode: int) -> "Optional[int]":
-        """PID of a process that has a socket open; None where there is none, or none that we may look into."""
-        wanted = "socket:[%d]" % inode
-        for name in self.list_dir("/proc"):
-            if not name.isdigit():
-                continue
-            for fd in self.list_dir("/proc/%s/fd" % name):
-                try:
-                    if self.read_link("/proc/%s/fd/%s" % (name, fd)) == wanted:
-                        return int(name)
-                except OSError:
-                    # Of another user, or ended meanwhile.
-                    break
-        return None
-
-
-class PortSocket:
-    """A TCP socket. address: local, as text. listens: or it is an end of a connection. inode: identifies it."""
-
-    def __init__(self, address: str, listens: bool, inode: int) -> None:
-        self.address = address
-        self.listens = listens
-        self.inode = inode
-
-
-def _address(words: str) -> str:
-    """An address in proc(5)'s net/tcp, 32-bit words in this machine's byte order, as text."""
-    import socket
-    import sys
-
-    data = bytes.fromhex(words)
-    if sys.byteorder == "little":
-        data = b"".join(data[at:at + 4][::-1] for at in range(0, len(data), 4))
-    return socket.inet_ntop(socket.AF_INET if len(data) == 4 else socket.AF_INET6, data)
 
 
 class Lock:

@@ -6,11 +6,12 @@ refusal says what to type. Needs ``cryptography``.
 
 import shlex
 
-from . import certificate, names, probe
+from . import certificate, names, reading
 from .errors import CatcherError
 from .moment import moment
 from .pair import SIZE_LIMIT
 from .record import Record
+from .text import shown
 
 MYPY = False
 if MYPY:
@@ -39,7 +40,7 @@ class Material(Record):
     key: bytes
     algorithm: str
     certificates: bytes
-    chain: "List[probe.Certificate]"
+    chain: "List[reading.Certificate]"
 
 
 # -- files -------------------------------------------------------------------------------------------------------------
@@ -52,7 +53,7 @@ class PemFile:
     """
 
     def __init__(self, path: str, data: bytes) -> None:
-        self.path = probe.shown(path)
+        self.path = shown(path)
         self.data = data
         self.blocks, self.cut = _blocks(data)
 
@@ -76,9 +77,9 @@ def read_file(host: "Host", path: str) -> PemFile:
     except OSError as error:
         hint = "run it as root: sudo catcherctl ..." if isinstance(error, PermissionError) else "name another file"
         why = (error.strerror or "it cannot be read").lower()
-        raise CatcherError("%s: %s" % (probe.shown(path), why), hint) from error
+        raise CatcherError("%s: %s" % (shown(path), why), hint) from error
     if not data.strip():
-        raise CatcherError("%s is empty" % probe.shown(path), "name another file")
+        raise CatcherError("%s is empty" % shown(path), "name another file")
     return PemFile(path, data)
 
 
@@ -129,7 +130,7 @@ def check(host: "Host", key_file: PemFile, crt_file: PemFile) -> Material:
     key, algorithm = _load_key(key_file, key_pem, modules)
     chain = [_load_certificate(crt_file, number, pem, modules) for number, pem in enumerate(blocks, 1)]
     _require_match(key, key_file, chain, crt_file, modules)
-    told = [probe.describe(host, _der(one, modules)) for one in chain]
+    told = [reading.describe(host, _der(one, modules)) for one in chain]
     _require_valid(told, crt_file, host.now())
     problem = chain_problem(chain, modules)
     if problem:
@@ -290,11 +291,11 @@ def _require_match(
                        "name the key that the certificate was requested with")
 
 
-def _require_valid(chain: "List[probe.Certificate]", given: PemFile, now: float) -> None:
+def _require_valid(chain: "List[reading.Certificate]", given: PemFile, now: float) -> None:
     for number, one in enumerate(chain, 1):
         which = "the certificate in %s" % given.path
         if number > 1:
-            which = "certificate %d of the chain in %s (%s)" % (number, given.path, probe.shown(one.subject, 60))
+            which = "certificate %d of the chain in %s (%s)" % (number, given.path, shown(one.subject, 60))
         if now > one.not_after:
             raise CatcherError("%s expired on %s" % (which, moment(one.not_after)), "have a new one issued")
         if now < one.not_before:
@@ -374,26 +375,26 @@ def host_names(host: "Host") -> "List[str]":
 def names_text(every: "List[str]") -> str:
     """Names for a message."""
     more = len(every) - SHOWN_NAMES
-    text = ", ".join(probe.shown(name, 80) for name in every[:SHOWN_NAMES])
+    text = ", ".join(shown(name, 80) for name in every[:SHOWN_NAMES])
     return (text or "nothing") + (" and %d more" % more if more > 0 else "")
 
 
-def names_of(one: "probe.Certificate") -> str:
+def names_of(one: "reading.Certificate") -> str:
     """The names of a certificate for a message."""
     return names_text(one.names())
 
 
-def require_names(host: "Host", one: "probe.Certificate", wanted: "List[str]", again: str) -> None:
+def require_names(host: "Host", one: "reading.Certificate", wanted: "List[str]", again: str) -> None:
     """Raise CatcherError unless a certificate has every name of *wanted*, or where that is empty any of the host's.
 
     again: what to type again with ``--name``, for the hint.
     """
     for name in wanted:
-        if not probe.match(name, one):
-            raise CatcherError("the certificate does not name %s; it names %s" % (probe.shown(name), names_of(one)),
+        if not reading.match(name, one):
+            raise CatcherError("the certificate does not name %s; it names %s" % (shown(name), names_of(one)),
                                command("have one issued that does: catcherctl cert request --name", name))
     ours = host_names(host)
-    if not wanted and not any(probe.match(name, one) for name in ours):
+    if not wanted and not any(reading.match(name, one) for name in ours):
         raise CatcherError(
             "the certificate is not for this host: it names %s, and this is %s" % (names_of(one), names_text(ours)),
             "if the TKE is to use another name for it: %s --name NAME" % again,

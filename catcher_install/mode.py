@@ -4,10 +4,12 @@ Nothing is cut off for good: the daemon is restarted only where the new mode can
 it, and else the old bytes of catcher.conf come back.
 """
 
-from . import apply, certs, config, messages, paths, plan, probe, service, transition
+from . import apply, certs, config, messages, paths, plan, service, transition
 from . import facts as fact_collector
 from . import stamp as stamp_file
 from .errors import CatcherError
+from .replacement import Locked
+from .text import shown
 
 MYPY = False
 if MYPY:
@@ -31,7 +33,7 @@ def change(host: "Host", mode: str, restart: bool) -> "Tuple[List[str], List[Fin
     _refuse(host, facts, mode)
     before = facts.config
     lines = []
-    with certs.Locked(host):
+    with Locked(host):
         if fact_collector.collect(host).config != before:
             raise CatcherError("%s was changed by somebody else meanwhile" % paths.CONF, "try again")
         new = config.fresh(mode) if before.data is None else config.with_mode(before.data, mode)
@@ -94,10 +96,10 @@ def _put_to_use(
 ) -> "Tuple[List[str], str]":
     """Restart and verify, as far as that should be done: (what was done, what is wrong or "")."""
     if not restart:
-        return ["Not restarted, as you said; the new mode begins with: %s" % certs.RESTART], ""
+        return ["Not restarted, as you said; the new mode begins with: %s" % service.RESTART], ""
     reason = service.may_restart(host, facts)
     if reason:
-        return ["Not restarted, since %s; the restart is yours: %s" % (reason, certs.RESTART)], ""
+        return ["Not restarted, since %s; the restart is yours: %s" % (reason, service.RESTART)], ""
     condition = service.speaks_tcp(host)
     if mode == config.TLS:
         seen = certs.installed(host)
@@ -121,7 +123,7 @@ def _put_back(host: "Host", before: "HostFacts", mode: str, problem: str, restar
     look = "why: journalctl -u CSUTKEcat"
     old = before.config
     try:
-        with certs.Locked(host):
+        with Locked(host):
             if old.data is None:
                 host.remove(paths.CONF)
                 host.sync_dir("/etc/cca")
@@ -131,7 +133,7 @@ def _put_back(host: "Host", before: "HostFacts", mode: str, problem: str, restar
     except (CatcherError, OSError) as error:
         reason = error.message if isinstance(error, CatcherError) else error.strerror
         return CatcherError("%s; %s could not be put back: %s" % (failed, paths.CONF, reason),
-                            "write TLS_%s into it, then: %s" % ("ON" if mode == config.TCP else "OFF", certs.RESTART))
+                            "write TLS_%s into it, then: %s" % ("ON" if mode == config.TCP else "OFF", service.RESTART))
     if not restart or service.may_restart(host, before):
         return CatcherError("%s; %s is as it was" % (failed, paths.CONF), look)
     decision = plan.launch_decision(before)
@@ -148,7 +150,7 @@ def _put_back(host: "Host", before: "HostFacts", mode: str, problem: str, restar
 
 def _end_notices(host: "Host") -> None:
     """Take the findings that waited for an administrator's decision out of the stamp."""
-    with certs.Locked(host):
+    with Locked(host):
         stamp = fact_collector.collect(host).stamp
         if stamp is None:
             return
@@ -173,7 +175,7 @@ def _about_tke(host: "Host", mode: str) -> "List[str]":
     lines = []
     chain = certs.installed(host).chain
     if chain:
-        lines = ["  names    %s" % ", ".join(probe.shown(name, 80) for name in chain[0].names()),
+        lines = ["  names    %s" % ", ".join(shown(name, 80) for name in chain[0].names()),
                  "  SHA-256  %s" % chain[0].sha256, "  SHA-1    %s" % chain[0].sha1]
     return lines + ["On the TKE, import this certificate, and tick the box Enable SSL/TLS of this host's definition.",
                     "The steps there: catcherctl tke-guide tls"]

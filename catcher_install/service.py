@@ -1,8 +1,10 @@
 """The running daemon as an administrator's command sees it: who holds the port, a restart, what answers after it."""
 
-from . import apply, paths, probe
+from . import apply, paths, probe, sockets, verdict
 from .errors import CatcherError
 from .record import Record
+from .text import shown
+from .verdict import ProbeResult
 
 MYPY = False
 if MYPY:
@@ -18,6 +20,7 @@ LOOK_SECONDS = 4
 # systemctl is asked whether the service has failed at every 50th look, about once a second.
 LOOKS_A_STATE = 50
 SYSTEMCTL = "/usr/bin/systemctl"
+RESTART = "systemctl restart CSUTKEcat"
 INTERPRETERS = ("sh", "dash", "bash", "python", "platform-python", "qemu-")
 ADDRESSES = ("127.0.0.1", "[::1]")
 
@@ -46,11 +49,11 @@ class Holder(Record):
 
 def holder(host: "Host") -> Holder:
     """Who has the port now."""
-    sockets = host.sockets_on(paths.PORT)
-    listening = [one for one in sockets if one.listens]
-    if not sockets:
+    taken = sockets.on_port(host, paths.PORT)
+    listening = [one for one in taken if one.listens]
+    if not taken:
         return Holder(state=NOBODY, pid=None, program="", addresses=[], listens=False)
-    pids = {one.inode: host.socket_owner(one.inode) for one in listening or sockets}
+    pids = {one.inode: sockets.owner(host, one.inode) for one in listening or taken}
     known = [pid for pid in pids.values() if pid is not None]
     ours = [pid for pid in known if is_catcher(host, pid)]
     first = ours or known
@@ -59,8 +62,8 @@ def holder(host: "Host") -> Holder:
     if state == CATCHER and not listening:
         # Connections of a daemon that is ending: the port is nobody's.
         return Holder(state=NOBODY, pid=None, program="", addresses=[], listens=False)
-    program = "" if pid is None else probe.shown(host.program_name(pid), 40)
-    addresses = sorted({one.address for one in listening or sockets})
+    program = "" if pid is None else shown(host.program_name(pid), 40)
+    addresses = sorted({one.address for one in listening or taken})
     return Holder(state=state, pid=pid, program=program, addresses=addresses, listens=bool(listening))
 
 
@@ -98,28 +101,28 @@ def restart_only(host: "Host") -> str:
         apply.restart(host)
     except (CatcherError, OSError) as error:
         reason = error.message if isinstance(error, CatcherError) else error.strerror or "error"
-        return "the restart failed: %s" % probe.shown(reason)
+        return "the restart failed: %s" % shown(reason)
     return ""
 
 
-def look(host: "Host") -> probe.ProbeResult:
+def look(host: "Host") -> ProbeResult:
     """What answers on this host's port, over a real connection; IPv6 is tried where IPv4 has nobody."""
     found = None
     for address in ADDRESSES:
         seen = probe.probe("%s:%d" % (address, paths.PORT), timeout=LOOK_SECONDS, host=host)
-        if found is None or seen.state in (probe.TLS, probe.TCP):
+        if found is None or seen.state in (verdict.TLS, verdict.TCP):
             found = seen
-        if found.state not in (probe.REFUSED, probe.UNREACHABLE):
+        if found.state not in (verdict.REFUSED, verdict.UNREACHABLE):
             break
     assert found is not None
     return found
 
 
-def speaks_tls_with(sha256: str) -> "Callable[[probe.ProbeResult], str]":
+def speaks_tls_with(sha256: str) -> "Callable[[ProbeResult], str]":
     """A condition for wait_for(): TLS, and the certificate has this hash."""
 
-    def problem(seen: probe.ProbeResult) -> str:
-        if seen.state != probe.TLS:
+    def problem(seen: ProbeResult) -> str:
+        if seen.state != verdict.TLS:
             return _instead(seen)
         if seen.chain[0].sha256 != sha256:
             return "it shows another certificate (SHA-256 %s...)" % seen.chain[0].sha256[:23]
@@ -128,15 +131,15 @@ def speaks_tls_with(sha256: str) -> "Callable[[probe.ProbeResult], str]":
     return problem
 
 
-def speaks_tcp(host: "Host") -> "Callable[[probe.ProbeResult], str]":
+def speaks_tcp(host: "Host") -> "Callable[[ProbeResult], str]":
     """A condition for wait_for(): it takes connections, and does not answer TLS."""
 
-    def problem(seen: probe.ProbeResult) -> str:
-        if seen.state == probe.TLS:
+    def problem(seen: ProbeResult) -> str:
+        if seen.state == verdict.TLS:
             return "it speaks TLS (%s)" % seen.version
-        if seen.state == probe.TCP:
+        if seen.state == verdict.TCP:
             return ""
-        if seen.state == probe.TIMED_OUT and seen.address:
+        if seen.state == verdict.TIMED_OUT and seen.address:
             # A daemon may stay silent whatever it is told; then its arguments are the evidence.
             held = holder(host)
             if held.state == CATCHER and held.pid is not None and "-tls" not in host.command_line(held.pid):
@@ -146,15 +149,15 @@ def speaks_tcp(host: "Host") -> "Callable[[probe.ProbeResult], str]":
     return problem
 
 
-def _instead(seen: probe.ProbeResult) -> str:
-    if seen.state == probe.TCP:
+def _instead(seen: ProbeResult) -> str:
+    if seen.state == verdict.TCP:
         return "it speaks plain TCP"
-    if seen.state in (probe.REFUSED, probe.UNREACHABLE):
+    if seen.state in (verdict.REFUSED, verdict.UNREACHABLE):
         return "nothing listens on port %d" % paths.PORT
-    return "no connection came about: %s" % probe.shown(seen.reason)
+    return "no connection came about: %s" % shown(seen.reason)
 
 
-def wait_for(host: "Host", condition: "Callable[[probe.ProbeResult], str]") -> str:
+def wait_for(host: "Host", condition: "Callable[[ProbeResult], str]") -> str:
     """Look at the port until a condition has no problem any more. Returns "", or the problem that lasted.
 
     condition: from what a look saw to a problem, as the end of a sentence, or "". It ends early where systemd has given
@@ -185,6 +188,6 @@ def has_failed(host: "Host") -> bool:
         return False
 
 
-def restart_and_wait(host: "Host", condition: "Callable[[probe.ProbeResult], str]") -> str:
+def restart_and_wait(host: "Host", condition: "Callable[[ProbeResult], str]") -> str:
     """Restart the daemon and wait_for() a condition. Returns "" or the problem; a restart that fails is one, too."""
     return restart_only(host) or wait_for(host, condition)

@@ -1,9 +1,10 @@
 """What ``catcherctl status`` shows: one picture of configuration, service, port, OpenSSL, pair and findings."""
 
-from . import certs, config, messages, names, pair, paths, plan, probe, report, service, transition
+from . import certs, config, messages, names, pair, paths, plan, report, service, transition
 from . import facts as fact_collector
 from .messages import finding
 from .moment import moment
+from .text import shown
 
 MYPY = False
 if MYPY:
@@ -127,7 +128,7 @@ def _findings(
 
 def lines(seen: "Dict[str, Any]") -> "List[str]":
     """The same for a person: plain ASCII."""
-    text = ["CCA TKE catcher %s on %s" % (seen["version"], probe.shown(seen["host"]))]
+    text = ["CCA TKE catcher %s on %s" % (seen["version"], shown(seen["host"]))]
     text.append("  Mode      %s" % _mode_line(seen["mode"]))
     text.append("  Service   %s" % _service_line(seen["service"]))
     text.append("  Port      %s" % _port_line(seen["listener"]))
@@ -188,7 +189,7 @@ def _pair_lines(files: "Dict[str, Any]") -> "List[str]":
     algorithm = files["algorithm"] or "key of unknown kind"
     return [
         "  Pair      %s%s, valid until %s" % (algorithm, made, moment(files["not_after"])),
-        "  Names     %s" % ", ".join(probe.shown(name, 80) for name in files["names"]),
+        "  Names     %s" % ", ".join(shown(name, 80) for name in files["names"]),
         "  SHA-256   %s" % files["sha256"],
         "  SHA-1     %s" % files["sha1"],
     ]

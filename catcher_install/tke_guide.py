@@ -7,9 +7,10 @@ TCP connections on the TKE". Names of windows, links, menus, fields and buttons 
 import binascii
 import textwrap
 
-from . import certificate, config, names, pair, paths, probe
+from . import certificate, config, names, pair, paths, reading
 from .moment import moment
 from .record import Record
+from .text import shown
 
 MYPY = False
 if MYPY:
@@ -34,7 +35,7 @@ class GuideFacts(Record):
 
     __slots__ = ("names", "certificate", "problem", "configured", "running", "now")
     names: "names.HostNames"
-    certificate: "Optional[probe.Certificate]"
+    certificate: "Optional[reading.Certificate]"
     problem: str
     configured: "Optional[str]"
     running: "Optional[str]"
@@ -48,12 +49,12 @@ class GuideFacts(Record):
         if mode != config.TLS or self.certificate is None or self.certificate.problem:
             return own
         theirs = [name for name in self.certificate.names() if "*" not in name]
-        return [name for name in own if probe.match(name, self.certificate)] or theirs
+        return [name for name in own if reading.match(name, self.certificate)] or theirs
 
 
 def collect(host: "Host") -> GuideFacts:
     """The facts of a host. Needs no root, as long as catcher.crt can be read by all."""
-    shown, problem = _certificate(host)
+    own, problem = _certificate(host)
     try:
         data = host.read_optional(paths.CONF, config.SIZE_LIMIT)
         state = config.ABSENT if data is None else config.parse(data).state
@@ -64,13 +65,13 @@ def collect(host: "Host") -> GuideFacts:
         running = config.TLS if "-tls" in host.command_line(pid) else config.TCP
         break
     return GuideFacts(
-        names=names.collect(host), certificate=shown, problem=problem, running=running, now=host.now(),
+        names=names.collect(host), certificate=own, problem=problem, running=running, now=host.now(),
         configured=state if state in (config.TLS, config.TCP) else None,
     )
 
 
 def _certificate(host: "Host") -> "tuple":
-    """(probe.Certificate, "") of catcher.crt, or (None, why not)."""
+    """(reading.Certificate, "") of catcher.crt, or (None, why not)."""
     try:
         pem = host.read_optional(paths.CERTIFICATE, pair.SIZE_LIMIT)
     except OSError as error:
@@ -82,8 +83,8 @@ def _certificate(host: "Host") -> "tuple":
         der = binascii.a2b_base64(b"".join(line for line in lines if not line.startswith(b"-----")))
     except ValueError:
         der = b""
-    shown = probe.describe(host, der)
-    return (None, "%s holds no certificate" % paths.CERTIFICATE) if shown.problem else (shown, "")
+    told = reading.describe(host, der)
+    return (None, "%s holds no certificate" % paths.CERTIFICATE) if told.problem else (told, "")
 
 
 def guide(mode: "Optional[str]", facts: GuideFacts) -> "List[str]":
@@ -93,7 +94,7 @@ def guide(mode: "Optional[str]", facts: GuideFacts) -> "List[str]":
     """
     mode = mode or facts.configured or config.TLS
     typed = facts.typed(mode)
-    host = probe.shown(typed[0]) if typed else "HOST"
+    host = shown(typed[0]) if typed else "HOST"
     text = ["Connecting a TKE to this catcher over %s" % ("TLS" if mode == config.TLS else "plain TCP"), ""]
     text += _this_host(mode, facts, typed) + [""]
     text.append("Before you begin")
@@ -108,15 +109,15 @@ def guide(mode: "Optional[str]", facts: GuideFacts) -> "List[str]":
 
 
 def _this_host(mode: str, facts: GuideFacts, typed: "List[str]") -> "List[str]":
-    text = ["This host", "  Host Name/IP  %s" % (probe.shown(typed[0]) if typed else "not known")]
+    text = ["This host", "  Host Name/IP  %s" % (shown(typed[0]) if typed else "not known")]
     if len(typed) > 1:
-        more = ", ".join(probe.shown(name) for name in typed[1:SHOWN_NAMES])
+        more = ", ".join(shown(name) for name in typed[1:SHOWN_NAMES])
         text.append("                or: %s%s" % (more, " ..." if len(typed) > SHOWN_NAMES else ""))
     text.append("  Port          %d" % paths.PORT)
     one = facts.certificate
     if mode == config.TLS and one is not None:
         text += [
-            "  Certificate   %s" % (probe.shown(one.subject) or "(no subject)"),
+            "  Certificate   %s" % (shown(one.subject) or "(no subject)"),
             "  Valid         %s to %s" % (moment(one.not_before), moment(one.not_after)),
             "  SHA-1         %s" % one.sha1,
             "  SHA-256       %s" % one.sha256,
@@ -169,7 +170,7 @@ def _before_tls(facts: GuideFacts, typed: "List[str]") -> "List[str]":
                     "to this host.")
     if not one.self_issued:
         text.append("The certificate is signed by a CA (%s). Where the TKE has that CA's certificate already, skip "
-                    "step 1." % probe.shown(one.issuer))
+                    "step 1." % shown(one.issuer))
     return text
 
 
@@ -239,7 +240,7 @@ def fields(mode: "Optional[str]", facts: GuideFacts) -> "Dict[str, Any]":
     """
     mode = mode or facts.configured or config.TLS
     one = facts.certificate
-    shown = ("subject", "not_before", "not_after", "sha1", "sha256")
+    wanted = ("subject", "not_before", "not_after", "sha1", "sha256")
     return {
         "mode": mode,
         "host_names": facts.typed(mode),
@@ -247,6 +248,6 @@ def fields(mode: "Optional[str]", facts: GuideFacts) -> "Dict[str, Any]":
         "enable_tls": mode == config.TLS,
         "configured": facts.configured,
         "running": facts.running,
-        "certificate": None if one is None else {name: getattr(one, name) for name in shown},
+        "certificate": None if one is None else {name: getattr(one, name) for name in wanted},
         "steps": guide(mode, facts),
     }

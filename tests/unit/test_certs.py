@@ -10,7 +10,22 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.backends import default_backend
 
-from catcher_install import apply, certificate, certs, facts, messages, pair, paths, plan, probe, stamp, transition
+from catcher_install import (
+    apply,
+    certificate,
+    certs,
+    csr,
+    export,
+    facts,
+    messages,
+    pair,
+    paths,
+    plan,
+    reading,
+    replacement,
+    stamp,
+    transition,
+)  # fmt: skip
 from catcher_install.errors import CatcherError, KeyRefused
 
 from . import pem
@@ -65,7 +80,7 @@ def put(machine, key, crt):
 
 def install(machine, key=NEW[0], crt=NEW[1], names=(), restart=True):
     put(machine, key, crt)
-    return certs.install(machine, ["/root/my.key", "/root/my.crt"], list(names), restart)
+    return replacement.install(machine, ["/root/my.key", "/root/my.crt"], list(names), restart)
 
 
 def der(crt):
@@ -113,7 +128,7 @@ def test_install(machine, daemon, frozen):
     assert left == [] and found(machine) == []
     text = "\n".join(lines)
     assert "it shows exactly this certificate" in text and KEPT in text
-    assert probe.describe(machine, der(NEW[1])).sha256 in text
+    assert reading.describe(machine, der(NEW[1])).sha256 in text
 
 
 def test_install_twice_keeps_both(machine, daemon, frozen):
@@ -200,7 +215,7 @@ def test_install_over_links(machine, daemon, frozen):
     machine.put("/home/k", NEW[0])
     machine.put("/home/c", NEW[1])
     old = machine.get("/root/my.key")
-    certs.install(machine, ["/home/k", "/home/c"], [], True)
+    replacement.install(machine, ["/home/k", "/home/c"], [], True)
     assert in_place(machine) == NEW and not os.path.islink(machine.on_disk(paths.KEY))
     assert os.readlink(machine.on_disk(paths.KEY + KEPT)) == "/root/my.key"
     assert machine.get("/root/my.key") == old
@@ -271,13 +286,13 @@ def test_a_failed_pair_over_links_leaves_the_links(machine, daemon):
     machine.put("/home/k", NEW[0])
     machine.put("/home/c", NEW[1])
     with pytest.raises(CatcherError, match="back and in use"):
-        certs.install(machine, ["/home/k", "/home/c"], [], True)
+        replacement.install(machine, ["/home/k", "/home/c"], [], True)
     assert bin_tree(machine) == before
 
 
 def test_somebody_elses_pair_is_not_rolled_back_over(machine, daemon, monkeypatch):
     """Another administrator put files of his own in place while ours were tried."""
-    real = certs.service.restart_and_wait
+    real = replacement.service.restart_and_wait
 
     def other(host, condition):
         for path in (paths.KEY, paths.CERTIFICATE):
@@ -285,7 +300,7 @@ def test_somebody_elses_pair_is_not_rolled_back_over(machine, daemon, monkeypatc
             machine.put(path, b"theirs\n")
         return real(host, condition)
 
-    monkeypatch.setattr(certs.service, "restart_and_wait", other)
+    monkeypatch.setattr(replacement.service, "restart_and_wait", other)
     daemon.behaviour = ["nothing"]
     with pytest.raises(CatcherError) as failed:
         install(machine)
@@ -313,12 +328,12 @@ def test_names_that_are_not_this_hosts_need_to_be_named(machine, daemon):
     key, crt = NEW_KEY, issue(NEW_KEY, "service.example.com", ("service.example.com",))
     put(machine, key, crt)
     files = ["/root/my.key", "/root/my.crt"]
-    error = refused(machine, daemon, lambda: certs.install(machine, files, [], True))
+    error = refused(machine, daemon, lambda: replacement.install(machine, files, [], True))
     assert "is not for this host" in error.message
     assert "catcherctl cert install /root/my.key /root/my.crt --name NAME" in error.hint
-    error = refused(machine, daemon, lambda: certs.install(machine, files, ["other.example.com"], True))
+    error = refused(machine, daemon, lambda: replacement.install(machine, files, ["other.example.com"], True))
     assert "does not name other.example.com" in error.message
-    _, left = certs.install(machine, files, ["service.example.com"], True)
+    _, left = replacement.install(machine, files, ["service.example.com"], True)
     assert shown(daemon.port) == der(crt)
     # It stays accepted, while this pair stays.
     assert left == []
@@ -330,7 +345,7 @@ def test_names_that_are_not_this_hosts_need_to_be_named(machine, daemon):
 
 def test_a_pair_that_cannot_be_used_changes_nothing(machine, daemon):
     put(machine, NEW_KEY, issue(NEW_KEY, last=-60))
-    error = refused(machine, daemon, lambda: certs.install(machine, ["/root/my.key", "/root/my.crt"], [], True))
+    error = refused(machine, daemon, lambda: replacement.install(machine, ["/root/my.key", "/root/my.crt"], [], True))
     assert "expired" in error.message
 
 
@@ -339,21 +354,21 @@ def test_a_directory_in_the_way_changes_nothing(machine, daemon):
     daemon.stop()
     os.unlink(machine.on_disk(paths.KEY))
     os.mkdir(machine.on_disk(paths.KEY))
-    error = refused(machine, daemon, lambda: certs.install(machine, ["/root/my.key", "/root/my.crt"], [], True))
+    error = refused(machine, daemon, lambda: replacement.install(machine, ["/root/my.key", "/root/my.crt"], [], True))
     assert "neither a file nor a link" in error.message
 
 
 def test_a_pair_that_changes_meanwhile_is_left_alone(machine, daemon, monkeypatch):
     put(machine, *NEW)
-    real = certs._Before
+    real = replacement._Before
 
     def between_look_and_lock(host, seen):
         machine.put(paths.KEY, machine.get(paths.KEY) + b"\n", 0o600)
         return real(host, seen)
 
-    monkeypatch.setattr(certs, "_Before", between_look_and_lock)
+    monkeypatch.setattr(replacement, "_Before", between_look_and_lock)
     with pytest.raises(CatcherError, match="changed by somebody else"):
-        certs.install(machine, ["/root/my.key", "/root/my.crt"], [], True)
+        replacement.install(machine, ["/root/my.key", "/root/my.crt"], [], True)
     assert in_place(machine) != NEW and daemon.restarts == 0
 
 
@@ -362,7 +377,7 @@ def test_a_pair_that_changes_meanwhile_is_left_alone(machine, daemon, monkeypatc
 
 def test_both_in_one_file(machine, daemon):
     machine.put("/root/both.pem", NEW[1] + NEW[0], 0o600)
-    certs.install(machine, ["/root/both.pem"], [], True)
+    replacement.install(machine, ["/root/both.pem"], [], True)
     assert in_place(machine) == NEW and shown(daemon.port) == der(NEW[1])
 
 
@@ -370,20 +385,20 @@ def test_a_renewed_certificate_for_the_present_key(machine, daemon):
     key = machine.get(paths.KEY)
     crt = issue(key)
     machine.put("/root/new.crt", crt)
-    certs.install(machine, ["/root/new.crt"], [], True)
+    replacement.install(machine, ["/root/new.crt"], [], True)
     assert in_place(machine) == (key, crt) and shown(daemon.port) == der(crt)
 
 
 def test_a_certificate_for_no_key_that_is_here(machine, daemon):
     machine.put("/root/new.crt", NEW[1])
-    error = refused(machine, daemon, lambda: certs.install(machine, ["/root/new.crt"], [], True))
+    error = refused(machine, daemon, lambda: replacement.install(machine, ["/root/new.crt"], [], True))
     assert "belongs to no key that is here (tried %s)" % paths.KEY in error.message
     assert "catcherctl cert install KEY /root/new.crt" in error.hint
 
 
 def test_a_key_alone(machine, daemon):
     machine.put("/root/new.key", NEW[0])
-    error = refused(machine, daemon, lambda: certs.install(machine, ["/root/new.key"], [], True))
+    error = refused(machine, daemon, lambda: replacement.install(machine, ["/root/new.key"], [], True))
     assert "holds no certificate" in error.message
 
 
@@ -401,21 +416,21 @@ def prepared(base):
 
 
 def swap(machine):
-    certs.install(machine, ["/root/my.key", "/root/my.crt"], [], False)
+    replacement.install(machine, ["/root/my.key", "/root/my.crt"], [], False)
 
 
 def swap_back(machine):
     """What a failed verification does, up to the restart."""
     facts_before = facts.collect(machine)
-    before = certs._Before(machine, facts_before)
-    before.suffix = certs._place(machine, facts_before, NEW[0], NEW[1], False)
+    before = replacement._Before(machine, facts_before)
+    before.suffix = replacement._place(machine, facts_before, NEW[0], NEW[1], False)
     before.successor = pair.look(machine).identity
     before.shown = ""
-    certs._put_back(machine, before, "a test")
+    replacement._put_back(machine, before, "a test")
 
 
 def make_again(machine):
-    certs._bring_in(machine, facts.collect(machine), NEW[0], NEW[1], True, False, [])
+    replacement._bring_in(machine, facts.collect(machine), NEW[0], NEW[1], True, False, [])
 
 
 def count_calls(base, work):
@@ -579,14 +594,14 @@ def test_files_of_somebody_else_are_not_replaced_by_an_unfinished_install(memory
 
 
 def test_generate_refuses_to_replace(machine, daemon):
-    error = refused(machine, daemon, lambda: certs.generate(machine, False, True))
+    error = refused(machine, daemon, lambda: replacement.generate(machine, False, True))
     assert "there is a key and a certificate already" in error.message
     assert "catcherctl cert generate --force" in error.hint
 
 
 def test_generate_with_force(machine, daemon, frozen):
     old = in_place(machine)
-    lines, left = certs.generate(machine, True, True)
+    lines, left = replacement.generate(machine, True, True)
     now = in_place(machine)
     assert now[0] != old[0] and shown(daemon.port) == der(now[1])
     assert machine.get(paths.KEY + KEPT) == old[0] and machine.get(paths.CERTIFICATE + KEPT) == old[1]
@@ -599,7 +614,7 @@ def test_generate_that_fails_is_taken_back(machine, daemon):
     before, made = bin_tree(machine), remembered(machine).generated_pair
     daemon.behaviour = ["another certificate", "obey"]
     with pytest.raises(CatcherError):
-        certs.generate(machine, True, True)
+        replacement.generate(machine, True, True)
     assert bin_tree(machine) == before and remembered(machine).generated_pair == made
 
 
@@ -607,7 +622,7 @@ def test_generate_where_there_is_none(machine, daemon):
     machine.put(paths.CONF, b"TLS_OFF\n")
     for path in (paths.KEY, paths.CERTIFICATE):
         os.unlink(machine.on_disk(path))
-    lines, _ = certs.generate(machine, False, True)
+    lines, _ = replacement.generate(machine, False, True)
     assert machine.names(paths.BIN) == ["catcher.crt", "catcher.exe", "catcher.key"]
     assert remembered(machine).generated_pair == pair.fingerprint(*in_place(machine))
 
@@ -615,9 +630,9 @@ def test_generate_where_there_is_none(machine, daemon):
 @pytest.mark.parametrize("half", [paths.KEY, paths.CERTIFICATE])
 def test_generate_needs_force_for_half_a_pair(machine, daemon, half):
     os.unlink(machine.on_disk(half))
-    error = refused(machine, daemon, lambda: certs.generate(machine, False, True))
+    error = refused(machine, daemon, lambda: replacement.generate(machine, False, True))
     assert ("a certificate" if half == paths.KEY else "a key") in error.message
-    certs.generate(machine, True, True)
+    replacement.generate(machine, True, True)
     assert shown(daemon.port) == der(machine.get(paths.CERTIFICATE))
 
 
@@ -627,7 +642,7 @@ def test_no_key_is_made_where_it_would_be_shared(machine, daemon, where):
         machine.chroot = True
     else:
         machine.booted = False
-    for call in (lambda: certs.generate(machine, True, True), lambda: certs.request(machine, [], False, None)):
+    for call in (lambda: replacement.generate(machine, True, True), lambda: csr.request(machine, [], False, None)):
         assert isinstance(refused(machine, daemon, call), KeyRefused)
 
 
@@ -645,7 +660,7 @@ def asked(data):
 def test_request_to_install(machine, daemon):
     """From a request over a CA to a pair in use, with one file in the hand."""
     before = in_place(machine)
-    data, lines = certs.request(machine, [], False, None)
+    data, lines = csr.request(machine, [], False, None)
     assert in_place(machine) == before and daemon.restarts == 0
     assert machine.mode(paths.REQUEST_KEY) == 0o600
     request, dns, addresses = asked(data)
@@ -653,7 +668,7 @@ def test_request_to_install(machine, daemon):
     assert request.subject.rfc4514_string() == "CN=tke1.example.com"
     assert "catcherctl cert install" in lines[-1]
     # A second request is for the same key, so that a first one in a CA's hands is not made useless.
-    again, _ = certs.request(machine, ["service.example.com", "192.0.2.99"], False, None)
+    again, _ = csr.request(machine, ["service.example.com", "192.0.2.99"], False, None)
     assert asked(again)[0].public_key().public_numbers() == request.public_key().public_numbers()
     assert asked(again)[1:] == (["service.example.com", "tke1", "tke1.example.com"], ["192.0.2.10", "192.0.2.99"])
     assert asked(again)[0].subject.rfc4514_string() == "CN=service.example.com"
@@ -661,18 +676,18 @@ def test_request_to_install(machine, daemon):
     chain = authority.sign(data) + authority.certificate
     machine.put("/root/signed.crt", chain)
     key = machine.get(paths.REQUEST_KEY)
-    certs.install(machine, ["/root/signed.crt"], [], True)
+    replacement.install(machine, ["/root/signed.crt"], [], True)
     assert in_place(machine) == (key, chain) and shown(daemon.port) == der(chain)
     assert machine.get(paths.REQUEST_KEY) is None
 
 
 def test_the_key_of_a_request_outlives_a_failed_install(machine, daemon):
-    data, _ = certs.request(machine, [], False, None)
+    data, _ = csr.request(machine, [], False, None)
     machine.put("/root/signed.crt", Authority().sign(data))
     key = machine.get(paths.REQUEST_KEY)
     daemon.behaviour = ["nothing", "obey"]
     with pytest.raises(CatcherError):
-        certs.install(machine, ["/root/signed.crt"], [], True)
+        replacement.install(machine, ["/root/signed.crt"], [], True)
     assert machine.get(paths.REQUEST_KEY) == key
 
 
@@ -680,24 +695,24 @@ def test_the_key_of_a_request_outlives_a_failed_install(machine, daemon):
 def test_request_for_the_present_key(machine, daemon, kind):
     key = pem.key_of(kind)
     machine.put(paths.KEY, key, 0o600)
-    data, _ = certs.request(machine, [], True, None)
+    data, _ = csr.request(machine, [], True, None)
     assert asked(data)[0].public_key().public_numbers() == pem.load(key).public_key().public_numbers()
     assert machine.get(paths.REQUEST_KEY) is None
 
 
 def test_request_into_a_new_file_only(machine, daemon):
     os.makedirs(machine.on_disk("/root"))
-    data, _ = certs.request(machine, [], False, "/root/x.csr")
+    data, _ = csr.request(machine, [], False, "/root/x.csr")
     assert machine.get("/root/x.csr") == data
-    error = refused(machine, daemon, lambda: certs.request(machine, [], False, "/root/x.csr"))
+    error = refused(machine, daemon, lambda: csr.request(machine, [], False, "/root/x.csr"))
     assert "/root/x.csr is there already" in error.message
-    error = refused(machine, daemon, lambda: certs.request(machine, [], False, paths.KEY))
+    error = refused(machine, daemon, lambda: csr.request(machine, [], False, paths.KEY))
     assert "is there already" in error.message
 
 
 def test_request_for_no_present_key(machine, daemon):
     os.unlink(machine.on_disk(paths.KEY))
-    error = refused(machine, daemon, lambda: certs.request(machine, [], True, None))
+    error = refused(machine, daemon, lambda: csr.request(machine, [], True, None))
     assert "there is no " + paths.KEY in error.message
 
 
@@ -711,17 +726,17 @@ def stick(machine):
 
 
 def test_export(machine, daemon, stick):
-    lines = certs.export(machine, stick)
+    lines = export.export(machine, stick)
     assert machine.names(stick) == ["catcher-hashes.txt", "catcher.crt"]
     assert machine.get(stick + "/catcher.crt") == machine.get(paths.CERTIFICATE)
     sheet = machine.get(stick + "/catcher-hashes.txt").decode("ascii")
-    one = probe.describe(machine, der(machine.get(paths.CERTIFICATE)))
+    one = reading.describe(machine, der(machine.get(paths.CERTIFICATE)))
     assert one.sha1 in sheet and one.sha256 in sheet and "tke1.example.com" in sheet and "50003" not in sheet[:20]
     assert "Wrote /mnt/usb/catcher.crt" in lines
     assert "is the USB stick mounted?" in "\n".join(lines)
     # Again, with other content.
-    certs.generate(machine, True, True)
-    certs.export(machine, stick)
+    replacement.generate(machine, True, True)
+    export.export(machine, stick)
     assert machine.get(stick + "/catcher.crt") == machine.get(paths.CERTIFICATE)
     assert machine.names(stick) == ["catcher-hashes.txt", "catcher.crt"]
 
@@ -731,7 +746,7 @@ def test_export_never_writes_the_key(machine, daemon, stick):
     authority = Authority()
     chain = authority.issue(NEW_KEY) + authority.certificate
     machine.put(paths.CERTIFICATE, NEW_KEY + chain)
-    certs.export(machine, stick)
+    export.export(machine, stick)
     assert machine.get(stick + "/catcher.crt") == chain
     for name in machine.names(stick):
         assert b"PRIVATE" not in machine.get(stick + "/" + name)
@@ -741,7 +756,7 @@ def test_export_never_writes_the_key(machine, daemon, stick):
 def test_export_follows_no_link(machine, daemon, stick, name):
     machine.put("/etc/victim", b"precious\n")
     machine.put_link(stick + "/" + name, "/etc/victim")
-    certs.export(machine, stick)
+    export.export(machine, stick)
     assert machine.get("/etc/victim") == b"precious\n"
     assert machine.names(stick) == ["catcher-hashes.txt", "catcher.crt"]
     assert not os.path.islink(machine.on_disk(stick + "/catcher.crt"))
@@ -750,26 +765,26 @@ def test_export_follows_no_link(machine, daemon, stick, name):
 def test_export_into_nothing(machine, daemon):
     for name in ("/mnt/nothing", "/root/my.crt"):
         put(machine, *NEW)
-        error = refused(machine, daemon, lambda name=name: certs.export(machine, name))
+        error = refused(machine, daemon, lambda name=name: export.export(machine, name))
         assert "is not a directory" in error.message
 
 
 @pytest.mark.parametrize("error", [errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EIO])
 def test_export_onto_a_stick_that_refuses(machine, daemon, stick, error):
     with fault() as faults:
-        certs.export(machine, stick)
+        export.export(machine, stick)
     for name in machine.names(stick):
         os.unlink(machine.on_disk(stick + "/" + name))
     for n in range(1, faults.count - 3):
         with pytest.raises(CatcherError) as caught, fault(n=n, error=error):
-            certs.export(machine, stick)
+            export.export(machine, stick)
         assert os.strerror(error).lower() in caught.value.message and caught.value.hint
         assert [name for name in machine.names(stick) if name.startswith(".")] == [], n
 
 
 def test_export_of_nothing(machine, daemon, stick):
     os.unlink(machine.on_disk(paths.CERTIFICATE))
-    error = refused(machine, daemon, lambda: certs.export(machine, stick))
+    error = refused(machine, daemon, lambda: export.export(machine, stick))
     assert "there is no " + paths.CERTIFICATE in error.message
 
 

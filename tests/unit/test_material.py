@@ -342,10 +342,10 @@ def test_hostile_files_cost_little(machine, files, name, place):
 
 def test_a_thousand_certificates_cost_little(machine, files):
     k, c = self_signed("prime256v1")
-    begin = time.monotonic()
+    begin = time.process_time()
     with pytest.raises(CatcherError):
         material.check(machine, *files(k, c * (256 * 1024 // len(c))))
-    assert time.monotonic() - begin < 5
+    assert time.process_time() - begin < 5
 
 
 # -- names -------------------------------------------------------------------------------------------------------------

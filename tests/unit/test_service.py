@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from catcher_install import paths, probe, service
+from catcher_install import paths, service, verdict
 from catcher_install.host import Host
 
 from .support import make_facts
@@ -153,21 +153,21 @@ def test_waiting_ends_where_systemd_has_given_up(machine, monkeypatch):
 
 def found(state, address="127.0.0.1", version=""):
     """What a look saw."""
-    return probe.ProbeResult(
+    return verdict.ProbeResult(
         host="127.0.0.1", port=50003, name="127.0.0.1", state=state, reason="it may hang", address=address, failed=[],
         version=version, cipher="", chain=[], chain_note="", matched="", anchor_problem=None, system_problem=None,
         findings=[])
 
 
 @pytest.mark.parametrize("seen,words,wanted", [
-    (found(probe.TCP), [paths.CATCHER], ""),
-    (found(probe.TLS, version="TLSv1.3"), [paths.CATCHER], "it speaks TLS (TLSv1.3)"),
-    (found(probe.REFUSED, ""), [paths.CATCHER], "nothing listens on port 50003"),
+    (found(verdict.TCP), [paths.CATCHER], ""),
+    (found(verdict.TLS, version="TLSv1.3"), [paths.CATCHER], "it speaks TLS (TLSv1.3)"),
+    (found(verdict.REFUSED, ""), [paths.CATCHER], "nothing listens on port 50003"),
     # A daemon that says nothing to a greeting that it does not know, told from one that hangs on its way to TLS.
-    (found(probe.TIMED_OUT), [paths.CATCHER], ""),
-    (found(probe.TIMED_OUT), [paths.CATCHER, "-tls"], "no connection came about: it may hang"),
-    (found(probe.TIMED_OUT), ["/usr/sbin/sshd"], "no connection came about: it may hang"),
-    (found(probe.TIMED_OUT, ""), [paths.CATCHER], "no connection came about: it may hang"),
+    (found(verdict.TIMED_OUT), [paths.CATCHER], ""),
+    (found(verdict.TIMED_OUT), [paths.CATCHER, "-tls"], "no connection came about: it may hang"),
+    (found(verdict.TIMED_OUT), ["/usr/sbin/sshd"], "no connection came about: it may hang"),
+    (found(verdict.TIMED_OUT, ""), [paths.CATCHER], "no connection came about: it may hang"),
 ])
 def test_speaks_tcp(machine, proc, seen, words, wanted):
     proc([line(ANY_4, PORT, LISTENS, 7)], [], [(100, words, [7])])

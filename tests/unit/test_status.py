@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from catcher_install import apply, config, mode, pair, paths, service, status, transition
+from catcher_install import apply, config, mode, pair, paths, service, sockets, status, transition
 from catcher_install.host import Host
 
 from . import pem
@@ -277,7 +277,7 @@ class WithoutRoot:
     def __init__(self, machine, monkeypatch):
         real = machine.read
         monkeypatch.setattr(machine, "read", lambda path, limit, head=False: self.read(real, path, limit, head))
-        monkeypatch.setattr(machine, "socket_owner", lambda inode: None)
+        monkeypatch.setattr(sockets, "owner", lambda host, inode: None)
 
     def read(self, real, path, limit, head):
         if path in (paths.KEY, paths.STAMP):

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from catcher_install import config, paths, probe, tke_guide
+from catcher_install import config, paths, reading, tke_guide
 from catcher_install.names import HostNames
 
 HOUR = 3600
@@ -31,7 +31,7 @@ def a_certificate(**changes):
         "sha1": ":".join(["A1"] * 20), "sha256": ":".join(["B2"] * 32), "problem": "",
     }
     fields.update(changes)
-    return probe.Certificate(**fields)
+    return reading.Certificate(**fields)
 
 
 def facts(**changes):

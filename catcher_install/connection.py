@@ -1,0 +1,163 @@
+"""Reaching a port: its addresses, a connection to the first that takes one, and a decent end of it.
+
+Everything here ends in time, whatever the far side does.
+"""
+
+import socket
+import time
+
+from .target import a_labels, ip_address
+from .verdict import REFUSED, TCP, TIMED_OUT, UNKNOWN_NAME, UNREACHABLE, Ended
+
+MYPY = False
+if MYPY:
+    from typing import Any, List, Tuple
+
+ADDRESS_LIMIT = 8
+# Seconds for a peer to end its side after we ended ours, and the bytes that are read meanwhile.
+FAREWELL = 0.5
+FAREWELL_BYTES = 64 * 1024
+CLOSES = "it closes the connection at a TLS greeting, without a TLS answer, as a catcher in TCP mode does"
+
+
+class Deadline:
+    """The moment when the whole probe must be over."""
+
+    def __init__(self, seconds: float) -> None:
+        self._end = time.monotonic() + seconds
+
+    def left(self) -> float:
+        """Seconds that remain, not below 0."""
+        return max(0.0, self._end - time.monotonic())
+
+
+def look_up(host: str, port: int, deadline: Deadline) -> "List[Tuple[int, Any]]":
+    """(family, socket address) of a host, in the resolver's order. Raises Ended."""
+    literal = ip_address(host) is not None
+    answer: List[Any] = []
+
+    def ask() -> None:
+        try:
+            flags = socket.AI_NUMERICHOST if literal else 0
+            name = host if literal else a_labels(host).encode("ascii")
+            answer.append(socket.getaddrinfo(name, port, type=socket.SOCK_STREAM, flags=flags))
+        except (OSError, UnicodeError) as error:
+            answer.append(error)
+
+    if literal:
+        ask()
+    else:
+        # getaddrinfo(3) has no time limit of its own: half a minute and more where name servers do not answer.
+        import threading
+
+        thread = threading.Thread(target=ask, daemon=True)
+        thread.start()
+        thread.join(deadline.left())
+    if not answer:
+        raise Ended(UNKNOWN_NAME, "no name server answered in time")
+    if isinstance(answer[0], Exception):
+        raise Ended(UNKNOWN_NAME, (getattr(answer[0], "strerror", None) or str(answer[0])).lower())
+    found = []
+    for family, _, _, _, address in answer[0]:
+        if (family, address) not in found:
+            found.append((family, address))
+    return found[:ADDRESS_LIMIT]
+
+
+def address_text(address: "Any") -> str:
+    """The numeric address of a socket address, with its scope where it has one."""
+    if len(address) == 4 and address[3] and "%" not in address[0]:
+        return "%s%%%d" % (address[0], address[3])
+    return str(address[0])
+
+
+def connect(address: "Tuple[int, Any]", seconds: float) -> socket.socket:
+    """A connection to one address. Raises Ended: TCP (reset as soon as accepted), REFUSED, TIMED_OUT, UNREACHABLE."""
+    family, sockaddr = address
+    try:
+        sock = socket.socket(family, socket.SOCK_STREAM)
+    except OSError as error:
+        raise Ended(UNREACHABLE, strerror(error)) from error
+    try:
+        sock.settimeout(max(0.001, seconds))
+        sock.connect(sockaddr)
+        if met_itself(sock):
+            raise ConnectionRefusedError()
+    except OSError as error:
+        sock.close()
+        if isinstance(error, ConnectionRefusedError):
+            raise Ended(REFUSED, "connection refused") from error
+        if isinstance(error, ConnectionResetError):
+            raise Ended(TCP, CLOSES) from error
+        if isinstance(error, (socket.timeout, TimeoutError)):
+            raise Ended(TIMED_OUT, "no answer to a connection attempt") from error
+        raise Ended(UNREACHABLE, strerror(error)) from error
+    return sock
+
+
+def met_itself(sock: socket.socket) -> bool:
+    """Whether both ends are this socket: 50003 may be the port that the kernel picked for it (tcp(7), local ports)."""
+    try:
+        return bool(sock.getsockname() == sock.getpeername())
+    except OSError:
+        # Reset by the peer already: it was another.
+        return False
+
+
+def strerror(error: OSError) -> str:
+    """What an error says, for the end of a sentence."""
+    return (error.strerror or str(error) or type(error).__name__).lower()
+
+
+def connect_any(
+    addresses: "List[Tuple[int, Any]]", deadline: Deadline, failed: "List[Tuple[str, str]]"
+) -> "Tuple[socket.socket, Tuple[int, Any]]":
+    """A connection to the first address that takes one, and that address; the others' problems go into *failed*.
+
+    Raises the Ended that says most where none does: something refused is nearer than something silent.
+    """
+    ends = []
+    for number, address in enumerate(addresses):
+        try:
+            return connect(address, deadline.left() / (len(addresses) - number)), address
+        except Ended as end:
+            failed.append((address_text(address[1]), end.reason))
+            ends.append(end)
+    order = (TCP, REFUSED, TIMED_OUT, UNREACHABLE)
+    raise min(ends, key=lambda end: order.index(end.state))
+
+
+def send(sock: socket.socket, data: bytes, seconds: float) -> None:
+    """Send everything. Raises socket.timeout where that is not done in *seconds*."""
+    sock.settimeout(max(0.001, seconds))
+    sock.sendall(data)
+
+
+def receive(sock: socket.socket, seconds: float) -> bytes:
+    """What the peer sends next; b"" at its end. Raises socket.timeout after *seconds*."""
+    sock.settimeout(max(0.001, seconds))
+    return sock.recv(16 * 1024)
+
+
+def farewell(sock: socket.socket, seconds: float) -> bool:
+    """End our side, wait for the peer to end its own, and close. Returns whether it did, or sent anything.
+
+    Closing at once would reset the connection where the peer has sent something that we did not read.
+    """
+    wait = Deadline(seconds)
+    count = 0
+    try:
+        sock.shutdown(socket.SHUT_WR)
+        while count < FAREWELL_BYTES and wait.left():
+            data = receive(sock, wait.left())
+            if not data:
+                return True
+            count += len(data)
+    except (socket.timeout, TimeoutError):
+        return count > 0
+    except OSError:
+        # Reset: it is there, and it is over.
+        return True
+    finally:
+        sock.close()
+    return True

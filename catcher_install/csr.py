@@ -1,0 +1,76 @@
+"""A certificate request for a CA, and the key that waits for its answer."""
+
+from . import certificate, material, names, pair, paths
+from . import facts as fact_collector
+from .errors import CatcherError
+from .replacement import Locked, refuse_key_in_image
+from .target import ip_address
+from .text import shown
+
+MYPY = False
+if MYPY:
+    from typing import Any, List, Optional, Tuple
+
+    from .host import Host
+
+
+def request(host: "Host", wanted: "List[str]", present_key: bool, out: "Optional[str]") -> "Tuple[bytes, List[str]]":
+    """A certificate request (PKCS#10, PEM) for a CA to sign, and lines that say what to do with it.
+
+    The key is one that is kept aside until replacement.install() finds the certificate for it, made at the first
+    request: so the running pair is not touched, and a second request does not make a first one useless. present_key:
+    catcher.key's is used instead. wanted: further names for the certificate, the first one for its CN. out: a new file
+    to write it to. Raises CatcherError.
+    """
+    modules = certificate._cryptography()
+    path = paths.KEY if present_key else paths.REQUEST_KEY
+    if not host.lexists(path):
+        if present_key:
+            raise CatcherError("there is no %s" % path, "leave out --present-key, and a new key is made")
+        refuse_key_in_image(fact_collector.collect(host))
+        with Locked(host):
+            # replace(): a whole key or none, however this ends.
+            host.replace(path, certificate.new_key(), pair.KEY_MODE)
+    key, _ = material.load_key(material.read_file(host, path), modules)
+    data = _signing_request(key, names.collect(host), wanted, modules)
+    lines = []
+    if out is not None:
+        try:
+            host.create(host.absolute(out), data, 0o644)
+        except FileExistsError as error:
+            raise CatcherError("%s is there already" % shown(out), "name another file, or remove it") from error
+        lines.append("Wrote the request to %s." % shown(out))
+    lines.append("Its key stays in %s; only root can read it." % path)
+    lines.append("When your CA has signed it: catcherctl cert install CERTIFICATE   (the key is found by itself)")
+    return data, lines
+
+
+def _signing_request(
+    key: "Any", host_names: "names.HostNames", wanted: "List[str]", modules: "Tuple[Any, ...]"
+) -> bytes:
+    """PKCS#10, PEM, for a server with these names."""
+    import ipaddress
+
+    from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+    x509, default_backend, hashes, serialization, ec, _ = modules
+    common_name, dns = certificate.subject_names(host_names)
+    addresses = list(host_names.addresses)
+    typed = []
+    for name in wanted:
+        address = ip_address(name)
+        if address is not None:
+            addresses.append(str(address))
+        else:
+            typed += certificate.subject_names(names.HostNames(short=name, full=name, addresses=[]))[1]
+    fitting = [name for name in typed if len(name) <= names.COMMON_NAME_LIMIT]
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, fitting[0] if fitting else common_name)])
+    alternatives = [x509.DNSName(name) for name in dict.fromkeys(typed + dns)]
+    alternatives += [x509.IPAddress(ipaddress.ip_address(address)) for address in dict.fromkeys(addresses)]
+    size = key.curve.key_size if isinstance(key, ec.EllipticCurvePrivateKey) else 256
+    digest = hashes.SHA512() if size > 384 else hashes.SHA384() if size > 256 else hashes.SHA256()
+    builder = x509.CertificateSigningRequestBuilder().subject_name(subject)
+    if alternatives:
+        builder = builder.add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
+    builder = builder.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+    return bytes(builder.sign(key, digest, default_backend()).public_bytes(serialization.Encoding.PEM))

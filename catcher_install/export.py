@@ -1,0 +1,67 @@
+"""The certificate and its hashes on a USB stick, for the TKE."""
+
+from . import names, paths
+from .certs import certificate_lines, entry, installed
+from .errors import CatcherError
+from .text import shown
+
+MYPY = False
+if MYPY:
+    from typing import List
+
+    from .certs import Installed
+    from .host import Host
+
+SHEET = "catcher-hashes.txt"
+
+
+def export(host: "Host", directory: str) -> "List[str]":
+    """Write the certificate, never the key, and a sheet with its hashes into a directory, durable when this returns.
+
+    A link that stands there under one of the two names is replaced, not followed. Raises CatcherError.
+    """
+    seen = installed(host)
+    if not seen.chain:
+        raise CatcherError(seen.problem, "catcherctl cert check")
+    target = host.absolute(directory)
+    typed = shown(directory)
+    if not host.is_dir(target):
+        raise CatcherError("%s is not a directory" % typed, "mount the USB stick, and name the directory: mount; df")
+    contents = (("catcher.crt", b"".join(seen.pem)), (SHEET, _sheet(host, seen)))
+    drafts = [target + "/." + name + ".csulcca-new" for name, _ in contents]
+    try:
+        for draft, (_, data) in zip(drafts, contents):
+            host.remove(draft)
+            host.create(draft, data, 0o644)
+        for draft, (name, _) in zip(drafts, contents):
+            host.rename(draft, target + "/" + name)
+        host.sync_dir(target)
+    except OSError as error:
+        for draft in drafts:
+            _remove_quietly(host, draft)
+        hint = "make room there, or name another directory"
+        raise CatcherError("%s: %s" % (typed, (error.strerror or "error").lower()), hint) from error
+    lines = ["Wrote %s/%s" % (typed, name) for name, _ in contents]
+    there, root = host.lstat(target), host.lstat("/")
+    if there is not None and root is not None and there.st_dev == root.st_dev:
+        lines.append("Note: %s is on the disk of this system; is the USB stick mounted?" % typed)
+    return lines + ["Unmount the stick before you take it out. The steps at the TKE: catcherctl tke-guide tls"]
+
+
+def _remove_quietly(host: "Host", path: str) -> None:
+    try:
+        host.remove(path)
+    except OSError:
+        # The device is gone or read-only; the first error says so.
+        return
+
+
+def _sheet(host: "Host", seen: "Installed") -> bytes:
+    """The hash sheet: plain ASCII."""
+    text = ["Certificate of the TKE catcher on %s" % shown(names.collect(host).full), ""]
+    for number, one in enumerate(seen.chain, 1):
+        if len(seen.chain) > 1:
+            text.append("Certificate %d of %d" % (number, len(seen.chain)))
+        text += certificate_lines(entry(one)) + [""]
+    text += ["The hashes in the TKE's Confirm Import window must be these.", "Port %d" % paths.PORT]
+    return ("\n".join(text) + "\n").encode("ascii", "backslashreplace")

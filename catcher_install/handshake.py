@@ -1,0 +1,174 @@
+"""A TLS handshake with whatever is there: the version, cipher and certificates, or what it speaks instead."""
+
+import socket
+
+from . import connection
+from .connection import Deadline, receive, send
+from .verdict import HANDSHAKE_BROKEN, HANDSHAKE_REFUSED, TCP, TIMED_OUT, Ended
+
+MYPY = False
+if MYPY:
+    from typing import Any, List, Optional, Tuple
+
+# OpenSSL reads a chain of 100 KiB at most; whoever sends more than this before a handshake ends is not a TLS server.
+HANDSHAKE_LIMIT = 256 * 1024
+HEARD_LIMIT = 64
+
+# The catcher may have a key of RSA 1024, which the security level of distributions refuses to look at.
+CIPHERS = "DEFAULT:@SECLEVEL=0"
+
+
+class Shake:
+    """A TLS handshake over a connection: tls (ssl.SSLObject) when done; heard: the first bytes of the peer."""
+
+    def __init__(self, sock: socket.socket, context: "Any", server_name: "Optional[str]") -> None:
+        import ssl
+
+        self._sock = sock
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.heard = b""
+        self.tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_name)
+
+    def run(self, deadline: Deadline) -> None:
+        """Do it. Raises NotTls, socket.timeout, EOFError (the peer ended it), or OSError, ssl.SSLError among them.
+
+        Nothing is sent after a failure, not even an alert: to a peer that does not speak TLS it would be garbage.
+        """
+        import ssl
+
+        count = 0
+        while True:
+            try:
+                self.tls.do_handshake()
+                done = True
+            except ssl.SSLWantReadError:
+                done = False
+            send(self._sock, self._outgoing.read(), deadline.left())
+            if done:
+                return
+            if not deadline.left():
+                raise socket.timeout()
+            data = receive(self._sock, deadline.left())
+            if not data:
+                raise EOFError()
+            self.heard = (self.heard + data[:HEARD_LIMIT])[:HEARD_LIMIT]
+            count += len(data)
+            if not _may_be_server(self.heard):
+                raise NotTls()
+            if count > HANDSHAKE_LIMIT:
+                raise OSError(0, "more than %d bytes without an end to the handshake" % HANDSHAKE_LIMIT)
+            self._incoming.write(data)
+
+    def end(self, deadline: Deadline) -> None:
+        """Say close_notify, and close."""
+        import ssl
+
+        try:
+            self.tls.unwrap()
+        except ssl.SSLError as error:
+            # Ours is written; that it wants the peer's, too, concerns nobody.
+            if not isinstance(error, ssl.SSLWantReadError):
+                self._sock.close()
+                return
+        try:
+            send(self._sock, self._outgoing.read(), min(connection.FAREWELL, deadline.left()))
+        except OSError:
+            self._sock.close()
+            return
+        connection.farewell(self._sock, min(connection.FAREWELL, deadline.left()))
+
+
+class NotTls(Exception):
+    """What came is no TLS record of a server."""
+
+
+def _may_be_server(heard: bytes) -> bool:
+    """Whether bytes can begin what a TLS server says: a record (RFC 8446, 5.1) that holds no ClientHello.
+
+    A ClientHello is our own, sent back by something that echoes.
+    """
+    if not 20 <= heard[0] <= 23 or heard[1:2] not in (b"", b"\x03") or (len(heard) > 2 and heard[2] > 4):
+        return False
+    return not (heard[0] == 22 and heard[5:6] == b"\x01")
+
+
+def context() -> "Any":
+    """A context that offers TLS 1.2 and newer, accepts every certificate, and no key is too small to be looked at."""
+    import ssl
+
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    made.check_hostname = False
+    made.verify_mode = ssl.CERT_NONE
+    if hasattr(made, "minimum_version"):
+        made.minimum_version = ssl.TLSVersion.TLSv1_2
+    else:
+        made.options |= ssl.OP_NO_SSLv2 | ssl.OP_NO_SSLv3 | ssl.OP_NO_TLSv1 | ssl.OP_NO_TLSv1_1
+    made.set_ciphers(CIPHERS)
+    return made
+
+
+def shake_hands(
+    sock: socket.socket, server_name: "Optional[str]", deadline: Deadline
+) -> "Tuple[str, str, List[bytes], bool]":
+    """(version, cipher, certificates in DER, whether they are the whole chain) of a TLS server. Raises Ended."""
+    shake = Shake(sock, context(), server_name)
+    # A fifth of the time is kept, to see whether a silent peer is alive.
+    patience = Deadline(deadline.left() * 0.8)
+    try:
+        shake.run(patience)
+    except (NotTls, EOFError, OSError) as error:
+        left = deadline.left()
+        answers = connection.farewell(sock, min(connection.FAREWELL, left) if shake.heard else left)
+        raise _judge(error, shake.heard, answers) from error
+    tls = shake.tls
+    chain = [tls.getpeercert(True) or b""]
+    whole = False
+    if hasattr(tls, "get_unverified_chain"):
+        chain, whole = list(tls.get_unverified_chain()) or chain, True
+    cipher = tls.cipher()
+    version = tls.version()
+    shake.end(deadline)
+    if not chain[0]:
+        raise Ended(HANDSHAKE_BROKEN, "it shows no certificate")
+    return version or "", cipher[0] if cipher else "", chain, whole
+
+
+def _judge(error: Exception, heard: bytes, answers: bool) -> Ended:
+    """What a handshake that did not end means.
+
+    heard: the peer's first bytes. answers: it reacted when we ended the connection, so it is a process that reads.
+    """
+    import ssl
+
+    if isinstance(error, NotTls):
+        if heard[0] == 22 and heard[5:6] == b"\x01":
+            return Ended(TCP, "it sends back what it gets")
+        return Ended(TCP, "it answers a TLS greeting with %s" % _excerpt(heard))
+    if isinstance(error, (socket.timeout, TimeoutError)):
+        if heard:
+            return Ended(TIMED_OUT, "it began a TLS handshake and fell silent")
+        if answers:
+            return Ended(TCP, "it takes a TLS greeting and waits for more, as a catcher in TCP mode does")
+        return Ended(TIMED_OUT, "it accepts connections and then does nothing at all, so it may hang")
+    if isinstance(error, ssl.SSLError) and error.reason:
+        reason = error.reason.lower().replace("_", " ")
+        if error.reason in ("TLSV1_ALERT_PROTOCOL_VERSION", "UNSUPPORTED_PROTOCOL", "VERSION_TOO_LOW",
+                            "WRONG_SSL_VERSION"):
+            return Ended(HANDSHAKE_REFUSED, reason, "probe-tls-too-old")
+        if "ALERT" in error.reason:
+            return Ended(HANDSHAKE_REFUSED, reason)
+        return Ended(HANDSHAKE_BROKEN, reason)
+    if not heard:
+        return Ended(TCP, connection.CLOSES)
+    if isinstance(error, (EOFError, ConnectionError)):
+        return Ended(HANDSHAKE_BROKEN, "it closed the connection in the middle")
+    return Ended(HANDSHAKE_BROKEN, connection.strerror(error) if isinstance(error, OSError) else str(error))
+
+
+def _excerpt(heard: bytes) -> str:
+    """The beginning of what a peer sent, for a message."""
+    line = heard.split(b"\n", 1)[0].strip()
+    text = line.decode("ascii", "replace")
+    if line and all(" " <= c <= "~" for c in text):
+        return '"%s"' % text[:40]
+    return "the bytes " + " ".join("%02x" % byte for byte in heard[:8])

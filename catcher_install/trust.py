@@ -1,0 +1,86 @@
+"""Whom a chain of certificates convinces: this system's trust store, and a TKE that imported its last certificate."""
+
+from . import paths
+from .connection import FAREWELL, Deadline, address_text, connect, farewell
+from .handshake import CIPHERS, NotTls, Shake, context
+from .host import Host
+from .verdict import Ended
+
+MYPY = False
+if MYPY:
+    from typing import Any, List, Optional, Tuple
+
+# x509_vfy.h; ssl names the first from Python 3.10
+X509_V_FLAG_PARTIAL_CHAIN = 0x80000
+X509_V_FLAG_NO_CHECK_TIME = 0x200000
+
+
+def ask_s_client(
+    host: Host, address: "Tuple[int, Any]", server_name: "Optional[str]", deadline: Deadline
+) -> "Tuple[List[bytes], Optional[str]]":
+    """(chain in DER, problem with the system's trust store) by one connection of ``openssl s_client``.
+
+    s_client goes on where verification fails, so the far side sees no alert. ([], None) where it could not be asked.
+    """
+    import ssl
+
+    where = address_text(address[1])
+    arguments = ["s_client", "-connect", "%s:%d" % ("[%s]" % where if ":" in where else where, address[1][1]),
+                 "-showcerts", "-no_check_time", "-cipher", CIPHERS]
+    arguments += ["-servername", server_name] if server_name else ["-noservername"]
+    try:
+        # Its standard input is empty, at which it ends when the handshake has.
+        _, output = host.run([paths.OPENSSL] + arguments, timeout=max(0.001, deadline.left()))
+    except OSError:
+        return [], None
+    text = output.decode("ascii", "replace")
+    # The first section of this name is s_client's own; whatever the far side sends as data comes behind it.
+    _, found, rest = text.partition("\nCertificate chain\n")
+    section, end, rest = rest.partition("\n---\n")
+    if not found or not end:
+        return [], None
+    chain = []
+    for block in section.split("-----BEGIN CERTIFICATE-----")[1:]:
+        body = block.partition("-----END CERTIFICATE-----")[0]
+        try:
+            chain.append(ssl.PEM_cert_to_DER_cert("-----BEGIN CERTIFICATE-----%s-----END CERTIFICATE-----" % body))
+        except ValueError:
+            return [], None
+    if "\nVerification: OK\n" in rest:
+        return chain, ""
+    return chain, rest.partition("\nVerification error: ")[2].partition("\n")[0] or None
+
+
+def ask_anchored(
+    address: "Tuple[int, Any]", server_name: "Optional[str]", anchor: bytes, deadline: Deadline
+) -> "Optional[str]":
+    """"" where a connection verifies with *anchor* (DER) as its only trust anchor, else the problem.
+
+    This is what a TKE does that imported that certificate. None where no connection came about.
+    """
+    import ssl
+
+    made = context()
+    made.verify_mode = ssl.CERT_REQUIRED
+    # Validity in time is reported for itself; a root need not have been sent.
+    made.verify_flags = int(made.verify_flags) | X509_V_FLAG_PARTIAL_CHAIN | X509_V_FLAG_NO_CHECK_TIME
+    try:
+        # As PEM: Python 3.6 does not see the end of DER where it runs with OpenSSL 3.
+        made.load_verify_locations(cadata=ssl.DER_cert_to_PEM_cert(anchor))
+    except ssl.SSLError as error:
+        return "it cannot be a trust anchor (%s)" % (error.reason or "not a certificate").lower().replace("_", " ")
+    try:
+        sock = connect(address, deadline.left())
+    except Ended:
+        return None
+    shake = Shake(sock, made, server_name)
+    try:
+        shake.run(deadline)
+    except ssl.SSLError as error:
+        farewell(sock, min(FAREWELL, deadline.left()))
+        return getattr(error, "verify_message", None) or (error.reason or "failed").lower().replace("_", " ")
+    except (NotTls, EOFError, OSError):
+        farewell(sock, min(FAREWELL, deadline.left()))
+        return None
+    shake.end(deadline)
+    return ""
