@@ -58,13 +58,14 @@ lint:
 	@sh tools/bootstrap.sh lint
 	@$(PYTHON) -m pytest -q tests/test_linters.py
 
-#: make matrix [CELL=..] [SCENARIO=..] [PULL=1] [SHELL_IN=CELL]
+#: make matrix [CELL=..] [SCENARIO=..] [PULL=1] [KEEP_FAILED=1] [SHELL_IN=CELL]
 #:     every scenario on every system: a table here, the same as a page in dist/matrix.html, JUnit XML beside it
 .PHONY: matrix
 matrix:
 	@sh tools/bootstrap.sh check
 	@$(PYTHON) -m tests.matrix.run $(foreach cell,$(CELL),--cell '$(cell)') \
-	    $(foreach scenario,$(SCENARIO),--scenario '$(scenario)') $(if $(PULL),--pull) $(if $(SHELL_IN),--shell '$(SHELL_IN)')
+	    $(foreach scenario,$(SCENARIO),--scenario '$(scenario)') $(if $(PULL),--pull) \
+	    $(if $(KEEP_FAILED),--keep-failed) $(if $(SHELL_IN),--shell '$(SHELL_IN)')
 
 #: make bench [CELL=debian-12]
 #:     how long a hook and a start of the daemon take, as ratios measured side by side; all of it into dist/bench.json

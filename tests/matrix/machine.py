@@ -8,6 +8,7 @@
 
 A machine is booted with systemd as PID 1, or with `boot=False` has no init at all, like a chroot or an image build.
 It is removed when its block ends, however it ends; one that outlives a killed program goes at the next prepare().
+With MATRIX_KEEP_FAILED=1 in the environment, one whose block ends by an exception is kept to be looked into.
 """
 
 import collections
@@ -35,6 +36,13 @@ POLL_S = 0.05
 MASKED = ("systemd-binfmt.service", "systemd-modules-load.service", "systemd-sysctl.service", "systemd-udevd.service",
           "systemd-udev-trigger.service", "systemd-random-seed.service", "getty.target", "console-getty.service",
           "apt-daily.timer", "apt-daily-upgrade.timer", "fstrim.timer", "dnf-makecache.timer")  # fmt: skip
+
+KEEP_FAILED = os.environ.get("MATRIX_KEEP_FAILED") == "1"
+# Not engine.PREFIX: what has such a name is never swept.
+KEPT_PREFIX = "csulcca-kept"
+
+running: "list[Machine]" = []
+"""The machines of this process whose blocks have not ended, in the order in which they were started."""
 
 _numbers = itertools.count(1)
 
@@ -78,8 +86,11 @@ class Network:
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None,
                  trace: types.TracebackType | None) -> None:  # fmt: skip
-        """Remove the network. Machines on it must be gone: leave their blocks first."""
-        engine.call("network", "rm", self.name)
+        """Remove the network. Machines on it must be gone: leave their blocks first.
+
+        A machine that is kept keeps its network, which goes at a prepare() after the machine.
+        """
+        (engine.attempt if KEEP_FAILED else engine.call)("network", "rm", self.name)
 
 
 class Machine:
@@ -103,6 +114,7 @@ class Machine:
         self.container = engine.owned_name(f"{next(_numbers)}-{name}")
         self.state = ""
         """What `systemctl is-system-running` said at the end of the boot: running, or degraded."""
+        self.kept = False
 
     def __enter__(self) -> "Machine":
         """Start the machine and wait until it is up; raises EngineError with what systemd said if it does not come."""
@@ -113,12 +125,25 @@ class Machine:
         except BaseException:
             self._remove()
             raise
+        running.append(self)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None,
                  trace: types.TracebackType | None) -> None:  # fmt: skip
-        """Remove the machine and all that was written in it."""
-        self._remove()
+        """Remove the machine and all that was written in it, unless it is kept."""
+        if kind is not None and KEEP_FAILED:
+            self.keep()
+        running.remove(self)
+        if not self.kept:
+            self._remove()
+
+    def keep(self) -> None:
+        """Let the machine run on after its block, under a name of its own; raises EngineError."""
+        if not self.kept:
+            name = self.container.replace(engine.PREFIX, KEPT_PREFIX, 1)
+            engine.call("rename", self.container, name)
+            self.container = name
+            self.kept = True
 
     def run(self, command: str | Sequence[str], *, check: bool = True, input: str | bytes | None = None,
             timeout: float = COMMAND_TIMEOUT_S, env: Mapping[str, str] | None = None) -> Result:  # fmt: skip

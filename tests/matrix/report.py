@@ -2,6 +2,7 @@
 
 import dataclasses
 import html
+import json
 import pathlib
 import xml.etree.ElementTree
 from collections.abc import Mapping, Sequence
@@ -12,46 +13,70 @@ from tests.matrix.scenarios import SCENARIOS
 TREE = pathlib.Path(__file__).resolve().parent.parent.parent
 JUNIT = TREE / "dist/matrix.xml"
 PAGE = TREE / "dist/matrix.html"
+PLAN = TREE / "dist/matrix-plan.json"
 
-PASS, FAIL, BLOCKED, NONE = "PASS", "FAIL", "BLOCKED", ""
-SYMBOLS = {PASS: "\N{CHECK MARK}", FAIL: "\N{BALLOT X}", BLOCKED: "\N{WHITE SQUARE}", NONE: "\N{MIDDLE DOT}"}
-ANSI = {PASS: "32", FAIL: "31;1", BLOCKED: "33", NONE: "2"}
+# NOT_APPLICABLE is no verdict on the packages: the tests' own marks say that the scenario means nothing on the cell.
+PASS, FAIL, BLOCKED, NOT_APPLICABLE = "PASS", "FAIL", "BLOCKED", "N/A"
+SYMBOLS = {PASS: "\N{CHECK MARK}", FAIL: "\N{BALLOT X}", BLOCKED: "\N{WHITE SQUARE}", NOT_APPLICABLE: "\N{EN DASH}"}
+ANSI = {PASS: "32", FAIL: "31;1", BLOCKED: "33", NOT_APPLICABLE: "2"}
 
 
 @dataclasses.dataclass
 class Square:
-    """One scenario on one cell: verdict, seconds that its tests took, their number, and what failed, by test."""
+    """One scenario on one cell.
 
-    verdict: str = NONE
+    verdict: of the four above; seconds: that its tests took; tests: how many there are; why: the reason of BLOCKED
+    and N/A; failures: what went wrong, by test.
+    """
+
+    verdict: str
     seconds: float = 0.0
     tests: int = 0
+    why: str = ""
     failures: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass
 class Matrix:
-    """Squares by (cell, scenario); blocked: why cells could not run, by name; stray: failures of no square."""
+    """Squares by (cell, scenario); stray: failures of no square, by test."""
 
     cells: list[str]
     scenarios: list[str]
-    blocked: dict[str, str]
     squares: dict[tuple[str, str], Square]
     stray: dict[str, str]
 
     @classmethod
     def read(cls, cells: Sequence[str], scenarios: Sequence[str], blocked: Mapping[str, str],
-             junit: pathlib.Path = JUNIT) -> "Matrix":  # fmt: skip
-        """What the JUnit file says of these cells and scenarios.
+             unbuilt: Mapping[str, str], junit: pathlib.Path = JUNIT,
+             plan: pathlib.Path = PLAN) -> "Matrix":  # fmt: skip
+        """What the JUnit file says of these cells and scenarios, held against the plan (see squares.py).
 
-        A test that was skipped counts as failed: in the matrix nothing is skipped. No file: no test.
+        blocked: why cells can't run on this host, by name; unbuilt: why there is no image of cells, by name, which is
+        a failure. Red too: a test that was skipped, for in the matrix nothing is; one that was planned and has no
+        result; and a square for which there is no test, and no mark that says why. No file: no test, no plan.
         """
-        matrix = cls(list(cells), list(scenarios), dict(blocked), {}, {})
-        for cell in blocked:
+        planned = json.loads(plan.read_text(encoding="utf-8")) if plan.exists() else {}
+        matrix = cls(list(cells), list(scenarios), {}, {})
+        for cell in cells:
             for scenario in scenarios:
-                matrix.squares[cell, scenario] = Square(BLOCKED)
-        cases = xml.etree.ElementTree.parse(junit).iter("testcase") if junit.exists() else ()
-        for case in cases:
+                tests = planned.get("tests", {}).get(cell, {}).get(scenario, [])
+                reason = planned.get("not applicable", {}).get(cell, {}).get(scenario, "")
+                if cell in blocked:
+                    square = Square(BLOCKED, why=blocked[cell])
+                elif cell in unbuilt:
+                    square = Square(FAIL, failures={f"{cell}: image": unbuilt[cell]})
+                elif tests:
+                    square = Square(PASS, failures=dict.fromkeys(tests, "was to run and has no result"))
+                elif reason:
+                    square = Square(NOT_APPLICABLE, why=reason)
+                else:
+                    square = Square(FAIL, failures={f"{cell}, {scenario}": "no test, and no mark that says why"})
+                matrix.squares[cell, scenario] = square
+        for case in xml.etree.ElementTree.parse(junit).iter("testcase") if junit.exists() else ():
             matrix._add(case)
+        for square in matrix.squares.values():
+            if square.failures:
+                square.verdict = FAIL
         return matrix
 
     def _add(self, case: xml.etree.ElementTree.Element) -> None:
@@ -59,15 +84,15 @@ class Matrix:
         name = "%s::%s" % (case.get("classname"), case.get("name"))
         wrong = [one for kind in ("failure", "error", "skipped") for one in case.iter(kind)]
         said = "\n\n".join("%s\n%s" % (one.get("message") or "", one.text or "") for one in wrong)
-        if "cell" not in properties or "scenario" not in properties:
+        square = self.squares.get((properties.get("cell", ""), properties.get("scenario", "")))
+        if square is None:
             if wrong:
                 self.stray[name] = said
             return
-        square = self.squares.setdefault((properties["cell"], properties["scenario"]), Square(PASS))
         square.tests += 1
         square.seconds += float(case.get("time") or 0)
+        square.failures.pop(name, None)
         if wrong:
-            square.verdict = FAIL
             square.failures[name] = said
 
     def count(self, verdict: str) -> int:
@@ -80,11 +105,19 @@ class Matrix:
 
     def summary(self) -> str:
         """One line."""
-        return f"{self.count(PASS)} passed, {self.count(FAIL)} failed, {self.count(BLOCKED)} blocked"
+        return (f"{self.count(PASS)} passed, {self.count(FAIL)} failed, {self.count(BLOCKED)} blocked, "
+                f"{self.count(NOT_APPLICABLE)} not applicable")  # fmt: skip
 
-    def square(self, cell: str, scenario: str) -> Square:
-        """The square, which may hold nothing."""
-        return self.squares.get((cell, scenario), Square())
+    def reasons(self, verdict: str) -> dict[str, list[str]]:
+        """Why squares are BLOCKED or N/A: the reason, and what it is true of (a cell, or a scenario and its cells)."""
+        found: dict[str, list[str]] = {}
+        for (cell, scenario), square in self.squares.items():
+            if square.verdict == verdict:
+                where = cell if verdict == BLOCKED else f"{scenario} on {cell}"
+                found.setdefault(square.why, [])
+                if where not in found[square.why]:
+                    found[square.why].append(where)
+        return found
 
     def table(self, colours: bool) -> str:
         """The matrix for a terminal, a line a cell, with why it is blocked and, below, the names of what failed."""
@@ -93,14 +126,16 @@ class Matrix:
         for number, scenario in enumerate(self.scenarios):
             lines.append(" " * (width + 2) + "\N{BOX DRAWINGS LIGHT VERTICAL} " * number + scenario)
         for cell in self.cells:
-            row = [self._painted(self.square(cell, scenario).verdict, colours) for scenario in self.scenarios]
-            reason = f"  BLOCKED: {self.blocked[cell]}" if cell in self.blocked else ""
-            lines.append(f"{cell:{width}}  " + " ".join(row) + reason)
+            row = [self.squares[cell, scenario] for scenario in self.scenarios]
+            reason = f"  BLOCKED: {row[0].why}" if row[0].verdict == BLOCKED else ""
+            painted = [self._painted(square.verdict, colours) for square in row]
+            lines.append(f"{cell:{width}}  " + " ".join(painted) + reason)
         for (cell, scenario), square in self.squares.items():
             for name in square.failures:
                 lines.append(f"FAIL {cell} {scenario}: {name}")
         lines += [f"FAIL outside of the matrix: {name}" for name in self.stray]
-        return "\n".join([*lines, "", self.summary()])
+        legend = "   ".join(f"{self._painted(verdict, colours)} {verdict}" for verdict in SYMBOLS)
+        return "\n".join([*lines, "", legend, self.summary()])
 
     @staticmethod
     def _painted(verdict: str, colours: bool) -> str:
@@ -115,12 +150,12 @@ class Matrix:
                           for (cell, scenario), square in self.squares.items()
                           for name, said in square.failures.items())  # fmt: skip
         details += "".join(self._failure("outside of the matrix", name, said) for name, said in self.stray.items())
-        reasons = "".join(f"<li><b>{html.escape(cell)}</b>: {html.escape(reason)}</li>"
-                          for cell, reason in self.blocked.items())  # fmt: skip
+        reasons = "".join(self._reasons(heading, self.reasons(verdict)) for heading, verdict in
+                          (("Blocked here", BLOCKED), ("Not applicable", NOT_APPLICABLE)))  # fmt: skip
         return TEMPLATE.format(
             summary=html.escape(self.summary()), seconds=f"{seconds:.0f}", head=head, rows=rows,
             details=f"<h2>What failed</h2>{details}" if details else "",
-            reasons=f"<h2>Blocked here</h2><ul>{reasons}</ul>" if reasons else "",
+            reasons=reasons,
         )  # fmt: skip
 
     def _row(self, name: str) -> str:
@@ -130,18 +165,25 @@ class Matrix:
         squares = "".join(self._square(name, scenario) for scenario in self.scenarios)
         return f'<tr><th scope="row">{html.escape(name)}<small>{words}</small></th>{squares}</tr>'
 
+    @staticmethod
+    def _reasons(heading: str, reasons: Mapping[str, Sequence[str]]) -> str:
+        lines = "".join(f"<li><b>{html.escape(reason)}</b>: {html.escape(', '.join(where))}</li>"
+                        for reason, where in reasons.items())  # fmt: skip
+        return f"<h2>{heading}</h2><ul>{lines}</ul>" if lines else ""
+
     def _square(self, cell: str, scenario: str) -> str:
-        square = self.square(cell, scenario)
-        title = f"{cell}, {scenario}: {square.verdict or 'no test'}"
+        square = self.squares[cell, scenario]
+        title = f"{cell}, {scenario}: {square.verdict}"
         if square.tests:
             title += f", {square.tests} tests in {square.seconds:.1f} s"
-        if cell in self.blocked:
-            title += f" ({self.blocked[cell]})"
+        if square.why:
+            title += f" ({square.why})"
         took = f"<small>{square.seconds:.0f} s</small>" if square.tests else ""
         shown = SYMBOLS[square.verdict]
         if square.failures:
             shown = f'<a href="#{_anchor(next(iter(square.failures)))}">{shown}</a>'
-        return f'<td class="{square.verdict or "NONE"}" title="{html.escape(title)}">{shown}{took}</td>'
+        kind = square.verdict.replace("/", "")
+        return f'<td class="{kind}" title="{html.escape(title)}">{shown}{took}</td>'
 
     @staticmethod
     def _failure(where: str, name: str, said: str) -> str:
@@ -170,7 +212,7 @@ small {{ display: block; font-weight: normal; opacity: .75; font-size: .72rem; }
 td {{ font-size: 1.15rem; font-weight: 700; }} td small {{ white-space: nowrap; }}
 .PASS {{ color: var(--ok); }} .BLOCKED {{ color: var(--blocked); }}
 .FAIL {{ color: var(--bad); background: #cf222e22; }}
-.NONE {{ opacity: .4; }} td a {{ color: inherit; }}
+.NA {{ opacity: .4; }} td a {{ color: inherit; }}
 pre {{ overflow-x: auto; padding: .6rem; border: 1px solid var(--line); font-size: .8rem; }}
 input {{ font: inherit; padding: .3rem .5rem; width: min(100%, 22rem); margin: .5rem 0 1rem; }}
 </style></head><body>
@@ -178,7 +220,7 @@ input {{ font: inherit; padding: .3rem .5rem; width: min(100%, 22rem); margin: .
 <p><b>{summary}</b>, in {seconds} s. <span class="PASS">\N{CHECK MARK} passed</span> &nbsp;
 <span class="FAIL">\N{BALLOT X} failed</span> &nbsp;
 <span class="BLOCKED">\N{WHITE SQUARE} blocked: could not be run here</span> &nbsp;
-\N{MIDDLE DOT} no test there</p>
+\N{EN DASH} means nothing there</p>
 <input type="search" placeholder="only systems with these words" aria-label="filter" id="filter">
 <div class="scroll"><table><thead><tr><th></th>{head}</tr></thead><tbody>{rows}</tbody></table></div>
 {reasons}

@@ -1,15 +1,17 @@
 """The matrix of systems and scenarios: `make matrix [CELL=..] [SCENARIO=..]`.
 
-    python3 -m tests.matrix.run [--cell CELL]... [--scenario SCENARIO]... [--pull] [--shell CELL]
+    python3 -m tests.matrix.run [--cell CELL]... [--scenario SCENARIO]... [--pull] [--keep-failed] [--shell CELL]
 
 pytest runs the tests of tests/packaging; what it writes as JUnit XML is the only source of verdicts, of the table in
-the terminal and of the page. Verdicts of a square: PASS, FAIL, BLOCKED (what this host cannot run, with its reason;
-never counted as passed) and none where no test of the scenario is for the cell.
+the terminal and of the page. Verdicts of a square: PASS; FAIL; BLOCKED (what this host cannot run, with its reason;
+never counted as passed); N/A (the tests' marks say why the scenario means nothing there).
 
-Exit status: 0 where no square failed and at least one passed; 1 otherwise; 2 for a wrong command line.
+Exit status: 0 where no square failed, at least one passed, and nothing is blocked but vendors' images; 1 otherwise; 2
+for a wrong command line.
 """
 
 import argparse
+import concurrent.futures
 import os
 import subprocess
 import sys
@@ -17,7 +19,7 @@ import time
 from collections.abc import Sequence
 
 from tests.matrix import engine, images, report
-from tests.matrix.machine import Machine
+from tests.matrix.machine import KEPT_PREFIX, Machine
 from tests.matrix.scenarios import SCENARIOS
 
 TREE = report.TREE
@@ -41,20 +43,42 @@ def blocked_cells(wanted: Sequence[images.Cell], may_pull: bool) -> dict[str, st
     return reasons
 
 
-def run_tests(cells: Sequence[str], scenarios: Sequence[str]) -> None:
-    """Let pytest run the squares; what happened is in report.JUNIT."""
+def unbuilt_cells(wanted: Sequence[images.Cell]) -> dict[str, str]:
+    """Build the images that are not there, two at a time; why that failed, by the cell's name."""
+    reasons = {}
+    with concurrent.futures.ThreadPoolExecutor(max_workers=2) as pool:
+        futures = {cell.name: pool.submit(images.ensure, cell) for cell in wanted}
+        for name, future in futures.items():
+            try:
+                future.result()
+            except engine.MatrixError as error:
+                reasons[name] = str(error)
+    return reasons
+
+
+def run_tests(cells: Sequence[str], scenarios: Sequence[str], keep_failed: bool) -> None:
+    """Let pytest run the squares; what happened is in report.JUNIT, what was to happen in report.PLAN."""
     report.JUNIT.parent.mkdir(exist_ok=True)
     report.JUNIT.unlink(missing_ok=True)
+    report.PLAN.unlink(missing_ok=True)
     workers = ["-n", "3"] if len(cells) * len(scenarios) > 1 else ["-p", "no:xdist"]
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *workers, f"--junitxml={report.JUNIT}",
-               "tests/packaging"]  # fmt: skip
-    environment = {**os.environ, "MATRIX_CELLS": ",".join(cells), "MATRIX_SCENARIOS": ",".join(scenarios)}
+    command = [sys.executable, "-m", "pytest", "-qq", "--no-summary", "-p", "no:cacheprovider", *workers,
+               "-p", "tests.matrix.progress", f"--junitxml={report.JUNIT}", "tests/packaging"]  # fmt: skip
+    environment = {**os.environ, "MATRIX_CELLS": ",".join(cells), "MATRIX_SCENARIOS": ",".join(scenarios),
+                   "MATRIX_PLAN": str(report.PLAN)}  # fmt: skip
+    if keep_failed:
+        environment["MATRIX_KEEP_FAILED"] = "1"
     subprocess.run(command, cwd=TREE, env=environment, stdin=subprocess.DEVNULL, check=False)
 
 
 def shell(name: str) -> int:
-    """A shell in a booted machine of the cell, which is thrown away afterwards."""
-    with Machine(images.ensure(images.cell(name)), name="zlinux1") as machine:
+    """A shell in a machine that a run has kept, or else in a fresh one of the cell, which is thrown away afterwards."""
+    if name.startswith(KEPT_PREFIX):
+        status = subprocess.run(engine.argv("exec", "-it", name, "/bin/bash"), check=False).returncode
+        print(f"it is still there; to remove it: {engine.current().program} rm -f {name}")
+        return status
+    cell = images.cell(name)
+    with Machine(images.ensure(cell), name="zlinux1", boot=cell.boot) as machine:
         return subprocess.run(engine.argv("exec", "-it", machine.container, "/bin/bash"), check=False).returncode
 
 
@@ -66,7 +90,9 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--scenario", action="append", metavar="SCENARIO", choices=list(SCENARIOS),
                         help="only this scenario; may be repeated. One of: %(choices)s")  # fmt: skip
     parser.add_argument("--pull", action="store_true", help="fetch vendors' images that are not here (default: never)")
-    parser.add_argument("--shell", metavar="CELL", choices=list(images.cells()), help="look inside a booted system")
+    parser.add_argument("--offline", dest="pull", action="store_false", help="the default: use what is here")
+    parser.add_argument("--keep-failed", action="store_true", help="keep the machines of tests that failed")
+    parser.add_argument("--shell", metavar="CELL", help="look inside a fresh system, or one that was kept")
     options = parser.parse_args(arguments)
     started = time.monotonic()
     with engine.plain_errors():
@@ -76,15 +102,20 @@ def main(arguments: Sequence[str]) -> int:
         wanted = [images.cell(name) for name in options.cell or images.cells()]
         blocked = blocked_cells(wanted, options.pull)
         runnable = [cell for cell in wanted if cell.name not in blocked]
-        images.ensure_all(runnable)
+        unbuilt = unbuilt_cells(runnable)
         scenarios = options.scenario or list(SCENARIOS)
-        if runnable:
-            run_tests([cell.name for cell in runnable], scenarios)
-        matrix = report.Matrix.read([cell.name for cell in wanted], scenarios, blocked)
+        names = [cell.name for cell in runnable if cell.name not in unbuilt]
+        if names:
+            run_tests(names, scenarios, options.keep_failed)
+        matrix = report.Matrix.read([cell.name for cell in wanted], scenarios, blocked, unbuilt)
         report.PAGE.write_text(matrix.page(time.monotonic() - started), encoding="utf-8")
         print(matrix.table(colours=sys.stdout.isatty()))
         print(f"\nthe same with details: {report.PAGE.relative_to(TREE)}, {report.JUNIT.relative_to(TREE)}")
-        return matrix.exit_status()
+        # A vendor's image is declared as one that must be fetched; what has a recipe is declared to run everywhere.
+        undeclared = [cell.name for cell in wanted if cell.name in blocked and cell.recipe]
+        for name in undeclared:
+            print(f"error: {name} is blocked, but is declared to run on every host: {blocked[name]}", file=sys.stderr)
+        return 1 if undeclared else matrix.exit_status()
 
 
 if __name__ == "__main__":

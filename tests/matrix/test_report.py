@@ -1,5 +1,7 @@
 """The table and the page are true to the JUnit file, and nothing that did not run is ever green."""
 
+import json
+
 from tests.matrix import images, report
 
 CELLS = list(images.cells())[:2]
@@ -8,26 +10,39 @@ CASE = """<testcase classname="t" name="{name}" time="1.5"><properties><property
 <property name="scenario" value="{scenario}"/></properties>{inside}</testcase>"""
 
 
-def matrix(tmp_path, *cases, blocked=None):
+def matrix(tmp_path, *cases, blocked=None, unbuilt=None, plan=None, not_applicable=None):
+    """The matrix of these <testcase>s; the plan is what they say, unless given as {(cell, scenario): [test]}."""
     junit = tmp_path / "junit.xml"
-    junit.write_text("<testsuites><testsuite>%s</testsuite></testsuites>" % "".join(cases))
-    return report.Matrix.read(CELLS, SCENARIOS, blocked or {}, junit)
+    junit.write_text("<testsuites><testsuite>%s</testsuite></testsuites>" % "".join(text for text, _, _ in cases))
+    planned = {}
+    for square, tests in (plan or {}).items():
+        planned.setdefault(square[0], {}).setdefault(square[1], []).extend(tests)
+    if plan is None:
+        for _, square, name in cases:
+            planned.setdefault(square[0], {}).setdefault(square[1], []).append("t::" + name)
+    (tmp_path / "plan.json").write_text(json.dumps({"tests": planned, "not applicable": not_applicable or {}}))
+    return report.Matrix.read(CELLS, SCENARIOS, blocked or {}, unbuilt or {}, junit, tmp_path / "plan.json")
 
 
 def case(cell, scenario, name="one", inside=""):
-    return CASE.format(name=name, cell=cell, scenario=scenario, inside=inside)
+    text = CASE.format(name=name, cell=cell, scenario=scenario, inside=inside)
+    return text, (cell, scenario), name
+
+
+def everywhere():
+    return [case(cell, scenario) for cell in CELLS for scenario in SCENARIOS]
 
 
 def verdicts(found):
-    return [[found.square(cell, scenario).verdict for scenario in SCENARIOS] for cell in CELLS]
+    return [[found.squares[cell, scenario].verdict for scenario in SCENARIOS] for cell in CELLS]
 
 
 def test_one_failure_makes_its_square_red_and_no_other(tmp_path):
-    found = matrix(tmp_path, *(case(cell, scenario) for cell in CELLS for scenario in SCENARIOS),
+    found = matrix(tmp_path, *everywhere(),
                    case(CELLS[1], "remove", "two", '<failure message="a leftover">/opt/x</failure>'))  # fmt: skip
     assert verdicts(found) == [["PASS", "PASS"], ["PASS", "FAIL"]]
     assert found.exit_status() == 1
-    assert found.square(CELLS[1], "remove").tests == 2
+    assert found.squares[CELLS[1], "remove"].tests == 2
     page = found.page(3)
     assert page.count('<td class="PASS"') == 3
     assert page.count('<td class="FAIL"') == 1
@@ -36,29 +51,55 @@ def test_one_failure_makes_its_square_red_and_no_other(tmp_path):
 
 
 def test_what_is_blocked_is_named_and_never_green(tmp_path):
-    found = matrix(tmp_path, case(CELLS[0], "fresh"), blocked={CELLS[1]: "no image <x> on this host"})
-    assert verdicts(found) == [["PASS", ""], ["BLOCKED", "BLOCKED"]]
+    found = matrix(tmp_path, *everywhere()[:2], blocked={CELLS[1]: "no image <x> on this host"})
+    assert verdicts(found) == [["PASS", "PASS"], ["BLOCKED", "BLOCKED"]]
     assert found.exit_status() == 0
-    assert "1 passed, 0 failed, 2 blocked" in found.table(colours=False)
+    assert "2 passed, 0 failed, 2 blocked" in found.table(colours=False)
     assert "no image &lt;x&gt; on this host" in found.page(1)
-    assert found.page(1).count('<td class="PASS"') == 1
+    assert found.page(1).count('<td class="PASS"') == 2
+
+
+def test_a_cell_without_image_is_red(tmp_path):
+    found = matrix(tmp_path, *everywhere()[:2], unbuilt={CELLS[1]: "mmdebstrap failed"})
+    assert verdicts(found) == [["PASS", "PASS"], ["FAIL", "FAIL"]]
+    assert "mmdebstrap failed" in found.page(1)
+
+
+def test_a_square_without_a_test_is_red_unless_a_mark_says_why(tmp_path):
+    found = matrix(tmp_path, *everywhere()[:3])
+    assert verdicts(found) == [["PASS", "PASS"], ["PASS", "FAIL"]]
+    assert found.exit_status() == 1
+    found = matrix(tmp_path, *everywhere()[:3], not_applicable={CELLS[1]: {"remove": "has no <purge>"}})
+    assert verdicts(found) == [["PASS", "PASS"], ["PASS", "N/A"]]
+    assert found.exit_status() == 0
+    assert "3 passed, 0 failed, 0 blocked, 1 not applicable" in found.table(colours=False)
+    assert f"has no &lt;purge&gt;</b>: remove on {CELLS[1]}" in found.page(1)
+
+
+def test_a_planned_test_without_result_is_red(tmp_path):
+    plan = {(cell, scenario): ["t::one"] for cell in CELLS for scenario in SCENARIOS}
+    plan[CELLS[0], "fresh"] = ["t::one", "t::of a worker that died"]
+    found = matrix(tmp_path, *everywhere(), plan=plan)
+    assert verdicts(found) == [["FAIL", "PASS"], ["PASS", "PASS"]]
+    assert "of a worker that died" in found.table(colours=False)
 
 
 def test_a_skipped_test_is_red(tmp_path):
-    found = matrix(tmp_path, case(CELLS[0], "fresh", inside='<skipped message="no tool"/>'))
-    assert verdicts(found)[0] == ["FAIL", ""]
+    skipped = case(CELLS[0], "fresh", "two", '<skipped message="no tool"/>')
+    assert verdicts(matrix(tmp_path, *everywhere(), skipped)) == [["FAIL", "PASS"], ["PASS", "PASS"]]
 
 
 def test_an_error_outside_of_the_matrix_fails_the_run(tmp_path):
-    found = matrix(tmp_path, case(CELLS[0], "fresh"),
-                   '<testcase classname="t" name="x"><error>collection</error></testcase>')  # fmt: skip
+    stray = '<testcase classname="t" name="x"><error>collection</error></testcase>'
+    found = matrix(tmp_path, *everywhere(), (stray, ("", ""), "x"), plan=None)
     assert found.exit_status() == 1
+    assert found.stray
 
 
 def test_a_run_of_nothing_or_of_blocked_cells_alone_fails(tmp_path):
     assert matrix(tmp_path).exit_status() == 1
     assert matrix(tmp_path, blocked=dict.fromkeys(CELLS, "no image")).exit_status() == 1
-    assert report.Matrix.read(CELLS, SCENARIOS, {}, tmp_path / "none.xml").exit_status() == 1
+    assert report.Matrix.read(CELLS, SCENARIOS, {}, {}, tmp_path / "none.xml", tmp_path / "none.json").exit_status()
 
 
 def test_colours_only_where_asked_for(tmp_path):

@@ -1,0 +1,72 @@
+"""Which square of the matrix a test belongs to: hooks of pytest, for the conftest.py of the tests.
+
+A test belongs to the square of its parameter `cell` and its mark `scenario`. What the marks say is written to the file
+named in MATRIX_PLAN, before any test runs, so that a test that was to run and did not is missed afterwards. Only
+scenarios in MATRIX_SCENARIOS (with commas; none: all) are run.
+"""
+
+import json
+import os
+import pathlib
+from collections.abc import Generator
+
+import pytest
+
+from tests.matrix import images, machine
+from tests.matrix.scenarios import SCENARIOS
+
+WANTED = [name for name in os.environ.get("MATRIX_SCENARIOS", "").split(",") if name]
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what means nothing on a cell and what was not asked for; tell the JUnit file each test's square."""
+    kept: list[pytest.Item] = []
+    left_out: list[pytest.Item] = []
+    plan: dict[str, dict] = {"tests": {}, "not applicable": {}}
+    for item in items:
+        cell, scenario = square_of(item)
+        if cell is None or scenario is None:
+            # A test about no system in particular is no part of the matrix.
+            (left_out if WANTED else kept).append(item)
+            continue
+        reasons = [str(mark.args[1]) for mark in item.iter_markers("only") if not mark.args[0](cell)]
+        if WANTED and scenario not in WANTED:
+            left_out.append(item)
+        elif reasons:
+            left_out.append(item)
+            plan["not applicable"].setdefault(cell.name, {}).setdefault(scenario, reasons[0])
+        else:
+            kept.append(item)
+            item.user_properties += [("cell", cell.name), ("scenario", scenario)]
+            plan["tests"].setdefault(cell.name, {}).setdefault(scenario, []).append(junit_name(item.nodeid))
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = kept
+    if "MATRIX_PLAN" in os.environ and os.environ.get("PYTEST_XDIST_WORKER", "gw0") == "gw0":
+        pathlib.Path(os.environ["MATRIX_PLAN"]).write_text(json.dumps(plan), encoding="utf-8")
+
+
+def square_of(item: pytest.Item) -> tuple[images.Cell | None, str | None]:
+    """The cell and the scenario of a test, None for what it has not; raises UsageError for an unknown scenario."""
+    scenario = next((str(mark.args[0]) for mark in item.iter_markers("scenario")), None)
+    if scenario is not None and scenario not in SCENARIOS:
+        raise pytest.UsageError(f"{item.nodeid}: no scenario {scenario} in tests/matrix/scenarios.py")
+    name = getattr(item, "callspec", None) and item.callspec.params.get("cell")  # type: ignore[attr-defined]
+    return images.cell(name) if isinstance(name, str) else None, scenario
+
+
+def junit_name(nodeid: str) -> str:
+    """What a test is called in the JUnit file, CLASSNAME::NAME, of its node id."""
+    path, _, name = nodeid.partition("::")
+    return path.removesuffix(".py").replace("/", ".") + "::" + name
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Where failed machines are to be kept, keep those of a test that failed, and say so in its report."""
+    report = yield
+    if machine.KEEP_FAILED and report.failed and report.when != "teardown":
+        for one in machine.running:
+            one.keep()
+            report.user_properties.append(("kept", one.container))
+    return report
