@@ -87,7 +87,7 @@ def collect(host: "Host", tls: "Optional[openssl.TlsCapability]" = None) -> Host
     stamp = _stamp(host)
     files = pair.look(host)
     if tls is None:
-        tls = _tls(host)
+        tls = _tls(host, stamp)
     now = host.now()
     capture = _capture(host, now)
     tls_matters = configuration.state != config.TCP and (tls is None or tls.possible)
@@ -134,10 +134,10 @@ def _stamp(host: "Host") -> "Optional[stamp_file.Stamp]":
     return stamp_file.parse(data) if data is not None else None
 
 
-def _tls(host: "Host") -> "Optional[openssl.TlsCapability]":
+def _tls(host: "Host", stamp: "Optional[stamp_file.Stamp]") -> "Optional[openssl.TlsCapability]":
     if host.root != "/" and not host.can_run():
         return None
-    return openssl.capability(host)
+    return openssl.capability(host, stamp.checked_openssl if stamp is not None else None)
 
 
 def _image(host: "Host") -> str:

@@ -45,12 +45,12 @@ class Host:
     # -- names ---------------------------------------------------------------------------------------------------
 
     def locate(self, path: str, follow: bool = False) -> str:
-        """The real path of *path*; with *follow*, of what its last component links to.
+        """Where the kernel finds *path*; with *follow*, what its last component links to.
 
         Inside a root every link is resolved by hand, since the kernel would resolve an absolute one against "/".
         """
         if self.root == "/":
-            return os.path.realpath(path) if follow else path
+            return path
         todo = path.strip("/").split("/")
         done: List[str] = []
         links = 0
@@ -90,6 +90,18 @@ class Host:
     def lexists(self, path: str) -> bool:
         """Whether anything, even a dangling link, has this name."""
         return self.lstat(path) is not None
+
+    def identity(self, path: str) -> str:
+        """A text that changes whenever the file does that *path* leads to; "-" where none can be seen.
+
+        The inode, its size, and the time of the last change of content, mode or owner, which nobody can set back. Not
+        the device: its number may be another one after a boot.
+        """
+        try:
+            entry = os.stat(self.locate(path, follow=True))
+        except OSError:
+            return "-"
+        return "%d:%d:%d" % (entry.st_ino, entry.st_size, entry.st_ctime_ns)
 
     def is_dir(self, path: str) -> bool:
         """Whether *path* is, or links to, a directory."""
@@ -342,7 +354,7 @@ class Host:
         An existing file keeps its owner, mode, ACL, attributes and label; where *path* is a link, the file that it
         leads to is replaced and the link stays.
         """
-        target = self._inside(self.locate(path, follow=True))
+        target = self._inside(os.path.realpath(self.locate(path, follow=True)))
         draft = draft_name(target)
         self.remove(draft)
         old = self.lstat(target)

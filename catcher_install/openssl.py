@@ -10,7 +10,7 @@ from .record import Record
 
 MYPY = False
 if MYPY:
-    from typing import Optional, Tuple
+    from typing import Dict, Optional, Tuple
 
     from .host import Host
 
@@ -20,6 +20,9 @@ OLDEST = (1, 1, 1)
 # The system's own library directories. Others (/usr/local, LD_LIBRARY_PATH) are an administrator's experiments.
 LIBRARY_DIRS = ("/usr/lib64", "/lib64", "/usr/lib", "/lib")
 
+# Where ld.so(8) finds libraries: a new directory of libraries changes it.
+LOADER_CACHE = "/etc/ld.so.cache"
+
 
 class TlsCapability(Record):
     """Whether TLS is possible, with the evidence.
@@ -28,13 +31,15 @@ class TlsCapability(Record):
     version: OpenSSL's version as the command prints it, e.g. "1.1.1k"; None where it is not known.
     library: path of a usable libssl, or None.
     reason: why not, as one sentence without its full stop; "" where TLS is possible.
+    identity: a text that changes whenever a file does that the version depends on; "" unless possible.
     """
 
-    __slots__ = ("possible", "version", "library", "reason")
+    __slots__ = ("possible", "version", "library", "reason", "identity")
     possible: bool
     version: "Optional[str]"
     library: "Optional[str]"
     reason: str
+    identity: str
 
 
 def parse_version(text: str) -> "Optional[Tuple[Tuple[int, int, int], str]]":
@@ -122,9 +127,33 @@ def _library(host: "Host") -> "Tuple[Optional[str], str]":
     return None, seen[0] if seen else "neither libssl.so.3 nor libssl.so.1.1 is installed"
 
 
-def capability(host: "Host") -> TlsCapability:
-    """Whether TLS is possible on this host; never raises for what a host may look like."""
-    numbers, version, version_reason = _version(host)
+def _identity(host: "Host", library: str) -> str:
+    """The command, libssl, the libcrypto beside it and the loader's cache, as they are now."""
+    directory, _, soname = library.rpartition("/")
+    return " ".join(
+        host.identity(path)
+        for path in (paths.OPENSSL, library, directory + "/" + soname.replace("ssl", "crypto"), LOADER_CACHE)
+    )
+
+
+def capability(host: "Host", memory: "Optional[Dict[str, object]]" = None) -> TlsCapability:
+    """Whether TLS is possible on this host; never raises for what a host may look like.
+
+    memory: what remember() gave for an earlier answer. While no file has changed the command is not run: that takes
+    a third of the time that Python needs to start.
+    """
     library, library_reason = _library(host)
+    identity = _identity(host, library) if library is not None else ""
+    if memory is not None and identity and memory.get("identity") == identity:
+        known = memory.get("version")
+        if isinstance(known, str):
+            return TlsCapability(possible=True, version=known, library=library, reason="", identity=identity)
+    _, version, version_reason = _version(host)
     reasons = [reason for reason in (version_reason, library_reason) if reason]
-    return TlsCapability(possible=not reasons, version=version, library=library, reason="; ".join(reasons))
+    return TlsCapability(possible=not reasons, version=version, library=library, reason="; ".join(reasons),
+                         identity="" if reasons else identity)  # fmt: skip
+
+
+def remember(tls: TlsCapability) -> "Optional[Dict[str, object]]":
+    """What capability() may be given the next time; None where the answer is no, which is asked for again each time."""
+    return {"identity": tls.identity, "version": tls.version} if tls.identity else None

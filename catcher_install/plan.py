@@ -4,7 +4,7 @@ History decides what an absent or empty catcher.conf means; see history() and _c
 does with the same facts is launch_decision().
 """
 
-from . import config, messages, pair, paths
+from . import config, messages, openssl, pair, paths
 from . import transition as transitions
 from .messages import finding
 from .record import Record
@@ -278,12 +278,17 @@ def next_stamp(facts: "HostFacts", findings: "List[Finding]", mode: "Optional[st
         verdict = old.checked_pair
     if verdict is not None and ("unchecked" in verdict or "unknown" in str(verdict.get("identity"))):
         verdict = None
+    if facts.tls is not None:
+        checked_openssl = openssl.remember(facts.tls)
+    else:
+        checked_openssl = old.checked_openssl if old is not None else None
     return Stamp(
         package_version=facts.version,
         mode=mode or (old.mode if old is not None else None),
         generated_pair=old.generated_pair if old is not None else None,
         findings=[f for f in findings if f["id"] not in messages.TRANSIENT],
         checked_pair=verdict,
+        checked_openssl=checked_openssl,
     )
 
 

@@ -2,7 +2,8 @@
 
 Fields: format_version (1), package_version, mode ("tls", "tcp" or null), generated_pair (SHA-256 in hex over the bytes
 of catcher.key followed by those of catcher.crt of a pair that we made, or null), findings (a list of {"id", ...}),
-checked_pair (the last verdict on a pair, with the identity of the two files that it holds for, or null).
+checked_pair (the last verdict on a pair, with the identity of the two files that it holds for, or null),
+checked_openssl (OpenSSL's version, where TLS is possible, with the identity of the files that it holds for, or null).
 """
 
 from .record import Record
@@ -18,12 +19,13 @@ SIZE_LIMIT = 256 * 1024
 class Stamp(Record):
     """The content of state.json; see the module's text for the fields."""
 
-    __slots__ = ("package_version", "mode", "generated_pair", "findings", "checked_pair")
+    __slots__ = ("package_version", "mode", "generated_pair", "findings", "checked_pair", "checked_openssl")
     package_version: str
     mode: "Optional[str]"
     generated_pair: "Optional[str]"
     findings: "List[Dict[str, str]]"
     checked_pair: "Optional[Dict[str, object]]"
+    checked_openssl: "Optional[Dict[str, object]]"
 
 
 class _Scanner:
@@ -61,8 +63,8 @@ def parse(data: bytes) -> "Optional[Stamp]":
         return None
     if not isinstance(value, dict) or value.get("format_version") != FORMAT:
         return None
-    mode, pair, checked = value.get("mode"), value.get("generated_pair"), value.get("checked_pair")
-    findings = value.get("findings")
+    mode, pair, findings = value.get("mode"), value.get("generated_pair"), value.get("findings")
+    checked_pair, checked_openssl = value.get("checked_pair"), value.get("checked_openssl")
     return Stamp(
         package_version=str(value.get("package_version", "")),
         mode=mode if mode in ("tls", "tcp") else None,
@@ -70,7 +72,8 @@ def parse(data: bytes) -> "Optional[Stamp]":
         findings=[f for f in findings if isinstance(f, dict) and isinstance(f.get("id"), str)]
         if isinstance(findings, list)
         else [],
-        checked_pair=checked if isinstance(checked, dict) else None,
+        checked_pair=checked_pair if isinstance(checked_pair, dict) else None,
+        checked_openssl=checked_openssl if isinstance(checked_openssl, dict) else None,
     )
 
 

@@ -334,7 +334,8 @@ def make_facts(**changes):
         "pair": pair.PairFiles(state=pair.NONE, identity="", key_mode=None, staged=False, draft=False),
         "capture": None,
         "unit": facts.UnitFacts(enabled=False, masked=False, forking=False, legacy_links=[]),
-        "tls": openssl.TlsCapability(possible=True, version="3.0.13", library="/usr/lib64/libssl.so.3", reason=""),
+        "tls": openssl.TlsCapability(possible=True, version="3.0.13", library="/usr/lib64/libssl.so.3", reason="",
+                                     identity=""),
         "traces": [],
         "catcher": True,
         "version": "8.0.0",
@@ -351,6 +352,7 @@ def make_stamp(**changes):
 
     fields = {
         "package_version": "8.0.0", "mode": "tls", "generated_pair": None, "findings": [], "checked_pair": None,
+        "checked_openssl": None,
     }
     fields.update(changes)
     return stamp.Stamp(**fields)

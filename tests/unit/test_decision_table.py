@@ -146,7 +146,8 @@ def facts_of(history, conf, capability):
     return make_facts(
         config=config.absent() if data is None else config.parse(data),
         tls=TlsCapability(possible=possible, version="3.0.13" if possible else "1.0.2k",
-                          library="/usr/lib64/libssl.so.3" if possible else None, reason="" if possible else "old"),
+                          library="/usr/lib64/libssl.so.3" if possible else None, reason="" if possible else "old",
+                          identity=""),
         stamp=old,
         capture=make_capture(tree=True, unit="enabled") if shown.get("tree") else None,
         traces=[paths.KEY_STORAGE] if shown.get("trace") == "keys" else [],

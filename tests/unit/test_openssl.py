@@ -9,7 +9,7 @@ import pytest
 from catcher_install import openssl, paths
 from catcher_install.host import Host
 
-from .support import OPENSSL_3, TREE, child_python, own_elf_header
+from .support import OPENSSL_3, OPENSSL_102, TREE, child_python, own_elf_header
 
 # What `openssl version` prints -> (numbers, full version); None where it is no OpenSSL that is understood.
 VERSIONS = {
@@ -266,6 +266,53 @@ def test_a_hostile_environment_changes_nothing_for_csutkecat(traps):
     assert clean[0] in (0, 78) and "Traceback" not in clean[1]
     assert output_of(command, environment) == clean
     assert not mark.exists()
+
+
+REMEMBERED_FILES = (paths.OPENSSL, "/usr/lib64/libssl.so.3", "/usr/lib64/libcrypto.so.3", openssl.LOADER_CACHE)
+
+
+def test_an_answer_is_remembered_without_running_the_command(machine):
+    for path in REMEMBERED_FILES[2:]:
+        machine.put(path)
+    first = openssl.capability(machine)
+    assert len(machine.spawned) == 1
+    again = openssl.capability(machine, openssl.remember(first))
+    assert again == first and again.possible
+    assert len(machine.spawned) == 1
+
+
+@pytest.mark.parametrize("path", REMEMBERED_FILES)
+@pytest.mark.parametrize("how", ["replaced", "touched", "gone"])
+def test_a_changed_file_is_a_new_question(machine, path, how):
+    for name in REMEMBERED_FILES[2:]:
+        machine.put(name)
+    memory = openssl.remember(openssl.capability(machine))
+    real = machine.on_disk(path)
+    if how == "touched":
+        os.chmod(real, 0o755)
+    else:
+        data = machine.get(path)
+        os.rename(real, real + ".old")
+        if how == "replaced":
+            machine.put(path, data, 0o755)
+    machine.programs[paths.OPENSSL] = (0, OPENSSL_102)
+    assert not openssl.capability(machine, memory).possible
+
+
+@pytest.mark.parametrize("memory", [{}, {"identity": ""}, {"identity": 1, "version": "3.0.0"}])
+def test_a_memory_of_something_else_is_none(machine, memory):
+    openssl.capability(machine, memory)
+    assert len(machine.spawned) == 1
+
+
+def test_a_memory_with_a_broken_version_is_none(machine):
+    memory = dict(openssl.remember(openssl.capability(machine)), version=3)
+    assert openssl.capability(machine, memory).version == "3.0.13"
+
+
+def test_no_is_asked_for_again(machine):
+    machine.tls_possible(False)
+    assert openssl.remember(openssl.capability(machine)) is None
 
 
 def test_the_start_script_clears_the_environment(traps, tmp_path):

@@ -26,7 +26,7 @@ def test_what_is_written_is_read_again(one):
 def test_the_documented_fields():
     fields = json.loads(stamp.render(FULL).decode("ascii"))
     assert sorted(fields) == [
-        "checked_pair", "findings", "format_version", "generated_pair", "mode", "package_version"]
+        "checked_openssl", "checked_pair", "findings", "format_version", "generated_pair", "mode", "package_version"]
     assert fields["format_version"] == 1
     assert fields["package_version"] == "8.0.0"
 
@@ -67,6 +67,7 @@ WRONG_TYPES = {
     "generated_pair": [1, None, {}],
     "findings": [None, "x", [1, {}, {"id": 1}, ["id"]]],
     "checked_pair": [1, "x", None, []],
+    "checked_openssl": [1, "x", None, []],
     "package_version": [None, 8.0],
 }
 
