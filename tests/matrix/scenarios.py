@@ -20,6 +20,7 @@ SCENARIOS = {
     "policy-rc.d": "an administrator's policy that forbids to start services is kept to",
     "repository": "installed and upgraded from a repository of packages",
     "vendor-payload": "a package of the vendor's own files, and what may replace what",
+    "probe": "what a second machine sees of a host with catcherctl probe",
     "daily-check": "the daily look at the certificate",
     "autopkgtest": "debian/tests, run by Debian's own autopkgtest",
 }

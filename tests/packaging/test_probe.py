@@ -1,0 +1,182 @@
+"""`catcherctl probe` on a second machine, against a host in every state that a TKE may meet."""
+
+import json
+
+import pytest
+
+from tests.matrix.machine import Machine, Result
+from tests.unit import pem
+from tests.unit.authority import DAY, Authority, issue
+
+from .system import CERTIFICATE, KEY, System
+
+pytestmark = pytest.mark.scenario("probe")
+
+
+@pytest.fixture
+def two(pair, built) -> tuple[System, Machine]:
+    """A host in TLS mode, and a workstation that has the package, knows the host's name, and trusts nobody new."""
+    system, client = pair
+    package = built.new(system.cell.family)
+    system.package(system.tools[1], "first install", package)
+    System(client, system.cell).package(system.tools[1], "first install", package)
+    know(client, system.machine.ip4, system.machine.ip6)
+    return system, client
+
+
+def know(client: Machine, *addresses: str) -> None:
+    """Let these be what the workstation finds for the host's name."""
+    others = [line for line in client.read("/etc/hosts").decode().splitlines() if not line.endswith(" zlinux1")]
+    # Written, not replaced: the engine has mounted it there.
+    client.write("/etc/hosts", "\n".join([*others, *(f"{address} zlinux1" for address in addresses)]) + "\n")
+
+
+def probe(client: Machine, *arguments: str) -> Result:
+    """What an administrator sees; in few seconds, whatever the far side does."""
+    done = client.run(["catcherctl", "probe", *arguments], check=False, timeout=30)
+    assert "Traceback" not in done.out + done.err
+    return done
+
+
+def serve(system: System, key: bytes, certificate: bytes) -> None:
+    """Let the host show a pair that `catcherctl cert install` would not take, say, and wait until it does."""
+    system.machine.write(KEY, key, mode=0o600)
+    system.machine.write(CERTIFICATE, certificate)
+    system.machine.run("systemctl restart CSUTKEcat")
+    system.machine.wait_for("a catcher that listens", lambda: bool(system.show("ss -Hltn 'sport = :50003'")))
+
+
+def trust(client: Machine, certificate: bytes) -> None:
+    """Put a certificate into the workstation's trust store, where OpenSSL looks for it by its hash."""
+    client.write("/root/anchor.pem", certificate)
+    client.run("cp /root/anchor.pem \"$(openssl version -d | cut -d '\"' -f 2)/certs/"
+               "$(openssl x509 -noout -hash -in /root/anchor.pem).0\"")  # fmt: skip
+
+
+def test_tls_tcp_refused_filtered_unreachable_and_unknown_are_told_apart(two):
+    system, client = two
+    address = system.machine.ip4
+
+    done = probe(client, "zlinux1")
+    assert done.rc == 0, done.out + done.err
+    assert "  Speaks    TLSv1.3, TLS_" in done.out
+    assert "zlinux1 matches (SAN DNS zlinux1)" in done.out
+    assert "the box Enable SSL/TLS must be ticked; Host Name/IP zlinux1" in done.out
+
+    done = probe(client, address, "--name", "elsewhere.example.com")
+    assert done.rc == 3
+    assert "  Name      elsewhere.example.com does not match" in done.out
+    assert "[probe-name-mismatch]" in done.out
+
+    system.machine.run("catcherctl mode tcp")
+    done = probe(client, "zlinux1")
+    assert done.rc == 3
+    assert "  Speaks    plain TCP, not TLS" in done.out
+    assert "speaks plain TCP, not TLS: it closes the connection at a TLS greeting" in done.out
+    assert "the box Enable SSL/TLS must not be ticked" in done.out
+
+    system.machine.run("systemctl stop CSUTKEcat")
+    done = probe(client, address)
+    assert done.rc == 1
+    assert f"nothing listens on port 50003 of {address}: the connection was refused [probe-refused]" in done.out
+
+    # The host answers, and a firewall on the way swallows it: the workstation hears nothing at all.
+    system.machine.run("systemctl start CSUTKEcat")
+    system.machine.run(["ip", "route", "add", "blackhole", client.ip4])
+    done = probe(client, address, "--timeout", "2")
+    assert done.rc == 1
+    assert f"{address} port 50003 did not answer: no answer to a connection attempt [probe-timeout]" in done.out
+    system.machine.run(["ip", "route", "del", "blackhole", client.ip4])
+    assert probe(client, address).rc == 3
+
+    nobody = address.rpartition(".")[0] + ".250"
+    done = probe(client, nobody)
+    assert done.rc == 1
+    assert f"{nobody} port 50003 cannot be reached: no route to host [probe-unreachable]" in done.out
+
+    done = probe(client, "nobody.example.com")
+    assert done.rc == 1
+    assert "nobody.example.com cannot be looked up" in done.out and "[probe-unknown-name]" in done.out
+
+
+def test_what_is_said_of_each_kind_of_certificate(two):
+    system, client = two
+    made = system.machine.read(CERTIFICATE)
+
+    done = probe(client, "zlinux1")
+    assert "with itself as trust anchor: verifies\n" in done.out
+    assert "with this system's trust store: self" in done.out, done.out
+    assert "[probe-self-signed]" in done.out
+    trust(client, made)
+    done = probe(client, "zlinux1")
+    assert "with this system's trust store: verifies\n" in done.out
+    assert done.rc == 0
+
+    key = pem.key_of("prime256v1")
+    serve(system, key, issue(key, "zlinux1", ["zlinux1"], first=-60 * DAY, last=-DAY))
+    done = probe(client, "zlinux1")
+    assert done.rc == 3
+    assert "certificate 1 of 1 (CN=zlinux1) expired on " in done.out and "[probe-certificate-expired]" in done.out
+    assert "zlinux1 matches" in done.out
+
+    serve(system, key, issue(key, "zlinux1", ["zlinux1"], first=DAY, last=60 * DAY))
+    done = probe(client, "zlinux1")
+    assert done.rc == 3
+    assert "[probe-certificate-not-yet-valid]" in done.out
+
+    authority = Authority()
+    own = authority.issue(key, common_name="zlinux1", dns=["zlinux1"])
+    system.machine.write("/root/own.key", key, mode=0o600)
+    system.machine.write("/root/own.crt", own + authority.certificate + authority.root)
+    system.machine.run("catcherctl cert install /root/own.key /root/own.crt")
+    done = probe(client, "zlinux1")
+    assert done.rc == 0, done.out
+    assert "  Chain     3 certificates\n" in done.out
+    assert "with the chain's last one as trust anchor: verifies\n" in done.out
+    assert "with this system's trust store: verifies\n" not in done.out
+    trust(client, authority.root)
+    done = probe(client, "zlinux1", "--json")
+    seen = json.loads(done.out)
+    assert seen["trust"] == {"anchor": True, "anchor_problem": None, "system": True, "system_problem": None}
+    assert [one["subject"] for one in seen["chain"]] == ["CN=zlinux1", "CN=Test CA", "CN=Test Root"]
+    there = system.machine.run(f"openssl x509 -in {CERTIFICATE} -noout -fingerprint -sha256").out
+    assert seen["chain"][0]["sha256"] == there.strip().partition("=")[2]
+
+    # The chain's middle is missing: no trust anchor of a TKE could bridge that.
+    serve(system, key, own + authority.root)
+    done = probe(client, "zlinux1")
+    assert done.rc == 3
+    assert "[probe-chain-unverified]" in done.out
+    # Its end is missing: the TKE must have it from elsewhere.
+    serve(system, key, own)
+    done = probe(client, "zlinux1")
+    assert done.rc == 0
+    assert "the issuer of certificate 1 of 1 (CN=Test CA) was not sent [probe-chain-incomplete]" in done.out
+
+
+def test_over_ipv6_and_a_host_of_which_one_address_is_silent(two):
+    system, client = two
+    address = system.machine.ip6
+
+    for target in (f"[{address}]", f"[{address}]:50003", address):
+        done = probe(client, target)
+        assert done.rc == 0, done.out + done.err
+        assert f"{address} matches (SAN IP {address})" in done.out
+    done = probe(client, f"[{address}]:50004")
+    assert done.rc == 1
+    assert f"nothing listens on port 50004 of {address}" in done.out
+
+    know(client, address)
+    done = probe(client, "zlinux1")
+    assert done.out.splitlines()[0] == f"zlinux1 port 50003, through {address}"
+    system.machine.run(["ip", "-6", "route", "add", "blackhole", client.ip6])
+    done = probe(client, "zlinux1", "--timeout", "2")
+    assert done.rc == 1
+    assert "[probe-timeout]" in done.out
+
+    # By its other address it answers, and what the first one would cost a TKE is said.
+    know(client, address, system.machine.ip4)
+    done = probe(client, "zlinux1", "--timeout", "8")
+    assert done.rc == 0, done.out
+    assert done.out.splitlines()[0] == f"zlinux1 port 50003, through {system.machine.ip4}"
+    assert f"zlinux1 also has the address {address}, and that one did not answer" in done.out
