@@ -67,6 +67,13 @@ matrix:
 	    $(foreach scenario,$(SCENARIO),--scenario '$(scenario)') $(if $(PULL),--pull) \
 	    $(if $(KEEP_FAILED),--keep-failed) $(if $(SHELL_IN),--shell '$(SHELL_IN)')
 
+#: make matrix-proof
+#:     the packages broken on purpose, and whether the matrix turns red in exactly the right squares
+.PHONY: matrix-proof
+matrix-proof:
+	@sh tools/bootstrap.sh check
+	@$(PYTHON) -m tests.matrix.proof
+
 #: make bench [CELL=debian-12]
 #:     how long a hook and a start of the daemon take, as ratios measured side by side; all of it into dist/bench.json
 .PHONY: bench

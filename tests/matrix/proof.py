@@ -1,0 +1,123 @@
+"""Proof that the matrix sees: the packages broken on purpose, in one way after another, and which squares turn red.
+
+    python3 -m tests.matrix.proof [BREAKAGE]...        (make matrix-proof)
+
+Each breakage is made in a copy of the tree, and the matrix is run there, on one system of each family. Exactly the
+squares that the breakage names must be red. Exit status 0 if so, for all.
+"""
+
+import dataclasses
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+
+from tests.matrix import engine, report
+from tests.matrix.report import FAIL, TREE
+
+DEB, RPM = "debian-13", "rpm-4.20-dnf"
+SCENARIOS = ("fresh", "image-build", "upgrade-7.3", "upgrade-8", "remove")
+NOT_COPIED = shutil.ignore_patterns(".git", ".venv", ".cache", "dist", "*_cache", ".hypothesis", "__pycache__")
+
+
+@dataclasses.dataclass(frozen=True)
+class Breakage:
+    """In `file`, the text `old`, which is there once, becomes `new`; `red`: the squares that must see it."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    red: frozenset[tuple[str, str]]
+
+
+BREAKAGES = (
+    Breakage("nothing is broken", "README.md", "\n", "\n", frozenset()),
+    Breakage(
+        "an upgrade flips the mode",
+        "catcher_install/plan.py",
+        'config.with_mode(conf.data or b"", config.TCP)',
+        'config.with_mode(conf.data or b"", config.TLS)',
+        frozenset({(DEB, "upgrade-7.3"), (RPM, "upgrade-7.3")}),
+    ),
+    Breakage(
+        "a key is left in an image",
+        "catcher_install/plan.py",
+        "    if facts.pair.state == pair.NONE:\n        if facts.image:\n",
+        "    if facts.pair.state == pair.NONE:\n"
+        '        return [_act(MAKE_PAIR, "always")], []\n'
+        "        if facts.image:\n",
+        frozenset({(DEB, "image-build"), (RPM, "image-build")}),
+    ),
+    Breakage(
+        "an upgrade of the .deb disables the unit",
+        "debian/csulcca.postinst.in",
+        'csulcca_postinst deb "$@"\n',
+        'csulcca_postinst deb "$@"\n[ -z "${2-}" ] || systemctl disable CSUTKEcat.service\n',
+        frozenset({(DEB, "upgrade-7.3"), (DEB, "upgrade-8")}),
+    ),
+    Breakage(
+        "removal of the .rpm leaves a file",
+        "rpm/postun.in",
+        'csulcca_postrm rpm "$1"\n',
+        'csulcca_postrm rpm "$1"\n[ "$1" != 0 ] || touch /opt/left-over\n',
+        frozenset({(RPM, "remove")}),
+    ),
+)
+
+
+def run(breakage: Breakage, tree: pathlib.Path) -> set[tuple[str, str]]:
+    """The squares that are red when the matrix runs in `tree`, a copy that this breaks. Raises ValueError where the
+    text is not there once."""
+    path = tree / breakage.file
+    text = path.read_text(encoding="utf-8")
+    if breakage.old != breakage.new:
+        if text.count(breakage.old) != 1:
+            raise ValueError(f"{breakage.name}: the text is not once in {breakage.file}")
+        path.write_text(text.replace(breakage.old, breakage.new), encoding="utf-8")
+    command = [sys.executable, "-m", "tests.matrix.run", f"--cell={DEB}", f"--cell={RPM}",
+               *(f"--scenario={scenario}" for scenario in SCENARIOS)]  # fmt: skip
+    subprocess.run(command, cwd=tree, check=False, stdin=subprocess.DEVNULL)
+    matrix = report.Matrix.read([DEB, RPM], SCENARIOS, {}, {}, tree / report.JUNIT.relative_to(TREE),
+                                tree / report.PLAN.relative_to(TREE))  # fmt: skip
+    if matrix.stray:
+        raise ValueError(f"{breakage.name}: something failed outside of the matrix: {', '.join(matrix.stray)}")
+    return {square for square, found in matrix.squares.items() if found.verdict == FAIL}
+
+
+def shown(squares: "set[tuple[str, str]] | frozenset[tuple[str, str]]") -> str:
+    """For a line of the table."""
+    return ", ".join(f"{cell} {scenario}" for cell, scenario in sorted(squares)) or "none"
+
+
+def main(names: Sequence[str]) -> int:
+    """The command line; see the module's docstring."""
+    unknown = [name for name in names if name not in {one.name for one in BREAKAGES}]
+    if unknown:
+        known = "; ".join(one.name for one in BREAKAGES)
+        print(f"error: no such breakage: {unknown[0]}\nhint: one of: {known}", file=sys.stderr)
+        return 2
+    lines = []
+    wrong = 0
+    with engine.plain_errors():
+        engine.prepare()
+        for breakage in BREAKAGES:
+            if names and breakage.name not in names:
+                continue
+            print(f"\n== {breakage.name}", flush=True)
+            with tempfile.TemporaryDirectory(prefix="csulcca-proof-") as work:
+                tree = pathlib.Path(work, "tree")
+                shutil.copytree(TREE, tree, symlinks=True, ignore=NOT_COPIED)
+                red = run(breakage, tree)
+            ok = red == breakage.red
+            wrong += not ok
+            lines.append(f"{'ok    ' if ok else 'WRONG '} {breakage.name}: red: {shown(red)}"
+                         + ("" if ok else f"; should be: {shown(breakage.red)}"))  # fmt: skip
+    print("\n" + "\n".join(lines))
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
