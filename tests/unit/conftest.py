@@ -1,12 +1,14 @@
 """What every unit test may ask for."""
 
 import os
+import subprocess
 import sys
 import time
 
 import pytest
 
-from catcher_install import certificate
+from catcher_install import certificate, paths
+from catcher_install.errors import MissingDependency
 from catcher_install.host import Host
 from catcher_install.names import HostNames
 
@@ -45,6 +47,26 @@ def a_pair():
     names = HostNames(short="tke1", full="tke1.example.com", addresses=["192.0.2.10"])
     return certificate.generate(Clock(), names)
 
+
+@pytest.fixture
+def with_openssl(machine, monkeypatch, tmp_path):
+    """cryptography cannot be imported, and the machine's openssl is the real one of this machine."""
+    os.mkdir(str(tmp_path / "dev"))
+    (tmp_path / "dev" / "stdin").write_text("")
+
+    def run(argv, stdin):
+        argv = [machine.on_disk(word) if word.startswith(paths.BIN) else word for word in argv]
+        child = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                                 env={"OPENSSL_CONF": "/dev/null", "LC_ALL": "C", "PATH": "/usr/bin:/bin"})
+        output = child.communicate(stdin)[0]
+        return child.returncode, output
+
+    def missing():
+        raise MissingDependency("python3-cryptography cannot be used (ImportError)", "install python3-cryptography")
+
+    machine.programs[paths.OPENSSL] = run
+    monkeypatch.setattr(certificate, "_cryptography", missing)
+    return machine
 
 class Clock:
     """As much of a Host as making a pair with cryptography needs."""

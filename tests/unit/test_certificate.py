@@ -1,4 +1,4 @@
-"""The generated pair, looked at by cryptography and believed by real verifiers; and the judgement on any pair."""
+"""The generated pair, looked at by cryptography and believed by OpenSSL; and the judgement on any pair."""
 
 import base64
 import calendar
@@ -6,9 +6,6 @@ import datetime
 import ipaddress
 import os
 import random
-import socket
-import ssl
-import subprocess
 import sys
 import time
 import warnings
@@ -23,63 +20,12 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, NameOID
 from catcher_install import certificate, names, paths
 from catcher_install import host as host_module
 from catcher_install.errors import CatcherError, MissingDependency
-from catcher_install.names import HostNames
 
 from . import pem
+from .host_names import NAMES, host_names, names_to_verify
 
 NOW = calendar.timegm((2026, 11, 23, 12, 30, 45))
 DAY = 24 * 3600
-
-LABEL_64 = "a123456789" * 6 + "1234"
-FQDN_72 = "tke1-with-a-long-name.zone-one.datacenter-two.production.example.com.net"
-assert (len(LABEL_64), len(FQDN_72)) == (64, 72)
-
-# name: (short, full, addresses)
-NAMES = {
-    "short and full": ("tke1", "tke1.example.com", ["192.0.2.10", "2001:db8::10"]),
-    "localhost": ("localhost", "localhost", ["192.0.2.10"]),
-    "short only": ("tke1", "tke1", []),
-    "IPv6 only": ("tke1", "tke1.example.com", ["2001:db8::10", "fd00:1::2"]),
-    "IPv4 only": ("tke1", "tke1.example.com", ["10.0.0.1", "192.168.1.1"]),
-    "many addresses": ("tke1", "tke1", ["10.0.%d.%d" % (n // 250, n % 250 + 1) for n in range(300)]),
-    "underscore": ("tke_1", "tke_1.example.com", ["192.0.2.10"]),
-    "comma": ("tke,1", "tke,1.example.com", ["192.0.2.10"]),
-    "64-character label": (LABEL_64, LABEL_64, ["192.0.2.10"]),
-    "72-character name": (FQDN_72.split(".")[0], FQDN_72, ["192.0.2.10"]),
-    "UTF-8": ("h\xf6st", "h\xf6st.example.com", ["192.0.2.10"]),
-    # As long as Linux allows, 64 bytes; with its domain more bytes than fit into a CN, though fewer characters.
-    "UTF-8, 64 bytes": ("\xf6" * 32, "\xf6" * 32, ["192.0.2.10"]),
-    "UTF-8, 64 bytes and a domain": ("\xf6" * 32, "\xf6" * 32 + ".example.com", ["192.0.2.10"]),
-    "config syntax": ("$ENV::HOME", "#tke;1\\x\"y'=z", ["192.0.2.10"]),
-    "upper case": ("TKE1", "TKE1.Example.COM", ["192.0.2.10"]),
-}
-
-
-def host_names(name):
-    short, full, addresses = NAMES[name]
-    return HostNames(short=short, full=full, addresses=addresses)
-
-
-@pytest.fixture
-def with_openssl(machine, monkeypatch, tmp_path):
-    """cryptography cannot be imported, and the machine's openssl is the real one of this machine."""
-    os.mkdir(str(tmp_path / "dev"))
-    (tmp_path / "dev" / "stdin").write_text("")
-
-    def run(argv, stdin):
-        argv = [machine.on_disk(word) if word.startswith(paths.BIN) else word for word in argv]
-        child = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                                 env={"OPENSSL_CONF": "/dev/null", "LC_ALL": "C", "PATH": "/usr/bin:/bin"})
-        output = child.communicate(stdin)[0]
-        return child.returncode, output
-
-    def missing():
-        raise MissingDependency("python3-cryptography cannot be used (ImportError)", "install python3-cryptography")
-
-    machine.programs[paths.OPENSSL] = run
-    monkeypatch.setattr(certificate, "_cryptography", missing)
-    return machine
-
 
 MADE: dict = {}
 
@@ -287,7 +233,7 @@ def test_a_broken_cryptography_is_a_missing_one(monkeypatch):
         assert raised.value.hint == "install python3-cryptography"
 
 
-# -- real verifiers ----------------------------------------------------------------------------------------------------
+# -- a real verifier ---------------------------------------------------------------------------------------------------
 
 def verifies(directory, certificate_pem, arguments):
     path = str(directory / "catcher.crt")
@@ -295,16 +241,6 @@ def verifies(directory, certificate_pem, arguments):
         stream.write(certificate_pem)
     output = pem.openssl(["verify", "-x509_strict", "-purpose", "sslserver", "-CAfile", path] + arguments + [path])
     return output.strip().endswith(b": OK")
-
-
-def names_to_verify(name):
-    """The names by which a TKE may address the host, as far as they can be written in ASCII."""
-    _, full, _ = NAMES[name]
-    if name == "UTF-8":
-        return ["xn--hst-sna", "xn--hst-sna.example.com"]
-    if not all(ord(c) < 128 for c in full):
-        return []
-    return [NAMES[name][0], full]
 
 
 @pytest.fixture
@@ -325,107 +261,6 @@ def test_openssl_verifies_by_each_name_and_address(machine, current, tmp_path, n
         verifies(tmp_path, certificate_pem, ["-verify_hostname", "another.example.com"])
     with pytest.raises(AssertionError):
         verifies(tmp_path, certificate_pem, ["-verify_ip", "203.0.113.99"])
-
-
-def shake_hands(key_pem, certificate_pem, name, directory):
-    """A TLS handshake in memory, the certificate imported as trust anchor; the client's view of the connection."""
-    key, crt = str(directory / "k.pem"), str(directory / "c.pem")
-    for path, data in ((key, key_pem), (crt, certificate_pem)):
-        with open(path, "wb") as stream:
-            stream.write(data)
-    server_context = ssl.SSLContext(getattr(ssl, "PROTOCOL_TLS_SERVER", ssl.PROTOCOL_TLS))
-    server_context.load_cert_chain(crt, key)
-    client_context = ssl.create_default_context(cafile=crt)
-    client_context.verify_flags |= ssl.VERIFY_X509_STRICT
-    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
-    client = client_context.wrap_bio(to_client, to_server, server_hostname=name)
-    server = server_context.wrap_bio(to_server, to_client, server_side=True)
-    waiting = [client, server]
-    for _ in range(10):
-        for side in list(waiting):
-            try:
-                side.do_handshake()
-                waiting.remove(side)
-            except ssl.SSLWantReadError:
-                continue
-    assert waiting == []
-    return client
-
-
-# Python before 3.7 compares A-labels with what they stand for (bpo-28414), so it verifies no such name at all.
-PYTHON_VERIFIES = ["short and full", "localhost", "IPv6 only", "72-character name", "underscore"] + (
-    ["UTF-8"] if sys.version_info >= (3, 7) else [])
-
-
-@pytest.mark.parametrize("name", PYTHON_VERIFIES)
-def test_python_verifies_by_each_name_and_address(machine, current, tmp_path, name):
-    key_pem, certificate_pem = current(name)
-    for one in names_to_verify(name) + NAMES[name][2]:
-        assert shake_hands(key_pem, certificate_pem, one, tmp_path).getpeercert()
-    with pytest.raises((ssl.SSLError, ssl.CertificateError)):
-        shake_hands(key_pem, certificate_pem, "another.example.com", tmp_path)
-
-
-def free_port():
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
-
-
-ENVIRONMENT = {"OPENSSL_CONF": "/dev/null", "PATH": "/usr/bin:/bin", "LC_ALL": "C"}
-
-
-@pytest.fixture
-def served(machine, current, tmp_path):
-    """Port of OpenSSL's own server with both files as they are."""
-    for name, data in zip(("catcher.key", "catcher.crt"), current("short and full")):
-        (tmp_path / name).write_bytes(data)
-    port = free_port()
-    server = subprocess.Popen(
-        ["/usr/bin/openssl", "s_server", "-accept", "127.0.0.1:%d" % port, "-key", str(tmp_path / "catcher.key"),
-         "-cert", str(tmp_path / "catcher.crt")], env=ENVIRONMENT, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT)
-    line = b"x"
-    while line and line.strip() != b"ACCEPT":
-        line = server.stdout.readline()
-    assert line.strip() == b"ACCEPT"
-    yield port
-    server.kill()
-    server.communicate()
-
-
-def said_by(command):
-    child = subprocess.Popen(command, env=ENVIRONMENT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                             stderr=subprocess.STDOUT)
-    return child.communicate()[0].decode("utf-8", "replace")
-
-
-def test_s_client_verifies_by_name_and_address(served, tmp_path):
-    def connect(*arguments):
-        return said_by(["/usr/bin/openssl", "s_client", "-connect", "127.0.0.1:%d" % served, "-CAfile",
-                        str(tmp_path / "catcher.crt"), "-verify_return_error"] + list(arguments))
-
-    good = "Verify return code: 0 (ok)"
-    assert good in connect("-verify_hostname", "tke1.example.com")
-    assert good in connect("-verify_hostname", "tke1")
-    assert good in connect("-verify_ip", "192.0.2.10")
-    assert good in connect("-verify_ip", "2001:db8::10")
-    assert good not in connect("-verify_hostname", "another.example.com")
-    assert good not in connect("-verify_ip", "192.0.2.11")
-
-
-def test_gnutls_verifies_by_name_and_address(served, tmp_path):
-    if not os.path.exists("/usr/bin/gnutls-cli"):
-        pytest.skip("gnutls-cli (gnutls-bin) is not installed")
-
-    def connect(name):
-        return said_by(["/usr/bin/gnutls-cli", "--x509cafile", str(tmp_path / "catcher.crt"), "-p", str(served),
-                        "--verify-hostname=" + name, "127.0.0.1"])
-
-    good = "Status: The certificate is trusted."
-    for name in ("tke1", "tke1.example.com", "192.0.2.10", "2001:db8::10"):
-        assert good in connect(name)
-    assert good not in connect("another.example.com")
 
 
 # -- judging a pair ----------------------------------------------------------------------------------------------------
