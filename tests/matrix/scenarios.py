@@ -22,6 +22,7 @@ SCENARIOS = {
     "vendor-payload": "a package of the vendor's own files, and what may replace what",
     "probe": "what a second machine sees of a host with catcherctl probe",
     "daily-check": "the daily look at the certificate",
+    "docs": "every page of docs/, typed as it stands there",
     "autopkgtest": "debian/tests, run by Debian's own autopkgtest",
 }
 """What each shows, in the order of the report. A mark with another name is an error."""

@@ -1,0 +1,221 @@
+"""Every command of docs/, typed in order on a real system; its exit status and what it prints are what the page says.
+
+What stands here beside the pages is only what a page takes for granted: the state that a host is in when somebody opens
+it, files that come from elsewhere, and the faults that "When something is wrong" mends.
+"""
+
+import re
+from collections.abc import Callable
+from typing import NamedTuple, NoReturn
+
+import pytest
+
+from tests import pages
+from tests.matrix.machine import Machine, Result
+from tests.unit.authority import Authority, issue
+from tests.unit.pem import key_of
+
+from .conftest import Built
+from .system import CERTIFICATE, CONF, System
+
+pytestmark = pytest.mark.scenario("docs")
+
+DAY = 24 * 3600
+
+
+class Host(NamedTuple):
+    """The catcher's host, another machine with the package, and the packages."""
+
+    system: System
+    other: Machine
+    built: Built
+
+    @property
+    def machine(self) -> Machine:
+        return self.system.machine
+
+    def install(self) -> None:
+        """As "First installation" does."""
+        self.system.package(self.system.tools[1], "install", self.built.new(self.system.cell.family))
+        self.machine.wait_for("a listening catcher", lambda: self.settled() and self.listens())
+
+    def upgrade(self) -> None:
+        """From CCA 7.3, as far as before the upgrade."""
+        self.system.package(self.system.tools[1], "install", self.built.old(self.system.cell.family))
+
+    def listens(self) -> bool:
+        return ":50003 " in self.system.show("ss -Hltn")
+
+    def settled(self) -> bool:
+        """Whether the daemon listens or has given up; systemctl does not wait for that."""
+        state = self.system.show("systemctl is-active CSUTKEcat")
+        return self.listens() if state == "active" else state != "activating"
+
+    def restart(self) -> None:
+        """After a fault: to whatever that leads."""
+        self.machine.run("systemctl restart CSUTKEcat", check=False)
+        self.machine.wait_for("an end of the restart", self.settled)
+
+
+# -- what a page takes for granted -------------------------------------------------------------------------------------
+
+
+def _end_in_20_days(host: Host) -> None:
+    host.install()
+    key = key_of("prime256v1")
+    host.machine.write("/root/old.key", key, mode=0o600)
+    host.machine.write("/root/old.crt", issue(key, "zlinux1", ["zlinux1"], last=20 * DAY))
+    assert host.machine.run("catcherctl cert install /root/old.key /root/old.crt", check=False).rc == 3
+
+
+def _mount_a_stick(host: Host) -> None:
+    host.install()
+    host.machine.run("mkdir /mnt/usb && mount -t tmpfs usb /mnt/usb")
+
+
+BEFORE: dict[str, Callable[[Host], None]] = {
+    "first-install": lambda host: None,
+    "finish-tls-after-upgrade": Host.upgrade,
+    "use-your-own-certificate": Host.install,
+    "renew": _end_in_20_days,
+    "back-to-tcp": Host.install,
+    "import-into-the-tke-by-usb": _mount_a_stick,
+    "import-into-the-tke-by-remote-server": Host.install,
+    "when-something-is-wrong": Host.install,
+}
+
+# -- the faults of "When something is wrong", by heading; the page mends each ------------------------------------------
+
+
+def _stop(host: Host) -> None:
+    host.machine.run("systemctl stop CSUTKEcat")
+
+
+def _lose_the_certificate(host: Host) -> None:
+    host.machine.run(["rm", CERTIFICATE])
+    host.restart()
+
+
+def _spoil_the_certificate(host: Host) -> None:
+    host.machine.write(CERTIFICATE, "rubbish\n")
+    host.restart()
+
+
+def _rename_the_host(host: Host) -> None:
+    host.machine.run("hostname zlinux3")
+
+
+def _contradict(host: Host) -> None:
+    host.machine.write(CONF, "TLS_ON\nTLS_OFF\n")
+    host.restart()
+
+
+def _hold_the_port(host: Host) -> None:
+    hold = 'import socket; s = socket.create_server(("", 50003)); s.accept()'
+    host.machine.run("systemctl stop CSUTKEcat")
+    host.machine.run(["systemd-run", "--unit=other", "python3", "-c", hold])
+    host.machine.wait_for("the other program", host.listens)
+
+
+def _take_openssl_away(host: Host) -> None:
+    host.machine.run("mv /usr/bin/openssl /root/openssl")
+    host.restart()
+
+
+FAULTS: dict[str, Callable[[Host], None]] = {
+    "The catcher does not run": _stop,
+    "The TKE cannot connect": _stop,
+    "One of key and certificate is missing": _lose_the_certificate,
+    "Key and certificate cannot be used": _spoil_the_certificate,
+    "The certificate does not fit this host any more": _rename_the_host,
+    "The configuration cannot be used": _contradict,
+    "Another program has the port": _hold_the_port,
+    "TLS is set, and the catcher speaks TCP": _take_openssl_away,
+}
+
+# -- what comes from elsewhere, by a pattern of heading and command ----------------------------------------------------
+
+
+def _signed(request: str, answer: str) -> Callable[[Host], None]:
+    """A CA signs a request, and sends its own certificate, too."""
+
+    def sign(host: Host) -> None:
+        ca = Authority()
+        host.machine.write(answer, ca.sign(host.machine.read(request)) + ca.certificate)
+
+    return sign
+
+
+def _pair_of(kind: str, name: str, path: str) -> Callable[[Host], None]:
+    """Somebody's key and self-signed certificate for a host."""
+
+    def make(host: Host) -> None:
+        key = key_of(kind)
+        host.machine.write(f"{path}.key", key, mode=0o600)
+        host.machine.run(f"openssl req -x509 -key {path}.key -subj /CN={name} -days 90 -out {path}.crt")
+
+    return make
+
+
+def _bring_openssl_back(host: Host) -> None:
+    host.machine.run("mv /root/openssl /usr/bin/openssl")
+
+
+SUPPLIES: dict[str, Callable[[Host], None]] = {
+    r"/ catcherctl cert install signed\.crt": _signed("/root/catcher.csr", "/root/signed.crt"),
+    r"/ catcherctl cert install renewed\.crt": _signed("/root/renewed.csr", "/root/renewed.crt"),
+    r"/ catcherctl cert install other\.key": _pair_of("secp384r1", "elsewhere", "/root/other"),
+    r"/ catcherctl cert install ed25519": _pair_of("ed25519", "zlinux1", "/root/ed25519"),
+    r"TLS is set, and the catcher speaks TCP / systemctl restart": _bring_openssl_back,
+}
+
+
+# -- typing ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def host(pair: tuple[System, Machine], built: Built) -> Host:
+    """zlinux1 with the package lying there, and zlinux2 with the package installed, that finds it by name."""
+    system, other = pair
+    new = built.new(system.cell.family)
+    for machine in (system.machine, other):
+        machine.copy_in(new, f"/root/{new.name}")
+    known = other.read("/etc/hosts").decode()
+    other.write("/etc/hosts", f"{known}{system.machine.ip4} zlinux1\n")
+    System(other, system.cell).package(system.tools[1], "install", new)
+    return Host(system, other, built)
+
+
+def _fail(step: pages.Step, why: str) -> NoReturn:
+    pytest.fail(f"{step.place}: # {step.command}\n{why}", pytrace=False)
+
+
+def type_in(host: Host, step: pages.Step) -> Result:
+    """Type a command of a page; fails where it does not do what the page says."""
+    for pattern, supply in SUPPLIES.items():
+        if re.search(pattern, f"{step.heading} / {step.command}"):
+            supply(host)
+    machine = host.other if step.machine == pages.OTHER else host.machine
+    done = machine.run(f"cd /root; {step.command}", check=False)
+    printed = done.out + done.err
+    if done.rc != step.status:
+        _fail(step, f"exit status {done.rc}, the page says {step.status}\n{printed}")
+    if not step.prints(printed):
+        _fail(step, f"-- the page --\n{step.shown}\n-- printed --\n{printed}")
+    if step.command.startswith("systemctl"):
+        host.machine.wait_for("a listening catcher, or none", host.settled)
+    return done
+
+
+@pytest.mark.parametrize("page", pages.TASKS)
+def test_a_page_does_what_it_says(host: Host, page: str) -> None:
+    BEFORE[page](host)
+    faults = dict(FAULTS) if page == "when-something-is-wrong" else {}
+    typed = []
+    for step in pages.steps(page):
+        if step.family in ("", host.system.cell.family):
+            faults.pop(step.heading, lambda host: None)(host)
+            type_in(host, step)
+            typed.append(step)
+    assert typed, f"docs/{page}.md: nothing was typed"
+    assert not faults, f"docs/{page}.md has no such heading: {', '.join(faults)}"
