@@ -159,7 +159,7 @@ install:
 	install -m 644 share/catcherctl.bash '$(DESTDIR)$(COMPLETIONSDIR)/catcherctl'; \
 	install -m 644 share/firewalld-csulcca.xml '$(DESTDIR)$(FIREWALLDDIR)/csulcca.xml'; \
 	install -m 644 share/ufw-csulcca '$(DESTDIR)/etc/ufw/applications.d/csulcca'; \
-	if [ -f README.md ]; then install -m 644 README.md '$(DESTDIR)/usr/share/doc/csulcca'; fi
+	install -m 644 README.md docs/*.md '$(DESTDIR)/usr/share/doc/csulcca'
 
 # A maintainer script is its template with the text of the hook that both families share. rpm expands macros in its
 # own scriptlets, hence the doubled % there.

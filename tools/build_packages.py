@@ -38,7 +38,7 @@ from tools.payload_layout import in_family, lay_out  # noqa: E402
 from tools.refusal import Refused  # noqa: E402
 
 SOURCES = (
-    "catcher_install", "hooks", "units", "share", "man", "rpm", "debian", "Makefile", "setup.cfg", "LICENSE",
+    "catcher_install", "hooks", "units", "share", "man", "docs", "rpm", "debian", "Makefile", "setup.cfg", "LICENSE",
     "README.md",
 )
 NOT_SOURCES = shutil.ignore_patterns(
@@ -153,7 +153,7 @@ def stage(source: Path, payload: Path, version: str | None, work: Path) -> Stage
             shutil.copytree(origin, source / name, ignore=NOT_SOURCES, symlinks=True)
         elif origin.exists():
             shutil.copy(origin, source / name)
-        elif name != "README.md":
+        else:
             raise Refused("%s is missing from the source tree" % name, "git checkout -- %s" % name)
     for family, place in STAGED.items():
         lay_out(in_family(found.entries, family), source / place)

@@ -41,7 +41,9 @@ class Host(NamedTuple):
 
     def upgrade(self) -> None:
         """From CCA 7.3, as far as before the upgrade."""
-        self.system.package(self.system.tools[1], "install", self.built.old(self.system.cell.family))
+        old = self.built.old(self.system.cell.family)
+        self.system.package(self.system.tools[1], "install", old)
+        self.machine.run(["rm", f"/root/{old.name}"])
 
     def listens(self) -> bool:
         return ":50003 " in self.system.show("ss -Hltn")

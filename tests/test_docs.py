@@ -1,0 +1,111 @@
+"""What docs/ promises without a machine: the convention is kept, links lead somewhere, the map of the manual is true.
+
+tests/packaging/test_docs.py types the commands.
+"""
+
+import re
+
+import pytest
+
+from tests import pages
+
+ALL = sorted(path.stem for path in pages.DOCS.glob("*.md"))
+COMMANDS = ("catcherctl", "systemctl", "journalctl", "apt", "dnf", "dpkg", "rpm")
+
+
+def links(text: str) -> list[str]:
+    """Where the links of a page lead."""
+    return re.findall(r"\]\(([^)]+)\)", text)
+
+
+@pytest.mark.parametrize("page", pages.TASKS)
+def test_every_task_has_commands_for_both_families(page: str) -> None:
+    found = pages.steps(page)
+    for family in ("deb", "rpm"):
+        assert [step for step in found if step.family in ("", family)], family
+    # What one family has to type, the other has too.
+    assert sum(step.family == "deb" for step in found) == sum(step.family == "rpm" for step in found)
+
+
+@pytest.mark.parametrize("page", pages.TASKS)
+def test_every_task_says_what_is_needed_and_what_to_do_if_it_fails(page: str) -> None:
+    headings = re.findall(r"(?m)^## (.+)$", pages.text(page))
+    assert headings[0] == "What you need"
+    assert "If it fails" in headings or page == "when-something-is-wrong"
+
+
+@pytest.mark.parametrize("page", pages.TASKS)
+def test_no_command_hides_where_nobody_types_it(page: str) -> None:
+    """Indented blocks are code for Markdown, and for no test."""
+    fenced = False
+    for number, line in enumerate(pages.text(page).splitlines(), 1):
+        if line.startswith(pages.FENCE):
+            fenced = not fenced
+        indented = re.match(r" {4,}(?:# )?(\w+)", line)
+        assert fenced or not indented or indented.group(1) not in COMMANDS, f"docs/{page}.md:{number}"
+
+
+@pytest.mark.parametrize("page", ALL)
+def test_links_lead_to_pages(page: str) -> None:
+    for link in links(pages.text(page)):
+        assert (pages.DOCS / link).is_file(), link
+
+
+def test_the_index_leads_to_every_page_and_the_readme_to_the_index() -> None:
+    assert {link.removesuffix(".md") for link in links(pages.text("index"))} == set(ALL) - {"index"}
+    assert "docs/index.md" in links((pages.DOCS.parent / "README.md").read_text(encoding="utf-8"))
+
+
+def test_what_the_manual_treats_is_typed_on_the_page_that_the_index_names() -> None:
+    table = pages.text("index").split("## From the vendor's manual to a command")[1].split("\n## ")[0]
+    rows = re.findall(r"(?m)^\| .+ \| `(.+)` \| \[.+\]\((.+)\.md\) \|$", table)
+    assert len(rows) == table.count("\n|") - 2
+    for command, page in rows:
+        assert command in [step.command for step in pages.steps(page)], f"{command} on docs/{page}.md"
+
+
+# -- the convention ----------------------------------------------------------------------------------------------------
+
+
+def test_a_block_is_read_as_commands_with_what_they_print() -> None:
+    source = ("# Page\n\n```console deb on=zlinux2\n# one\n# two\nout\n\nmore\n```\n\n"
+              "## Below\n```console exit=3\n# x\n```\n")
+    assert pages.steps("p", source) == [
+        pages.Step("p", 4, "Page", "one", "", 0, "deb", "zlinux2"),
+        pages.Step("p", 5, "Page", "two", "out\n\nmore", 0, "deb", "zlinux2"),
+        pages.Step("p", 13, "Below", "x", "", 3),
+    ]
+
+
+@pytest.mark.parametrize("source,why", [
+    ("```sh\nls\n```\n", "no console"),
+    ("```\n# ls\n```\n", "no console"),
+    ("```console\n```\n", "without a command"),
+    ("```console\nout\n# ls\n```\n", "output without"),
+    ("```console\n# ls\n", "without an end"),
+    ("```console ext=3\n# ls\n```\n", "not understood"),
+    ("```console exit=0\n# ls\n```\n", "not understood"),
+    ("```console on=elsewhere\n# ls\n```\n", "not understood"),
+    ("```console exit=3\n# ls\n# ls\n```\n", "one command"),
+])  # fmt: skip
+def test_what_a_test_could_not_see_is_an_error(source: str, why: str) -> None:
+    with pytest.raises(pages.PageError, match=why):
+        pages.steps("p", source)
+
+
+@pytest.mark.parametrize("shown,printed,same", [
+    ("", "anything\n", True),
+    ("a", "a\n", True),
+    ("a", "a", True),
+    ("a", "a  \n", True),
+    ("a", "ab\n", False),
+    ("a", "a\nb\n", False),
+    ("a ... c", "a b c\n", True),
+    ("a ... c", "a b\nc\n", False),
+    ("...\nc", "a\nb\nc\n", True),
+    ("a\n...", "a\n", True),
+    ("a\n...\nd", "a\nb\nc\n", False),
+    ("a.c", "abc\n", False),
+])  # fmt: skip
+def test_what_a_page_shows_is_compared(shown: str, printed: str, same: bool) -> None:
+    assert pages.Step("p", 1, "", "x", shown).prints(printed) is same
