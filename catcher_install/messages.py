@@ -18,8 +18,8 @@ CATALOG = {
     "upgraded-tcp-kept": (
         WARNING,
         "upgraded from CCA 7.x: the catcher still speaks plain TCP, as before",
-        "to finish TLS setup: catcherctl mode tls   and, for the TKE: catcherctl tke-guide   "
-        "(to keep TCP and end this notice: catcherctl mode tcp)",
+        "to finish TLS setup: catcherctl mode tls   and then: catcherctl tke-guide   "
+        "(to keep TCP and end this: catcherctl mode tcp)",
     ),
     "tls-not-possible": (
         WARNING,

@@ -15,8 +15,8 @@ from tests.matrix.machine import Machine, Result
 from tests.unit.authority import Authority, issue
 from tests.unit.pem import key_of
 
-from .conftest import Built
-from .system import CERTIFICATE, CONF, System
+from .packages import Built
+from .system import CERTIFICATE, CONF, System, handshake, talk_tcp
 
 pytestmark = pytest.mark.scenario("docs")
 
@@ -221,3 +221,34 @@ def test_a_page_does_what_it_says(host: Host, page: str) -> None:
             typed.append(step)
     assert typed, f"docs/{page}.md: nothing was typed"
     assert not faults, f"docs/{page}.md has no such heading: {', '.join(faults)}"
+
+
+def commands_that_finish_tls(status: str) -> list[str]:
+    """What a reader of `catcherctl status` is told to type, without what stands in brackets, the other choice."""
+    hints = re.findall(r"(?m)^  !  .*\n     (.+)$", status)
+    assert len(hints) == 1, status
+    return re.findall(r"catcherctl(?: [a-z-]+)+", re.sub(r"\(.*?\)", "", hints[0]))
+
+
+def test_status_alone_leads_from_an_upgraded_host_to_verified_tls_in_two_commands(host: Host) -> None:
+    host.upgrade()
+    assert "ping" in talk_tcp(host.other, host.machine).out
+    host.install()
+    assert talk_tcp(host.other, host.machine).out.startswith("connected")
+    commands = commands_that_finish_tls(host.system.show("catcherctl status"))
+    assert len(commands) == 2
+
+    printed = [host.machine.run(command).out for command in commands]
+
+    # What a TKE and its operator do with that, on the other machine: fetch the certificate over the network, compare
+    # the hash, trust it and it alone, and insist on the name that is to be typed.
+    fetched = host.other.run(f"openssl s_client -connect {host.machine.ip4}:50003 < /dev/null | openssl x509").out
+    host.other.write("/root/fetched.crt", fetched)
+    hashed = host.other.run("openssl x509 -in /root/fetched.crt -noout -fingerprint -sha256").out.strip().split("=")[1]
+    assert re.findall(r"SHA-256 +(\S+)", printed[1]) == [hashed]
+    names = re.findall(r"(?m)^ +(?:Host Name/IP  |or: )(.+)$", printed[1])
+    assert ", ".join(names).split(", ") == ["zlinux1", host.machine.ip4, host.machine.ip6]
+    for name in ("zlinux1", host.machine.ip4, host.machine.ip6):
+        done = handshake(host.other, host.machine, name, fetched.encode())
+        assert done.rc == 0, done.out + done.err
+    assert host.machine.run("catcherctl status").out.endswith("  Nothing needs attention.\n")
