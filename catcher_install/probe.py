@@ -55,7 +55,7 @@ def probe(target: str, name: "Optional[str]" = None, timeout: float = TIMEOUT, h
         result.version, result.cipher, chain, whole = handshake.shake_hands(sock, server_name, deadline)
     except Ended as end:
         result.state, result.reason = end.state, end.reason
-        result.findings = [verdict.finding(
+        result.findings = [verdict.probe_finding(
             end.finding or ("probe-speaks-tcp" if end.state == TCP else "probe-" + end.state),
             host=shown(where), port=str(port), reason=shown(end.reason),
         )]

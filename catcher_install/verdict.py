@@ -173,27 +173,27 @@ def certificate_findings(result: ProbeResult, now: float) -> "List[Dict[str, str
     own = chain[0]
     if not result.matched and not own.problem:
         names = ", ".join(shown(one) for one in own.names()[:SHOWN_NAMES]) or "(it has none)"
-        found.append(finding("probe-name-mismatch", name=shown(result.name), names=names))
+        found.append(probe_finding("probe-name-mismatch", name=shown(result.name), names=names))
     if result.matched.startswith("CN ") and own.dns_names and ip_address(result.name) is None:
-        found.append(finding("probe-name-only-cn", name=shown(result.name)))
+        found.append(probe_finding("probe-name-only-cn", name=shown(result.name)))
     for number, one in enumerate(chain, 1):
         which = {"number": str(number), "count": str(len(chain)), "subject": shown(one.subject)}
         if one.problem:
-            found.append(finding("probe-certificate-unreadable", reason=one.problem, **which))
+            found.append(probe_finding("probe-certificate-unreadable", reason=one.problem, **which))
         elif now > one.not_after:
-            found.append(finding("probe-certificate-expired", date=moment(one.not_after), **which))
+            found.append(probe_finding("probe-certificate-expired", date=moment(one.not_after), **which))
         elif now < one.not_before:
-            found.append(finding("probe-certificate-not-yet-valid", date=moment(one.not_before), **which))
+            found.append(probe_finding("probe-certificate-not-yet-valid", date=moment(one.not_before), **which))
         elif now + SOON > one.not_after:
-            found.append(finding("probe-certificate-expires-soon", date=moment(one.not_after), **which))
+            found.append(probe_finding("probe-certificate-expires-soon", date=moment(one.not_after), **which))
     if result.anchor_problem:
-        found.append(finding("probe-chain-unverified", reason=shown(result.anchor_problem)))
+        found.append(probe_finding("probe-chain-unverified", reason=shown(result.anchor_problem)))
     last = chain[-1]
     if own.self_issued:
-        found.append(finding("probe-self-signed"))
+        found.append(probe_finding("probe-self-signed"))
     elif not last.self_issued and not last.problem and not result.chain_note:
-        found.append(finding("probe-chain-incomplete", number=str(len(chain)), count=str(len(chain)),
-                              issuer=shown(last.issuer)))
+        found.append(probe_finding("probe-chain-incomplete", number=str(len(chain)), count=str(len(chain)),
+                                   issuer=shown(last.issuer)))
     return found
 
 
@@ -201,11 +201,11 @@ def address_findings(result: ProbeResult) -> "List[Dict[str, str]]":
     """For a host that answered, the addresses of it that did not."""
     if not result.address:
         return []
-    return [finding("probe-address-failed", host=shown(result.host), address=address, reason=reason)
+    return [probe_finding("probe-address-failed", host=shown(result.host), address=address, reason=reason)
             for address, reason in result.failed]
 
 
-def finding(id: str, **facts: str) -> "Dict[str, str]":
+def probe_finding(id: str, **facts: str) -> "Dict[str, str]":
     """A finding as ``--json`` shows it: id, severity, message, fix."""
     severity, text, fix = CATALOG[id]
     for name, value in facts.items():
