@@ -126,7 +126,7 @@ FIREWALLDDIR = /usr/lib/firewalld/services
 install:
 	umask 022; set -e; \
 	install -d '$(DESTDIR)$(LIBDIR)/catcher_install' '$(DESTDIR)$(LIBDIR)/hooks' '$(DESTDIR)/opt/IBM/CCA/bin' \
-	    '$(DESTDIR)/opt/ibm' '$(DESTDIR)/usr/sbin' '$(DESTDIR)/usr/share/csulcca' '$(DESTDIR)/usr/share/doc/csulcca' \
+	    '$(DESTDIR)/opt/ibm' '$(DESTDIR)/usr/sbin' '$(DESTDIR)/usr/share/csulcca/schema' '$(DESTDIR)/usr/share/doc/csulcca' \
 	    '$(DESTDIR)$(UNITDIR)' '$(DESTDIR)$(PRESETDIR)' '$(DESTDIR)$(TMPFILESDIR)' \
 	    '$(DESTDIR)$(UNITDIR)/timers.target.wants' '$(DESTDIR)$(MANDIR)/man5' '$(DESTDIR)$(MANDIR)/man8' \
 	    '$(DESTDIR)$(COMPLETIONSDIR)' '$(DESTDIR)$(FIREWALLDDIR)' '$(DESTDIR)/etc/ufw/applications.d' \
@@ -154,6 +154,7 @@ install:
 	    install -D -m 644 units/csulcca.sysusers '$(DESTDIR)/usr/lib/sysusers.d/csulcca.conf'; \
 	fi; \
 	install -m 644 share/catcher.conf '$(DESTDIR)/usr/share/csulcca'; \
+	install -m 644 share/schema/*.json '$(DESTDIR)/usr/share/csulcca/schema'; \
 	install -m 644 man/*.5 '$(DESTDIR)$(MANDIR)/man5'; \
 	install -m 644 man/*.8 '$(DESTDIR)$(MANDIR)/man8'; \
 	install -m 644 share/catcherctl.bash '$(DESTDIR)$(COMPLETIONSDIR)/catcherctl'; \

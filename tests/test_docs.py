@@ -8,8 +8,8 @@ import re
 import pytest
 
 from tests import pages
+from tools import json_pages
 
-ALL = sorted(path.stem for path in pages.DOCS.glob("*.md"))
 COMMANDS = ("catcherctl", "systemctl", "journalctl", "apt", "dnf", "dpkg", "rpm")
 
 
@@ -34,7 +34,7 @@ def test_every_task_says_what_is_needed_and_what_to_do_if_it_fails(page: str) ->
     assert "If it fails" in headings or page == "when-something-is-wrong"
 
 
-@pytest.mark.parametrize("page", pages.TASKS)
+@pytest.mark.parametrize("page", pages.ALL)
 def test_no_command_hides_where_nobody_types_it(page: str) -> None:
     """Indented blocks are code for Markdown, and for no test."""
     fenced = False
@@ -45,14 +45,14 @@ def test_no_command_hides_where_nobody_types_it(page: str) -> None:
         assert fenced or not indented or indented.group(1) not in COMMANDS, f"docs/{page}.md:{number}"
 
 
-@pytest.mark.parametrize("page", ALL)
+@pytest.mark.parametrize("page", pages.ALL)
 def test_links_lead_to_pages(page: str) -> None:
     for link in links(pages.text(page)):
         assert (pages.DOCS / link).is_file(), link
 
 
 def test_the_index_leads_to_every_page_and_the_readme_to_the_index() -> None:
-    assert {link.removesuffix(".md") for link in links(pages.text("index"))} == set(ALL) - {"index"}
+    assert {link.removesuffix(".md") for link in links(pages.text("index"))} == set(pages.ALL) - {"index"}
     assert "docs/index.md" in links((pages.DOCS.parent / "README.md").read_text(encoding="utf-8"))
 
 
@@ -62,6 +62,29 @@ def test_what_the_manual_treats_is_typed_on_the_page_that_the_index_names() -> N
     assert len(rows) == table.count("\n|") - 2
     for command, page in rows:
         assert command in [step.command for step in pages.steps(page)], f"{command} on docs/{page}.md"
+
+
+# -- the page on JSON --------------------------------------------------------------------------------------------------
+
+
+def test_the_page_on_json_has_the_fields_of_the_schemas() -> None:
+    text = pages.text("json")
+    assert json_pages.rendered(text) == text, "type: python3 -m tools.json_pages"
+    assert sorted(re.findall(r"<!-- ([a-z-]+)\.json -->", text)) == sorted(
+        path.stem for path in json_pages.SCHEMAS.glob("*.json"))
+
+
+def test_a_field_that_the_page_lacks_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    read = json_pages.read
+
+    def with_one_more(name: str) -> dict:
+        schema = read(name)
+        schema["properties"]["surplus"] = {"type": "string", "description": "new"}
+        return schema
+
+    monkeypatch.setattr(json_pages, "read", with_one_more)
+    text = pages.text("json")
+    assert json_pages.rendered(text) != text
 
 
 # -- the convention ----------------------------------------------------------------------------------------------------

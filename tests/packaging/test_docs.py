@@ -84,6 +84,7 @@ BEFORE: dict[str, Callable[[Host], None]] = {
     "import-into-the-tke-by-usb": _mount_a_stick,
     "import-into-the-tke-by-remote-server": Host.install,
     "when-something-is-wrong": Host.install,
+    "json": Host.install,
 }
 
 # -- the faults of "When something is wrong", by heading; the page mends each ------------------------------------------
@@ -209,7 +210,7 @@ def type_in(host: Host, step: pages.Step) -> Result:
     return done
 
 
-@pytest.mark.parametrize("page", pages.TASKS)
+@pytest.mark.parametrize("page", pages.TYPED)
 def test_a_page_does_what_it_says(host: Host, page: str) -> None:
     BEFORE[page](host)
     faults = dict(FAULTS) if page == "when-something-is-wrong" else {}

@@ -23,6 +23,7 @@ from catcher_install import (
     plan,
     reading,
     replacement,
+    report,
     stamp,
     transition,
 )  # fmt: skip
@@ -31,6 +32,7 @@ from catcher_install.errors import CatcherError, KeyRefused
 from . import pem
 from .authority import DAY, Authority, issue
 from .daemon import Daemon, in_memory, shown
+from .schema import conforms
 from .support import Killed, fault, ids, installed, tree_of
 
 NEW_KEY = pem.key_of("secp384r1")
@@ -793,7 +795,7 @@ def test_export_of_nothing(machine, daemon, stick):
 
 def test_show(machine, daemon):
     seen = certs.show(machine)
-    assert seen["format_version"] == 1
+    conforms("cert-show", seen)
     assert (seen["state"], seen["algorithm"], seen["made_here"], seen["problem"]) == (
         "both", "EC secp521r1", True, None)
     (one,) = seen["certificates"]
@@ -808,6 +810,7 @@ def test_show_a_chain_of_an_administrator(machine, daemon):
     authority = Authority()
     install(machine, NEW_KEY, authority.issue(NEW_KEY) + authority.certificate)
     seen = certs.show(machine)
+    conforms("cert-show", seen)
     assert seen["made_here"] is False and len(seen["certificates"]) == 2
     text = "\n".join(certs.show_lines(seen))
     assert "Certificate 2 of 2" in text and "your own" in text and "CN=Test Root" in text
@@ -883,7 +886,7 @@ def test_check(machine, daemon, name, mode):
     before = tree_of(machine, times=True)
     seen, told = certs.check(machine, names)
     assert ids(told) == wanted
-    assert seen["format_version"] == 1
+    conforms("cert-check", dict(seen, findings=[report.finding_fields(one) for one in told]))
     assert tree_of(machine, times=True) == before
     # Nothing is rekeyed silently: the TKE holds the old certificate.
     key = machine.get(paths.KEY)

@@ -14,6 +14,7 @@ from catcher_install.errors import CatcherError
 from . import pem
 from .authority import issue
 from .daemon import Daemon, in_memory, shown
+from .schema import conforms
 from .support import IS_ROOT, TREE, child_python, installed, tree_of
 
 VERBS = [[], ["status"], ["mode"], ["cert"], ["cert", "show"], ["cert", "check"], ["cert", "generate"],
@@ -68,6 +69,9 @@ def run(capsys):
         out, err = capsys.readouterr()
         assert "Traceback" not in out + err
         assert all(c == "\n" or " " <= c <= "~" for c in out + err)
+        if "--json" in words and out:
+            verb = [word for word in words[:2] if word in ("cert", "show", "check")] or words[:1]
+            conforms("-".join(verb), json.loads(out))
         return Ran(status, out, err)
 
     return call

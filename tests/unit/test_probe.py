@@ -25,6 +25,8 @@ from catcher_install.errors import CatcherError, MissingDependency
 from catcher_install.host import Host
 from catcher_install.target import NAME_HINT, TARGET_HINT, ip_address, parse
 
+from .schema import conforms
+
 # The peers' threads are this process's, which is no concern of the probe's openssl.
 pytestmark = [pytest.mark.real_programs, pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")]
 
@@ -241,7 +243,7 @@ def look(peer, name=None, timeout=5.0, host=None):
 
 
 def check(result):
-    json.dumps(probe_report.fields(result))
+    conforms("probe", json.loads(json.dumps(dict(probe_report.fields(result), format_version=1))))
     for line in probe_report.lines(result):
         assert re.match(r"\A[ -~]+\Z", line), line
     for found in result.findings:

@@ -11,30 +11,8 @@ from catcher_install.host import Host
 from . import pem
 from .authority import DAY, issue
 from .daemon import Daemon, in_memory
+from .schema import conforms
 from .support import IS_ROOT, installed
-
-# The shape of status --json: a name, and the types that its value may have; a dictionary is an object.
-NOTHING = type(None)
-SCHEMA = {
-    "format_version": int, "complete": bool, "version": str, "host": str,
-    "mode": {"configured": (str, NOTHING), "running": (str, NOTHING), "agree": bool},
-    "tls": {"possible": (bool, NOTHING), "version": (str, NOTHING), "library": (str, NOTHING), "reason": str},
-    "pair": {"state": str, "algorithm": str, "made_here": (bool, NOTHING), "not_before": int, "not_after": int,
-             "names": list, "sha1": str, "sha256": str, "problem": str},
-    "service": {"enabled": bool, "masked": bool, "pid": (int, NOTHING)},
-    "listener": {"port": int, "state": str, "pid": (int, NOTHING), "program": str, "addresses": list, "listens": bool},
-    "tke": {"enable_tls": (bool, NOTHING)},
-    "findings": list,
-}
-
-
-def conforms(value, schema, where="status"):
-    if isinstance(schema, dict):
-        assert isinstance(value, dict) and sorted(value) == sorted(schema), where
-        for name in schema:
-            conforms(value[name], schema[name], "%s.%s" % (where, name))
-    else:
-        assert isinstance(value, schema), where
 
 
 @pytest.fixture
@@ -72,7 +50,7 @@ def held(monkeypatch, by):
 def seen(machine):
     """The fields of status, which must keep their shape, be JSON, and make lines of plain ASCII."""
     fields = status.collect_status(machine)
-    conforms(fields, SCHEMA)
+    conforms("status", fields)
     assert json.loads(json.dumps(fields)) == fields
     for one in fields["findings"]:
         assert sorted(one) == ["fix", "id", "message", "severity"] and all(one.values())

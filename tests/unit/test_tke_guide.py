@@ -8,6 +8,8 @@ import pytest
 from catcher_install import config, paths, reading, tke_guide
 from catcher_install.names import HostNames
 
+from .schema import conforms
+
 HOUR = 3600
 NOW = 1800000000
 
@@ -287,10 +289,11 @@ def test_only_the_certificate_of_the_pair_is_read(machine, a_pair):
 
 def test_fields_are_those_that_are_documented():
     fields = tke_guide.fields("tls", facts())
-    assert sorted(fields) == ["certificate", "configured", "enable_tls", "host_names", "mode", "port", "running",
-                              "steps"]
+    conforms("tke-guide", dict(fields, format_version=1))
     for name in list(fields) + list(fields["certificate"]):
         assert name in tke_guide.fields.__doc__
     assert fields["enable_tls"] is True
     assert fields["steps"] == tke_guide.guide("tls", facts())
-    assert tke_guide.fields(None, facts(configured="tcp", certificate=None))["enable_tls"] is False
+    fields = tke_guide.fields(None, facts(configured="tcp", certificate=None))
+    conforms("tke-guide", dict(fields, format_version=1))
+    assert fields["enable_tls"] is False

@@ -1,0 +1,74 @@
+"""What `--json` prints on real systems, in several states, against the schemas that the package installed there.
+
+check-jsonschema does it, a validator that is not ours, so that the schemas' references to each other are tried, too.
+"""
+
+import json
+import pathlib
+import subprocess
+import sysconfig
+
+import pytest
+
+from tests.unit import schema
+
+from .system import CERTIFICATE, CONF, System
+
+pytestmark = pytest.mark.scenario("docs")
+
+SCHEMAS = "/usr/share/csulcca/schema"
+VALIDATOR = pathlib.Path(sysconfig.get_path("scripts"), "check-jsonschema")
+STATES = {
+    "TLS": "catcherctl mode tls",
+    "TCP": "catcherctl mode tcp",
+    "stopped": "systemctl stop CSUTKEcat",
+    "without a certificate": f"rm {CERTIFICATE}",
+    "an unusable configuration": f"echo maybe > {CONF}",
+}
+
+
+def command(verb: str) -> str:
+    """What to type for a schema's name."""
+    words = {"probe": "probe zlinux1", "cert-show": "cert show", "cert-check": "cert check"}.get(verb, verb)
+    return f"catcherctl {words} --json"
+
+
+def outputs(system: System) -> dict[str, str]:
+    """What each verb prints; nothing where it cannot do its work."""
+    found = {}
+    for verb in schema.VERBS:
+        done = system.machine.run(command(verb), check=False)
+        assert done.rc in (0, 1, 3), done.err
+        assert done.out or done.rc == 1, done.err
+        found[verb] = done.out
+    return found
+
+
+def test_every_output_conforms_to_the_installed_schema(boot, built, tmp_path) -> None:
+    system = boot()
+    system.package(system.tools[1], "install", built.new(system.cell.family))
+    system.machine.wait_for("a listening catcher", lambda: ":50003 " in system.show("ss -Hltn"))
+    system.machine.copy_out(SCHEMAS, tmp_path)
+    assert sorted(path.stem for path in (tmp_path / "schema").iterdir()) == schema.NAMES
+    printed: dict[str, list[pathlib.Path]] = {verb: [] for verb in schema.VERBS}
+    for state, change in STATES.items():
+        system.machine.run(change)
+        for verb, text in outputs(system).items():
+            if text:
+                path = tmp_path / f"{verb} in {state}.json"
+                path.write_text(text)
+                printed[verb].append(path)
+    for verb, paths in printed.items():
+        # In the first state, every verb can do its work.
+        assert f"{verb} in TLS.json" in [path.name for path in paths]
+        said = validate(tmp_path / "schema" / f"{verb}.json", *paths)
+        assert said.returncode == 0, said.stdout + said.stderr
+    spoiled = tmp_path / "spoiled.json"
+    spoiled.write_text(json.dumps({**json.loads(printed["status"][0].read_text()), "surplus": 1}))
+    said = validate(tmp_path / "schema/status.json", spoiled)
+    assert said.returncode == 1 and "'surplus' was unexpected" in said.stdout, said.stdout + said.stderr
+
+
+def validate(installed: pathlib.Path, *outputs: pathlib.Path) -> subprocess.CompletedProcess[str]:
+    """Let check-jsonschema compare outputs with a schema."""
+    return subprocess.run([VALIDATOR, "--schemafile", installed, *outputs], capture_output=True, text=True)

@@ -1,0 +1,43 @@
+"""What ``--json`` prints against the schemas that are installed with it."""
+
+import json
+import os
+
+import jsonschema
+
+from .support import TREE
+
+DIRECTORY = os.path.join(TREE, "share", "schema")
+# Parts of the others.
+PARTS = ("certificate", "finding")
+NAMES = sorted(name[:-len(".json")] for name in os.listdir(DIRECTORY))
+VERBS = [name for name in NAMES if name not in PARTS]
+
+
+def schema(name):
+    """The schema of a verb ("cert-show", ...) or a part, complete: its references are put in their places."""
+    with open(os.path.join(DIRECTORY, name + ".json"), encoding="utf-8") as stream:
+        return _complete(json.load(stream))
+
+
+def _complete(node):
+    if isinstance(node, list):
+        return [_complete(one) for one in node]
+    if not isinstance(node, dict):
+        return node
+    if "$ref" in node:
+        file, _, pointer = node["$ref"].partition("#/")
+        found = schema(file[:-len(".json")])
+        for step in pointer.split("/") if pointer else ():
+            found = found[step]
+        return found
+    return {name: _complete(one) for name, one in node.items()}
+
+
+def conforms(name, fields):
+    """Fail where the fields are not as the schema of that name says."""
+    problems = [
+        "%s: %s" % ("/".join(str(step) for step in error.path), error.message)
+        for error in jsonschema.Draft7Validator(schema(name)).iter_errors(fields)
+    ]
+    assert not problems, "%s: %s" % (name, "; ".join(problems))
