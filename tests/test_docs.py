@@ -48,7 +48,10 @@ def test_no_command_hides_where_nobody_types_it(page: str) -> None:
 @pytest.mark.parametrize("page", pages.ALL)
 def test_links_lead_to_pages(page: str) -> None:
     for link in links(pages.text(page)):
-        assert (pages.DOCS / link).is_file(), link
+        name, _, heading = link.partition("#")
+        target = (pages.DOCS / name) if name else pages.DOCS / f"{page}.md"
+        assert target.is_file(), link
+        assert not heading or f"\n## {heading}\n" in target.read_text(encoding="utf-8"), link
 
 
 def test_the_index_leads_to_every_page_and_the_readme_to_the_index() -> None:

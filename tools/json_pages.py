@@ -1,7 +1,7 @@
 """The tables of docs/json.md, from the schemas in share/schema: `python3 -m tools.json_pages`.
 
-A table stands between the lines `<!-- NAME.json -->` and `<!-- end -->`. With --check nothing is written: the exit status
-is 1 if the page differs from what the schemas give.
+A table stands between the lines `<!-- NAME.json -->` and `<!-- end -->`. With --check nothing is written: the exit
+status is 1 if the page differs from what the schemas give.
 """
 
 import argparse

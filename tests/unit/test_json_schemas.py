@@ -1,7 +1,7 @@
 """The schemas of ``--json``: one for each verb that has it, strict, and able to tell right from wrong.
 
-That real outputs conform is looked at wherever a unit test has one (see conforms() in schema.py), and on real systems by
-tests/packaging/test_json.py.
+That real outputs conform is looked at wherever a unit test has one (see conforms() in schema.py), and on real systems
+by tests/packaging/test_json.py.
 """
 
 import argparse
@@ -84,7 +84,7 @@ def objects(node):
 
 
 def spoiled(value):
-    """(what was done, the value with that): every object without each field, with one too many, each of another type."""
+    """(what was done, the value with that): an object without a field, with one too many, one of another type."""
     if isinstance(value, list):
         for why, other in spoiled(value[0]):
             yield why, [other]
