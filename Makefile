@@ -74,12 +74,15 @@ matrix-proof:
 	@sh tools/bootstrap.sh check
 	@$(PYTHON) -m tests.matrix.proof
 
-#: make bench [CELL=debian-12]
-#:     how long a hook and a start of the daemon take, as ratios measured side by side; all of it into dist/bench.json
+#: make bench [CELL=debian-12] [EFFORT=1] | MATRIX=1 | FLEET=1,2,4,8
+#:     what hooks, starts, installations, upgrades and relayed connections take, as ratios measured side by side; all of
+#:     it into dist/bench.json. MATRIX, FLEET: instead, how time grows with cells, and with hosts of the Ansible role
 .PHONY: bench
 bench:
 	@sh tools/bootstrap.sh bench
-	@/usr/bin/python3 -m tools.bench $(foreach cell,$(CELL),--cell '$(cell)')
+	@$(if $(FLEET),sh tools/bootstrap.sh contrib)
+	@$(PYTHON) -m tools.bench $(foreach cell,$(CELL),--cell '$(cell)') $(if $(EFFORT),--effort '$(EFFORT)') \
+	    $(if $(MATRIX),--matrix) $(if $(FLEET),--fleet '$(FLEET)')
 
 #: make faults [ALL=1]
 #:     every program killed at every call that changes a file (ALL=1: at every call, and every call refused), programs that

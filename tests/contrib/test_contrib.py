@@ -14,24 +14,10 @@ from tests.matrix.machine import Machine, Network
 from tests.packaging.conftest import built, prepared  # noqa: F401 - fixtures
 from tests.packaging.system import CERTIFICATE, KEY, System
 
+from .playbook import ANSIBLE, play
+
 TREE = pathlib.Path(__file__).resolve().parent.parent.parent
-ANSIBLE = TREE / "contrib/ansible"
 CELLS = ("debian-13", "rpm-4.20-dnf")
-
-
-def play(machines: list[Machine], *settings: str) -> str:
-    """Run the playbook over machines, all at once; what it printed. Fails the test where it fails."""
-    inventory = ",".join(one.container for one in machines) + ","
-    command: list[str | pathlib.Path] = ["ansible-playbook", "-i", inventory, "-c", "containers.podman.podman",
-               f"--forks={len(machines)}",
-               ANSIBLE / "playbook.yml"]  # fmt: skip
-    command += [word for setting in settings for word in ("-e", setting)]
-    environment = {**os.environ, "ANSIBLE_ROLES_PATH": str(ANSIBLE / "roles"), "ANSIBLE_NOCOLOR": "1",
-                   "LC_ALL": "C.UTF-8"}
-    done = subprocess.run(command, env=environment, text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT, timeout=600)  # fmt: skip
-    assert done.returncode == 0, done.stdout
-    return done.stdout
 
 
 def changes(recap: str) -> set[str]:

@@ -1,0 +1,138 @@
+"""`make bench`: build, measure, print the table, write the report.
+
+Exit status 1 only where something could not be measured: a missed target is shown, and is no failure.
+"""
+
+import argparse
+import dataclasses
+import datetime
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+
+from tests.matrix import engine, images
+
+from . import converge, fleet, gap, growth, machines, relay, transaction
+from .machines import Bench
+from .measure import BenchError, Row, table
+
+TREE = pathlib.Path(__file__).resolve().parent.parent.parent
+REPORT = TREE / "dist/bench.json"
+FORMAT = 2
+# Both families, and the Python that starts fastest: what is beside us is then the hardest.
+CELLS = ("debian-12", "rpm-4.20-dnf")
+FLEET_CELL = "debian-13"
+
+# What a package costs on a system without systemd as PID 1 is not what it costs on one with it.
+BOOTED: dict[str, Callable[[Bench], tuple[list[Row], dict]]] = {"transaction": transaction.bench, "gap": gap.bench}
+
+
+def build(directory: pathlib.Path) -> None:
+    """Put what is measured into a directory: the packages, the next version of them, an empty one, the tools."""
+    machines.bring_tools(directory)
+    for version in ("8.0.0", "8.0.1"):
+        print(f"building the packages, {version}", flush=True)
+        command = [sys.executable, str(TREE / "tools/build_packages.py"), "--version", version]
+        built = subprocess.run([*command, "--output", str(directory / version)], stdout=subprocess.DEVNULL)
+        if built.returncode:
+            raise BenchError("the packages could not be built; why is said above", "make packages")
+    for family in ("deb", "rpm"):
+        transaction.build_empty(directory / "empty", next((directory / "8.0.0").glob("*." + family)))
+
+
+def bench_cell(here: Bench) -> tuple[list[Row], dict, list[str]]:
+    """Measure in machines of a cell: the lines of the table, all else for the report, and what was not measured."""
+    print(f"{here.cell.name}:", flush=True)
+    rows, measured, missing = converge.bench(here)
+    not_measured = [f"{what}: not installed" for what in missing]
+    if here.cell.boot:
+        for name, measure in BOOTED.items():
+            found, measured[name] = measure(here)
+            rows += found
+    else:
+        not_measured.append("whole installations and the service gap: systemd can't be PID 1 here")
+    if here.cell.family == "deb":
+        found, measured["relay"] = relay.bench(here)
+        rows += found
+    with here.machine(boot=False, installed=False) as machine:
+        about = machines.about(machine, here.cell)
+    return rows, {**about, "seconds": measured}, not_measured
+
+
+def processor() -> str:
+    """What /proc/cpuinfo calls the processor, or ``."""
+    found = re.search(r"(?m)^(?:model name|processor 0)\s*: (.*)$", pathlib.Path("/proc/cpuinfo").read_text())
+    return found[1].strip() if found else ""
+
+
+def bench(cells: Sequence[images.Cell], effort: float) -> None:
+    """Measure, print the table, write the report. Raises MatrixError."""
+    begin = time.monotonic()
+    load = os.getloadavg()[0]
+    rows: list[Row] = []
+    measured: list[dict] = []
+    with tempfile.TemporaryDirectory(prefix="csulcca-bench-") as work:
+        build(pathlib.Path(work))
+        for cell in cells:
+            found, about, about["not_measured"] = bench_cell(
+                Bench(cell, machines.image_of(cell), pathlib.Path(work), effort))
+            rows += found
+            measured.append(about)
+    print(f"\nMedians; {os.cpu_count()} processors, load {load:.1f} at the beginning.")
+    for about in measured:
+        print(f"\n{about['cell']} (Python {about['python']}, {about['openssl']}, cryptography {about['cryptography']})")
+        print(table([row for row in rows if row.cell == about["cell"]]))
+        for line in about["not_measured"]:
+            print("  not measured: " + line)
+    targets = [row for row in rows if row.target is not None]
+    missed = sum(row.verdict == "missed" for row in targets)
+    summary = f"{missed} of {len(targets)} targets missed" if missed else f"all {len(targets)} targets met"
+    print(f"\n{summary}; {time.monotonic() - begin:.0f} s; every run is in {REPORT.relative_to(TREE)}")
+
+    REPORT.parent.mkdir(exist_ok=True)
+    REPORT.write_text(json.dumps({
+        "format_version": FORMAT,
+        "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "processor": processor(),
+        "processors": os.cpu_count(),
+        "load_before": load,
+        "rows": [{**dataclasses.asdict(row), "verdict": row.verdict} for row in rows],
+        "measured": measured,
+    }, indent=1) + "\n")  # fmt: skip
+
+
+def bench_fleet(sizes: list[int]) -> None:
+    """The role over more and more hosts."""
+    cell = images.cell(FLEET_CELL)
+    with tempfile.TemporaryDirectory(prefix="csulcca-bench-") as work:
+        build(pathlib.Path(work))
+        for line in fleet.bench(Bench(cell, images.ensure(cell), pathlib.Path(work), 1), sizes):
+            print(line)
+
+
+def main(arguments: Sequence[str]) -> None:
+    """The command line; see the module's docstring."""
+    parser = argparse.ArgumentParser(prog="python3 -m tools.bench", description="Ratios of speed, taken side by side.")
+    parser.add_argument("--cell", action="append", metavar="CELL", help=f"default: {', '.join(CELLS)}; repeatable")
+    parser.add_argument("--effort", type=float, default=1.0, metavar="FACTOR", help="to the number of rounds: 1")
+    parser.add_argument("--matrix", action="store_true", help="how the test matrix grows with its cells, instead")
+    parser.add_argument("--fleet", metavar="N,N,...", help="how the Ansible role grows with its hosts, instead")
+    options = parser.parse_args(arguments)
+    with engine.plain_errors():
+        engine.prepare()
+        if options.matrix:
+            print("\n".join(growth.bench()))
+        elif options.fleet:
+            bench_fleet([int(word) for word in options.fleet.split(",")])
+        else:
+            bench([images.cell(name) for name in options.cell or CELLS], options.effort)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

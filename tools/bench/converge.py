@@ -1,0 +1,138 @@
+"""A hook and a daemon start with nothing to do beside Python's own start, and a first converge beside a bare script.
+
+A program that ends at once stands in the place of catcher.exe, so that only our part of a start is seen.
+"""
+
+import shlex
+
+from tests.matrix import engine
+from tests.matrix.machine import Machine
+from tests.packaging.system import CERTIFICATE, CONF, KEY, STAMP
+
+from .machines import BENCH, Bench, hyperfine_in
+from .measure import BenchError, Rounds, Row, rounds_for
+
+BIN = "/opt/IBM/CCA/bin"
+BYTECODE = "/usr/lib/csulcca/catcher_install/__pycache__"
+# What a converge writes.
+WRITTEN = ("/etc/cca", BIN, "/var/lib/csulcca")
+
+PYTHON = "/usr/bin/python3 -I -c pass"
+BARE = f"/usr/bin/python3 -I {BENCH}/bare.py"
+CONVERGE = "/usr/lib/csulcca/run scriptlet deb configure 8.0.0"
+START = f"{BIN}/CSUTKEcat start"
+DAEMON = f"{BIN}/catcher.exe"
+# hyperfine names results by their command line: one more blank is another name for the same.
+START_AGAIN = START + " "
+
+# What others make a key and a certificate with: for scale, since some make RSA keys, a CA, or no certificate.
+OTHERS = {
+    "openssl req (P-521)":
+        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:secp521r1 -nodes -sha512 -days 3650"
+        " -subj /CN=host.example.com -addext subjectAltName=DNS:host.example.com"
+        " -keyout /root/openssl.key -out /root/openssl.crt",
+    "ssh-keygen (P-521, a key alone)": "ssh-keygen -q -t ecdsa -b 521 -N '' -f /root/ssh.key",
+    "sscg (RSA 2048, with a CA)":
+        "sscg --quiet --force --hostname=host.example.com --lifetime=3650 --cert-file=/root/sscg.crt"
+        " --cert-key-file=/root/sscg.key --ca-file=/root/ca.crt",
+    "make-ssl-cert (RSA 2048)":
+        "make-ssl-cert --force-overwrite /usr/share/ssl-cert/ssleay.cnf /root/snakeoil.pem",
+}  # fmt: skip
+
+
+def bench(here: Bench) -> tuple[list[Row], dict, list[str]]:
+    """Lines of the table, every run for the report, and what of OTHERS is not there."""
+    if here.cell.mode != "TLS":
+        raise BenchError(f"{here.cell.name} can't speak TLS, so no pair is made there", "CELL=debian-13 make bench")
+    rows, measured = [], {}
+    with here.machine(boot=False) as machine:
+        # It ends at once with 0, and costs no more than exec of any program does.
+        machine.run(["cp", "--dereference", "/bin/true", DAEMON])
+        missing = [what for what, command in OTHERS.items()
+                   if machine.run(["sh", "-c", f"command -v {command.split()[0]}"], check=False).rc]  # fmt: skip
+        for name, measure in (("tls", nothing_to_do_tls), ("tcp", nothing_to_do_tcp), ("fresh", fresh),
+                              ("memory", fresh_in_memory)):  # fmt: skip
+            found, rounds = measure(machine, here)
+            rows += found
+            measured[name] = rounds.rounds
+    return rows, measured, missing
+
+
+def nothing_to_do_tls(machine: Machine, here: Bench) -> tuple[list[Row], Rounds]:
+    """TLS: the pair is there, and the verdict on it remembered."""
+    machine.run(START)
+    machine.run(["test", "-s", KEY, "-a", "-s", CERTIFICATE])
+    return nothing_to_do(machine, here, "TLS")
+
+
+def nothing_to_do_tcp(machine: Machine, here: Bench) -> tuple[list[Row], Rounds]:
+    """TCP."""
+    machine.write(CONF, "TLS_OFF\n")
+    machine.run(START)
+    return nothing_to_do(machine, here, "TCP")
+
+
+def nothing_to_do(machine: Machine, here: Bench, mode: str) -> tuple[list[Row], Rounds]:
+    """Once converged, a hook and a start beside Python's own start; proves that nothing was done."""
+    said = machine.run([f"{BIN}/CSUTKEcat", "check"]).out
+    if f"mode: {mode}" not in said:
+        raise BenchError(f"{here.cell.name}: not in mode {mode}: {engine.last_line(said)}")
+    machine.run(CONVERGE)
+    before = written(machine)
+    rounds = Rounds(here.cell.name)
+    commands = dict.fromkeys((PYTHON, CONVERGE, START, DAEMON), "")
+    rounds.hyperfine(hyperfine_in(machine), f"nothing to do, {mode}", commands, rounds_for(15, here.effort), runs=8)
+    if written(machine) != before:
+        raise BenchError(f"{here.cell.name}: a converge with nothing to do has changed files, so this was not measured")
+    interpreter = "python3 -I -c pass"
+    return [
+        rounds.row(f"converge with nothing to do, {mode}", CONVERGE, PYTHON, interpreter, 1.5),
+        rounds.row(f"our part of a daemon start, {mode}", START, PYTHON, interpreter, 1.5, less=DAEMON),
+    ], rounds
+
+
+def written(machine: Machine) -> str:
+    """What is in the directories that a converge writes: names, inodes, modes, times of change."""
+    return machine.run(["find", *WRITTEN, "-printf", "%p %i %m %s %T@ %C@\\n"]).out
+
+
+def fresh(machine: Machine, here: Bench) -> tuple[list[Row], Rounds]:
+    """A first converge, which makes the pair, beside a bare script that does no more, and others' programs."""
+    prepare, first = prepared_fresh(machine, here)
+    others = {what: command for what, command in OTHERS.items()
+              if machine.run(["sh", "-c", f"command -v {command.split()[0]}"], check=False).rc == 0}  # fmt: skip
+    commands = {BARE: prepare, START: prepare, START_AGAIN: first,
+                **dict.fromkeys(others.values(), "rm -f /root/ssh.key")}  # fmt: skip
+    rounds = Rounds(here.cell.name)
+    rounds.hyperfine(hyperfine_in(machine), "fresh converge", commands, rounds_for(12, here.effort), runs=4)
+    bare = "bare script"
+    return [
+        rounds.row("fresh converge with the pair", START, BARE, bare, 1.15),
+        rounds.row("- the very first, right after unpacking", START_AGAIN, BARE, bare),
+        *(rounds.row("- " + what, command, BARE, bare) for what, command in others.items()),
+    ], rounds
+
+
+def fresh_in_memory(machine: Machine, here: Bench) -> tuple[list[Row], Rounds]:
+    """The same where writing costs nothing, which shows how much of it is waiting for the disk."""
+    for directory in WRITTEN:
+        machine.run(["sh", "-c", 'cp -a "$1" /root/aside && mount -t tmpfs -o mode=755 tmpfs "$1" && '
+                     'cp -a /root/aside/. "$1" && rm -r /root/aside', "sh", directory])  # fmt: skip
+    prepare, _ = prepared_fresh(machine, here)
+    rounds = Rounds(here.cell.name)
+    rounds.hyperfine(hyperfine_in(machine), "fresh converge in memory", {BARE: prepare, START: prepare},
+                     rounds_for(10, here.effort), runs=4)  # fmt: skip
+    return [rounds.row("- on a file system in memory", START, BARE, "bare script")], rounds
+
+
+def prepared_fresh(machine: Machine, here: Bench) -> tuple[str, str]:
+    """Commands that take away what a converge made, and that with the compiled Python; proves that they do."""
+    made = [CONF, KEY, CERTIFICATE, STAMP]
+    prepare = shlex.join(["rm", "-f", *made])
+    machine.run(prepare)
+    machine.run(START)
+    for path in made:
+        machine.run(["test", "-s", path])
+    if b"TLS_ON" not in machine.read(CONF):
+        raise BenchError(f"{here.cell.name}: a fresh converge did not choose TLS", "catcherctl status says why")
+    return prepare, shlex.join(["rm", "-rf", *made, BYTECODE])

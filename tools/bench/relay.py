@@ -1,0 +1,111 @@
+"""The reference catcher as a TLS server, beside stunnel and `openssl s_server`: handshakes, and bytes moved.
+
+All have the same key and certificate; catcher and stunnel relay to the same backend, s_server answers from a file. The
+clients are `openssl s_time` and a script of ours. All of it is in one machine, over its loopback interface.
+"""
+
+import functools
+import os
+import re
+
+from tests.matrix.machine import Machine
+from tests.packaging.system import CERTIFICATE, KEY, PORT
+
+from .converge import DAEMON, START
+from .gap import wait_for_listener
+from .machines import BENCH, Bench, real_time
+from .measure import BenchError, Rounds, Row, rounds_for
+
+BACKEND, STUNNEL, S_SERVER = 9000, 4433, 4434
+MEBIBYTES = 128
+SIZE = MEBIBYTES << 20
+HANDSHAKE_SECONDS = 2
+SAYS_WHY = "/root/servers.log in the machine says why"
+STUNNEL_CONF = f"""foreground = yes
+debug = 3
+pid =
+key = {KEY}
+cert = {CERTIFICATE}
+[bench]
+accept = 127.0.0.1:{STUNNEL}
+connect = 127.0.0.1:{BACKEND}
+"""
+
+
+def bench(here: Bench) -> tuple[list[Row], dict]:
+    """Lines of the table, and every run for the report."""
+    with here.machine(boot=False) as machine:
+        serve(machine)
+        ports = {"catcher": PORT, "stunnel": STUNNEL, "s_server": S_SERVER}
+        handshakes, work, down, up = (Rounds(here.cell.name) for _ in range(4))
+        count = rounds_for(5, here.effort)
+        handshakes.call("handshakes", {name: functools.partial(handshake, machine, port)
+                                       for name, port in ports.items()}, count)  # fmt: skip
+        work.call("processor time of handshakes", {name: functools.partial(processor_time, machine, port)
+                                                   for name, port in ports.items()}, count)  # fmt: skip
+        down.call("bytes to the client", {name: functools.partial(transfer, machine, port, "GET")
+                                          for name, port in ports.items()}, count)  # fmt: skip
+        up.call("bytes from the client", {name: functools.partial(transfer, machine, port, "PUT")
+                                          for name, port in ports.items() if name != "s_server"}, count)  # fmt: skip
+    size = f"{MEBIBYTES} MiB"
+    rows = []
+    for what, rounds in (("one TLS handshake, as its client sees it", handshakes),
+                         ("- the server's processor time for it", work), (f"{size} to the client", down),
+                         (f"{size} from the client", up)):  # fmt: skip
+        rows += [rounds.row(what, "catcher", name, name) for name in ("stunnel", "s_server") if name in rounds.times()]
+    return rows, {"handshakes": handshakes.rounds, "processor": work.rounds, "to the client": down.rounds,
+                  "from the client": up.rounds}
+
+
+def serve(machine: Machine) -> None:
+    """Make the pair, and start the backend and the three servers."""
+    machine.run(["mv", DAEMON, DAEMON + ".aside"])
+    machine.run(["cp", "--dereference", "/bin/true", DAEMON])
+    machine.run(START)
+    machine.run(["mv", DAEMON + ".aside", DAEMON])
+    machine.write("/etc/cca/reference-catcher.conf", f"backend=127.0.0.1:{BACKEND}\n")
+    machine.write("/etc/stunnel/bench.conf", STUNNEL_CONF)
+    machine.run(f"mkdir /srv/bench && head -c {SIZE} /dev/zero > /srv/bench/file")
+    before = " ".join(real_time(machine))
+    for directory, command in (
+        ("/", f"python3 -I {BENCH}/backend.py {BACKEND} {SIZE}"),
+        ("/", f"{DAEMON} -tls"),
+        ("/", "stunnel4 /etc/stunnel/bench.conf"),
+        ("/srv/bench", f"openssl s_server -accept 127.0.0.1:{S_SERVER} -key {KEY} -cert {CERTIFICATE} -WWW"),
+    ):
+        machine.run(f"cd {directory} && setsid {before} {command} </dev/null >>/root/servers.log 2>&1 &")
+    for port in (BACKEND, PORT, STUNNEL, S_SERVER):
+        wait_for_listener(machine, port)
+
+
+def handshake(machine: Machine, port: int) -> float:
+    """Seconds that one full handshake takes, of as many as there are in HANDSHAKE_SECONDS, one after the other."""
+    command = f"openssl s_time -connect 127.0.0.1:{port} -new -time {HANDSHAKE_SECONDS}"
+    said = machine.run(f"{' '.join(real_time(machine))} {command}", timeout=60).out
+    found = re.search(r"(\d+) connections in (\d+) real seconds", said)
+    if not found or not int(found[1]):
+        raise BenchError(f"openssl s_time made no connection to port {port}", SAYS_WHY)
+    return HANDSHAKE_SECONDS / int(found[1])
+
+
+def processor_time(machine: Machine, port: int) -> float:
+    """Seconds of processor time that the server needs for one handshake, mean of as many as there are in one call."""
+    said = machine.run(f"ss -Hltnp 'sport = :{port}'").out
+    found = re.search(r"pid=(\d+)", said)
+    if not found:
+        raise BenchError(f"nothing listens on port {port}", SAYS_WHY)
+
+    def used() -> float:
+        # proc(5), stat: utime and stime are fields 14 and 15, in ticks.
+        fields = machine.run(f"cat /proc/{found[1]}/stat").out.rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    before = used()
+    each = handshake(machine, port)
+    return (used() - before) / (HANDSHAKE_SECONDS / each)
+
+
+def transfer(machine: Machine, port: int, verb: str) -> float:
+    """Seconds that SIZE bytes take to (GET) or from (PUT) a client."""
+    before = " ".join(real_time(machine))
+    return float(machine.run(f"{before} python3 -I {BENCH}/transfer.py {port} {verb} {SIZE}", timeout=120).out)
