@@ -25,8 +25,8 @@ from collections.abc import Iterator
 
 DOCS = pathlib.Path(__file__).resolve().parent.parent / "docs"
 ALL = sorted(path.stem for path in DOCS.glob("*.md"))
-# The index has no commands; the page on JSON has some, and is no task.
-TYPED = [page for page in ALL if page != "index"]
+# The index and the findings have no commands; the page on JSON has some, and is no task.
+TYPED = [page for page in ALL if page not in ("index", "findings")]
 TASKS = [page for page in TYPED if page != "json"]
 CATCHER = "zlinux1"
 OTHER = "zlinux2"

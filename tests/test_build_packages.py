@@ -372,6 +372,20 @@ def test_both_families_have_the_changelog_of_debian_changelog(tmp_path: Path) ->
         assert line.replace("* ", "- ", 1) in shown
 
 
+def test_both_families_have_the_pages_and_the_schemas_and_neither_compresses_them(tmp_path: Path) -> None:
+    output = built(TREE, tmp_path)
+    wanted = {f"/usr/share/doc/csulcca/{path.name}": path for path in (TREE / "docs").iterdir()}
+    wanted |= {f"/usr/share/csulcca/schema/{path.name}": path for path in (TREE / "share/schema").iterdir()}
+    assert len(wanted) > 10
+    (deb,) = output.glob("*.deb")
+    subprocess.run(["dpkg-deb", "-x", str(deb), str(tmp_path / "x")], check=True)
+    for installed, path in wanted.items():
+        assert (tmp_path / f"x{installed}").read_bytes() == path.read_bytes()
+    (rpm,) = output.glob("*.rpm")
+    listed = subprocess.check_output(["rpm", "-qpl", "--nosignature", str(rpm)], text=True).splitlines()
+    assert not wanted.keys() - set(listed)
+
+
 def test_a_package_of_the_vendors_files_does_not_claim_them_as_ours(tmp_path: Path) -> None:
     output = built(TREE, tmp_path / "out", "--payload", str(vendor8.build_rpm(tmp_path, "s390x")))
     (rpm,) = output.glob("*.rpm")

@@ -3,12 +3,13 @@
 tests/packaging/test_docs.py types the commands.
 """
 
+import pathlib
 import re
 
 import pytest
 
 from tests import pages
-from tools import json_pages
+from tools import doc_tables
 
 COMMANDS = ("catcherctl", "systemctl", "journalctl", "apt", "dnf", "dpkg", "rpm")
 
@@ -67,27 +68,32 @@ def test_what_the_manual_treats_is_typed_on_the_page_that_the_index_names() -> N
         assert command in [step.command for step in pages.steps(page)], f"{command} on docs/{page}.md"
 
 
-# -- the page on JSON --------------------------------------------------------------------------------------------------
+# -- tables that are made from what they tell of -----------------------------------------------------------------------
 
 
-def test_the_page_on_json_has_the_fields_of_the_schemas() -> None:
-    text = pages.text("json")
-    assert json_pages.rendered(text) == text, "type: python3 -m tools.json_pages"
-    assert sorted(re.findall(r"<!-- ([a-z-]+)\.json -->", text)) == sorted(
-        path.stem for path in json_pages.SCHEMAS.glob("*.json"))
+@pytest.mark.parametrize("page", doc_tables.PAGES, ids=lambda page: page.stem)
+def test_the_tables_are_up_to_date(page: pathlib.Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert doc_tables.rendered(text) == text, "type: python3 -m tools.doc_tables"
+
+
+def test_every_schema_and_every_catalog_has_its_table() -> None:
+    found = [name for page in doc_tables.PAGES for name in re.findall(r"<!-- (.+) -->", page.read_text())]
+    wanted = [path.name for path in doc_tables.SCHEMAS.glob("*.json")] + list(doc_tables.CATALOGS)
+    assert sorted(name for name in found if name != "end") == sorted(wanted)
 
 
 def test_a_field_that_the_page_lacks_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    read = json_pages.read
+    read = doc_tables.read
 
     def with_one_more(name: str) -> dict:
         schema = read(name)
         schema["properties"]["surplus"] = {"type": "string", "description": "new"}
         return schema
 
-    monkeypatch.setattr(json_pages, "read", with_one_more)
+    monkeypatch.setattr(doc_tables, "read", with_one_more)
     text = pages.text("json")
-    assert json_pages.rendered(text) != text
+    assert doc_tables.rendered(text) != text
 
 
 # -- the convention ----------------------------------------------------------------------------------------------------

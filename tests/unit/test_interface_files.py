@@ -56,6 +56,17 @@ def test_the_manual_page_has_each_verb_with_its_options(words, parser):
             assert "Ar " + re.split(r"\W", one.metavar)[0] in heads[0]
 
 
+@pytest.mark.parametrize("words,parser", VERBS, ids=[" ".join(words) for words, _ in VERBS])
+def test_the_manual_page_explains_each_option_below_its_verb_or_once_for_all(words, parser):
+    page = text_of("man", "catcherctl.8")
+    body = re.search(r"(?s)\n\.It Cm %s[ \n][^\n]*(.*?)(?=\n\.It |\n\.El)" % " ".join(words), page).group(1)
+    shared = page.split("The options that several verbs share:")[1].split("\n.El")[0]
+    for one in offered(parser):
+        if one.startswith("--"):
+            explained = r"Fl -%s\b" % one[2:]
+            assert re.search(explained, body) or re.search(r"\.It .*" + explained, shared), one
+
+
 def test_the_manual_page_has_no_verb_too_many():
     heads = re.findall(r"(?m)^\.It Cm ((?:[a-z-]+ ?)+?)(?= Oo| Ar|$)", text_of("man", "catcherctl.8"))
     assert sorted(head.strip() for head in heads) == sorted(" ".join(words) for words, _ in VERBS)

@@ -1,7 +1,8 @@
-"""The tables of docs/json.md, from the schemas in share/schema: `python3 -m tools.json_pages`.
+"""The tables of docs/json.md and docs/findings.md, from what they tell of: `python3 -m tools.doc_tables`.
 
-A table stands between the lines `<!-- NAME.json -->` and `<!-- end -->`. With --check nothing is written: the exit
-status is 1 if the page differs from what the schemas give.
+A table stands between the lines `<!-- NAME -->` and `<!-- end -->`. NAME.json: the fields of a schema of share/schema;
+status, probe: the findings of that verb's catalog. With --check nothing is written: the exit status is 1 if a page
+differs from what is given there.
 """
 
 import argparse
@@ -11,10 +12,13 @@ import re
 import sys
 from collections.abc import Iterator
 
+from catcher_install import messages, verdict
+
 TREE = pathlib.Path(__file__).resolve().parent.parent
 SCHEMAS = TREE / "share/schema"
-PAGE = TREE / "docs/json.md"
-TABLE = re.compile(r"(?s)(<!-- ([a-z-]+)\.json -->\n).*?(<!-- end -->\n)")
+PAGES = [TREE / "docs" / name for name in ("json.md", "findings.md")]
+CATALOGS = {"status": messages.CATALOG, "probe": verdict.CATALOG}
+TABLE = re.compile(r"(?s)(<!-- ([a-z-]+(?:\.json)?) -->\n).*?(<!-- end -->\n)")
 
 
 def read(name: str) -> dict:
@@ -57,29 +61,45 @@ def rows(schema: dict, prefix: str = "") -> Iterator[tuple[str, str, str]]:
             yield from rows(below, f"{prefix}{name}[]." if "items" in field else f"{prefix}{name}.")
 
 
-def table(name: str) -> str:
+def fields_table(name: str) -> str:
     """The Markdown table of a schema."""
     lines = ["| field | value | meaning |", "| --- | --- | --- |"]
     lines += [f"| `{path}` | {what} | {meaning} |" for path, what, meaning in rows(read(name))]
     return "\n".join(lines) + "\n"
 
 
+def findings_table(name: str) -> str:
+    """The Markdown table of a catalog; what a finding fills in is `...` there."""
+    lines = ["| id | severity | what is wrong | what to type |", "| --- | --- | --- | --- |"]
+    for id, (severity, text, fix) in sorted(CATALOGS[name].items()):
+        told = [re.sub(r"\{[a-z_]+\}", "`...`", re.sub(" {2,}", " ", part)) for part in (text, fix)]
+        lines.append(f"| `{id}` | {severity} | {told[0]} | {told[1]} |")
+    return "\n".join(lines) + "\n"
+
+
+def table(name: str) -> str:
+    """The Markdown table of this name."""
+    return fields_table(name.removesuffix(".json")) if name.endswith(".json") else findings_table(name)
+
+
 def rendered(page: str) -> str:
-    """The page with every table as the schemas have it."""
+    """The page with every table as it should be."""
     return TABLE.sub(lambda found: found[1] + table(found[2]) + found[3], page)
 
 
 def main(arguments: list[str]) -> int:
     """The command line; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python3 -m tools.json_pages", description="Tables of docs/json.md.")
+    parser = argparse.ArgumentParser(prog="python3 -m tools.doc_tables", description="Tables of docs/.")
     parser.add_argument("--check", action="store_true", help="write nothing; exit status 1 if something differs")
     options = parser.parse_args(arguments)
-    before = PAGE.read_text(encoding="utf-8")
-    after = rendered(before)
-    if options.check:
-        return int(before != after)
-    PAGE.write_text(after, encoding="utf-8")
-    return 0
+    wrong = 0
+    for page in PAGES:
+        before = page.read_text(encoding="utf-8")
+        after = rendered(before)
+        wrong |= before != after
+        if not options.check:
+            page.write_text(after, encoding="utf-8")
+    return int(wrong and options.check)
 
 
 if __name__ == "__main__":
