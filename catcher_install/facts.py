@@ -33,7 +33,7 @@ class Capture(Record):
 class UnitFacts(Record):
     """The service's files.
 
-    enabled: a link of a target wants it. masked: its name leads to /dev/null.
+    enabled: a link of a target wants it. masked: its name leads to /dev/null, for good or until the next boot.
     forking: an administrator's copy in /etc says Type=forking.
     legacy_links: init script and rcN.d links of CCA 7.x, absolute paths.
     """
@@ -181,8 +181,9 @@ def _unit(host: "Host") -> UnitFacts:
     links = rc_links(host)
     if host.lexists(paths.INIT_SCRIPT):
         links.append(paths.INIT_SCRIPT)
+    masked = "/dev/null" in (target, host.read_link(paths.UNIT_RUNTIME))
     return UnitFacts(
-        enabled=enabled, masked=target == "/dev/null", forking=b"Type=forking" in lines, legacy_links=links
+        enabled=enabled, masked=masked, forking=b"Type=forking" in lines, legacy_links=links
     )
 
 

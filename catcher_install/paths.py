@@ -26,6 +26,7 @@ OPENSSL = "/usr/bin/openssl"
 
 UNIT = "CSUTKEcat.service"
 UNIT_ADMIN = "/etc/systemd/system/" + UNIT
+UNIT_RUNTIME = "/run/systemd/system/" + UNIT
 INIT_SCRIPT = "/etc/init.d/CSUTKEcat"
 RC_DIRS = tuple("/etc/rc%s.d" % n for n in "0123456S") + tuple("/etc/rc.d/rc%s.d" % n for n in "0123456S")
 KEY_STORAGE = "/opt/IBM/CCA/keys"

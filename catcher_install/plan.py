@@ -105,7 +105,7 @@ def plan(facts: "HostFacts", transition: "Transition") -> Plan:
     more, found = _pair(facts, mode, transition)
     actions += more
     findings += found
-    actions += _service(facts, transition)
+    actions += _service(facts, transition, past)
     if facts.unit.forking:
         findings.append(finding("unit-forking"))
     if not any(action.kind in _CHANGES_FACTS for action in actions):
@@ -236,9 +236,10 @@ def pair_findings(facts: "HostFacts") -> "List[Finding]":
     return found
 
 
-def _service(facts: "HostFacts", transition: "Transition") -> "List[Action]":
+def _service(facts: "HostFacts", transition: "Transition", past: str) -> "List[Action]":
     """What the packaging macros cannot do: carry the service's state over an upgrade from a package that may itself
-    disable and stop it, and end the life of 7.x's init script."""
+    disable and stop it, and end the life of 7.x's init script. Where preinst could not note the state (a full disk),
+    a service of 7.x that is enabled is taken for one that ran."""
     if transition.kind == transitions.START:
         return []
     actions = []
@@ -261,6 +262,8 @@ def _service(facts: "HostFacts", transition: "Transition") -> "List[Action]":
             actions.append(_act(RESTART, "it was running before"))
     elif (capture is not None or transition.kind == transitions.INSTALL) and _may_start(facts):
         actions.append(_act(START, "a new installation is started"))
+    elif transition.kind == transitions.UPGRADE and past == LEGACY and _may_start(facts):
+        actions.append(_act(RESTART, "CCA 7.x's scriptlets may have stopped it"))
     elif transition.kind != transitions.APPLY:
         actions.append(_act(TRY_RESTART, "it runs the version before"))
     return actions

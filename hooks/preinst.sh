@@ -79,9 +79,13 @@ csulcca_note_service() {
     # Nothing is written through what somebody has planted: the file is new, and no directory takes the name's place.
     rm -f "$csulcca_note.new"
     set -C
-    printf 'tree=%s\ngroups=%s\nunit=%s\nactive=%s\n' \
-        "$csulcca_tree" "$csulcca_groups" "$csulcca_unit" "$csulcca_active" >"$csulcca_note.new"
-    mv -fT "$csulcca_note.new" "$csulcca_note"
+    # Half a note, on a full disk, would say what is not so; without one the traces of 7.x count.
+    if printf 'tree=%s\ngroups=%s\nunit=%s\nactive=%s\n' \
+        "$csulcca_tree" "$csulcca_groups" "$csulcca_unit" "$csulcca_active" >"$csulcca_note.new"; then
+        mv -fT "$csulcca_note.new" "$csulcca_note"
+    else
+        rm -f "$csulcca_note.new"
+    fi
 }
 
 # Where groupadd is missing, systemd-sysusers makes them at the next boot.
@@ -110,12 +114,10 @@ csulcca_unit_state() {
             return
         fi
     done
-    for csulcca_file in /etc/systemd/system /usr/lib/systemd/system /lib/systemd/system; do
-        if [ -e "$csulcca_file/CSUTKEcat.service" ]; then
-            echo disabled
-            return
-        fi
-    done
+    if csulcca_has_unit; then
+        echo disabled
+        return
+    fi
     # No native unit: systemd's generator makes one of the init script, wanted where an S link is.
     for csulcca_link in /etc/rc[2345].d/S[0-9][0-9]CSUTKEcat /etc/rc.d/rc[2345].d/S[0-9][0-9]CSUTKEcat; do
         if [ -h "$csulcca_link" ] || [ -e "$csulcca_link" ]; then
@@ -128,6 +130,13 @@ csulcca_unit_state() {
     else
         echo none
     fi
+}
+
+csulcca_has_unit() {
+    for csulcca_file in /etc/systemd/system /usr/lib/systemd/system /lib/systemd/system; do
+        [ ! -e "$csulcca_file/CSUTKEcat.service" ] || return 0
+    done
+    return 1
 }
 
 csulcca_is_active() {
@@ -155,7 +164,7 @@ csulcca_was_stopped_by_this_transaction() {
 }
 
 # Its link is gone, the old prerm is one that disables, and a directory that may have held the link changed after the
-# package manager began.
+# package manager began. Without a native unit the links are those of the init script, in rcN.d.
 csulcca_was_disabled_by_this_transaction() {
     grep -q disable "$(dpkg-query --control-path csulcca prerm 2>/dev/null)" 2>/dev/null || return 1
     csulcca_began=$(csulcca_transaction_start) || return 1
@@ -163,7 +172,10 @@ csulcca_was_disabled_by_this_transaction() {
     csulcca_now=$(date +%s%N)
     csulcca_began=$((csulcca_now / 10000000 - csulcca_uptime + csulcca_began))
     csulcca_fraction=$((csulcca_began % 100 + 100))
-    csulcca_changed=$(find /etc/systemd/system -maxdepth 1 \
+    csulcca_places=/etc/systemd/system
+    csulcca_has_unit || csulcca_places=$(echo /etc/rc[2345].d /etc/rc.d/rc[2345].d)
+    # shellcheck disable=SC2086 # several directories, on purpose
+    csulcca_changed=$(find $csulcca_places -maxdepth 1 \
         -newerct "@$((csulcca_began / 100)).${csulcca_fraction#1}" 2>/dev/null)
     [ -n "$csulcca_changed" ]
 }

@@ -86,6 +86,13 @@ def test_a_service_that_is_new_with_this_package_is_started(called):
     assert service_actions(called, unit=unit(enabled=True), capture=seen_nothing, booted=False) == []
 
 
+def test_without_a_note_an_enabled_service_of_7x_is_taken_for_one_that_ran():
+    legacy = {"capture": None, "traces": [paths.KEY_STORAGE]}
+    assert service_actions(UPGRADE, unit=unit(enabled=True), **legacy) == [plan.RESTART]
+    assert service_actions(UPGRADE, unit=unit(enabled=False), **legacy) == [plan.TRY_RESTART]
+    assert service_actions(UPGRADE, unit=unit(enabled=True), booted=False, **legacy) == []
+
+
 def test_a_mask_is_never_started():
     for called in (INSTALL, UPGRADE, UNKNOWN, ABORT, APPLY, START):
         assert service_actions(called, unit=unit(enabled=True, masked=True)) == []

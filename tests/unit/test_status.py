@@ -153,6 +153,11 @@ def masked(machine, monkeypatch):
     machine.put_link(paths.UNIT_ADMIN, "/dev/null")
 
 
+def masked_until_the_next_boot(machine, monkeypatch):
+    stopped(machine, monkeypatch)
+    machine.put_link(paths.UNIT_RUNTIME, "/dev/null")
+
+
 def disabled(machine, monkeypatch):
     stopped(machine, monkeypatch)
     os.unlink(machine.on_disk("/etc/systemd/system/multi-user.target.wants/" + paths.UNIT))
@@ -211,6 +216,7 @@ STATES = {
     "not restarted yet": (old_mode, ["mode-not-running"], "configured TLS, running TCP"),
     "TLS not possible": (no_tls, ["tls-configured-tcp-running"], "TLS is not possible: OpenSSL 1.0.2k-fips is older"),
     "masked": (masked, [], "masked, not running"),
+    "masked until the next boot": (masked_until_the_next_boot, [], "masked, not running"),
     "disabled": (disabled, [], "disabled, not running"),
     "no systemd": (unbooted, [], "not running"),
     "half a pair": (half, ["pair-half"], "Pair      certificate only"),
