@@ -17,6 +17,7 @@ SCENARIOS = {
     "reinstall": "the same version again changes nothing",
     "remove": "removal and purge leave nothing but what is declared",
     "noscripts": "installed without scriptlets; the first start makes it right",
+    "shortage": "a full disk, a read-only /var, no Python: told, and cured by running it again",
     "policy-rc.d": "an administrator's policy that forbids to start services is kept to",
     "repository": "installed and upgraded from a repository of packages",
     "vendor-payload": "a package of the vendor's own files, and what may replace what",

@@ -15,6 +15,7 @@ from . import packages
 from .packages import TREE as TREE
 from .packages import Built
 from .system import System
+from .workstation import Workstation
 
 # What tests/matrix/run.py asks for. Left alone: the systems of `make check`.
 CELLS = [name for name in os.environ.get("MATRIX_CELLS", "").split(",") if name] or [
@@ -40,26 +41,31 @@ def cell(request: pytest.FixtureRequest) -> images.Cell:
     return images.cell(request.param)
 
 
+@pytest.fixture(scope="session")
+def workstation(built: Built) -> Iterator[Workstation]:
+    """The machine that looks at every other one from outside; one for all tests of a process."""
+    with Workstation(CELLS, built) as made:
+        yield made
+
+
 @pytest.fixture
-def boot(cell: images.Cell) -> Iterator[Callable[..., System]]:
-    """Boot a machine of the cell: boot(hostname="zlinux1", network=None)."""
+def boot(cell: images.Cell, workstation: Workstation) -> Iterator[Callable[..., System]]:
+    """Start a machine of the cell: boot(hostname="zlinux1", network=the workstation's, boot=True, image=the cell's).
+
+    With boot=False it has neither an init nor a network, like an image build.
+    """
     with contextlib.ExitStack() as stack:
 
-        def start(hostname: str = "zlinux1", network: Network | None = None, boot: bool = True) -> System:
-            machine = Machine(images.ensure(cell), name=hostname.split(".")[0], hostname=hostname, network=network,
-                              boot=boot)  # fmt: skip
-            return System(stack.enter_context(machine), cell)
+        def start(hostname: str = "zlinux1", network: Network | None = None, boot: bool = True,
+                  image: str = "") -> System:  # fmt: skip
+            machine = Machine(image or images.ensure(cell), name=hostname.split(".")[0], hostname=hostname, boot=boot,
+                              network=network or (workstation.network if boot else None))  # fmt: skip
+            return System(stack.enter_context(machine), cell, workstation)
 
         yield start
 
 
 @pytest.fixture
-def pair(cell: images.Cell) -> Iterator[tuple[System, Machine]]:
-    """A host and a workstation on one network: (system, client)."""
-    image = images.ensure(cell)
-    with (
-        Network() as lan,
-        Machine(image, name="zlinux1", network=lan) as host,
-        Machine(image, name="tke", network=lan, boot=False) as client,
-    ):
-        yield System(host, cell), client
+def pair(boot: Callable[..., System], workstation: Workstation) -> tuple[System, Machine]:
+    """A host, and the workstation on its network: (system, client)."""
+    return boot(), workstation.machine

@@ -3,9 +3,12 @@
 import json
 import pathlib
 import re
+from collections.abc import Mapping
 
 from tests.matrix.images import Cell
 from tests.matrix.machine import Machine, Result
+
+from .workstation import Workstation
 
 KEY = "/opt/IBM/CCA/bin/catcher.key"
 CERTIFICATE = "/opt/IBM/CCA/bin/catcher.crt"
@@ -38,22 +41,25 @@ with socket.create_connection((sys.argv[1], 50003), timeout=10) as s:
 class System:
     """A booted machine of a cell, and the directory with the packages to put on it."""
 
-    def __init__(self, machine: Machine, cell: Cell) -> None:
-        """Take a machine that is up."""
+    def __init__(self, machine: Machine, cell: Cell, workstation: Workstation | None = None) -> None:
+        """Take a machine that is up. workstation: who looks at it over the network, where somebody does."""
         self.machine = machine
         self.cell = cell
+        self.workstation = workstation
         self.tools = TOOLS[cell.family]
 
-    def package(self, tool: str, verb: str, path: pathlib.Path | None = None, *, check: bool = True) -> Result:
+    def package(self, tool: str, verb: str, path: pathlib.Path | None = None, *, check: bool = True,
+                env: Mapping[str, str] | None = None) -> Result:  # fmt: skip
         """Let a package manager install, upgrade, remove, ... as an administrator would, with standard input closed.
 
-        tool: of COMMANDS; verb: of COMMANDS[tool]; path: the package's file on the build host.
+        tool: of COMMANDS; verb: of COMMANDS[tool]; path: the package's file on the build host; env: added to the
+        environment.
         """
         command = COMMANDS[tool].get(verb, COMMANDS[tool]["install"])
         if path is not None:
             self.machine.copy_in(path, f"/root/{path.name}")
             command = command.format(f"/root/{path.name}")
-        done = self.machine.run(command + " <&-", check=check)
+        done = self.machine.run(command + " <&-", check=check, env=env)
         assert "Traceback" not in done.out + done.err, done.out + done.err
         return done
 
@@ -83,6 +89,19 @@ class System:
         done = self.machine.run("catcherctl status --json", check=False)
         assert done.rc in (0, 3), done.out + done.err
         return json.loads(done.out)
+
+    def first_findings(self) -> list[str]:
+        """The ids of the findings that a first installation has on this cell."""
+        return [] if self.cell.mode == "TLS" else ["tls-not-possible"]
+
+    def choose_mode(self, mode: str) -> tuple[str, list[str]]:
+        """Leave a first installation in "the mode as installed", or have it "set to TCP" by an administrator; returns
+        the mode ("tls" or "tcp") and the findings that it then has."""
+        if mode == "set to TCP":
+            self.machine.run("catcherctl mode tcp")
+            return "tcp", []
+        assert mode == "the mode as installed"
+        return self.cell.mode.lower(), self.first_findings()
 
     def findings(self) -> list[str]:
         """The ids of the findings that status reports."""

@@ -16,15 +16,14 @@ import pytest
 from tests.matrix import engine, images
 from tests.test_linters import tool
 
+from .keep_list import KEPT
+
 SUITE = "bookworm"
 CELL = "debian-12"
 MACHINE = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
 
-# What stays after a purge, or goes, and why that is right.
+# Beside what keep_list.py has: what others leave in so bare a system, or take.
 IGNORED = {
-    # As IBM documents: the mode is used by the next installation.
-    "/etc/cca/": "the directory of",
-    "/etc/cca/catcher.conf": "the mode",
     # No package owns it, so dpkg removes it with the last one that has a file below it; base-files makes it once only.
     "/opt/": "an empty directory",
     # debconf's, which apt-utils calls before an installation.
@@ -76,7 +75,8 @@ def mirror(built, tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
 
 @pytest.mark.parametrize("case", TESTS)
 def test_piuparts(case: str, base: pathlib.Path, mirror: pathlib.Path, built, tmp_path: pathlib.Path) -> None:
-    ignored = [f"--ignore={path}" for path in IGNORED]
+    kept = [name for path in KEPT["purge", "deb"] for name in (path, path + "/")]
+    ignored = [f"--ignore={path}" for path in (*kept, *IGNORED)]
     command = [tool("piuparts"), f"--basetgz={base}", f"--distribution={SUITE}", f"--mirror=file://{mirror} main",
                f"--bindmount={mirror}", f"--tmpdir={tmp_path}", "--do-not-verify-signatures", "--no-eatmydata",
                "--warn-on-others", *ignored, *TESTS[case], str(built.new("deb"))]  # fmt: skip

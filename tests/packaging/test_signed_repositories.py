@@ -16,7 +16,9 @@ from tests.matrix.machine import Result
 from tests.test_linters import tool
 
 from .conftest import TREE
+from .soundness import assert_sound
 from .system import System
+from .turns import in_turns
 
 pytestmark = pytest.mark.scenario("repository")
 
@@ -96,10 +98,44 @@ def test_installs_with_signatures_enforced(boot, repository):
     put(system, repository)
     done = install(system)
     assert done.rc == 0, done.out
-    assert system.service() == ("enabled", "active")
+    assert_sound(system, system.cell.mode.lower(), findings=system.first_findings())
     assert "NOT be authenticated" not in done.out
     assert system.show("dpkg-query -W -f '${Version}' csulcca || rpm -q --qf '%{VERSION}-%{RELEASE}' csulcca").endswith(
         "8.0.0-1")
+
+
+@pytest.mark.parametrize("command,variant", in_turns(["upgrade of the whole system"], ["normal", "careless"]))
+def test_7_3_is_upgraded_with_the_whole_system(boot, built, repository, command, variant):
+    system = boot()
+    system.package(system.tools[1], "install", built.old(system.cell.family, variant))
+    put(system, repository)
+    commands = {
+        "apt": "apt-get update && apt-get -y upgrade",
+        "dnf": "dnf -y upgrade",
+        "zypper": "zypper --gpg-auto-import-keys refresh && zypper --non-interactive update",
+    }
+    done = system.machine.run(f"({commands[system.cell.package_manager]}) <&- 2>&1")
+    assert "Traceback" not in done.out
+    assert_sound(system, "tcp", findings=["upgraded-tcp-kept"])
+
+
+UNATTENDED = "unattended-upgrades"
+ALLOW = 'Unattended-Upgrade::Origins-Pattern { "origin=csulcca"; };\n'
+
+
+@pytest.mark.parametrize("variant", ["normal", "careless"])
+@pytest.mark.only(lambda cell: UNATTENDED in cell.recipe.get("packages", []), f"{UNATTENDED} is not in its image")
+def test_7_3_is_upgraded_unattended(boot, built, repository, variant):
+    """Debian's own unattended-upgrade leaves out a package that would ask about a conffile; ours does not ask."""
+    system = boot()
+    system.package("dpkg", "install", built.old("deb", variant))
+    system.machine.run("echo '# edited by the administrator' >> /etc/init.d/CSUTKEcat")
+    put(system, repository)
+    system.machine.write("/etc/apt/apt.conf.d/60csulcca", ALLOW)
+    done = system.machine.run("(apt-get update && unattended-upgrade --verbose) <&- 2>&1")
+    assert "Packages that will be upgraded: csulcca" in done.out, done.out
+    assert system.show("dpkg-query -W -f '${Version} ${db:Status-Status}' csulcca") == "8.0.0-1 installed", done.out
+    assert_sound(system, "tcp", findings=["upgraded-tcp-kept"])
 
 
 def flip(path: pathlib.Path) -> None:

@@ -2,9 +2,34 @@
 
 import pytest
 
+from .marks import needs_tls
+from .service_states import STATES, enter
+from .soundness import assert_sound
 from .system import CERTIFICATE, CONF, handshake, talk_tcp
+from .turns import TOOLS, in_turns
 
 OLD = ["normal", "careless"]
+# What an upgraded host is told until somebody decides on its mode.
+TOLD = ["upgraded-tcp-kept"]
+
+# Without a unit of its own systemd reads the init script, and the links in rcN.d say whether it is enabled.
+NO_UNIT = """
+    systemctl stop CSUTKEcat
+    rm -f /usr/lib/systemd/system/CSUTKEcat.service /etc/systemd/system/multi-user.target.wants/CSUTKEcat.service
+    cd /etc && find . -name 'K??CSUTKEcat' -path '*rc[0-9].d*' -delete
+    {}
+    systemctl daemon-reload
+    systemctl start CSUTKEcat || echo no support of init scripts
+"""
+TO_K = """
+    find . -name 'S??CSUTKEcat' -path '*rc[0-9].d*' | while read -r link; do
+        ln -s "$(readlink "$link")" "${link%/*}/K14CSUTKEcat" && rm "$link"
+    done
+"""
+INIT_SCRIPT_ONLY = {
+    "S links only": (NO_UNIT.format(""), "enabled"),
+    "K links only": (NO_UNIT.format(TO_K), "disabled"),
+}
 
 
 def assert_legacy_script_is_retired(system):
@@ -13,21 +38,19 @@ def assert_legacy_script_is_retired(system):
 
 
 @pytest.mark.scenario("upgrade-7.3")
-@pytest.mark.parametrize("variant", OLD)
-@pytest.mark.parametrize("tool", [0, 1], ids=["repository tool", "package tool"])
+@pytest.mark.parametrize("tool,variant", in_turns(TOOLS, OLD))
 def test_running_in_tcp_stays_running_in_tcp_then_tls_is_one_command(pair, built, variant, tool):
     system, client = pair
-    system.package(system.tools[tool], "install", built.old(system.cell.family, variant))
+    tool = system.tools[TOOLS[tool]]
+    system.package(tool, "install", built.old(system.cell.family, variant))
     assert system.service() == ("enabled", "active")
     assert "ping" in talk_tcp(client, system.machine).out
 
-    system.package(system.tools[tool], "install", built.new(system.cell.family))
+    system.package(tool, "install", built.new(system.cell.family))
 
-    assert system.service() == ("enabled", "active")
+    assert_sound(system, "tcp", findings=TOLD)
     assert system.conf() == b"TLS_OFF\n"
-    assert system.argv() == "/opt/IBM/CCA/bin/catcher.exe"
     assert talk_tcp(client, system.machine).out.startswith("connected")
-    assert system.findings() == ["upgraded-tcp-kept"]
     assert "catcherctl mode tls" in system.machine.run("catcherctl status", check=False).out
     assert_legacy_script_is_retired(system)
     assert system.machine.exists("/opt/ibm/cca/bin/catcher.exe")
@@ -35,53 +58,67 @@ def test_running_in_tcp_stays_running_in_tcp_then_tls_is_one_command(pair, built
         assert system.machine.exists("/opt/IBM/CEX3C/bin/catcher.exe")
     assert "cca_admin" in system.show("cat /etc/group")
 
-    system.machine.run("catcherctl mode tls", check=False)
-    system.machine.wait_for("TLS", lambda: system.argv().endswith("-tls"))
-    system.machine.wait_for("the port", lambda: ":50003" in system.show("ss -Hltn"))
+    if system.cell.mode == "TCP":
+        assert system.machine.run("catcherctl mode tls", check=False).rc != 0
+        assert_sound(system, "tcp", findings=TOLD)
+        return
+    system.machine.run("catcherctl mode tls")
+    assert_sound(system, "tls")
     done = handshake(client, system.machine, "zlinux1", system.machine.read(CERTIFICATE))
     assert done.rc == 0, done.out + done.err
-    assert system.findings() == []
 
 
 @pytest.mark.scenario("upgrade-7.3")
-@pytest.mark.parametrize("variant", OLD)
-@pytest.mark.parametrize("state", ["disabled and stopped", "disabled and running", "enabled and stopped", "masked"])
-def test_the_state_of_the_service_survives(boot, built, variant, state):
+@pytest.mark.parametrize("state,variant,tool", in_turns(STATES, OLD, TOOLS))
+def test_the_state_of_the_service_survives(boot, built, state, variant, tool):
     system = boot()
     system.package(system.tools[1], "install", built.old(system.cell.family, variant))
-    if state.startswith("disabled"):
-        system.machine.run("systemctl disable CSUTKEcat")
-    if state.endswith(("stopped", "masked")):
-        system.machine.run("systemctl stop CSUTKEcat")
-    if state == "masked":
-        system.machine.run("systemctl mask CSUTKEcat")
+    enter(system, state)
 
-    system.package(system.tools[1], "install", built.new(system.cell.family))
+    system.package(system.tools[TOOLS[tool]], "install", built.new(system.cell.family))
 
-    if state == "masked":
-        assert system.service() == ("masked", "inactive")
-        return
-    enabled = "enabled" if state.startswith("enabled") else "disabled"
-    assert system.service() == (enabled, "active" if state.endswith("running") else "inactive")
+    assert_sound(system, "tcp", service=STATES[state].service, findings=TOLD)
+    assert_legacy_script_is_retired(system)
+    STATES[state].look(system)
 
 
 @pytest.mark.scenario("upgrade-7.3")
-def test_a_drop_in_and_an_edited_init_script_survive(boot, built):
+@pytest.mark.parametrize("state,variant,tool", in_turns(INIT_SCRIPT_ONLY, OLD, TOOLS))
+def test_a_service_that_only_the_init_script_starts_becomes_the_units(boot, built, state, variant, tool):
+    """Where systemd knows no init scripts any more, such a service does not run before, and so not after."""
     system = boot()
-    system.package(system.tools[0], "install", built.old(system.cell.family))
-    drop_in = "/etc/systemd/system/CSUTKEcat.service.d/nice.conf"
-    system.machine.write(drop_in, "[Service]\nNice=3\n")
-    edited = system.machine.read("/etc/init.d/CSUTKEcat") + b"# edited by the administrator\n"
-    system.machine.write("/etc/init.d/CSUTKEcat", edited, mode=0o755)
+    system.package(system.tools[1], "install", built.old(system.cell.family, variant))
+    script, enabled = INIT_SCRIPT_ONLY[state]
+    done = system.machine.run(script)
+    active = "inactive" if "no support" in done.out else "active"
+    assert system.show("systemctl is-active CSUTKEcat") == active
 
-    system.package(system.tools[0], "install", built.new(system.cell.family))
+    system.package(system.tools[TOOLS[tool]], "install", built.new(system.cell.family))
 
-    assert system.machine.read(drop_in) == b"[Service]\nNice=3\n"
-    assert system.show("systemctl show -p Nice --value CSUTKEcat") == "3"
-    assert not system.machine.exists("/etc/init.d/CSUTKEcat")
+    assert_sound(system, "tcp", service=(enabled, active), findings=TOLD)
+    assert_legacy_script_is_retired(system)
+
+
+@pytest.mark.scenario("upgrade-7.3")
+@pytest.mark.parametrize("what,variant,tool", in_turns(["edited conffiles"], OLD, TOOLS))
+def test_edited_files_of_7_3_are_kept_and_nothing_is_asked(boot, built, what, variant, tool):
+    """Standard input is closed, so that dpkg would fail where it asks what to do with a conffile."""
+    system = boot()
+    system.package(system.tools[1], "install", built.old(system.cell.family, variant))
+    edited = {}
+    for path in ("/etc/init.d/CSUTKEcat", "/etc/profile.d/csulcca.sh"):
+        edited[path] = system.machine.read(path) + b"# edited by the administrator\n"
+        system.machine.write(path, edited[path], mode=0o755)
+
+    system.package(system.tools[TOOLS[tool]], "install", built.new(system.cell.family))
+
+    assert_sound(system, "tcp", findings=TOLD)
+    assert_legacy_script_is_retired(system)
     copies = system.show("ls /etc/init.d/CSUTKEcat.*").split()
-    assert [system.machine.read(path) for path in copies] == [edited]
-    assert system.service() == ("enabled", "active")
+    assert [system.machine.read(path) for path in copies] == [edited["/etc/init.d/CSUTKEcat"]]
+    if system.cell.family == "deb":
+        # A conffile that no package ships any more stays where it is.
+        assert system.machine.read("/etc/profile.d/csulcca.sh") == edited["/etc/profile.d/csulcca.sh"]
 
 
 @pytest.mark.scenario("upgrade-7.3")
@@ -97,73 +134,48 @@ def test_an_edited_copy_of_the_unit_in_etc_survives_and_serves(boot, built):
 
     system.package(system.tools[0], "install", built.new(system.cell.family))
 
+    assert_sound(system, "tcp", findings=[*TOLD, "unit-forking"])
     assert system.machine.read("/etc/systemd/system/CSUTKEcat.service") == copy
-    assert system.service() == ("enabled", "active")
-    assert system.argv() == "/opt/IBM/CCA/bin/catcher.exe"
     assert system.show("systemctl show -p Nice --value CSUTKEcat") == "3"
-    assert "unit-forking" in system.findings()
 
 
 @pytest.mark.scenario("upgrade-7.3")
 @pytest.mark.parametrize("content,kept", [
-    (b"# mode of the catcher\r\n", b"# mode of the catcher\r\nTLS_OFF\r\n"),
-    (b"TLS_ON", b"TLS_ON"),
-], ids=["no directive", "TLS_ON"])
+    pytest.param(b"# mode of the catcher\r\n", b"# mode of the catcher\r\nTLS_OFF\r\n", id="no directive"),
+    pytest.param(b"TLS_ON", b"TLS_ON", id="TLS_ON", marks=needs_tls),
+])
 def test_an_existing_configuration_keeps_every_byte(boot, built, content, kept):
     system = boot()
     system.package(system.tools[1], "install", built.old(system.cell.family))
     system.machine.write(CONF, content)
     system.package(system.tools[1], "install", built.new(system.cell.family))
     assert system.conf() == kept
-    assert system.argv().endswith("-tls") == (content == b"TLS_ON")
-
-
-@pytest.mark.scenario("erase-install")
-@pytest.mark.parametrize("verb", ["remove", "purge"])
-def test_the_mode_survives_removal_and_a_new_installation(boot, built, verb):
-    system = boot()
-    system.package(system.tools[1], "install", built.old(system.cell.family))
-    system.package(system.tools[1], verb)
-    system.package(system.tools[1], "install", built.new(system.cell.family))
-    assert system.conf() == b"TLS_OFF\n"
-    assert system.argv() == "/opt/IBM/CCA/bin/catcher.exe"
-
-
-@pytest.mark.scenario("upgrade-8")
-@pytest.mark.parametrize("mode", ["tls", "tcp"])
-def test_the_next_8_x_changes_nothing_but_itself(boot, built, mode):
-    system = boot()
-    system.package(system.tools[0], "install", built.new(system.cell.family))
-    system.machine.run(f"catcherctl mode {mode}", check=False)
-    kept = system.tree("/etc/cca", "/opt/IBM/CCA/bin/catcher.key", "/opt/IBM/CCA/bin/catcher.crt")
-    pid = system.show("systemctl show -p MainPID --value CSUTKEcat")
-
-    system.package(system.tools[0], "install", built.new(system.cell.family, "8.0.1"))
-
-    assert system.tree("/etc/cca", "/opt/IBM/CCA/bin/catcher.key", "/opt/IBM/CCA/bin/catcher.crt") == kept
-    assert system.service() == ("enabled", "active")
-    assert system.argv().endswith("-tls") == (mode == "tls")
-    assert system.show("systemctl show -p MainPID --value CSUTKEcat") != pid
-    assert system.stamp()["package_version"] == "8.0.1"
-    assert system.stamp()["mode"] == mode
+    if content == b"TLS_ON":
+        assert_sound(system, "tls")
+    else:
+        assert_sound(system, "tcp", findings=TOLD)
 
 
 @pytest.mark.scenario("downgrade")
-@pytest.mark.parametrize("mode", ["tcp", "tls"])
-def test_down_to_7_3_speaks_tcp_and_up_again_keeps_the_mode(pair, built, mode):
+@pytest.mark.parametrize("tool,variant,mode", in_turns(TOOLS, OLD, ["tcp", "tls"]))
+def test_down_to_7_3_speaks_tcp_and_up_again_keeps_the_mode(pair, built, tool, variant, mode):
     system, client = pair
-    tool = system.tools[1]
-    system.package(tool, "install", built.old(system.cell.family))
-    system.package(tool, "install", built.new(system.cell.family))
+    family, tool = system.cell.family, system.tools[TOOLS[tool]]
+    mode = mode if system.cell.mode == "TLS" else "tcp"
+    system.package(tool, "install", built.old(family, variant))
+    system.package(tool, "install", built.new(family))
     system.machine.run(f"catcherctl mode {mode}")
-    kept = system.conf()
-    system.package(tool, "downgrade", built.old(system.cell.family))
+    kept = system.tree("/etc/cca", "/opt/IBM/CCA/bin/catcher.key", "/opt/IBM/CCA/bin/catcher.crt")
+
+    system.package(tool, "downgrade", built.old(family, variant))
+
     assert system.service() == ("enabled", "active")
     assert "ping" in talk_tcp(client, system.machine).out
-    system.package(tool, "install", built.new(system.cell.family))
-    assert system.conf() == kept
-    assert system.service() == ("enabled", "active")
-    assert system.argv() == "/opt/IBM/CCA/bin/catcher.exe" + (" -tls" if mode == "tls" else "")
+
+    system.package(tool, "install", built.new(family))
+
+    assert_sound(system, mode, findings=TOLD if mode == "tcp" else [])
+    assert system.tree("/etc/cca", "/opt/IBM/CCA/bin/catcher.key", "/opt/IBM/CCA/bin/catcher.crt") == kept
 
 
 @pytest.mark.scenario("upgrade-7.3")

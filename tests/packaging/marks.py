@@ -1,0 +1,8 @@
+"""Marks that several files use: on which systems a test means something, and why not on the others."""
+
+import pytest
+
+needs_tls = pytest.mark.only(lambda cell: cell.mode == "TLS", "TLS is not possible there")
+without_tls = pytest.mark.only(lambda cell: cell.mode == "TCP", "TLS is possible there")
+only_deb = pytest.mark.only(lambda cell: cell.family == "deb", "it is of Debian's package system")
+only_rpm = pytest.mark.only(lambda cell: cell.family == "rpm", "it is of rpm")

@@ -1,0 +1,46 @@
+"""What must hold of a catcher after every scenario, on the host and as seen from another machine."""
+
+from collections.abc import Iterable
+
+from .system import System
+
+# Names that a converge, a replacement or a package manager gives to what it has not finished, in these directories.
+DIRECTORIES = ("/opt/IBM/CCA/bin", "/etc/cca", "/var/lib/csulcca", "/etc/init.d", "/usr/lib/csulcca")
+UNFINISHED = (".catcher-pair", ".csulcca-new", ".dpkg-new", ".dpkg-tmp", ".rpmnew", "before-upgrade")
+
+
+def assert_sound(system: System, mode: str, *, service: tuple[str, str] = ("enabled", "active"),
+                 findings: Iterable[str] = ()) -> None:  # fmt: skip
+    """The service is in this state, everybody agrees on the mode, and nothing unfinished lies about.
+
+    mode: "tls" or "tcp", configured, and running where the service does. service: is-enabled and is-active. findings:
+    the ids that `catcherctl status` reports, no more and no fewer; that an enabled service does not run is one by
+    itself. What a TKE would meet is asked from the workstation.
+    """
+    assert system.service() == service
+    running = service[1] == "active"
+    if service == ("enabled", "inactive"):
+        findings = [*findings, "not-running"]
+    if running:
+        system.machine.wait_for("a listening catcher", lambda: ":50003" in system.show("ss -Hltn"))
+    status = system.status()
+    assert sorted(one["id"] for one in status["findings"]) == sorted(findings)
+    assert status["mode"] == {"configured": mode, "running": mode if running else None, "agree": running}
+    assert status["listener"]["state"] == ("catcher" if running else "none")
+    assert status["tke"]["enable_tls"] == (mode == "tls")
+    assert system.argv() == ("/opt/IBM/CCA/bin/catcher.exe" + " -tls" * (mode == "tls") if running else "")
+    assert_seen_from_outside(system, mode if running else "refused", status["pair"]["sha256"])
+    left = system.show(f"ls -A {' '.join(DIRECTORIES)} 2>/dev/null").split()
+    assert [name for name in left if name.endswith(UNFINISHED) or name.startswith(UNFINISHED)] == []
+    assert "Traceback" not in system.machine.journal()
+
+
+def assert_seen_from_outside(system: System, state: str, sha256: str) -> None:
+    """What `catcherctl probe` of another machine sees: state "tls" with the certificate of this hash, which fits the
+    host's name and verifies; "tcp" or "refused"."""
+    assert system.workstation is not None, "boot() gives a machine its workstation"
+    seen = system.workstation.probe(system.machine.ip4, system.machine.hostname)
+    assert seen["state"] == state, seen["reason"]
+    if state == "tls":
+        assert seen["chain"][0]["sha256"] == sha256
+        assert (seen["name_matches"], seen["trust"]["anchor"]) == (True, True), seen["findings"]

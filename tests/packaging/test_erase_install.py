@@ -1,0 +1,53 @@
+"""Removed or purged, then installed again: the mode is kept, and what else should be."""
+
+import pytest
+
+from .marks import needs_tls
+from .soundness import assert_sound
+from .system import CERTIFICATE, KEY
+from .turns import TOOLS, in_turns
+
+pytestmark = pytest.mark.scenario("erase-install")
+
+VERBS = ["remove", "purge"]
+
+
+@pytest.mark.parametrize("variant,verb,tool", in_turns(["normal", "careless"], VERBS, TOOLS))
+def test_7_3_removed_and_8_installed_stays_in_tcp(boot, built, variant, verb, tool):
+    """The hook sees a first installation; what 7.3 left behind decides."""
+    system = boot()
+    tool = system.tools[TOOLS[tool]]
+    system.package(tool, "install", built.old(system.cell.family, variant))
+    system.package(tool, verb)
+    system.package(tool, "install", built.new(system.cell.family))
+    assert_sound(system, "tcp", findings=["upgraded-tcp-kept"])
+
+
+@pytest.mark.parametrize("history,verb,tool", in_turns(["first installation", "upgraded from 7.3"], VERBS, TOOLS))
+@needs_tls
+def test_tls_is_kept_and_so_is_the_pair_unless_it_was_purged(boot, built, history, verb, tool):
+    system = boot()
+    tool = system.tools[TOOLS[tool]]
+    if history == "upgraded from 7.3":
+        system.package(tool, "install", built.old(system.cell.family, "careless"))
+    system.package(tool, "install", built.new(system.cell.family))
+    system.machine.run("catcherctl mode tls")
+    pair = system.tree(KEY, CERTIFICATE)
+
+    system.package(tool, verb)
+    system.package(tool, "install", built.new(system.cell.family))
+
+    assert_sound(system, "tls")
+    purged = verb == "purge" and system.cell.family == "deb"
+    assert (system.tree(KEY, CERTIFICATE) == pair) == (not purged)
+
+
+@pytest.mark.parametrize("mode,verb,tool", in_turns(["set to TCP"], VERBS, TOOLS))
+def test_tcp_that_an_administrator_chose_is_kept(boot, built, mode, verb, tool):
+    system = boot()
+    tool = system.tools[TOOLS[tool]]
+    system.package(tool, "install", built.new(system.cell.family))
+    system.machine.run("catcherctl mode tcp")
+    system.package(tool, verb)
+    system.package(tool, "install", built.new(system.cell.family))
+    assert_sound(system, "tcp")

@@ -1,0 +1,46 @@
+"""From 8.0 to the next release: nothing changes but the package."""
+
+import pytest
+
+from .service_states import STATES, enter
+from .soundness import assert_sound
+from .turns import TOOLS, in_turns
+
+pytestmark = pytest.mark.scenario("upgrade-8")
+
+MODES = ["the mode as installed", "set to TCP"]
+# What must be the same bytes, with the same owner and mode, before and after.
+KEPT = ("/etc/cca", "/opt/IBM/CCA/bin/catcher.key", "/opt/IBM/CCA/bin/catcher.crt")
+
+
+@pytest.mark.parametrize("mode,tool", in_turns(MODES, TOOLS))
+def test_the_next_8_x_changes_nothing_but_itself(boot, built, mode, tool):
+    system = boot()
+    system.package(system.tools[1], "install", built.new(system.cell.family))
+    mode, findings = system.choose_mode(mode)
+    kept = system.tree(*KEPT)
+    pid = system.show("systemctl show -p MainPID --value CSUTKEcat")
+
+    system.package(system.tools[TOOLS[tool]], "install", built.new(system.cell.family, "8.0.1"))
+
+    assert_sound(system, mode, findings=findings)
+    assert system.tree(*KEPT) == kept
+    assert system.show("systemctl show -p MainPID --value CSUTKEcat") != pid
+    assert system.stamp()["package_version"] == "8.0.1"
+    assert system.stamp()["mode"] == mode
+
+
+@pytest.mark.parametrize("state,mode,tool", in_turns(STATES, MODES, TOOLS))
+def test_the_state_of_the_service_survives(boot, built, state, mode, tool):
+    system = boot()
+    system.package(system.tools[1], "install", built.new(system.cell.family))
+    mode, findings = system.choose_mode(mode)
+    enter(system, state)
+    kept = system.tree(*KEPT)
+
+    system.package(system.tools[TOOLS[tool]], "install", built.new(system.cell.family, "8.0.1"))
+
+    assert_sound(system, mode, service=STATES[state].service, findings=findings)
+    assert system.tree(*KEPT) == kept
+    assert system.stamp()["package_version"] == "8.0.1"
+    STATES[state].look(system)

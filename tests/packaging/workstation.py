@@ -1,0 +1,48 @@
+"""The second machine of every test: it stands where a TKE would, and looks at the catcher over a network."""
+
+import contextlib
+import json
+import types
+from collections.abc import Sequence
+
+from tests.matrix import images
+from tests.matrix.machine import Machine, Network
+
+from .packages import Built
+
+INSTALL = {"deb": "dpkg -i {}", "rpm": "rpm -i {}"}
+
+
+class Workstation:
+    """A machine with catcherctl, and the network that hosts join to be looked at. All tests of a process share it."""
+
+    def __init__(self, cells: Sequence[str], built: Built) -> None:
+        """Choose its image: of the first of these cells, else of all, that runs here without emulation and has TLS."""
+        wanted = [images.cell(name) for name in cells] + list(images.cells().values())
+        self.cell = next(c for c in wanted if c.architecture == "native" and c.mode == "TLS" and not images.blocked(c))
+        self.built = built
+        self.network = Network()
+        self.machine = Machine(images.ensure(self.cell), name="tke", network=self.network, boot=False)
+        self._stack = contextlib.ExitStack()
+
+    def __enter__(self) -> "Workstation":
+        """Start it and install our package, of which it needs `catcherctl probe`."""
+        with self._stack as stack:
+            stack.enter_context(self.network)
+            stack.enter_context(self.machine)
+            package = self.built.new(self.cell.family)
+            self.machine.copy_in(package, "/root/")
+            self.machine.run(INSTALL[self.cell.family].format(f"/root/{package.name}"))
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None,
+                 trace: types.TracebackType | None) -> None:  # fmt: skip
+        """Remove the machine and the network."""
+        self._stack.close()
+
+    def probe(self, address: str, name: str) -> dict:
+        """The fields of `catcherctl probe ADDRESS --name NAME --json`."""
+        done = self.machine.run(["catcherctl", "probe", address, "--name", name, "--json"], check=False)
+        assert done.out.startswith("{"), done.out + done.err
+        return json.loads(done.out)
