@@ -197,15 +197,18 @@ def _retire_legacy_links(host: "Host", action: "Action") -> None:
         host.rename(paths.INIT_SCRIPT, paths.INIT_SCRIPT + ".dpkg-bak")
 
 
-def _systemctl(host: "Host", *arguments: str) -> None:
-    """Run systemctl; CatcherError with its last line where it fails. A host without systemctl has nothing to do."""
+def _systemctl(host: "Host", *arguments: str) -> str:
+    """Run systemctl and return what it prints; CatcherError with its last line where it fails. A host without systemctl
+    has nothing to do."""
     if not host.lexists("/usr/bin/systemctl") and not host.lexists("/bin/systemctl"):
-        return
+        return ""
     program = "/usr/bin/systemctl" if host.lexists("/usr/bin/systemctl") else "/bin/systemctl"
     status, output = host.run([program] + list(arguments), timeout=SYSTEMCTL_SECONDS)
+    text = output.decode("utf-8", "replace")
     if status != 0:
-        lines = output.decode("utf-8", "replace").strip().splitlines() or ["exit status %d" % status]
+        lines = text.strip().splitlines() or ["exit status %d" % status]
         raise CatcherError(lines[-1])
+    return text
 
 
 def restart(host: "Host") -> None:
@@ -220,10 +223,18 @@ def _change_service(host: "Host", action: "Action") -> None:
     has_policy = entry is not None and entry.st_mode & 0o111
     if has_policy and host.run([policy, "CSUTKEcat", action.kind], timeout=30)[0] == POLICY_DENIES:
         return
-    _systemctl(host, "daemon-reload")
+    if action.kind != planner.START or not _is_unit_known(host):
+        _systemctl(host, "daemon-reload")
     _systemctl(host, action.kind, paths.UNIT)
     if action.kind != planner.TRY_RESTART:
         _wait_for_daemon(host)
+
+
+def _is_unit_known(host: "Host") -> bool:
+    """Whether systemd has the unit as it is on disk, also one that is new: then a reload, which may take longer than
+    making the pair, would bring nothing. Before version 242 systemd finds a new unit only after a reload."""
+    said = _systemctl(host, "show", "-p", "LoadState", "-p", "NeedDaemonReload", paths.UNIT).split()
+    return "LoadState=loaded" in said and "NeedDaemonReload=no" in said
 
 
 def _wait_for_daemon(host: "Host") -> None:

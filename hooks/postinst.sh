@@ -3,8 +3,10 @@
 csulcca_postinst() {
     # Compiled for another version of these files: times are the same in every reproducible package.
     rm -rf /usr/lib/csulcca/catcher_install/__pycache__
+    csulcca_status=0
+    /usr/lib/csulcca/run scriptlet "$@" </dev/null || csulcca_status=$?
     csulcca_start_timer "$1:${2-}"
-    /usr/lib/csulcca/run scriptlet "$@" </dev/null
+    return "$csulcca_status"
 }
 
 # timers.target wants it, which counts from the next boot on. A masked timer stays off.
@@ -14,7 +16,10 @@ csulcca_start_timer() {
     *) return 0 ;;
     esac
     [ -d /run/systemd/system ] || return 0
-    systemctl daemon-reload </dev/null || :
+    # A reload takes longer than all else here, and the converge has mostly seen to it.
+    case $(systemctl show -p LoadState -p NeedDaemonReload csulcca-check.timer </dev/null 2>/dev/null) in
+    '' | *=yes* | *=not-found*) systemctl daemon-reload </dev/null || : ;;
+    esac
     # deb-systemd-invoke starts no static unit, so Debian's policy is asked here. 101: not to be started.
     if [ "${1%%:*}" = deb ] && command -v policy-rc.d >/dev/null 2>&1; then
         csulcca_policy=0

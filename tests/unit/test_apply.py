@@ -398,3 +398,29 @@ def test_exit_status_of_findings():
     assert apply.exit_status([{"id": "pair-deferred"}]) == 0
     assert apply.exit_status([{"id": "pair-deferred"}, {"id": "pair-weak-key"}]) == 3
     assert apply.exit_status([{"id": "conf-unusable"}]) == 3
+
+
+SHOWN = ["show", "-p", "LoadState", "-p", "NeedDaemonReload", paths.UNIT]
+
+
+@pytest.mark.parametrize("said,reloads", [
+    (b"LoadState=loaded\nNeedDaemonReload=no\n", False),
+    (b"NeedDaemonReload=no\nLoadState=loaded\n", False),
+    (b"LoadState=loaded\nNeedDaemonReload=yes\n", True),
+    (b"LoadState=not-found\nNeedDaemonReload=no\n", True),
+    (b"", True),
+])
+def test_a_first_installation_reloads_systemd_only_where_it_must(machine, said, reloads):
+    """Before systemd 242 a new unit is not found until then."""
+    machine.enable()
+    machine.systemctl(lambda argv, stdin: (0, said if argv[1] == "show" else b""))
+    apply.converge(machine, transition.of(transition.INSTALL))
+    assert machine.systemctl_calls() == [SHOWN] + [["daemon-reload"]] * reloads + [["start", paths.UNIT]]
+
+
+def test_an_upgrade_always_reloads_systemd(machine):
+    """Two builds of one day have units of one time, and systemd tells them apart by that."""
+    machine.enable()
+    machine.systemctl((0, b"LoadState=loaded\nNeedDaemonReload=no\n"))
+    apply.converge(machine, transition.of(transition.UPGRADE, "8.0.0"))
+    assert machine.systemctl_calls() == [["daemon-reload"], ["try-restart", paths.UNIT]]
