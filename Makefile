@@ -44,6 +44,20 @@ check:
 	@sh tools/bootstrap.sh check
 	@sh tools/check.sh
 
+#: make test TESTS='tests/packaging/test_remove.py -k purge'
+#:     chosen tests, by pytest's words for them
+.PHONY: test
+test:
+	@sh tools/bootstrap.sh check
+	@$(PYTHON) -m tests.matrix.engine -- $(PYTHON) -m pytest -q -rs $(TESTS)
+
+#: make release-check [ONLY=repositories]
+#:     every command of docs/release.md in order, and which of its claims hold
+.PHONY: release-check
+release-check:
+	@sh tools/bootstrap.sh check
+	@$(PYTHON) -m tools.release_check $(if $(ONLY),--only '$(ONLY)')
+
 #: make piuparts
 #:     Debian's own test of the .deb: install, remove and purge in every order, and the upgrade from CCA 7.3
 .PHONY: piuparts
@@ -163,7 +177,8 @@ install:
 	install -m 644 share/catcherctl.bash '$(DESTDIR)$(COMPLETIONSDIR)/catcherctl'; \
 	install -m 644 share/firewalld-csulcca.xml '$(DESTDIR)$(FIREWALLDDIR)/csulcca.xml'; \
 	install -m 644 share/ufw-csulcca '$(DESTDIR)/etc/ufw/applications.d/csulcca'; \
-	install -m 644 README.md docs/*.md '$(DESTDIR)/usr/share/doc/csulcca'
+	install -m 644 README.md $(filter-out docs/measurements.md docs/release.md,$(wildcard docs/*.md)) \
+	    '$(DESTDIR)/usr/share/doc/csulcca'
 
 # A maintainer script is its template with the text of the hook that both families share. rpm expands macros in its
 # own scriptlets, hence the doubled % there.

@@ -24,7 +24,9 @@ import re
 from collections.abc import Iterator
 
 DOCS = pathlib.Path(__file__).resolve().parent.parent / "docs"
-ALL = sorted(path.stem for path in DOCS.glob("*.md"))
+# What is for those who make a release, not for those who use it.
+PROJECT = ("measurements", "release")
+ALL = sorted(path.stem for path in DOCS.glob("*.md") if path.stem not in PROJECT)
 # The index and the findings have no commands; the page on JSON has some, and is no task.
 TYPED = [page for page in ALL if page not in ("index", "findings")]
 TASKS = [page for page in TYPED if page != "json"]

@@ -57,7 +57,7 @@ def bench_cell(here: Bench) -> tuple[list[Row], dict, list[str]]:
             rows += found
     else:
         not_measured.append("whole installations and the service gap: systemd can't be PID 1 here")
-    if here.cell.family == "deb":
+    if machines.has_others(here.cell):
         found, measured["relay"] = relay.bench(here)
         rows += found
     with here.machine(boot=False, installed=False) as machine:

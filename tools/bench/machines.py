@@ -55,9 +55,17 @@ class Bench:
             yield made
 
 
+def has_others(cell: images.Cell) -> bool:
+    """Whether OTHERS are in the cell's image."""
+    return cell.family == "deb" and bool(cell.recipe) and cell.architecture == "native"
+
+
 def image_of(cell: images.Cell) -> str:
-    """The cell's image, with OTHERS in it where its family has them; built if need be."""
-    if cell.family == "deb" and cell.recipe:
+    """The cell's image, with OTHERS in it where its family has them; built if need be.
+
+    Not for an emulated machine: that image would take many minutes, and says nothing of how the others fare.
+    """
+    if has_others(cell):
         packages = [*cell.recipe["packages"], *OTHERS]
         cell = dataclasses.replace(cell, name=cell.name + "-bench", recipe={**cell.recipe, "packages": packages})
     return images.ensure(cell)

@@ -8,7 +8,7 @@ from tests.matrix.machine import Machine
 from tests.packaging.system import PORT
 
 from .gap import wait_for_listener
-from .machines import Bench, hyperfine_in
+from .machines import Bench, has_others, hyperfine_in
 from .measure import Rounds, Row, rounds_for
 
 EMPTY = "csulcca-empty"
@@ -72,7 +72,7 @@ def bench(here: Bench) -> tuple[list[Row], dict]:
     other = install.format("/root/stunnel4.deb")
     rounds = Rounds(here.cell.name)
     with here.machine(boot=True, installed=False) as machine:
-        if here.cell.family == "deb":
+        if has_others(here.cell):
             machine.run("cd /root && dpkg-repack stunnel4 >/dev/null 2>&1 && mv stunnel4_*.deb stunnel4.deb")
             commands[other] = "dpkg -P stunnel4"
         rounds.hyperfine(hyperfine_in(machine), "whole installation", commands, rounds_for(6, here.effort), runs=2)
