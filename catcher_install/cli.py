@@ -192,6 +192,7 @@ def _add_mode(verbs: "Any") -> None:
                  "catcherctl mode tcp     # as in CCA 7.x")
     mode.add_argument("mode", nargs="?", choices=(config.TLS, config.TCP), help="the mode to change to")
     _no_restart_option(mode)
+    _json_option(mode)
 
 
 def _add_cert(verbs: "Any") -> None:
@@ -251,7 +252,7 @@ def _add_converge(verbs: "Any") -> None:
                     "catcherctl apply", "catcherctl apply --root /mnt/image")
     for one in (planned, applied):
         one.add_argument("--root", default="/", metavar="DIR", help="an installed tree instead of this system")
-    _json_option(planned)
+        _json_option(one)
 
 
 # -- the verbs ---------------------------------------------------------------------------------------------------------
@@ -298,22 +299,52 @@ def _plan_fields(planned: "plan.Plan") -> "Dict[str, Any]":
 
 def _apply(options: argparse.Namespace) -> int:
     outcome = apply.converge(_host(options.root), transition.of(transition.APPLY))
-    _print(["done: " + kind for kind in outcome.done] or ["Nothing to do."])
-    _print_findings(outcome.findings)
+    if options.json:
+        _print_json(_done_fields(outcome.done, outcome.findings))
+    else:
+        _print(["done: " + kind for kind in outcome.done] or ["Nothing to do."])
+        _print_findings(outcome.findings)
     failed = any(one["id"] in FAILURES for one in outcome.findings)
     return FAILED if failed else apply.exit_status(outcome.findings)
 
 
+def _done_fields(done: "List[str]", found: "List[messages.Finding]") -> "Dict[str, Any]":
+    """The fields of ``apply --json``: format_version; done: the kinds of actions that were carried out, in order;
+    findings: id, severity, message, fix."""
+    return {"format_version": JSON_FORMAT, "done": done,
+            "findings": [report.finding_fields(one) for one in found]}
+
+
 def _mode(options: argparse.Namespace) -> int:
     host = Host()
+    lines: List[str] = []
+    found: List[messages.Finding] = []
     if options.mode is None:
         conf = collect(host).config
+        status = 0 if conf.state in (config.TLS, config.TCP) else ATTENTION
         names = {config.TLS: "tls", config.TCP: "tcp", config.UNSET: "not set", config.ABSENT: "not set"}
-        _print([names.get(conf.state, "unusable: " + conf.problem)])
-        return 0 if conf.state in (config.TLS, config.TCP) else ATTENTION
-    from .mode import change
+        shown = [names.get(conf.state, "unusable: " + conf.problem)]
+    else:
+        from .mode import change
 
-    return _report(*change(host, options.mode, restart=not options.no_restart))
+        lines, found = change(host, options.mode, restart=not options.no_restart)
+        status = apply.exit_status(found)
+        conf = collect(host).config
+        shown = lines
+    if options.json:
+        _print_json(_mode_fields(conf, lines, found))
+    else:
+        _print(shown)
+        _print_findings(found)
+    return status
+
+
+def _mode_fields(conf: "config.Config", lines: "List[str]", found: "List[messages.Finding]") -> "Dict[str, Any]":
+    """The fields of ``mode --json``: format_version; configured: "tls", "tcp", or null where catcher.conf sets none;
+    problem: why catcher.conf cannot be used, or null; done: lines on what was changed; findings: id, severity, message,
+    fix."""
+    return dict(_done_fields(lines, found), configured=conf.state if conf.state in (config.TLS, config.TCP) else None,
+                problem=conf.problem or None)
 
 
 def _report(lines: "List[str]", found: "List[messages.Finding]") -> int:

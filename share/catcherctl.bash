@@ -24,7 +24,7 @@ _catcherctl() {
         fi
         case $verb in
         status) words="--json --help" ;;
-        mode) words="tls tcp --no-restart --help" ;;
+        mode) words="tls tcp --no-restart --json --help" ;;
         cert) words="show check generate request install export --help" ;;
         "cert show") words="--json --help" ;;
         "cert check") words="--json --name --help" ;;
@@ -35,7 +35,7 @@ _catcherctl() {
         probe) words="--name --timeout --json --help" ;;
         tke-guide) words="tls tcp --json --help" ;;
         plan) words="--root --json --help" ;;
-        apply) words="--root --help" ;;
+        apply) words="--root --json --help" ;;
         esac
         case $verb:$word in
         *:-*) ;;

@@ -27,7 +27,7 @@ def read(name: str) -> dict:
 
 
 def resolve(field: dict) -> dict:
-    """The schema of a field that refers to that of another one."""
+    """The schema of a field that refers to that of another one; a field that refers to a whole schema stays."""
     file, _, pointer = field.get("$ref", "").partition("#/")
     if not pointer:
         return field
@@ -39,6 +39,7 @@ def resolve(field: dict) -> dict:
 
 def kind(field: dict) -> str:
     """What a field's value is, in words."""
+    field = resolve(field)
     if "$ref" in field:
         name = field["$ref"].removesuffix(".json")
         return f"[{name}](#{name})"
@@ -55,7 +56,7 @@ def rows(schema: dict, prefix: str = "") -> Iterator[tuple[str, str, str]]:
     """(path, kind, meaning) of each field, those below an object or an array of objects behind it."""
     for name, raw in schema["properties"].items():
         field = resolve(raw)
-        yield prefix + name, kind(field), field["description"]
+        yield prefix + name, kind(raw), field["description"]
         below = field.get("items", field)
         if "properties" in below:
             yield from rows(below, f"{prefix}{name}[]." if "items" in field else f"{prefix}{name}.")

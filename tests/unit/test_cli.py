@@ -185,6 +185,9 @@ def test_mode(run, machine):
     ran = run("mode")
     assert ran.status == 3 and ran.out == "unusable: it says both TLS_ON and TLS_OFF\n"
     assert "both TLS_ON" in failed(run("mode", "tls"))
+    ran = run("mode", "--json")
+    assert ran.status == 3
+    assert json.loads(ran.out)["configured"] is None and "both TLS_ON" in json.loads(ran.out)["problem"]
 
 
 def test_mode_that_fails(run, machine):
@@ -262,6 +265,24 @@ def test_plan_and_apply(run, machine):
     assert "done: write configuration" in ran.out and machine.get(paths.CONF) == b"TLS_ON\n"
     ran = run("apply")
     assert (ran.status, ran.out) == (0, "Nothing to do.\n")
+
+
+def test_apply_and_mode_tell_scripts_what_was_done(run, machine):
+    os.unlink(machine.on_disk(paths.CONF))
+    ran = run("apply", "--json")
+    told = json.loads(ran.out)
+    assert "write configuration" in told["done"] and [one["id"] for one in told["findings"]] == ["conf-was-missing"]
+    assert ran.status == 3 and machine.get(paths.CONF) == b"TLS_ON\n"
+    ran = run("apply", "--json")
+    assert ran.status == 0 and json.loads(ran.out)["done"] == []
+    told = json.loads(run("mode", "--json").out)
+    assert told["configured"] == "tls" and told["problem"] is None and told["done"] == []
+    ran = run("mode", "tcp", "--json")
+    told = json.loads(ran.out)
+    assert ran.status == 0 and told["configured"] == "tcp"
+    assert told["done"][0] == "Set the mode to TCP in /etc/cca/catcher.conf."
+    assert machine.get(paths.CONF) == b"TLS_OFF\n"
+    assert run("mode", "ssl", "--json").out == ""
 
 
 # -- another root ------------------------------------------------------------------------------------------------------

@@ -45,6 +45,8 @@ RIGHT = {
     },
     "plan": {"format_version": 1, "history": "fresh", "mode": "tls", "findings": [FINDING],
              "actions": [{"kind": "write configuration", "why": "TLS is possible", "data": "TLS_ON\n"}]},
+    "apply": {"format_version": 1, "done": ["write stamp"], "findings": [FINDING]},
+    "mode": {"format_version": 1, "configured": "tls", "problem": None, "done": ["..."], "findings": [FINDING]},
     "cert-show": CERT,
     "cert-check": dict(CERT, findings=[FINDING]),
     "probe": {
