@@ -57,7 +57,8 @@ def python_files(*tops: str) -> list[Path]:
 
 
 def shell_files() -> list[Path]:
-    patterns = ("hooks/*.sh", "hooks/run", "tools/*.sh", "rpm/*.sh", "debian/tests/installed")
+    patterns = ("hooks/*.sh", "hooks/run", "tools/*.sh", "rpm/*.sh", "debian/tests/installed",
+                "tests/matrix/recipes/*.sh")  # fmt: skip
     return [path for pattern in patterns for path in sorted(TREE.glob(pattern))]
 
 

@@ -36,6 +36,9 @@ repo,check createrepo-c createrepo_c createrepo_c must index packages for dnf an
 repo,check,contrib rpm rpm-sign rpmsign must sign packages
 repo,check gnupg gnupg2 gpg must sign indexes
 check devscripts - uscan may run the tests
+check qemu-user-static qemu-user-static qemu-s390x-static may emulate s390x
+check binfmt-support - update-binfmts may emulate s390x
+check arch-test - arch-test may emulate s390x
 check piuparts - piuparts may run the tests
 check faketime libfaketime faketime may run the tests
 check diffoscope-minimal diffoscope diffoscope may explain differences of packages
@@ -75,8 +78,21 @@ main() {
         install_packages
     fi
     case $set in
+    check) register_emulator ;;
+    esac
+    case $set in
     check | bench | lint | contrib) make_venv ;;
     esac
+}
+
+# The kernel is told of the emulator when its package is installed, or at boot; but not on a machine without an init.
+register_emulator() {
+    if [ -e /proc/sys/fs/binfmt_misc/qemu-s390x ] || ! command -v update-binfmts >/dev/null 2>&1 ||
+        ! command -v qemu-s390x-static >/dev/null 2>&1 || [ "$(id -u)" != 0 ] || [ "${BOOTSTRAP:-1}" = 0 ]; then
+        return 0
+    fi
+    echo "make $set lets the kernel run programs for s390x with qemu-user-static"
+    update-binfmts --enable qemu-s390x || echo "that failed: the systems of s390x will be BLOCKED"
 }
 
 # Lines "package must|may what for" of the tools that are not there.

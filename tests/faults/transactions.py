@@ -147,7 +147,8 @@ class _Legacy(Machine):
         super().__enter__()
         try:
             up = self.upgrade
-            System(self, up.cell).package(TOOLS[up.cell.family][1], "install", up.built.old(up.cell.family, up.variant))
+            system = System(self, up.cell)
+            system.package(system.tools[1], "install", up.built.old(up.cell, up.variant))
             self.wait_for("7.3 at work", lambda: self.run("systemctl is-active CSUTKEcat", check=False).rc == 0)
             self.copy_in(up.built.new(up.cell.family), up._target())
         except BaseException:
@@ -214,7 +215,7 @@ def main(arguments: list[str]) -> int:
         built.build()
         for name in options.cell or ["debian-12", "rpm-4.20-dnf"]:
             cell = images.cell(name)
-            for tool in TOOLS[cell.family]:
+            for tool in TOOLS[cell.package_manager]:
                 if options.tool and tool not in options.tool:
                     continue
                 met = wrong = 0

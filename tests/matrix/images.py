@@ -2,7 +2,8 @@
 
 An image is named PREFIX/CELL:HASH, and HASH covers the commands and scripts that make it, so that a changed recipe is
 another image and an unchanged one is built once. `python3 -m tests.matrix.images list`, `... build CELL...` (those
-of `make check`, without a name), `... prune` (remove those of other recipes).
+of `make check`, without a name), `... blocked` (those of `make check` that can't run here, and why), `... prune`
+(remove those of other recipes).
 """
 
 import argparse
@@ -11,10 +12,12 @@ import contextlib
 import dataclasses
 import fcntl
 import functools
+import glob
 import hashlib
 import json
 import os
 import pathlib
+import platform
 import selectors
 import shutil
 import subprocess
@@ -24,12 +27,13 @@ import time
 import tomllib
 from collections.abc import Iterator, Sequence
 
-from tests.matrix import engine
+from tests.matrix import engine, vendor
 from tests.matrix.engine import MatrixError
 
 HERE = pathlib.Path(__file__).resolve().parent
 REPOSITORY = "localhost/csulcca-test"
 CONVERTER = HERE / "rpm_root.py"
+SCRIPTS = HERE / "recipes"
 # Where the converter runs: the one of its paths that a container and the host share.
 SHARED = "/build"
 # A line at least this often while something is being built.
@@ -39,6 +43,10 @@ BUILD_COMMANDS = {"mmdebstrap": "mmdebstrap"}
 # Settings of the host's apt that are about reaching a mirror, and so hold for a root that is made here too.
 HOST_APT_SETTINGS = ("Acquire::http::Proxy", "Acquire::https::Proxy", "Acquire::https::CAInfo",
                      "Acquire::Check-Valid-Until", "Acquire::Check-Date")  # fmt: skip
+# Emulators that the kernel knows, one file each.
+BINFMT = pathlib.Path("/proc/sys/fs/binfmt_misc")
+# What `uname -m` says, by Debian's name of the architecture, where they differ.
+MACHINES = {"amd64": "x86_64", "arm64": "aarch64", "ppc64el": "ppc64le"}
 # What mmdebstrap leaves of the host and of the mirror in a root.
 HOST_TRACES = ("etc/apt/sources.list", "etc/apt/sources.list.d/*", "etc/apt/apt.conf.d/99mmdebstrap",
                "etc/resolv.conf", "etc/hostname")  # fmt: skip
@@ -66,11 +74,24 @@ class Cell:
     provenance: str
     stands_for: str
     oci: str = ""
+    add: list[str] = dataclasses.field(default_factory=list, hash=False)
     recipe: dict = dataclasses.field(default_factory=dict, hash=False)
     packit: str = ""
     obs: str = ""
     boot: bool = True
     ci: bool = False
+
+    @property
+    def machine(self) -> str:
+        """What `uname -m` says in it."""
+        if self.architecture == "native":
+            return platform.machine()
+        return MACHINES.get(self.architecture, self.architecture)
+
+    @property
+    def may_be_blocked(self) -> bool:
+        """Whether the declaration itself says that hosts may lack what the cell needs: image, emulator, or `needs`."""
+        return not self.recipe or self.architecture != "native" or "needs" in self.recipe
 
 
 @functools.cache
@@ -88,10 +109,15 @@ def cells() -> dict[str, Cell]:
         if made.ci and not made.recipe:
             raise MatrixError(f"distros.toml: cell {name} has ci = true, and no recipe")
         if made.recipe:
-            packages = [declared["packages"][p[1:]] if p.startswith("@") else [p] for p in made.recipe["packages"]]
-            made = dataclasses.replace(made, recipe={**made.recipe, "packages": sum(packages, [])})
-        found[name] = made
+            packages = expanded(made.recipe["packages"], declared["packages"])
+            made = dataclasses.replace(made, recipe={**made.recipe, "packages": packages})
+        found[name] = dataclasses.replace(made, add=expanded(made.add, declared["packages"]))
     return found
+
+
+def expanded(names: Sequence[str], lists: dict[str, list[str]]) -> list[str]:
+    """Names of packages, those that begin with @ replaced by the list of that name."""
+    return [package for name in names for package in (lists[name[1:]] if name.startswith("@") else [name])]
 
 
 def cell(name: str) -> Cell:
@@ -102,15 +128,38 @@ def cell(name: str) -> Cell:
 
 
 def in_ci() -> list[Cell]:
-    """The cells that `make check` runs: a part of all that can be built here, for the time that it takes."""
-    return [found for found in cells().values() if found.ci]
+    """The cells that `make check` runs here: those with ci = true that are not blocked."""
+    return [found for found in cells().values() if found.ci and not blocked(found)]
 
 
 def blocked(wanted: Cell) -> str:
     """Why the cell can't run on this host, or `` if it can (its image may still have to be built)."""
-    if wanted.recipe or engine.image_exists(wanted.oci):
+    if from_vendor(wanted):
         return ""
-    return f"no image {wanted.oci} on this host"
+    if not wanted.recipe:
+        return f"no image {wanted.oci} on this host"
+    return unmet(wanted)
+
+
+def unmet(wanted: Cell) -> str:
+    """What the cell's recipe or its machines need and this host lacks, or ``."""
+    if wanted.machine != platform.machine() and not emulates(wanted.machine):
+        return f"this host can't run programs for {wanted.machine}: install qemu-user-static, binfmt-support, arch-test"
+    for pattern in wanted.recipe.get("needs", []):
+        if not glob.glob(os.path.expanduser(pattern)):
+            return f"nothing at {pattern} on this host"
+    return ""
+
+
+def emulates(machine: str) -> bool:
+    """Whether the kernel hands programs for that machine (as `uname -m` names it) to an emulator, in containers too."""
+    try:
+        entry = (BINFMT / f"qemu-{machine}").read_text().splitlines()
+    except FileNotFoundError:
+        return False
+    # F: the emulator was opened at registration, and so is found in every root. See binfmt_misc in the kernel's docs.
+    flags = next(line.removeprefix("flags:") for line in entry if line.startswith("flags:"))
+    return "enabled" in entry and "F" in flags
 
 
 def ensure(wanted: Cell, *, rebuild: bool = False) -> str:
@@ -119,11 +168,10 @@ def ensure(wanted: Cell, *, rebuild: bool = False) -> str:
     Two programs that need the same image at once build it once. Raises Blocked where the cell can't run here, and
     BuildError where the build fails.
     """
-    if wanted.oci and engine.image_exists(wanted.oci):
-        return wanted.oci
-    if not wanted.recipe:
-        raise Blocked(f"{wanted.name}: {blocked(wanted)}", f"podman pull {wanted.oci}")
-    reference = built_reference(wanted)
+    reason = blocked(wanted)
+    if reason:
+        raise Blocked(f"{wanted.name}: {reason}", "" if wanted.recipe else f"podman pull {wanted.oci}")
+    reference = reference_of(wanted)
     if rebuild or not engine.image_exists(reference):
         with only_builder(wanted):
             # Another program may have built it while this one waited.
@@ -137,6 +185,18 @@ def ensure_all(wanted: Sequence[Cell], *, rebuild: bool = False) -> dict[str, st
     with concurrent.futures.ThreadPoolExecutor(max_workers=2) as pool:
         futures = {c.name: pool.submit(ensure, c, rebuild=rebuild) for c in wanted}
         return {name: future.result() for name, future in futures.items()}
+
+
+def reference_of(wanted: Cell) -> str:
+    """The name that the cell's image has, or will have: made of the vendor's image if that is here, else by recipe."""
+    if from_vendor(wanted):
+        return f"{REPOSITORY}/{wanted.name}:{vendor.tag(wanted.oci, vendor.script(wanted.package_manager, wanted.add))}"
+    return built_reference(wanted)
+
+
+def from_vendor(wanted: Cell) -> bool:
+    """Whether the cell's image is made of a vendor's image, which is on this host."""
+    return bool(wanted.oci) and engine.image_exists(wanted.oci)
 
 
 def built_reference(wanted: Cell) -> str:
@@ -158,17 +218,42 @@ def mmdebstrap_argv(wanted: Cell) -> list[str]:
     if wanted.architecture != "native":
         made.append("--arch=" + wanted.architecture)
     made += ["--aptopt=" + option for option in wanted.recipe.get("apt_options", [])]
+    if "script" in wanted.recipe:
+        # Its text, not its path: with it the recipe's hash changes.
+        made.append("--customize-hook=" + (SCRIPTS / wanted.recipe["script"]).read_text())
     made.append(f'--customize-hook=cd "$1" && rm -f {" ".join(HOST_TRACES)} && : > etc/machine-id')
     return [*made, wanted.recipe["suite"]]
 
 
 def build(wanted: Cell, reference: str) -> None:
-    """Build the cell's image by its recipe; raises BuildError. The caller holds the lock of only_builder()."""
+    """Build the cell's image as reference_of() says; raises BuildError. The caller holds the lock of only_builder()."""
+    progress = Progress(wanted.name)
+    progress.say("building the image, which is kept for the next time")
+    if from_vendor(wanted):
+        make_bootable(wanted, reference, progress)
+    else:
+        build_by_recipe(wanted, reference, progress)
+    size = engine.inspect("image", reference)["Size"] / 1e6
+    progress.say(f"image ready, {size:.0f} MB")
+
+
+def make_bootable(wanted: Cell, reference: str, progress: "Progress") -> None:
+    """Install what the cell adds to the vendor's image; see vendor.py."""
+    container = engine.owned_name("build-" + wanted.name)
+    progress.say(f"installing {len(wanted.add)} packages in {wanted.oci}")
+    try:
+        command = vendor.script(wanted.package_manager, wanted.add)
+        progress.run(vendor.run_argv(wanted.oci, container, command))
+        engine.call("commit", "--quiet", container, reference)
+    finally:
+        engine.attempt("rm", "--force", "--volumes", container)
+
+
+def build_by_recipe(wanted: Cell, reference: str, progress: "Progress") -> None:
+    """Make the root that the recipe describes, and an image of it."""
     for command, package in BUILD_COMMANDS.items():
         if shutil.which(command) is None:
             raise BuildError(f"{command} is not installed", f"apt-get install {package}, or dnf install {package}")
-    progress = Progress(wanted.name)
-    progress.say("building the image, which is kept for the next time")
     with tempfile.TemporaryDirectory(dir=cache_directory(), prefix="build-") as work:
         root = os.path.join(work, "root.tar")
         progress.run([*mmdebstrap_argv(wanted)[:-1], *host_apt_options(), wanted.recipe["suite"], root, *mirror()])
@@ -176,8 +261,6 @@ def build(wanted: Cell, reference: str) -> None:
             convert_to_rpms(wanted, root, work, progress)
         progress.say("handing the image to " + engine.current().program)
         import_root(wanted, root, reference)
-    size = engine.inspect("image", reference)["Size"] / 1e6
-    progress.say(f"image ready, {size:.0f} MB")
 
 
 def convert_to_rpms(wanted: Cell, root: str, work: str, progress: "Progress") -> None:
@@ -260,8 +343,10 @@ class Progress:
     def run(self, command: Sequence[str]) -> None:
         """Run a command; its lines `I: ...` are steps. Raises BuildError if it fails."""
         step, last, first_error = "working", "", ""
+        # PYTHON: for scripts of recipes.
         with open(self.log, "ab") as log, subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            env={**os.environ, "PYTHON": sys.executable},
         ) as process, selectors.DefaultSelector() as ready:  # fmt: skip
             assert process.stdout is not None
             ready.register(process.stdout, selectors.EVENT_READ)
@@ -301,7 +386,7 @@ def is_step(line: str) -> bool:
 
 def prune() -> list[str]:
     """Remove images of recipes that are no longer declared so; returns their references."""
-    wanted = {built_reference(c) for c in cells().values() if c.recipe}
+    wanted = {reference_of(c) for c in cells().values() if c.recipe or from_vendor(c)}
     listed = engine.call("images", "--format={{.Repository}}:{{.Tag}}").split()
     stale = [reference for reference in listed if reference.startswith(REPOSITORY + "/") and reference not in wanted]
     for reference in stale:
@@ -310,13 +395,11 @@ def prune() -> list[str]:
 
 
 def state(wanted: Cell) -> str:
-    """`built`, `present` (by reference), `not built` or `BLOCKED (reason)`, for the listing."""
+    """`built`, `not built` or `BLOCKED (reason)`, for the listing."""
     reason = blocked(wanted)
     if reason:
         return f"BLOCKED ({reason})"
-    if wanted.oci and engine.image_exists(wanted.oci):
-        return "present"
-    return "built" if engine.image_exists(built_reference(wanted)) else "not built"
+    return "built" if engine.image_exists(reference_of(wanted)) else "not built"
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -327,13 +410,18 @@ def main(arguments: Sequence[str]) -> None:
     building = verbs.add_parser("build", help="build images (of every cell with ci = true, without a name)")
     building.add_argument("cells", nargs="*", metavar="CELL")
     building.add_argument("--rebuild", action="store_true", help="even if there, to get newer packages")
+    verbs.add_parser("blocked", help="the cells with ci = true that this host can't run, and why")
     verbs.add_parser("prune", help="remove images of other recipes")
     options = parser.parse_args(arguments)
     with engine.plain_errors():
         engine.prepare()
         if options.verb == "list":
             for one in cells().values():
-                print(f"{one.name:16} {one.family:4} {one.provenance:16} {state(one)}")
+                print(f"{one.name:20} {one.family:4} {one.provenance:16} {state(one)}")
+        elif options.verb == "blocked":
+            for one in cells().values():
+                if one.ci and blocked(one):
+                    print(f"{one.name} ({blocked(one)})")
         elif options.verb == "prune":
             for reference in prune():
                 print("removed " + reference)

@@ -129,7 +129,9 @@ def unowned(known, gone):
 
 def file_line(path):
     """One line of a %files list. Special characters are escaped for rpm's globbing."""
-    quoted = re.sub(r"([\\*?\[\]{}\"%])", lambda m: "%%" if m.group(1) == "%" else "\\" + m.group(1), path)
+    # Old versions of rpm take a backslash for a part of the name, so a pattern stands for each; only the names of [ and
+    # of its manual page are so short that ? would fit others.
+    quoted = re.sub(r'[\\*?\]{}"]', "?", path).replace("[", "[[]").replace("%", "%%")
     if re.search(r"\s", path):
         quoted = '"' + quoted + '"'
     if os.path.isdir(path) and not os.path.islink(path):

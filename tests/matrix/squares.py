@@ -30,6 +30,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             (left_out if WANTED else kept).append(item)
             continue
         reasons = [str(mark.args[1]) for mark in item.iter_markers("only") if not mark.args[0](cell)]
+        if not cell.boot and item.get_closest_marker("bare") is None:
+            reasons.append("systemd can't be PID 1 there")
         if WANTED and scenario not in WANTED:
             left_out.append(item)
         elif reasons:

@@ -36,17 +36,18 @@ class Built:
             builder = [sys.executable, str(TREE / "tools/build_packages.py")]
             subprocess.run([*builder, "--version", version, "--output", str(self.directory / version)], check=True,
                            stdout=subprocess.DEVNULL)  # fmt: skip
-        for variant in cca73.VARIANTS:
-            (self.directory / variant).mkdir()
-            cca73.build(self.directory / variant, variant=variant)
+        # CCA 7.3 has machine code: a package for each architecture that is tested here.
+        for machine in {cell.machine for cell in images.cells().values() if cell.recipe}:
+            for variant in cca73.VARIANTS:
+                cca73.build(self.directory / machine / variant, variant=variant, arch=machine)
 
     def new(self, family: str, version: str = "8.0.0") -> pathlib.Path:
         """Our package."""
         return self._one(version, family)
 
-    def old(self, family: str, variant: str = "normal") -> pathlib.Path:
-        """The package of CCA 7.3."""
-        return self._one(variant, family)
+    def old(self, cell: images.Cell, variant: str = "normal") -> pathlib.Path:
+        """The package of CCA 7.3 for a cell's family and architecture."""
+        return self._one(f"{cell.machine}/{variant}", cell.family)
 
     def _one(self, directory: str, family: str) -> pathlib.Path:
         (found,) = (self.directory / directory).glob("*." + family)

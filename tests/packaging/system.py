@@ -15,6 +15,7 @@ CERTIFICATE = "/opt/IBM/CCA/bin/catcher.crt"
 CONF = "/etc/cca/catcher.conf"
 STAMP = "/var/lib/csulcca/state.json"
 PORT = 50003
+DAEMON = "/opt/IBM/CCA/bin/catcher.exe"
 
 # How each tool is told to do what an administrator would type. Standard input is closed: nothing may ask.
 COMMANDS = {
@@ -24,10 +25,14 @@ COMMANDS = {
              "reinstall": "dpkg -i {}"},
     "dnf": {"install": "dnf -y install {}", "remove": "dnf -y remove csulcca", "purge": "dnf -y remove csulcca",
             "reinstall": "dnf -y reinstall {}", "downgrade": "dnf -y downgrade {}"},
+    "zypper": {"install": "zypper -n install --allow-unsigned-rpm {}", "remove": "zypper -n remove csulcca",
+               "purge": "zypper -n remove csulcca", "reinstall": "zypper -n install --force --allow-unsigned-rpm {}",
+               "downgrade": "zypper -n install --oldpackage --allow-unsigned-rpm {}"},
     "rpm": {"install": "rpm -U {}", "first install": "rpm -i {}", "remove": "rpm -e csulcca", "purge": "rpm -e csulcca",
             "reinstall": "rpm -U --replacepkgs {}", "downgrade": "rpm -U --oldpackage {}"},
 }  # fmt: skip
-TOOLS = {"deb": ("apt", "dpkg"), "rpm": ("dnf", "rpm")}
+# A cell's two tools, by its package manager.
+TOOLS = {"apt": ("apt", "dpkg"), "dnf": ("dnf", "rpm"), "zypper": ("zypper", "rpm")}
 
 # Speaks to the catcher as a TKE in TCP mode would begin: connects and sends. Prints what comes back until it closes.
 TCP_CLIENT = """
@@ -46,7 +51,11 @@ class System:
         self.machine = machine
         self.cell = cell
         self.workstation = workstation
-        self.tools = TOOLS[cell.family]
+        self.tools = TOOLS[cell.package_manager]
+        self.fresh_conf = b"TLS_ON\n" if cell.mode == "TLS" else b"TLS_OFF\n"
+        """catcher.conf as a fresh installation must write it."""
+        self.fresh_argv = DAEMON + (" -tls" if cell.mode == "TLS" else "")
+        """The daemon's command line after that."""
 
     def package(self, tool: str, verb: str, path: pathlib.Path | None = None, *, check: bool = True,
                 env: Mapping[str, str] | None = None) -> Result:  # fmt: skip
@@ -75,6 +84,16 @@ class System:
         """The daemon's command line as ps shows it, "" where none runs."""
         pid = self.show("systemctl show -p MainPID --value CSUTKEcat")
         return self.show(f"ps -o args= -p {pid}") if pid not in ("", "0") else ""
+
+    def start_by_hand(self) -> None:
+        """Start the catcher as the unit does, where no systemd is, and wait until it listens."""
+        self.machine.run("setsid /opt/IBM/CCA/bin/CSUTKEcat start >/root/catcher.log 2>&1 </dev/null &")
+        self.machine.wait_for("a listening catcher", lambda: f":{PORT}" in self.show("ss -Hltn"), 60)
+
+    def handshake_from_inside(self) -> Result:
+        """A TLS handshake of the machine with itself, as handshake() has it from another one."""
+        return self.machine.run(["openssl", "s_client", "-connect", f"127.0.0.1:{PORT}", "-CAfile", CERTIFICATE,
+                                 "-verify_return_error", "-verify_hostname", "zlinux1"], check=False)  # fmt: skip
 
     def conf(self) -> bytes:
         """The bytes of catcher.conf."""

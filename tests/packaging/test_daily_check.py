@@ -2,6 +2,7 @@
 
 import pytest
 
+from .marks import needs_tls
 from .system import CERTIFICATE, KEY
 
 TOLD = "journalctl -t csulcca -o cat --no-pager"
@@ -20,6 +21,7 @@ def look(system):
     return "\n".join(system.show(TOLD).splitlines()[before:])
 
 
+@needs_tls
 def test_the_daily_look_at_the_certificate(boot, built):
     system = boot()
     system.package(system.tools[1], "install", built.new(system.cell.family))

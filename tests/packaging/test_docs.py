@@ -15,10 +15,11 @@ from tests.matrix.machine import Machine, Result
 from tests.unit.authority import Authority, issue
 from tests.unit.pem import key_of
 
+from .marks import needs_tls
 from .packages import Built
 from .system import CERTIFICATE, CONF, System, handshake, talk_tcp
 
-pytestmark = pytest.mark.scenario("docs")
+pytestmark = [pytest.mark.scenario("docs"), needs_tls]
 
 DAY = 24 * 3600
 
@@ -41,7 +42,7 @@ class Host(NamedTuple):
 
     def upgrade(self) -> None:
         """From CCA 7.3, as far as before the upgrade."""
-        old = self.built.old(self.system.cell.family)
+        old = self.built.old(self.system.cell)
         self.system.package(self.system.tools[1], "install", old)
         self.machine.run(["rm", f"/root/{old.name}"])
 

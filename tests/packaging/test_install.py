@@ -9,6 +9,14 @@ from .turns import TOOLS, in_turns
 
 TREES = ("/etc", "/opt", "/var/lib/csulcca", "/usr/lib/csulcca")
 
+# Loads a library by its name, and prints the path of the file that the linker took.
+WHERE_LOADED = """
+import ctypes, sys
+ctypes.CDLL(sys.argv[1])
+with open("/proc/self/maps") as maps:
+    print(next(path for path in (line.split()[-1] for line in maps) if "/libssl" in path))
+"""
+
 
 @pytest.mark.scenario("fresh")
 @pytest.mark.parametrize("tool", TOOLS.values(), ids=TOOLS)
@@ -38,6 +46,27 @@ def test_fresh_install_where_tls_is_not_possible_speaks_tcp_and_says_why(pair, b
     assert system.conf() == b"TLS_OFF\n"
     assert talk_tcp(client, system.machine).rc == 0
     assert not system.machine.exists(KEY)
+    refused = system.machine.run("catcherctl mode tls", check=False)
+    assert refused.rc == 1
+    assert system.status()["tls"]["reason"] in refused.err
+
+
+@pytest.mark.scenario("fresh")
+def test_the_evidence_of_status_is_what_the_cell_declares(boot, built):
+    system = boot()
+    system.package(system.tools[1], "install", built.new(system.cell.family))
+    told = system.status()["tls"]
+    assert told["possible"] == (system.cell.mode == "TLS")
+    assert (told["version"] or "").startswith(system.cell.openssl)
+    assert bool(told["version"]) == bool(system.cell.openssl)
+    assert bool(told["reason"]) == (system.cell.mode == "TCP")
+    if told["library"]:
+        # The one that a program of this system gets, when it asks for it by name.
+        name = told["library"].rpartition("/")[2]
+        loaded = system.machine.run(["/usr/bin/python3", "-c", WHERE_LOADED, name]).out.strip()
+        assert system.show(f"readlink -f {told['library']}") == loaded
+    assert system.machine.run("/usr/bin/python3 --version").out.startswith(f"Python {system.cell.python}")
+
 
 
 @pytest.mark.scenario("reinstall")
@@ -68,7 +97,7 @@ def test_a_policy_against_starting_services_is_kept_to(boot, built, history):
     system = boot()
     mode, findings = system.cell.mode.lower(), system.first_findings()
     if history == "upgrade from 7.3":
-        system.package("dpkg", "install", built.old("deb"))
+        system.package("dpkg", "install", built.old(system.cell))
         mode, findings = "tcp", ["upgraded-tcp-kept"]
     system.machine.write("/usr/sbin/policy-rc.d", "#!/bin/sh\nexit 101\n", mode=0o755)
     system.package("apt", "install", built.new("deb"))

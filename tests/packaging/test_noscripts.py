@@ -38,7 +38,7 @@ def test_a_start_alone_makes_a_correct_system(boot, built):
 def test_7_3_upgraded_without_scriptlets_stays_in_tcp(boot, built, variant):
     """The old daemon goes on until the next boot."""
     system = boot()
-    system.package("rpm", "install", built.old("rpm", variant))
+    system.package("rpm", "install", built.old(system.cell, variant))
     rpm_noscripts(system, "-U", built.new("rpm"))
     system.machine.reboot()
     assert_sound(system, "tcp", findings=["upgraded-tcp-kept"])

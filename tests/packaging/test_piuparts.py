@@ -66,7 +66,7 @@ def mirror(built, tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     root = tmp_path_factory.mktemp("mirror")
     index = root / f"dists/{SUITE}/main/binary-{MACHINE}/Packages"
     index.parent.mkdir(parents=True)
-    shutil.copy(built.old("deb"), root)
+    shutil.copy(built.old(images.cell(CELL)), root)
     index.write_bytes(subprocess.check_output(["dpkg-scanpackages", "."], cwd=root, stderr=subprocess.DEVNULL))
     (root / f"dists/{SUITE}/Release").write_text(f"Suite: {SUITE}\nCodename: {SUITE}\nComponents: main\n"
                                                  f"Architectures: {MACHINE}\nSHA256:\n")  # fmt: skip

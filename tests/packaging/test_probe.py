@@ -8,9 +8,10 @@ from tests.matrix.machine import Machine, Result
 from tests.unit import pem
 from tests.unit.authority import DAY, Authority, issue
 
+from .marks import needs_tls
 from .system import CERTIFICATE, KEY, System
 
-pytestmark = pytest.mark.scenario("probe")
+pytestmark = [pytest.mark.scenario("probe"), needs_tls]
 
 
 @pytest.fixture

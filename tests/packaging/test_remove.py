@@ -18,7 +18,7 @@ def test_nothing_is_left_but_what_is_declared(boot, built, history, verb, tool):
     family, tool = system.cell.family, system.tools[TOOLS[tool]]
     before = whole_tree(system)
     if HISTORIES[history]:
-        system.package(tool, "install", built.old(family, HISTORIES[history]))
+        system.package(tool, "install", built.old(system.cell, HISTORIES[history]))
     system.package(tool, "install", built.new(family))
     if system.cell.mode == "TLS":
         system.machine.run("catcherctl mode tls")

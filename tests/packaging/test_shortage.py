@@ -88,7 +88,7 @@ def test_a_full_disk_is_told_and_the_next_run_cures(boot, built, history):
     system = boot()
     mode, findings = system.cell.mode.lower(), system.first_findings()
     if history == "upgrade from 7.3":
-        system.package(system.tools[1], "install", built.old(system.cell.family))
+        system.package(system.tools[1], "install", built.old(system.cell))
         mode, findings = "tcp", ["upgraded-tcp-kept"]
     system.machine.run(FULL)
     done = system.package(system.tools[1], "install", built.new(system.cell.family))
@@ -150,7 +150,7 @@ def test_an_upgrade_whose_hook_cannot_run_is_cured_and_nothing_is_lost(boot, bui
     By dpkg or rpm alone: dnf is a Python program itself.
     """
     system = boot()
-    system.package(system.tools[1], "install", built.old(system.cell.family, variant))
+    system.package(system.tools[1], "install", built.old(system.cell, variant))
     system.machine.run(BREAKAGES[breakage])
     done = system.package(system.tools[1], "install", built.new(system.cell.family), check=False)
     assert_told(system, done, breakage)

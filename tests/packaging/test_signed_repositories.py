@@ -107,7 +107,7 @@ def test_installs_with_signatures_enforced(boot, repository):
 @pytest.mark.parametrize("command,variant", in_turns(["upgrade of the whole system"], ["normal", "careless"]))
 def test_7_3_is_upgraded_with_the_whole_system(boot, built, repository, command, variant):
     system = boot()
-    system.package(system.tools[1], "install", built.old(system.cell.family, variant))
+    system.package(system.tools[1], "install", built.old(system.cell, variant))
     put(system, repository)
     commands = {
         "apt": "apt-get update && apt-get -y upgrade",
@@ -128,7 +128,7 @@ ALLOW = 'Unattended-Upgrade::Origins-Pattern { "origin=csulcca"; };\n'
 def test_7_3_is_upgraded_unattended(boot, built, repository, variant):
     """Debian's own unattended-upgrade leaves out a package that would ask about a conffile; ours does not ask."""
     system = boot()
-    system.package("dpkg", "install", built.old("deb", variant))
+    system.package("dpkg", "install", built.old(system.cell, variant))
     system.machine.run("echo '# edited by the administrator' >> /etc/init.d/CSUTKEcat")
     put(system, repository)
     system.machine.write("/etc/apt/apt.conf.d/60csulcca", ALLOW)

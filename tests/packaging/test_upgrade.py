@@ -42,7 +42,7 @@ def assert_legacy_script_is_retired(system):
 def test_running_in_tcp_stays_running_in_tcp_then_tls_is_one_command(pair, built, variant, tool):
     system, client = pair
     tool = system.tools[TOOLS[tool]]
-    system.package(tool, "install", built.old(system.cell.family, variant))
+    system.package(tool, "install", built.old(system.cell, variant))
     assert system.service() == ("enabled", "active")
     assert "ping" in talk_tcp(client, system.machine).out
 
@@ -72,7 +72,7 @@ def test_running_in_tcp_stays_running_in_tcp_then_tls_is_one_command(pair, built
 @pytest.mark.parametrize("state,variant,tool", in_turns(STATES, OLD, TOOLS))
 def test_the_state_of_the_service_survives(boot, built, state, variant, tool):
     system = boot()
-    system.package(system.tools[1], "install", built.old(system.cell.family, variant))
+    system.package(system.tools[1], "install", built.old(system.cell, variant))
     enter(system, state)
 
     system.package(system.tools[TOOLS[tool]], "install", built.new(system.cell.family))
@@ -87,7 +87,7 @@ def test_the_state_of_the_service_survives(boot, built, state, variant, tool):
 def test_a_service_that_only_the_init_script_starts_becomes_the_units(boot, built, state, variant, tool):
     """Where systemd knows no init scripts any more, such a service does not run before, and so not after."""
     system = boot()
-    system.package(system.tools[1], "install", built.old(system.cell.family, variant))
+    system.package(system.tools[1], "install", built.old(system.cell, variant))
     script, enabled = INIT_SCRIPT_ONLY[state]
     done = system.machine.run(script)
     active = "inactive" if "no support" in done.out else "active"
@@ -104,7 +104,7 @@ def test_a_service_that_only_the_init_script_starts_becomes_the_units(boot, buil
 def test_edited_files_of_7_3_are_kept_and_nothing_is_asked(boot, built, what, variant, tool):
     """Standard input is closed, so that dpkg would fail where it asks what to do with a conffile."""
     system = boot()
-    system.package(system.tools[1], "install", built.old(system.cell.family, variant))
+    system.package(system.tools[1], "install", built.old(system.cell, variant))
     edited = {}
     for path in ("/etc/init.d/CSUTKEcat", "/etc/profile.d/csulcca.sh"):
         edited[path] = system.machine.read(path) + b"# edited by the administrator\n"
@@ -125,7 +125,7 @@ def test_edited_files_of_7_3_are_kept_and_nothing_is_asked(boot, built, what, va
 def test_an_edited_copy_of_the_unit_in_etc_survives_and_serves(boot, built):
     """CCA 7.3's unit is of Type=forking, and so is an administrator's copy of it."""
     system = boot()
-    system.package(system.tools[0], "install", built.old(system.cell.family))
+    system.package(system.tools[0], "install", built.old(system.cell))
     shipped = system.machine.read("/usr/lib/systemd/system/CSUTKEcat.service")
     copy = shipped.replace(b"[Service]\n", b"[Service]\nNice=3\n")
     assert b"Type=forking" in copy
@@ -146,7 +146,7 @@ def test_an_edited_copy_of_the_unit_in_etc_survives_and_serves(boot, built):
 ])
 def test_an_existing_configuration_keeps_every_byte(boot, built, content, kept):
     system = boot()
-    system.package(system.tools[1], "install", built.old(system.cell.family))
+    system.package(system.tools[1], "install", built.old(system.cell))
     system.machine.write(CONF, content)
     system.package(system.tools[1], "install", built.new(system.cell.family))
     assert system.conf() == kept
@@ -162,12 +162,12 @@ def test_down_to_7_3_speaks_tcp_and_up_again_keeps_the_mode(pair, built, tool, v
     system, client = pair
     family, tool = system.cell.family, system.tools[TOOLS[tool]]
     mode = mode if system.cell.mode == "TLS" else "tcp"
-    system.package(tool, "install", built.old(family, variant))
+    system.package(tool, "install", built.old(system.cell, variant))
     system.package(tool, "install", built.new(family))
     system.machine.run(f"catcherctl mode {mode}")
     kept = system.tree("/etc/cca", "/opt/IBM/CCA/bin/catcher.key", "/opt/IBM/CCA/bin/catcher.crt")
 
-    system.package(tool, "downgrade", built.old(family, variant))
+    system.package(tool, "downgrade", built.old(system.cell, variant))
 
     assert system.service() == ("enabled", "active")
     assert "ping" in talk_tcp(client, system.machine).out
@@ -182,7 +182,7 @@ def test_down_to_7_3_speaks_tcp_and_up_again_keeps_the_mode(pair, built, tool, v
 @pytest.mark.parametrize("tool", [0, 1], ids=["repository tool", "package tool"])
 def test_ibms_host_library_is_not_replaced_by_a_payload_without_one(boot, built, tool):
     system = boot()
-    system.package(system.tools[tool], "install", built.old(system.cell.family, "host-library"))
+    system.package(system.tools[tool], "install", built.old(system.cell, "host-library"))
     tops = ("/opt", "/etc/init.d", "/usr/lib/systemd/system/CSUTKEcat.service")
     before = system.tree(*tops)
     done = system.package(system.tools[tool], "install", built.new(system.cell.family), check=False)

@@ -1,9 +1,10 @@
 """Packages that were built from a vendor's package, on systems of each family."""
 
+import functools
 import pathlib
-import platform
 import subprocess
 import sys
+from collections.abc import Callable
 
 import pytest
 
@@ -11,31 +12,41 @@ from tests.fixtures import vendor8
 from tests.matrix import images
 
 from .conftest import TREE
+from .marks import needs_tls
 from .system import CERTIFICATE, handshake
 
 pytestmark = pytest.mark.scenario("vendor-payload")
 
-# Emulated ones among the systems of distros.toml.
-S390X = [name for name, cell in images.cells().items() if cell.architecture == "s390x" and cell.recipe]
-MACHINE = platform.machine()
 LIBRARY = {"deb": "/usr/lib/libcsulcca.so", "rpm": "/usr/lib64/libcsulcca.so"}
 
 
 @pytest.fixture(scope="module")
-def vendors(tmp_path_factory: pytest.TempPathFactory) -> "dict[str, pathlib.Path]":
-    """Our packages by FAMILY: from the vendor's .rpm; "next FAMILY": from its .deb with a later fix."""
-    work = tmp_path_factory.mktemp("vendor")
-    found = {}
-    for prefix, payload in (("", vendor8.build_rpm(work, MACHINE)),
-                            ("next ", vendor8.build_deb(work, MACHINE, version="8.2.54-4"))):
-        output = work / payload.suffix[1:]
-        subprocess.run([sys.executable, str(TREE / "tools/build_packages.py"), "--payload", str(payload),
-                        "--output", str(output)], check=True, stdout=subprocess.DEVNULL)  # fmt: skip
-        for family in LIBRARY:
-            (found[prefix + family],) = output.glob("*." + family)
-    return found
+def by_machine(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict[str, pathlib.Path]]:
+    """Builds our packages from a vendor's for a machine (as `uname -m` says it), once for each; see vendors."""
+
+    @functools.cache
+    def build(machine: str) -> dict[str, pathlib.Path]:
+        work = tmp_path_factory.mktemp("vendor")
+        found = {}
+        for prefix, payload in (("", vendor8.build_rpm(work, machine)),
+                                ("next ", vendor8.build_deb(work, machine, version="8.2.54-4"))):
+            output = work / payload.suffix[1:]
+            subprocess.run([sys.executable, str(TREE / "tools/build_packages.py"), "--payload", str(payload),
+                            "--output", str(output)], check=True, stdout=subprocess.DEVNULL)  # fmt: skip
+            for family in LIBRARY:
+                (found[prefix + family],) = output.glob("*." + family)
+        return found
+
+    return build
 
 
+@pytest.fixture
+def vendors(cell: images.Cell, by_machine: Callable[[str], dict[str, pathlib.Path]]) -> dict[str, pathlib.Path]:
+    """Our packages for the cell, by FAMILY: from the vendor's .rpm; "next FAMILY": from its .deb with a later fix."""
+    return by_machine(cell.machine)
+
+
+@needs_tls
 def test_a_vendors_files_are_installed_as_the_vendor_had_them_and_serve_tls(pair, vendors):
     system, client = pair
     family = system.cell.family
@@ -69,30 +80,23 @@ def assert_as_the_vendor_had_it(system):
     assert system.show("readlink /opt/IBM/CCA/bin/CSUTKEcat") == "/usr/lib/csulcca/run"
 
 
-@pytest.mark.parametrize("cell", S390X, indirect=True)
-def test_a_payload_for_s390x_is_installed_and_serves_tls_on_s390x(boot, tmp_path):
-    """Without systemd, whose sandbox an emulated processor does not give; the daemon is started as the unit does."""
-    family = images.cell(S390X[0]).family
-    build = {"deb": vendor8.build_rpm, "rpm": vendor8.build_deb}[family]
-    subprocess.run([sys.executable, str(TREE / "tools/build_packages.py"), "--payload", str(build(tmp_path, "s390x")),
-                    "--output", str(tmp_path / "out")], check=True, stdout=subprocess.DEVNULL)  # fmt: skip
-    (package,) = (tmp_path / "out").glob("*s390x." + family)
+@pytest.mark.bare
+@pytest.mark.only(lambda cell: not cell.boot, "shown on the booted system")
+def test_a_vendors_files_are_installed_and_serve_tls_without_systemd(boot, vendors):
+    """On s390x, among others: the payload's library is one for s390x, and is loaded there."""
     system = boot(boot=False)
-    assert system.show("uname -m") == "s390x"
-    system.package(system.tools[1], "install", package)
+    system.package(system.tools[1], "install", vendors[system.cell.family])
     assert_as_the_vendor_had_it(system)
     assert system.conf() == b"TLS_ON\n"
-    system.machine.run("setsid /opt/IBM/CCA/bin/CSUTKEcat start >/root/log 2>&1 </dev/null &")
-    system.machine.wait_for("a listening catcher", lambda: ":50003" in system.show("ss -Hltn"), 60)
-    done = system.machine.run(["openssl", "s_client", "-connect", "127.0.0.1:50003", "-CAfile", CERTIFICATE,
-                               "-verify_return_error", "-verify_hostname", "zlinux1"], check=False)  # fmt: skip
-    assert done.rc == 0, done.out + done.err + system.show("cat /root/log")
+    system.start_by_hand()
+    done = system.handshake_from_inside()
+    assert done.rc == 0, done.out + done.err
 
 
 def test_a_vendors_replaces_a_vendors_and_the_reference_must_not(boot, built, vendors):
     system = boot()
     family = system.cell.family
-    system.package(system.tools[1], "install", built.old(family, "host-library"))
+    system.package(system.tools[1], "install", built.old(system.cell, "host-library"))
     system.package(system.tools[1], "install", vendors[family])
     assert system.conf() == b"TLS_OFF\n"
     assert system.service() == ("enabled", "active")

@@ -1,0 +1,14 @@
+# OpenSSL 4 from Debian's experimental, and no libssl of another version: libssl.so.3 is diverted.
+set -eu
+root=$1
+
+# The same mirror, whichever it is.
+sed 's/ sid / experimental /' "$root/etc/apt/sources.list" >"$root/etc/apt/sources.list.d/experimental.list"
+chroot "$root" apt-get -qq update
+chroot "$root" apt-get -qq -y --no-install-recommends install -t experimental openssl
+chroot "$root" apt-get -qq clean
+rm -rf "$root"/var/lib/apt/lists/*
+
+# libcrypto.so.3 stays: apt and systemd have no other.
+library=$(cd "$root" && ls usr/lib/*/libssl.so.3)
+chroot "$root" dpkg-divert --add --rename --divert "/${library%/*}/diverted-libssl.so.3" "/$library"

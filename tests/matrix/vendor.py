@@ -1,0 +1,45 @@
+"""A vendor's container image made into one that boots and needs no network.
+
+Vendors' images have no systemd and little else. What the cell's `add` names is installed in a container of the image
+with the cell's own package manager, and the container is committed. (Not with a Containerfile: some podman can't build
+where it may not raise the limit of locked memory.)
+"""
+
+import hashlib
+import shlex
+
+from tests.matrix import engine
+
+# {} is the list of packages.
+INSTALL = {
+    "apt": "export DEBIAN_FRONTEND=noninteractive; apt-get -q update; apt-get -qy --no-install-recommends install {}",
+    "dnf": "dnf -y --setopt=install_weak_deps=False install {}",
+    "zypper": "zypper -n --gpg-auto-import-keys refresh; zypper -n install --no-recommends {}",
+}
+# Repositories and what was fetched from them: without any, no test can reach for a network, nor stumble over its lack.
+# policy-rc.d: images of Debian and Ubuntu forbid to start services, which a container is not expected to have.
+CLEAN = """\
+rm -rf /etc/apt/sources.list /etc/apt/sources.list.d/* /var/lib/apt/lists/* /var/cache/apt/*.bin /usr/sbin/policy-rc.d \
+    /etc/yum.repos.d/*.repo /var/cache/dnf /var/cache/libdnf5 \
+    /etc/zypp/repos.d/*.repo /etc/zypp/services.d/*.service /usr/lib/zypp/plugins/services/* /var/cache/zypp
+: > /etc/machine-id
+"""
+
+
+def script(package_manager: str, packages: list[str]) -> str:
+    """What is run in the container, by `sh -euc`."""
+    return INSTALL[package_manager].format(" ".join(map(shlex.quote, packages))) + "\n" + CLEAN
+
+
+def tag(image: str, command: str) -> str:
+    """What the made image is found again by: the vendor's image by its digest, and what is run in it."""
+    identity = engine.inspect("image", image)["Id"]
+    return hashlib.sha256(f"{identity} {command}".encode()).hexdigest()[:12]
+
+
+def run_argv(image: str, container: str, command: str) -> list[str]:
+    """The command line that runs it, with the host's network and proxy settings, in a container which stays."""
+    here = engine.current()
+    proxy = [] if here.is_docker else ["--http-proxy=true"]
+    return engine.argv("run", f"--name={container}", *here.run_options, *proxy, "--privileged", "--network=host",
+                       image, "sh", "-euc", command)  # fmt: skip
