@@ -11,6 +11,7 @@ from . import apply, config, messages, paths, plan, report, transition
 from .errors import CatcherError
 from .facts import collect
 from .host import Host, forget_openssl_settings
+from .text import shown
 
 MYPY = False
 if MYPY:
@@ -20,6 +21,8 @@ JSON_FORMAT = 1
 FAILED = 1
 USAGE = 2
 ATTENTION = 3
+# Of a line of an error: beyond it there is only what somebody typed or sent.
+LINE_LIMIT = 600
 AS_ROOT = "run it as root: sudo catcherctl ..."
 # Findings after which a converge has not done its work.
 FAILURES = ("write-failed", "busy", "pair-not-generated", "pair-not-replaced")
@@ -46,9 +49,9 @@ def main(arguments: "List[str]") -> int:
         # The reader (head, a pager) has seen enough.
         return FAILED
     except PermissionError as error:
-        return _fail("%s: %s" % (error.filename or "permission", error.strerror), AS_ROOT)
+        return _fail("%s: %s" % (shown(str(error.filename or "permission")), error.strerror), AS_ROOT)
     except OSError as error:
-        return _fail("%s: %s" % (error.filename or "system", error.strerror), "catcherctl status")
+        return _fail("%s: %s" % (shown(str(error.filename or "system")), error.strerror), "catcherctl status")
     except KeyboardInterrupt:
         return _fail("interrupted", "catcherctl status")
     except Exception as error:  # noqa: BLE001 - a fault of ours is one line, and its story goes to the journal
@@ -60,9 +63,10 @@ def main(arguments: "List[str]") -> int:
 
 
 def _fail(message: str, hint: str) -> int:
-    sys.stderr.write(_plain("catcherctl: %s\n" % message))
+    """One line that says what is wrong and one with what to type, whatever names and bytes of others are in them."""
+    sys.stderr.write("catcherctl: %s\n" % shown(message, LINE_LIMIT))
     if hint:
-        sys.stderr.write(_plain("  %s\n" % hint))
+        sys.stderr.write("  %s\n" % shown(hint, LINE_LIMIT))
     return FAILED
 
 
@@ -258,15 +262,23 @@ def _add_converge(verbs: "Any") -> None:
 # -- the verbs ---------------------------------------------------------------------------------------------------------
 
 
+def _own_host() -> Host:
+    """The running system, for a verb that changes it: only root may."""
+    host = Host()
+    if not host.is_ours():
+        raise CatcherError("only root may change this host", AS_ROOT)
+    return host
+
+
 def _host(root: str) -> Host:
     """The system below a root directory, which has this package."""
     hint = "name the root directory of an installed system"
     try:
         host = Host(root or "/nonexistent")
     except OSError as error:
-        raise CatcherError("%s is not a directory" % (root or "an empty name"), hint) from error
+        raise CatcherError("%s is not a directory" % (shown(root) or "an empty name"), hint) from error
     if not host.is_dir(paths.LIBRARY):
-        raise CatcherError("csulcca is not installed in %s" % root, "install the package there first")
+        raise CatcherError("csulcca is not installed in %s" % shown(root), "install the package there first")
     return host
 
 
@@ -298,7 +310,8 @@ def _plan_fields(planned: "plan.Plan") -> "Dict[str, Any]":
 
 
 def _apply(options: argparse.Namespace) -> int:
-    outcome = apply.converge(_host(options.root), transition.of(transition.APPLY))
+    host = _host(options.root) if options.root != "/" else _own_host()
+    outcome = apply.converge(host, transition.of(transition.APPLY))
     if options.json:
         _print_json(_done_fields(outcome.done, outcome.findings))
     else:
@@ -323,18 +336,18 @@ def _mode(options: argparse.Namespace) -> int:
         conf = collect(host).config
         status = 0 if conf.state in (config.TLS, config.TCP) else ATTENTION
         names = {config.TLS: "tls", config.TCP: "tcp", config.UNSET: "not set", config.ABSENT: "not set"}
-        shown = [names.get(conf.state, "unusable: " + conf.problem)]
+        told = [names.get(conf.state, "unusable: " + conf.problem)]
     else:
         from .mode import change
 
-        lines, found = change(host, options.mode, restart=not options.no_restart)
+        lines, found = change(_own_host(), options.mode, restart=not options.no_restart)
         status = apply.exit_status(found)
         conf = collect(host).config
-        shown = lines
+        told = lines
     if options.json:
         _print_json(_mode_fields(conf, lines, found))
     else:
-        _print(shown)
+        _print(told)
         _print_findings(found)
     return status
 
@@ -393,13 +406,13 @@ def _cert_check(options: argparse.Namespace) -> int:
 def _cert_generate(options: argparse.Namespace) -> int:
     from . import replacement
 
-    return _report(*replacement.generate(Host(), options.force, not options.no_restart))
+    return _report(*replacement.generate(_own_host(), options.force, not options.no_restart))
 
 
 def _cert_request(options: argparse.Namespace) -> int:
     from . import csr
 
-    data, lines = csr.request(Host(), options.name, options.present_key, options.out)
+    data, lines = csr.request(_own_host(), options.name, options.present_key, options.out)
     if options.out is None:
         # What is redirected into a file must be the request alone.
         _print(data.decode("ascii").splitlines())
@@ -414,7 +427,7 @@ def _cert_install(options: argparse.Namespace) -> int:
     from . import replacement
 
     files = [options.crt] if options.key is None else [options.key, options.crt]
-    return _report(*replacement.install(Host(), files, options.name, not options.no_restart))
+    return _report(*replacement.install(_own_host(), files, options.name, not options.no_restart))
 
 
 def _cert_export(options: argparse.Namespace) -> int:

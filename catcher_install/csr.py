@@ -13,6 +13,8 @@ if MYPY:
 
     from .host import Host
 
+WRITE_HINT = "name another file: catcherctl cert request --out FILE"
+
 
 def request(host: "Host", wanted: "List[str]", present_key: bool, out: "Optional[str]") -> "Tuple[bytes, List[str]]":
     """A certificate request (PKCS#10, PEM) for a CA to sign, and lines that say what to do with it.
@@ -23,7 +25,11 @@ def request(host: "Host", wanted: "List[str]", present_key: bool, out: "Optional
     to write it to. Raises CatcherError.
     """
     modules = certificate._cryptography()
+    if out is not None:
+        # Before a key is made for nothing.
+        _require_new(host, out)
     path = paths.KEY if present_key else paths.REQUEST_KEY
+    made = False
     if not host.lexists(path):
         if present_key:
             raise CatcherError("there is no %s" % path, "leave out --present-key, and a new key is made")
@@ -31,18 +37,38 @@ def request(host: "Host", wanted: "List[str]", present_key: bool, out: "Optional
         with Locked(host):
             # replace(): a whole key or none, however this ends.
             host.replace(path, certificate.new_key(), pair.KEY_MODE)
+        made = True
     key, _ = material.load_key(material.read_file(host, path), modules)
     data = _signing_request(key, names.collect(host), wanted, modules)
     lines = []
     if out is not None:
         try:
             host.create(host.absolute(out), data, 0o644)
-        except FileExistsError as error:
-            raise CatcherError("%s is there already" % shown(out), "name another file, or remove it") from error
+        except OSError as error:
+            if made:
+                host.remove(path)
+            raise _not_written(out, error) from error
         lines.append("Wrote the request to %s." % shown(out))
     lines.append("Its key stays in %s; only root can read it." % path)
     lines.append("When your CA has signed it: catcherctl cert install CERTIFICATE   (the key is found by itself)")
     return data, lines
+
+
+def _require_new(host: "Host", out: str) -> None:
+    """Raise CatcherError where no new file of this name can be made."""
+    path = host.absolute(out)
+    name = shown(out) or "an empty name"
+    try:
+        if host.lexists(path):
+            raise CatcherError("%s is there already" % name, "name another file, or remove it")
+        if not host.is_dir(path.rpartition("/")[0] or "/"):
+            raise CatcherError("%s: no such directory" % name, WRITE_HINT)
+    except OSError as error:
+        raise _not_written(out, error) from error
+
+
+def _not_written(out: str, error: OSError) -> CatcherError:
+    return CatcherError("%s: %s" % (shown(out), (error.strerror or "it cannot be written").lower()), WRITE_HINT)
 
 
 def _signing_request(

@@ -40,6 +40,8 @@ def export(host: "Host", directory: str) -> "List[str]":
         for draft in drafts:
             _remove_quietly(host, draft)
         hint = "make room there, or name another directory"
+        if isinstance(error, PermissionError):
+            hint = "name another directory, or run it as root: sudo catcherctl ..."
         raise CatcherError("%s: %s" % (typed, (error.strerror or "error").lower()), hint) from error
     lines = ["Wrote %s/%s" % (typed, name) for name, _ in contents]
     there, root = host.lstat(target), host.lstat("/")

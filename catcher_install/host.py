@@ -194,6 +194,10 @@ class Host:
         """Whether systemd itself started this process for a unit (systemd.exec(5), INVOCATION_ID)."""
         return "INVOCATION_ID" in os.environ and os.getppid() == 1
 
+    def is_ours(self) -> bool:
+        """Whether this process may change the host as a whole: it is root."""
+        return os.geteuid() == 0
+
     def in_chroot(self) -> bool:
         """Whether our root directory is not PID 1's. False where /proc cannot tell and nothing else says so."""
         if self.root != "/":

@@ -87,10 +87,14 @@ def _key_for(host: "Host", crt_file: "material.PemFile") -> "material.PemFile":
     tried = []
     for path in (paths.REQUEST_KEY, paths.KEY):
         if host.lexists(path):
-            key_file = material.read_file(host, path)
+            tried.append(path)
+            try:
+                key_file = material.read_file(host, path)
+            except CatcherError:
+                # Not a key at all, and there may be another one.
+                continue
             if material.belongs(key_file, crt_file):
                 return key_file
-            tried.append(path)
     raise CatcherError(
         "the certificate in %s belongs to no key that is here%s" % (
             crt_file.path, " (tried %s)" % " and ".join(tried) if tried else ""),
@@ -242,9 +246,12 @@ def _remember_names(host: "Host", wanted: "List[str]") -> None:
 
 def _forget_request_key(host: "Host", key: bytes) -> None:
     """The kept key of a request has become catcher.key."""
-    if not host.lexists(paths.REQUEST_KEY):
+    try:
+        data = host.read_optional(paths.REQUEST_KEY, pair.SIZE_LIMIT)
+    except OSError:
+        # Whatever somebody put there, it is not this key; and the pair is in place already.
         return
-    kept = material.read_file(host, paths.REQUEST_KEY).keys()
+    kept = material.PemFile(paths.REQUEST_KEY, data or b"").keys()
     if kept and kept[0][1] == key:
         host.remove(paths.REQUEST_KEY)
         host.sync_dir(paths.BIN)
