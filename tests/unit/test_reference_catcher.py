@@ -19,6 +19,7 @@ import shutil
 import signal
 import socket
 import ssl
+import struct
 import subprocess
 import sys
 import threading
@@ -983,6 +984,38 @@ def test_memory_stays_flat(start, version):
     before = catcher.resident()
     connections(600)
     assert catcher.resident() - before < MEGABYTE // 2
+
+
+def test_memory_stays_flat_over_20000_connections(start):
+    """Of every kind that a port in a network meets: whole handshakes, silence, half a greeting, garbage, a reset."""
+    catcher = start("-tls", pair=pair())
+    context = tls_context(pair())
+    greeting = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"
+    at_once = struct.pack("ii", 1, 0)
+
+    def shake(sock):
+        with context.wrap_socket(sock, server_hostname="localhost") as client:
+            assert client.recv(1) == b""
+
+    def reset(sock):
+        sock.sendall(greeting)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
+        sock.close()
+
+    kinds = (shake, socket.socket.close, lambda sock: sock.sendall(greeting),
+             lambda sock: sock.sendall(b"GET / HTTP/1.1\r\n\r\n"), reset)
+
+    def connections(count):
+        for number in range(count):
+            with catcher.connect() as sock:
+                kinds[number % len(kinds)](sock)
+
+    connections(2000)
+    before = catcher.resident()
+    connections(18000)
+    # Each kind is served still, and the last of them was.
+    shake(catcher.connect())
+    assert catcher.resident() - before < MEGABYTE
 
 
 # ---------------------------------------------------------------------------------------------------- start and stop
