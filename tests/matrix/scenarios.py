@@ -22,6 +22,8 @@ SCENARIOS = {
     "repository": "installed and upgraded from a repository of packages",
     "vendor-payload": "a package of the vendor's own files, and what may replace what",
     "probe": "what a second machine sees of a host with catcherctl probe",
+    "old-clients": "a client that speaks nothing newer than TLS 1.1 is refused",
+    "rollback": "a change of pair or mode that does not work is taken back, and the old one is in use again",
     "daily-check": "the daily look at the certificate",
     "docs": "every page of docs/, typed as it stands there",
     "autopkgtest": "debian/tests, run by Debian's own autopkgtest",

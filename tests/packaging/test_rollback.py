@@ -1,0 +1,142 @@
+"""A change of pair or mode that does not work out on a real system: what was there before is back, and in use."""
+
+import json
+
+import pytest
+
+from tests.unit import pem
+from tests.unit.authority import issue
+
+from .system import CERTIFICATE, CONF
+
+pytestmark = pytest.mark.scenario("rollback")
+
+DROP_IN = "/etc/systemd/system/CSUTKEcat.service.d/fault.conf"
+START = "/opt/IBM/CCA/bin/CSUTKEcat start"
+# Not below /root, which the unit does not see.
+OTHER = "/srv/other"
+WAS = "/srv/was"
+# The bytes of a file that only an administrator can have written.
+ODD_TCP = b"\xef\xbb\xbf# kept by hand\r\n\r\n  TLS_OFF  \r\n# no end of line"
+ODD_TLS = ODD_TCP.replace(b"TLS_OFF", b"TLS_ON")
+
+# What a drop-in makes of a start as long as the change is there.
+FAULTS = {
+    "is not started": "exit 1",
+    "ends at once": "exit 1",
+    "is another program with another pair": f"exec {OTHER}/catcher.exe -tls",
+    "speaks TCP": "exec /opt/IBM/CCA/bin/catcher.exe",
+    "speaks TLS": "exec /opt/IBM/CCA/bin/catcher.exe -tls",
+    "loses the port": f"systemctl start thief; exec {START}",
+}
+# Another service, which says that it is up as soon as it has the port.
+THIEF = """
+import os, signal, socket
+port = socket.create_server(("0.0.0.0", 50003))
+socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto(b"READY=1", os.environ["NOTIFY_SOCKET"])
+signal.pause()
+"""
+
+
+@pytest.fixture
+def system(boot, built):
+    """A host in TLS mode, with a new pair at hand in /root, and another one that nobody wants in OTHER."""
+    system = boot()
+    system.package(system.tools[1], "first install", built.new(system.cell.family))
+    for name in ("/root/new", f"{OTHER}/catcher"):
+        key = pem.key_of("prime256v1")
+        system.machine.write(name + ".key", key, mode=0o600)
+        system.machine.write(name + ".crt", issue(key, "zlinux1", ["zlinux1"]))
+    system.machine.run(f"cp /opt/IBM/CCA/bin/catcher.exe {OTHER}/")
+    return system
+
+
+def break_start(system, path: str, fault: str) -> None:
+    """From now on a start ends in a fault as long as *path* has other bytes than now."""
+    system.machine.run(f"cp {path} {WAS}")
+    as_before = f"cmp -s {path} {WAS}"
+    start = f"ExecStart=\nExecStart=/bin/sh -c '{as_before} && exec {START}; {FAULTS[fault]}'"
+    if fault == "is not started":
+        start = f"ExecStartPre=/bin/sh -c '{as_before}'"
+    system.machine.write(DROP_IN, f"[Service]\n{start}\n")
+    system.machine.run("systemctl daemon-reload")
+
+
+def seen(system) -> str:
+    """What the port speaks to a real connection: the certificate's SHA-256, or "tcp"."""
+    found = json.loads(system.machine.run("catcherctl probe 127.0.0.1 --json", check=False).out)
+    return found["chain"][0]["sha256"] if found["state"] == "tls" else found["state"]
+
+
+@pytest.mark.parametrize("fault,why", [
+    ("is not started", "the restart failed: "),
+    ("ends at once", "nothing listens on port 50003"),
+    ("is another program with another pair", "port 50003 is held by catcher.exe (PID "),
+    ("speaks TCP", "it speaks plain TCP"),
+])  # fmt: skip
+def test_a_pair_that_the_daemon_does_not_show_is_taken_back(system, fault, why):
+    before, shown = system.tree("/opt", "/etc/cca"), seen(system)
+    break_start(system, CERTIFICATE, fault)
+
+    done = system.machine.run("catcherctl cert install /root/new.key /root/new.crt", check=False)
+    assert done.rc == 1
+    assert done.out == ""
+    assert f"the catcher was restarted and did not show the new certificate: {why}" in done.err
+    assert "; the old pair is back and in use\n" in done.err
+    assert done.err.splitlines()[1:] == ["  why: journalctl -u CSUTKEcat"]
+
+    assert system.tree("/opt", "/etc/cca") == before
+    assert system.service() == ("enabled", "active")
+    assert seen(system) == shown
+    # With the fault gone the same command goes through.
+    system.machine.run(f"rm {DROP_IN} && systemctl daemon-reload")
+    system.machine.run("catcherctl cert install /root/new.key /root/new.crt")
+    assert system.machine.read(CERTIFICATE) == system.machine.read("/root/new.crt")
+    assert seen(system) != shown
+
+
+@pytest.mark.parametrize("to,fault,why", [
+    ("tls", "is not started", "TLS did not come up: the restart failed"),
+    ("tls", "ends at once", "TLS did not come up: nothing listens on port 50003"),
+    ("tls", "speaks TCP", "TLS did not come up: it speaks plain TCP"),
+    ("tls", "is another program with another pair", "TLS did not come up: port 50003 is held by catcher.exe (PID "),
+    ("tcp", "ends at once", "TCP did not come up: nothing listens on port 50003"),
+    ("tcp", "speaks TLS", "TCP did not come up: it speaks TLS (TLSv1.3)"),
+])  # fmt: skip
+def test_a_mode_that_does_not_come_up_is_taken_back(system, to, fault, why):
+    odd = ODD_TCP if to == "tls" else ODD_TLS
+    system.machine.write(CONF, odd)
+    system.machine.run("systemctl restart CSUTKEcat")
+    system.machine.wait_for("a catcher that listens", lambda: bool(system.show("ss -Hltn 'sport = :50003'")))
+    before, shown = system.tree("/opt", "/etc/cca"), seen(system)
+    assert (shown == "tcp") == (to == "tls")
+    break_start(system, CONF, fault)
+
+    done = system.machine.run(f"catcherctl mode {to}", check=False)
+    assert done.rc == 1
+    assert why in done.err
+    assert "; the mode before is back and in use\n" in done.err
+
+    assert system.conf() == odd
+    assert system.tree("/opt", "/etc/cca") == before
+    assert system.service() == ("enabled", "active")
+    assert seen(system) == shown
+    assert system.status()["mode"]["configured"] == ("tcp" if to == "tls" else "tls")
+
+
+def test_a_port_that_is_lost_meanwhile_is_named_and_the_old_pair_waits_for_it(system):
+    before, shown = system.tree("/opt", "/etc/cca"), seen(system)
+    system.machine.write(f"{OTHER}/thief.py", THIEF)
+    system.machine.write("/etc/systemd/system/thief.service",
+                         f"[Service]\nType=notify\nExecStart=/usr/bin/python3 {OTHER}/thief.py\n")  # fmt: skip
+    break_start(system, CERTIFICATE, "loses the port")
+
+    done = system.machine.run("catcherctl cert install /root/new.key /root/new.crt", check=False)
+    assert done.rc == 1
+    assert "port 50003 is held by python3 (PID " in done.err
+    assert "; the old pair is back, and does not answer either (port 50003 is held by python3" in done.err
+    assert system.tree("/opt", "/etc/cca") == before
+    assert "port-taken" in system.findings()
+    # Nothing more needs to be typed than what ends the thief: the service has not given up.
+    system.machine.run("systemctl stop thief")
+    system.machine.wait_for("the old certificate", lambda: seen(system) == shown)
