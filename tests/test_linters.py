@@ -128,6 +128,35 @@ def assert_rpmlint_has_nothing_to_say(path: Path) -> None:
     assert not findings, "\n".join(findings)
 
 
+FIREWALLD_READS = """
+import sys
+from firewall.core.io.service import service_reader
+print(service_reader(sys.argv[1], sys.argv[2]).ports)
+"""
+
+
+def test_firewalld_takes_its_service() -> None:
+    """firewalld's own reader: firewall-offline-cmd has the same, and cannot be had without the daemon."""
+    if subprocess.run(["/usr/bin/python3", "-c", "import firewall"], stderr=subprocess.DEVNULL).returncode:
+        tool("firewalld's library (python3-firewall)")
+    printed = clean("/usr/bin/python3", "-c", FIREWALLD_READS, "firewalld-csulcca.xml", TREE / "share")
+    assert printed == "[('50003', 'tcp')]\n"
+
+
+def test_ufw_takes_its_profile(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("ufw runs as root only")
+    tool("ufw")
+    shutil.copytree("/etc/ufw", tmp_path / "etc/ufw", symlinks=True, ignore=shutil.ignore_patterns("applications.d"))
+    for path in ("etc/default/ufw", "lib/ufw", "usr/share/ufw"):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).symlink_to("/" + path)
+    shutil.copytree(TREE / "share", tmp_path / "etc/ufw/applications.d", ignore=lambda _top, names: [
+        name for name in names if name != "ufw-csulcca"])
+    printed = clean("ufw", f"--rootdir={tmp_path}", f"--datadir={tmp_path}", "app", "info", "TKE catcher")
+    assert re.search(r"(?m)^Port:\n  50003/tcp$", printed), printed
+
+
 def test_mandoc() -> None:
     pages = sorted((TREE / "man").iterdir())
     assert len(pages) == 3

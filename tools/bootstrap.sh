@@ -51,6 +51,8 @@ check,lint lintian lintian lintian may lint
 check,lint rpmlint rpmlint rpmlint may lint
 check,lint systemd systemd systemd-analyze may lint
 check,lint mandoc mandoc mandoc may lint
+check,lint python3-firewall python3-firewall /usr/l*/python3*/*-packages/firewall/core/io/service.py may lint
+check,lint ufw ufw ufw may lint
 END
 }
 

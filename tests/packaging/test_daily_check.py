@@ -49,6 +49,33 @@ def test_the_daily_look_at_the_certificate(boot, built):
     assert not system.machine.exists("/var/lib/systemd/timers/stamp-csulcca-check.timer")
 
 
+def test_a_changed_address_is_told_and_nothing_is_rekeyed(pair, built):
+    system, _ = pair
+    system.machine.run("ip address add 192.0.2.10/32 dev eth0")
+    system.package(system.tools[1], "install", built.new(system.cell.family))
+    assert "[pair-" not in look(system)
+    made = system.machine.read(KEY), system.machine.read(CERTIFICATE)
+
+    # One more address, of a container bridge say, breaks no link.
+    system.machine.run("ip address add 192.0.2.20/32 dev eth0")
+    assert "[pair-" not in look(system)
+
+    system.machine.run("ip address del 192.0.2.10/32 dev eth0")
+    told = look(system)
+    assert "it lists 192.0.2.10, which this host has not [pair-names-stale]" in told
+    assert "catcherctl cert generate --force" in told
+    assert system.findings() == ["pair-names-stale"]
+    # Neither the look nor a restart makes another pair: the TKE has this one.
+    system.machine.run("systemctl restart CSUTKEcat && catcherctl apply", check=False)
+    assert (system.machine.read(KEY), system.machine.read(CERTIFICATE)) == made
+
+    system.machine.run("catcherctl cert generate --force")
+    assert "[pair-" not in look(system)
+    assert system.findings() == []
+    names = system.show(f"openssl x509 -in {CERTIFICATE} -noout -ext subjectAltName")
+    assert "IP Address:192.0.2.20" in names and "192.0.2.10" not in names
+
+
 def test_a_masked_timer_stays_off_over_an_upgrade(boot, built):
     system = boot()
     system.package(system.tools[1], "install", built.new(system.cell.family))
