@@ -262,14 +262,6 @@ def _add_converge(verbs: "Any") -> None:
 # -- the verbs ---------------------------------------------------------------------------------------------------------
 
 
-def _own_host() -> Host:
-    """The running system, for a verb that changes it: only root may."""
-    host = Host()
-    if not host.is_ours():
-        raise CatcherError("only root may change this host", AS_ROOT)
-    return host
-
-
 def _host(root: str) -> Host:
     """The system below a root directory, which has this package."""
     hint = "name the root directory of an installed system"
@@ -279,6 +271,14 @@ def _host(root: str) -> Host:
         raise CatcherError("%s is not a directory" % (shown(root) or "an empty name"), hint) from error
     if not host.is_dir(paths.LIBRARY):
         raise CatcherError("csulcca is not installed in %s" % shown(root), "install the package there first")
+    return host
+
+
+def _own_host() -> Host:
+    """The running system, for a verb that changes it: only root may."""
+    host = _host("/")
+    if not host.is_ours():
+        raise CatcherError("only root may change this host", AS_ROOT)
     return host
 
 
