@@ -67,5 +67,5 @@ def boot(cell: images.Cell, workstation: Workstation) -> Iterator[Callable[..., 
 
 @pytest.fixture
 def pair(boot: Callable[..., System], workstation: Workstation) -> tuple[System, Machine]:
-    """A host, and the workstation on its network: (system, client)."""
-    return boot(), workstation.machine
+    """A host and a machine of its own to look at it, which the test may change: (system, client)."""
+    return boot(), boot("tke", network=workstation.network, boot=False).machine

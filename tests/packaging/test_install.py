@@ -21,17 +21,17 @@ with open("/proc/self/maps") as maps:
 @pytest.mark.scenario("fresh")
 @pytest.mark.parametrize("tool", TOOLS.values(), ids=TOOLS)
 @needs_tls
-def test_fresh_install_runs_in_tls_mode_and_its_certificate_verifies(pair, built, tool):
-    system, client = pair
+def test_fresh_install_runs_in_tls_mode_and_its_certificate_verifies(boot, built, tool):
+    system = boot()
     system.package(system.tools[tool], "first install", built.new(system.cell.family))
 
     assert_sound(system, "tls")
     assert system.conf() == b"TLS_ON\n"
     certificate = system.machine.read(CERTIFICATE)
     for name in ("zlinux1", system.machine.ip4, system.machine.ip6):
-        done = handshake(client, system.machine, name, certificate)
+        done = handshake(system.workstation.machine, system.machine, name, certificate)
         assert done.rc == 0, name + done.out + done.err
-    assert handshake(client, system.machine, "elsewhere", certificate).rc != 0
+    assert handshake(system.workstation.machine, system.machine, "elsewhere", certificate).rc != 0
     assert system.show(f"stat -c '%a %U:%G' {KEY} {CERTIFICATE}") == "600 root:root\n644 root:root"
     assert "TLS, configured and running" in system.machine.run("catcherctl status").out
 
@@ -39,12 +39,12 @@ def test_fresh_install_runs_in_tls_mode_and_its_certificate_verifies(pair, built
 @pytest.mark.scenario("fresh")
 @pytest.mark.parametrize("tool", TOOLS.values(), ids=TOOLS)
 @without_tls
-def test_fresh_install_where_tls_is_not_possible_speaks_tcp_and_says_why(pair, built, tool):
-    system, client = pair
+def test_fresh_install_where_tls_is_not_possible_speaks_tcp_and_says_why(boot, built, tool):
+    system = boot()
     system.package(system.tools[tool], "first install", built.new(system.cell.family))
     assert_sound(system, "tcp", findings=["tls-not-possible"])
     assert system.conf() == b"TLS_OFF\n"
-    assert talk_tcp(client, system.machine).rc == 0
+    assert talk_tcp(system.workstation.machine, system.machine).rc == 0
     assert not system.machine.exists(KEY)
     refused = system.machine.run("catcherctl mode tls", check=False)
     assert refused.rc == 1
@@ -137,13 +137,13 @@ def test_an_unusable_configuration_is_kept_and_refused(boot, built, content):
 
 @pytest.mark.scenario("fresh")
 @needs_tls
-def test_without_openssl_the_catcher_speaks_tcp_and_says_why(pair, built):
-    system, client = pair
+def test_without_openssl_the_catcher_speaks_tcp_and_says_why(boot, built):
+    system = boot()
     system.machine.run("mv /usr/bin/openssl /usr/bin/openssl.away")
     system.package(system.tools[0], "install", built.new(system.cell.family))
     assert_sound(system, "tcp", findings=["tls-not-possible"])
     assert system.conf() == b"TLS_OFF\n"
-    assert talk_tcp(client, system.machine).rc == 0
+    assert talk_tcp(system.workstation.machine, system.machine).rc == 0
 
 
 @pytest.mark.scenario("fresh")

@@ -39,18 +39,18 @@ def assert_legacy_script_is_retired(system):
 
 @pytest.mark.scenario("upgrade-7.3")
 @pytest.mark.parametrize("tool,variant", in_turns(TOOLS, OLD))
-def test_running_in_tcp_stays_running_in_tcp_then_tls_is_one_command(pair, built, variant, tool):
-    system, client = pair
+def test_running_in_tcp_stays_running_in_tcp_then_tls_is_one_command(boot, built, variant, tool):
+    system = boot()
     tool = system.tools[TOOLS[tool]]
     system.package(tool, "install", built.old(system.cell, variant))
     assert system.service() == ("enabled", "active")
-    assert "ping" in talk_tcp(client, system.machine).out
+    assert "ping" in talk_tcp(system.workstation.machine, system.machine).out
 
     system.package(tool, "install", built.new(system.cell.family))
 
     assert_sound(system, "tcp", findings=TOLD)
     assert system.conf() == b"TLS_OFF\n"
-    assert talk_tcp(client, system.machine).out.startswith("connected")
+    assert talk_tcp(system.workstation.machine, system.machine).out.startswith("connected")
     assert "catcherctl mode tls" in system.machine.run("catcherctl status", check=False).out
     assert_legacy_script_is_retired(system)
     assert system.machine.exists("/opt/ibm/cca/bin/catcher.exe")
@@ -64,7 +64,7 @@ def test_running_in_tcp_stays_running_in_tcp_then_tls_is_one_command(pair, built
         return
     system.machine.run("catcherctl mode tls")
     assert_sound(system, "tls")
-    done = handshake(client, system.machine, "zlinux1", system.machine.read(CERTIFICATE))
+    done = handshake(system.workstation.machine, system.machine, "zlinux1", system.machine.read(CERTIFICATE))
     assert done.rc == 0, done.out + done.err
 
 
@@ -158,8 +158,8 @@ def test_an_existing_configuration_keeps_every_byte(boot, built, content, kept):
 
 @pytest.mark.scenario("downgrade")
 @pytest.mark.parametrize("tool,variant,mode", in_turns(TOOLS, OLD, ["tcp", "tls"]))
-def test_down_to_7_3_speaks_tcp_and_up_again_keeps_the_mode(pair, built, tool, variant, mode):
-    system, client = pair
+def test_down_to_7_3_speaks_tcp_and_up_again_keeps_the_mode(boot, built, tool, variant, mode):
+    system = boot()
     family, tool = system.cell.family, system.tools[TOOLS[tool]]
     mode = mode if system.cell.mode == "TLS" else "tcp"
     system.package(tool, "install", built.old(system.cell, variant))
@@ -170,7 +170,7 @@ def test_down_to_7_3_speaks_tcp_and_up_again_keeps_the_mode(pair, built, tool, v
     system.package(tool, "downgrade", built.old(system.cell, variant))
 
     assert system.service() == ("enabled", "active")
-    assert "ping" in talk_tcp(client, system.machine).out
+    assert "ping" in talk_tcp(system.workstation.machine, system.machine).out
 
     system.package(tool, "install", built.new(family))
 
