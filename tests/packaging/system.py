@@ -34,6 +34,9 @@ COMMANDS = {
 # A cell's two tools, by its package manager.
 TOOLS = {"apt": ("apt", "dpkg"), "dnf": ("dnf", "rpm"), "zypper": ("zypper", "rpm")}
 
+# What System.choose_mode() takes.
+MODES = ("the mode as installed", "set to TCP")
+
 # Speaks to the catcher as a TKE in TCP mode would begin: connects and sends. Prints what comes back until it closes.
 TCP_CLIENT = """
 import socket, sys
@@ -114,8 +117,8 @@ class System:
         return [] if self.cell.mode == "TLS" else ["tls-not-possible"]
 
     def choose_mode(self, mode: str) -> tuple[str, list[str]]:
-        """Leave a first installation in "the mode as installed", or have it "set to TCP" by an administrator; returns
-        the mode ("tls" or "tcp") and the findings that it then has."""
+        """Leave a first installation in the mode as installed, or have it set to TCP by an administrator: one of MODES.
+        Returns the mode ("tls" or "tcp") and the findings that it then has."""
         if mode == "set to TCP":
             self.machine.run("catcherctl mode tcp")
             return "tcp", []

@@ -5,7 +5,7 @@ import pytest
 from .marks import needs_tls
 from .soundness import assert_sound
 from .system import CERTIFICATE, KEY
-from .turns import TOOLS, in_turns
+from .turns import TOOLS, in_turns, one_of
 
 pytestmark = pytest.mark.scenario("erase-install")
 
@@ -23,13 +23,12 @@ def test_7_3_removed_and_8_installed_stays_in_tcp(boot, built, variant, verb, to
     assert_sound(system, "tcp", findings=["upgraded-tcp-kept"])
 
 
-@pytest.mark.parametrize("history,verb,tool", in_turns(["first installation", "upgraded from 7.3"], VERBS, TOOLS))
+@pytest.mark.parametrize("verb,tool", one_of(VERBS, TOOLS))
 @needs_tls
-def test_tls_is_kept_and_so_is_the_pair_unless_it_was_purged(boot, built, history, verb, tool):
+def test_tls_is_kept_and_so_is_the_pair_unless_it_was_purged(boot, built, verb, tool):
     system = boot()
     tool = system.tools[TOOLS[tool]]
-    if history == "upgraded from 7.3":
-        system.package(tool, "install", built.old(system.cell, "careless"))
+    system.package(tool, "install", built.old(system.cell, "careless"))
     system.package(tool, "install", built.new(system.cell.family))
     system.machine.run("catcherctl mode tls")
     pair = system.tree(KEY, CERTIFICATE)
@@ -42,8 +41,8 @@ def test_tls_is_kept_and_so_is_the_pair_unless_it_was_purged(boot, built, histor
     assert (system.tree(KEY, CERTIFICATE) == pair) == (not purged)
 
 
-@pytest.mark.parametrize("mode,verb,tool", in_turns(["set to TCP"], VERBS, TOOLS))
-def test_tcp_that_an_administrator_chose_is_kept(boot, built, mode, verb, tool):
+@pytest.mark.parametrize("verb,tool", one_of(VERBS, TOOLS))
+def test_tcp_that_an_administrator_chose_is_kept(boot, built, verb, tool):
     system = boot()
     tool = system.tools[TOOLS[tool]]
     system.package(tool, "install", built.new(system.cell.family))

@@ -10,7 +10,7 @@ from . import other_root
 from .keep_list import NOT_OURS, whole_tree
 from .soundness import assert_sound
 from .system import CERTIFICATE, KEY
-from .turns import TOOLS
+from .turns import TOOLS, one_of
 
 pytestmark = pytest.mark.scenario("image-build")
 
@@ -32,7 +32,7 @@ def assert_prepared(system, root, enabled=True):
     assert system.machine.exists(root + ENABLED) == enabled
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", one_of(WAYS))
 def test_another_root_is_prepared_and_its_first_boot_does_the_rest(boot, built, way):
     system = boot()
     family = system.cell.family
@@ -54,10 +54,10 @@ def test_another_root_is_prepared_and_its_first_boot_does_the_rest(boot, built, 
     assert_sound(system, system.cell.mode.lower(), findings=system.first_findings())
 
 
-@pytest.mark.parametrize("tool", TOOLS.values(), ids=TOOLS)
+@pytest.mark.parametrize("tool", one_of(TOOLS))
 def test_systemd_offline_starts_nothing_and_the_next_boot_does(boot, built, tool):
     system = boot()
-    system.package(system.tools[tool], "install", built.new(system.cell.family),
+    system.package(system.tools[TOOLS[tool]], "install", built.new(system.cell.family),
                    env={"SYSTEMD_OFFLINE": "1"})  # fmt: skip
     assert_prepared(system, "")
     assert ":50003" not in system.show("ss -Hltn")
@@ -89,10 +89,10 @@ def image(cell):
     engine.attempt("rmi", "-f", name)
 
 
-@pytest.mark.parametrize("tool", TOOLS.values(), ids=TOOLS)
+@pytest.mark.parametrize("tool", one_of(TOOLS))
 def test_an_image_build_makes_no_key_and_the_first_boot_of_each_copy_does(image, boot, built, tool):
     system = boot(boot=False)
-    system.package(system.tools[tool], "install", built.new(system.cell.family))
+    system.package(system.tools[TOOLS[tool]], "install", built.new(system.cell.family))
     assert_prepared(system, "")
     engine.call("commit", "--quiet", system.machine.container, image)
     copies = [boot(name, image=image) for name in ("copy1", "copy2")]

@@ -4,9 +4,11 @@ import pytest
 
 from .marks import needs_tls, only_deb, without_tls
 from .soundness import assert_sound
-from .system import CERTIFICATE, CONF, KEY, handshake, talk_tcp
-from .turns import TOOLS, in_turns
+from .system import CERTIFICATE, CONF, KEY, MODES, handshake, talk_tcp
+from .turns import TOOLS, one_of
 
+HALVES = {"key only": KEY, "certificate only": CERTIFICATE}
+UNUSABLE = {"both": b"TLS_ON\nTLS_OFF\n", "unknown": b"tls please\n", "binary": b"\0\1"}
 TREES = ("/etc", "/opt", "/var/lib/csulcca", "/usr/lib/csulcca")
 
 # Loads a library by its name, and prints the path of the file that the linker took.
@@ -70,7 +72,7 @@ def test_the_evidence_of_status_is_what_the_cell_declares(boot, built):
 
 
 @pytest.mark.scenario("reinstall")
-@pytest.mark.parametrize("mode,tool", in_turns(["the mode as installed", "set to TCP"], TOOLS))
+@pytest.mark.parametrize("mode,tool", one_of(MODES, TOOLS))
 def test_running_it_again_changes_nothing(boot, built, mode, tool):
     system = boot()
     system.package(system.tools[0], "install", built.new(system.cell.family))
@@ -91,7 +93,7 @@ def test_running_it_again_changes_nothing(boot, built, mode, tool):
 
 
 @pytest.mark.scenario("policy-rc.d")
-@pytest.mark.parametrize("history", ["first installation", "upgrade from 7.3"])
+@pytest.mark.parametrize("history", one_of(["first installation", "upgrade from 7.3"]))
 @only_deb
 def test_a_policy_against_starting_services_is_kept_to(boot, built, history):
     system = boot()
@@ -107,10 +109,11 @@ def test_a_policy_against_starting_services_is_kept_to(boot, built, history):
 
 
 @pytest.mark.scenario("fresh")
-@pytest.mark.parametrize("half", [KEY, CERTIFICATE], ids=["key only", "certificate only"])
+@pytest.mark.parametrize("half", one_of(HALVES))
 @needs_tls
 def test_half_a_pair_is_left_alone_and_the_start_refused(boot, built, half):
     system = boot()
+    half = HALVES[half]
     system.machine.write(half, b"half\n", mode=0o640)
     system.package(system.tools[0], "install", built.new(system.cell.family), check=False)
     assert system.show("rpm -q csulcca || dpkg-query -W -f '${Status}' csulcca").endswith(("ok installed", "noarch"))
@@ -124,13 +127,13 @@ def test_half_a_pair_is_left_alone_and_the_start_refused(boot, built, half):
 
 
 @pytest.mark.scenario("fresh")
-@pytest.mark.parametrize("content", [b"TLS_ON\nTLS_OFF\n", b"tls please\n", b"\0\1"], ids=["both", "unknown", "binary"])
+@pytest.mark.parametrize("content", one_of(UNUSABLE))
 def test_an_unusable_configuration_is_kept_and_refused(boot, built, content):
     system = boot()
-    system.machine.write(CONF, content)
+    system.machine.write(CONF, UNUSABLE[content])
     system.package(system.tools[1], "install", built.new(system.cell.family))
     system.machine.wait_for("the refusal", lambda: system.service()[1] == "failed")
-    assert system.conf() == content
+    assert system.conf() == UNUSABLE[content]
     assert "conf-unusable" in system.findings()
     assert not system.machine.exists(KEY)
 

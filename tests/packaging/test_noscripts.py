@@ -4,6 +4,8 @@ import pytest
 
 from .marks import only_rpm
 from .soundness import assert_seen_from_outside, assert_sound
+from .system import MODES
+from .turns import one_of
 
 pytestmark = pytest.mark.scenario("noscripts")
 
@@ -34,7 +36,7 @@ def test_a_start_alone_makes_a_correct_system(boot, built):
 
 
 @only_rpm
-@pytest.mark.parametrize("variant", ["normal", "careless"])
+@pytest.mark.parametrize("variant", one_of(["normal", "careless"]))
 def test_7_3_upgraded_without_scriptlets_stays_in_tcp(boot, built, variant):
     """The old daemon goes on until the next boot."""
     system = boot()
@@ -45,7 +47,7 @@ def test_7_3_upgraded_without_scriptlets_stays_in_tcp(boot, built, variant):
 
 
 @only_rpm
-@pytest.mark.parametrize("mode", ["the mode as installed", "set to TCP"])
+@pytest.mark.parametrize("mode", one_of(MODES))
 def test_the_next_8_x_without_scriptlets_keeps_the_mode(boot, built, mode):
     system = boot()
     system.package("rpm", "install", built.new("rpm"))

@@ -6,7 +6,7 @@ import pytest
 
 from .soundness import assert_sound
 from .system import CONF, KEY, STAMP
-from .turns import in_turns
+from .turns import one_of
 
 pytestmark = pytest.mark.scenario("shortage")
 
@@ -83,7 +83,7 @@ def test_a_dangling_opt_is_told_and_the_next_boot_does_the_rest(boot, built):
     assert_sound(system, system.cell.mode.lower(), findings=system.first_findings())
 
 
-@pytest.mark.parametrize("history", ["first installation", "upgrade from 7.3"])
+@pytest.mark.parametrize("history", one_of(["first installation", "upgrade from 7.3"]))
 def test_a_full_disk_is_told_and_the_next_run_cures(boot, built, history):
     system = boot()
     mode, findings = system.cell.mode.lower(), system.first_findings()
@@ -128,7 +128,7 @@ def cure(system):
     assert package_state(system) == "installed"
 
 
-@pytest.mark.parametrize("breakage", BREAKAGES)
+@pytest.mark.parametrize("breakage", one_of(BREAKAGES))
 def test_a_first_installation_whose_hook_cannot_run_is_cured(boot, built, breakage):
     system = boot()
     system.machine.run(BREAKAGES[breakage])
@@ -143,7 +143,7 @@ def test_a_first_installation_whose_hook_cannot_run_is_cured(boot, built, breaka
     assert_sound(system, system.cell.mode.lower(), findings=system.first_findings())
 
 
-@pytest.mark.parametrize("breakage,variant", in_turns(BREAKAGES, ["normal", "careless"]))
+@pytest.mark.parametrize("breakage,variant", one_of(BREAKAGES, ["normal", "careless"]))
 def test_an_upgrade_whose_hook_cannot_run_is_cured_and_nothing_is_lost(boot, built, breakage, variant):
     """The mode and the state of the service are what they were, although the old package's scriptlets ran last.
 

@@ -6,11 +6,18 @@ from .marks import needs_tls
 from .service_states import STATES, enter
 from .soundness import assert_sound
 from .system import CERTIFICATE, CONF, handshake, talk_tcp
-from .turns import TOOLS, in_turns
+from .turns import TOOLS, in_turns, one_of
 
 OLD = ["normal", "careless"]
 # What an upgraded host is told until somebody decides on its mode.
 TOLD = ["upgraded-tcp-kept"]
+
+# A catcher.conf that is there before the upgrade: its bytes, those after it, and the mode and findings then.
+COMMENT = b"# mode of the catcher\r\n"
+KEPT = {
+    "no directive": (COMMENT, COMMENT + b"TLS_OFF\r\n", "tcp", TOLD),
+    "TLS_ON": (b"TLS_ON", b"TLS_ON", "tls", []),
+}
 
 # Without a unit of its own systemd reads the init script, and the links in rcN.d say whether it is enabled.
 NO_UNIT = """
@@ -38,7 +45,7 @@ def assert_legacy_script_is_retired(system):
 
 
 @pytest.mark.scenario("upgrade-7.3")
-@pytest.mark.parametrize("tool,variant", in_turns(TOOLS, OLD))
+@pytest.mark.parametrize("tool,variant", one_of(TOOLS, OLD))
 def test_running_in_tcp_stays_running_in_tcp_then_tls_is_one_command(boot, built, variant, tool):
     system = boot()
     tool = system.tools[TOOLS[tool]]
@@ -100,8 +107,8 @@ def test_a_service_that_only_the_init_script_starts_becomes_the_units(boot, buil
 
 
 @pytest.mark.scenario("upgrade-7.3")
-@pytest.mark.parametrize("what,variant,tool", in_turns(["edited conffiles"], OLD, TOOLS))
-def test_edited_files_of_7_3_are_kept_and_nothing_is_asked(boot, built, what, variant, tool):
+@pytest.mark.parametrize("variant,tool", one_of(OLD, TOOLS))
+def test_edited_files_of_7_3_are_kept_and_nothing_is_asked(boot, built, variant, tool):
     """Standard input is closed, so that dpkg would fail where it asks what to do with a conffile."""
     system = boot()
     system.package(system.tools[1], "install", built.old(system.cell, variant))
@@ -140,34 +147,30 @@ def test_an_edited_copy_of_the_unit_in_etc_survives_and_serves(boot, built):
 
 
 @pytest.mark.scenario("upgrade-7.3")
-@pytest.mark.parametrize("content,kept", [
-    pytest.param(b"# mode of the catcher\r\n", b"# mode of the catcher\r\nTLS_OFF\r\n", id="no directive"),
-    pytest.param(b"TLS_ON", b"TLS_ON", id="TLS_ON", marks=needs_tls),
-])
-def test_an_existing_configuration_keeps_every_byte(boot, built, content, kept):
+@pytest.mark.parametrize("content", one_of(KEPT))
+@needs_tls
+def test_an_existing_configuration_keeps_every_byte(boot, built, content):
+    content, kept, mode, told = KEPT[content]
     system = boot()
     system.package(system.tools[1], "install", built.old(system.cell))
     system.machine.write(CONF, content)
     system.package(system.tools[1], "install", built.new(system.cell.family))
     assert system.conf() == kept
-    if content == b"TLS_ON":
-        assert_sound(system, "tls")
-    else:
-        assert_sound(system, "tcp", findings=TOLD)
+    assert_sound(system, mode, findings=told)
 
 
 @pytest.mark.scenario("downgrade")
-@pytest.mark.parametrize("tool,variant,mode", in_turns(TOOLS, OLD, ["tcp", "tls"]))
-def test_down_to_7_3_speaks_tcp_and_up_again_keeps_the_mode(boot, built, tool, variant, mode):
+@pytest.mark.parametrize("tool,mode", one_of(TOOLS, ["tcp", "tls"]))
+def test_down_to_7_3_speaks_tcp_and_up_again_keeps_the_mode(boot, built, tool, mode):
     system = boot()
     family, tool = system.cell.family, system.tools[TOOLS[tool]]
     mode = mode if system.cell.mode == "TLS" else "tcp"
-    system.package(tool, "install", built.old(system.cell, variant))
+    system.package(tool, "install", built.old(system.cell, "careless"))
     system.package(tool, "install", built.new(family))
     system.machine.run(f"catcherctl mode {mode}")
     kept = system.tree("/etc/cca", "/opt/IBM/CCA/bin/catcher.key", "/opt/IBM/CCA/bin/catcher.crt")
 
-    system.package(tool, "downgrade", built.old(system.cell, variant))
+    system.package(tool, "downgrade", built.old(system.cell, "careless"))
 
     assert system.service() == ("enabled", "active")
     assert "ping" in talk_tcp(system.workstation.machine, system.machine).out
@@ -179,13 +182,14 @@ def test_down_to_7_3_speaks_tcp_and_up_again_keeps_the_mode(boot, built, tool, v
 
 
 @pytest.mark.scenario("upgrade-7.3")
-@pytest.mark.parametrize("tool", [0, 1], ids=["repository tool", "package tool"])
+@pytest.mark.parametrize("tool", one_of(TOOLS))
 def test_ibms_host_library_is_not_replaced_by_a_payload_without_one(boot, built, tool):
     system = boot()
-    system.package(system.tools[tool], "install", built.old(system.cell, "host-library"))
+    tool = system.tools[TOOLS[tool]]
+    system.package(tool, "install", built.old(system.cell, "host-library"))
     tops = ("/opt", "/etc/init.d", "/usr/lib/systemd/system/CSUTKEcat.service")
     before = system.tree(*tops)
-    done = system.package(system.tools[tool], "install", built.new(system.cell.family), check=False)
+    done = system.package(tool, "install", built.new(system.cell.family), check=False)
     assert done.rc != 0
     assert "make packages PAYLOAD=" in done.out + done.err
     assert system.tree(*tops) == before

@@ -4,16 +4,16 @@ import pytest
 
 from .service_states import STATES, enter
 from .soundness import assert_sound
-from .turns import TOOLS, in_turns
+from .system import MODES
+from .turns import TOOLS, in_turns, one_of
 
 pytestmark = pytest.mark.scenario("upgrade-8")
 
-MODES = ["the mode as installed", "set to TCP"]
 # What must be the same bytes, with the same owner and mode, before and after.
 KEPT = ("/etc/cca", "/opt/IBM/CCA/bin/catcher.key", "/opt/IBM/CCA/bin/catcher.crt")
 
 
-@pytest.mark.parametrize("mode,tool", in_turns(MODES, TOOLS))
+@pytest.mark.parametrize("mode,tool", one_of(MODES, TOOLS))
 def test_the_next_8_x_changes_nothing_but_itself(boot, built, mode, tool):
     system = boot()
     system.package(system.tools[1], "install", built.new(system.cell.family))

@@ -12,25 +12,36 @@ from tests.matrix import images
 TOOLS = {"repository tool": 0, "package tool": 1}
 
 
-def in_turns(first: Iterable[str], *others: Iterable[str]) -> list[ParameterSet]:
-    """Parameters (one of `first`, one of each of `others`), named by themselves.
+def one_of(*axes: Iterable[str]) -> list[ParameterSet]:
+    """Parameters (one of each axis), named by themselves; a system tries one combination, its family all of them."""
+    return _turns(list(itertools.product(*axes)), shift=0)
 
-    A system tries every one of `first`, each with one combination of the others: with the next one in the next row, and
-    with another one on the next system of its family. So all combinations are tried where there are enough systems.
+
+def in_turns(rows: Iterable[str], *others: Iterable[str]) -> list[ParameterSet]:
+    """Parameters (one of `rows`, one of each of `others`), named by themselves; a system tries every row.
+
+    Each with one combination of the others: the next one in the next row, and another one on the next system of its
+    family. So all are tried where there are enough systems.
     """
     combinations = list(itertools.product(*others))
+    return [one for number, row in enumerate(rows)
+            for one in _turns([(row, *combination) for combination in combinations], shift=number)]  # fmt: skip
+
+
+def _turns(combinations: list[tuple[str, ...]], shift: int) -> list[ParameterSet]:
+    """Each combination is for the systems whose number, with the shift added and counted in a circle, is its own."""
     return [
-        pytest.param(*one, id=", ".join(one), marks=_only_at(column - row, len(combinations)))
-        for row, name in enumerate(first)
-        for column, one in enumerate((name, *combination) for combination in combinations)
+        pytest.param(*values, id=", ".join(values), marks=_only_at(place - shift, len(combinations)))
+        for place, values in enumerate(combinations)
     ]
 
 
 def _only_at(place: int, places: int) -> pytest.MarkDecorator:
-    """A mark for the systems whose number in their family is `place`, counted in a circle of `places`."""
+    """A mark for the systems whose number is `place`, counted in a circle of `places`."""
     return pytest.mark.only(lambda cell: (_number(cell) - place) % places == 0, "the systems of a family take turns")
 
 
 def _number(cell: images.Cell) -> int:
-    """The cell's place among those of its family, in the order of distros.toml."""
-    return [other.name for other in images.cells().values() if other.family == cell.family].index(cell.name)
+    """The cell's place in its family: first those that can be built anywhere, in the order of distros.toml."""
+    family = [other for other in images.cells().values() if other.family == cell.family]
+    return sorted(family, key=lambda other: not (other.recipe and other.boot)).index(cell)
