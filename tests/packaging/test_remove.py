@@ -3,6 +3,7 @@
 import pytest
 
 from .keep_list import left_over, missing, whole_tree
+from .marks import needs_tls
 from .system import CERTIFICATE, KEY
 from .turns import TOOLS, in_turns
 
@@ -35,6 +36,7 @@ def test_nothing_is_left_but_what_is_declared(boot, built, history, verb, tool):
     assert system.show(f"systemctl list-units --all --plain --no-legend --state=loaded {UNITS}") == ""
 
 
+@needs_tls
 def test_an_administrators_pair_is_left(boot, built):
     """By purge, too. His is the same key, and the certificate file with a remark in it."""
     system = boot()
