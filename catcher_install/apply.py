@@ -101,8 +101,9 @@ def _converge_files(host: "Host", transition: "Transition", tls: "Optional[TlsCa
         action.kind in (planner.PLACE_STAGED_PAIR, planner.MAKE_PAIR) and action.kind not in outcome.done
         for action in plan.actions
     )
-    # What could not be placed stays staged, so that the next run can.
-    if outcome.facts.pair.staged and not pending:
+    # What could not be placed stays staged, so that the next run can; so does the proof of whose a pair is, until the
+    # stamp has it.
+    if outcome.facts.pair.staged and not pending and outcome.recorded:
         _report(outcome, paths.STAGE, lambda: pair.clear(host))
     return outcome
 
@@ -112,12 +113,18 @@ def _write_stamp(host: "Host", transition: "Transition", outcome: Outcome, gener
     facts = outcome.facts
     settled = facts.replace(pair=facts.pair.replace(staged=False, draft=False))
     after = planner.plan(settled, transition)
+    # What a second look finds: files that could not be read again, say.
+    outcome.findings += [one for one in after.findings if one not in outcome.findings]
     failed = [one for one in outcome.findings if one["id"] in messages.FAILURES]
     new = planner.next_stamp(settled, after.findings + failed, after.mode)
     if generated is not None:
         new = new.replace(generated_pair=generated or None)
     if new == facts.stamp:
         outcome.recorded = True
+        return
+    if facts.unread:
+        # A new one would lack what only the old one knows: whose the pair is.
+        outcome.findings.append(finding("write-failed", path=paths.STAMP, reason=facts.unread))
         return
 
     def write() -> None:

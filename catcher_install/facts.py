@@ -1,5 +1,6 @@
 """HostFacts: a snapshot of everything that a plan depends on, collected once and read-only."""
 
+import errno
 import stat
 
 from . import config, openssl, pair, paths
@@ -8,7 +9,7 @@ from .record import Record
 
 MYPY = False
 if MYPY:
-    from typing import Dict, List, Optional
+    from typing import Dict, List, Optional, Tuple
 
     from .host import Host
 
@@ -51,6 +52,7 @@ class HostFacts(Record):
     booted: systemd runs here and this is no chroot. networked: our view of the network is the host's.
     image: why a key may not be made here, or "".
     config, stamp, pair, capture, unit: as their types say; stamp and capture are None where there is none.
+    unread: which of those two is there and could not be read, and why, as one sentence's end; "" mostly.
     tls: None where OpenSSL cannot be asked (a foreign root).
     traces: what CCA 7.x left, by name; empty where nothing did.
     catcher: the daemon is there and executable. version: of this package.
@@ -59,14 +61,15 @@ class HostFacts(Record):
     """
 
     __slots__ = (
-        "booted", "networked", "image", "config", "stamp", "pair", "capture", "unit", "tls", "traces", "catcher",
-        "version", "verdict", "now",
+        "booted", "networked", "image", "config", "stamp", "unread", "pair", "capture", "unit", "tls", "traces",
+        "catcher", "version", "verdict", "now",
     )
     booted: bool
     networked: bool
     image: str
     config: config.Config
     stamp: "Optional[stamp_file.Stamp]"
+    unread: str
     pair: pair.PairFiles
     capture: "Optional[Capture]"
     unit: UnitFacts
@@ -84,12 +87,12 @@ def collect(host: "Host", tls: "Optional[openssl.TlsCapability]" = None) -> Host
     tls: what this run has already found out about OpenSSL, so that a second look costs no second process.
     """
     configuration = _config(host)
-    stamp = _stamp(host)
+    stamp, unread = _stamp(host)
     files = pair.look(host)
     if tls is None:
         tls = _tls(host, stamp)
     now = host.now()
-    capture = _capture(host, now)
+    capture, capture_unread = _capture(host, now)
     tls_matters = configuration.state != config.TCP and (tls is None or tls.possible)
     return HostFacts(
         booted=host.is_booted(),
@@ -97,6 +100,7 @@ def collect(host: "Host", tls: "Optional[openssl.TlsCapability]" = None) -> Host
         image=_image(host),
         config=configuration,
         stamp=stamp,
+        unread=unread or capture_unread,
         pair=files,
         capture=capture,
         unit=_unit(host),
@@ -126,12 +130,20 @@ def _config(host: "Host") -> config.Config:
     return read
 
 
-def _stamp(host: "Host") -> "Optional[stamp_file.Stamp]":
+# Each with why it could not be read, or "".
+def _stamp(host: "Host") -> "Tuple[Optional[stamp_file.Stamp], str]":
     try:
         data = host.read_optional(paths.STAMP, stamp_file.SIZE_LIMIT)
-    except OSError:
-        return None
-    return stamp_file.parse(data) if data is not None else None
+    except OSError as error:
+        return None, _unread(paths.STAMP, error)
+    return stamp_file.parse(data) if data is not None else None, ""
+
+
+def _unread(path: str, error: OSError) -> str:
+    """Why a file of ours could not be read; "" where it is none: no file, too large, or a link in a circle."""
+    if error.errno in (errno.EINVAL, errno.EFBIG, errno.ELOOP):
+        return ""
+    return "%s cannot be read (%s)" % (path, error.strerror or "error %s" % error.errno)
 
 
 def _tls(host: "Host", stamp: "Optional[stamp_file.Stamp]") -> "Optional[openssl.TlsCapability]":
@@ -147,22 +159,23 @@ def _image(host: "Host") -> str:
     return "a chroot" if host.in_chroot() else ""
 
 
-def _capture(host: "Host", now: float) -> "Optional[Capture]":
+def _capture(host: "Host", now: float) -> "Tuple[Optional[Capture], str]":
     """The lines ``name=value`` that preinst wrote; None where there are none or they are of another day."""
     try:
         entry = host.lstat(paths.CAPTURE)
         data = host.read_optional(paths.CAPTURE, 4096)
-    except OSError:
-        return None
+    except OSError as error:
+        return None, _unread(paths.CAPTURE, error)
     if data is None or entry is None or abs(now - entry.st_mtime) > CAPTURE_SECONDS:
-        return None
+        return None, ""
     values = dict(line.split("=", 1) for line in data.decode("ascii", "replace").splitlines() if "=" in line)
-    return Capture(
+    capture = Capture(
         tree=values.get("tree") == "yes",
         groups=values.get("groups") == "yes",
         unit=values.get("unit", "none"),
         active=values.get("active") == "yes",
     )
+    return capture, ""
 
 
 def _unit(host: "Host") -> UnitFacts:
@@ -249,6 +262,8 @@ def _verdict(host: "Host", files: pair.PairFiles, stamp: "Optional[stamp_file.St
         judged = certificate.check(*pair.read(host))
     except OSError as error:
         judged = certificate.unusable("they cannot be read (%s)" % error.strerror)
+        # That may be over in a moment: it is no verdict to be remembered.
+        verdict["identity"] = "unknown"
     except MissingDependency as missing:
         judged = certificate.unusable("")
         verdict["unchecked"] = missing.message

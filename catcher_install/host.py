@@ -14,7 +14,9 @@ from . import child, paths
 
 MYPY = False
 if MYPY:
-    from typing import Callable, Iterator, List, Optional, Sequence, Tuple
+    from typing import Any, Callable, Iterator, List, Optional, Sequence, Tuple, TypeVar
+
+    Result = TypeVar("Result")
 
 LINK_LIMIT = 40
 COPY_BLOCK = 64 * 1024
@@ -83,7 +85,7 @@ class Host:
     def lstat(self, path: str) -> "Optional[os.stat_result]":
         """lstat of *path*, or None where there is nothing."""
         try:
-            return os.lstat(self.locate(path))
+            return _again(os.lstat, self.locate(path))
         except (FileNotFoundError, NotADirectoryError):
             return None
 
@@ -98,14 +100,17 @@ class Host:
         the device: its number may be another one after a boot.
         """
         try:
-            entry = os.stat(self.locate(path, follow=True))
+            entry = _again(os.stat, self.locate(path, follow=True))
         except OSError:
             return "-"
         return "%d:%d:%d" % (entry.st_ino, entry.st_size, entry.st_ctime_ns)
 
     def is_dir(self, path: str) -> bool:
         """Whether *path* is, or links to, a directory."""
-        return os.path.isdir(self.locate(path, follow=True))
+        try:
+            return stat.S_ISDIR(_again(os.stat, self.locate(path, follow=True)).st_mode)
+        except OSError:
+            return False
 
     def is_own_dir(self, path: str) -> bool:
         """Whether *path* is a directory itself, of root's or ours: one that somebody else planted does not count."""
@@ -115,21 +120,21 @@ class Host:
     def is_public(self, path: str) -> bool:
         """Whether everybody may read a file, links followed: only then may a message quote it."""
         try:
-            return bool(os.stat(self.locate(path, follow=True)).st_mode & 0o004)
+            return bool(_again(os.stat, self.locate(path, follow=True)).st_mode & 0o004)
         except OSError:
             return False
 
     def list_dir(self, path: str) -> "List[str]":
         """Names in a directory, sorted; none where it does not exist or may not be read."""
         try:
-            return sorted(os.listdir(self.locate(path, follow=True)))
+            return sorted(_again(os.listdir, self.locate(path, follow=True)))
         except (FileNotFoundError, NotADirectoryError, PermissionError):
             return []
 
     def read_link(self, path: str) -> "Optional[str]":
         """Where a link points, or None for anything else."""
         try:
-            return os.readlink(self.locate(path))
+            return _again(os.readlink, self.locate(path))
         except OSError as error:
             if error.errno in (errno.EINVAL, errno.ENOENT, errno.ENOTDIR):
                 return None
@@ -182,7 +187,7 @@ class Host:
         """
         if self.root != "/" or os.environ.get("SYSTEMD_OFFLINE") in ("1", "yes", "true", "on"):
             return False
-        if not os.path.isdir("/run/systemd/system") or self.in_chroot():
+        if not self.is_dir("/run/systemd/system") or self.in_chroot():
             return False
         try:
             # A chroot with a PID namespace of its own (an image build) has another PID 1.
@@ -203,7 +208,7 @@ class Host:
         if self.root != "/":
             return True
         try:
-            ours, first = os.stat("/"), os.stat("/proc/1/root")
+            ours, first = _again(os.stat, "/"), _again(os.stat, "/proc/1/root")
         except PermissionError:
             return False
         except OSError:
@@ -214,7 +219,7 @@ class Host:
     def has_own_network(self) -> bool:
         """Whether this process sees the host's network. rpm's unshare plugin runs scriptlets in an empty one."""
         try:
-            return os.readlink("/proc/self/ns/net") == os.readlink("/proc/1/ns/net")
+            return _again(os.readlink, "/proc/self/ns/net") == _again(os.readlink, "/proc/1/ns/net")
         except OSError:
             return True
 
@@ -283,9 +288,8 @@ class Host:
         timeout: seconds; then the program is killed and TimeoutError raised. Output beyond 1 MiB is dropped.
         The environment is CHILD_ENVIRONMENT. Raises OSError where the program cannot be executed.
         """
-        program = self.locate(argv[0], follow=True)
-        if not os.path.exists(program):
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), argv[0])
+        # Where it is not there, no process is spent on finding that out.
+        _again(os.stat, self.locate(argv[0], follow=True))
         environment = dict(CHILD_ENVIRONMENT)
         if "SYSTEMD_OFFLINE" in os.environ:
             environment["SYSTEMD_OFFLINE"] = os.environ["SYSTEMD_OFFLINE"]
@@ -306,7 +310,7 @@ class Host:
 
     def make_dir(self, path: str, mode: int) -> None:
         """Make one directory, open to *mode* and never to more; it may not exist yet."""
-        os.mkdir(self.locate(path), mode)
+        _again(os.mkdir, self.locate(path), mode)
 
     def ensure_dir(self, path: str, mode: int) -> None:
         """Make a directory and its parents where they are missing; existing ones keep owner and mode."""
@@ -316,7 +320,7 @@ class Host:
         try:
             self.make_dir(path, mode)
             # The unit's umask is 0077, and /etc/cca is for everybody to read.
-            os.chmod(self.locate(path), mode)
+            _again(os.chmod, self.locate(path), mode)
         except FileExistsError:
             # Another hook was faster, or a dangling link stands here: the caller's next step tells which.
             return
@@ -369,7 +373,7 @@ class Host:
                 self.create(draft, data, mode)
             else:
                 self.create(draft, data, stat.S_IMODE(old.st_mode), like=old, attributes_of=target)
-            os.rename(self.locate(draft), self.locate(target))
+            self.rename(draft, target)
         except OSError:
             self.remove(draft)
             raise
@@ -381,16 +385,16 @@ class Host:
 
     def rename(self, old: str, new: str) -> None:
         """rename(2): *new* is replaced where it exists."""
-        os.rename(self.locate(old), self.locate(new))
+        _again(os.rename, self.locate(old), self.locate(new))
 
     def link(self, old: str, new: str) -> None:
         """link(2): raises FileExistsError rather than replace anything."""
-        os.link(self.locate(old), self.locate(new), follow_symlinks=False)
+        _again(os.link, self.locate(old), self.locate(new), follow_symlinks=False)
 
     def remove(self, path: str) -> None:
         """Remove a file or link; nothing happens where there is none."""
         try:
-            os.unlink(self.locate(path))
+            _again(os.unlink, self.locate(path))
         except (FileNotFoundError, NotADirectoryError):
             return
 
@@ -404,7 +408,7 @@ class Host:
             return
         for name in self.list_dir(path):
             self.remove(path + "/" + name)
-        os.rmdir(self.locate(path))
+        _again(os.rmdir, self.locate(path))
 
     def lock(self, timeout: float) -> "Optional[Lock]":
         """Take the one lock of all converges; None where no lock can be had because /var cannot be written.
@@ -466,6 +470,18 @@ class Lock:
         os.close(self._fd)
 
 
+def _again(call: "Callable[..., Result]", *arguments: "Any", **named: "Any") -> "Result":
+    """The result of a system call, made again where a signal interrupts it.
+
+    Python does so by itself for calls on descriptors (PEP 475); those on names are interrupted on NFS and FUSE.
+    """
+    while True:
+        try:
+            return call(*arguments, **named)
+        except InterruptedError:
+            continue
+
+
 def forget_openssl_settings() -> None:
     """Drop the caller's settings for OpenSSL, before a module that uses it is imported: they are somebody else's."""
     for name in ("OPENSSL_CONF", "OPENSSL_ENGINES", "OPENSSL_MODULES", "SSL_CERT_FILE", "SSL_CERT_DIR"):
@@ -494,7 +510,7 @@ def draft_name(path: str) -> str:
 def _copy_attributes(source: str, target_fd: int) -> None:
     """Copy extended attributes, among them ACLs and the SELinux label, from a file to an open one."""
     try:
-        names = os.listxattr(source, follow_symlinks=False)
+        names = _again(os.listxattr, source, follow_symlinks=False)
     except OSError as error:
         if error.errno in (errno.ENOTSUP, errno.ENOSYS):
             return
@@ -503,4 +519,4 @@ def _copy_attributes(source: str, target_fd: int) -> None:
         if name in ("security.ima", "security.evm"):
             # Signatures of the old content; the kernel makes new ones.
             continue
-        os.setxattr(target_fd, name, os.getxattr(source, name, follow_symlinks=False))
+        _again(os.setxattr, target_fd, name, _again(os.getxattr, source, name, follow_symlinks=False))

@@ -41,6 +41,11 @@ CATALOG = {
         "whether TLS is possible is decided at the first start of the catcher: {reason}",
         "on the running system: catcherctl status",
     ),
+    "mode-undecided": (
+        WARNING,
+        "the mode is not decided yet: {reason}",
+        "mend that, then: catcherctl apply",
+    ),
     "conf-unusable": (
         ERROR,
         "/etc/cca/catcher.conf was left as it is, because it cannot be used: {reason}",

@@ -5,6 +5,8 @@ architecture. They are different tests: OpenSSL 1.1.0 also has soname 1.1, OpenS
 command may be installed without the library or the reverse.
 """
 
+import errno
+
 from . import paths
 from .record import Record
 
@@ -16,6 +18,10 @@ if MYPY:
 
 SONAMES = ("libssl.so.3", "libssl.so.1.1")
 OLDEST = (1, 1, 1)
+# What a command or a file may answer now and not in a moment.
+PASSING = (errno.EACCES, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.EIO, errno.ETIMEDOUT)
+# What Host.run() gives for SIGKILL and SIGTERM: a machine without memory, or one that goes down. Not for SIGSEGV.
+KILLED = (137, 143)
 
 # The system's own library directories. Others (/usr/local, LD_LIBRARY_PATH) are an administrator's experiments.
 LIBRARY_DIRS = ("/usr/lib64", "/lib64", "/usr/lib", "/lib")
@@ -71,13 +77,21 @@ def parse_version(text: str) -> "Optional[Tuple[Tuple[int, int, int], str]]":
     return (major, minor, patch), full
 
 
+class _NoAnswer(Exception):
+    """OpenSSL could not be asked this time; whether it can do TLS is not known."""
+
+
 def _version(host: "Host") -> "Tuple[Optional[Tuple[int, int, int]], Optional[str], str]":
-    """OpenSSL's version as (numbers, text, reason why not new enough or "")."""
+    """OpenSSL's version as (numbers, text, reason why not new enough or ""). Raises _NoAnswer."""
     try:
         status, output = host.run([paths.OPENSSL, "version"], timeout=10)
     except OSError as error:
+        if error.errno in PASSING:
+            raise _NoAnswer from error
         what = "is not installed" if error.errno == 2 else "does not run (%s)" % error.strerror
         return None, None, "the command %s %s" % (paths.OPENSSL, what)
+    if status in KILLED:
+        raise _NoAnswer
     text = output.decode("ascii", "replace").strip().split("\n")[0]
     if status != 0:
         return None, None, "%s version failed with exit status %d" % (paths.OPENSSL, status)
@@ -99,9 +113,10 @@ def _elf_identity(header: bytes) -> "Optional[bytes]":
 
 
 def _library(host: "Host") -> "Tuple[Optional[str], str]":
-    """A libssl that a daemon of this host's architecture can load, as (path, "") or (None, reason)."""
+    """A libssl that a daemon of this host's architecture can load, (path, "") or (None, reason). Raises _NoAnswer."""
     own = _elf_identity(host.own_elf_header())
     seen = []
+    refused = False
     for directory in LIBRARY_DIRS:
         inside = [directory]
         if directory.endswith("/lib"):
@@ -114,7 +129,8 @@ def _library(host: "Host") -> "Tuple[Optional[str], str]":
                     continue
                 try:
                     header = host.read(path, limit=20, head=True)
-                except OSError:
+                except OSError as error:
+                    refused = refused or error.errno in PASSING
                     seen.append("%s cannot be opened" % path)
                     continue
                 identity = _elf_identity(header)
@@ -124,6 +140,8 @@ def _library(host: "Host") -> "Tuple[Optional[str], str]":
                     seen.append("%s is of another architecture" % path)
                 else:
                     return path, ""
+    if refused:
+        raise _NoAnswer
     return None, seen[0] if seen else "neither libssl.so.3 nor libssl.so.1.1 is installed"
 
 
@@ -136,12 +154,22 @@ def _identity(host: "Host", library: str) -> str:
     )
 
 
-def capability(host: "Host", memory: "Optional[Dict[str, object]]" = None) -> TlsCapability:
+def capability(host: "Host", memory: "Optional[Dict[str, object]]" = None) -> "Optional[TlsCapability]":
     """Whether TLS is possible on this host; never raises for what a host may look like.
 
+    None where it cannot be asked because of what may be over in a moment: no access, a disk that fails, too few
+    descriptors, too little memory or time, a signal. A new host must not get TCP for good because of that.
     memory: what remember() gave for an earlier answer. While no file has changed the command is not run: that takes
     a third of the time that Python needs to start.
     """
+    try:
+        return _capability(host, memory)
+    except _NoAnswer:
+        return None
+
+
+def _capability(host: "Host", memory: "Optional[Dict[str, object]]") -> TlsCapability:
+    """As capability(); raises _NoAnswer."""
     library, library_reason = _library(host)
     identity = _identity(host, library) if library is not None else ""
     if memory is not None and identity and memory.get("identity") == identity:

@@ -146,6 +146,8 @@ def clear(host: "Host") -> None:
     if host.lexists(paths.STAGE):
         host.remove_tree_of_files(paths.STAGE_DRAFT)
         host.rename(paths.STAGE, paths.STAGE_DRAFT)
+        # On disk before its files go: a stage without them could never be placed.
+        host.sync_dir(paths.BIN)
     host.remove_tree_of_files(paths.STAGE_DRAFT)
     host.sync_dir(paths.BIN)
 
@@ -266,4 +268,5 @@ def _finish_replacement(host: "Host") -> None:
     host.sync_dir(paths.REPLACE_STAGE)
     host.remove_tree_of_files(paths.STAGE_DRAFT)
     host.rename(paths.REPLACE_STAGE, paths.STAGE_DRAFT)
+    host.sync_dir(paths.BIN)
     host.remove_tree_of_files(paths.STAGE_DRAFT)

@@ -142,6 +142,9 @@ def _configuration(facts: "HostFacts", past: str) -> "Tuple[List[Action], List[F
         return [], [finding("conf-unusable", reason=conf.problem)], None
     if conf.state in (config.TLS, config.TCP):
         return [], _about_mode(facts, past, conf.state), conf.state
+    if facts.unread:
+        # It would say what this host was.
+        return [], [finding("mode-undecided", reason=facts.unread)], None
     if past == LEGACY:
         data = config.with_mode(conf.data or b"", config.TCP)
         return (

@@ -92,12 +92,18 @@ def _say(text: str) -> None:
 
 
 def _log_fault(error: Exception) -> None:
-    """A fault of ours: one line here, the whole story in the journal."""
-    import syslog
-    import traceback
-
+    """A fault of ours, or of the system's: one line here, the whole story in the journal."""
+    if isinstance(error, OSError) and error.strerror:
+        _say("csulcca: %s: %s" % (error.filename or "system", error.strerror))
+    else:
+        _say("csulcca: internal fault: %s: %s" % (type(error).__name__, str(error)[:200]))
+    _say("csulcca:   see: journalctl -t csulcca   then: catcherctl apply")
+    try:
+        import syslog
+        import traceback
+    except (ImportError, OSError):
+        # A disk that fails, or no descriptor left: then they cannot be loaded, and the line above is all.
+        return
     syslog.openlog(TAG)
     for line in traceback.format_exc().splitlines():
         syslog.syslog(syslog.LOG_ERR, plain(line))
-    _say("csulcca: internal fault: %s: %s" % (type(error).__name__, str(error)[:200]))
-    _say("csulcca:   see: journalctl -t csulcca   then: catcherctl apply")

@@ -23,15 +23,21 @@ if sys.stderr is None:
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 name = sys.argv[1] if len(sys.argv) > 1 else ""
-if name == "CSUTKEcat":
-    from catcher_install.launch import main
-elif name == "scriptlet":
-    from catcher_install.scriptlet import main
-elif name == "watch":
-    from catcher_install.scriptlet import watch as main
-else:
-    from catcher_install.cli import main
-status = main(sys.argv[2:])
+try:
+    if name == "CSUTKEcat":
+        from catcher_install.launch import main
+    elif name == "scriptlet":
+        from catcher_install.scriptlet import main
+    elif name == "watch":
+        from catcher_install.scriptlet import watch as main
+    else:
+        from catcher_install.cli import main
+    status = main(sys.argv[2:])
+except (ImportError, OSError) as error:
+    # A disk that fails, or no descriptor left: not even what tells of it can be loaded.
+    sys.stderr.write("csulcca: cannot run: %s\n" % ascii(str(error))[1:-1])
+    sys.stderr.write("csulcca:   mend that, then: catcherctl apply\n")
+    status = 0 if sys.argv[1:3] == ["scriptlet", "rpm"] else 1
 for stream in (sys.stdout, sys.stderr):
     try:
         if stream is not None:

@@ -335,6 +335,7 @@ def make_facts(**changes):
         "image": "",
         "config": config.absent(),
         "stamp": None,
+        "unread": "",
         "pair": pair.PairFiles(state=pair.NONE, identity="", key_mode=None, staged=False, draft=False),
         "capture": None,
         "unit": facts.UnitFacts(enabled=False, masked=False, forking=False, legacy_links=[]),

@@ -261,6 +261,81 @@ def test_systemctl_fails(machine, quick_pair, status, output, reason):
     assert stamp.parse(machine.get(paths.STAMP)).mode == "tls"
 
 
+# -- what is over in a moment ------------------------------------------------------------------------------------------
+
+
+class Once:
+    """A method of a machine that fails the first time that it is given a path."""
+
+    def __init__(self, machine, method, path, number):
+        self.real, self.path, self.error = getattr(machine, method), path, OSError(number, os.strerror(number), path)
+        setattr(machine, method, self)
+
+    def __call__(self, path, *rest, **named):
+        if path == self.path and self.error is not None:
+            error, self.error = self.error, None
+            raise error
+        return self.real(path, *rest, **named)
+
+
+def test_a_pair_that_could_not_be_read_once_is_judged_again(machine, quick_pair):
+    """A verdict of that moment is not remembered: the daemon would never start again."""
+    apply.converge(machine, FRESH)
+    machine.remove(paths.STAMP)
+    Once(machine, "read", paths.KEY, errno.EIO)
+    told = apply.converge(machine, FRESH)
+    assert "pair-unusable" in ids(told.findings)
+    again = apply.converge(machine, START)
+    assert again.findings == [] and again.facts.verdict["problem"] == ""
+
+
+def test_a_stamp_that_could_not_be_read_once_still_knows_whose_the_pair_is(machine, quick_pair):
+    apply.converge(machine, FRESH)
+    before = machine.get(paths.STAMP)
+    Once(machine, "read_optional", paths.STAMP, errno.EIO)
+    told = apply.converge(machine, FRESH)
+    assert ids(told.findings) == ["write-failed"]
+    assert machine.get(paths.STAMP) == before
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EACCES, errno.EMFILE])
+def test_a_note_of_the_upgrade_that_could_not_be_read_once_is_heard_the_next_time(tmp_path, quick_pair, number):
+    """Without it a 7.3 that spoke TCP would be taken for a new host, which gets TLS."""
+    machine = host_upgraded_by_rpm(tmp_path)
+    Once(machine, "read_optional", paths.CAPTURE, number)
+    told = apply.converge(machine, LEGACY)
+    assert "mode-undecided" in ids(told.findings) and machine.get(paths.CONF) is None
+    apply.converge(machine, LEGACY)
+    assert machine.get(paths.CONF) == b"TLS_OFF\n"
+
+
+def test_an_openssl_that_could_not_be_asked_once_does_not_give_tcp_for_good(machine, quick_pair):
+    answer = machine.programs[paths.OPENSSL]
+    machine.programs[paths.OPENSSL] = OSError(errno.EMFILE, "Too many open files")
+    assert "tls-unknown" in ids(apply.converge(machine, FRESH).findings)
+    assert machine.get(paths.CONF) is None
+    machine.programs[paths.OPENSSL] = answer
+    apply.converge(machine, START)
+    assert machine.get(paths.CONF) == b"TLS_ON\n"
+
+
+def test_the_stage_is_proof_until_the_stamp_has_it(machine, quick_pair, monkeypatch):
+    """A stamp that could not be written does not make our own pair somebody else's."""
+    real = machine.replace
+
+    def no_stamp(path, data, mode):
+        if path == paths.STAMP:
+            raise OSError(errno.ENOSPC, "No space left on device", path)
+        real(path, data, mode)
+
+    monkeypatch.setattr(machine, "replace", no_stamp)
+    apply.converge(machine, FRESH)
+    monkeypatch.undo()
+    apply.converge(machine, FRESH)
+    assert stamp.parse(machine.get(paths.STAMP)).generated_pair is not None
+    assert [name for name in machine.names(paths.BIN) if name.startswith(".")] == []
+
+
 def test_systemctl_hangs(machine, quick_pair):
     machine.systemctl(TimeoutError(errno.ETIMEDOUT, "no answer within 120 seconds"))
     machine.enable()

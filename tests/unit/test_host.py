@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from catcher_install import host as host_module
 from catcher_install import paths
 from catcher_install.host import Host, draft_name
 
@@ -463,3 +464,18 @@ def test_a_process_is_found_by_a_whole_word_of_its_command_line():
         os.waitpid(child, 0)
     assert host.command_line(child) == []
     host.terminate(child)
+
+
+def test_a_call_that_a_signal_interrupts_is_made_again(tmp_path):
+    """Python does that for calls on descriptors only; NFS and FUSE interrupt those on names, too."""
+    machine = Host(str(tmp_path))
+    calls = []
+
+    def interrupted(*arguments):
+        calls.append(arguments)
+        if len(calls) < 3:
+            raise InterruptedError(4, "Interrupted system call")
+        return os.lstat(*arguments)
+
+    assert host_module._again(interrupted, machine.root).st_ino == os.lstat(machine.root).st_ino
+    assert len(calls) == 3

@@ -233,3 +233,14 @@ def test_refused_at_each_call(machine, error, lasting):
         assert seen.staged or seen.state in (pair.NONE, pair.BOTH), n
         run_once(machine)
         assert whole(machine), n
+
+
+def test_a_stage_that_goes_is_gone_on_disk_before_its_files_are(machine, monkeypatch):
+    """After a crash a stage without its files could never be placed, and would stay for good."""
+    pair.stage(machine, b"key", b"certificate")
+    log = []
+    for call in ("rename", "sync_dir", "remove"):
+        real = getattr(machine, call)
+        monkeypatch.setattr(machine, call, lambda *args, call=call, real=real: (log.append(call), real(*args))[1])
+    pair.clear(machine)
+    assert log == ["rename", "sync_dir", "remove", "remove", "sync_dir"]

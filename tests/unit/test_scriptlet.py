@@ -191,3 +191,40 @@ def test_a_fault_in_the_daily_look_is_one_line_and_its_story_in_the_journal(tls,
     monkeypatch.setattr(status_module, "collect_status", lambda host: {}["x"])
     assert scriptlet.watch([]) == 1
     assert "internal fault" in capsys.readouterr().err and log
+
+
+# -- a disk that fails -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name,arguments,status", [
+    ("scriptlet", ["rpm", "1"], 0), ("scriptlet", ["deb", "configure"], 1), ("CSUTKEcat", ["check"], 1),
+    ("catcherctl", ["status"], 1), ("watch", [], 1),
+])
+def test_what_cannot_be_loaded_is_one_line(tmp_path, name, arguments, status):
+    """A module of ours that cannot be read: no traceback, and no rpm transaction that fails."""
+    import shutil
+
+    shutil.copytree(os.path.join(TREE, "hooks"), str(tmp_path / "hooks"))
+    shutil.copytree(os.path.join(TREE, "catcher_install"), str(tmp_path / "catcher_install"),
+                    ignore=shutil.ignore_patterns("__pycache__"))
+    os.unlink(str(tmp_path / "catcher_install" / "messages.py"))
+    child = subprocess.Popen(child_python() + [str(tmp_path / "hooks" / "entry.py"), name] + arguments,
+                             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    output = child.communicate()[0]
+    assert child.returncode == status
+    assert b"Traceback" not in output and output.splitlines()[0].startswith(b"csulcca: cannot run: "), output
+
+
+def test_a_fault_that_cannot_be_told_to_the_journal_is_told_here(monkeypatch, capsys):
+    import builtins
+
+    real = builtins.__import__
+
+    def refusing(name, *rest, **named):
+        if name == "traceback":
+            raise OSError(24, "Too many open files", "traceback.py")
+        return real(name, *rest, **named)
+
+    monkeypatch.setattr(builtins, "__import__", refusing)
+    scriptlet._log_fault(OSError(5, "Input/output error", "/etc/cca"))
+    assert capsys.readouterr().err.startswith("csulcca: /etc/cca: Input/output error\n")
