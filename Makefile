@@ -98,15 +98,14 @@ bench:
 	@$(PYTHON) -m tools.bench $(foreach cell,$(CELL),--cell '$(cell)') $(if $(EFFORT),--effort '$(EFFORT)') \
 	    $(if $(MATRIX),--matrix) $(if $(FLEET),--fleet '$(FLEET)')
 
-#: make faults [ALL=1]
-#:     every program killed at every call that changes a file (ALL=1: at every call, and every call refused), programs that
-#:     run at once, package managers that are killed: tables of damage, which must be zeros. As root.
+#: make faults [ALL=1] [FRESH=1]
+#:     every program killed, refused and without power at every call that changes a file (ALL=1: at every call), programs
+#:     that run at once, package managers that are killed, protections taken out: one table of damage, which must be zeros.
+#:     As root; goes on where it was interrupted, unless FRESH=1
 .PHONY: faults
 faults:
 	@sh tools/bootstrap.sh check
-	@$(PYTHON) -m tests.faults.sweep $(if $(ALL),--all,--kill)
-	@$(PYTHON) -m tests.faults.races
-	@$(PYTHON) -m tests.faults.transactions
+	@$(PYTHON) -m tests.faults.table $(if $(ALL),--all) $(if $(FRESH),--fresh)
 
 #: make ci-files [CHECK=1]
 #:     CI configuration for GitHub, GitLab, Packit, tmt, OBS and Salsa, from tests/matrix/distros.toml

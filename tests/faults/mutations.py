@@ -15,7 +15,7 @@ from tests.faults import hazards
 from tests.faults.hazards import Mutation
 
 TREE = hazards.TESTS.parent
-PARTS = ("catcher_install", "hooks", "payload", "share", "units", "tools", "tests", "setup.cfg", "Makefile",
+PARTS = ("catcher_install", "hooks", "payload", "share", "units", "tools", "tests", "man", "setup.cfg", "Makefile",
          "rpm", "debian")  # fmt: skip
 WORKERS = 2
 TIMEOUT_S = 600

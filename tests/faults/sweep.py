@@ -1,84 +1,55 @@
-"""Runs the installed programs once for every system call, with that call killed or failing, and looks at what is left.
+"""Runs a program once for every system call, with that call killed or failing, and looks at what is left.
 
-`python -m tests.faults.sweep [--all] [--kill] [--error] [PROGRAM...]`, as root, with strace. Prints a table: points,
-damaged, not converged. Exit status 1 where one of ours is not at zero, or where `openssl req` in place shows no damage
-(then the harness is blind). Without --all only calls that change files are points: between two of them a crash leaves
-the same files.
+`python -m tests.faults` is the command line; see there for the table.
 
-Each run has a mount namespace of its own, in which overlays put an installed tree over the machine's own directories:
-the paths of the product are absolute. strace counts the calls of each process by itself, so that point (name, k) is the
-k-th call of that name in whichever process makes it first.
+strace counts the calls of each process by itself, so that point (name, k) is the k-th call of that name in whichever
+process makes it first. Between two calls that change files a crash leaves the same files, hence the kill sweep is at
+those. An error is given where a kernel can give it: to every call that changes files, and to the first and the last of
+the calls that look at the same file in the same way; with *everything* to all of them, lastingly too, and to those by
+which a shell, Python and OpenSSL load themselves.
 """
 
-import argparse
 import concurrent.futures
-import os
 import pathlib
 import re
 import shutil
-import stat
-import subprocess
-import sys
-import tempfile
 from collections import Counter
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-TREE = pathlib.Path(__file__).resolve().parents[2]
-DIRECTORIES = ("opt", "etc", "var", "usr")
+from tests.faults import programs
+from tests.faults.programs import Program
+
 WORKERS = 2
-TIMEOUT_S = 120
-RUN = "/usr/lib/csulcca/run"
-BIN = "/opt/IBM/CCA/bin"
-ERRORS = ("ENOSPC", "EIO", "EROFS", "EACCES", "EMFILE", "EINTR")
 # Calls that change what a file, a directory or the disk holds; an open counts where it may create or write.
 CHANGES = re.compile(
     r"^(write|pwrite64|writev|rename\w*|link\w*|symlink\w*|unlink\w*|mkdir\w*|rmdir|f?chmod\w*|f?l?chown\w*|f?truncate"
     r"|fsync|fdatasync|flock|utime\w*|copy_file_range|sendfile|execve)$|^open(at)?$"
 )
 CALL = re.compile(r"^(\d+) +(\w+)\((.*)")
+WRITES = re.compile(r"O_(WRONLY|RDWR|CREAT)")
 
-ENTER = r"""
-set -e
-for one in opt etc var usr; do
-    mount -t overlay overlay -o "lowerdir=$INSTALLED/$one:/$one,upperdir=$STATE/$one,workdir=$STATE/work-$one" "/$one"
-done
-mount -t tmpfs tmpfs /run
-mkdir -p /run/systemd/system
-echo systemd > /run/comm
-mount --bind /run/comm /proc/1/comm
-cd /
-umask 000
-exec "$@"
-"""
+LOOKS = ("access", "faccessat", "faccessat2", "stat", "lstat", "newfstatat", "fstat", "statx", "statfs", "readlink",
+         "readlinkat", "getdents64", "read", "pread64", "listxattr", "llistxattr", "flistxattr", "getxattr",
+         "lgetxattr", "fgetxattr")  # fmt: skip
+MAKES = ("rename", "renameat", "renameat2", "link", "linkat", "symlink", "symlinkat", "mkdir", "mkdirat")
+ALTERS = ("unlink", "unlinkat", "rmdir", "chmod", "fchmod", "fchmodat", "chown", "fchown", "lchown", "fchownat",
+          "truncate", "ftruncate", "utimensat", "setxattr", "lsetxattr", "fsetxattr")  # fmt: skip
+FILLS = ("write", "pwrite64", "writev", "fsync", "fdatasync", "copy_file_range", "sendfile")
+OPENS = ("open", "openat", "creat")
+OF_DESCRIPTORS = ("read", "pread64", "getdents64", "fstat", "fchmod", "fchown", "flistxattr", "fgetxattr", "fsetxattr",
+                  "ftruncate", "flock", *FILLS)  # fmt: skip
 
-
-class Program(NamedTuple):
-    """What is swept. before: commands that make the state it begins with. ours: zeros are wanted; else damage is."""
-
-    name: str
-    before: "tuple[tuple[str, ...], ...]"
-    command: "tuple[str, ...]"
-    ours: bool = True
-
-
-CONFIGURE = (RUN, "scriptlet", "deb", "configure")
-START = (RUN, "CSUTKEcat", "start")
-PLAIN = ("/usr/bin/openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-521", "-nodes", "-subj",
-         "/CN=catcher", "-keyout", BIN + "/catcher.key", "-out", BIN + "/catcher.crt")  # fmt: skip
-MINE = ("/usr/bin/openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-521", "-nodes", "-subj",
-        "/CN=mine.example.com", "-days", "365", "-addext", "subjectAltName=DNS:mine.example.com",
-        "-keyout", "/etc/my.key", "-out", "/etc/my.crt")  # fmt: skip
-PROGRAMS = (
-    Program("fresh converge", (), CONFIGURE),
-    Program("legacy upgrade", (), (*CONFIGURE, "7.3.0-1")),
-    Program("nothing to do", (CONFIGURE, START, CONFIGURE), CONFIGURE),
-    Program("first start", (), START),
-    Program("mode", (CONFIGURE, START), (RUN, "catcherctl", "mode", "tcp", "--no-restart")),
-    Program("cert install", (CONFIGURE, START, MINE),
-            (RUN, "catcherctl", "cert", "install", "/etc/my.key", "/etc/my.crt", "--name", "mine.example.com",
-             "--no-restart")),  # fmt: skip
-    Program("openssl req", (CONFIGURE, START), PLAIN, ours=False),
+# "Lastingly" for EINTR: so many signals in a row. One that never ends would only show that every call is tried again.
+BURST = 20
+ENTRY = "/usr/lib/csulcca/hooks/entry.py"
+# Where a shell, Python and OpenSSL find themselves; our own modules too, since who cannot load them cannot run them.
+MACHINERY = re.compile(
+    r"(?!.*/libssl\.so)((/usr)?/lib(64)?/|/usr/(local|share|lib|bin/(?!(openssl|systemctl|getent)$)|pyvenv)|/dev|/sys"
+    r"|/etc/(ld\.so|localtime|nsswitch|ssl|passwd|host\.conf|group$)|/var/run/nscd|/proc/self/(mounts|maps)"
+    r"|/(usr|lib\w*|usr/bin|proc)?$|[^/])"
 )
+FACTS = ("/opt/IBM", "/etc/cca", "/var/lib/csulcca", "/run", "/etc/systemd", "/etc/rc", "pipe:")
 
 
 class Point(NamedTuple):
@@ -90,196 +61,226 @@ class Point(NamedTuple):
 
     def inject(self) -> str:
         """The argument of strace."""
-        lasting = self.fault.endswith("+")
-        return f"inject={self.call}:{self.fault.rstrip('+')}:when={self.number}{'+' if lasting else ''}"
+        fault, lasts = self.fault.rstrip("+"), self.fault.endswith("+")
+        until = f"..{self.number + BURST}" if fault == "error=EINTR" else "+"
+        return f"inject={self.call}:{fault}:when={self.number}{until if lasts else ''}"
 
 
-def install(target: pathlib.Path) -> None:
-    """The product as its packages install it, a daemon and a systemctl that end at once, bytecode as on a host."""
-    subprocess.run(["make", "-s", "install", f"DESTDIR={target}", "PAYLOAD=payload/reference", "PAYLOAD_KIND=reference",
-                    "VERSION=8.0.0"], cwd=TREE, check=True, timeout=TIMEOUT_S)  # fmt: skip
-    for path in ("opt/IBM/CCA/bin/catcher.exe", "usr/bin/systemctl"):
-        (target / path).parent.mkdir(parents=True, exist_ok=True)
-        (target / path).write_text("#!/bin/sh\nexit 0\n")
-        (target / path).chmod(0o755)
-    subprocess.run(["/usr/bin/python3", "-m", "compileall", "-q", target / "usr/lib/csulcca"], check=True)
+class Seen(NamedTuple):
+    """What a point left: damage, and why a re-run did not mend it; both "" where all is well."""
+
+    damage: str
+    left: str
 
 
-def run(installed: pathlib.Path, state: pathlib.Path, command: "tuple[str, ...]", *strace: str) -> str:
-    """Run a command on a state, in a namespace of its own; its output. It may fail."""
-    for one in DIRECTORIES:
-        (state / one).mkdir(parents=True, exist_ok=True)
-        (state / f"work-{one}").mkdir(exist_ok=True)
-    environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "INSTALLED": str(installed), "STATE": str(state)}
-    done = subprocess.run(["unshare", "-m", "sh", "-c", ENTER, "sh", *strace, *command], env=environment,
-                          timeout=TIMEOUT_S, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT)  # fmt: skip
-    return done.stdout.decode("utf-8", "replace")
+KILL = "signal=KILL"
+LASTING = "+"
 
 
-def tree(state: pathlib.Path) -> "dict[str, str]":
-    """What a state holds, by path: mode and content, with times and key material normalised."""
-    found = {}
-    for one in ("opt", "etc", "var"):
-        for path in sorted((state / one).rglob("*")):
-            held = path.lstat()
-            content = ""
-            if stat.S_ISREG(held.st_mode):
-                content = path.read_bytes().decode("latin-1")
-                content = re.sub(r"-----BEGIN ([A-Z ]+)-----.*?-----END \1-----", r"\1", content, flags=re.DOTALL)
-                # Of the stamp: device, inode, size and time of a pair that was looked at; fingerprint of our own.
-                changing = r'"(identity|not_after|not_before|generated_pair)": "?[0-9a-f: ]+"?'
-                content = re.sub(changing, r'"\1": *', content)
-                content = re.sub(r"([0-9A-F]{2}:){19,}[0-9A-F]{2}|[0-9a-f]{40,}|\d{8}T?\d{6}Z?|\b\d{9,}(\.\d+)?\b", "*",
-                                 content)  # fmt: skip
-            name = re.sub(r"\d{8}[-T]?\d{6}Z?(-\d+)?", "TIME", str(path.relative_to(state)))
-            found[name] = f"{held.st_mode:o} {content}"
-    return found
-
-
-def damage(state: pathlib.Path, confs: "set[bytes | None]") -> str:
-    """What is wrong with a crashed state, or "". confs: what catcher.conf may hold."""
-    for one in ("opt", "etc", "var"):
-        for path in (state / one).rglob("*"):
-            held = path.lstat()
-            wide = stat.S_ISREG(held.st_mode) and held.st_mode & 0o077
-            if wide and path.name != "my.key" and b"PRIVATE KEY" in path.read_bytes():
-                return f"{path.name} is readable by others"
-    return "" if conf_of(state) in confs else "catcher.conf is torn"
-
-
-def conf_of(state: pathlib.Path) -> "bytes | None":
-    """The bytes of catcher.conf, or None."""
-    path = state / "etc/cca/catcher.conf"
-    return path.read_bytes() if path.exists() else None
-
-
-def pair_problem(state: pathlib.Path) -> str:
-    """Why the pair in place is none, or ""; no file at all is fine."""
-    key, crt = state / f"{BIN[1:]}/catcher.key", state / f"{BIN[1:]}/catcher.crt"
-    if not key.exists() and not crt.exists():
-        return ""
-    ours = subprocess.run(["openssl", "pkey", "-in", key, "-pubout"], capture_output=True)
-    theirs = subprocess.run(["openssl", "x509", "-in", crt, "-pubkey", "-noout"], capture_output=True)
-    return "" if ours.returncode == 0 and ours.stdout == theirs.stdout else "the pair does not match"
+def errors(name: str, rest: str) -> tuple[str, ...]:
+    """The errors that a kernel can give a call, of the six that are swept (its man page, and a full or lost disk)."""
+    if name in OPENS:
+        return ("EIO", "EACCES", "EMFILE", "EINTR") + (("ENOSPC", "EROFS") if WRITES.search(rest) else ())
+    if name in MAKES:
+        return ("EIO", "EACCES", "EINTR", "ENOSPC", "EROFS")
+    if name in ALTERS:
+        return ("EIO", "EACCES", "EINTR", "EROFS") + (("ENOSPC",) if "setxattr" in name else ())
+    if name in FILLS:
+        return ("EIO", "EINTR", "ENOSPC", "EROFS")
+    if name == "flock":
+        return ("EIO", "EINTR")
+    if name == "getdents64" or name in ("read", "pread64"):
+        return ("EIO", "EINTR")
+    if name in LOOKS:
+        return ("EIO", "EACCES", "EINTR")
+    if name in ("pipe2", "pipe"):
+        return ("EMFILE",)
+    return ()
 
 
 class Sweep:
-    """One program's states: before it, and after an undisturbed run."""
+    """One program's states: before it, and after an undisturbed run. everything: more points; see this module."""
 
-    def __init__(self, program: Program, installed: pathlib.Path, scratch: pathlib.Path) -> None:
+    def __init__(self, program: Program, installed: pathlib.Path, scratch: pathlib.Path, everything: bool) -> None:
         self.program = program
+        self.everything = everything
         self.installed = installed
         self.scratch = scratch
         self.start = scratch / "start"
-        self.trace = scratch / "trace"
+        trace = scratch / "trace"
         self.start.mkdir(parents=True)
         for command in program.before:
-            run(installed, self.start, command)
-        done = self.copy("undisturbed")
-        run(installed, done, program.command, "strace", "-f", "-qq", "-o", str(self.trace))
-        self.confs = {conf_of(self.start), conf_of(done)}
+            programs.run(installed, self.start, command)
+        done = programs.copy(self.start, scratch / "undisturbed")
+        self.ended = programs.run(installed, done, program.command, "strace", "-f", "-qq", "-y", "-o", str(trace))
+        self.lines = trace.read_text(errors="replace").splitlines()
+        self.confs = {programs.conf_of(self.start), programs.conf_of(done)}
+        self.once = programs.tree(done)
         # A second undisturbed run is what every re-run is compared with.
-        run(installed, done, program.command)
-        self.wanted = tree(done)
+        programs.run(installed, done, program.command)
+        self.wanted = programs.tree(done)
 
-    def copy(self, name: str) -> pathlib.Path:
-        """A new copy of the state before."""
-        target = self.scratch / name
-        target.mkdir()
-        for one in DIRECTORIES:
-            if (self.start / one).exists():
-                shutil.copytree(self.start / one, target / one, symlinks=True)
-        return target
+    def calls(self, ours_only: bool) -> list[tuple[str, int, str]]:
+        """(name, number in its process, arguments) of the calls of the undisturbed run, each name and number once.
 
-    def calls(self, everything: bool) -> "list[tuple[str, int]]":
-        """(name, number in its process) of the calls of the undisturbed run, each once."""
+        ours_only: of our own Python, from where it reads hooks/entry.py on; else of all processes.
+        """
         counts: Counter[tuple[str, str]] = Counter()
-        found: dict[tuple[str, int], None] = {}
-        for line in self.trace.read_text(errors="replace").splitlines():
+        found: dict[tuple[str, int], str] = {}
+        first, begun = "", False
+        for line in self.lines:
             match = CALL.match(line)
             if not match:
                 continue
             process, name, rest = match.groups()
+            first = first or process
+            begun = begun or ENTRY in rest
             counts[process, name] += 1
-            if name == "execve" and counts[process, name] == 1 and not found:
-                # strace's own start of the program.
-                found[name, 1] = None
-            reads = name in ("open", "openat") and not re.search(r"O_(WRONLY|RDWR|CREAT)", rest)
-            if everything or (CHANGES.match(name) and not reads):
-                found[name, counts[process, name]] = None
-        return list(found)
+            call = name, counts[process, name]
+            if ours_only and not (begun and process == first):
+                continue
+            if call not in found or _changes(name, rest):
+                found[call] = rest
+        return [(*call, rest) for call, rest in found.items()]
 
-    def look(self, point: Point) -> "tuple[str, str]":
-        """(damage, why the re-run did not converge) at one point; both "" where all is well."""
-        state = self.copy(f"{point.call}-{point.number}-{point.fault.replace('=', '-')}")
-        try:
-            said = run(self.installed, state, self.program.command, "strace", "-f", "-qq", "-o", "/dev/null",
-                       "-e", point.inject())  # fmt: skip
-            if self.program.ours:
-                broken = damage(state, self.confs)
-                if "error=" in point.fault and "Traceback" in said:
-                    broken = broken or "a traceback"
-                run(self.installed, state, self.program.command)
+    def kills(self) -> list[Point]:
+        """Where it is killed; strace's own start of the program is no point."""
+        calls = [(name, number) for name, number, rest in self.calls(ours_only=False)
+                 if self.everything or _changes(name, rest)]  # fmt: skip
+        # Of getpid there are a thousand while an RSA key is looked for.
+        return [Point(name, number, KILL) for name, number in calls
+                if (name, number) != ("execve", 1) and name != "getpid"]  # fmt: skip
+
+    def errors(self) -> list[Point]:
+        """Which calls fail, and how."""
+        changes: list[tuple[str, int, str]] = []
+        looks: dict[tuple[str, str], tuple[tuple[str, int, str], tuple[str, int, str]]] = {}
+        for call in self.calls(ours_only=not self.everything):
+            name, _, rest = call
+            if not errors(name, rest) or (not self.everything and _is_machinery(name, rest)):
+                continue
+            if self.everything or _changes(name, rest):
+                changes.append(call)
             else:
-                broken = damage(state, self.confs) or pair_problem(state)
-                run(self.installed, state, START)
-            wrong = pair_problem(state)
-            after = tree(state)
-            if not wrong and self.program.ours and after != self.wanted:
-                names = [one for one in sorted({*after, *self.wanted}) if after.get(one) != self.wanted.get(one)]
-                wrong = "differs: " + ", ".join(names)
-            return broken, wrong
+                first, _ = looks.setdefault((name, _alike(_path(name, rest))), (call, call))
+                looks[name, _alike(_path(name, rest))] = (first, call)
+        found = [Point(name, number, f"error={error}{lasting}") for name, number, rest in changes
+                 for error in errors(name, rest) for lasting in ("", LASTING)]  # fmt: skip
+        for name, number, rest in dict.fromkeys(call for both in looks.values() for call in both):
+            found += [Point(name, number, f"error={error}") for error in (*errors(name, rest), "EIO" + LASTING)]
+        return found
+
+    def look(self, point: Point) -> Seen:
+        """What one point leaves."""
+        place = self.scratch / f"{point.call}-{point.number}-{point.fault.replace('=', '-')}"
+        state = programs.copy(self.start, place)
+        trace = place.with_suffix(".trace")
+        try:
+            # Errors are for our own calls; a child's are its own affair, except where everything is asked for.
+            follow = ["-f"] if point.fault == KILL or self.everything else []
+            ended = programs.run(self.installed, state, self.program.command, "strace", *follow, "-qq", "-y",
+                                 "-o", str(trace), "-e", f"trace={MODES},{point.call}",
+                                 "-e", point.inject())  # fmt: skip
+            broken = programs.damage(state, self.confs) or wide_key(trace.read_text(errors="replace").splitlines())
+            if not self.program.ours:
+                broken = broken or programs.pair_problem(state)
+                programs.run(self.installed, state, programs.START)
+                return Seen(broken, programs.pair_problem(state))
+            after = programs.tree(state)
+            if point.fault != KILL:
+                broken = broken or self._unclean(point, ended, after)
+            if after != self.wanted:
+                programs.run(self.installed, state, self.program.command)
+                after = programs.tree(state)
+            return Seen(broken, programs.pair_problem(state) or programs.differences(after, self.wanted))
         finally:
             shutil.rmtree(state)
+            trace.unlink(missing_ok=True)
+
+    def _unclean(self, point: Point, ended: programs.Ended, after: dict[str, str]) -> str:
+        """Why an error did not end cleanly, or "": a traceback, silence, an end by a signal, or none at all."""
+        if "Traceback" in ended.output:
+            return "a traceback: " + ended.output.strip().rpartition("\n")[2]
+        if ended.status is None or ended.status < 0:
+            return "it hung" if ended.status is None else f"it ended by signal {-ended.status}"
+        if after not in (self.once, self.wanted) and ended.status == 0 and not ended.output.strip():
+            return "it was silent, and " + programs.differences(after, self.once)
+        undisturbed = ended.status == self.ended.status and after in (self.once, self.wanted)
+        if point.fault == "error=EINTR" and not undisturbed:
+            return "a signal was not survived: " + (ended.output.strip().partition("\n")[0] or f"status {ended.status}")
+        return ""
 
 
-def sweep(program: Program, kinds: "tuple[str, ...]", everything: bool = False) -> "list[tuple[Point, str, str]]":
-    """(point, damage, not converged) of every point of a program. kinds: faults of strace, such as "signal=KILL"."""
-    base = "/dev/shm" if os.path.isdir("/dev/shm") else None
-    with tempfile.TemporaryDirectory(prefix="csulcca-sweep-", dir=base) as directory:
-        scratch = pathlib.Path(directory)
-        installed = scratch / "installed"
-        install(installed)
-        one = Sweep(program, installed, scratch / "states")
-        points = [Point(name, number, kind) for name, number in one.calls(everything) for kind in kinds]
+def _changes(name: str, rest: str) -> bool:
+    return bool(CHANGES.match(name) and (name not in OPENS or WRITES.search(rest)))
+
+
+def _path(name: str, rest: str) -> str:
+    """The file that a call is about, from its arguments as strace -y shows them."""
+    descriptor = re.match(r"\d+<(.*?)>(, \"\", )?", rest)
+    if descriptor and (name in OF_DESCRIPTORS or descriptor[2]):
+        return descriptor[1]
+    text = re.search(r"\"([^\"]*)\"", rest)
+    return text[1] if text else ""
+
+
+def _alike(path: str) -> str:
+    """The same text for paths that are looked at in the same way, one after the other."""
+    return re.sub(r"/proc/\d+|pipe:\[\d+\]|(?<=/rc)[0-9S](?=\.d)|(?<=/)\w+(?=\.target\.wants)", "*", path)
+
+
+def _is_machinery(name: str, rest: str) -> bool:
+    path = _path(name, rest)
+    if name in OF_DESCRIPTORS or name == "newfstatat" and rest[:1].isdigit():
+        return not path.startswith(FACTS)
+    return bool(MACHINERY.match(path))
+
+
+# -- the key's mode ----------------------------------------------------------------------------------------------------
+
+MODES = "openat,open,creat,chmod,fchmod,fchmodat,write,pwrite64,writev"
+MADE = re.compile(r"^\d* *(?:openat|open|creat)\(.*?\"([^\"]+)\".*, 0?(\d+)\) = \d")
+CHANGED = re.compile(r"^\d* *(?:fchmod\(\d+<(.*?)>|f?chmod(?:at)?\(.*?\"([^\"]+)\"), 0?(\d+)")
+KEY_WRITTEN = re.compile(r"^\d* *p?write\w*\(\d+<(.*?)>,.*-----BEGIN (?:[A-Z]+ )?PRIVATE KEY")
+
+
+def wide_key(lines: Iterable[str]) -> str:
+    """Whether a file that a private key was written into was made for, or opened to, others than its owner; or "".
+
+    lines: of strace -y, of a run with umask 000. The administrator's own file, my.key, is not of interest.
+    """
+    modes: dict[str, set[int]] = {}
+    keys = set()
+    for line in lines:
+        if match := KEY_WRITTEN.match(line):
+            keys.add(match[1])
+        elif match := MADE.match(line) or CHANGED.match(line):
+            path, mode = [one for one in match.groups() if one is not None]
+            modes.setdefault(path, set()).add(int(mode, 8))
+    wide = sorted(path for path in keys if any(mode & 0o077 for mode in modes.get(path, {0o777})))
+    return f"{wide[0]} held a key, and was open to others" if wide else ""
+
+
+# -- all points --------------------------------------------------------------------------------------------------------
+
+
+def sweep(program: Program, points: Callable[[Sweep], list[Point]], everything: bool = False,
+          known: dict[str, Seen] | None = None, tell: Callable[[str, Seen, int], None] | None = None,
+          ) -> dict[str, Seen]:  # fmt: skip
+    """What each point of a program left, by the point's text.
+
+    points: chooses them, Sweep.kills say. known: results of an earlier run, which are not looked for again. tell: is
+    called with each new result and the number of all points.
+    """
+    with programs.installation() as (installed, scratch):
+        one = Sweep(program, installed, scratch, everything)
+        chosen = points(one)
+        found = {point.inject(): known[point.inject()] for point in chosen if known and point.inject() in known}
         with concurrent.futures.ThreadPoolExecutor(WORKERS) as pool:
-            seen = list(pool.map(one.look, points))
-    return [(point, *result) for point, result in zip(points, seen, strict=True)]
-
-
-def main(arguments: "list[str]") -> int:
-    """The command line; see the module's docstring."""
-    parser = argparse.ArgumentParser(prog="python -m tests.faults.sweep")
-    parser.add_argument("--all", action="store_true", help="every call, not only those that change files")
-    parser.add_argument("--kill", action="store_true", help="the kill sweep only")
-    parser.add_argument("--error", action="store_true", help="the error sweep only")
-    parser.add_argument("program", nargs="*")
-    options = parser.parse_args(arguments)
-    kinds: dict[str, tuple[str, ...]] = {}
-    if options.kill or not options.error:
-        kinds["kill"] = ("signal=KILL",)
-    if options.error or not options.kill:
-        kinds["error"] = tuple(f"error={error}{lasting}" for error in ERRORS for lasting in ("", "+"))
-    failed = False
-    print(f"{'program':<16} {'fault':<6} {'points':>7} {'damaged':>8} {'not converged':>14}", flush=True)
-    for program in PROGRAMS:
-        if options.program and program.name not in options.program:
-            continue
-        for kind, faults in kinds.items():
-            results = sweep(program, faults, options.all)
-            damaged = [one for one in results if one[1]]
-            left = [one for one in results if one[2]]
-            print(f"{program.name:<16} {kind:<6} {len(results):>7} {len(damaged):>8} {len(left):>14}", flush=True)
-            if program.ours:
-                for point, broken, wrong in results:
-                    if broken or wrong:
-                        print(f"    {point.inject()}: {broken or wrong}", flush=True)
-                failed = failed or bool(damaged or left) or not results
-            elif kind == "kill":
-                failed = failed or not damaged
-    return 1 if failed else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+            waiting = {pool.submit(one.look, point): point for point in chosen if point.inject() not in found}
+            for done in concurrent.futures.as_completed(waiting):
+                name = waiting[done].inject()
+                found[name] = done.result()
+                if tell:
+                    tell(name, found[name], len(chosen))
+    return found

@@ -1,0 +1,206 @@
+"""The programs that are swept, on an installed tree of their own; and what a state that a fault left must be like.
+
+Needs root. Each run has a mount namespace of its own, in which overlays put an installed tree over the machine's own
+directories: the paths of the product are absolute. What a run writes is in the overlays' upper directories: a *state*.
+"""
+
+import contextlib
+import os
+import pathlib
+import re
+import shutil
+import signal
+import stat
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from typing import NamedTuple
+
+TREE = pathlib.Path(__file__).resolve().parents[2]
+DIRECTORIES = ("opt", "etc", "var", "usr")
+LOOKED_AT = ("opt", "etc", "var")
+TIMEOUT_S = 120
+RUN = "/usr/lib/csulcca/run"
+BIN = "/opt/IBM/CCA/bin"
+STUB = "#!/bin/sh\nexit 0\n"
+
+ENTER = r"""
+set -e
+for one in opt etc var usr; do
+    mount -t overlay overlay -o "lowerdir=$INSTALLED/$one:/$one,upperdir=$STATE/$one,workdir=$STATE/work-$one" "/$one"
+done
+mount -t tmpfs tmpfs /run
+mkdir -p /run/systemd/system
+echo systemd > /run/comm
+mount --bind /run/comm /proc/1/comm
+cd /
+umask 000
+exec "$@"
+"""
+
+
+class Program(NamedTuple):
+    """What is swept. before: commands that make the state it begins with. ours: no damage is wanted; else damage is,
+    as proof that it would be seen. needs: a command that this machine may lack."""
+
+    name: str
+    before: tuple[tuple[str, ...], ...]
+    command: tuple[str, ...]
+    ours: bool = True
+    needs: str = "sh"
+
+    def is_here(self) -> bool:
+        """Whether this machine has what it needs."""
+        return shutil.which(self.needs) is not None
+
+
+CONFIGURE = (RUN, "scriptlet", "deb", "configure")
+START = (RUN, "CSUTKEcat", "start")
+CURVE = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-521", "-nodes")
+MINE = ("/usr/bin/openssl", "req", "-x509", *CURVE, "-subj", "/CN=mine.example.com", "-days", "365", "-addext",
+        "subjectAltName=DNS:mine.example.com", "-keyout", "/etc/my.key", "-out", "/etc/my.crt")  # fmt: skip
+PROGRAMS = (
+    Program("fresh converge", (), CONFIGURE),
+    Program("legacy upgrade", (), (*CONFIGURE, "7.3.0-1")),
+    Program("nothing to do", (CONFIGURE, START, CONFIGURE), CONFIGURE),
+    Program("first start", (), START),
+    Program("mode", (CONFIGURE, START), (RUN, "catcherctl", "mode", "tcp", "--no-restart")),
+    Program("cert install", (CONFIGURE, START, MINE),
+            (RUN, "catcherctl", "cert", "install", "/etc/my.key", "/etc/my.crt", "--name", "mine.example.com",
+             "--no-restart")),  # fmt: skip
+    Program("openssl req", (CONFIGURE, START),
+            ("/usr/bin/openssl", "req", "-x509", *CURVE, "-subj", "/CN=catcher", "-keyout", BIN + "/catcher.key",
+             "-out", BIN + "/catcher.crt"), ours=False),  # fmt: skip
+    Program("sscg", (CONFIGURE, START),
+            ("/usr/bin/sscg", "--force", "--hostname", "catcher.example.com", "--cert-file", BIN + "/catcher.crt",
+             "--cert-key-file", BIN + "/catcher.key", "--ca-file", BIN + "/ca.crt", "--no-dhparams-file"),
+            ours=False, needs="sscg"),  # fmt: skip
+)
+
+
+def named(name: str) -> Program:
+    """The program of that name. Raises KeyError."""
+    return {one.name: one for one in PROGRAMS}[name]
+
+
+def install(target: pathlib.Path) -> None:
+    """The product as its packages install it, a daemon and a systemctl that end at once, bytecode as on a host."""
+    subprocess.run(["make", "-s", "install", f"DESTDIR={target}", "PAYLOAD=payload/reference", "PAYLOAD_KIND=reference",
+                    "VERSION=8.0.0"], cwd=TREE, check=True, timeout=TIMEOUT_S)  # fmt: skip
+    for path in ("opt/IBM/CCA/bin/catcher.exe", "usr/bin/systemctl"):
+        (target / path).parent.mkdir(parents=True, exist_ok=True)
+        (target / path).write_text(STUB)
+        (target / path).chmod(0o755)
+    subprocess.run(["/usr/bin/python3", "-m", "compileall", "-q", target / "usr/lib/csulcca"], check=True)
+
+
+@contextlib.contextmanager
+def installation() -> Iterator[tuple[pathlib.Path, pathlib.Path]]:
+    """An installed tree, and a directory for states beside it, in memory where there is such a file system."""
+    base = "/dev/shm" if os.path.isdir("/dev/shm") else None
+    with tempfile.TemporaryDirectory(prefix="csulcca-faults-", dir=base) as directory:
+        installed, states = pathlib.Path(directory) / "installed", pathlib.Path(directory) / "states"
+        install(installed)
+        states.mkdir()
+        yield installed, states
+
+
+class Ended(NamedTuple):
+    """How a run ended. status: as subprocess has it; None where it was still there after TIMEOUT_S and was killed."""
+
+    status: int | None
+    output: str
+
+
+def run(installed: pathlib.Path, state: pathlib.Path, command: tuple[str, ...], *around: str) -> Ended:
+    """Run a command on a state, in a namespace of its own. around: what goes before it, strace say."""
+    for one in DIRECTORIES:
+        (state / one).mkdir(parents=True, exist_ok=True)
+        (state / f"work-{one}").mkdir(exist_ok=True)
+    environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "INSTALLED": str(installed), "STATE": str(state)}
+    process = subprocess.Popen(["unshare", "-m", "sh", "-c", ENTER, "sh", *around, *command], env=environment,
+                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                               start_new_session=True)  # fmt: skip
+    try:
+        output, _ = process.communicate(timeout=TIMEOUT_S)
+        status: int | None = process.returncode
+    except subprocess.TimeoutExpired:
+        # strace and what it traces: a tracer that is killed alone lets its programs go on.
+        os.killpg(process.pid, signal.SIGKILL)
+        output, _ = process.communicate()
+        status = None
+    return Ended(status, output.decode("utf-8", "replace"))
+
+
+def copy(state: pathlib.Path, target: pathlib.Path) -> pathlib.Path:
+    """A new copy of a state."""
+    target.mkdir()
+    for one in DIRECTORIES:
+        if (state / one).exists():
+            shutil.copytree(state / one, target / one, symlinks=True)
+    return target
+
+
+def _entries(state: pathlib.Path) -> Iterator[pathlib.Path]:
+    for one in LOOKED_AT:
+        yield from sorted((state / one).rglob("*"))
+
+
+def tree(state: pathlib.Path) -> dict[str, str]:
+    """What a state holds, by path: mode and content, with times and key material normalised; without the lock, which
+    a /var that cannot be written does not have."""
+    found = {}
+    for path in _entries(state):
+        if path.name == "lock":
+            continue
+        held = path.lstat()
+        content = ""
+        if stat.S_ISREG(held.st_mode):
+            content = path.read_bytes().decode("latin-1")
+            content = re.sub(r"-----BEGIN ([A-Z ]+)-----.*?-----END \1-----", r"\1", content, flags=re.DOTALL)
+            # Of the stamp: device, inode, size and time of a pair that was looked at; fingerprint of our own.
+            changing = r'"(identity|not_after|not_before|generated_pair)": "?[-0-9a-f: ]+"?'
+            content = re.sub(changing, r'"\1": *', content)
+            content = re.sub(r"([0-9A-F]{2}:){19,}[0-9A-F]{2}|[0-9a-f]{40,}|\d{8}T?\d{6}Z?|\b\d{9,}(\.\d+)?\b", "*",
+                             content)  # fmt: skip
+        name = re.sub(r"\d{8}[-T]?\d{6}Z?(-\d+)?", "TIME", str(path.relative_to(state)))
+        found[name] = f"{held.st_mode:o} {content}"
+    return found
+
+
+def damage(state: pathlib.Path, confs: set[bytes | None]) -> str:
+    """What is wrong with a state that a fault left, or "". confs: what catcher.conf may hold."""
+    for path in _entries(state):
+        held = path.lstat()
+        wide = stat.S_ISREG(held.st_mode) and held.st_mode & 0o077
+        if wide and path.name != "my.key" and b"PRIVATE KEY" in path.read_bytes():
+            return f"{path.name} is readable by others"
+    return "" if conf_of(state) in confs else f"catcher.conf is {conf_of(state)!r}"
+
+
+def conf_of(state: pathlib.Path) -> bytes | None:
+    """The bytes of catcher.conf, or None."""
+    path = state / "etc/cca/catcher.conf"
+    return path.read_bytes() if path.exists() else None
+
+
+def pair_of(state: pathlib.Path) -> tuple[bytes | None, bytes | None]:
+    """The bytes of catcher.key and catcher.crt; None for one that is not there."""
+    key, crt = ((state / BIN[1:] / name) for name in ("catcher.key", "catcher.crt"))
+    return (key.read_bytes() if key.exists() else None, crt.read_bytes() if crt.exists() else None)
+
+
+def pair_problem(state: pathlib.Path) -> str:
+    """Why the pair in place is none, or ""; no file at all is fine."""
+    key, crt = state / f"{BIN[1:]}/catcher.key", state / f"{BIN[1:]}/catcher.crt"
+    if not key.exists() and not crt.exists():
+        return ""
+    ours = subprocess.run(["openssl", "pkey", "-in", key, "-pubout"], capture_output=True)
+    theirs = subprocess.run(["openssl", "x509", "-in", crt, "-pubkey", "-noout"], capture_output=True)
+    return "" if ours.returncode == 0 and ours.stdout == theirs.stdout else "the pair does not match"
+
+
+def differences(found: dict[str, str], wanted: dict[str, str]) -> str:
+    """In which paths two trees differ, or ""."""
+    names = [one for one in sorted({*found, *wanted}) if found.get(one) != wanted.get(one)]
+    return "differs: " + ", ".join(names) if names else ""

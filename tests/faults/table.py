@@ -1,0 +1,260 @@
+"""Everything that tests/faults sweeps, as one table.
+
+    python3 -m tests.faults.table [--all] [--fresh] [--fault FAULT]... [PROGRAM]...
+
+A row is a program and what happens to it; its columns are points, damaged (what a fault left, or said), and not
+converged (what a re-run or a repair did not mend). Rows of programs that are not ours are proof that the harness sees:
+damage is expected there. A row that cannot be had on this machine is BLOCKED, with the reason.
+
+Exit status 1 where one of ours is not at zero or has no points, or where a proof has no damage; 3 where all is well and
+a row is BLOCKED. As root. Every result is kept in .cache/faults until what it depends on changes, so that a table that
+was interrupted goes on where it was; --fresh forgets them.
+"""
+
+import argparse
+import functools
+import hashlib
+import json
+import pathlib
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+from tests.faults import hazards, mutations, programs, races, sweep, transactions, unsynced
+from tests.faults.programs import TREE
+from tests.faults.sweep import Seen
+from tests.matrix import engine, images
+from tests.packaging.conftest import Built
+from tests.packaging.system import TOOLS
+
+CACHE = TREE / ".cache" / "faults"
+PRODUCT = ("catcher_install", "hooks", "payload/reference", "share", "units", "Makefile", "setup.cfg")
+PACKAGES = (*PRODUCT, "rpm", "debian", "tools", "tests/fixtures/cca73", "tests/faults/transactions.py")
+ROUNDS = 200
+TRANSACTION_POINTS = 50
+TRANSACTION_CELLS = ("debian-12", "rpm-4.20-dnf")
+PROGRESS_S = 10.0
+BLOCKED = 3
+
+Tell = Callable[[str, Seen, int], None]
+Run = Callable[[dict[str, Seen], Tell], dict[str, Seen]]
+
+
+class Row(NamedTuple):
+    """A row. run: gets the results that are known already, calls Tell with each new one, returns all. ours: zeros are
+    wanted. parts: files and directories that its results depend on. blocked: why it cannot be run here, or ""."""
+
+    program: str
+    fault: str
+    run: Run
+    parts: tuple[str, ...]
+    ours: bool = True
+    blocked: str = ""
+
+
+def rows(everything: bool) -> list[Row]:
+    """Every row, in the table's order. everything: see sweep.py."""
+    found = []
+    parts: tuple[str, ...]
+    harness = (*PRODUCT, "tests/faults/programs.py", "tests/faults/sweep.py")
+    for program in programs.PROGRAMS:
+        blocked = "" if program.is_here() else f"{program.needs} is not installed here"
+        every = everything or not program.ours
+        kill = functools.partial(_swept, program, sweep.Sweep.kills, every)
+        found.append(Row(program.name, "kill", kill, harness, program.ours, blocked))
+        if program.ours:
+            error = functools.partial(_swept, program, sweep.Sweep.errors, everything)
+            found.append(Row(program.name, "error", error, harness))
+        parts = (*harness, "tests/faults/unsynced.py")
+        found.append(Row(program.name, "unsynced", functools.partial(_unsynced, program), parts, program.ours, blocked))
+    for pairing in races.PAIRINGS:
+        parts = (*PRODUCT, "tests/faults/races.py", "tests/unit/support.py")
+        found.append(Row(pairing, "at once", functools.partial(_raced, pairing), parts))
+    for name in TRANSACTION_CELLS:
+        cell = images.cell(name)
+        for tool in TOOLS[cell.family]:
+            upgrade = functools.partial(_upgraded, name, tool)
+            found.append(Row(f"{tool} on {name}", "killed", upgrade, PACKAGES, blocked=images.blocked(cell)))
+    parts = (*PRODUCT, "rpm", "debian", "tests/unit", "tests/faults")
+    found.append(Row("a protection", "taken out", _taken_out, parts))
+    return found
+
+
+def _swept(program: programs.Program, points: Callable[[sweep.Sweep], list[sweep.Point]], everything: bool,
+           known: dict[str, Seen], tell: Tell) -> dict[str, Seen]:  # fmt: skip
+    return sweep.sweep(program, points, everything, known, tell)
+
+
+def _unsynced(program: programs.Program, known: dict[str, Seen], tell: Tell) -> dict[str, Seen]:
+    return unsynced.sweep(program, known, tell)
+
+
+def _raced(pairing: str, known: dict[str, Seen], tell: Tell) -> dict[str, Seen]:
+    found = dict(known)
+    for seed in range(ROUNDS):
+        name = f"seed {seed}"
+        if name not in found:
+            with tempfile.TemporaryDirectory(prefix="csulcca-race-") as directory:
+                found[name] = Seen("; ".join(races.play(pairing, pathlib.Path(directory), seed)), "")
+            tell(name, found[name], ROUNDS)
+    return found
+
+
+@functools.cache
+def _built() -> tuple[Built, "tempfile.TemporaryDirectory[str]"]:
+    """The packages; and their directory, which lasts as long as we do."""
+    directory = tempfile.TemporaryDirectory(prefix="csulcca-faults-")
+    engine.prepare()
+    built = Built(pathlib.Path(directory.name))
+    built.build()
+    return built, directory
+
+
+def _upgraded(name: str, tool: str, known: dict[str, Seen], tell: Tell) -> dict[str, Seen]:
+    upgrade = transactions.Upgrade(images.cell(name), tool, _built()[0])
+    whole = upgrade.seconds()
+    found = dict(known)
+    for number in range(1, TRANSACTION_POINTS + 1):
+        text = f"after {number}/{TRANSACTION_POINTS + 1} of its time"
+        if text not in found:
+            point = upgrade.kill(whole * number / (TRANSACTION_POINTS + 1))
+            if not point.met and not point.wrong:
+                # It had ended already: no point.
+                continue
+            found[text] = Seen("", "; ".join(point.wrong))
+            tell(text, found[text], TRANSACTION_POINTS)
+    return found
+
+
+def _taken_out(known: dict[str, Seen], tell: Tell) -> dict[str, Seen]:
+    found = dict(known)
+    wanted = hazards.mutations()
+    for mutation in wanted:
+        if mutation.name not in found:
+            result = mutations.turns_red(mutation)
+            found[mutation.name] = Seen("" if result == "red" else result, "")
+            tell(mutation.name, found[mutation.name], len(wanted))
+    return found
+
+
+# -- results that are kept ---------------------------------------------------------------------------------------------
+
+
+def digest(row: Row, everything: bool) -> str:
+    """Of all that a row's results depend on: files, and the programs that they ran with."""
+    hashed = hashlib.sha256(repr((row.program, row.fault, everything, platform.release(), sys.version)).encode())
+    for part in row.parts:
+        path = TREE / part
+        for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+            if file.is_file() and "__pycache__" not in file.parts:
+                hashed.update(str(file.relative_to(TREE)).encode() + b"\0" + file.read_bytes())
+    for command in ("/usr/bin/python3 -VV", "openssl version", "strace --version"):
+        hashed.update(subprocess.run(command.split(), capture_output=True, check=False).stdout)
+    return hashed.hexdigest()[:24]
+
+
+class Kept:
+    """The results of one row, a line each, written as they come."""
+
+    def __init__(self, path: pathlib.Path) -> None:
+        self.path = path
+        self.known: dict[str, Seen] = {}
+        lines = path.read_text().splitlines() if path.exists() else []
+        for line in lines:
+            try:
+                name, damage, left = json.loads(line)
+            except ValueError:
+                # Cut off: the run was killed at this line.
+                break
+            self.known[name] = Seen(damage, left)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._write("w", self.known.items())
+
+    def add(self, name: str, seen: Seen) -> None:
+        """Keep one."""
+        self._write("a", [(name, seen)])
+
+    def _write(self, mode: str, results: Iterable[tuple[str, Seen]]) -> None:
+        with self.path.open(mode) as stream:
+            stream.writelines(json.dumps([name, *seen]) + "\n" for name, seen in results)
+
+
+# -- the table ---------------------------------------------------------------------------------------------------------
+
+HEADING = f"{'program':<26} {'fault':<9} {'points':>7} {'damaged':>8} {'not converged':>14}"
+
+
+def verdict(row: Row, found: dict[str, Seen]) -> bool:
+    """Whether a row is as it must be."""
+    if not row.ours:
+        return any(one.damage for one in found.values())
+    return bool(found) and not any(one.damage or one.left for one in found.values())
+
+
+def lines(row: Row, found: dict[str, Seen]) -> list[str]:
+    """A row's line, and below it what is not as it must be."""
+    damaged = sum(bool(one.damage) for one in found.values())
+    left = sum(bool(one.left) for one in found.values())
+    told = [f"{row.program:<26} {row.fault:<9} {len(found):>7} {damaged:>8} {left:>14}"]
+    if not row.ours:
+        told[0] += "  proof: " + ("its damage is seen" if damaged else "NO DAMAGE SEEN, the harness is blind")
+    else:
+        told += [f"    {name}: {one.damage or one.left}" for name, one in found.items() if one.damage or one.left]
+    return told
+
+
+def play(row: Row, everything: bool) -> dict[str, Seen]:
+    """Run a row, with its progress on standard error."""
+    kept = Kept(CACHE / f"{digest(row, everything)}.jsonl")
+    last = time.monotonic()
+    count = len(kept.known)
+
+    def tell(name: str, seen: Seen, points: int) -> None:
+        nonlocal last, count
+        kept.add(name, seen)
+        count += 1
+        if time.monotonic() - last >= PROGRESS_S:
+            last = time.monotonic()
+            print(f"  {row.program}, {row.fault}: {count} of {points}", file=sys.stderr, flush=True)
+
+    return row.run(kept.known, tell)
+
+
+def main(arguments: list[str]) -> int:
+    """The command line; see the module's docstring."""
+    known = rows(False)
+    parser = argparse.ArgumentParser(prog="python3 -m tests.faults.table")
+    parser.add_argument("--all", action="store_true", help="kills and errors at every call; takes many hours")
+    parser.add_argument("--fresh", action="store_true", help="forget the results of earlier runs")
+    parser.add_argument("--fault", action="append", choices=sorted({row.fault for row in known}))
+    parser.add_argument("program", nargs="*", help="the table's first column; all without one")
+    options = parser.parse_args(arguments)
+    unknown = sorted(set(options.program) - {row.program for row in known})
+    if unknown:
+        there = dict.fromkeys(row.program for row in known)
+        parser.error(f"no such program: {', '.join(unknown)}; one of: {', '.join(there)}")
+    if options.fresh:
+        shutil.rmtree(CACHE, ignore_errors=True)
+    failed = blocked = False
+    print(HEADING, flush=True)
+    with engine.plain_errors():
+        for row in rows(options.all):
+            if row.program not in (options.program or [row.program]) or row.fault not in (options.fault or [row.fault]):
+                continue
+            if row.blocked:
+                blocked = True
+                print(f"{row.program:<26} {row.fault:<9} BLOCKED: {row.blocked}", flush=True)
+                continue
+            found = play(row, options.all)
+            failed = failed or not verdict(row, found)
+            print("\n".join(lines(row, found)), flush=True)
+    return 1 if failed else BLOCKED if blocked else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,54 @@
+"""Killed, refused or without power at any call that changes files: no damage, and the next run mends it.
+
+`make faults` sweeps every point; here are all kills, all states after a loss of power, and a sample of the errors.
+Needs root and strace, as the sweeps do.
+"""
+
+import pytest
+
+from tests.faults import programs, sweep, unsynced
+
+SAMPLE = 40
+"""So many errors of a program, spread over its run."""
+OURS = [one for one in programs.PROGRAMS if one.ours]
+OTHERS = [one for one in programs.PROGRAMS if not one.ours]
+
+
+def wrong(found):
+    """What is not as it should be, by point."""
+    return {name: one for name, one in found.items() if one.damage or one.left}
+
+
+def spread(points):
+    """Some of them, from begin to end."""
+    step = max(1, len(points) // SAMPLE)
+    return points[::step]
+
+
+@pytest.mark.parametrize("program", OURS, ids=lambda one: one.name)
+def test_killed_at_each_change(program):
+    found = sweep.sweep(program, sweep.Sweep.kills)
+    assert found
+    assert wrong(found) == {}
+
+
+@pytest.mark.parametrize("program", OURS, ids=lambda one: one.name)
+def test_refused_at_some_calls(program):
+    found = sweep.sweep(program, lambda one: spread(one.errors()))
+    assert len(found) >= SAMPLE
+    assert wrong(found) == {}
+
+
+@pytest.mark.parametrize("program", OURS, ids=lambda one: one.name)
+def test_without_power_at_each_change(program):
+    found = unsynced.sweep(program)
+    assert len(found) > 1
+    assert wrong(found) == {}
+
+
+@pytest.mark.parametrize("program", OTHERS, ids=lambda one: one.name)
+def test_the_sweeps_see_the_damage_of_others(program):
+    if not program.is_here():
+        pytest.skip(f"{program.needs} is not installed here")
+    assert [one for one in sweep.sweep(program, sweep.Sweep.kills).values() if one.damage]
+    assert [one for one in unsynced.sweep(program, only=spread).values() if one.damage]
