@@ -29,6 +29,7 @@ check,bench,lint python3-distro python3-distro /usr/l*/python3*/*-packages/distr
 check,bench,lint python3-packaging python3-packaging /usr/l*/python3*/*-packages/packaging/__init__.py may run the tests
 check,bench strace strace strace must run the tests
 check gnutls-bin gnutls-utils gnutls-cli must run the tests
+check sscg sscg sscg may show that the sweeps of tests/faults see damage
 check default-jdk-headless java-latest-openjdk-devel javac must run the tests
 repo python3 python3 /usr/bin/python3 must run the tool
 repo,check,contrib dpkg-dev dpkg-dev dpkg-scanpackages must index packages for apt

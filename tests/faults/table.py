@@ -25,7 +25,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from tests.faults import hazards, mutations, programs, races, sweep, transactions, unsynced
+from tests.faults import hazards, mutations, parsers, programs, races, sweep, transactions, unsynced
 from tests.faults.programs import TREE
 from tests.faults.sweep import Seen
 from tests.matrix import engine, images
@@ -36,6 +36,7 @@ CACHE = TREE / ".cache" / "faults"
 PRODUCT = ("catcher_install", "hooks", "payload/reference", "share", "units", "Makefile", "setup.cfg")
 PACKAGES = (*PRODUCT, "rpm", "debian", "tools", "tests/fixtures/cca73", "tests/faults/transactions.py")
 ROUNDS = 200
+FUZZ_RUNS = 2
 TRANSACTION_POINTS = 50
 TRANSACTION_CELLS = ("debian-12", "rpm-4.20-dnf")
 PROGRESS_S = 10.0
@@ -75,6 +76,10 @@ def rows(everything: bool) -> list[Row]:
     for pairing in races.PAIRINGS:
         parts = (*PRODUCT, "tests/faults/races.py", "tests/unit/support.py")
         found.append(Row(pairing, "at once", functools.partial(_raced, pairing), parts))
+    for name in parsers.PARSERS:
+        parts = (*PRODUCT, "tests/faults/parsers.py")
+        fuzz = functools.partial(_fuzzed, name)
+        found.append(Row(f"parser of {name}", "fuzzed", fuzz, parts, blocked=parsers.missing()))
     for name in TRANSACTION_CELLS:
         cell = images.cell(name)
         for tool in TOOLS[cell.family]:
@@ -102,6 +107,16 @@ def _raced(pairing: str, known: dict[str, Seen], tell: Tell) -> dict[str, Seen]:
             with tempfile.TemporaryDirectory(prefix="csulcca-race-") as directory:
                 found[name] = Seen("; ".join(races.play(pairing, pathlib.Path(directory), seed)), "")
             tell(name, found[name], ROUNDS)
+    return found
+
+
+def _fuzzed(name: str, known: dict[str, Seen], tell: Tell) -> dict[str, Seen]:
+    found = dict(known)
+    for number in range(FUZZ_RUNS):
+        text = f"{parsers.SECONDS} s of generated input, time {number + 1}"
+        if text not in found:
+            found[text] = Seen(parsers.fuzz(name, parsers.SECONDS).broken, "")
+            tell(text, found[text], FUZZ_RUNS)
     return found
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from catcher_install import certificate, config, material, openssl, transition
 from catcher_install.names import HostNames
+from tests.faults import parsers
 from tests.unit.support import TREE
 
 QUICK = hypothesis.settings(database=None, deadline=None, max_examples=200)
@@ -90,6 +91,15 @@ def test_any_host_name_and_addresses_give_a_pair_that_is_good(short, full, addre
     if addresses:
         found = san.get_extension_for_class(x509.SubjectAlternativeName).value.get_values_for_type(x509.IPAddress)
         assert [str(one) for one in found] == addresses
+
+
+@pytest.mark.parametrize("name", sorted(parsers.PARSERS))
+def test_the_parsers_hold_on_every_input_that_fuzzing_kept(name):
+    """Fuzzing itself is in `make faults`."""
+    inputs = sorted((parsers.CORPUS / name).iterdir())
+    assert len(inputs) > 10
+    for path in inputs:
+        parsers.PARSERS[name](path.read_bytes())
 
 
 HOSTILE = {
