@@ -47,6 +47,8 @@ HOST_APT_SETTINGS = ("Acquire::http::Proxy", "Acquire::https::Proxy", "Acquire::
 BINFMT = pathlib.Path("/proc/sys/fs/binfmt_misc")
 # What `uname -m` says, by Debian's name of the architecture, where they differ.
 MACHINES = {"amd64": "x86_64", "arm64": "aarch64", "ppc64el": "ppc64le"}
+# What apt says where a mirror can't be reached, or does not have what its own index promises.
+MIRROR_TROUBLE = ("Failed to fetch", "Could not resolve", "Unable to connect", "Connection failed")
 # What mmdebstrap leaves of the host and of the mirror in a root.
 HOST_TRACES = ("etc/apt/sources.list", "etc/apt/sources.list.d/*", "etc/apt/apt.conf.d/99mmdebstrap",
                "etc/resolv.conf", "etc/hostname")  # fmt: skip
@@ -165,8 +167,8 @@ def emulates(machine: str) -> bool:
 def ensure(wanted: Cell, *, rebuild: bool = False) -> str:
     """The reference of the cell's image, which is built first if it is not there.
 
-    Two programs that need the same image at once build it once. Raises Blocked where the cell can't run here, and
-    BuildError where the build fails.
+    Two programs that need the same image at once build it once. Raises Blocked where the cell can't run here or the
+    mirror does not deliver, and BuildError where the build fails.
     """
     reason = blocked(wanted)
     if reason:
@@ -256,7 +258,13 @@ def build_by_recipe(wanted: Cell, reference: str, progress: "Progress") -> None:
             raise BuildError(f"{command} is not installed", f"apt-get install {package}, or dnf install {package}")
     with tempfile.TemporaryDirectory(dir=cache_directory(), prefix="build-") as work:
         root = os.path.join(work, "root.tar")
-        progress.run([*mmdebstrap_argv(wanted)[:-1], *host_apt_options(), wanted.recipe["suite"], root, *mirror()])
+        argv = [*mmdebstrap_argv(wanted)[:-1], *host_apt_options(), wanted.recipe["suite"], root, *mirror()]
+        try:
+            progress.run(argv)
+        except BuildError as error:
+            if any(trouble in str(error) for trouble in MIRROR_TROUBLE):
+                raise Blocked(error.args[0], error.hint) from error
+            raise
         if wanted.recipe["kind"] == "rpm-root":
             convert_to_rpms(wanted, root, work, progress)
         progress.say("handing the image to " + engine.current().program)

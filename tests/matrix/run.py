@@ -43,17 +43,22 @@ def blocked_cells(wanted: Sequence[images.Cell], may_pull: bool) -> dict[str, st
     return reasons
 
 
-def unbuilt_cells(wanted: Sequence[images.Cell]) -> dict[str, str]:
-    """Build the images that are not there, two at a time; why that failed, by the cell's name."""
-    reasons = {}
+def build_images(wanted: Sequence[images.Cell]) -> tuple[dict[str, str], dict[str, str]]:
+    """Build the images that are not there, two at a time.
+
+    Returns (why that failed, why it can't be done here: a mirror that does not deliver), each by the cell's name.
+    """
+    failed, blocked = {}, {}
     with concurrent.futures.ThreadPoolExecutor(max_workers=2) as pool:
         futures = {cell.name: pool.submit(images.ensure, cell) for cell in wanted}
         for name, future in futures.items():
             try:
                 future.result()
+            except images.Blocked as error:
+                blocked[name] = error.args[0]
             except engine.MatrixError as error:
-                reasons[name] = str(error)
-    return reasons
+                failed[name] = str(error)
+    return failed, blocked
 
 
 def run_tests(cells: Sequence[str], scenarios: Sequence[str], keep_failed: bool) -> None:
@@ -102,9 +107,10 @@ def main(arguments: Sequence[str]) -> int:
         wanted = [images.cell(name) for name in options.cell or images.cells()]
         blocked = blocked_cells(wanted, options.pull)
         runnable = [cell for cell in wanted if cell.name not in blocked]
-        unbuilt = unbuilt_cells(runnable)
+        unbuilt, undelivered = build_images(runnable)
+        blocked.update(undelivered)
         scenarios = options.scenario or list(SCENARIOS)
-        names = [cell.name for cell in runnable if cell.name not in unbuilt]
+        names = [cell.name for cell in runnable if cell.name not in unbuilt and cell.name not in blocked]
         if names:
             run_tests(names, scenarios, options.keep_failed)
         matrix = report.Matrix.read([cell.name for cell in wanted], scenarios, blocked, unbuilt)

@@ -12,9 +12,10 @@ import pytest
 
 from tests.unit import schema
 
+from .marks import needs_tls
 from .system import CERTIFICATE, CONF, System
 
-pytestmark = pytest.mark.scenario("docs")
+pytestmark = [pytest.mark.scenario("docs"), needs_tls]
 
 SCHEMAS = "/usr/share/csulcca/schema"
 VALIDATOR = pathlib.Path(sysconfig.get_path("scripts"), "check-jsonschema")

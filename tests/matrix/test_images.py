@@ -1,0 +1,84 @@
+"""What the declaration of a cell makes of it: its image's name, and why a host can't run it. No engine is needed."""
+
+import dataclasses
+
+import pytest
+
+from tests.matrix import images
+
+ENTRY = "{state}\ninterpreter /usr/bin/qemu-s390x\nflags: {flags}\noffset 0\nmagic 7f45\n"
+KINDS = {"Debian root", "rpm look-alike", "emulated", "vendor image"}
+
+
+@pytest.fixture
+def s390x(tmp_path, monkeypatch):
+    """A cell of s390x, on a host of another kind that knows no emulator yet; and the directory where one would be."""
+    monkeypatch.setattr(images, "BINFMT", tmp_path)
+    monkeypatch.setattr(images.platform, "machine", lambda: "x86_64")
+    return images.cell("debian-12-s390x"), tmp_path / "qemu-s390x"
+
+
+@pytest.mark.parametrize("name", images.cells())
+def test_a_cell_is_declared_consistently(name):
+    cell = images.cell(name)
+    assert cell.provenance in KINDS
+    assert (cell.provenance == "vendor image") == bool(cell.oci) == bool(cell.add)
+    assert (cell.provenance == "rpm look-alike") == (cell.recipe.get("kind") == "rpm-root")
+    assert (cell.family, cell.package_manager) in {("deb", "apt"), ("rpm", "dnf"), ("rpm", "zypper")}
+    # The soname test of SPEC: neither before 1.1.1 nor from 4 on.
+    numbers = tuple(int(part) for part in cell.openssl.split(".") if part)
+    assert cell.mode == ("TLS" if (1, 1, 1) <= numbers < (4,) or numbers == (3,) else "TCP")
+
+
+def test_a_foreign_architecture_is_blocked_until_the_kernel_knows_an_emulator(s390x):
+    cell, entry = s390x
+    assert cell.machine == "s390x"
+    assert "qemu-user-static" in images.blocked(cell)
+    entry.write_text(ENTRY.format(state="enabled", flags="PF"))
+    assert images.blocked(cell) == ""
+
+
+@pytest.mark.parametrize("state,flags", [("disabled", "PF"), ("enabled", "P")], ids=["disabled", "not in containers"])
+def test_an_emulator_that_a_container_would_not_find_is_none(s390x, state, flags):
+    cell, entry = s390x
+    entry.write_text(ENTRY.format(state=state, flags=flags))
+    assert "s390x" in images.blocked(cell)
+
+
+def test_on_its_own_architecture_nothing_is_emulated(s390x, monkeypatch):
+    monkeypatch.setattr(images.platform, "machine", lambda: "s390x")
+    assert images.blocked(s390x[0]) == ""
+
+
+def test_what_a_script_needs_of_the_host_is_named_where_it_is_missing(tmp_path):
+    declared = images.cell("debian-12")
+    cell = dataclasses.replace(declared, recipe={**declared.recipe, "needs": [f"{tmp_path}/3.6.*/python"]})
+    assert images.blocked(cell) == f"nothing at {tmp_path}/3.6.*/python on this host"
+    assert (cell.may_be_blocked, declared.may_be_blocked) == (True, False)
+    (tmp_path / "3.6.15").mkdir()
+    (tmp_path / "3.6.15/python").touch()
+    assert images.blocked(cell) == ""
+
+
+def test_a_changed_script_is_another_image(tmp_path, monkeypatch):
+    monkeypatch.setattr(images, "SCRIPTS", tmp_path)
+    cell = images.cell("debian-openssl-4")
+    script = tmp_path / cell.recipe["script"]
+    names = []
+    for text in ("true\n", "true\n", "false\n"):
+        script.write_text(text)
+        names.append(images.built_reference(cell))
+    assert names[0] == names[1] != names[2]
+
+
+def test_a_mirror_that_does_not_deliver_blocks_and_any_other_failure_fails(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    program = tmp_path / "mmdebstrap"
+    cell = images.cell("debian-13")
+    for said, expected in (("Failed to fetch http://m/x  File has unexpected size", images.Blocked),
+                           ("dpkg returned an error", images.BuildError)):
+        program.write_text(f"#!/bin/sh\necho 'E: {said}'\nexit 1\n")
+        program.chmod(0o755)
+        with pytest.raises(expected, match=said.split()[0]):
+            images.build_by_recipe(cell, "localhost/none:1", images.Progress(cell.name))
