@@ -1,5 +1,6 @@
 """tools/bench: ratios of medians, the table, and the program that looks for the longest time without a listener."""
 
+import errno
 import functools
 import pathlib
 import socket
@@ -63,8 +64,15 @@ def longest_gap(port: int, *command: str) -> "subprocess.CompletedProcess[str]":
 
 
 def listener(port: int = 0) -> socket.socket:
-    """A socket that listens on a port of this computer."""
-    return socket.create_server(("127.0.0.1", port))
+    """A socket that listens on a port of this computer; on a free one below those of outgoing connections unless given,
+    which nobody else gets while it is closed."""
+    for candidate in [port] if port else range(20000, 32000):
+        try:
+            return socket.create_server(("127.0.0.1", candidate))
+        except OSError as error:
+            if port or error.errno != errno.EADDRINUSE:
+                raise
+    raise AssertionError("no port is free")
 
 
 def test_the_longest_of_several_gaps_is_found(tmp_path: pathlib.Path) -> None:
