@@ -19,6 +19,9 @@ if MYPY:
     Result = TypeVar("Result")
 
 LINK_LIMIT = 40
+# Bytes of a path with its end (PATH_MAX in limits.h): the kernel takes no longer one, and resolving it by hand would
+# need quadratic time.
+PATH_LIMIT = 4096
 COPY_BLOCK = 64 * 1024
 # What may stand before a script in a command line; qemu where a foreign machine is emulated.
 INTERPRETERS = ("sh", "python3", "platform-python", "qemu-s390x", "qemu-s390x-static")
@@ -40,6 +43,7 @@ class Host:
     """
 
     def __init__(self, root: str = "/") -> None:
+        _require_short(root)
         self.root = os.path.realpath(root)
         if not os.path.isdir(self.root):
             raise NotADirectoryError(errno.ENOTDIR, "not a directory", root)
@@ -53,6 +57,7 @@ class Host:
         """
         if self.root == "/":
             return path
+        _require_short(path)
         todo = path.strip("/").split("/")
         done: List[str] = []
         links = 0
@@ -494,6 +499,12 @@ def _is_of_this_system(pid: str) -> bool:
         return os.readlink("/proc/%s/ns/pid" % pid) == os.readlink("/proc/self/ns/pid")
     except OSError:
         return True
+
+
+def _require_short(path: str) -> None:
+    """Raise what the kernel would raise for a path beyond PATH_LIMIT."""
+    if len(path) >= PATH_LIMIT:
+        raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), path)
 
 
 def runs_program(words: "List[str]", program: str) -> bool:

@@ -125,23 +125,24 @@ def _bring_in(
 ) -> "Tuple[List[str], List[Finding]]":
     """Put a good pair in place of what *facts* tell of, restart, and verify; or put back what was there."""
     before = _Before(host, facts)
+    unsaid: List[Finding] = []
     if before.files == (key, crt):
         lines = ["This key and certificate are in place already."]
     else:
-        before.suffix = _place(host, facts, key, crt, generated)
+        before.suffix, unsaid = _place(host, facts, key, crt, generated)
         before.successor = pair.look(host).identity
         lines = ["Put the new key and certificate in place."]
         kept = [paths.BIN + "/" + name + before.suffix for name in pair.FILES
                 if host.lexists(paths.BIN + "/" + name + before.suffix)]
         lines += ["Kept what was there: %s" % " and ".join(kept)] if kept else []
-    if wanted:
+    if wanted and not unsaid:
         _remember_names(host, wanted)
     facts = fact_collector.judged(host, fact_collector.collect(host))
     own = certs.installed(host).chain[0]
     lines.append(_put_to_use(host, facts, own.sha256, before, restart))
     _forget_request_key(host, key)
     lines += ["SHA-256    " + own.sha256, "SHA-1      " + own.sha1, IMPORT]
-    found = list(plan.plan(facts, transition.of(transition.APPLY)).findings)
+    found = list(plan.plan(facts, transition.of(transition.APPLY)).findings) + unsaid
     return lines, found + certs.more_findings(host, facts, certs.installed(host))
 
 
@@ -167,17 +168,32 @@ class _Before:
         self.suffix = self.successor = ""
 
 
-def _place(host: "Host", facts: "HostFacts", key: bytes, crt: bytes, generated: bool) -> str:
-    """Put a pair in place of what *facts* tell of. Returns the suffix under which that is kept."""
+def _place(host: "Host", facts: "HostFacts", key: bytes, crt: bytes, generated: bool
+           ) -> "Tuple[str, List[Finding]]":
+    """Put a pair in place of what *facts* tell of. Returns the suffix under which that is kept, and _settle()'s."""
     with Locked(host):
         there = pair.look(host)
         if (there.state, there.identity) != (facts.pair.state, facts.pair.identity) or there.staged:
             raise CatcherError("the pair in %s was changed by somebody else meanwhile" % paths.BIN, "try again")
         suffix = pair.begin_replacement(host, key, crt, generated)
     outcome = apply.converge(host, transition.of(transition.APPLY))
+    unsaid = _settle(host, outcome)
     if pair.look(host).staged or pair.read(host) != (key, crt):
         raise CatcherError("the new pair is not in place: %s" % _why_not(outcome), "mend that, then: catcherctl apply")
-    return suffix
+    return suffix, unsaid
+
+
+def _settle(host: "Host", outcome: "apply.Outcome") -> "List[Finding]":
+    """Finish a pair that a converge has placed and could not note in the stamp. Returns why it could not.
+
+    Without the note it counts as an administrator's, which nothing ever removes: that harms less than a pair that is in
+    place and not in use.
+    """
+    if plan.PLACE_STAGED_PAIR not in outcome.done or not pair.look(host).staged:
+        return []
+    with Locked(host):
+        pair.clear(host)
+    return [one for one in outcome.findings if one["id"] == "write-failed"]
 
 
 def _put_to_use(host: "Host", facts: "HostFacts", sha256: str, before: _Before, restart: bool) -> str:
@@ -217,6 +233,7 @@ def _put_back(host: "Host", before: _Before, problem: str) -> CatcherError:
                 raise CatcherError("somebody else changed the pair meanwhile, and that was left alone")
             pair.begin_return(host, before.suffix, before.made_here)
         outcome = apply.converge(host, transition.of(transition.APPLY))
+        _settle(host, outcome)
         if pair.look(host).staged:
             raise CatcherError(_why_not(outcome))
         for name in pair.FILES:

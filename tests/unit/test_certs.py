@@ -249,6 +249,29 @@ def test_a_pair_that_the_catcher_does_not_show_is_taken_back(machine, daemon, be
     assert remembered(machine).generated_pair == made
 
 
+def no_stamp_can_be_written(machine):
+    os.unlink(machine.on_disk(paths.STAMP))
+    os.mkdir(machine.on_disk(paths.STAMP))
+
+
+def test_a_pair_that_cannot_be_noted_is_in_use_all_the_same(machine, daemon):
+    no_stamp_can_be_written(machine)
+    _, found = install(machine)
+    assert "write-failed" in ids(found)
+    assert in_place(machine) == NEW and shown(daemon.port) == der(NEW[1])
+    assert not pair.look(machine).staged
+
+
+def test_a_pair_that_cannot_be_noted_is_taken_back_all_the_same(machine, daemon):
+    no_stamp_can_be_written(machine)
+    old, before = in_place(machine), bin_tree(machine)
+    daemon.behaviour = ["nothing", "obey"]
+    with pytest.raises(CatcherError, match="the old pair is back and in use"):
+        install(machine)
+    assert bin_tree(machine) == before
+    assert shown(daemon.port) == der(old[1])
+
+
 def test_where_the_old_pair_does_not_come_up_either_that_is_said(machine, daemon):
     before = bin_tree(machine)
     daemon.behaviour = ["nothing"]
@@ -425,7 +448,7 @@ def swap_back(machine):
     """What a failed verification does, up to the restart."""
     facts_before = facts.collect(machine)
     before = replacement._Before(machine, facts_before)
-    before.suffix = replacement._place(machine, facts_before, NEW[0], NEW[1], False)
+    before.suffix, _ = replacement._place(machine, facts_before, NEW[0], NEW[1], False)
     before.successor = pair.look(machine).identity
     before.shown = ""
     replacement._put_back(machine, before, "a test")
