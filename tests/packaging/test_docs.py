@@ -15,11 +15,11 @@ from tests.matrix.machine import Machine, Result
 from tests.unit.authority import Authority, issue
 from tests.unit.pem import key_of
 
-from .marks import needs_tls
+from .marks import one_of_each_family
 from .packages import Built
 from .system import CERTIFICATE, CONF, System, handshake, talk_tcp
 
-pytestmark = [pytest.mark.scenario("docs"), needs_tls]
+pytestmark = [pytest.mark.scenario("docs"), one_of_each_family]
 
 DAY = 24 * 3600
 
@@ -73,7 +73,7 @@ def _end_in_20_days(host: Host) -> None:
 
 def _mount_a_stick(host: Host) -> None:
     host.install()
-    host.machine.run("mkdir /mnt/usb && mount -t tmpfs usb /mnt/usb")
+    host.machine.run("mkdir -p /mnt/usb && mount -t tmpfs usb /mnt/usb")
 
 
 BEFORE: dict[str, Callable[[Host], None]] = {

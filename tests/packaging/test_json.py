@@ -12,10 +12,10 @@ import pytest
 
 from tests.unit import schema
 
-from .marks import needs_tls
+from .marks import one_of_each_family
 from .system import CERTIFICATE, CONF, System
 
-pytestmark = [pytest.mark.scenario("docs"), needs_tls]
+pytestmark = [pytest.mark.scenario("docs"), one_of_each_family]
 
 SCHEMAS = "/usr/share/csulcca/schema"
 VALIDATOR = pathlib.Path(sysconfig.get_path("scripts"), "check-jsonschema")
