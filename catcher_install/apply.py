@@ -129,9 +129,6 @@ def _write_stamp(host: "Host", transition: "Transition", outcome: Outcome, gener
 
     def write() -> None:
         host.ensure_dir(paths.STATE_DIR, 0o755)
-        if host.read_link(paths.STAMP) is not None:
-            # replace() would write what it leads to, as an administrator may want of catcher.conf.
-            host.remove(paths.STAMP)
         host.replace(paths.STAMP, stamp.render(new), 0o600)
 
     if _report(outcome, paths.STAMP, write):
@@ -180,7 +177,8 @@ def _attempt(host: "Host", action: "Action", outcome: Outcome) -> "Optional[str]
 
 def _write_config(host: "Host", action: "Action") -> None:
     host.ensure_dir("/etc/cca", 0o755)
-    host.replace(paths.CONF, action.data or b"", 0o644)
+    # A new file never goes to where a link leads that has come since; an edit goes to the file that was read.
+    host.replace(paths.CONF, action.data or b"", 0o644, follow=action.edits)
 
 
 def _make_pair(host: "Host", action: "Action") -> str:

@@ -361,16 +361,19 @@ class Host:
         finally:
             os.close(fd)
 
-    def replace(self, path: str, data: bytes, mode: int) -> None:
+    def replace(self, path: str, data: bytes, mode: int, follow: bool = False) -> None:
         """Give *path* new content at once and for good: the old file or the whole new one, after any crash.
 
-        An existing file keeps its owner, mode, ACL, attributes and label; where *path* is a link, the file that it
-        leads to is replaced and the link stays.
+        An existing file keeps its owner, mode, ACL, attributes and label. A link is replaced itself; with *follow* the
+        file that it leads to is, and the link stays.
         """
-        target = self._inside(os.path.realpath(self.locate(path, follow=True)))
+        directory, name = os.path.split(self.locate(path, follow))
+        target = self._inside(os.path.join(os.path.realpath(directory), name))
         draft = draft_name(target)
         self.remove(draft)
         old = self.lstat(target)
+        if old is not None and stat.S_ISLNK(old.st_mode):
+            old = None
         if old is not None and not stat.S_ISREG(old.st_mode):
             raise OSError(errno.EINVAL, "not a regular file", path)
         try:

@@ -41,7 +41,7 @@ def change(host: "Host", mode: str, restart: bool) -> "Tuple[List[str], List[Fin
             lines.append("The mode is %s already." % mode.upper())
         else:
             host.ensure_dir("/etc/cca", 0o755)
-            host.replace(paths.CONF, new, 0o644)
+            host.replace(paths.CONF, new, 0o644, follow=True)
             lines.append("Set the mode to %s in %s." % (mode.upper(), paths.CONF))
     outcome = apply.converge(host, transition.of(transition.APPLY))
     problem = _not_ready(outcome)
@@ -128,7 +128,7 @@ def _put_back(host: "Host", before: "HostFacts", mode: str, problem: str, restar
                 host.remove(paths.CONF)
                 host.sync_dir("/etc/cca")
             else:
-                host.replace(paths.CONF, old.data, 0o644)
+                host.replace(paths.CONF, old.data, 0o644, follow=True)
             _restore_notices(host, before)
     except (CatcherError, OSError) as error:
         reason = error.message if isinstance(error, CatcherError) else error.strerror

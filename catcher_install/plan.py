@@ -48,12 +48,14 @@ RSA_RECOMMENDED = 2048
 
 
 class Action(Record):
-    """One step: its kind (of ORDER), why it is taken, and its data (the new bytes of a file, else None)."""
+    """One step: its kind (of ORDER), why it is taken, and its data (the new bytes of a file, else None). edits: whether
+    that file was there."""
 
-    __slots__ = ("kind", "why", "data")
+    __slots__ = ("kind", "why", "data", "edits")
     kind: str
     why: str
     data: "Optional[bytes]"
+    edits: bool
 
 
 class Plan(Record):
@@ -120,8 +122,8 @@ def plan(facts: "HostFacts", transition: "Transition") -> Plan:
 _CHANGES_FACTS = (PLACE_STAGED_PAIR, CLEAR_DRAFT, WRITE_CONFIG, MAKE_PAIR)
 
 
-def _act(kind: str, why: str, data: "Optional[bytes]" = None) -> Action:
-    return Action(kind=kind, why=why, data=data)
+def _act(kind: str, why: str, data: "Optional[bytes]" = None, edits: bool = False) -> Action:
+    return Action(kind=kind, why=why, data=data, edits=edits)
 
 
 def _default_mode(facts: "HostFacts") -> "Optional[str]":
@@ -147,8 +149,9 @@ def _configuration(facts: "HostFacts", past: str) -> "Tuple[List[Action], List[F
         return [], [finding("mode-undecided", reason=facts.unread)], None
     if past == LEGACY:
         data = config.with_mode(conf.data or b"", config.TCP)
+        why = "CCA 7.x spoke TCP only, and an upgrade keeps the mode"
         return (
-            [_act(WRITE_CONFIG, "CCA 7.x spoke TCP only, and an upgrade keeps the mode", data)],
+            [_act(WRITE_CONFIG, why, data, edits=conf.data is not None)],
             _about_mode(facts, past, config.TCP),
             config.TCP,
         )

@@ -82,7 +82,7 @@ def rows(everything: bool) -> list[Row]:
         found.append(Row(f"parser of {name}", "fuzzed", fuzz, parts, blocked=parsers.missing()))
     for name in TRANSACTION_CELLS:
         cell = images.cell(name)
-        for tool in TOOLS[cell.family]:
+        for tool in TOOLS[cell.package_manager]:
             upgrade = functools.partial(_upgraded, name, tool)
             found.append(Row(f"{tool} on {name}", "killed", upgrade, PACKAGES, blocked=images.blocked(cell)))
     parts = (*PRODUCT, "rpm", "debian", "tests/unit", "tests/faults")

@@ -1,6 +1,7 @@
 """What somebody may have planted where a hook works: nothing outside is written, moved or read into output."""
 
 import os
+import random
 import signal
 import stat
 import subprocess
@@ -167,3 +168,51 @@ def test_strace_sees_the_key_private_at_every_instant(tmp_path):
     key = [line for line in trace.read_text().splitlines() if "catcher.key" in line]
     modes = [line.rpartition(", ")[2].partition(")")[0] for line in key if "O_CREAT" in line or "chmod(" in line]
     assert modes and set(modes) == {"0600"}
+
+
+def _plant_again_and_again(places, outside, seed):
+    """Until it is killed: something else at one of the places, as fast as it goes."""
+    chance = random.Random(seed)
+    kinds = [PLANTED[kind] for kind in sorted(PLANTED)]
+    while True:
+        place = chance.choice(places)
+        try:
+            if os.path.isdir(place) and not os.path.islink(place):
+                os.rename(place, f"{place}.{chance.random()}")
+            else:
+                os.unlink(place)
+        except OSError:
+            # The converge was there first.
+            pass
+        try:
+            chance.choice(kinds)(place, outside)
+        except OSError:
+            continue
+
+
+@pytest.mark.parametrize("history", ["fresh", "legacy"])
+@pytest.mark.parametrize("path", TOUCHED)
+def test_nothing_outside_is_touched_while_somebody_plants(tmp_path, outside, quick_pair, history, path):  # noqa: F811
+    """As above, but at every instant of a converge instead of before it."""
+    machine = (installed if history == "fresh" else host_upgraded_by_rpm)(tmp_path / "root")
+    machine.systemctl()
+    _clear(machine.on_disk(path))
+    before = seen(outside)
+    child = os.fork()
+    if child == 0:
+        signal.alarm(30)
+        _plant_again_and_again([machine.on_disk(path)], outside, path + history)
+    told = []
+    called = transition.from_scriptlet("rpm", ["1" if history == "fresh" else "2"])
+    try:
+        for _ in range(15):
+            try:
+                told += apply.converge(machine, called).findings
+            except OSError as error:
+                # What scriptlet.main() makes one line of.
+                told.append(str(error))
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    assert seen(outside) == before
+    assert WORD not in repr(told)

@@ -319,14 +319,31 @@ def test_an_openssl_that_could_not_be_asked_once_does_not_give_tcp_for_good(mach
     assert machine.get(paths.CONF) == b"TLS_ON\n"
 
 
+def test_a_link_that_comes_between_look_and_write_leads_nowhere(machine, quick_pair, monkeypatch):
+    """A new catcher.conf is written in its place, never to where somebody has linked it meanwhile."""
+    machine.put("/etc/passwd", b"root:x:0:0::/:/bin/sh\n")
+    real = apply.planner.plan
+
+    def planted(*arguments):
+        planned = real(*arguments)
+        if not machine.lexists(paths.CONF):
+            machine.put_link(paths.CONF, "../passwd")
+        return planned
+
+    monkeypatch.setattr(apply.planner, "plan", planted)
+    apply.converge(machine, FRESH)
+    assert machine.get("/etc/passwd") == b"root:x:0:0::/:/bin/sh\n"
+    assert machine.get(paths.CONF) == b"TLS_ON\n"
+
+
 def test_the_stage_is_proof_until_the_stamp_has_it(machine, quick_pair, monkeypatch):
     """A stamp that could not be written does not make our own pair somebody else's."""
     real = machine.replace
 
-    def no_stamp(path, data, mode):
+    def no_stamp(path, *arguments, **named):
         if path == paths.STAMP:
             raise OSError(errno.ENOSPC, "No space left on device", path)
-        real(path, data, mode)
+        real(path, *arguments, **named)
 
     monkeypatch.setattr(machine, "replace", no_stamp)
     apply.converge(machine, FRESH)

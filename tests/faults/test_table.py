@@ -1,0 +1,76 @@
+"""The table of `make faults`: every row can be asked for, what is known is not run again, and it says what is wrong."""
+
+import json
+
+import pytest
+
+from tests.faults import programs, table
+from tests.faults.sweep import Seen
+
+GOOD, BAD, LEFT = Seen("", ""), Seen("torn", ""), Seen("", "differs")
+
+
+def row(ours=True, blocked=""):
+    """One that runs nothing but tells of two points."""
+
+    def run(known, tell):
+        found = dict(known)
+        for name in ("a", "b"):
+            if name not in found:
+                found[name] = GOOD
+                tell(name, GOOD, 2)
+        return found
+
+    return table.Row("a program", "kill", run, ("Makefile",), ours, blocked)
+
+
+def test_every_program_of_ours_is_swept_in_each_way():
+    there = {(one.program, one.fault) for one in table.rows(False)}
+    for program in programs.PROGRAMS:
+        assert {(program.name, "kill"), (program.name, "unsynced")} <= there
+        assert ((program.name, "error") in there) == program.ours
+    assert {"at once", "killed", "fuzzed", "taken out"} <= {fault for _, fault in there}
+
+
+def test_whatever_a_row_depends_on_is_there():
+    missing = {part for one in table.rows(False) for part in one.parts if not (programs.TREE / part).exists()}
+    assert missing == set()
+
+
+@pytest.mark.parametrize("ours,found,wanted", [
+    (True, {"a": GOOD}, True), (True, {}, False), (True, {"a": GOOD, "b": BAD}, False), (True, {"a": LEFT}, False),
+    (False, {"a": GOOD, "b": BAD}, True), (False, {"a": GOOD}, False), (False, {}, False),
+])
+def test_what_a_row_must_be_like(ours, found, wanted):
+    assert table.verdict(row(ours), found) == wanted
+
+
+def test_a_row_says_which_point_is_wrong_and_a_proof_whether_it_sees():
+    (line, point) = table.lines(row(), {"a": GOOD, "b": BAD, "c": Seen("", "")})
+    assert line.split()[-3:] == ["3", "1", "0"] and point == "    b: torn"
+    assert "its damage is seen" in table.lines(row(False), {"b": BAD})[0]
+    assert "blind" in table.lines(row(False), {"b": GOOD})[0]
+
+
+def test_a_table_that_was_interrupted_goes_on(tmp_path, monkeypatch):
+    monkeypatch.setattr(table, "CACHE", tmp_path)
+    kept = tmp_path / f"{table.digest(row(), False)}.jsonl"
+    kept.write_text(json.dumps(["a", *BAD]) + "\n" + '["b", "to')
+    assert table.play(row(), False) == {"a": BAD, "b": GOOD}
+    assert [json.loads(line)[0] for line in kept.read_text().splitlines()] == ["a", "b"]
+
+
+def test_a_changed_file_begins_anew(tmp_path, monkeypatch):
+    monkeypatch.setattr(table, "TREE", tmp_path)
+    (tmp_path / "Makefile").write_text("one")
+    before = table.digest(row(), False)
+    (tmp_path / "Makefile").write_text("two")
+    assert table.digest(row(), False) != before
+
+
+@pytest.mark.parametrize("rows,status", [([row()], 0), ([row(False)], 1), ([row(), row(blocked="no such tool")], 3)])
+def test_exit_status(tmp_path, monkeypatch, capsys, rows, status):
+    monkeypatch.setattr(table, "CACHE", tmp_path)
+    monkeypatch.setattr(table, "rows", lambda everything: rows)
+    assert table.main([]) == status
+    assert ("BLOCKED: no such tool" in capsys.readouterr().out) == (status == table.BLOCKED)
