@@ -22,7 +22,7 @@ def assert_sound(system: System, mode: str, *, service: tuple[str, str] = ("enab
     if service == ("enabled", "inactive"):
         findings = [*findings, "not-running"]
     if running:
-        system.machine.wait_for("a listening catcher", lambda: ":50003" in system.show("ss -Hltn"))
+        wait_until_it_listens(system)
     status = system.status()
     assert sorted(one["id"] for one in status["findings"]) == sorted(findings)
     assert status["mode"] == {"configured": mode, "running": mode if running else None, "agree": running}
@@ -33,6 +33,11 @@ def assert_sound(system: System, mode: str, *, service: tuple[str, str] = ("enab
     left = system.show(f"ls -A {' '.join(DIRECTORIES)} 2>/dev/null").split()
     assert [name for name in left if name.endswith(UNFINISHED) or name.startswith(UNFINISHED)] == []
     assert "Traceback" not in system.machine.journal()
+
+
+def wait_until_it_listens(system: System) -> None:
+    """systemd calls the service active as soon as it is executed; the pair is made, and the port opened, after that."""
+    system.machine.wait_for("a listening catcher", lambda: ":50003" in system.show("ss -Hltn"))
 
 
 def assert_seen_from_outside(system: System, state: str, sha256: str) -> None:

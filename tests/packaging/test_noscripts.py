@@ -3,7 +3,7 @@
 import pytest
 
 from .marks import only_rpm
-from .soundness import assert_seen_from_outside, assert_sound
+from .soundness import assert_seen_from_outside, assert_sound, wait_until_it_listens
 from .system import MODES
 from .turns import one_of
 
@@ -25,6 +25,7 @@ def test_a_start_alone_makes_a_correct_system(boot, built):
         system.machine.run("dpkg --unpack /root/new.deb")
     mode = system.cell.mode.lower()
     system.machine.run("systemctl daemon-reload && systemctl start CSUTKEcat")
+    wait_until_it_listens(system)
     assert_seen_from_outside(system, mode, system.status()["pair"]["sha256"])
     made = system.tree("/etc/cca", "/opt/IBM/CCA/bin")
     if system.cell.family == "deb":
