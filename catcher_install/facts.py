@@ -123,11 +123,19 @@ def _config(host: "Host") -> config.Config:
         if host.lexists(paths.CONF):
             return config.unreadable("it is a link that leads nowhere")
         return config.absent()
-    read = config.parse(data)
-    if read.state == config.UNUSABLE and not host.is_public(paths.CONF):
-        # It may lead to any file of root's, and what we say goes to the journal.
-        return config.parse(data, quote=False)
+    read = config.parse(data, quote=False)
+    if read.state == config.UNUSABLE and _everybody_may_read(host, data):
+        return config.parse(data)
     return read
+
+
+def _everybody_may_read(host: "Host", data: bytes) -> bool:
+    """Whether a message, which goes to the journal, may quote what was read as catcher.conf: it may lead to any file of
+    root's. Read again, since what is there now may be another file than the one that was read."""
+    try:
+        return host.read(paths.CONF, config.SIZE_LIMIT, public=True) == data
+    except OSError:
+        return False
 
 
 # Each with why it could not be read, or "".

@@ -122,13 +122,6 @@ class Host:
         entry = self.lstat(path)
         return entry is not None and stat.S_ISDIR(entry.st_mode) and entry.st_uid in (0, os.geteuid())
 
-    def is_public(self, path: str) -> bool:
-        """Whether everybody may read a file, links followed: only then may a message quote it."""
-        try:
-            return bool(_again(os.stat, self.locate(path, follow=True)).st_mode & 0o004)
-        except OSError:
-            return False
-
     def list_dir(self, path: str) -> "List[str]":
         """Names in a directory, sorted; none where it does not exist or may not be read."""
         try:
@@ -145,16 +138,20 @@ class Host:
                 return None
             raise
 
-    def read(self, path: str, limit: int, head: bool = False) -> bytes:
+    def read(self, path: str, limit: int, head: bool = False, public: bool = False) -> bytes:
         """The content of a regular file, links followed.
 
         limit: bytes. A larger file raises EFBIG, unless *head* asks for no more than its first *limit* bytes.
+        public: a file that not everybody may read raises EACCES.
         A FIFO, a device or a directory raises EINVAL and is never waited for.
         """
         fd = os.open(self.locate(path, follow=True), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
         try:
-            if not stat.S_ISREG(os.fstat(fd).st_mode):
+            mode = os.fstat(fd).st_mode
+            if not stat.S_ISREG(mode):
                 raise OSError(errno.EINVAL, "not a regular file", path)
+            if public and not mode & stat.S_IROTH:
+                raise PermissionError(errno.EACCES, "not for everybody to read", path)
             data = b""
             while len(data) <= limit:
                 block = os.read(fd, min(COPY_BLOCK, limit + 1 - len(data)))
@@ -367,8 +364,12 @@ class Host:
         An existing file keeps its owner, mode, ACL, attributes and label. A link is replaced itself; with *follow* the
         file that it leads to is, and the link stays.
         """
-        directory, name = os.path.split(self.locate(path, follow))
-        target = self._inside(os.path.join(os.path.realpath(directory), name))
+        real = self.locate(path, follow)
+        if not follow:
+            directory, name = os.path.split(real)
+            target = self._inside(os.path.join(os.path.realpath(directory), name))
+        else:
+            target = self._inside(os.path.realpath(real))
         draft = draft_name(target)
         self.remove(draft)
         old = self.lstat(target)

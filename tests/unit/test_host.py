@@ -179,7 +179,7 @@ def test_replace_keeps_the_owner(image):
 def test_replace_writes_what_a_link_leads_to(image, absolute):
     put(image, "/data/conf", b"old")
     os.symlink("/data/conf" if absolute else "data/conf", image.root + "/conf")
-    image.replace("/conf", b"new", 0o644)
+    image.replace("/conf", b"new", 0o644, follow=True)
     assert os.path.islink(image.root + "/conf")
     assert image.read("/data/conf", 10) == b"new"
     assert sorted(os.listdir(image.root + "/data")) == ["conf"]
@@ -188,8 +188,27 @@ def test_replace_writes_what_a_link_leads_to(image, absolute):
 def test_replace_of_a_dangling_link(image):
     os.mkdir(image.root + "/data")
     os.symlink("/data/conf", image.root + "/conf")
-    image.replace("/conf", b"new", 0o644)
+    image.replace("/conf", b"new", 0o644, follow=True)
     assert image.read("/data/conf", 10) == b"new"
+
+
+@pytest.mark.parametrize("follow", [True, False])
+def test_replace_of_a_link_on_the_running_system(tmp_path, follow):
+    (tmp_path / "data").write_bytes(b"old")
+    (tmp_path / "conf").symlink_to("data")
+    Host().replace(str(tmp_path / "conf"), b"new", 0o644, follow=follow)
+    assert (tmp_path / "conf").is_symlink() == follow
+    assert (tmp_path / "conf").read_bytes() == b"new"
+    assert (tmp_path / "data").read_bytes() == (b"new" if follow else b"old")
+
+
+def test_read_of_what_is_not_public(image):
+    put(image, "/conf", b"x", 0o640)
+    assert image.read("/conf", 10) == b"x"
+    with pytest.raises(PermissionError):
+        image.read("/conf", 10, public=True)
+    os.chmod(image.root + "/conf", 0o644)
+    assert image.read("/conf", 10, public=True) == b"x"
 
 
 def test_replace_leaves_another_name_of_the_file_alone(image):

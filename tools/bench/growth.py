@@ -15,7 +15,7 @@ SCENARIO = "fresh"
 
 def bench() -> list[str]:
     """Lines for people: how many cells, how long, how long a cell."""
-    runnable = [cell for cell in images.cells().values() if not images.blocked(cell)]
+    runnable = [cell for cell in images.cells().values() if not images.blocked(cell)][: max(SIZES)]
     images.ensure_all(runnable)
     lines = []
     for size in SIZES:
