@@ -45,6 +45,15 @@ with socket.create_connection((sys.argv[1], 50003), timeout=10) as s:
     print("connected", s.makefile("rb").readline())
 """
 
+# Another program at the catcher's port, in the words of Python 3.6.
+PORT_HOLDER = f"""
+import socket
+port = socket.socket()
+port.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+port.bind(("", {PORT}))
+port.listen(5)
+"""
+
 
 class System:
     """A booted machine of a cell, and the directory with the packages to put on it."""

@@ -17,7 +17,7 @@ from tests.unit.pem import key_of
 
 from .marks import one_of_each_family
 from .packages import Built
-from .system import CERTIFICATE, CONF, System, handshake, talk_tcp
+from .system import CERTIFICATE, CONF, PORT_HOLDER, System, handshake, talk_tcp
 
 pytestmark = [pytest.mark.scenario("docs"), one_of_each_family]
 
@@ -115,9 +115,8 @@ def _contradict(host: Host) -> None:
 
 
 def _hold_the_port(host: Host) -> None:
-    hold = 'import socket; s = socket.create_server(("", 50003)); s.accept()'
     host.machine.run("systemctl stop CSUTKEcat")
-    host.machine.run(["systemd-run", "--unit=other", "python3", "-c", hold])
+    host.machine.run(["systemd-run", "--unit=other", "python3", "-c", PORT_HOLDER + "port.accept()"])
     host.machine.wait_for("the other program", host.listens)
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from .marks import needs_tls, only_deb, without_tls
 from .soundness import assert_sound
-from .system import CERTIFICATE, CONF, KEY, MODES, handshake, talk_tcp
+from .system import CERTIFICATE, CONF, KEY, MODES, PORT_HOLDER, handshake, talk_tcp
 from .turns import TOOLS, one_of
 
 HALVES = {"key only": KEY, "certificate only": CERTIFICATE}
@@ -152,8 +152,7 @@ def test_without_openssl_the_catcher_speaks_tcp_and_says_why(boot, built):
 @pytest.mark.scenario("fresh")
 def test_the_port_being_held_for_a_while_is_survived(boot, built):
     system = boot()
-    system.machine.run(
-        "systemd-run --unit holder python3 -c 'import socket; s = socket.create_server((\"\", 50003)); s.accept()'")
+    system.machine.run(["systemd-run", "--unit=holder", "python3", "-c", PORT_HOLDER + "port.accept()"])
     system.machine.wait_for("the holder", lambda: ":50003" in system.show("ss -Hltn"))
     system.package(system.tools[1], "install", built.new(system.cell.family))
     system.machine.run("systemctl stop holder")

@@ -7,7 +7,7 @@ import pytest
 from tests.unit import pem
 from tests.unit.authority import issue
 
-from .system import CERTIFICATE, CONF
+from .system import CERTIFICATE, CONF, PORT_HOLDER
 
 pytestmark = pytest.mark.scenario("rollback")
 
@@ -30,9 +30,8 @@ FAULTS = {
     "loses the port": f"systemctl start thief; exec {START}",
 }
 # Another service, which says that it is up as soon as it has the port.
-THIEF = """
-import os, signal, socket
-port = socket.create_server(("0.0.0.0", 50003))
+THIEF = f"""{PORT_HOLDER}
+import os, signal
 socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto(b"READY=1", os.environ["NOTIFY_SOCKET"])
 signal.pause()
 """
