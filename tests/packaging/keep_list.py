@@ -51,6 +51,7 @@ PACKAGES = "/root/*"
 OUR_NAMES = ("csulcca", "csutke", "catcher")
 NOT_OURS = (
     "/var/lib/dpkg/*", "/var/lib/rpm/*", "/var/lib/dnf/*", "/var/lib/apt/*", "/var/lib/zypp/*", "/usr/lib/sysimage/*",
+    "/var/lib/zypp", "/var/adm", "/var/adm/update-scripts",
     "/var/log/*", "/var/cache/*", "/etc/ld.so.cache", "/etc/machine-id", "/etc/.updated", "/var/.updated",
     "/var/lib/systemd/*", "/var/lib/private*", "/var/tmp/systemd-private-*", "/etc/.pwd.lock", "/run/*", "/tmp/*",
     # No package owns it, so dpkg removes it with the last one that has a file below it.
