@@ -7,6 +7,7 @@ Needs root and strace, as the sweeps do.
 import pytest
 
 from tests.faults import programs, sweep, unsynced
+from tests.test_linters import tool
 
 SAMPLE = 40
 """So many errors of a program, spread over its run."""
@@ -48,7 +49,6 @@ def test_without_power_at_each_change(program):
 
 @pytest.mark.parametrize("program", OTHERS, ids=lambda one: one.name)
 def test_the_sweeps_see_the_damage_of_others(program):
-    if not program.is_here():
-        pytest.skip(f"{program.needs} is not installed here")
+    tool(program.needs)
     assert [one for one in sweep.sweep(program, sweep.Sweep.kills).values() if one.damage]
     assert [one for one in unsynced.sweep(program, only=spread).values() if one.damage]
