@@ -56,19 +56,19 @@ def request(host: "Host", wanted: "List[str]", present_key: bool, out: "Optional
 
 def _require_new(host: "Host", out: str) -> None:
     """Raise CatcherError where no new file of this name can be made."""
-    path = host.absolute(out)
-    name = shown(out) or "an empty name"
     try:
+        path = host.absolute(out)
         if host.lexists(path):
-            raise CatcherError("%s is there already" % name, "name another file, or remove it")
+            raise CatcherError("%s is there already" % shown(out), "name another file, or remove it")
         if not host.is_dir(path.rpartition("/")[0] or "/"):
-            raise CatcherError("%s: no such directory" % name, WRITE_HINT)
+            raise CatcherError("%s: no such directory" % shown(out), WRITE_HINT)
     except OSError as error:
         raise _not_written(out, error) from error
 
 
 def _not_written(out: str, error: OSError) -> CatcherError:
-    return CatcherError("%s: %s" % (shown(out), (error.strerror or "it cannot be written").lower()), WRITE_HINT)
+    reason = (error.strerror or "it cannot be written").lower()
+    return CatcherError("%s: %s" % (shown(out) or "an empty name", reason), WRITE_HINT)
 
 
 def _signing_request(

@@ -82,7 +82,9 @@ class Host:
         return os.path.join(self.root, *done)
 
     def absolute(self, path: str) -> str:
-        """A path as typed on a command line, from the root."""
+        """A path as typed on a command line, from the root; an empty one is no file's, as for the kernel (ENOENT)."""
+        if not path:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
         return os.path.abspath(path)
 
     # -- reading -------------------------------------------------------------------------------------------------

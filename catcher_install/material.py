@@ -77,7 +77,7 @@ def read_file(host: "Host", path: str) -> PemFile:
     except OSError as error:
         hint = "run it as root: sudo catcherctl ..." if isinstance(error, PermissionError) else "name another file"
         why = (error.strerror or "it cannot be read").lower()
-        raise CatcherError("%s: %s" % (shown(path), why), hint) from error
+        raise CatcherError("%s: %s" % (shown(path) or "an empty name", why), hint) from error
     if not data.strip():
         raise CatcherError("%s is empty" % shown(path), "name another file")
     return PemFile(path, data)

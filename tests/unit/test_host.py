@@ -204,6 +204,11 @@ def test_replace_of_a_dangling_link(image):
     assert image.read("/data/conf", 10) == b"new"
 
 
+def test_an_empty_name_is_not_the_directory_that_one_is_in():
+    with pytest.raises(FileNotFoundError):
+        Host().absolute("")
+
+
 @pytest.mark.parametrize("follow", [True, False])
 def test_replace_of_a_link_on_the_running_system(tmp_path, follow):
     (tmp_path / "data").write_bytes(b"old")
