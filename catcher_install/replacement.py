@@ -135,8 +135,8 @@ def _bring_in(
         kept = [paths.BIN + "/" + name + before.suffix for name in pair.FILES
                 if host.lexists(paths.BIN + "/" + name + before.suffix)]
         lines += ["Kept what was there: %s" % " and ".join(kept)] if kept else []
-    if wanted and not unsaid:
-        _remember_names(host, wanted)
+    if not unsaid:
+        _remember(host, wanted)
     facts = fact_collector.judged(host, fact_collector.collect(host))
     own = certs.installed(host).chain[0]
     lines.append(_put_to_use(host, facts, own.sha256, before, restart))
@@ -251,14 +251,22 @@ def _put_back(host: "Host", before: _Before, problem: str) -> CatcherError:
     return CatcherError("%s; the old pair is %s" % (failed, state), look)
 
 
-def _remember_names(host: "Host", wanted: "List[str]") -> None:
-    """Note in the stamp which names an administrator installed the pair for."""
+def _remember(host: "Host", wanted: "List[str]") -> None:
+    """Note in the stamp which names an administrator installed the pair for, and no longer that we made one that it
+    replaced: an earlier run may have placed this one and not been able to say so."""
     with Locked(host):
         facts = fact_collector.collect(host)
-        if facts.stamp is None:
+        old = facts.stamp
+        if old is None:
             return
-        verdict = dict(fact_collector.judged(host, facts).verdict or {}, accepted_names=wanted)
-        host.replace(paths.STAMP, stamp_file.render(facts.stamp.replace(checked_pair=verdict)), 0o600)
+        new = old
+        if old.generated_pair is not None and certs.made_here(host, facts) is False:
+            new = new.replace(generated_pair=None)
+        if wanted:
+            verdict = dict(fact_collector.judged(host, facts).verdict or {}, accepted_names=wanted)
+            new = new.replace(checked_pair=verdict)
+        if new != old:
+            host.replace(paths.STAMP, stamp_file.render(new), 0o600)
 
 
 def _forget_request_key(host: "Host", key: bytes) -> None:

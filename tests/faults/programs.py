@@ -73,7 +73,7 @@ PROGRAMS = (
              "-out", BIN + "/catcher.crt"), ours=False),  # fmt: skip
     Program("sscg", (CONFIGURE, START),
             ("/usr/bin/sscg", "--force", "--hostname", "catcher.example.com", "--cert-file", BIN + "/catcher.crt",
-             "--cert-key-file", BIN + "/catcher.key", "--ca-file", BIN + "/ca.crt", "--no-dhparams-file"),
+             "--cert-key-file", BIN + "/catcher.key", "--ca-file", BIN + "/ca.crt", "--dhparams-file", BIN + "/dh.pem"),
             ours=False, needs="sscg"),  # fmt: skip
 )
 

@@ -113,6 +113,9 @@ class Sweep:
             programs.run(installed, self.start, command)
         done = programs.copy(self.start, scratch / "undisturbed")
         self.ended = programs.run(installed, done, program.command, "strace", "-f", "-qq", "-y", "-o", str(trace))
+        if not program.ours and self.ended.status != 0:
+            # A program that does nothing does no damage, and would prove nothing.
+            raise RuntimeError(f"{program.name} does not even run undisturbed: {self.ended.output.strip()}")
         self.lines = trace.read_text(errors="replace").splitlines()
         self.confs = {programs.conf_of(self.start), programs.conf_of(done)}
         self.once = programs.tree(done)

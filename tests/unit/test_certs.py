@@ -262,6 +262,22 @@ def test_a_pair_that_cannot_be_noted_is_in_use_all_the_same(machine, daemon):
     assert not pair.look(machine).staged
 
 
+def test_a_pair_that_could_not_be_noted_is_with_the_next_install(machine, daemon, monkeypatch):
+    with monkeypatch.context() as patched:
+        real = machine.replace
+
+        def full(path, *arguments, **named):
+            if path == paths.STAMP:
+                raise OSError(errno.ENOSPC, "No space left on device", path)
+            real(path, *arguments, **named)
+
+        patched.setattr(machine, "replace", full)
+        install(machine)
+    assert remembered(machine).generated_pair is not None
+    install(machine)
+    assert remembered(machine).generated_pair is None
+
+
 def test_a_pair_that_cannot_be_noted_is_taken_back_all_the_same(machine, daemon):
     no_stamp_can_be_written(machine)
     old, before = in_place(machine), bin_tree(machine)
