@@ -55,7 +55,7 @@ for version in 3.14 3.13; do
     fi
 done
 part "linters and the build of packages" \
-    .venv/bin/python -m pytest -q -n 2 tests/test_linters.py tests/test_docs.py tests/test_ci_files.py tests/test_release.py tests/test_bench.py tests/matrix tests/test_build_packages.py tests/fixtures
+    .venv/bin/python -m pytest -q -n 2 tests/test_linters.py tests/test_docs.py tests/test_ci_files.py tests/test_bare_machine.py tests/test_release.py tests/test_bench.py tests/matrix tests/test_build_packages.py tests/fixtures
 blocked=$blocked$(.venv/bin/python -m tests.matrix.images blocked | sed 's/^/, /' | tr -d '\n')
 part "images for the containers" .venv/bin/python -m tests.matrix.images build
 part "packages in containers" \

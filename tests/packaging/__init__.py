@@ -1,6 +1,0 @@
-"""Real package managers on real systems."""
-
-import pytest
-
-# Their assertions are a test's: a failure shows the values.
-pytest.register_assert_rewrite("tests.packaging.soundness", "tests.packaging.service_states", "tests.packaging.system")
