@@ -55,9 +55,9 @@ def main(arguments: "List[str]") -> int:
     except KeyboardInterrupt:
         return _fail("interrupted", "catcherctl status")
     except Exception as error:  # noqa: BLE001 - a fault of ours is one line, and its story goes to the journal
-        from .scriptlet import _log_fault
+        from .journal import log_fault
 
-        _log_fault(error)
+        log_fault(error)
         return FAILED
     return int(status)
 

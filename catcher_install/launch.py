@@ -37,9 +37,9 @@ def main(arguments: "List[str]") -> int:
         _say(messages.ERROR, error.message + (" -- " + error.hint if error.hint else ""))
         return FAILED
     except Exception as error:  # noqa: BLE001 - a fault of ours is one line, and its story goes to the journal
-        from .scriptlet import _log_fault
+        from .journal import log_fault
 
-        _log_fault(error)
+        log_fault(error)
         return FAILED
     _say(messages.ERROR, USAGE)
     return 2

@@ -3,18 +3,12 @@
 RPM scriptlets never fail. Debian's postinst fails only for a fault of ours that ``dpkg --configure -a`` may cure.
 """
 
-import sys
-
-from . import messages, report, transition
+from . import journal, report, transition
 from .messages import finding
 
 MYPY = False
 if MYPY:
     from typing import List
-
-    from .messages import Finding
-
-TAG = "csulcca"
 
 
 def main(arguments: "List[str]") -> int:
@@ -23,7 +17,7 @@ def main(arguments: "List[str]") -> int:
     try:
         return _run(family, arguments[1:])
     except Exception as error:  # noqa: BLE001 - a package transaction never sees a traceback
-        _log_fault(error)
+        journal.log_fault(error)
         return 1 if family == "deb" else 0
 
 
@@ -38,20 +32,8 @@ def _run(family: str, arguments: "List[str]") -> int:
     found = outcome.findings
     if called.kind == transition.UNKNOWN:
         found = found + [finding("scriptlet-unknown", arguments=" ".join([family] + arguments)[:100] or "(none)")]
-    tell(found)
+    journal.tell(found)
     return 0
-
-
-def tell(found: "List[Finding]") -> None:
-    """Findings to the journal or syslog, and to whoever watches the transaction. RPM shows that to nobody reliably."""
-    import syslog
-
-    syslog.openlog(TAG)
-    for one in found:
-        priority = report.PRIORITY[messages.severity(one)]
-        syslog.syslog(priority, plain(report.journal_line(one)))
-        for line in report.finding_lines(one):
-            _say("csulcca: " + line)
 
 
 def watch(arguments: "List[str]") -> int:
@@ -64,46 +46,12 @@ def watch(arguments: "List[str]") -> int:
         from .status import collect_status
 
         found = collect_status(Host())["findings"]
-        syslog.openlog(TAG)
+        syslog.openlog(journal.TAG)
         for one in found:
             if one["id"].startswith("pair-"):
                 line = "%s [%s] -- %s" % (one["message"], one["id"], one["fix"])
-                syslog.syslog(report.PRIORITY[one["severity"]], plain(line))
+                syslog.syslog(report.PRIORITY[one["severity"]], journal.plain(line))
     except Exception as error:  # noqa: BLE001 - one line, and its story goes to the journal
-        _log_fault(error)
+        journal.log_fault(error)
         return 1
     return 0
-
-
-def plain(text: str) -> str:
-    """Text that every log and terminal takes: ASCII, one line, no control characters."""
-    shown = text.encode("ascii", "backslashreplace").decode("ascii")
-    return "".join(c if c.isprintable() else "\\x%02x" % ord(c) for c in shown)
-
-
-def _say(text: str) -> None:
-    if sys.stderr is None:
-        return
-    try:
-        sys.stderr.write(plain(text) + "\n")
-    except OSError:
-        # Nobody listens; the journal and the stamp have it.
-        return
-
-
-def _log_fault(error: Exception) -> None:
-    """A fault of ours, or of the system's: one line here, the whole story in the journal."""
-    if isinstance(error, OSError) and error.strerror:
-        _say("csulcca: %s: %s" % (error.filename or "system", error.strerror))
-    else:
-        _say("csulcca: internal fault: %s: %s" % (type(error).__name__, str(error)[:200]))
-    _say("csulcca:   see: journalctl -t csulcca   then: catcherctl apply")
-    try:
-        import syslog
-        import traceback
-    except (ImportError, OSError):
-        # A disk that fails, or no descriptor left: then they cannot be loaded, and the line above is all.
-        return
-    syslog.openlog(TAG)
-    for line in traceback.format_exc().splitlines():
-        syslog.syslog(syslog.LOG_ERR, plain(line))

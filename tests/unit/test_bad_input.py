@@ -14,7 +14,7 @@ import time
 
 import pytest
 
-from catcher_install import apply, cli, paths, scriptlet, service, transition
+from catcher_install import apply, cli, journal, paths, service, transition
 from catcher_install.host import Host
 
 from . import pem
@@ -229,7 +229,7 @@ def machine(prepared, monkeypatch):
     def fault(error):
         raise AssertionError("an internal fault") from error
 
-    monkeypatch.setattr(scriptlet, "_log_fault", fault)
+    monkeypatch.setattr(journal, "log_fault", fault)
     yield prepared
     if tree_of(prepared) != before:
         prepared.restore()

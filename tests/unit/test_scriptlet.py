@@ -7,7 +7,7 @@ import syslog
 
 import pytest
 
-from catcher_install import apply, paths, plan, scriptlet, transition
+from catcher_install import apply, journal, paths, plan, scriptlet, transition
 from catcher_install import host as host_module
 from catcher_install import status as status_module
 
@@ -226,5 +226,5 @@ def test_a_fault_that_cannot_be_told_to_the_journal_is_told_here(monkeypatch, ca
         return real(name, *rest, **named)
 
     monkeypatch.setattr(builtins, "__import__", refusing)
-    scriptlet._log_fault(OSError(5, "Input/output error", "/etc/cca"))
+    journal.log_fault(OSError(5, "Input/output error", "/etc/cca"))
     assert capsys.readouterr().err.startswith("csulcca: /etc/cca: Input/output error\n")
