@@ -4,15 +4,22 @@ import socket
 
 from . import connection
 from .connection import Deadline, receive, send
+from .text import shown
 from .verdict import HANDSHAKE_BROKEN, HANDSHAKE_REFUSED, TCP, TIMED_OUT, Ended
 
 MYPY = False
 if MYPY:
-    from typing import Any, List, Optional, Tuple
+    from typing import Any, List, Optional, Tuple, Union
 
 # OpenSSL reads a chain of 100 KiB at most; whoever sends more than this before a handshake ends is not a TLS server.
 HANDSHAKE_LIMIT = 256 * 1024
 HEARD_LIMIT = 64
+# Type, version and length of a TLS record, and the type of the message in it.
+RECORD_HEADER = 6
+
+# A ClientHello of TLS 1.2 (RFC 5246, 7.4.1.2) with one cipher suite, no extension: what a Python without ssl can say.
+# Whoever speaks TLS answers it, with a ServerHello or an alert.
+GREETING = b"\x16\x03\x01\x00\x2d\x01\x00\x00\x29\x03\x03" + bytes(32) + b"\x00\x00\x02\xc0\x2b\x01\x00"
 
 # The catcher may have a key of RSA 1024, which the security level of distributions refuses to look at.
 CIPHERS = "DEFAULT:@SECLEVEL=0"
@@ -78,6 +85,27 @@ class Shake:
         connection.farewell(self._sock, min(connection.FAREWELL, deadline.left()))
 
 
+class Greeting:
+    """What is said instead of a Shake where Python has no ssl: it tells TLS from what is none, and no more."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self.heard = b""
+
+    def run(self, deadline: Deadline) -> None:
+        """Greet, and hear the first bytes of a TLS answer. Raises NotTls, socket.timeout, EOFError or OSError."""
+        send(self._sock, GREETING, deadline.left())
+        while len(self.heard) < RECORD_HEADER:
+            if not deadline.left():
+                raise socket.timeout()
+            data = receive(self._sock, deadline.left())
+            if not data:
+                raise EOFError()
+            self.heard += data[:HEARD_LIMIT]
+            if not _may_be_server(self.heard):
+                raise NotTls()
+
+
 class NotTls(Exception):
     """What came is no TLS record of a server."""
 
@@ -111,15 +139,13 @@ def shake_hands(
     sock: socket.socket, server_name: "Optional[str]", deadline: Deadline
 ) -> "Tuple[str, str, List[bytes], bool]":
     """(version, cipher, certificates in DER, whether they are the whole chain) of a TLS server. Raises Ended."""
-    shake = Shake(sock, context(), server_name)
-    # A fifth of the time is kept, to see whether a silent peer is alive.
-    patience = Deadline(deadline.left() * 0.8)
     try:
-        shake.run(patience)
-    except (NotTls, EOFError, OSError) as error:
-        left = deadline.left()
-        answers = connection.farewell(sock, min(connection.FAREWELL, left) if shake.heard else left)
-        raise _judge(error, shake.heard, answers) from error
+        shake = Shake(sock, context(), server_name)
+    except ImportError as error:
+        _run(Greeting(sock), sock, deadline)
+        sock.close()
+        raise Ended(HANDSHAKE_BROKEN, shown(str(error)), "probe-without-ssl") from error
+    _run(shake, sock, deadline)
     tls = shake.tls
     chain = [tls.getpeercert(True) or b""]
     whole = False
@@ -133,13 +159,23 @@ def shake_hands(
     return version or "", cipher[0] if cipher else "", chain, whole
 
 
+def _run(shake: "Union[Shake, Greeting]", sock: socket.socket, deadline: Deadline) -> None:
+    """Run it. Raises Ended."""
+    # A fifth of the time is kept, to see whether a silent peer is alive.
+    patience = Deadline(deadline.left() * 0.8)
+    try:
+        shake.run(patience)
+    except (NotTls, EOFError, OSError) as error:
+        left = deadline.left()
+        answers = connection.farewell(sock, min(connection.FAREWELL, left) if shake.heard else left)
+        raise _judge(error, shake.heard, answers) from error
+
+
 def _judge(error: Exception, heard: bytes, answers: bool) -> Ended:
     """What a handshake that did not end means.
 
     heard: the peer's first bytes. answers: it reacted when we ended the connection, so it is a process that reads.
     """
-    import ssl
-
     if isinstance(error, NotTls):
         if heard[0] == 22 and heard[5:6] == b"\x01":
             return Ended(TCP, "it sends back what it gets")
@@ -150,12 +186,13 @@ def _judge(error: Exception, heard: bytes, answers: bool) -> Ended:
         if answers:
             return Ended(TCP, "it takes a TLS greeting and waits for more, as a catcher in TCP mode does")
         return Ended(TIMED_OUT, "it accepts connections and then does nothing at all, so it may hang")
-    if isinstance(error, ssl.SSLError) and error.reason:
-        reason = error.reason.lower().replace("_", " ")
-        if error.reason in ("TLSV1_ALERT_PROTOCOL_VERSION", "UNSUPPORTED_PROTOCOL", "VERSION_TOO_LOW",
-                            "WRONG_SSL_VERSION"):
+    # Of ssl.SSLError, which only a Python with ssl has.
+    code = getattr(error, "reason", None)
+    if code:
+        reason = code.lower().replace("_", " ")
+        if code in ("TLSV1_ALERT_PROTOCOL_VERSION", "UNSUPPORTED_PROTOCOL", "VERSION_TOO_LOW", "WRONG_SSL_VERSION"):
             return Ended(HANDSHAKE_REFUSED, reason, "probe-tls-too-old")
-        if "ALERT" in error.reason:
+        if "ALERT" in code:
             return Ended(HANDSHAKE_REFUSED, reason)
         return Ended(HANDSHAKE_BROKEN, reason)
     if not heard:

@@ -26,18 +26,13 @@ def probe(target: str, name: "Optional[str]" = None, timeout: float = TIMEOUT, h
 
     target: HOST[:PORT], see target.parse(). name: what will be typed as Host Name/IP on the TKE; the target's host
     where None. timeout: seconds for everything together. host: whose openssl is asked and whose clock counts.
-    Raises CatcherError for what is no target, name or timeout, or where Python has no ssl; whatever the network does
-    is a result.
+    Raises CatcherError for what is no target, name or timeout; whatever the network does is a result.
     """
     where, port = parse(target)
     wanted = where.partition("%")[0] if name is None else name
     require_host(wanted, NAME_HINT)
     if not 0 < timeout <= 3600:
         raise CatcherError("%s is not a time limit" % timeout, "type seconds, for example --timeout 10")
-    try:
-        import ssl  # noqa: F401 - here only to say so at once where it is missing
-    except ImportError as error:
-        raise CatcherError("this Python cannot speak TLS (%s)" % error, "install the python3 package again") from error
     host = host or Host()
     deadline = Deadline(timeout)
     failed: List[Tuple[str, str]] = []

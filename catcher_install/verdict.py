@@ -69,6 +69,11 @@ CATALOG = {
         "the TLS handshake with {host} port {port} broke off: {reason}",
         "on that host: journalctl -u CSUTKEcat",
     ),
+    "probe-without-ssl": (
+        ERROR,
+        "{host} port {port} speaks TLS, and the Python here cannot: {reason}",
+        "install OpenSSL's library for it, or the python3 package again",
+    ),
     "probe-name-mismatch": (
         WARNING,
         "the certificate is not for {name}; the TKE will refuse it under that Host Name/IP",

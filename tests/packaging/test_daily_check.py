@@ -49,6 +49,7 @@ def test_the_daily_look_at_the_certificate(boot, built):
     assert not system.machine.exists("/var/lib/systemd/timers/stamp-csulcca-check.timer")
 
 
+@needs_tls
 def test_a_changed_address_is_told_and_nothing_is_rekeyed(pair, built):
     system, _ = pair
     system.machine.run("ip address add 192.0.2.10/32 dev eth0")

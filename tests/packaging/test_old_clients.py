@@ -8,9 +8,10 @@ import pytest
 from tests.matrix import images
 from tests.matrix.machine import Machine, Network
 
+from .marks import needs_tls
 from .system import PORT, System
 
-pytestmark = pytest.mark.scenario("old-clients")
+pytestmark = [pytest.mark.scenario("old-clients"), needs_tls]
 
 # OpenSSL 1.1.1 is the last one that speaks TLS 1.0 and 1.1 well; Debian 11 has it. Its own configuration forbids them.
 OLD = "debian-11"

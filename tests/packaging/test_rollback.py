@@ -7,12 +7,15 @@ import pytest
 from tests.unit import pem
 from tests.unit.authority import issue
 
+from .marks import needs_tls
 from .system import CERTIFICATE, CONF, PORT_HOLDER
+from .turns import one_of
 
-pytestmark = pytest.mark.scenario("rollback")
+pytestmark = [pytest.mark.scenario("rollback"), needs_tls]
 
 DROP_IN = "/etc/systemd/system/CSUTKEcat.service.d/fault.conf"
 START = "/opt/IBM/CCA/bin/CSUTKEcat start"
+INSTALL = "catcherctl cert install /root/new.key /root/new.crt"
 # Not below /root, which the unit does not see.
 OTHER = "/srv/other"
 WAS = "/srv/was"
@@ -67,60 +70,75 @@ def seen(system) -> str:
     return found["chain"][0]["sha256"] if found["state"] == "tls" else found["state"]
 
 
-@pytest.mark.parametrize("fault,why", [
-    ("is not started", "the restart failed: "),
-    ("ends at once", "nothing listens on port 50003"),
-    ("is another program with another pair", "port 50003 is held by catcher.exe (PID "),
-    ("speaks TCP", "it speaks plain TCP"),
-])  # fmt: skip
-def test_a_pair_that_the_daemon_does_not_show_is_taken_back(system, fault, why):
-    before, shown = system.tree("/opt", "/etc/cca"), seen(system)
-    break_start(system, CERTIFICATE, fault)
+PAIR_NOT_SHOWN = {
+    "is not started": "the restart failed: ",
+    "ends at once": "nothing listens on port 50003",
+    "is another program with another pair": "port 50003 is held by catcher.exe (PID ",
+    "speaks TCP": "it speaks plain TCP",
+}
+TLS_DID_NOT_COME_UP = {
+    "is not started": "TLS did not come up: the restart failed",
+    "ends at once": "TLS did not come up: nothing listens on port 50003",
+    "speaks TCP": "TLS did not come up: it speaks plain TCP",
+    "is another program with another pair": "TLS did not come up: port 50003 is held by catcher.exe (PID ",
+}
+TCP_DID_NOT_COME_UP = {
+    "ends at once": "TCP did not come up: nothing listens on port 50003",
+    "speaks TLS": "TCP did not come up: it speaks TLS (TLSv1.3)",
+}
 
-    done = system.machine.run("catcherctl cert install /root/new.key /root/new.crt", check=False)
+
+def refused_and_taken_back(system, command: str, broken: str, fault: str) -> str:
+    """What a command says of a change of the file *broken* that a fault in the start spoils; everything that was there
+    before is there afterwards, and in use."""
+    before, shown = system.tree("/opt", "/etc/cca"), seen(system)
+    break_start(system, broken, fault)
+
+    done = system.machine.run(command, check=False)
     assert done.rc == 1
-    assert done.out == ""
-    assert f"the catcher was restarted and did not show the new certificate: {why}" in done.err
-    assert "; the old pair is back and in use\n" in done.err
-    assert done.err.splitlines()[1:] == ["  why: journalctl -u CSUTKEcat"]
 
     assert system.tree("/opt", "/etc/cca") == before
     assert system.service() == ("enabled", "active")
     assert seen(system) == shown
+    return done.err
+
+
+@pytest.mark.parametrize("fault", one_of(PAIR_NOT_SHOWN))
+def test_a_pair_that_the_daemon_does_not_show_is_taken_back(system, fault):
+    shown = seen(system)
+    said = refused_and_taken_back(system, INSTALL, CERTIFICATE, fault)
+    assert f"the catcher was restarted and did not show the new certificate: {PAIR_NOT_SHOWN[fault]}" in said
+    assert "; the old pair is back and in use\n" in said
+    assert said.splitlines()[1:] == ["  why: journalctl -u CSUTKEcat"]
     # With the fault gone the same command goes through.
     system.machine.run(f"rm {DROP_IN} && systemctl daemon-reload")
-    system.machine.run("catcherctl cert install /root/new.key /root/new.crt")
+    system.machine.run(INSTALL)
     assert system.machine.read(CERTIFICATE) == system.machine.read("/root/new.crt")
     assert seen(system) != shown
 
 
-@pytest.mark.parametrize("to,fault,why", [
-    ("tls", "is not started", "TLS did not come up: the restart failed"),
-    ("tls", "ends at once", "TLS did not come up: nothing listens on port 50003"),
-    ("tls", "speaks TCP", "TLS did not come up: it speaks plain TCP"),
-    ("tls", "is another program with another pair", "TLS did not come up: port 50003 is held by catcher.exe (PID "),
-    ("tcp", "ends at once", "TCP did not come up: nothing listens on port 50003"),
-    ("tcp", "speaks TLS", "TCP did not come up: it speaks TLS (TLSv1.3)"),
-])  # fmt: skip
-def test_a_mode_that_does_not_come_up_is_taken_back(system, to, fault, why):
-    odd = ODD_TCP if to == "tls" else ODD_TLS
+def assert_mode_is_taken_back(system, to: str, odd: bytes, fault: str, why: str) -> None:
+    """catcherctl mode says why it did not come up, and every byte of catcher.conf is as it was."""
     system.machine.write(CONF, odd)
     system.machine.run("systemctl restart CSUTKEcat")
     system.machine.wait_for("a catcher that listens", lambda: bool(system.show("ss -Hltn 'sport = :50003'")))
-    before, shown = system.tree("/opt", "/etc/cca"), seen(system)
-    assert (shown == "tcp") == (to == "tls")
-    break_start(system, CONF, fault)
+    assert (seen(system) == "tcp") == (to == "tls")
 
-    done = system.machine.run(f"catcherctl mode {to}", check=False)
-    assert done.rc == 1
-    assert why in done.err
-    assert "; the mode before is back and in use\n" in done.err
-
+    said = refused_and_taken_back(system, f"catcherctl mode {to}", CONF, fault)
+    assert why in said
+    assert "; the mode before is back and in use\n" in said
     assert system.conf() == odd
-    assert system.tree("/opt", "/etc/cca") == before
-    assert system.service() == ("enabled", "active")
-    assert seen(system) == shown
     assert system.status()["mode"]["configured"] == ("tcp" if to == "tls" else "tls")
+
+
+@pytest.mark.parametrize("fault", one_of(TLS_DID_NOT_COME_UP))
+def test_tls_that_does_not_come_up_is_taken_back(system, fault):
+    assert_mode_is_taken_back(system, "tls", ODD_TCP, fault, TLS_DID_NOT_COME_UP[fault])
+
+
+@pytest.mark.parametrize("fault", one_of(TCP_DID_NOT_COME_UP))
+def test_tcp_that_does_not_come_up_is_taken_back(system, fault):
+    assert_mode_is_taken_back(system, "tcp", ODD_TLS, fault, TCP_DID_NOT_COME_UP[fault])
 
 
 def test_a_port_that_is_lost_meanwhile_is_named_and_the_old_pair_waits_for_it(system):
@@ -130,7 +148,7 @@ def test_a_port_that_is_lost_meanwhile_is_named_and_the_old_pair_waits_for_it(sy
                          f"[Service]\nType=notify\nExecStart=/usr/bin/python3 {OTHER}/thief.py\n")  # fmt: skip
     break_start(system, CERTIFICATE, "loses the port")
 
-    done = system.machine.run("catcherctl cert install /root/new.key /root/new.crt", check=False)
+    done = system.machine.run(INSTALL, check=False)
     assert done.rc == 1
     assert "port 50003 is held by python3 (PID " in done.err
     assert "; the old pair is back, and does not answer either (port 50003 is held by python3" in done.err

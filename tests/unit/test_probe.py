@@ -9,6 +9,7 @@ import re
 import socket
 import ssl
 import subprocess
+import sys
 import threading
 import time
 import warnings
@@ -583,6 +584,19 @@ def test_handshake_that_falls_silent(beginning):
 # -- TCP ---------------------------------------------------------------------------------------------------------------
 
 
+@pytest.fixture
+def without_ssl(monkeypatch):
+    """A Python whose ssl cannot be loaded, as where OpenSSL's library is gone."""
+    monkeypatch.setitem(sys.modules, "ssl", None)
+
+
+@pytest.fixture(params=["with ssl", "without ssl"])
+def any_python(request):
+    """The same is to be seen with both."""
+    if request.param == "without ssl":
+        request.getfixturevalue("without_ssl")
+
+
 @pytest.mark.parametrize("handle, evidence", [
     (waits, "waits for more"),
     (echoes, "sends back"),
@@ -596,7 +610,7 @@ def test_handshake_that_falls_silent(beginning):
     (says(b"\x1b[31m\r\n"), "the bytes 1b 5b"),
 ], ids=["waits", "echoes", "ends politely", "closes", "resets", "banner", "http", "one byte", "nearly TLS",
         "escape sequence"])
-def test_plain_tcp(handle, evidence):
+def test_plain_tcp(any_python, handle, evidence):
     with Peer(handle) as peer:
         result = look(peer, timeout=1.0)
     assert result.state == verdict.TCP
@@ -610,11 +624,21 @@ def test_plain_tcp(handle, evidence):
 
 @pytest.mark.parametrize("handle", [waits, ends_politely, echoes, says(b"hello\n")],
                          ids=["waits", "ends politely", "echoes", "banner"])
-def test_a_plain_peer_gets_a_client_hello_and_a_proper_end_and_nothing_else(handle):
+def test_a_plain_peer_gets_a_client_hello_and_a_proper_end_and_nothing_else(any_python, handle):
     with Peer(handle) as peer:
         look(peer, timeout=1.0)
     (got,) = peer.seen
     assert only_a_client_hello(got)
+
+
+@pytest.mark.parametrize("version", ["1_2", "1_3"])
+def test_a_tls_server_is_recognised_without_ssl(without_ssl, good, tmp_path, version):
+    with s_server(good.files(tmp_path), "-tls" + version) as port:
+        result = probe.probe("127.0.0.1:%d" % port, timeout=5.0)
+    check(result)
+    assert (result.state, result.chain) == (verdict.HANDSHAKE_BROKEN, [])
+    assert ids(result) == ["probe-without-ssl"]
+    assert probe_report.exit_status(result) == 1
 
 
 # -- nothing -----------------------------------------------------------------------------------------------------------

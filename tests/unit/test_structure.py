@@ -32,7 +32,8 @@ ALLOWED = {
     "certificate": {"os.urandom"},
     # Who calls us, and a fork for units of Type=forking that administrators kept from CCA 7.x.
     "launch": {"os.environ", "os.fork", "os.setsid", "os._exit"},
-    "scriptlet": {"syslog.openlog", "syslog.syslog", "syslog.LOG_ERR"},
+    "journal": {"syslog.openlog", "syslog.syslog", "syslog.LOG_ERR"},
+    "scriptlet": {"syslog.openlog", "syslog.syslog"},
     # The far side of a connection is not this host.
     "connection": {"socket", "time", "threading"},
     "handshake": {"socket", "ssl"},
@@ -45,7 +46,7 @@ ALLOWED = {
 
 # Who may talk to standard output and standard error.
 PRINTS = {"cli", "launch"}
-WRITES_TO_STDERR = {"cli", "launch", "scriptlet"}
+WRITES_TO_STDERR = {"cli", "launch", "journal"}
 
 # Builtins that reach the system or end the program.
 BUILTINS = {"open", "input", "exec", "eval", "__import__", "exit", "quit"}
