@@ -117,6 +117,7 @@ class Machine:
         """What `systemctl is-system-running` said at the end of the boot: running, or degraded."""
         self.kept = False
         self._started: dict = {}
+        """What the engine said of it once it was started."""
 
     def __enter__(self) -> "Machine":
         """Start the machine and wait until it is up; raises EngineError with what systemd said if it does not come."""
@@ -276,7 +277,7 @@ class Machine:
         self.state = done.stdout.decode(errors="replace").strip()
         if self.state in ("running", "degraded"):
             return True
-        if not engine.inspect("container", self.container)["State"]["Running"]:
+        if not os.path.exists(f"/proc/{self._started['State']['Pid']}"):
             logs = engine.attempt("logs", self.container)
             raise EngineError(f"{self.name} ended while it booted: {engine.last_line(logs.stdout + logs.stderr)}")
         return False

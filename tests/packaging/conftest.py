@@ -1,6 +1,7 @@
 """Packages and booted machines for the tests of this directory."""
 
 import contextlib
+import functools
 import os
 from collections.abc import Callable, Iterator
 
@@ -21,6 +22,10 @@ from .workstation import Workstation
 CELLS = [name for name in os.environ.get("MATRIX_CELLS", "").split(",") if name] or [
     cell.name for cell in images.in_ci()
 ]
+
+
+image_of = functools.cache(images.ensure)
+"""The cell's image; the engine is asked once in a process."""
 
 
 @pytest.fixture(scope="session")
@@ -58,7 +63,7 @@ def boot(cell: images.Cell, workstation: Workstation) -> Iterator[Callable[..., 
 
         def start(hostname: str = "zlinux1", network: Network | None = None, boot: bool = True,
                   image: str = "") -> System:  # fmt: skip
-            machine = Machine(image or images.ensure(cell), name=hostname.split(".")[0], hostname=hostname, boot=boot,
+            machine = Machine(image or image_of(cell), name=hostname.split(".")[0], hostname=hostname, boot=boot,
                               network=network or (workstation.network if boot else None))  # fmt: skip
             return System(stack.enter_context(machine), cell, workstation)
 

@@ -49,4 +49,6 @@ def test_tcp_that_an_administrator_chose_is_kept(boot, built, verb, tool):
     system.machine.run("catcherctl mode tcp")
     system.package(tool, verb)
     system.package(tool, "install", built.new(system.cell.family))
-    assert_sound(system, "tcp")
+    # Purged, nothing remembers that it was an administrator who chose it.
+    purged = verb == "purge" and system.cell.family == "deb"
+    assert_sound(system, "tcp", findings=system.first_findings() if purged else [])
