@@ -245,7 +245,7 @@ def pair_findings(facts: "HostFacts") -> "List[Finding]":
 def _service(facts: "HostFacts", transition: "Transition", past: str) -> "List[Action]":
     """What the packaging macros cannot do: carry the service's state over an upgrade from a package that may itself
     disable and stop it, and end the life of 7.x's init script. Where preinst could not note the state (a full disk),
-    a service of 7.x that is enabled is taken for one that ran."""
+    a service that is enabled is taken for one that ran."""
     if transition.kind == transitions.START:
         return []
     actions = []
@@ -267,7 +267,9 @@ def _service(facts: "HostFacts", transition: "Transition", past: str) -> "List[A
         if capture.active:
             actions.append(_act(RESTART, "it was running before"))
     elif (capture is not None or transition.kind == transitions.INSTALL) and _may_start(facts):
-        actions.append(_act(START, "a new installation is started"))
+        # To rpm's %posttrans an upgrade is an installation, too.
+        new = capture is not None or past == FRESH
+        actions.append(_act(START if new else RESTART, "a new installation is started"))
     elif transition.kind == transitions.UPGRADE and past == LEGACY and _may_start(facts):
         actions.append(_act(RESTART, "CCA 7.x's scriptlets may have stopped it"))
     elif transition.kind != transitions.APPLY:

@@ -57,7 +57,7 @@ NOT_OURS = (
     # No package owns it, so dpkg removes it with the last one that has a file below it.
     "/opt",
     # Directories that every rpm distribution has and the look-alike lacks.
-    "/usr/share/licenses", "/var/lib/rpm-state",
+    "/usr/share/licenses", "/var/lib/rpm-state", "/usr/lib64", "/usr/lib/systemd/system",
 )  # fmt: skip
 
 

@@ -83,7 +83,7 @@ def test_a_dangling_opt_is_told_and_the_next_boot_does_the_rest(boot, built):
     assert_sound(system, system.cell.mode.lower(), findings=system.first_findings())
 
 
-@pytest.mark.parametrize("history", one_of(["first installation", "upgrade from 7.3"]))
+@pytest.mark.parametrize("history", one_of(["upgrade from 7.3", "first installation"]))
 def test_a_full_disk_is_told_and_the_next_run_cures(boot, built, history):
     system = boot()
     mode, findings = system.cell.mode.lower(), system.first_findings()

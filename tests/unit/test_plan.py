@@ -88,9 +88,16 @@ def test_a_service_that_is_new_with_this_package_is_started(called):
 
 def test_without_a_note_an_enabled_service_of_7x_is_taken_for_one_that_ran():
     legacy = {"capture": None, "traces": [paths.KEY_STORAGE]}
-    assert service_actions(UPGRADE, unit=unit(enabled=True), **legacy) == [plan.RESTART]
-    assert service_actions(UPGRADE, unit=unit(enabled=False), **legacy) == [plan.TRY_RESTART]
-    assert service_actions(UPGRADE, unit=unit(enabled=True), booted=False, **legacy) == []
+    for called in (INSTALL, UPGRADE):
+        assert service_actions(called, unit=unit(enabled=True), **legacy) == [plan.RESTART]
+        assert service_actions(called, unit=unit(enabled=False), **legacy) == [plan.TRY_RESTART]
+        assert service_actions(called, unit=unit(enabled=True), booted=False, **legacy) == []
+
+
+def test_without_a_note_what_rpm_calls_an_installation_may_be_an_upgrade_of_what_runs():
+    known = {"capture": None, "stamp": make_stamp()}
+    assert service_actions(INSTALL, unit=unit(enabled=True), **known) == [plan.RESTART]
+    assert service_actions(INSTALL, unit=unit(enabled=False), **known) == [plan.TRY_RESTART]
 
 
 def test_a_mask_is_never_started():

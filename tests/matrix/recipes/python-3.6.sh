@@ -3,7 +3,8 @@
 # cryptography is the version of RHEL 8, from PyPI. Debian's python3 package stays where it is, for its dependencies.
 set -eu
 root=$1
-place=/opt/python3.6
+# Not below /opt, which tests move away.
+place=/usr/local/python3.6
 
 for python in "$HOME"/.pyenv/versions/3.6.*/bin/python3.6; do
     prefix=${python%/bin/python3.6}
