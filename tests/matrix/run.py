@@ -66,9 +66,12 @@ def run_tests(cells: Sequence[str], scenarios: Sequence[str], keep_failed: bool)
     report.JUNIT.parent.mkdir(exist_ok=True)
     report.JUNIT.unlink(missing_ok=True)
     report.PLAN.unlink(missing_ok=True)
-    workers = ["-n", "3"] if len(cells) * len(scenarios) > 1 else ["-p", "no:xdist"]
-    command = [sys.executable, "-m", "pytest", "-qq", "--no-summary", "-p", "no:cacheprovider", *workers,
-               "-p", "tests.matrix.progress", f"--junitxml={report.JUNIT}", "tests/packaging"]  # fmt: skip
+    # Two for each processor, since a machine that waits for a daemon that never answers needs none. But each worker has
+    # a workstation to start first, which a single square is not worth.
+    workers = (2 if len(cells) * len(scenarios) > 1 else 1) * (os.cpu_count() or 1)
+    command = [sys.executable, "-m", "pytest", "-qq", "--no-summary", "-n", str(workers), "-p", "no:cacheprovider",
+               "-p", "no:hypothesispytest", "-p", "tests.matrix.progress", f"--junitxml={report.JUNIT}",
+               "tests/packaging"]  # fmt: skip
     environment = {**os.environ, "MATRIX_CELLS": ",".join(cells), "MATRIX_SCENARIOS": ",".join(scenarios),
                    "MATRIX_PLAN": str(report.PLAN)}  # fmt: skip
     if keep_failed:
