@@ -46,9 +46,8 @@ BREAKAGES = (
         "a key is left in an image",
         "catcher_install/plan.py",
         "    if facts.pair.state == pair.NONE:\n        if facts.image:\n",
-        "    if facts.pair.state == pair.NONE:\n"
-        '        return [_act(MAKE_PAIR, "always")], []\n'
-        "        if facts.image:\n",
+        "    if facts.pair.state == pair.NONE:\n        if facts.image:\n"
+        '            return [_act(MAKE_PAIR, "in an image, too")], []\n',
         frozenset({(DEB, "image-build"), (RPM, "image-build")}),
     ),
     Breakage(
@@ -56,7 +55,8 @@ BREAKAGES = (
         "debian/csulcca.postinst.in",
         'csulcca_postinst deb "$@"\n',
         'csulcca_postinst deb "$@"\n[ -z "${2-}" ] || systemctl disable CSUTKEcat.service\n',
-        frozenset({(DEB, "upgrade-7.3"), (DEB, "upgrade-8")}),
+        # Removal is tried after an upgrade, too, and must leave a note that the service was enabled.
+        frozenset({(DEB, "upgrade-7.3"), (DEB, "upgrade-8"), (DEB, "remove")}),
     ),
     Breakage(
         "removal of the .rpm leaves a file",
