@@ -17,6 +17,7 @@ from tests.matrix.machine import Machine
 from tests.test_linters import tool
 
 from .packages import Built
+from .soundness import wait_until_it_listens
 from .system import DAEMON, System
 
 INDEX = {"apt": "dpkg-scanpackages", "dnf": "createrepo_c"}
@@ -59,6 +60,7 @@ def test_it_is_made_bootable_once_and_needs_no_repository_later(vendors):
     with Machine(reference, name="zlinux1") as machine:
         system = System(machine, vendors)
         assert system.service() == ("enabled", "active")
+        wait_until_it_listens(system)
         assert system.argv() == DAEMON + " -tls"
         for gone in (SOURCE[vendors.package_manager][0], "/usr/sbin/policy-rc.d"):
             assert not machine.exists(gone)
