@@ -9,8 +9,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 
-from tests.fixtures import cca73
+from tests.fixtures import cca73, vendor8
 from tests.matrix import images
 
 TREE = pathlib.Path(__file__).resolve().parent.parent.parent
@@ -55,23 +56,44 @@ class Built:
 
 
 def ensure() -> Built:
-    """The packages of the tree as it is now: from the cache directory, or built into it.
+    """The packages of the tree as it is now."""
+    return Built(_once("", lambda directory: Built(directory).build()))
 
-    Programs that need them at once build them once. Nobody may write into the directory: tests copy what they change.
+
+def from_vendor(machine: str) -> dict[str, pathlib.Path]:
+    """The packages that the tree as it is now makes of a vendor's for a machine (as `uname -m` says it).
+
+    By FAMILY: from the vendor's .rpm; by "next FAMILY": from its .deb with a later fix.
+    """
+    directory = _once(f"-vendor-{machine}", lambda work: _build_from_vendor(work, machine))
+    return {f"{prefix}{family}": next(directory.glob(f"{kind}/*.{family}"))
+            for prefix, kind in (("", "rpm"), ("next ", "deb")) for family in ("deb", "rpm")}  # fmt: skip
+
+
+def _build_from_vendor(work: pathlib.Path, machine: str) -> None:
+    for payload in (vendor8.build_rpm(work, machine), vendor8.build_deb(work, machine, version="8.2.54-4")):
+        subprocess.run([sys.executable, str(TREE / "tools/build_packages.py"), "--payload", str(payload),
+                        "--output", str(work / payload.suffix[1:])], check=True, stdout=subprocess.DEVNULL)  # fmt: skip
+
+
+def _once(kind: str, build: Callable[[pathlib.Path], None]) -> pathlib.Path:
+    """A directory that was built from the tree as it is now: from the cache directory, or built into it.
+
+    Programs that need the same at once build it once. Nobody may write into the directory: tests copy what they change.
     """
     cache = images.cache_directory() / "packages"
     cache.mkdir(exist_ok=True)
-    packages = Built(cache / tree_hash())
+    directory = cache / (tree_hash() + kind)
     with open(cache / "lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not packages.directory.exists():
+        if not directory.exists():
             remove_old(cache)
             work = pathlib.Path(tempfile.mkdtemp(dir=cache, prefix="build-"))
-            Built(work).build()
+            build(work)
             # Appears whole or not at all; what a killed build left goes with remove_old().
-            work.rename(packages.directory)
-        os.utime(packages.directory)
-    return packages
+            work.rename(directory)
+        os.utime(directory)
+    return directory
 
 
 def tree_hash() -> str:

@@ -1,17 +1,13 @@
 """Packages that were built from a vendor's package, on systems of each family."""
 
-import functools
 import pathlib
-import subprocess
-import sys
-from collections.abc import Callable
 
 import pytest
 
 from tests.fixtures import vendor8
 from tests.matrix import images
 
-from .conftest import TREE
+from . import packages
 from .marks import needs_tls
 from .soundness import assert_sound
 from .system import CERTIFICATE, handshake
@@ -21,30 +17,10 @@ pytestmark = pytest.mark.scenario("vendor-payload")
 LIBRARY = {"deb": "/usr/lib/libcsulcca.so", "rpm": "/usr/lib64/libcsulcca.so"}
 
 
-@pytest.fixture(scope="module")
-def by_machine(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict[str, pathlib.Path]]:
-    """Builds our packages from a vendor's for a machine (as `uname -m` says it), once for each; see vendors."""
-
-    @functools.cache
-    def build(machine: str) -> dict[str, pathlib.Path]:
-        work = tmp_path_factory.mktemp("vendor")
-        found = {}
-        for prefix, payload in (("", vendor8.build_rpm(work, machine)),
-                                ("next ", vendor8.build_deb(work, machine, version="8.2.54-4"))):
-            output = work / payload.suffix[1:]
-            subprocess.run([sys.executable, str(TREE / "tools/build_packages.py"), "--payload", str(payload),
-                            "--output", str(output)], check=True, stdout=subprocess.DEVNULL)  # fmt: skip
-            for family in LIBRARY:
-                (found[prefix + family],) = output.glob("*." + family)
-        return found
-
-    return build
-
-
 @pytest.fixture
-def vendors(cell: images.Cell, by_machine: Callable[[str], dict[str, pathlib.Path]]) -> dict[str, pathlib.Path]:
-    """Our packages for the cell, by FAMILY: from the vendor's .rpm; "next FAMILY": from its .deb with a later fix."""
-    return by_machine(cell.machine)
+def vendors(cell: images.Cell) -> dict[str, pathlib.Path]:
+    """Our packages for the cell, made of the vendor's; see packages.from_vendor()."""
+    return packages.from_vendor(cell.machine)
 
 
 @needs_tls
