@@ -12,6 +12,7 @@ for a wrong command line.
 
 import argparse
 import concurrent.futures
+import fcntl
 import os
 import subprocess
 import sys
@@ -23,6 +24,16 @@ from tests.matrix.machine import KEPT_PREFIX, Machine
 from tests.matrix.scenarios import SCENARIOS
 
 TREE = report.TREE
+
+
+def alone() -> None:
+    """Have the report's files to ourselves until this process ends; raises MatrixError where another run has them."""
+    report.JUNIT.parent.mkdir(exist_ok=True)
+    lock = os.open(report.JUNIT.with_suffix(".lock"), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise engine.MatrixError("another make matrix runs in this tree", "wait for its end, or use a clone") from None
 
 
 def pull(cell: images.Cell) -> str:
@@ -63,7 +74,6 @@ def build_images(wanted: Sequence[images.Cell]) -> tuple[dict[str, str], dict[st
 
 def run_tests(cells: Sequence[str], scenarios: Sequence[str], keep_failed: bool) -> None:
     """Let pytest run the squares; what happened is in report.JUNIT, what was to happen in report.PLAN."""
-    report.JUNIT.parent.mkdir(exist_ok=True)
     report.JUNIT.unlink(missing_ok=True)
     report.PLAN.unlink(missing_ok=True)
     # Two for each processor, since a machine that waits for a daemon that never answers needs none. But each worker has
@@ -107,6 +117,7 @@ def main(arguments: Sequence[str]) -> int:
         engine.prepare()
         if options.shell:
             return shell(options.shell)
+        alone()
         wanted = [images.cell(name) for name in options.cell or images.cells()]
         blocked = blocked_cells(wanted, options.pull)
         runnable = [cell for cell in wanted if cell.name not in blocked]
