@@ -34,3 +34,16 @@ def test_a_system_tries_one_combination_and_those_that_run_here_take_turns(famil
     parameters = one_of(TOOLS)
     assert [len(tried(parameters, cell)) for cell in cells] == [1] * len(cells)
     assert [tried(parameters, cell)[0][0] for cell in cells] == [TOOLS[n % 2] for n in range(len(cells))]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_systems_that_share_the_rows_try_them_all(family):
+    cells = [cell for cell in images.cells().values() if cell.family == family and cell.recipe and cell.boot]
+    rows = [str(number) for number in range(6)]
+    parameters = in_turns(rows, ["as installed", "TCP"], TOOLS, share=2)
+    by_cell = [tried(parameters, cell) for cell in cells]
+    assert [len(found) for found in by_cell] == [3] * len(cells)
+    # Each in both modes, and by both tools among them all.
+    assert {(row, mode) for found in by_cell for row, mode, _ in found} == {
+        (row, mode) for row in rows for mode in ("as installed", "TCP")}
+    assert {tool for found in by_cell for _, _, tool in found} == set(TOOLS)

@@ -17,15 +17,20 @@ def one_of(*axes: Iterable[str]) -> list[ParameterSet]:
     return _turns(list(itertools.product(*axes)), shift=0)
 
 
-def in_turns(rows: Iterable[str], *others: Iterable[str]) -> list[ParameterSet]:
+def in_turns(rows: Iterable[str], *others: Iterable[str], share: int = 1) -> list[ParameterSet]:
     """Parameters (one of `rows`, one of each of `others`), named by themselves; a system tries every row.
 
     Each with one combination of the others: the next one in the next row, and another one on the next system of its
-    family. So all are tried where there are enough systems.
+    family. So all are tried where there are enough systems. share: a system tries one of so many rows only, and the
+    next system the next of them.
     """
     combinations = list(itertools.product(*others))
-    return [one for number, row in enumerate(rows)
-            for one in _turns([(row, *combination) for combination in combinations], shift=number)]  # fmt: skip
+    return [
+        pytest.param(*one.values, id=one.id, marks=[*one.marks, _only_at(number, share)])
+        for number, row in enumerate(rows)
+        # By whole shares, or a system would have every other combination only.
+        for one in _turns([(row, *combination) for combination in combinations], shift=number // share)
+    ]
 
 
 def _turns(combinations: list[tuple[str, ...]], shift: int) -> list[ParameterSet]:
