@@ -299,7 +299,7 @@ def _judge_key(key: "Any", ec: "Any", rsa: "Any") -> "Tuple[str, int, str]":
         fits = RSA_SMALLEST <= bits <= RSA_LARGEST
         return "RSA %d" % bits, bits, "" if fits else "an RSA key of %d bits; supported are 1024 to 4096" % bits
     kind = type(key).__name__.lstrip("_").replace("PrivateKey", "")
-    return kind, 0, "a %s key, which the catcher does not support" % kind
+    return kind, 0, "a key of the type %s, which the catcher does not support" % kind
 
 
 def _public_bytes(public: "Any", serialization: "Any") -> bytes:

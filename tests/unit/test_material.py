@@ -159,8 +159,11 @@ REFUSED = {
     "PKCS#12": (pkcs12, "my.key is PKCS#12", "openssl pkcs12 -nodes -in {key} -out {key}.pem"),
     "PKCS#7": (pkcs7, "my.crt is PKCS#7", "openssl pkcs7 -print_certs -in {crt} -out {crt}.pem"),
     "Ed25519": (
-        lambda: (key("ed25519"), pem.certificate_for(key("ed25519"))), "a Ed25519 key", "catcherctl cert request"),
-    "DSA": (lambda: (key("dsa-1024"), pem.certificate_for(key("dsa-1024"))), "a DSA key", "catcherctl cert request"),
+        lambda: (key("ed25519"), pem.certificate_for(key("ed25519"))), "a key of the type Ed25519",
+        "catcherctl cert request"),
+    "DSA": (
+        lambda: (key("dsa-1024"), pem.certificate_for(key("dsa-1024"))), "a key of the type DSA",
+        "catcherctl cert request"),
     "secp256k1": (lambda: self_signed("secp256k1"), "EC key on secp256k1", "catcherctl cert request"),
     "RSA 512": (lambda: (key("rsa-512"), issue(key("rsa-2048"))), "RSA key of 512 bits", "catcherctl cert request"),
     "RSA 8192": (lambda: (key("rsa-8192"), issue(key("rsa-2048"))), "larger than RSA 4096", "catcherctl cert request"),
