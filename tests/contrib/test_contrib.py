@@ -12,6 +12,7 @@ import pytest
 from tests.matrix import engine, images
 from tests.matrix.machine import Machine, Network
 from tests.packaging.conftest import built, prepared  # noqa: F401 - fixtures
+from tests.packaging.soundness import wait_until_it_listens
 from tests.packaging.system import CERTIFICATE, KEY, System
 
 from .playbook import ANSIBLE, play
@@ -83,6 +84,8 @@ def test_an_image_has_no_key_and_its_copies_have_different_ones(built, name):  #
             systems = [System(one, cell) for one in (a, b)]
             with concurrent.futures.ThreadPoolExecutor() as pool:
                 assert list(pool.map(System.service, systems)) == [("enabled", "active")] * 2
+                # Active is the service as soon as its start makes the pair.
+                list(pool.map(wait_until_it_listens, systems))
             assert a.read(KEY) != b.read(KEY)
     finally:
         engine.attempt("rmi", "-f", tag)
