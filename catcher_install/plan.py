@@ -266,12 +266,13 @@ def _service(facts: "HostFacts", transition: "Transition", past: str) -> "List[A
     if capture is not None and capture.unit != "none":
         if capture.active:
             actions.append(_act(RESTART, "it was running before"))
-    elif (capture is not None or transition.kind == transitions.INSTALL) and _may_start(facts):
-        # To rpm's %posttrans an upgrade is an installation, too.
-        new = capture is not None or past == FRESH
-        actions.append(_act(START if new else RESTART, "a new installation is started"))
-    elif transition.kind == transitions.UPGRADE and past == LEGACY and _may_start(facts):
-        actions.append(_act(RESTART, "CCA 7.x's scriptlets may have stopped it"))
+    elif (capture is not None or (transition.kind == transitions.INSTALL and past == FRESH)) and _may_start(facts):
+        actions.append(_act(START, "a new installation is started"))
+    elif _may_start(facts) and (
+        transition.kind == transitions.INSTALL or (transition.kind == transitions.UPGRADE and past == LEGACY)
+    ):
+        # An upgrade is an installation to rpm's %posttrans, and CCA 7.x's own scriptlets stop the service.
+        actions.append(_act(RESTART, "it may have been stopped, or run the version before"))
     elif transition.kind != transitions.APPLY:
         actions.append(_act(TRY_RESTART, "it runs the version before"))
     return actions

@@ -3,7 +3,7 @@
     python3 -m tests.faults.parsers conf|pem [--seconds 60]
 
 What a parser must hold is in conf() and pem(); an input that breaks it is written into tests/faults/corpus, where the
-test that replays the corpus finds it. Inputs that reach new code are kept there, too.
+test that replays the corpus finds it. Inputs that reach new code are kept in .cache, for the next run to go on from.
 """
 
 import argparse
@@ -11,10 +11,10 @@ import importlib.util
 import pathlib
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable
 
 CORPUS = pathlib.Path(__file__).resolve().parent / "corpus"
+GROWN = CORPUS.parents[2] / ".cache" / "corpus"
 SECONDS = 60
 LONGEST = 512
 """Bytes of an input that is generated."""
@@ -82,19 +82,16 @@ class Fuzzed:
 
 
 def fuzz(name: str, seconds: int) -> Fuzzed:
-    """Fuzz a parser for some seconds, in a process of its own; what is new goes into the corpus."""
-    with tempfile.TemporaryDirectory(prefix="csulcca-fuzz-") as directory:
-        new = pathlib.Path(directory)
-        command = [sys.executable, "-c", f"from tests.faults import parsers; parsers._run({name!r})", str(new),
-                   str(CORPUS / name), f"-max_total_time={seconds}", f"-max_len={LONGEST}", f"-timeout={INPUT_SECONDS}",
-                   f"-rss_limit_mb={MEGABYTES}", "-print_final_stats=1", f"-artifact_prefix={new}/crash-"]  # fmt: skip
-        done = subprocess.run(command, cwd=CORPUS.parents[2], capture_output=True, text=True, errors="replace",
-                              check=False)  # fmt: skip
-        runs = [line.rpartition(" ")[2] for line in done.stderr.splitlines() if "number_of_executed_units" in line]
-        for path in new.iterdir():
-            (CORPUS / name / path.name[:22]).write_bytes(path.read_bytes())
-        told = "" if done.returncode == 0 else done.stderr[-2000:] or f"exit status {done.returncode}"
-        return Fuzzed(int(runs[0]) if runs else 0, told)
+    """Fuzz a parser for some seconds, in a process of its own."""
+    (GROWN / name).mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-c", f"from tests.faults import parsers; parsers._run({name!r})", str(GROWN / name),
+               str(CORPUS / name), f"-max_total_time={seconds}", f"-max_len={LONGEST}", f"-timeout={INPUT_SECONDS}",
+               f"-rss_limit_mb={MEGABYTES}", "-print_final_stats=1", f"-artifact_prefix={CORPUS / name}/"]  # fmt: skip
+    done = subprocess.run(command, cwd=CORPUS.parents[2], capture_output=True, text=True, errors="replace",
+                          check=False)  # fmt: skip
+    runs = [line.rpartition(" ")[2] for line in done.stderr.splitlines() if "number_of_executed_units" in line]
+    told = "" if done.returncode == 0 else done.stderr[-2000:] or f"exit status {done.returncode}"
+    return Fuzzed(int(runs[0]) if runs else 0, told)
 
 
 def _run(name: str) -> None:
