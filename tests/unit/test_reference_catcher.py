@@ -982,8 +982,9 @@ def test_memory_stays_flat(start, version):
 
     connections(600)
     before = catcher.resident()
-    connections(600)
-    assert catcher.resident() - before < MEGABYTE // 2
+    connections(1800)
+    # A cache without bound takes 2 MB more here. Flat is less than 1: memory comes in arenas.
+    assert catcher.resident() - before < MEGABYTE
 
 
 def test_memory_stays_flat_over_20000_connections(start):
@@ -1015,7 +1016,8 @@ def test_memory_stays_flat_over_20000_connections(start):
     connections(18000)
     # Each kind is served still, and the last of them was.
     shake(catcher.connect())
-    assert catcher.resident() - before < MEGABYTE
+    # Memory comes in arenas of up to 1 MiB, and one or two are no leak: half a kilobyte left by each connection would be 9 MiB.
+    assert catcher.resident() - before < 3 * MEGABYTE
 
 
 # ---------------------------------------------------------------------------------------------------- start and stop
