@@ -99,9 +99,9 @@ bench:
 	    $(if $(MATRIX),--matrix) $(if $(FLEET),--fleet '$(FLEET)')
 
 #: make faults [ALL=1] [FRESH=1]
-#:     every program killed, refused and without power at every call that changes a file (ALL=1: at every call), programs
-#:     that run at once, package managers that are killed, protections taken out: one table of damage, which must be zeros.
-#:     As root; goes on where it was interrupted, unless FRESH=1
+#:     every program killed at every call, refused (ALL=1: at every call) and without power where it changes a file,
+#:     programs that run at once, package managers that are killed, protections taken out: one table of damage, which must
+#:     be zeros. As root; goes on where it was interrupted, unless FRESH=1
 .PHONY: faults
 faults:
 	@sh tools/bootstrap.sh check

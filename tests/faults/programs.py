@@ -5,6 +5,7 @@ directories: the paths of the product are absolute. What a run writes is in the 
 """
 
 import contextlib
+import hashlib
 import os
 import pathlib
 import re
@@ -166,6 +167,21 @@ def tree(state: pathlib.Path) -> dict[str, str]:
         name = re.sub(r"\d{8}[-T]?\d{6}Z?(-\d+)?", "TIME", str(path.relative_to(state)))
         found[name] = f"{held.st_mode:o} {content}"
     return found
+
+
+def digest(state: pathlib.Path) -> str:
+    """Of every byte of a state, and of modes and owners: two of the same digest are the same to a next run.
+
+    Not of times: of a file whose time our code remembers it remembers the inode, and no two states share those.
+    """
+    hashed = hashlib.sha256()
+    for one in DIRECTORIES:
+        for path in sorted((state / one).rglob("*")):
+            held = path.lstat()
+            hashed.update(repr((str(path.relative_to(state)), held.st_mode, held.st_uid, held.st_gid, held.st_rdev,
+                                os.readlink(path) if stat.S_ISLNK(held.st_mode) else "",
+                                path.read_bytes() if stat.S_ISREG(held.st_mode) else b"")).encode())  # fmt: skip
+    return hashed.hexdigest()
 
 
 def damage(state: pathlib.Path, confs: set[bytes | None]) -> str:

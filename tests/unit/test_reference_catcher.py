@@ -1016,7 +1016,7 @@ def test_memory_stays_flat_over_20000_connections(start):
     connections(18000)
     # Each kind is served still, and the last of them was.
     shake(catcher.connect())
-    # Memory comes in arenas of up to 1 MiB, and one or two are no leak: half a kilobyte left by each connection would be 9 MiB.
+    # Memory comes in arenas of up to 1 MiB: one or two are no leak. Half a kilobyte left by each connection were 9 MiB.
     assert catcher.resident() - before < 3 * MEGABYTE
 
 
