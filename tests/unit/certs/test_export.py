@@ -1,0 +1,82 @@
+"""cert export: the certificate on a stick, and never the key."""
+
+import errno
+import os
+
+import pytest
+
+from catcher_install import export, paths, reading, replacement
+from catcher_install.errors import CatcherError
+
+from ..authority import Authority
+from ..support import fault
+from .hosts import NEW, NEW_KEY, der, put, refused
+
+
+@pytest.fixture
+def stick(machine):
+    os.makedirs(machine.on_disk("/mnt/usb"))
+    return "/mnt/usb"
+
+
+def test_export(machine, daemon, stick):
+    lines = export.export(machine, stick)
+    assert machine.names(stick) == ["catcher-hashes.txt", "catcher.crt"]
+    assert machine.get(stick + "/catcher.crt") == machine.get(paths.CERTIFICATE)
+    sheet = machine.get(stick + "/catcher-hashes.txt").decode("ascii")
+    one = reading.describe(machine, der(machine.get(paths.CERTIFICATE)))
+    assert one.sha1 in sheet and one.sha256 in sheet and "tke1.example.com" in sheet and "50003" not in sheet[:20]
+    assert "Wrote /mnt/usb/catcher.crt" in lines
+    assert "is the USB stick mounted?" in "\n".join(lines)
+    # Again, with other content.
+    replacement.generate(machine, True, True)
+    export.export(machine, stick)
+    assert machine.get(stick + "/catcher.crt") == machine.get(paths.CERTIFICATE)
+    assert machine.names(stick) == ["catcher-hashes.txt", "catcher.crt"]
+
+
+def test_export_never_writes_the_key(machine, daemon, stick):
+    """Not even where somebody put it into catcher.crt, as some servers want it."""
+    authority = Authority()
+    chain = authority.issue(NEW_KEY) + authority.certificate
+    machine.put(paths.CERTIFICATE, NEW_KEY + chain)
+    export.export(machine, stick)
+    assert machine.get(stick + "/catcher.crt") == chain
+    for name in machine.names(stick):
+        assert b"PRIVATE" not in machine.get(stick + "/" + name)
+
+
+@pytest.mark.parametrize("name", ["catcher.crt", "catcher-hashes.txt", ".catcher.crt.csulcca-new"])
+def test_export_follows_no_link(machine, daemon, stick, name):
+    machine.put("/etc/victim", b"precious\n")
+    machine.put_link(stick + "/" + name, "/etc/victim")
+    export.export(machine, stick)
+    assert machine.get("/etc/victim") == b"precious\n"
+    assert machine.names(stick) == ["catcher-hashes.txt", "catcher.crt"]
+    assert not os.path.islink(machine.on_disk(stick + "/catcher.crt"))
+
+
+def test_export_into_nothing(machine, daemon):
+    for name in ("/mnt/nothing", "/root/my.crt"):
+        put(machine, *NEW)
+        error = refused(machine, daemon, lambda name=name: export.export(machine, name))
+        assert "is not a directory" in error.message
+
+
+@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EIO])
+def test_export_onto_a_stick_that_refuses(machine, daemon, stick, error):
+    with fault() as faults:
+        export.export(machine, stick)
+    for name in machine.names(stick):
+        os.unlink(machine.on_disk(stick + "/" + name))
+    for n in range(1, faults.count - 3):
+        with pytest.raises(CatcherError) as caught, fault(n=n, error=error):
+            export.export(machine, stick)
+        assert os.strerror(error).lower() in caught.value.message and caught.value.hint
+        assert [name for name in machine.names(stick) if name.startswith(".")] == [], n
+
+
+def test_export_of_nothing(machine, daemon, stick):
+    os.unlink(machine.on_disk(paths.CERTIFICATE))
+    error = refused(machine, daemon, lambda: export.export(machine, stick))
+    assert "there is no " + paths.CERTIFICATE in error.message

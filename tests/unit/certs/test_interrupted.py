@@ -1,0 +1,198 @@
+"""cert install and generate, killed or refused by the system at any call: a whole pair, old or new, and no key open."""
+
+import errno
+import os
+import stat
+
+import pytest
+
+from catcher_install import apply, certificate, facts, messages, pair, paths, plan, replacement, transition
+from catcher_install.errors import CatcherError
+
+from ..support import Killed, fault, ids, installed, tree_of
+from .hosts import NEW, in_place, put, remembered
+
+
+def prepared(base):
+    """A host with a pair of ours, and another one to be installed."""
+    base.mkdir()
+    machine = installed(base)
+    machine.systemctl()
+    apply.converge(machine, transition.of(transition.START))
+    put(machine, *NEW)
+    return machine
+
+
+def swap(machine):
+    replacement.install(machine, ["/root/my.key", "/root/my.crt"], [], False)
+
+
+def swap_back(machine):
+    """What a failed verification does, up to the restart."""
+    facts_before = facts.collect(machine)
+    before = replacement._Before(machine, facts_before)
+    before.suffix, _ = replacement._place(machine, facts_before, NEW[0], NEW[1], False)
+    before.successor = pair.look(machine).identity
+    before.shown = ""
+    replacement._put_back(machine, before, "a test")
+
+
+def make_again(machine):
+    replacement._bring_in(machine, facts.collect(machine), NEW[0], NEW[1], True, False, [])
+
+
+def count_calls(base, work):
+    machine = prepared(base)
+    with fault() as faults:
+        work(machine)
+    return faults.count
+
+
+def whole(machine, old):
+    """The pair in place is the old one or the new one; returns which."""
+    now = in_place(machine)
+    if now == old:
+        return "old"
+    judged = certificate.check(*now)
+    assert judged.problem == "", now
+    return "new"
+
+
+def narrow(machine):
+    """Every file with a key in it is for root alone."""
+    for path, what in tree_of(machine).items():
+        if path.startswith(paths.BIN) and "key" in path and stat.S_ISREG(what[0]):
+            assert what[1] == 0o600, path
+
+
+@pytest.mark.parametrize("work", [swap, swap_back, make_again],
+                         ids=["install", "install and take back", "generate"])
+def test_killed_at_each_call(memory, work):
+    total = count_calls(memory / "count", work)
+    assert total > 25
+    outcomes = set()
+    for n in range(1, total + 1):
+        machine = prepared(memory / str(n))
+        old = in_place(machine)
+        with pytest.raises(Killed), fault(n=n, watch=lambda m=machine: narrow(m)):
+            work(machine)
+        # Neither file is ever gone, or half written.
+        for number, now in enumerate(in_place(machine)):
+            assert now in (old[number], NEW[number]), n
+        apply.converge(machine, transition.of(transition.START))
+        outcomes.add(whole(machine, old))
+        assert not [name for name in machine.names(paths.BIN) if name.startswith(".")], n
+        # The stamp never calls a pair ours that is not: the purge would remove it.
+        made = remembered(machine).generated_pair
+        if whole(machine, old) == "new":
+            assert made == (pair.fingerprint(*NEW) if work is make_again else None), n
+        elif work is not swap_back:
+            assert made == pair.fingerprint(*old), n
+        # What it was is nowhere lost.
+        kept = [name for name in machine.names(paths.BIN) if name.startswith("catcher.key")]
+        assert old[0] in [machine.get(paths.BIN + "/" + name) for name in kept], n
+    assert outcomes == {"old", "new"}
+
+
+@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EIO, errno.EACCES, errno.EROFS],
+                         ids=["ENOSPC", "EIO", "EACCES", "EROFS"])
+@pytest.mark.parametrize("lasting", [False, True], ids=["once", "lasting"])
+def test_refused_at_each_call(memory, error, lasting):
+    total = count_calls(memory / "count", swap)
+    # Each error takes points of its own; all four together take each point.
+    for n in range(1 + error % 4, total + 1, 4):
+        machine = prepared(memory / str(n))
+        old = in_place(machine)
+        with fault(n=n, error=error, lasting=lasting):
+            try:
+                swap(machine)
+                said = None
+            except CatcherError as caught:
+                said = caught
+            except OSError as caught:
+                said = caught
+        if said is not None and isinstance(said, CatcherError):
+            assert said.hint and "\n" not in said.message
+        apply.converge(machine, transition.of(transition.START))
+        assert whole(machine, old) in ("old", "new"), n
+        assert not [name for name in machine.names(paths.BIN) if name.startswith(".")], n
+        # Once more, and it is in place.
+        swap(machine)
+        assert in_place(machine) == NEW, n
+
+
+def test_a_start_finishes_what_an_install_began(memory):
+    machine = prepared(memory / "x")
+    pair.begin_replacement(machine, NEW[0], NEW[1], False)
+    planned = plan.plan(facts.collect(machine), transition.of(transition.START))
+    assert [one.kind for one in planned.actions] == [plan.PLACE_STAGED_PAIR]
+    apply.converge(machine, transition.of(transition.START))
+    assert in_place(machine) == NEW
+    assert remembered(machine).generated_pair is None
+
+
+def test_a_start_that_cannot_finish_it_refuses_two_halves(memory):
+    """One file placed, the other not: the daemon is not started with a key that is not its certificate's."""
+    machine = prepared(memory / "x")
+    pair.begin_replacement(machine, NEW[0], NEW[1], False)
+    os.rename(machine.on_disk(paths.REPLACE_STAGE + "/catcher.key"), machine.on_disk(paths.KEY))
+    seen = facts.collect(machine)
+    assert seen.pair.staged
+    decision = plan.launch_decision(seen)
+    assert decision.arguments is None
+    assert messages.text(decision.findings[-1]).endswith("catcher.crt does not belong to catcher.key")
+
+
+@pytest.mark.parametrize("name", pair.FILES)
+def test_a_rename_of_which_only_half_reached_the_disk(memory, name):
+    """After a power failure the file may have its new name and still its old one: two names of one file."""
+    machine = prepared(memory / "x")
+    pair.begin_replacement(machine, NEW[0], NEW[1], False)
+    os.unlink(machine.on_disk(paths.BIN + "/" + name))
+    os.link(machine.on_disk(paths.REPLACE_STAGE + "/" + name), machine.on_disk(paths.BIN + "/" + name))
+    assert apply.converge(machine, transition.of(transition.START)).findings == []
+    assert in_place(machine) == NEW and not machine.lexists(paths.REPLACE_STAGE)
+
+
+def test_each_step_is_on_disk_before_the_next(memory, monkeypatch):
+    """What a later step relies on is synced before it: a power failure never shows them in another order."""
+    machine = prepared(memory / "x")
+    log = []
+
+    def logging(call, real):
+        def logged(*args):
+            log.append((call,) + tuple(os.path.basename(one) for one in args[:2] if isinstance(one, str)))
+            return real(*args)
+
+        return logged
+
+    for call in ("create", "link", "rename", "sync_dir"):
+        monkeypatch.setattr(machine, call, logging(call, getattr(machine, call)))
+    pair.begin_replacement(machine, NEW[0], NEW[1], True)
+    draft, stage = os.path.basename(paths.STAGE_DRAFT), os.path.basename(paths.REPLACE_STAGE)
+    assert [one[0] for one in log] == ["create", "create", "link", "link", "create", "sync_dir", "rename", "sync_dir"]
+    assert log[-3:] == [("sync_dir", draft), ("rename", draft, stage), ("sync_dir", "bin")]
+    del log[:]
+    pair.place_replacement(machine)
+    assert log == [("rename", "catcher.key", "catcher.key"), ("rename", "catcher.crt", "catcher.crt"),
+                   ("sync_dir", "bin"), ("sync_dir", stage)]
+    del log[:]
+    pair.clear(machine)
+    assert [one[0] for one in log] == ["rename", "rename", "sync_dir", "sync_dir", "rename", "sync_dir", "sync_dir"]
+    assert log[2:6] == [("sync_dir", "bin"), ("sync_dir", stage), ("rename", stage, draft), ("sync_dir", "bin")]
+
+
+def test_files_of_somebody_else_are_not_replaced_by_an_unfinished_install(memory):
+    machine = prepared(memory / "x")
+    old = in_place(machine)
+    pair.begin_replacement(machine, NEW[0], NEW[1], False)
+    for path in (paths.KEY, paths.CERTIFICATE):
+        os.unlink(machine.on_disk(path))
+        machine.put(path, b"theirs\n", 0o600)
+    outcome = apply.converge(machine, transition.of(transition.START))
+    assert in_place(machine) == (b"theirs\n", b"theirs\n")
+    assert "pair-not-replaced" in ids(outcome.findings)
+    assert not machine.lexists(paths.REPLACE_STAGE)
+    # What they replaced is kept.
+    kept = [name for name in machine.names(paths.BIN) if name.startswith("catcher.key.")]
+    assert [machine.get(paths.BIN + "/" + name) for name in kept] == [old[0]]

@@ -1,0 +1,141 @@
+"""cert show and cert check: what the pair is, and what is wrong with it."""
+
+import os
+import ssl
+
+import pytest
+
+from catcher_install import apply, certs, messages, paths, report, transition
+
+from .. import pem
+from ..authority import DAY, Authority, issue
+from ..daemon import shown
+from ..schema import conforms
+from ..support import ids, tree_of
+from .hosts import NEW, NEW_KEY, install, put, refused
+
+
+def test_show(machine, daemon):
+    seen = certs.show(machine)
+    conforms("cert-show", seen)
+    assert (seen["state"], seen["algorithm"], seen["made_here"], seen["problem"]) == (
+        "both", "EC secp521r1", True, None)
+    (one,) = seen["certificates"]
+    assert one["dns_names"] == ["tke1", "tke1.example.com"] and one["addresses"] == ["192.0.2.10"]
+    assert one["self_issued"] is True and one["problem"] is None
+    text = "\n".join(certs.show_lines(seen))
+    for part in (one["sha1"], one["sha256"], "EC secp521r1", "made by this package", "DNS tke1.example.com"):
+        assert part in text
+
+
+def test_show_a_chain_of_an_administrator(machine, daemon):
+    authority = Authority()
+    install(machine, NEW_KEY, authority.issue(NEW_KEY) + authority.certificate)
+    seen = certs.show(machine)
+    conforms("cert-show", seen)
+    assert seen["made_here"] is False and len(seen["certificates"]) == 2
+    text = "\n".join(certs.show_lines(seen))
+    assert "Certificate 2 of 2" in text and "your own" in text and "CN=Test Root" in text
+
+
+def test_show_shows_a_hostile_name_harmlessly(machine, daemon):
+    crt = issue(NEW_KEY, "\x1b[2Jtke1\nfoo", ("tke1.example.com",))
+    put(machine, NEW_KEY, crt)
+    machine.put(paths.KEY, NEW_KEY, 0o600)
+    machine.put(paths.CERTIFICATE, crt)
+    for line in certs.show_lines(certs.show(machine)):
+        assert all(" " <= c <= "~" for c in line)
+
+
+def make_stale_host(machine):
+    machine.node = "tke2.example.com"
+
+
+def new_address(machine):
+    machine.ipv4 = ["127.0.0.1", "192.0.2.11"]
+
+
+def more_addresses(machine):
+    machine.ipv4 = ["127.0.0.1", "192.0.2.10", "172.17.0.1"]
+
+
+def replace(machine, **more):
+    machine.put(paths.KEY, NEW_KEY, 0o600)
+    machine.put(paths.CERTIFICATE, issue(NEW_KEY, **more))
+
+
+def broken_chain(machine):
+    authority = Authority()
+    machine.put(paths.KEY, NEW_KEY, 0o600)
+    machine.put(paths.CERTIFICATE, authority.issue(NEW_KEY) + authority.root)
+
+
+def rsa(machine, bits):
+    key = pem.key_of("rsa-%d" % bits)
+    machine.put(paths.KEY, key, 0o600)
+    machine.put(paths.CERTIFICATE, issue(key))
+
+
+CHECKS = {
+    "as it was made": (lambda m: None, [], []),
+    "named": (lambda m: None, ["tke1", "TKE1.example.com", "192.0.2.10"], []),
+    "not named": (lambda m: None, ["tke1", "tke2"], ["pair-name-missing"]),
+    "a cloned host": (make_stale_host, [], ["pair-names-stale"]),
+    "after a DHCP change": (new_address, [], ["pair-names-stale"]),
+    "with one more address": (more_addresses, [], []),
+    "an administrator's, with any name of the host": (
+        lambda m: replace(m, common_name="x", dns=("tke1",), addresses=("198.51.100.7",)), [], []),
+    "an administrator's, with no name of the host": (
+        lambda m: replace(m, common_name="x", dns=("service.example.com",)), [], ["pair-names-stale"]),
+    "soon over": (lambda m: replace(m, last=29 * DAY), [], ["pair-expires-soon"]),
+    "not soon over": (lambda m: replace(m, last=31 * DAY), [], []),
+    "over": (lambda m: replace(m, last=-60), [], ["pair-expired"]),
+    "not begun": (lambda m: replace(m, first=DAY), [], ["pair-not-yet-valid"]),
+    "weak": (lambda m: rsa(m, 1024), [], ["pair-weak-key"]),
+    "a broken chain": (broken_chain, [], ["pair-chain-broken"]),
+    "readable by others": (lambda m: os.chmod(m.on_disk(paths.KEY), 0o644), [], ["pair-key-readable"]),
+    "half": (lambda m: os.unlink(m.on_disk(paths.KEY)), [], ["pair-half"]),
+    "unusable": (lambda m: m.put(paths.CERTIFICATE, NEW[1]), [], ["pair-unusable"]),
+}
+
+
+@pytest.mark.parametrize("mode", ["TLS_ON", "TLS_OFF"])
+@pytest.mark.parametrize("name", sorted(CHECKS))
+def test_check(machine, daemon, name, mode):
+    change, names, wanted = CHECKS[name]
+    machine.put(paths.CONF, mode.encode("ascii") + b"\n")
+    change(machine)
+    before = tree_of(machine, times=True)
+    seen, told = certs.check(machine, names)
+    assert ids(told) == wanted
+    conforms("cert-check", dict(seen, findings=[report.finding_fields(one) for one in told]))
+    assert tree_of(machine, times=True) == before
+    # Nothing is rekeyed silently: the TKE holds the old certificate.
+    key = machine.get(paths.KEY)
+    if key is not None:
+        apply.converge(machine, transition.of(transition.UPGRADE, "8.0.0-1"))
+        assert machine.get(paths.KEY) == key
+
+
+def test_check_says_what_is_stale(machine, daemon):
+    make_stale_host(machine)
+    new_address(machine)
+    (one,) = certs.check(machine, [])[1]
+    assert messages.text(one) == (
+        "the certificate does not fit this host any more: it lacks tke2.example.com, tke2, 192.0.2.11; "
+        "it lists 192.0.2.10, which this host has not")
+    assert "catcherctl cert generate --force" in messages.fix(one)
+
+
+def test_check_of_nothing(machine, daemon):
+    for path in (paths.KEY, paths.CERTIFICATE):
+        os.unlink(machine.on_disk(path))
+    error = refused(machine, daemon, lambda: certs.check(machine, []))
+    assert "there is no key and no certificate" in error.message
+
+
+def test_the_daemon_is_real(machine, daemon):
+    """These tests would believe anything of a daemon that is not there."""
+    assert ssl.PEM_cert_to_DER_cert(machine.get(paths.CERTIFICATE).decode("ascii")) == shown(daemon.port)
+    daemon.stop()
+    assert shown(daemon.port) is None
