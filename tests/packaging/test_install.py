@@ -20,6 +20,20 @@ with open("/proc/self/maps") as maps:
 """
 
 
+def assert_the_evidence_is_what_the_cell_declares(system):
+    told = system.status()["tls"]
+    assert told["possible"] == (system.cell.mode == "TLS")
+    assert (told["version"] or "").startswith(system.cell.openssl)
+    assert bool(told["version"]) == bool(system.cell.openssl)
+    assert bool(told["reason"]) == (system.cell.mode == "TCP")
+    if told["library"]:
+        # The one that a program of this system gets, when it asks for it by name.
+        name = told["library"].rpartition("/")[2]
+        loaded = system.machine.run(["/usr/bin/python3", "-c", WHERE_LOADED, name]).out.strip()
+        assert system.show(f"readlink -f {told['library']}") == loaded
+    assert system.machine.run("/usr/bin/python3 --version").out.startswith(f"Python {system.cell.python}")
+
+
 @pytest.mark.scenario("fresh")
 @pytest.mark.parametrize("tool", TOOLS.values(), ids=TOOLS)
 @needs_tls
@@ -28,6 +42,7 @@ def test_fresh_install_runs_in_tls_mode_and_its_certificate_verifies(boot, built
     system.package(system.tools[tool], "first install", built.new(system.cell.family))
 
     assert_sound(system, "tls")
+    assert_the_evidence_is_what_the_cell_declares(system)
     assert system.conf() == b"TLS_ON\n"
     certificate = system.machine.read(CERTIFICATE)
     for name in ("zlinux1", system.machine.ip4, system.machine.ip6):
@@ -45,30 +60,13 @@ def test_fresh_install_where_tls_is_not_possible_speaks_tcp_and_says_why(boot, b
     system = boot()
     system.package(system.tools[tool], "first install", built.new(system.cell.family))
     assert_sound(system, "tcp", findings=["tls-not-possible"])
+    assert_the_evidence_is_what_the_cell_declares(system)
     assert system.conf() == b"TLS_OFF\n"
     assert talk_tcp(system.workstation.machine, system.machine).rc == 0
     assert not system.machine.exists(KEY)
     refused = system.machine.run("catcherctl mode tls", check=False)
     assert refused.rc == 1
     assert system.status()["tls"]["reason"] in refused.err
-
-
-@pytest.mark.scenario("fresh")
-def test_the_evidence_of_status_is_what_the_cell_declares(boot, built):
-    system = boot()
-    system.package(system.tools[1], "install", built.new(system.cell.family))
-    told = system.status()["tls"]
-    assert told["possible"] == (system.cell.mode == "TLS")
-    assert (told["version"] or "").startswith(system.cell.openssl)
-    assert bool(told["version"]) == bool(system.cell.openssl)
-    assert bool(told["reason"]) == (system.cell.mode == "TCP")
-    if told["library"]:
-        # The one that a program of this system gets, when it asks for it by name.
-        name = told["library"].rpartition("/")[2]
-        loaded = system.machine.run(["/usr/bin/python3", "-c", WHERE_LOADED, name]).out.strip()
-        assert system.show(f"readlink -f {told['library']}") == loaded
-    assert system.machine.run("/usr/bin/python3 --version").out.startswith(f"Python {system.cell.python}")
-
 
 
 @pytest.mark.scenario("reinstall")
