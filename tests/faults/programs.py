@@ -25,7 +25,7 @@ RUN = "/usr/lib/csulcca/run"
 BIN = "/opt/IBM/CCA/bin"
 STUB = "#!/bin/sh\nexit 0\n"
 
-ENTER = r"""
+MOUNTS = r"""
 set -e
 for one in opt etc var usr; do
     mount -t overlay overlay -o "lowerdir=$INSTALLED/$one:/$one,upperdir=$STATE/$one,workdir=$STATE/work-$one" "/$one"
@@ -34,6 +34,8 @@ mount -t tmpfs tmpfs /run
 mkdir -p /run/systemd/system
 echo systemd > /run/comm
 mount --bind /run/comm /proc/1/comm
+"""
+ENTER = MOUNTS + r"""
 cd /
 umask 000
 exec "$@"
@@ -113,15 +115,24 @@ class Ended(NamedTuple):
     output: str
 
 
-def run(installed: pathlib.Path, state: pathlib.Path, command: tuple[str, ...], *around: str) -> Ended:
-    """Run a command on a state, in a namespace of its own. around: what goes before it, strace say."""
+def make_room(state: pathlib.Path) -> None:
+    """What MOUNTS needs of a state that is still empty."""
     for one in DIRECTORIES:
         (state / one).mkdir(parents=True, exist_ok=True)
         (state / f"work-{one}").mkdir(exist_ok=True)
-    environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "INSTALLED": str(installed), "STATE": str(state)}
-    process = subprocess.Popen(["unshare", "-m", "sh", "-c", ENTER, "sh", *around, *command], env=environment,
-                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                               start_new_session=True)  # fmt: skip
+
+
+def environment(installed: str, state: str) -> dict[str, str]:
+    """All that a program, and MOUNTS before it, finds in its environment."""
+    return {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "INSTALLED": installed, "STATE": state}
+
+
+def run(installed: pathlib.Path, state: pathlib.Path, command: tuple[str, ...], *around: str) -> Ended:
+    """Run a command on a state, in a namespace of its own. around: what goes before it, strace say."""
+    make_room(state)
+    process = subprocess.Popen(["unshare", "-m", "sh", "-c", ENTER, "sh", *around, *command],
+                               env=environment(str(installed), str(state)), stdin=subprocess.DEVNULL,
+                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)  # fmt: skip
     try:
         output, _ = process.communicate(timeout=TIMEOUT_S)
         status: int | None = process.returncode

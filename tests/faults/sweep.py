@@ -1,16 +1,21 @@
 """Runs a program once for every system call, with that call killed or failing, and looks at what is left.
 
-`python -m tests.faults` is the command line; see there for the table.
+`python -m tests.faults.table` is the command line; see there.
 
-strace counts the calls of each process by itself, so that point (name, k) is the k-th call of that name in whichever
-process makes it first. It is killed at every call, and the next run is judged once for all points that left the same
-bytes. An error is given where a kernel can give it: to every call that changes files, and to the first and the last of
-the calls that look at the same file in the same way; with *everything* to all of them, lastingly too, and to those by
-which a shell, Python and OpenSSL load themselves.
+strace counts the calls of each process by itself, so that point (name, k) is the k-th call of that name in every
+process that makes so many. It is killed at every call: by strace at those that change files, where the modes of the key
+are watched too, and by killer.py, which is several times quicker, at all others. The next run is judged once for all
+points that left the same bytes.
+
+An error is given where a kernel can give it: to every call that changes files, and to the first and the last of the
+calls that look at the same file in the same way; with *everything* to all of them, lastingly too, and to those by which
+a shell, Python and OpenSSL load themselves.
 """
 
 import concurrent.futures
+import contextlib
 import pathlib
+import queue
 import re
 import shutil
 from collections import Counter
@@ -18,13 +23,14 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from tests.faults import programs
+from tests.faults.killer import Killer
 from tests.faults.programs import Program
 
 WORKERS = 2
 # Calls that change what a file, a directory or the disk holds; an open counts where it may create or write.
 CHANGES = re.compile(
     r"^(write|pwrite64|writev|rename\w*|link\w*|symlink\w*|unlink\w*|mkdir\w*|rmdir|f?chmod\w*|f?l?chown\w*|f?truncate"
-    r"|fsync|fdatasync|flock|utime\w*|copy_file_range|sendfile|execve)$|^open(at)?$"
+    r"|fsync|fdatasync|flock|utime\w*|copy_file_range|sendfile)$|^open(at)?$"
 )
 CALL = re.compile(r"^(\d+) +(\w+)\((.*)")
 WRITES = re.compile(r"O_(WRONLY|RDWR|CREAT)")
@@ -49,6 +55,9 @@ MACHINERY = re.compile(
     r"|/etc/(ld\.so|localtime|nsswitch|ssl|passwd|host\.conf|group$)|/var/run/nscd|/proc/self/(mounts|maps)"
     r"|/(usr|lib\w*|usr/bin|proc)?$|[^/])"
 )
+# strace's own words for a fault that took place.
+MET = re.compile(r"\+\+\+ killed by SIGKILL \+\+\+$|\(INJECTED\)$", re.MULTILINE)
+MET_AT_LEAST = 0.95
 FACTS = ("/opt/IBM", "/etc/cca", "/var/lib/csulcca", "/run", "/etc/systemd", "/etc/rc", "pipe:")
 
 
@@ -74,6 +83,7 @@ class Seen(NamedTuple):
 
 
 KILL = "signal=KILL"
+KILL_WHERE_NOTHING_CHANGES = "kill"
 LASTING = "+"
 
 
@@ -149,11 +159,14 @@ class Sweep:
 
     def kills(self, changes_only: bool = False) -> list[Point]:
         """Where it is killed; strace's own start of the program is no point. changes_only: where it changes files."""
-        calls = [(name, number) for name, number, rest in self.calls(ours_only=False)
-                 if not changes_only or _changes(name, rest)]  # fmt: skip
-        # sscg asks two thousand times for its process while it looks for an RSA key; a proof needs none of those.
-        return [Point(name, number, KILL) for name, number in calls
-                if (name, number) != ("execve", 1) and (name != "getpid" or self.program.ours)]  # fmt: skip
+        found = []
+        for name, number, rest in self.calls(ours_only=False):
+            changes = _changes(name, rest)
+            # sscg asks two thousand times for its process while it looks for an RSA key; a proof needs none of those.
+            none = (name, number) == ("execve", 1) or name == "getpid" and not self.program.ours
+            if not none and (changes or not changes_only):
+                found.append(Point(name, number, KILL if changes else KILL_WHERE_NOTHING_CHANGES))
+        return found
 
     def errors(self) -> list[Point]:
         """Which calls fail, and how."""
@@ -174,28 +187,42 @@ class Sweep:
             found += [Point(name, number, f"error={error}") for error in (*errors(name, rest), "EIO" + LASTING)]
         return found
 
-    def look(self, point: Point) -> Seen:
-        """What one point leaves."""
+    def look(self, point: Point, killer: Killer | None = None) -> Seen | None:
+        """What one point leaves; None where it was not met, since no two runs wait for each other in the same way."""
         place = self.scratch / f"{point.call}-{point.number}-{point.fault.replace('=', '-')}"
         state = programs.copy(self.start, place)
-        trace = place.with_suffix(".trace")
         try:
-            # Errors are for our own calls; a child's are its own affair, except where everything is asked for.
-            follow = ["-f", "--seccomp-bpf"] if point.fault == KILL or self.everything else []
-            ended = programs.run(self.installed, state, self.program.command, "strace", *follow, "-qq", "-y",
-                                 "-o", str(trace), "-e", f"trace={MODES},{point.call}",
-                                 "-e", point.inject())  # fmt: skip
-            broken = programs.damage(state, self.confs) or wide_key(trace.read_text(errors="replace").splitlines())
+            if point.fault == KILL_WHERE_NOTHING_CHANGES:
+                assert killer
+                if not killer.kill(self.installed, state, self.program.command, point.call, point.number):
+                    return None
+                broken = programs.damage(state, self.confs)
+            else:
+                ended, traced = self._traced(point, state)
+                if not MET.search(traced):
+                    return None
+                broken = programs.damage(state, self.confs) or wide_key(traced.splitlines())
+                if self.program.ours and point.fault != KILL:
+                    broken = broken or self._unclean(point, ended, programs.tree(state))
             if not self.program.ours:
                 broken = broken or programs.pair_problem(state)
                 programs.run(self.installed, state, programs.START)
                 return Seen(broken, programs.pair_problem(state))
-            after = programs.tree(state)
-            if point.fault != KILL:
-                broken = broken or self._unclean(point, ended, after)
             return Seen(broken, self._left(state))
         finally:
             shutil.rmtree(state)
+
+    def _traced(self, point: Point, state: pathlib.Path) -> tuple[programs.Ended, str]:
+        """Run the program with strace's fault: how it ended, and what strace wrote."""
+        trace = state.with_suffix(".trace")
+        # Errors are for our own calls; a child's are its own affair, except where everything is asked for.
+        follow = ["-f"] if point.fault == KILL or self.everything else []
+        try:
+            ended = programs.run(self.installed, state, self.program.command, "strace", *follow, "-qq", "-y",
+                                 "-o", str(trace), "-e", f"trace={MODES},{point.call}",
+                                 "-e", point.inject())  # fmt: skip
+            return ended, trace.read_text(errors="replace")
+        finally:
             trace.unlink(missing_ok=True)
 
     def _left(self, state: pathlib.Path) -> str:
@@ -282,17 +309,32 @@ def sweep(program: Program, points: Callable[[Sweep], list[Point]], everything: 
     """What each point of a program left, by the point's text.
 
     points: chooses them, Sweep.kills say. known: results of an earlier run, which are not looked for again. tell: is
-    called with each new result and the number of all points.
+    called with each new result and the number of all points. Raises RuntimeError where too many of them were not met.
     """
-    with programs.installation() as (installed, scratch):
+    with programs.installation() as (installed, scratch), contextlib.ExitStack() as stack:
         one = Sweep(program, installed, scratch, everything)
         chosen = points(one)
         found = {point.inject(): known[point.inject()] for point in chosen if known and point.inject() in known}
+        killers: queue.SimpleQueue[Killer] = queue.SimpleQueue()
+        for _ in range(WORKERS):
+            killers.put(stack.enter_context(Killer()))
+
+        def look(point: Point) -> Seen | None:
+            killer = killers.get()
+            try:
+                return one.look(point, killer)
+            finally:
+                killers.put(killer)
+
         with concurrent.futures.ThreadPoolExecutor(WORKERS) as pool:
-            waiting = {pool.submit(one.look, point): point for point in chosen if point.inject() not in found}
+            waiting = {pool.submit(look, point): point for point in chosen if point.inject() not in found}
             for done in concurrent.futures.as_completed(waiting):
-                name = waiting[done].inject()
-                found[name] = done.result()
+                name, seen = waiting[done].inject(), done.result()
+                if seen is None:
+                    continue
+                found[name] = seen
                 if tell:
-                    tell(name, found[name], len(chosen))
+                    tell(name, seen, len(chosen))
+        if len(found) < MET_AT_LEAST * len(chosen):
+            raise RuntimeError(f"{program.name}: only {len(found)} of {len(chosen)} faults took place")
     return found

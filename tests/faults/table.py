@@ -62,7 +62,7 @@ def rows(everything: bool) -> list[Row]:
     """Every row, in the table's order. everything: see sweep.py."""
     found = []
     parts: tuple[str, ...]
-    harness = (*PRODUCT, "tests/faults/programs.py", "tests/faults/sweep.py")
+    harness = (*PRODUCT, "tests/faults/programs.py", "tests/faults/killer.py", "tests/faults/sweep.py")
     for program in programs.PROGRAMS:
         blocked = "" if program.is_here() else f"{program.needs} is not installed here"
         kill = functools.partial(_swept, program, sweep.Sweep.kills, False)
