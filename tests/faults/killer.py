@@ -2,15 +2,15 @@
 
 strace stops a program at every call, which makes thousands of points take hours. Here the kernel itself lets all calls
 pass but those of one name; of these it asks us, and where the number is reached the process is killed instead of
-answered. Numbers are those of strace: of each process by itself, children too. See seccomp_unotify(2).
+answered. Numbers are those of strace, of each process by itself; and processes are told apart, so that a child is
+killed alone. See seccomp_unotify(2).
 
     with Killer() as killer:
-        met = killer.kill(installed, state, ("/usr/bin/openssl", "version"), "read", 3)
+        met = killer.kill(installed, state, ("/usr/bin/openssl", "version"), "read", 3, process=1)
 
 A Killer is a process of its own, since it forks: `python -m tests.faults.killer` reads one request a line.
 """
 
-import collections
 import contextlib
 import ctypes
 import errno
@@ -58,18 +58,16 @@ class Killer:
         """End it."""
         self._process.communicate(timeout=programs.TIMEOUT_S)
 
-    def kill(self, installed: pathlib.Path, state: pathlib.Path, command: Sequence[str], call: str,
-             number: int) -> bool:  # fmt: skip
-        """Run a command as programs.run() does, with each process killed at that call; whether one was.
-
-        Raises RuntimeError where the command did not even begin, or did not end.
-        """
+    def kill(self, installed: pathlib.Path, state: pathlib.Path, command: Sequence[str], call: str, number: int,
+             process: int) -> bool | str:  # fmt: skip
+        """Run a command as programs.run() does, and kill the process-th process that makes a call of that name at the
+        number-th that it makes; both count from 1. Returns whether that took place, or why nothing can be said."""
         assert self._process.stdin and self._process.stdout
-        print(json.dumps([str(installed), str(state), command, call, number]), file=self._process.stdin, flush=True)
-        answer = self._process.stdout.readline()
-        if answer not in ("true\n", "false\n"):
-            raise RuntimeError(f"{call} {number} of {' '.join(command)}: {answer.strip() or 'see above'}")
-        return answer == "true\n"
+        request = json.dumps([str(installed), str(state), command, call, number, process])
+        print(request, file=self._process.stdin, flush=True)
+        answer = json.loads(self._process.stdout.readline())
+        assert isinstance(answer, bool | str)
+        return answer
 
 
 # -- in that process ---------------------------------------------------------------------------------------------------
@@ -78,12 +76,11 @@ class Killer:
 def serve() -> None:
     """Answer requests until there are none."""
     for line in sys.stdin:
-        installed, state, command, call, number = json.loads(line)
-        print(json.dumps(kill_at(installed, state, command, call, number)), flush=True)
+        print(json.dumps(kill_at(*json.loads(line))), flush=True)
 
 
-def kill_at(installed: str, state: str, command: list[str], call: str, number: int) -> bool | str:
-    """Whether it was killed; or why nothing can be said of it."""
+def kill_at(installed: str, state: str, command: list[str], call: str, number: int, process: int) -> bool | str:
+    """What Killer.kill() returns."""
     programs.make_room(pathlib.Path(state))
     environment = programs.environment(installed, state)
     # Set by us when the child may go on. Shared memory, since any call to wait with might be the one that is watched.
@@ -99,16 +96,14 @@ def kill_at(installed: str, state: str, command: list[str], call: str, number: i
     try:
         listener, theirs = taken_from(child)
         go_on[0] = 1
-        counts = watch(listener, theirs, child, call, number)
+        met, status = watch(listener, theirs, child, call, number, process)
         os.close(listener)
-    except TimeoutError as error:
+    except (TimeoutError, OSError) as error:
         os.killpg(child, signal.SIGKILL)
-        os.waitpid(child, 0)
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(child, 0)
         return str(error)
-    _, status = os.waitpid(child, 0)
-    if os.waitstatus_to_exitcode(status) == NOT_BEGUN:
-        return "it did not begin"
-    return any(count >= number for count in counts.values())
+    return "it did not begin" if os.waitstatus_to_exitcode(status) == NOT_BEGUN else met
 
 
 def begin(command: list[str], environment: dict[str, str], call: str, go_on: mmap.mmap) -> None:
@@ -153,7 +148,10 @@ def taken_from(child: int) -> tuple[int, str]:
             for name in os.listdir(directory):
                 path = f"{directory}/{name}"
                 if is_listener(path):
-                    return libc.syscall(PIDFD_GETFD, pidfd, int(name), 0), path
+                    ours: int = libc.syscall(PIDFD_GETFD, pidfd, int(name), 0)
+                    if ours < 0:
+                        raise OSError(ctypes.get_errno(), "no listener")
+                    return ours, path
             if os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT):
                 break
     finally:
@@ -161,35 +159,47 @@ def taken_from(child: int) -> tuple[int, str]:
     raise TimeoutError("it did not begin")
 
 
-def watch(listener: int, theirs: str, child: int, call: str, number: int) -> "collections.Counter[int]":
-    """Let every watched call pass but the one of that number, of each process; returns how many each made.
+def watch(listener: int, theirs: str, child: int, call: str, number: int, process: int) -> tuple[bool, int]:
+    """Let every watched call pass but that one: whether it was met, and the child's status of waitpid(2).
 
-    listener, theirs: of taken_from().
+    listener, theirs: of taken_from(). Raises TimeoutError where not all processes end in time.
     """
-    counts: collections.Counter[int] = collections.Counter()
-    # strace counts the execve by which the command begins.
-    counts[child] = int(call == "execve")
-    begun = False
+    # By process id, in the order in which they make their first watched call. The execve by which the child begins is
+    # the first of all; strace shows it too.
+    counts = {child: 1} if call == "execve" else {}
+    begun = met = False
+    status = 0
     poll = select.poll()
     poll.register(listener, select.POLLIN)
-    while events := poll.poll(1000 * programs.TIMEOUT_S):
-        if not events[0][1] & select.POLLIN:
+    # Until kernel 6.11 the listener outlives the last process until that has been waited for.
+    ended = os.pidfd_open(child)
+    poll.register(ended, select.POLLIN)
+    deadline = time.monotonic() + programs.TIMEOUT_S
+    while time.monotonic() < deadline:
+        happened = dict(poll.poll(1000 * programs.TIMEOUT_S))
+        if ended in happened:
+            _, status = os.waitpid(child, 0)
+            poll.unregister(ended)
+            os.close(ended)
+        if not happened.get(listener, select.POLLIN) & select.POLLIN:
             # The last of them has ended.
-            return counts
+            return met, status
+        if listener not in happened:
+            continue
         asked = bytearray(RECEIVED.size)
         try:
             fcntl.ioctl(listener, RECEIVE, asked)
-        except OSError as error:
-            if error.errno != errno.ENOENT:
-                raise
+        except FileNotFoundError:
+            # It was killed meanwhile.
             continue
-        key, process = RECEIVED.unpack(asked)[:2]
+        key, pid = RECEIVED.unpack(asked)[:2]
         # Until its execve the child is a copy of us.
         begun = begun or not is_listener(theirs)
         if begun:
-            counts[process] += 1
-            if counts[process] == number:
-                os.kill(process, signal.SIGKILL)
+            counts[pid] = counts.get(pid, 0) + 1
+            if counts[pid] == number and list(counts).index(pid) + 1 == process:
+                os.kill(pid, signal.SIGKILL)
+                met = True
                 continue
         with contextlib.suppress(FileNotFoundError):
             fcntl.ioctl(listener, ANSWER, ANSWERED.pack(key, 0, 0, GO_ON))

@@ -2,10 +2,10 @@
 
 `python -m tests.faults.table` is the command line; see there.
 
-strace counts the calls of each process by itself, so that point (name, k) is the k-th call of that name in every
-process that makes so many. It is killed at every call: by strace at those that change files, where the modes of the key
-are watched too, and by killer.py, which is several times quicker, at all others. The next run is judged once for all
-points that left the same bytes.
+A program is killed at every call of each of its processes: by strace where its first process changes files, since
+strace watches the modes of the key too, and elsewhere by killer.py, which is several times quicker and kills a child
+alone. strace counts the calls of each process by itself: its point (name, k) is the k-th call of that name in every
+process that makes so many. The next run is judged once for all points that left the same bytes.
 
 An error is given where a kernel can give it: to every call that changes files, and to the first and the last of the
 calls that look at the same file in the same way; with *everything* to all of them, lastingly too, and to those by which
@@ -62,14 +62,18 @@ FACTS = ("/opt/IBM", "/etc/cca", "/var/lib/csulcca", "/run", "/etc/systemd", "/e
 
 
 class Point(NamedTuple):
-    """One fault: a call's name, its number in its process, and what strace does to it."""
+    """One fault: a call's name, its number in its process, and what strace does to it. process: for a kill alone, which
+    of the processes that make such a call, from 1 on."""
 
     call: str
     number: int
     fault: str
+    process: int = 0
 
     def inject(self) -> str:
-        """The argument of strace."""
+        """The argument of strace; or, of a kill alone, its name."""
+        if self.fault == KILL_ALONE:
+            return f"{self.call} {self.number} of process {self.process}"
         fault, lasts = self.fault.rstrip("+"), self.fault.endswith("+")
         until = f"..{self.number + BURST}" if fault == "error=EINTR" else "+"
         return f"inject={self.call}:{fault}:when={self.number}{until if lasts else ''}"
@@ -83,7 +87,7 @@ class Seen(NamedTuple):
 
 
 KILL = "signal=KILL"
-KILL_WHERE_NOTHING_CHANGES = "kill"
+KILL_ALONE = "kill"
 LASTING = "+"
 
 
@@ -158,14 +162,28 @@ class Sweep:
         return [(*call, rest) for call, rest in found.items()]
 
     def kills(self, changes_only: bool = False) -> list[Point]:
-        """Where it is killed; strace's own start of the program is no point. changes_only: where it changes files."""
+        """Where it is killed. changes_only: by strace alone, where any of its processes changes files."""
+        if changes_only:
+            return [Point(name, number, KILL) for name, number, rest in self.calls(ours_only=False)
+                    if _changes(name, rest)]  # fmt: skip
         found = []
-        for name, number, rest in self.calls(ours_only=False):
-            changes = _changes(name, rest)
-            # sscg asks two thousand times for its process while it looks for an RSA key; a proof needs none of those.
-            none = (name, number) == ("execve", 1) or name == "getpid" and not self.program.ours
-            if not none and (changes or not changes_only):
-                found.append(Point(name, number, KILL if changes else KILL_WHERE_NOTHING_CHANGES))
+        # By name: how many calls each process made, in the order in which they made the first.
+        made: dict[str, dict[str, int]] = {}
+        first = ""
+        for line in self.lines:
+            match = CALL.match(line)
+            if not match:
+                continue
+            process, name, rest = match.groups()
+            first = first or process
+            counts = made.setdefault(name, {})
+            number = counts[process] = counts.get(process, 0) + 1
+            if process == first and _changes(name, rest):
+                found.append(Point(name, number, KILL))
+            # The first execve is strace's own. sscg asks two thousand times for its process while it looks for an RSA
+            # key; a proof needs none of those.
+            elif (process, name, number) != (first, "execve", 1) and (name != "getpid" or self.program.ours):
+                found.append(Point(name, number, KILL_ALONE, list(counts).index(process) + 1))
         return found
 
     def errors(self) -> list[Point]:
@@ -189,14 +207,15 @@ class Sweep:
 
     def look(self, point: Point, killer: Killer | None = None) -> Seen | None:
         """What one point leaves; None where it was not met, since no two runs wait for each other in the same way."""
-        place = self.scratch / f"{point.call}-{point.number}-{point.fault.replace('=', '-')}"
+        place = self.scratch / f"{point.call}-{point.number}-{point.process}-{point.fault.replace('=', '-')}"
         state = programs.copy(self.start, place)
         try:
-            if point.fault == KILL_WHERE_NOTHING_CHANGES:
+            if point.fault == KILL_ALONE:
                 assert killer
-                if not killer.kill(self.installed, state, self.program.command, point.call, point.number):
+                met = killer.kill(self.installed, state, self.program.command, *point[:2], point.process)
+                if not met:
                     return None
-                broken = programs.damage(state, self.confs)
+                broken = met if isinstance(met, str) else programs.damage(state, self.confs)
             else:
                 ended, traced = self._traced(point, state)
                 if not MET.search(traced):
@@ -328,13 +347,17 @@ def sweep(program: Program, points: Callable[[Sweep], list[Point]], everything: 
 
         with concurrent.futures.ThreadPoolExecutor(WORKERS) as pool:
             waiting = {pool.submit(look, point): point for point in chosen if point.inject() not in found}
-            for done in concurrent.futures.as_completed(waiting):
-                name, seen = waiting[done].inject(), done.result()
-                if seen is None:
-                    continue
-                found[name] = seen
-                if tell:
-                    tell(name, seen, len(chosen))
+            try:
+                for done in concurrent.futures.as_completed(waiting):
+                    name, seen = waiting[done].inject(), done.result()
+                    if seen is None:
+                        continue
+                    found[name] = seen
+                    if tell:
+                        tell(name, seen, len(chosen))
+            finally:
+                # Where something was raised the rest is for the next time.
+                pool.shutdown(cancel_futures=True)
         if len(found) < MET_AT_LEAST * len(chosen):
             raise RuntimeError(f"{program.name}: only {len(found)} of {len(chosen)} faults took place")
     return found

@@ -44,10 +44,11 @@ Tree = dict[str, tuple[int, bool, int, bytes]]
 
 
 class Inode:
-    """A file or directory: what its changes make of it is worked out by State."""
+    """A file, directory or symbolic link, whose data is its target: what changes make of it is worked out by Disk."""
 
     def __init__(self, number: int, is_dir: bool, mode: int, data: bytes = b"") -> None:
         self.number, self.is_dir, self.mode, self.data = number, is_dir, mode, data
+        self.is_link = False
 
 
 class Change(NamedTuple):
@@ -352,8 +353,10 @@ def disk_of(state: pathlib.Path, installed: pathlib.Path) -> Disk:
             for path in sorted((base / one).rglob("*")):
                 name, held = f"/{path.relative_to(base)}", path.lstat()
                 is_dir = stat.S_ISDIR(held.st_mode)
-                if (is_dir or (base == state and stat.S_ISREG(held.st_mode))) and disk.find(name) is None:
-                    disk.put(name, is_dir, stat.S_IMODE(held.st_mode), b"" if is_dir else path.read_bytes())
+                if (is_dir or base == state) and disk.find(name) is None:
+                    is_link = stat.S_ISLNK(held.st_mode)
+                    data = b"" if is_dir else os.readlink(bytes(path)) if is_link else path.read_bytes()
+                    disk.inodes[disk.put(name, is_dir, stat.S_IMODE(held.st_mode), data)].is_link = is_link
     return disk
 
 
@@ -429,7 +432,9 @@ class Crashes:
             elif number in self.disk.touched():
                 real.parent.mkdir(parents=True, exist_ok=True)
                 real.unlink(missing_ok=True)
-                if number in names:
+                if self.disk.inodes[number].is_link:
+                    os.symlink(data, bytes(real))
+                elif number in names:
                     os.link(names[number], real)
                 else:
                     real.write_bytes(data)
@@ -454,9 +459,13 @@ def sweep(program: Program, known: dict[str, Seen] | None = None, tell: Callable
         with concurrent.futures.ThreadPoolExecutor(WORKERS) as pool:
             waiting = {pool.submit(one.look, number, *states[text]): text
                        for number, text in enumerate(chosen) if text not in found}  # fmt: skip
-            for done in concurrent.futures.as_completed(waiting):
-                text = waiting[done]
-                found[text] = done.result()
-                if tell:
-                    tell(text, found[text], len(chosen))
+            try:
+                for done in concurrent.futures.as_completed(waiting):
+                    text = waiting[done]
+                    found[text] = done.result()
+                    if tell:
+                        tell(text, found[text], len(chosen))
+            finally:
+                # Where something was raised the rest is for the next time.
+                pool.shutdown(cancel_futures=True)
     return found
