@@ -1,4 +1,4 @@
-"""What the matrix found, from pytest's JUnit XML: squares with verdicts, as a table for the terminal and as a page."""
+"""What the matrix found, from pytest's JUnit XML and the plan: squares with verdicts, as a table and as a page."""
 
 import dataclasses
 import html
@@ -18,6 +18,9 @@ PLAN = TREE / "dist/matrix-plan.json"
 # NOT_APPLICABLE is no verdict on the packages: the tests' own marks say that the scenario means nothing on the cell.
 PASS, FAIL, BLOCKED, NOT_APPLICABLE = "PASS", "FAIL", "BLOCKED", "N/A"
 SYMBOLS = {PASS: "\N{CHECK MARK}", FAIL: "\N{BALLOT X}", BLOCKED: "\N{WHITE SQUARE}", NOT_APPLICABLE: "\N{EN DASH}"}
+NO_RESULT = "was to run and has no result"
+# The class of those test cases in the JUnit file that pytest did not write.
+NOT_RUN = "tests.matrix"
 ANSI = {PASS: "32", FAIL: "31;1", BLOCKED: "33", NOT_APPLICABLE: "2"}
 
 
@@ -66,14 +69,15 @@ class Matrix:
                 elif cell in unbuilt:
                     square = Square(FAIL, failures={f"{cell}: image": unbuilt[cell]})
                 elif tests:
-                    square = Square(PASS, failures=dict.fromkeys(tests, "was to run and has no result"))
+                    square = Square(PASS, failures=dict.fromkeys(tests, NO_RESULT))
                 elif reason:
                     square = Square(NOT_APPLICABLE, why=reason)
                 else:
                     square = Square(FAIL, failures={f"{cell}, {scenario}": "no test, and no mark that says why"})
                 matrix.squares[cell, scenario] = square
         for case in xml.etree.ElementTree.parse(junit).iter("testcase") if junit.exists() else ():
-            matrix._add(case)
+            if case.get("classname") != NOT_RUN:
+                matrix._add(case)
         for square in matrix.squares.values():
             if square.failures:
                 square.verdict = FAIL
@@ -94,6 +98,28 @@ class Matrix:
         square.failures.pop(name, None)
         if wrong:
             square.failures[name] = said
+
+    def complete(self, junit: pathlib.Path = JUNIT) -> None:
+        """Add to the JUnit file what pytest did not run, so that who reads that file alone is not told less: a skipped
+        test case for each square that is BLOCKED or N/A, with the reason, a failed one for each that is red by itself.
+        """
+        root = xml.etree.ElementTree.Element("testsuites")
+        if junit.exists():
+            root = xml.etree.ElementTree.parse(junit).getroot()
+        suite = root.find("testsuite")
+        if suite is None:
+            suite = xml.etree.ElementTree.SubElement(root, "testsuite", name="matrix", tests="0")
+        for (cell, scenario), square in self.squares.items():
+            said = [("skipped", f"{square.verdict}: {square.why}")] if square.why else []
+            said += [("failure", f"{name}: {text}") for name, text in square.failures.items()
+                     if not square.tests or text == NO_RESULT]  # fmt: skip
+            for kind, message in said:
+                case = xml.etree.ElementTree.SubElement(suite, "testcase", classname=NOT_RUN, time="0",
+                                                        name=f"{scenario}[{cell}]")  # fmt: skip
+                xml.etree.ElementTree.SubElement(case, kind, message=message)
+                for attribute in ("tests", "skipped" if kind == "skipped" else "failures"):
+                    suite.set(attribute, str(int(suite.get(attribute, "0")) + 1))
+        xml.etree.ElementTree.ElementTree(root).write(junit, encoding="utf-8", xml_declaration=True)
 
     def count(self, verdict: str) -> int:
         """How many squares have this verdict."""

@@ -2,9 +2,10 @@
 
     python3 -m tests.matrix.run [--cell CELL]... [--scenario SCENARIO]... [--pull] [--keep-failed] [--shell CELL]
 
-pytest runs the tests of tests/packaging; what it writes as JUnit XML is the only source of verdicts, of the table in
-the terminal and of the page. Verdicts of a square: PASS; FAIL; BLOCKED (what this host cannot run, with its reason;
-never counted as passed); N/A (the tests' marks say why the scenario means nothing there).
+pytest runs the tests of tests/packaging; what it writes as JUnit XML is the only source of what passed and failed, for
+the table in the terminal and for the page. What could not be run is added to that file. Verdicts of a square: PASS;
+FAIL; BLOCKED (what this host cannot run, with its reason; never counted as passed); N/A (the tests' marks say why the
+scenario means nothing there).
 
 Exit status: 0 where no square failed, at least one passed, and nothing is blocked but vendors' images; 1 otherwise; 2
 for a wrong command line.
@@ -128,6 +129,7 @@ def main(arguments: Sequence[str]) -> int:
         if names:
             run_tests(names, scenarios, options.keep_failed)
         matrix = report.Matrix.read([cell.name for cell in wanted], scenarios, blocked, unbuilt)
+        matrix.complete()
         report.PAGE.write_text(matrix.page(time.monotonic() - started), encoding="utf-8")
         print(matrix.table(colours=sys.stdout.isatty()))
         print(f"\nthe same with details: {report.PAGE.relative_to(TREE)}, {report.JUNIT.relative_to(TREE)}")

@@ -1,6 +1,7 @@
 """The table and the page are true to the JUnit file, and nothing that did not run is ever green."""
 
 import json
+from xml.etree import ElementTree
 
 from tests.matrix import images, report
 
@@ -106,3 +107,34 @@ def test_colours_only_where_asked_for(tmp_path):
     found = matrix(tmp_path, case(CELLS[0], "fresh"))
     assert "\033" not in found.table(colours=False)
     assert "\033[32m" in found.table(colours=True)
+
+
+def test_who_reads_the_junit_file_alone_is_told_what_did_not_run(tmp_path):
+    found = matrix(tmp_path, case(CELLS[0], "fresh"), unbuilt={CELLS[1]: "no mirror"},
+                   plan={(CELLS[0], "fresh"): ["t::one", "t::lost"]},
+                   not_applicable={CELLS[0]: {"remove": "for apt only"}})  # fmt: skip
+    junit = tmp_path / "junit.xml"
+    before = junit.read_text()
+    found.complete(junit)
+    suite = ElementTree.parse(junit).getroot().find("testsuite")
+    added = {(one.get("name"), one[0].tag): one[0].get("message") for one in suite if one.get("classname") != "t"}
+    assert added == {
+        (f"fresh[{CELLS[0]}]", "failure"): "t::lost: was to run and has no result",
+        (f"remove[{CELLS[0]}]", "skipped"): "N/A: for apt only",
+        (f"fresh[{CELLS[1]}]", "failure"): f"{CELLS[1]}: image: no mirror",
+        (f"remove[{CELLS[1]}]", "failure"): f"{CELLS[1]}: image: no mirror",
+    }
+    assert {name: suite.get(name) for name in ("failures", "skipped")} == {"failures": "3", "skipped": "1"}
+    # What was read from the file before is read from it again.
+    again = report.Matrix.read(CELLS, SCENARIOS, {}, {CELLS[1]: "no mirror"}, junit, tmp_path / "plan.json")
+    assert verdicts(again) == verdicts(found)
+    assert again.stray == {}
+    assert before.count("<testcase") == 1
+
+
+def test_where_nothing_can_run_the_junit_file_says_why(tmp_path):
+    found = matrix(tmp_path, blocked=dict.fromkeys(CELLS, "no image"))
+    (tmp_path / "junit.xml").unlink()
+    found.complete(tmp_path / "junit.xml")
+    suite = ElementTree.parse(tmp_path / "junit.xml").getroot().find("testsuite")
+    assert [one[0].get("message") for one in suite] == ["BLOCKED: no image"] * 4
