@@ -24,6 +24,8 @@ ATTENTION = 3
 # Of a line of an error: beyond it there is only what somebody typed or sent.
 LINE_LIMIT = 600
 AS_ROOT = "run it as root: sudo catcherctl ..."
+# What root is refused is seldom a matter of permissions.
+IMMUTABLE = "if it is immutable (lsattr %s), make it writable: chattr -i"
 # Findings after which a converge has not done its work.
 FAILURES = ("write-failed", "busy", "pair-not-generated", "pair-not-replaced")
 
@@ -48,10 +50,13 @@ def main(arguments: "List[str]") -> int:
     except BrokenPipeError:
         # The reader (head, a pager) has seen enough.
         return FAILED
-    except PermissionError as error:
-        return _fail("%s: %s" % (shown(str(error.filename or "permission")), error.strerror), AS_ROOT)
     except OSError as error:
-        return _fail("%s: %s" % (shown(str(error.filename or "system")), error.strerror), "catcherctl status")
+        # Of a rename the second name is the file's own; the first is that of its draft.
+        name = shown(str(error.filename2 or error.filename or "system"))
+        hint = "catcherctl status"
+        if isinstance(error, PermissionError):
+            hint = IMMUTABLE % name if Host().is_ours() else AS_ROOT
+        return _fail("%s: %s" % (name, error.strerror), hint)
     except KeyboardInterrupt:
         return _fail("interrupted", "catcherctl status")
     except Exception as error:  # noqa: BLE001 - a fault of ours is one line, and its story goes to the journal

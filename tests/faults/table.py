@@ -200,6 +200,7 @@ class Kept:
 
 # -- the table ---------------------------------------------------------------------------------------------------------
 
+SAMPLED = "error: every call that changes a file; the first and the last of those that look at alike files; all with --all"
 HEADING = f"{'program':<26} {'fault':<9} {'points':>7} {'damaged':>8} {'not converged':>14}"
 
 
@@ -267,6 +268,8 @@ def main(arguments: list[str]) -> int:
             found = play(row, options.all)
             failed = failed or not verdict(row, found)
             print("\n".join(lines(row, found)), flush=True)
+    if not options.all:
+        print(SAMPLED)
     return 1 if failed else BLOCKED if blocked else 0
 
 

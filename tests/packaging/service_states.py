@@ -28,18 +28,22 @@ def _is_nice(system: System) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class State:
-    """What is typed to get there from enabled and running; what systemctl is-enabled and is-active say there; and what
-    else must be so afterwards (look(system) asserts it)."""
+    """What is typed to get there from enabled and running; what systemctl is-enabled and is-active say there; what else
+    must be so afterwards (look(system) asserts it); and what they say where 7.3's scriptlets stop it, if not that."""
 
     command: str
     service: tuple[str, str]
     look: Callable[[System], None] = _nothing_more
+    where_7_3_stops_it: tuple[str, str] | None = None
 
 
 STATES = {
     "stopped": State("systemctl stop CSUTKEcat", ("enabled", "inactive")),
     "disabled and stopped": State("systemctl disable --now CSUTKEcat", ("disabled", "inactive")),
     "disabled and running": State("systemctl disable CSUTKEcat", ("disabled", "active")),
+    # Nobody may start it against the mask.
+    "masked and running": State("systemctl mask CSUTKEcat", ("masked", "active"),
+                                where_7_3_stops_it=("masked", "inactive")),
     "masked": State("systemctl stop CSUTKEcat && systemctl mask CSUTKEcat", ("masked", "inactive")),
     "masked until the next boot": State(
         "systemctl stop CSUTKEcat && systemctl mask --runtime CSUTKEcat", ("masked-runtime", "inactive"),

@@ -35,6 +35,20 @@ MEND_PYTHON = "mv -f /usr/bin/python3.away /usr/bin/python3"
 BREAKAGES = {"missing": NO_PYTHON, "broken": BROKEN_PYTHON}
 
 
+# FS_IOC_GETFLAGS and FS_IOC_SETFLAGS of linux/fs.h, which chattr uses; chattr itself is not everywhere.
+SET_IMMUTABLE = """
+import fcntl, sys
+with open(sys.argv[1]) as file:
+    flags = int.from_bytes(fcntl.ioctl(file, 0x80086601, bytes(8)), sys.byteorder)
+    flags = flags & ~0x10 | int(sys.argv[2])
+    fcntl.ioctl(file, 0x40086602, flags.to_bytes(8, sys.byteorder))
+"""
+
+
+def set_immutable(system, path, immutable):
+    system.machine.run(["/usr/bin/python3", "-c", SET_IMMUTABLE, path, str(0x10 * immutable)])
+
+
 def package_state(system):
     """installed, or what dpkg says instead; rpm knows no half-way."""
     return system.show("dpkg-query -W -f '${db:Status-Status}' csulcca || rpm -q --qf installed csulcca")
@@ -61,6 +75,27 @@ def test_a_read_only_var_is_told_and_the_next_run_cures(boot, built):
     system.machine.run("catcherctl apply", check=False)
     assert_sound(system, system.cell.mode.lower(), findings=system.first_findings())
     assert system.stamp()["mode"] == system.cell.mode.lower()
+
+
+def test_an_immutable_configuration_is_kept_told_and_cured(boot, built):
+    """As chattr +i makes it: not even root can write, rename or remove the file."""
+    system = boot()
+    system.package(system.tools[1], "install", built.old(system.cell))
+    system.machine.write(CONF, b"# kept\n")
+    set_immutable(system, CONF, True)
+    done = system.package(system.tools[1], "install", built.new(system.cell.family))
+    assert package_state(system) == "installed"
+    assert "/etc/cca/catcher.conf could not be written" in done.out + done.err
+    assert "Traceback" not in done.out + done.err
+    refused = system.machine.run("catcherctl mode tcp", check=False)
+    assert refused.rc == 1, refused.out + refused.err
+    assert CONF in refused.err
+    assert system.conf() == b"# kept\n"
+
+    set_immutable(system, CONF, False)
+    system.machine.run("catcherctl mode tcp")
+    assert_sound(system, "tcp")
+    assert system.conf() == b"# kept\nTLS_OFF\n"
 
 
 def test_a_dangling_opt_is_told_and_the_next_boot_does_the_rest(boot, built):

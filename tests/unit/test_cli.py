@@ -369,14 +369,18 @@ def test_a_fault_of_ours_is_one_line_too(run, machine, monkeypatch):
     assert any("Traceback" in str(one) for one in told)
 
 
-@pytest.mark.parametrize("error,line", [
-    (CatcherError("it is so", "type this"), "catcherctl: it is so\n  type this\n"),
-    (PermissionError(13, "Permission denied", "/x"),
+@pytest.mark.parametrize("user,error,line", [
+    (0, CatcherError("it is so", "type this"), "catcherctl: it is so\n  type this\n"),
+    (1000, PermissionError(13, "Permission denied", "/x"),
      "catcherctl: /x: Permission denied\n  run it as root: sudo catcherctl ...\n"),
-    (OSError(5, "Input/output error", "/x"), "catcherctl: /x: Input/output error\n  catcherctl status\n"),
-    (KeyboardInterrupt(), "catcherctl: interrupted\n  catcherctl status\n"),
+    (0, PermissionError(1, "Operation not permitted", "/.x.new", None, "/x"),
+     "catcherctl: /x: Operation not permitted\n  if it is immutable (lsattr /x), make it writable: chattr -i\n"),
+    (0, OSError(5, "Input/output error", "/x"), "catcherctl: /x: Input/output error\n  catcherctl status\n"),
+    (0, KeyboardInterrupt(), "catcherctl: interrupted\n  catcherctl status\n"),
 ])
-def test_errors(run, machine, monkeypatch, error, line):
+def test_errors(run, machine, monkeypatch, user, error, line):
+    monkeypatch.setattr(os, "geteuid", lambda: user)
+
     def broken(host):
         raise error
 
