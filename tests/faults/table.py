@@ -200,7 +200,7 @@ class Kept:
 
 # -- the table ---------------------------------------------------------------------------------------------------------
 
-SAMPLED = "error: every call that changes a file; the first and the last of those that look at alike files; all with --all"
+SAMPLED = "error: every call that changes a file; first and last of those that look at alike files; all with --all"
 HEADING = f"{'program':<26} {'fault':<9} {'points':>7} {'damaged':>8} {'not converged':>14}"
 
 
