@@ -1,22 +1,23 @@
-"""Two programs at the same pair, with random delays before each of their writing calls.
+"""Two programs at the same pair, with random delays.
 
-`python -m tests.faults.races [--rounds 200]` plays each pairing for that many rounds and prints a line each: rounds and
-those that ended wrong. The programs are converges and starts of the library in processes of their own, on a temporary
-root; one of three is killed at a random call, and what it leaves is for the other and for a last converge to finish.
+play(): converges, starts and what `cert install` does under the lock, of the library, in processes of their own on a
+temporary root, with a delay before each writing call. play_commands(): the commands that a host has, begun a moment
+apart. In both the first program is killed in one round of three, and what it leaves is for the other and for a last
+start to finish. `python -m tests.faults.table --fault "at once"` plays 200 rounds of each.
 """
 
-import argparse
 import pathlib
 import random
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 
 from catcher_install import apply, config, pair, paths, stamp, transition
+from tests.faults import programs
 from tests.unit.support import TREE, Machine, installed
 
-ROUNDS = 200
 TIMEOUT_S = 60
 
 # One program: argv is tree, root, what, seed, whether to be killed. Its pairs say who made them.
@@ -109,25 +110,51 @@ def _damage(machine: Machine) -> list[str]:
     return wrong
 
 
-def main(arguments: list[str]) -> int:
-    """The command line; see the module's docstring."""
-    parser = argparse.ArgumentParser(prog="python3 -m tests.faults.races")
-    parser.add_argument("--rounds", type=int, default=ROUNDS)
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args(arguments)
-    failed = 0
-    for pairing in PAIRINGS:
-        wrong = 0
-        for number in range(options.seed, options.seed + options.rounds):
-            with tempfile.TemporaryDirectory(prefix="csulcca-race-") as directory:
-                found = play(pairing, pathlib.Path(directory), number)
-            if found:
-                wrong += 1
-                print(f"  {pairing}, seed {number}: {'; '.join(found)}", flush=True)
-        print(f"{pairing:26} rounds {options.rounds:4}  wrong {wrong}", flush=True)
-        failed += wrong
-    return 1 if failed else 0
+# -- the commands themselves -------------------------------------------------------------------------------------------
+
+COMMANDS = {"converge": programs.CONFIGURE, "start": programs.START,
+            "install": programs.named("cert install").command}  # fmt: skip
 
 
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+class Host:
+    """An installed tree, and for each pairing the state that its rounds begin with."""
+
+    def __init__(self, installed: pathlib.Path, scratch: pathlib.Path) -> None:
+        self.installed, self.scratch = installed, scratch
+
+    def begin(self, pairing: str, seed: int) -> pathlib.Path:
+        """A state of its own for a round."""
+        start = self.scratch / pairing
+        if not start.exists():
+            start.mkdir()
+            for command in programs.named("cert install").before if "install" in PAIRINGS[pairing] else ():
+                programs.run(self.installed, start, command)
+        return programs.copy(start, self.scratch / f"{pairing}-{seed}")
+
+
+def play_commands(pairing: str, host: Host, seed: int) -> list[str]:
+    """One round of the host's own commands: what is wrong after it, in words; nothing where all is well."""
+    chance = random.Random(seed)
+    state = host.begin(pairing, seed)
+    both = []
+    for number, what in enumerate(PAIRINGS[pairing]):
+        limit = chance.uniform(0.02, 0.25) if number == 0 and chance.randrange(3) == 0 else TIMEOUT_S
+        both.append(f"(sleep {chance.random() ** 3 * 0.1:.4f}; exec timeout -s KILL {limit:.4f}"
+                    f" {shlex.join(COMMANDS[what])}) & ")  # fmt: skip
+    try:
+        ended = programs.run(host.installed, state, ("/bin/sh", "-c", "".join(both) + "wait"))
+        wrong = ["deadlock"] if ended.status is None else []
+        if "Traceback" in ended.output:
+            wrong.append("a traceback: " + ended.output.strip().rpartition("\n")[2])
+        programs.run(host.installed, state, programs.START)
+        if None in programs.pair_of(state):
+            wrong.append("no pair")
+        wrong += [said for said in (programs.pair_problem(state), programs.damage(state, {b"TLS_ON\n"})) if said]
+        left = [path.name for path in (state / programs.BIN[1:]).iterdir() if path.name.startswith(".")]
+        if left:
+            wrong.append(f"left behind: {left}")
+        if stamp.parse((state / paths.STAMP[1:]).read_bytes()) is None:
+            wrong.append("the stamp is torn")
+        return wrong
+    finally:
+        shutil.rmtree(state)

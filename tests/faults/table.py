@@ -75,6 +75,8 @@ def rows(everything: bool) -> list[Row]:
     for pairing in races.PAIRINGS:
         parts = (*PRODUCT, "tests/faults/races.py", "tests/unit/support.py")
         found.append(Row(pairing, "at once", functools.partial(_raced, pairing), parts))
+        commands = functools.partial(_raced_commands, pairing)
+        found.append(Row(f"{pairing}, commands", "at once", commands, (*harness, "tests/faults/races.py")))
     for name in parsers.PARSERS:
         parts = (*PRODUCT, "tests/faults/parsers.py")
         fuzz = functools.partial(_fuzzed, name)
@@ -106,6 +108,18 @@ def _raced(pairing: str, known: dict[str, Seen], tell: Tell) -> dict[str, Seen]:
             with tempfile.TemporaryDirectory(prefix="csulcca-race-") as directory:
                 found[name] = Seen("; ".join(races.play(pairing, pathlib.Path(directory), seed)), "")
             tell(name, found[name], ROUNDS)
+    return found
+
+
+def _raced_commands(pairing: str, known: dict[str, Seen], tell: Tell) -> dict[str, Seen]:
+    found = dict(known)
+    with programs.installation() as (installed, scratch):
+        host = races.Host(installed, scratch)
+        for seed in range(ROUNDS):
+            name = f"seed {seed}"
+            if name not in found:
+                found[name] = Seen("; ".join(races.play_commands(pairing, host, seed)), "")
+                tell(name, found[name], ROUNDS)
     return found
 
 
@@ -201,7 +215,7 @@ class Kept:
 # -- the table ---------------------------------------------------------------------------------------------------------
 
 SAMPLED = "error: every call that changes a file; first and last of those that look at alike files; all with --all"
-HEADING = f"{'program':<26} {'fault':<9} {'points':>7} {'damaged':>8} {'not converged':>14}"
+HEADING = f"{'program':<35} {'fault':<9} {'points':>7} {'damaged':>8} {'not converged':>14}"
 
 
 def verdict(row: Row, found: dict[str, Seen]) -> bool:
@@ -215,7 +229,7 @@ def lines(row: Row, found: dict[str, Seen]) -> list[str]:
     """A row's line, and below it what is not as it must be."""
     damaged = sum(bool(one.damage) for one in found.values())
     left = sum(bool(one.left) for one in found.values())
-    told = [f"{row.program:<26} {row.fault:<9} {len(found):>7} {damaged:>8} {left:>14}"]
+    told = [f"{row.program:<35} {row.fault:<9} {len(found):>7} {damaged:>8} {left:>14}"]
     if not row.ours:
         told[0] += "  proof: " + ("its damage is seen" if damaged else "NO DAMAGE SEEN, the harness is blind")
     else:
@@ -263,7 +277,7 @@ def main(arguments: list[str]) -> int:
                 continue
             if row.blocked:
                 blocked = True
-                print(f"{row.program:<26} {row.fault:<9} BLOCKED: {row.blocked}", flush=True)
+                print(f"{row.program:<35} {row.fault:<9} BLOCKED: {row.blocked}", flush=True)
                 continue
             found = play(row, options.all)
             failed = failed or not verdict(row, found)
