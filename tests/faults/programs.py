@@ -62,8 +62,8 @@ START = (RUN, "CSUTKEcat", "start")
 CURVE = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-521", "-nodes")
 MINE = ("/usr/bin/openssl", "req", "-x509", *CURVE, "-subj", "/CN=mine.example.com", "-days", "365", "-addext",
         "subjectAltName=DNS:mine.example.com", "-keyout", "/etc/my.key", "-out", "/etc/my.crt")  # fmt: skip
-# A host just after dpkg has unpacked us over CCA 7.3: what preinst noted, an init script that was edited, its links,
-# and a configuration without a directive.
+# A host just after dpkg has unpacked us over CCA 7.3: what preinst noted (not that the catcher ran, for the stub never
+# listens, and would be waited for), an init script that was edited, its links, and a configuration without a directive.
 OF_7_3 = ("/bin/sh", "-c", """
 mkdir -p /etc/cca /etc/init.d /etc/rc2.d /etc/rc3.d /etc/rc6.d /var/lib/csulcca
 printf '# mode of the catcher\n' >/etc/cca/catcher.conf
@@ -71,7 +71,7 @@ printf '#!/bin/sh\n# edited\n' >/etc/init.d/CSUTKEcat
 ln -sf ../init.d/CSUTKEcat /etc/rc2.d/S90CSUTKEcat
 ln -sf ../init.d/CSUTKEcat /etc/rc3.d/S90CSUTKEcat
 ln -sf ../init.d/CSUTKEcat /etc/rc6.d/K14CSUTKEcat
-printf 'tree=yes\ngroups=yes\nunit=enabled\nactive=yes\n' >/var/lib/csulcca/before-upgrade
+printf 'tree=yes\ngroups=yes\nunit=enabled\nactive=no\n' >/var/lib/csulcca/before-upgrade
 """)
 PROGRAMS = (
     Program("fresh converge", (), CONFIGURE),

@@ -2,8 +2,9 @@
 
 play(): converges, starts and what `cert install` does under the lock, of the library, in processes of their own on a
 temporary root, with a delay before each writing call. play_commands(): the commands that a host has, begun a moment
-apart. In both the first program is killed in one round of three, and what it leaves is for the other and for a last
-start to finish. `python -m tests.faults.table --fault "at once"` plays 200 rounds of each.
+apart, with delays at calls that change files. In both the first program is killed in one round of three, and what it
+leaves is for the other and for a last start to finish. `python -m tests.faults.table --fault "at once"` plays 200
+rounds of each.
 """
 
 import pathlib
@@ -115,6 +116,8 @@ def _damage(machine: Machine) -> list[str]:
 COMMANDS = {"converge": programs.CONFIGURE, "start": programs.START,
             "install": programs.named("cert install").command}  # fmt: skip
 
+CHANGES = "link,linkat,rename,renameat,renameat2,unlink,unlinkat,rmdir,mkdir,fsync,flock,write,fchmod"
+
 
 class Host:
     """An installed tree, and for each pairing the state that its rounds begin with."""
@@ -138,9 +141,11 @@ def play_commands(pairing: str, host: Host, seed: int) -> list[str]:
     state = host.begin(pairing, seed)
     both = []
     for number, what in enumerate(PAIRINGS[pairing]):
-        limit = chance.uniform(0.02, 0.25) if number == 0 and chance.randrange(3) == 0 else TIMEOUT_S
-        both.append(f"(sleep {chance.random() ** 3 * 0.1:.4f}; exec timeout -s KILL {limit:.4f}"
-                    f" {shlex.join(COMMANDS[what])}) & ")  # fmt: skip
+        limit = chance.uniform(0.05, 0.5) if number == 0 and chance.randrange(3) == 0 else TIMEOUT_S
+        delay = f"delay_enter={chance.randrange(1, 60)}ms:when={chance.randrange(1, 5)}+{chance.randrange(1, 5)}"
+        both.append(f"(sleep {chance.random() ** 3 * 0.1:.4f}; exec strace -f --seccomp-bpf -qq -o /dev/null"
+                    f" -e trace={CHANGES} -e inject={CHANGES}:{delay}"
+                    f" timeout -s KILL {limit:.4f} {shlex.join(COMMANDS[what])}) & ")  # fmt: skip
     try:
         ended = programs.run(host.installed, state, ("/bin/sh", "-c", "".join(both) + "wait"))
         wrong = ["deadlock"] if ended.status is None else []
