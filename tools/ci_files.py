@@ -13,6 +13,8 @@ from collections.abc import Callable
 
 TREE = pathlib.Path(__file__).resolve().parent.parent
 HEADER = "# Made by `make ci-files` from tests/matrix/distros.toml; edit tools/ci_files.py instead.\n"
+# The test of an installed package, in debian/tests, where both autopkgtest and tmt run it.
+TEST = "installed"
 MINUTES_CHECK = 60
 MINUTES_CELL = 30
 
@@ -235,6 +237,15 @@ variables:
 """
 
 
+def autopkgtest() -> str:
+    """Debian's control of the test of the installed package."""
+    return HEADER + f"""\
+Tests: {TEST}
+Depends: @, openssl, procps, hostname
+Restrictions: needs-root, isolation-container, allow-stderr
+"""
+
+
 def tmt_plan() -> str:
     """A plan for tmt: one for the machine that is given, which has the package already."""
     return HEADER + """\
@@ -248,9 +259,9 @@ execute:
 
 def tmt_test() -> str:
     """The test of that plan, which is the one of autopkgtest, too."""
-    return HEADER + """\
+    return HEADER + f"""\
 summary: Service, mode, certificate and a second converge, as installed
-test: ./installed
+test: ./{TEST}
 framework: shell
 duration: 5m
 require:
@@ -267,8 +278,9 @@ FILES: dict[str, Callable[[], str]] = {
     ".obs/workflows.yml": obs_workflows,
     "_service": obs_service,
     "debian/salsa-ci.yml": salsa,
+    "debian/tests/control": autopkgtest,
     "plans/installed.fmf": tmt_plan,
-    "debian/tests/installed.fmf": tmt_test,
+    f"debian/tests/{TEST}.fmf": tmt_test,
 }
 
 
