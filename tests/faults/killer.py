@@ -96,8 +96,10 @@ def kill_at(installed: str, state: str, command: list[str], call: str, number: i
     try:
         listener, theirs = taken_from(child)
         go_on[0] = 1
-        met, status = watch(listener, theirs, child, call, number, process)
-        os.close(listener)
+        try:
+            met, status = watch(listener, theirs, child, call, number, process)
+        finally:
+            os.close(listener)
     except (TimeoutError, OSError) as error:
         os.killpg(child, signal.SIGKILL)
         with contextlib.suppress(ChildProcessError):
@@ -167,7 +169,7 @@ def watch(listener: int, theirs: str, child: int, call: str, number: int, proces
     # By process id, in the order in which they make their first watched call. The execve by which the child begins is
     # the first of all; strace shows it too.
     counts = {child: 1} if call == "execve" else {}
-    begun = met = False
+    begun = met = waited = False
     status = 0
     poll = select.poll()
     poll.register(listener, select.POLLIN)
@@ -177,12 +179,14 @@ def watch(listener: int, theirs: str, child: int, call: str, number: int, proces
     deadline = time.monotonic() + programs.TIMEOUT_S
     while time.monotonic() < deadline:
         happened = dict(poll.poll(1000 * programs.TIMEOUT_S))
-        if ended in happened:
+        last = not happened.get(listener, select.POLLIN) & select.POLLIN
+        if not waited and (last or ended in happened):
             _, status = os.waitpid(child, 0)
             poll.unregister(ended)
             os.close(ended)
-        if not happened.get(listener, select.POLLIN) & select.POLLIN:
-            # The last of them has ended.
+            waited = True
+        if last:
+            # None of them is there any more.
             return met, status
         if listener not in happened:
             continue
