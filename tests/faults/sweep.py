@@ -19,7 +19,7 @@ import queue
 import re
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from tests.faults import programs
@@ -138,6 +138,13 @@ class Sweep:
         self.wanted = programs.tree(done)
         self.judged: dict[str, str] = {}
 
+    def _traced_calls(self) -> Iterator[tuple[str, str, str]]:
+        """(process, name, arguments) of each call of the undisturbed run, in its order."""
+        for line in self.lines:
+            if match := CALL.match(line):
+                process, name, rest = match.groups()
+                yield process, name, rest
+
     def calls(self, ours_only: bool) -> list[tuple[str, int, str]]:
         """(name, number in its process, arguments) of the calls of the undisturbed run, each name and number once.
 
@@ -146,11 +153,7 @@ class Sweep:
         counts: Counter[tuple[str, str]] = Counter()
         found: dict[tuple[str, int], str] = {}
         first, begun = "", False
-        for line in self.lines:
-            match = CALL.match(line)
-            if not match:
-                continue
-            process, name, rest = match.groups()
+        for process, name, rest in self._traced_calls():
             first = first or process
             begun = begun or ENTRY in rest
             counts[process, name] += 1
@@ -170,11 +173,7 @@ class Sweep:
         # By name: how many calls each process made, in the order in which they made the first.
         made: dict[str, dict[str, int]] = {}
         first = ""
-        for line in self.lines:
-            match = CALL.match(line)
-            if not match:
-                continue
-            process, name, rest = match.groups()
+        for process, name, rest in self._traced_calls():
             first = first or process
             counts = made.setdefault(name, {})
             number = counts[process] = counts.get(process, 0) + 1
