@@ -26,6 +26,8 @@ RSA_SMALLEST = 1024
 RSA_LARGEST = 4096
 # Bytes of PEM; an RSA key of 4096 bits takes 3,300, encrypted a little more.
 KEY_SIZE_LIMIT = 5000
+# What cryptography raises where a part of it cannot be loaded, and never for what it reads.
+BROKEN = (ImportError, OSError, AttributeError, NameError)
 
 
 class Verdict(Record):
@@ -59,10 +61,15 @@ def _cryptography() -> "Any":
         from cryptography.hazmat.primitives import hashes, serialization
         from cryptography.hazmat.primitives.asymmetric import ec, rsa
     except Exception as error:
-        raise MissingDependency(
-            "python3-cryptography cannot be used (%s)" % type(error).__name__, "install python3-cryptography"
-        ) from error
+        raise _broken(error) from error
     return x509, default_backend, hashes, serialization, ec, rsa
+
+
+def _broken(error: Exception) -> MissingDependency:
+    """What to raise where cryptography cannot be loaded, be it a part that it loads when it is used."""
+    return MissingDependency(
+        "python3-cryptography cannot be used (%s)" % type(error).__name__, "install python3-cryptography"
+    )
 
 
 def _add_site_packages() -> None:
@@ -251,6 +258,8 @@ def check(key_pem: bytes, certificate_pem: bytes) -> Verdict:
         certificate = x509.load_pem_x509_certificate(_first(certificate_pem, b"CERTIFICATE"), default_backend())
         public = certificate.public_key()
         not_before, not_after = _validity_of(certificate)
+    except BROKEN as error:
+        raise _broken(error) from error
     except Exception as error:  # noqa: BLE001 - on hostile input cryptography raises whatever its parser meets
         return unusable("catcher.crt cannot be read as a certificate (%s)" % type(error).__name__)
     # Reading a private key may check its primes, which takes seconds for a large one; reading a certificate is quick.
@@ -261,6 +270,8 @@ def check(key_pem: bytes, certificate_pem: bytes) -> Verdict:
         return unusable("catcher.key is larger than any key that the catcher supports")
     try:
         key = serialization.load_pem_private_key(key_block, None, default_backend())
+    except BROKEN as error:
+        raise _broken(error) from error
     except TypeError:
         return unusable("catcher.key is encrypted, and a service cannot ask for its pass phrase")
     except Exception as error:  # noqa: BLE001 - as above

@@ -291,7 +291,6 @@ def _is_verdict_on(memory: "Dict[str, object]", identity: str) -> bool:
     """Whether a remembered verdict is whole and about these files."""
     return (
         memory.get("identity") == identity
-        and "unchecked" not in memory
-        and isinstance(memory.get("problem"), str)
+        and memory.get("problem") == ""
         and all(isinstance(memory.get(name), int) for name in ("rsa_bits", "not_before", "not_after"))
     )

@@ -6,6 +6,7 @@ command may be installed without the library or the reverse.
 """
 
 import errno
+import os
 
 from . import paths
 from .record import Record
@@ -19,9 +20,13 @@ if MYPY:
 SONAMES = ("libssl.so.3", "libssl.so.1.1")
 OLDEST = (1, 1, 1)
 # What a command or a file may answer now and not in a moment.
-PASSING = (errno.EACCES, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.EIO, errno.ETIMEDOUT)
+PASSING = (errno.EACCES, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.EIO, errno.ETIMEDOUT,
+           errno.EINTR)  # fmt: skip
 # What Host.run() gives for SIGKILL and SIGTERM: a machine without memory, or one that goes down. Not for SIGSEGV.
 KILLED = (137, 143)
+# What ld.so(8) gives where it cannot load a program, and the two ways in which it ends its message with an error.
+NOT_LOADED = 127
+PASSING_ENDS = tuple(text for number in PASSING for text in (": " + os.strerror(number), ": Error %d" % number))
 
 # The system's own library directories. Others (/usr/local, LD_LIBRARY_PATH) are an administrator's experiments.
 LIBRARY_DIRS = ("/usr/lib64", "/lib64", "/usr/lib", "/lib")
@@ -93,6 +98,9 @@ def _version(host: "Host") -> "Tuple[Optional[Tuple[int, int, int]], Optional[st
     if status in KILLED:
         raise _NoAnswer
     text = output.decode("ascii", "replace").strip().split("\n")[0]
+    # Saying nothing without an error is not having been able to write.
+    if status == NOT_LOADED and text.endswith(PASSING_ENDS) or status == 0 and not text:
+        raise _NoAnswer
     if status != 0:
         return None, None, "%s version failed with exit status %d" % (paths.OPENSSL, status)
     parsed = parse_version(text)

@@ -288,7 +288,9 @@ def next_stamp(facts: "HostFacts", findings: "List[Finding]", mode: "Optional[st
     verdict = facts.verdict
     if verdict is None and old is not None and facts.pair.state == pair.BOTH:
         verdict = old.checked_pair
-    if verdict is not None and ("unchecked" in verdict or "unknown" in str(verdict.get("identity"))):
+    if verdict is not None and (verdict.get("problem") or "unchecked" in verdict
+                                or "unknown" in str(verdict.get("identity"))):  # fmt: skip
+        # Like a no of OpenSSL, it may have another cause than the files, and is asked for again each time.
         verdict = None
     if facts.tls is not None:
         checked_openssl = openssl.remember(facts.tls)
@@ -298,10 +300,15 @@ def next_stamp(facts: "HostFacts", findings: "List[Finding]", mode: "Optional[st
         package_version=facts.version,
         mode=mode or (old.mode if old is not None else None),
         generated_pair=old.generated_pair if old is not None else None,
-        findings=[f for f in findings if f["id"] not in messages.TRANSIENT],
+        findings=noted(findings),
         checked_pair=verdict,
         checked_openssl=checked_openssl,
     )
+
+
+def noted(findings: "List[Finding]") -> "List[Finding]":
+    """Those of some findings that the stamp keeps."""
+    return [one for one in findings if one["id"] not in messages.TRANSIENT]
 
 
 def launch_decision(facts: "HostFacts", planned: "Optional[str]" = None) -> Launch:

@@ -252,14 +252,14 @@ def _put_back(host: "Host", before: _Before, problem: str) -> CatcherError:
 
 
 def _remember(host: "Host", wanted: "List[str]") -> None:
-    """Note in the stamp which names an administrator installed the pair for, and no longer that we made one that it
-    replaced: an earlier run may have placed this one and not been able to say so."""
+    """Note in the stamp which names an administrator installed the pair for, what is to be said of it now, and no
+    longer that we made one that it replaced: an earlier run may have placed this one and not been able to say so."""
     with Locked(host):
         facts = fact_collector.collect(host)
         old = facts.stamp
         if old is None:
             return
-        new = old
+        new = old.replace(findings=plan.noted(plan.plan(facts, transition.of(transition.APPLY)).findings))
         if old.generated_pair is not None and certs.made_here(host, facts) is False:
             new = new.replace(generated_pair=None)
         if wanted:

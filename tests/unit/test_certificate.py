@@ -233,6 +233,23 @@ def test_a_broken_cryptography_is_a_missing_one(monkeypatch):
         assert raised.value.hint == "install python3-cryptography"
 
 
+@pytest.mark.parametrize("error", [ImportError("no module"), AttributeError("no attribute"), OSError(5, "I/O error")])
+@pytest.mark.parametrize("loader", ["load_pem_x509_certificate", "load_pem_private_key"])
+def test_a_part_of_cryptography_that_is_not_to_be_had_is_not_the_pairs_fault(monkeypatch, loader, error):
+    from cryptography import x509
+    from cryptography.hazmat.primitives import serialization
+
+    key = pem.key_of("prime256v1")
+    crt = pem.certificate_for(key)
+
+    def broken(*arguments):
+        raise error
+
+    monkeypatch.setattr(serialization if loader == "load_pem_private_key" else x509, loader, broken)
+    with pytest.raises(MissingDependency):
+        certificate.check(key, crt)
+
+
 # -- a real verifier ---------------------------------------------------------------------------------------------------
 
 def verifies(directory, certificate_pem, arguments):

@@ -44,7 +44,6 @@ VERSIONS = {
     "OpenSSL 3.0.": None,
     "OpenSSL -1.1.1": None,
     "OpenSSL 111111.1.1": None,
-    "": None,
     "(Library:": None,
     "command not found": None,
 }
@@ -72,10 +71,10 @@ ANSWERS = {
     "of another architecture": (OSError(8, "Exec format error"),
                                 "the command /usr/bin/openssl does not run (Exec format error)"),
     "fails": ((1, OPENSSL_3), "/usr/bin/openssl version failed with exit status 1"),
-    "library missing": ((127, b"openssl: error while loading shared libraries: libssl.so.3"),
+    "library missing": ((127, b"openssl: error while loading shared libraries: libssl.so.3: cannot open shared object"
+                              b" file: No such file or directory\n"),
                         "/usr/bin/openssl version failed with exit status 127"),
     "crashes": ((139, b""), "/usr/bin/openssl version failed with exit status 139"),
-    "says nothing": ((0, b""), "/usr/bin/openssl is not an OpenSSL that is understood (no output)"),
     "garbage": ((0, b"\xff\x00\x1b[2J\r\n" + b"x" * 5000),
                 None),
     "LibreSSL": ((0, b"LibreSSL 3.8.2\n"), "/usr/bin/openssl is not an OpenSSL that is understood (LibreSSL 3.8.2)"),
@@ -96,11 +95,17 @@ def test_the_library_without_a_good_command(machine, name):
     assert len(able.reason) < 150 and able.reason.isprintable()
 
 
+LOADING = b"/usr/bin/openssl: error while loading shared libraries: libssl.so.3: %s\n"
+
+
 @pytest.mark.parametrize("answer", [TimeoutError(110, "no answer within 10 seconds"),
                                     OSError(24, "Too many open files"),
                                     PermissionError(13, "Permission denied"),
                                     OSError(12, "Cannot allocate memory"), OSError(5, "Input/output error"),
-                                    (137, b""), (143, b"")], ids=str)
+                                    (137, b""), (143, b""), (0, b""),
+                                    (127, LOADING % b"cannot read file data: Input/output error"),
+                                    (127, LOADING % b"cannot stat shared object: Permission denied"),
+                                    (127, LOADING % b"cannot open shared object file: Error 24")], ids=str)
 def test_a_command_that_could_not_be_asked_this_time_tells_nothing(machine, answer):
     """What is over in a moment must not give a new host TCP for good."""
     machine.programs[paths.OPENSSL] = answer

@@ -28,6 +28,8 @@ ALLOWED = {
     # Text of a moment: no system call.
     "pair": {"time.strftime", "time.gmtime"},
     "moment": {"time.strftime", "time.gmtime"},
+    # Text of an error, likewise.
+    "openssl": {"os.strerror"},
     # The kernel's random numbers.
     "certificate": {"os.urandom"},
     # Who calls us, and a fork for units of Type=forking that administrators kept from CCA 7.x.

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from catcher_install import pair, paths, reading, replacement
+from catcher_install import pair, paths, reading, replacement, stamp
 from catcher_install.errors import CatcherError
 
 from .. import pem
@@ -73,9 +73,13 @@ def test_install_without_a_restart(machine, daemon):
     assert in_place(machine) == NEW
     assert daemon.restarts == 0 and shown(daemon.port) == der(old[1])
     assert "systemctl restart CSUTKEcat" in "\n".join(lines)
-    # Saying it again brings it to use.
+    # A finding of a moment when the pair could not be read.
+    stale = remembered(machine).replace(findings=[{"id": "pair-unusable", "reason": "they cannot be read"}])
+    machine.put(paths.STAMP, stamp.render(stale))
+    # Saying it again brings it to use, and ends that.
     lines, _ = install(machine)
     assert "in place already" in lines[0]
+    assert remembered(machine).findings == []
     assert daemon.restarts == 1 and shown(daemon.port) == der(NEW[1])
     # And once more changes nothing at all.
     before = tree_of(machine, times=True)
