@@ -99,7 +99,7 @@ bench:
 	    $(if $(MATRIX),--matrix) $(if $(FLEET),--fleet '$(FLEET)')
 
 #: make faults [ALL=1] [FRESH=1]
-#:     every program killed at every call, refused (ALL=1: at every call) and without power where it changes a file,
+#:     every program killed and refused at every call (ALL=1: also at those that load Python) and without power,
 #:     programs that run at once, package managers that are killed, protections taken out: one table of damage, which must
 #:     be zeros. As root; goes on where it was interrupted, unless FRESH=1
 .PHONY: faults

@@ -1,14 +1,14 @@
-"""Kills a program at the k-th call of a name, and stops it at no other call: seccomp's user notification.
+"""Kills a program at the k-th call of a name, or lets it fail, and stops at no other: seccomp's user notification.
 
 strace stops a program at every call, which makes thousands of points take hours. Here the kernel itself lets all calls
 pass but those of one name; of these it asks us, and where the number is reached the process is killed instead of
-answered. Numbers are those of strace, of each process by itself; and processes are told apart, so that a child is
-killed alone. See seccomp_unotify(2).
+answered, or the answer is an error. Numbers are those of strace, of each process by itself; and processes are told
+apart, so that a child is met alone. See seccomp_unotify(2).
 
-    with Killer() as killer:
-        met = killer.kill(installed, state, ("/usr/bin/openssl", "version"), "read", 3, process=1)
+    with Injector() as injector:
+        ended = injector.inject(installed, state, ("/usr/bin/openssl", "version"), At("read", 3, 1, "EIO"))
 
-A Killer is a process of its own, since it forks: `python -m tests.faults.killer` reads one request a line.
+An Injector is a process of its own, since it forks: `python -m tests.faults.injector` reads one request a line.
 """
 
 import contextlib
@@ -27,6 +27,7 @@ import sys
 import time
 from collections.abc import Sequence
 from types import TracebackType
+from typing import NamedTuple
 
 from tests.faults import programs
 
@@ -34,22 +35,49 @@ from tests.faults import programs
 RECEIVE, RECEIVED = 0xC0502100, struct.Struct("=QIIiIQ6Q")
 ANSWER, ANSWERED = 0xC0182101, struct.Struct("=QqiI")
 GO_ON = 1
+# From kernel 6.6 on: who asks and who answers share a processor, which makes a question half as long.
+SET_FLAGS, SAME_PROCESSOR = 0x40082104, 1
 # seccomp.h of libseccomp.
 ALLOW, NOTIFY = 0x7FFF0000, 0x7FC00000
 NEW_MOUNTS, PRIVATE = 0x20000, 0x4000 | 0x40000
 PIDFD_GETFD = 438
 # No program that is swept ends with this.
 NOT_BEGUN = 125
+OUTPUT_AT_MOST = 65536
 
 libc = ctypes.CDLL(None, use_errno=True)
 
 
-class Killer:
-    """A process that kills programs; one request at a time."""
+class At(NamedTuple):
+    """Where a fault is: the process-th process that makes a call of that name, at the number-th that it makes; both
+    count from 1. error: what that call fails with; "" kills the process. last: the number of the last call that fails,
+    0 for all from the first on."""
 
-    def __enter__(self) -> "Killer":
+    call: str
+    number: int
+    process: int
+    error: str = ""
+    last: int = 0
+
+
+class Met(NamedTuple):
+    """How a run with a fault ended: whether the fault took place, and the rest as programs.Ended has it."""
+
+    met: bool
+    status: int | None
+    output: str
+
+
+class NotBegun(Exception):
+    """A program did not even begin."""
+
+
+class Injector:
+    """A process that kills programs and lets their calls fail; one request at a time."""
+
+    def __enter__(self) -> "Injector":
         """Start it."""
-        self._process = subprocess.Popen([sys.executable, "-m", "tests.faults.killer"], cwd=programs.TREE,
+        self._process = subprocess.Popen([sys.executable, "-m", "tests.faults.injector"], cwd=programs.TREE,
                                          stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)  # fmt: skip
         return self
 
@@ -58,16 +86,14 @@ class Killer:
         """End it."""
         self._process.communicate(timeout=programs.TIMEOUT_S)
 
-    def kill(self, installed: pathlib.Path, state: pathlib.Path, command: Sequence[str], call: str, number: int,
-             process: int) -> bool | str:  # fmt: skip
-        """Run a command as programs.run() does, and kill the process-th process that makes a call of that name at the
-        number-th that it makes; both count from 1. Returns whether that took place, or why nothing can be said."""
+    def inject(self, installed: pathlib.Path, state: pathlib.Path, command: Sequence[str], at: At) -> Met:
+        """Run a command as programs.run() does, with a fault. Raises NotBegun."""
         assert self._process.stdin and self._process.stdout
-        request = json.dumps([str(installed), str(state), command, call, number, process])
-        print(request, file=self._process.stdin, flush=True)
+        print(json.dumps([str(installed), str(state), command, at]), file=self._process.stdin, flush=True)
         answer = json.loads(self._process.stdout.readline())
-        assert isinstance(answer, bool | str)
-        return answer
+        if isinstance(answer, str):
+            raise NotBegun(answer)
+        return Met(*answer)
 
 
 # -- in that process ---------------------------------------------------------------------------------------------------
@@ -76,19 +102,25 @@ class Killer:
 def serve() -> None:
     """Answer requests until there are none."""
     for line in sys.stdin:
-        print(json.dumps(kill_at(*json.loads(line))), flush=True)
+        installed, state, command, at = json.loads(line)
+        try:
+            answer: Met | str = with_fault(installed, state, command, At(*at))
+        except (NotBegun, OSError) as error:
+            answer = str(error)
+        print(json.dumps(answer), flush=True)
 
 
-def kill_at(installed: str, state: str, command: list[str], call: str, number: int, process: int) -> bool | str:
-    """What Killer.kill() returns."""
+def with_fault(installed: str, state: str, command: list[str], at: At) -> Met:
+    """What Injector.inject() returns, or raises."""
     programs.make_room(pathlib.Path(state))
     environment = programs.environment(installed, state)
     # Set by us when the child may go on. Shared memory, since any call to wait with might be the one that is watched.
     go_on = mmap.mmap(-1, 1)
+    output = os.memfd_create("output")
     child = os.fork()
     if child == 0:
         try:
-            begin(command, environment, call, go_on)
+            begin(command, environment, at.call, go_on, output)
         except (OSError, subprocess.CalledProcessError) as error:
             print(error, file=sys.stderr, flush=True)
         finally:
@@ -97,18 +129,29 @@ def kill_at(installed: str, state: str, command: list[str], call: str, number: i
         listener, theirs = taken_from(child)
         go_on[0] = 1
         try:
-            met, status = watch(listener, theirs, child, call, number, process)
+            met, status = watch(listener, theirs, child, at)
         finally:
             os.close(listener)
-    except (TimeoutError, OSError) as error:
+        if status == NOT_BEGUN:
+            raise NotBegun("it did not begin")
+        return Met(met, status, os.pread(output, OUTPUT_AT_MOST, 0).decode("utf-8", "replace"))
+    except (NotBegun, OSError):
+        end(child)
+        raise
+    finally:
+        os.close(output)
+        go_on.close()
+
+
+def end(child: int) -> None:
+    """Kill a child and what it started, and wait for it, unless that was done already."""
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(child, signal.SIGKILL)
-        with contextlib.suppress(ChildProcessError):
-            os.waitpid(child, 0)
-        return str(error)
-    return "it did not begin" if os.waitstatus_to_exitcode(status) == NOT_BEGUN else met
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(child, 0)
 
 
-def begin(command: list[str], environment: dict[str, str], call: str, go_on: mmap.mmap) -> None:
+def begin(command: list[str], environment: dict[str, str], call: str, go_on: mmap.mmap, output: int) -> None:
     """Become the command, in a namespace of its own and with a listener to its calls."""
     os.setsid()
     if libc.unshare(NEW_MOUNTS) or libc.mount(None, b"/", None, PRIVATE, None):
@@ -122,9 +165,8 @@ def begin(command: list[str], environment: dict[str, str], call: str, go_on: mma
     watched = library.seccomp_syscall_resolve_name(call.encode())
     if library.seccomp_rule_add_array(context, ctypes.c_uint32(NOTIFY), watched, 0, None):
         raise OSError(errno.ENOSYS, f"no call {call}")
-    nothing = os.open(os.devnull, os.O_RDWR)
-    for standard in (0, 1, 2):
-        os.dup2(nothing, standard)
+    for mine, standard in ((os.open(os.devnull, os.O_RDONLY), 0), (output, 1), (output, 2)):
+        os.dup2(mine, standard)
     if library.seccomp_load(context):
         return
     while not go_on[0]:
@@ -158,19 +200,21 @@ def taken_from(child: int) -> tuple[int, str]:
                 break
     finally:
         os.close(pidfd)
-    raise TimeoutError("it did not begin")
+    raise NotBegun("it did not begin")
 
 
-def watch(listener: int, theirs: str, child: int, call: str, number: int, process: int) -> tuple[bool, int]:
-    """Let every watched call pass but that one: whether it was met, and the child's status of waitpid(2).
+def watch(listener: int, theirs: str, child: int, at: At) -> tuple[bool, int | None]:
+    """Let every watched call pass but those: whether one was met, and how the child ended, as subprocess has it.
 
-    listener, theirs: of taken_from(). Raises TimeoutError where not all processes end in time.
+    listener, theirs: of taken_from(). The status is None where not all processes ended in time; then they are killed.
     """
+    with contextlib.suppress(OSError):
+        fcntl.ioctl(listener, SET_FLAGS, SAME_PROCESSOR)
     # By process id, in the order in which they make their first watched call. The execve by which the child begins is
     # the first of all; strace shows it too.
-    counts = {child: 1} if call == "execve" else {}
+    counts = {child: 1} if at.call == "execve" else {}
     begun = met = waited = False
-    status = 0
+    status: int | None = None
     poll = select.poll()
     poll.register(listener, select.POLLIN)
     # Until kernel 6.11 the listener outlives the last process until that has been waited for.
@@ -181,7 +225,7 @@ def watch(listener: int, theirs: str, child: int, call: str, number: int, proces
         happened = dict(poll.poll(1000 * programs.TIMEOUT_S))
         last = not happened.get(listener, select.POLLIN) & select.POLLIN
         if not waited and (last or ended in happened):
-            _, status = os.waitpid(child, 0)
+            status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
             poll.unregister(ended)
             os.close(ended)
             waited = True
@@ -199,15 +243,21 @@ def watch(listener: int, theirs: str, child: int, call: str, number: int, proces
         key, pid = RECEIVED.unpack(asked)[:2]
         # Until its execve the child is a copy of us.
         begun = begun or not is_listener(theirs)
+        error = 0
         if begun:
             counts[pid] = counts.get(pid, 0) + 1
-            if counts[pid] == number and list(counts).index(pid) + 1 == process:
-                os.kill(pid, signal.SIGKILL)
+            if at.number <= counts[pid] <= (at.last or counts[pid]) and list(counts).index(pid) + 1 == at.process:
                 met = True
-                continue
+                if not at.error:
+                    os.kill(pid, signal.SIGKILL)
+                    continue
+                error = -getattr(errno, at.error)
         with contextlib.suppress(FileNotFoundError):
-            fcntl.ioctl(listener, ANSWER, ANSWERED.pack(key, 0, 0, GO_ON))
-    raise TimeoutError("it hung")
+            fcntl.ioctl(listener, ANSWER, ANSWERED.pack(key, 0, error, 0 if error else GO_ON))
+    end(child)
+    if not waited:
+        os.close(ended)
+    return met, None
 
 
 if __name__ == "__main__":

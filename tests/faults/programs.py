@@ -17,6 +17,9 @@ import tempfile
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+
 TREE = pathlib.Path(__file__).resolve().parents[2]
 DIRECTORIES = ("opt", "etc", "var", "usr")
 LOOKED_AT = ("opt", "etc", "var")
@@ -233,9 +236,14 @@ def pair_problem(state: pathlib.Path) -> str:
     key, crt = state / f"{BIN[1:]}/catcher.key", state / f"{BIN[1:]}/catcher.crt"
     if not key.exists() and not crt.exists():
         return ""
-    ours = subprocess.run(["openssl", "pkey", "-in", key, "-pubout"], capture_output=True)
-    theirs = subprocess.run(["openssl", "x509", "-in", crt, "-pubkey", "-noout"], capture_output=True)
-    return "" if ours.returncode == 0 and ours.stdout == theirs.stdout else "the pair does not match"
+    try:
+        ours = serialization.load_pem_private_key(key.read_bytes(), None).public_key()
+        theirs = x509.load_pem_x509_certificate(crt.read_bytes()).public_key()
+        form = serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+        matches = ours.public_bytes(*form) == theirs.public_bytes(*form)
+    except (OSError, ValueError):
+        matches = False
+    return "" if matches else "the pair does not match"
 
 
 def differences(found: dict[str, str], wanted: dict[str, str]) -> str:

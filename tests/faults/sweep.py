@@ -2,14 +2,12 @@
 
 `python -m tests.faults.table` is the command line; see there.
 
-A program is killed at every call of each of its processes: by strace where its first process changes files, since
-strace watches the modes of the key too, and elsewhere by killer.py, which is several times quicker and kills a child
-alone. strace counts the calls of each process by itself: its point (name, k) is the k-th call of that name in every
-process that makes so many. The next run is judged once for all points that left the same bytes.
-
-An error is given where a kernel can give it: to every call that changes files, and to the first and the last of the
-calls that look at the same file in the same way; with *everything* to all of them, lastingly too, and to those by which
-a shell, Python and OpenSSL load themselves.
+A program is killed at every call of each of its processes, and an error is given to every call about files to which a
+kernel can give it, once and lastingly: to those of our own code, and with *everything* also to those by which a shell,
+Python and OpenSSL load themselves, four times as many. Both are done by strace where the first process changes files,
+since strace watches the modes of the key too, and elsewhere by injector.py, which is several times quicker. A point
+(name, k) is the k-th call of that name in one process. The next run is judged once for all points that left the same
+bytes.
 """
 
 import concurrent.futures
@@ -18,12 +16,11 @@ import pathlib
 import queue
 import re
 import shutil
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from tests.faults import programs
-from tests.faults.killer import Killer
+from tests.faults.injector import At, Injector, Met, NotBegun
 from tests.faults.programs import Program
 
 WORKERS = 2
@@ -61,22 +58,50 @@ MET_AT_LEAST = 0.95
 FACTS = ("/opt/IBM", "/etc/cca", "/var/lib/csulcca", "/run", "/etc/systemd", "/etc/rc", "pipe:")
 
 
+class Call(NamedTuple):
+    """One system call of the undisturbed run. number: among those of this name in its process; process: which of the
+    processes that make such a call, both from 1 on; first: made by the program's first process; own: by our own code,
+    not by what a shell, Python and OpenSSL do to load themselves."""
+
+    name: str
+    number: int
+    process: int
+    rest: str
+    first: bool
+    own: bool
+
+
 class Point(NamedTuple):
-    """One fault: a call's name, its number in its process, and what strace does to it. process: for a kill alone, which
-    of the processes that make such a call, from 1 on."""
+    """One fault: a call's name, its number in its process, and what is done to it: to be killed, "error=EIO", or
+    "error=EIO+" from there on. process: see Call; 0 for the first process, under strace. own: see Call."""
 
     call: str
     number: int
     fault: str
     process: int = 0
+    own: bool = True
 
     def inject(self) -> str:
-        """The argument of strace; or, of a kill alone, its name."""
-        if self.fault == KILL_ALONE:
-            return f"{self.call} {self.number} of process {self.process}"
-        fault, lasts = self.fault.rstrip("+"), self.fault.endswith("+")
-        until = f"..{self.number + BURST}" if fault == "error=EINTR" else "+"
-        return f"inject={self.call}:{fault}:when={self.number}{until if lasts else ''}"
+        """The argument of strace; or a text of the same kind where strace has no part in it."""
+        if self.process:
+            return f"{self.fault} at {self.call} {self.number} of process {self.process}"
+        until = f"..{self.last()}" if self.last() else "+"
+        return f"inject={self.call}:{self.fault.rstrip(LASTING)}:when={self.number}{until if self.lasts() else ''}"
+
+    def lasts(self) -> bool:
+        """Whether it goes on from there."""
+        return self.fault.endswith(LASTING)
+
+    def last(self) -> int:
+        """The number of the last call that is refused; 0 for no last one."""
+        if self.lasts():
+            return self.number + BURST if self.fault == "error=EINTR+" else 0
+        return self.number
+
+    def at(self) -> At:
+        """The same for injector.py."""
+        error = "" if self.fault == KILL else self.fault.rstrip(LASTING).partition("=")[2]
+        return At(self.call, self.number, self.process, error, self.last())
 
 
 class Seen(NamedTuple):
@@ -87,7 +112,6 @@ class Seen(NamedTuple):
 
 
 KILL = "signal=KILL"
-KILL_ALONE = "kill"
 LASTING = "+"
 
 
@@ -113,11 +137,10 @@ def errors(name: str, rest: str) -> tuple[str, ...]:
 
 
 class Sweep:
-    """One program's states: before it, and after an undisturbed run. everything: more errors; see this module."""
+    """One program's states: before it, and after an undisturbed run."""
 
-    def __init__(self, program: Program, installed: pathlib.Path, scratch: pathlib.Path, everything: bool) -> None:
+    def __init__(self, program: Program, installed: pathlib.Path, scratch: pathlib.Path) -> None:
         self.program = program
-        self.everything = everything
         self.installed = installed
         self.scratch = scratch
         self.start = scratch / "start"
@@ -138,108 +161,72 @@ class Sweep:
         self.wanted = programs.tree(done)
         self.judged: dict[str, str] = {}
 
-    def _traced_calls(self) -> Iterator[tuple[str, str, str]]:
-        """(process, name, arguments) of each call of the undisturbed run, in its order."""
+    def calls(self) -> Iterator[Call]:
+        """All of the undisturbed run, in its order."""
+        # By name: how many calls each process made, in the order in which they made the first.
+        made: dict[str, dict[str, int]] = {}
+        first, begun = "", False
         for line in self.lines:
             if match := CALL.match(line):
                 process, name, rest = match.groups()
-                yield process, name, rest
-
-    def calls(self, ours_only: bool) -> list[tuple[str, int, str]]:
-        """(name, number in its process, arguments) of the calls of the undisturbed run, each name and number once.
-
-        ours_only: of our own Python, from where it reads hooks/entry.py on; else of all processes.
-        """
-        counts: Counter[tuple[str, str]] = Counter()
-        found: dict[tuple[str, int], str] = {}
-        first, begun = "", False
-        for process, name, rest in self._traced_calls():
-            first = first or process
-            begun = begun or ENTRY in rest
-            counts[process, name] += 1
-            call = name, counts[process, name]
-            if ours_only and not (begun and process == first):
-                continue
-            if call not in found or _changes(name, rest):
-                found[call] = rest
-        return [(*call, rest) for call, rest in found.items()]
+                first = first or process
+                begun = begun or ENTRY in rest
+                counts = made.setdefault(name, {})
+                counts[process] = counts.get(process, 0) + 1
+                ordinal = list(counts).index(process) + 1
+                own = begun and process == first and not _is_machinery(name, rest)
+                yield Call(name, counts[process], ordinal, rest, process == first, own)
 
     def kills(self, changes_only: bool = False) -> list[Point]:
-        """Where it is killed. changes_only: by strace alone, where any of its processes changes files."""
-        if changes_only:
-            return [Point(name, number, KILL) for name, number, rest in self.calls(ours_only=False)
-                    if _changes(name, rest)]  # fmt: skip
-        found = []
-        # By name: how many calls each process made, in the order in which they made the first.
-        made: dict[str, dict[str, int]] = {}
-        first = ""
-        for process, name, rest in self._traced_calls():
-            first = first or process
-            counts = made.setdefault(name, {})
-            number = counts[process] = counts.get(process, 0) + 1
-            if process == first and _changes(name, rest):
-                found.append(Point(name, number, KILL))
-            # The first execve is strace's own. sscg asks two thousand times for its process while it looks for an RSA
-            # key; a proof needs none of those.
-            elif (process, name, number) != (first, "execve", 1) and (name != "getpid" or self.program.ours):
-                found.append(Point(name, number, KILL_ALONE, list(counts).index(process) + 1))
-        return found
+        """Where it is killed. changes_only: where files change."""
+        # The first execve is strace's own. sscg asks two thousand times for its process while it looks for an RSA key;
+        # a proof needs none of those.
+        return [_point(call, KILL) for call in self.calls()
+                if _changes(call) or not changes_only
+                and not (call.name == "execve" and call.first and call.number == 1)
+                and (call.name != "getpid" or self.program.ours)]  # fmt: skip
 
-    def errors(self) -> list[Point]:
-        """Which calls fail, and how."""
-        changes: list[tuple[str, int, str]] = []
-        looks: dict[tuple[str, str], tuple[tuple[str, int, str], tuple[str, int, str]]] = {}
-        for call in self.calls(ours_only=not self.everything):
-            name, _, rest = call
-            if not errors(name, rest) or (not self.everything and _is_machinery(name, rest)):
-                continue
-            if self.everything or _changes(name, rest):
-                changes.append(call)
-            else:
-                first, _ = looks.setdefault((name, _alike(_path(name, rest))), (call, call))
-                looks[name, _alike(_path(name, rest))] = (first, call)
-        found = [Point(name, number, f"error={error}{lasting}") for name, number, rest in changes
-                 for error in errors(name, rest) for lasting in ("", LASTING)]  # fmt: skip
-        for name, number, rest in dict.fromkeys(call for both in looks.values() for call in both):
-            found += [Point(name, number, f"error={error}") for error in (*errors(name, rest), "EIO" + LASTING)]
-        return found
+    def errors(self, everything: bool = False) -> list[Point]:
+        """Which calls fail, and how: those of our own code, or *everything*."""
+        return [_point(call, f"error={error}{lasting}") for call in self.calls() if call.own or everything
+                for error in errors(call.name, call.rest) for lasting in ("", LASTING)]  # fmt: skip
 
-    def look(self, point: Point, killer: Killer | None = None) -> Seen | None:
+    def look(self, point: Point, injector: Injector) -> Seen | None:
         """What one point leaves; None where it was not met, since no two runs wait for each other in the same way."""
         place = self.scratch / f"{point.call}-{point.number}-{point.process}-{point.fault.replace('=', '-')}"
         state = programs.copy(self.start, place)
         try:
-            if point.fault == KILL_ALONE:
-                assert killer
-                met = killer.kill(self.installed, state, self.program.command, *point[:2], point.process)
-                if not met:
-                    return None
-                broken = met if isinstance(met, str) else programs.damage(state, self.confs)
+            if point.process:
+                ended = injector.inject(self.installed, state, self.program.command, point.at())
+                wide = ""
             else:
-                ended, traced = self._traced(point, state)
-                if not MET.search(traced):
-                    return None
-                broken = programs.damage(state, self.confs) or wide_key(traced.splitlines())
-                if self.program.ours and point.fault != KILL:
-                    broken = broken or self._unclean(point, ended, programs.tree(state))
+                ended, wide = self._traced(point, state)
+            if not ended.met:
+                return None
+            broken = programs.damage(state, self.confs) or wide
             if not self.program.ours:
                 broken = broken or programs.pair_problem(state)
                 programs.run(self.installed, state, programs.START)
                 return Seen(broken, programs.pair_problem(state))
+            if point.fault != KILL:
+                broken = broken or self._unclean(point, ended, programs.tree(state))
             return Seen(broken, self._left(state))
+        except NotBegun as error:
+            return Seen(str(error), "")
         finally:
             shutil.rmtree(state)
 
-    def _traced(self, point: Point, state: pathlib.Path) -> tuple[programs.Ended, str]:
-        """Run the program with strace's fault: how it ended, and what strace wrote."""
+    def _traced(self, point: Point, state: pathlib.Path) -> tuple[Met, str]:
+        """Run the program with strace's fault: how it ended, and what wide_key() says."""
         trace = state.with_suffix(".trace")
-        # Errors are for our own calls; a child's are its own affair, except where everything is asked for.
-        follow = ["-f"] if point.fault == KILL or self.everything else []
+        # strace waits for whom it follows: who outlives a killed parent has ended when a state is looked at.
+        follow = ["-f"] if point.fault == KILL else []
         try:
             ended = programs.run(self.installed, state, self.program.command, "strace", *follow, "-qq", "-y",
                                  "-o", str(trace), "-e", f"trace={MODES},{point.call}",
                                  "-e", point.inject())  # fmt: skip
-            return ended, trace.read_text(errors="replace")
+            traced = trace.read_text(errors="replace")
+            return Met(bool(MET.search(traced)), *ended), wide_key(traced.splitlines())
         finally:
             trace.unlink(missing_ok=True)
 
@@ -254,12 +241,20 @@ class Sweep:
             self.judged[held] = programs.pair_problem(state) or programs.differences(after, self.wanted)
         return self.judged[held]
 
-    def _unclean(self, point: Point, ended: programs.Ended, after: dict[str, str]) -> str:
-        """Why an error did not end cleanly, or "": a traceback, silence, an end by a signal, or none at all."""
+    def _unclean(self, point: Point, ended: Met, after: dict[str, str]) -> str:
+        """Why an error did not end cleanly, or "": a traceback, silence, an end by a signal, or none at all.
+
+        A shell, Python and OpenSSL that cannot load themselves say so in their own way, or say nothing: what they
+        cannot read of a script they take for its end. Of them only an end is wanted.
+        """
+        if ended.status is None:
+            return "it hung"
+        if not point.own:
+            return ""
         if "Traceback" in ended.output:
             return "a traceback: " + ended.output.strip().rpartition("\n")[2]
-        if ended.status is None or ended.status < 0:
-            return "it hung" if ended.status is None else f"it ended by signal {-ended.status}"
+        if ended.status < 0:
+            return f"it ended by signal {-ended.status}"
         if after not in (self.once, self.wanted) and ended.status == 0 and not ended.output.strip():
             return "it was silent, and " + programs.differences(after, self.once)
         undisturbed = ended.status == self.ended.status and after in (self.once, self.wanted)
@@ -268,8 +263,14 @@ class Sweep:
         return ""
 
 
-def _changes(name: str, rest: str) -> bool:
-    return bool(CHANGES.match(name) and (name not in OPENS or WRITES.search(rest)))
+def _changes(call: Call) -> bool:
+    return bool(CHANGES.match(call.name) and (call.name not in OPENS or WRITES.search(call.rest)))
+
+
+def _point(call: Call, fault: str) -> Point:
+    """That fault at a call: by strace where the first process changes files."""
+    watched = call.first and _changes(call)
+    return Point(call.name, call.number, fault, 0 if watched else call.process, call.own)
 
 
 def _path(name: str, rest: str) -> str:
@@ -279,11 +280,6 @@ def _path(name: str, rest: str) -> str:
         return descriptor[1]
     text = re.search(r"\"([^\"]*)\"", rest)
     return text[1] if text else ""
-
-
-def _alike(path: str) -> str:
-    """The same text for paths that are looked at in the same way, one after the other."""
-    return re.sub(r"/proc/\d+|pipe:\[\d+\]|(?<=/rc)[0-9S](?=\.d)|(?<=/)\w+(?=\.target\.wants)", "*", path)
 
 
 def _is_machinery(name: str, rest: str) -> bool:
@@ -321,28 +317,27 @@ def wide_key(lines: Iterable[str]) -> str:
 # -- all points --------------------------------------------------------------------------------------------------------
 
 
-def sweep(program: Program, points: Callable[[Sweep], list[Point]], everything: bool = False,
-          known: dict[str, Seen] | None = None, tell: Callable[[str, Seen, int], None] | None = None,
-          ) -> dict[str, Seen]:  # fmt: skip
+def sweep(program: Program, points: Callable[[Sweep], list[Point]], known: dict[str, Seen] | None = None,
+          tell: Callable[[str, Seen, int], None] | None = None) -> dict[str, Seen]:  # fmt: skip
     """What each point of a program left, by the point's text.
 
     points: chooses them, Sweep.kills say. known: results of an earlier run, which are not looked for again. tell: is
     called with each new result and the number of all points. Raises RuntimeError where too many of them were not met.
     """
     with programs.installation() as (installed, scratch), contextlib.ExitStack() as stack:
-        one = Sweep(program, installed, scratch, everything)
+        one = Sweep(program, installed, scratch)
         chosen = points(one)
         found = {point.inject(): known[point.inject()] for point in chosen if known and point.inject() in known}
-        killers: queue.SimpleQueue[Killer] = queue.SimpleQueue()
+        injectors: queue.SimpleQueue[Injector] = queue.SimpleQueue()
         for _ in range(WORKERS):
-            killers.put(stack.enter_context(Killer()))
+            injectors.put(stack.enter_context(Injector()))
 
         def look(point: Point) -> Seen | None:
-            killer = killers.get()
+            injector = injectors.get()
             try:
-                return one.look(point, killer)
+                return one.look(point, injector)
             finally:
-                killers.put(killer)
+                injectors.put(injector)
 
         with concurrent.futures.ThreadPoolExecutor(WORKERS) as pool:
             waiting = {pool.submit(look, point): point for point in chosen if point.inject() not in found}

@@ -62,13 +62,13 @@ def rows(everything: bool) -> list[Row]:
     """Every row, in the table's order. everything: see sweep.py."""
     found = []
     parts: tuple[str, ...]
-    harness = (*PRODUCT, "tests/faults/programs.py", "tests/faults/killer.py", "tests/faults/sweep.py")
+    harness = (*PRODUCT, "tests/faults/programs.py", "tests/faults/injector.py", "tests/faults/sweep.py")
     for program in programs.PROGRAMS:
         blocked = "" if program.is_here() else f"{program.needs} is not installed here"
-        kill = functools.partial(_swept, program, sweep.Sweep.kills, False)
+        kill = functools.partial(_swept, program, sweep.Sweep.kills)
         found.append(Row(program.name, "kill", kill, harness, program.ours, blocked))
         if program.ours:
-            error = functools.partial(_swept, program, sweep.Sweep.errors, everything)
+            error = functools.partial(_swept, program, functools.partial(sweep.Sweep.errors, everything=everything))
             found.append(Row(program.name, "error", error, harness))
         parts = (*harness, "tests/faults/unsynced.py")
         found.append(Row(program.name, "unsynced", functools.partial(_unsynced, program), parts, program.ours, blocked))
@@ -91,9 +91,9 @@ def rows(everything: bool) -> list[Row]:
     return found
 
 
-def _swept(program: programs.Program, points: Callable[[sweep.Sweep], list[sweep.Point]], everything: bool,
-           known: dict[str, Seen], tell: Tell) -> dict[str, Seen]:  # fmt: skip
-    return sweep.sweep(program, points, everything, known, tell)
+def _swept(program: programs.Program, points: Callable[[sweep.Sweep], list[sweep.Point]], known: dict[str, Seen],
+           tell: Tell) -> dict[str, Seen]:  # fmt: skip
+    return sweep.sweep(program, points, known, tell)
 
 
 def _unsynced(program: programs.Program, known: dict[str, Seen], tell: Tell) -> dict[str, Seen]:
@@ -214,7 +214,7 @@ class Kept:
 
 # -- the table ---------------------------------------------------------------------------------------------------------
 
-SAMPLED = "error: every call that changes a file; first and last of those that look at alike files; all with --all"
+OWN_ONLY = "error: every call about files of our own code; with --all also those that load a shell, Python and OpenSSL"
 HEADING = f"{'program':<35} {'fault':<9} {'points':>7} {'damaged':>8} {'not converged':>14}"
 
 
@@ -258,7 +258,7 @@ def main(arguments: list[str]) -> int:
     """The command line; see the module's docstring."""
     known = rows(False)
     parser = argparse.ArgumentParser(prog="python3 -m tests.faults.table")
-    parser.add_argument("--all", action="store_true", help="errors at every call, lastingly too; takes many hours")
+    parser.add_argument("--all", action="store_true", help="errors where a shell, Python and OpenSSL load, too")
     parser.add_argument("--fresh", action="store_true", help="forget the results of earlier runs")
     parser.add_argument("--fault", action="append", choices=sorted({row.fault for row in known}))
     parser.add_argument("program", nargs="*", help="the table's first column; all without one")
@@ -283,7 +283,7 @@ def main(arguments: list[str]) -> int:
             failed = failed or not verdict(row, found)
             print("\n".join(lines(row, found)), flush=True)
     if not options.all:
-        print(SAMPLED)
+        print(OWN_ONLY)
     return 1 if failed else BLOCKED if blocked else 0
 
 
