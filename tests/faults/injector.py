@@ -159,6 +159,9 @@ def begin(command: list[str], environment: dict[str, str], call: str, go_on: mma
     subprocess.run(["sh", "-c", programs.MOUNTS], env=environment, check=True)
     os.chdir("/")
     os.umask(0)
+    # Python ignores them.
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):
+        signal.signal(number, signal.SIG_DFL)
     library = ctypes.CDLL("libseccomp.so.2")
     library.seccomp_init.restype = ctypes.c_void_p
     context = ctypes.c_void_p(library.seccomp_init(ctypes.c_uint32(ALLOW)))

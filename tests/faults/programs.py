@@ -138,7 +138,8 @@ def make_room(state: pathlib.Path) -> None:
 
 def environment(installed: str, state: str) -> dict[str, str]:
     """All that a program, and MOUNTS before it, finds in its environment."""
-    return {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "INSTALLED": installed, "STATE": state}
+    # A shell looks where it is, unless it is told.
+    return {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "PWD": "/", "OLDPWD": "/", "INSTALLED": installed, "STATE": state}
 
 
 def run(installed: pathlib.Path, state: pathlib.Path, command: tuple[str, ...], *around: str) -> Ended:

@@ -173,9 +173,9 @@ def _taken_out(known: dict[str, Seen], tell: Tell) -> dict[str, Seen]:
 # -- results that are kept ---------------------------------------------------------------------------------------------
 
 
-def digest(row: Row, everything: bool) -> str:
+def digest(row: Row) -> str:
     """Of all that a row's results depend on: files, and the programs that they ran with."""
-    hashed = hashlib.sha256(repr((row.program, row.fault, everything, platform.release(), sys.version)).encode())
+    hashed = hashlib.sha256(repr((row.program, row.fault, platform.release(), sys.version)).encode())
     for part in row.parts:
         path = TREE / part
         for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
@@ -237,9 +237,9 @@ def lines(row: Row, found: dict[str, Seen]) -> list[str]:
     return told
 
 
-def play(row: Row, everything: bool) -> dict[str, Seen]:
+def play(row: Row) -> dict[str, Seen]:
     """Run a row, with its progress on standard error."""
-    kept = Kept(CACHE / f"{digest(row, everything)}.jsonl")
+    kept = Kept(CACHE / f"{digest(row)}.jsonl")
     last = time.monotonic()
     count = len(kept.known)
 
@@ -279,7 +279,7 @@ def main(arguments: list[str]) -> int:
                 blocked = True
                 print(f"{row.program:<35} {row.fault:<9} BLOCKED: {row.blocked}", flush=True)
                 continue
-            found = play(row, options.all)
+            found = play(row)
             failed = failed or not verdict(row, found)
             print("\n".join(lines(row, found)), flush=True)
     if not options.all:

@@ -54,18 +54,18 @@ def test_a_row_says_which_point_is_wrong_and_a_proof_whether_it_sees():
 
 def test_a_table_that_was_interrupted_goes_on(tmp_path, monkeypatch):
     monkeypatch.setattr(table, "CACHE", tmp_path)
-    kept = tmp_path / f"{table.digest(row(), False)}.jsonl"
+    kept = tmp_path / f"{table.digest(row())}.jsonl"
     kept.write_text(json.dumps(["a", *BAD]) + "\n" + '["b", "to')
-    assert table.play(row(), False) == {"a": BAD, "b": GOOD}
+    assert table.play(row()) == {"a": BAD, "b": GOOD}
     assert [json.loads(line)[0] for line in kept.read_text().splitlines()] == ["a", "b"]
 
 
 def test_a_changed_file_begins_anew(tmp_path, monkeypatch):
     monkeypatch.setattr(table, "TREE", tmp_path)
     (tmp_path / "Makefile").write_text("one")
-    before = table.digest(row(), False)
+    before = table.digest(row())
     (tmp_path / "Makefile").write_text("two")
-    assert table.digest(row(), False) != before
+    assert table.digest(row()) != before
 
 
 @pytest.mark.parametrize("rows,status", [([row()], 0), ([row(False)], 1), ([row(), row(blocked="no such tool")], 3)])
