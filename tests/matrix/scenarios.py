@@ -10,7 +10,9 @@ cells says on which it does, and why not on the others:
 SCENARIOS = {
     "fresh": "a first installation, from which on TLS works, or the reason why not is told",
     "image-build": "an installation in an image build: no systemd, no key in the image, the first boot makes it",
-    "upgrade-7.3": "from CCA 7.3, whatever state it is in: the mode and the state of the service are kept",
+    "upgrade-7.3": "from CCA 7.3: the mode is kept, what an administrator edited too, and TLS is one command away",
+    "upgrade-7.3-running": "from CCA 7.3, whatever its service is started by: it runs on, and is enabled as before",
+    "upgrade-7.3-stopped": "from CCA 7.3, stopped, disabled or masked: it does not run, and is enabled as before",
     "upgrade-8": "from 8.0 to the next release, in each mode",
     "erase-install": "removed or purged, then installed again: the mode is kept",
     "downgrade": "back to CCA 7.3, and up again",

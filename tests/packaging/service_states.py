@@ -53,6 +53,9 @@ STATES = {
         " && systemctl daemon-reload && systemctl restart CSUTKEcat", ("enabled", "active"), _is_nice),
 }  # fmt: skip
 
+RUNNING = [name for name, state in STATES.items() if state.service[1] == "active"]
+STOPPED = [name for name in STATES if name not in RUNNING]
+
 
 def enter(system: System, state: str) -> None:
     """Bring an enabled and running service into one of STATES."""

@@ -3,7 +3,7 @@
 import pytest
 
 from .marks import needs_tls
-from .service_states import STATES, enter
+from .service_states import RUNNING, STATES, STOPPED, enter
 from .soundness import assert_sound
 from .system import CERTIFICATE, CONF, handshake, talk_tcp
 from .turns import TOOLS, in_turns, one_of
@@ -33,10 +33,6 @@ TO_K = """
         ln -s "$(readlink "$link")" "${link%/*}/K14CSUTKEcat" && rm "$link"
     done
 """
-INIT_SCRIPT_ONLY = {
-    "S links only": (NO_UNIT.format(""), "enabled"),
-    "K links only": (NO_UNIT.format(TO_K), "disabled"),
-}
 
 
 def assert_legacy_script_is_retired(system):
@@ -78,10 +74,19 @@ def test_running_in_tcp_stays_running_in_tcp_then_tls_is_one_command(boot, built
     assert system.service() == ("enabled", "active")
 
 
-@pytest.mark.scenario("upgrade-7.3")
-@pytest.mark.parametrize("state,variant,tool", in_turns(STATES, OLD, TOOLS))
-def test_the_state_of_the_service_survives(boot, built, state, variant, tool):
-    system = boot()
+@pytest.mark.scenario("upgrade-7.3-running")
+@pytest.mark.parametrize("state,variant,tool", in_turns(RUNNING, OLD, TOOLS))
+def test_a_service_that_runs_goes_on_in_its_state(boot, built, state, variant, tool):
+    assert_the_state_survives(boot(), built, state, variant, tool)
+
+
+@pytest.mark.scenario("upgrade-7.3-stopped")
+@pytest.mark.parametrize("state,variant,tool", in_turns(STOPPED, OLD, TOOLS))
+def test_a_service_that_does_not_run_stays_in_its_state(boot, built, state, variant, tool):
+    assert_the_state_survives(boot(), built, state, variant, tool)
+
+
+def assert_the_state_survives(system, built, state, variant, tool):
     system.package(system.tools[1], "install", built.old(system.cell, variant))
     enter(system, state)
 
@@ -100,13 +105,21 @@ def test_the_state_of_the_service_survives(boot, built, state, variant, tool):
     STATES[state].look(system)
 
 
-@pytest.mark.scenario("upgrade-7.3")
-@pytest.mark.parametrize("state,variant,tool", in_turns(INIT_SCRIPT_ONLY, OLD, TOOLS))
-def test_a_service_that_only_the_init_script_starts_becomes_the_units(boot, built, state, variant, tool):
+@pytest.mark.scenario("upgrade-7.3-running")
+@pytest.mark.parametrize("variant,tool", one_of(OLD, TOOLS))
+def test_a_service_that_only_s_links_start_becomes_the_units(boot, built, variant, tool):
+    assert_the_unit_succeeds(boot(), built, NO_UNIT.format(""), "enabled", variant, tool)
+
+
+@pytest.mark.scenario("upgrade-7.3-stopped")
+@pytest.mark.parametrize("variant,tool", one_of(OLD, TOOLS))
+def test_a_service_that_only_has_k_links_becomes_the_units(boot, built, variant, tool):
+    assert_the_unit_succeeds(boot(), built, NO_UNIT.format(TO_K), "disabled", variant, tool)
+
+
+def assert_the_unit_succeeds(system, built, script, enabled, variant, tool):
     """Where systemd knows no init scripts any more, such a service does not run before, and so not after."""
-    system = boot()
     system.package(system.tools[1], "install", built.old(system.cell, variant))
-    script, enabled = INIT_SCRIPT_ONLY[state]
     done = system.machine.run(script)
     active = "inactive" if "no support" in done.out else "active"
     assert system.show("systemctl is-active CSUTKEcat") == active
@@ -139,7 +152,7 @@ def test_edited_files_of_7_3_are_kept_and_nothing_is_asked(boot, built, variant,
         assert system.machine.read("/etc/profile.d/csulcca.sh") == edited["/etc/profile.d/csulcca.sh"]
 
 
-@pytest.mark.scenario("upgrade-7.3")
+@pytest.mark.scenario("upgrade-7.3-running")
 @pytest.mark.parametrize("active", one_of(["active", "inactive"]))
 def test_an_edited_copy_of_the_unit_in_etc_survives_and_serves(boot, built, active):
     """CCA 7.3's unit is of Type=forking, and so is an administrator's copy of it."""
