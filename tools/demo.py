@@ -17,7 +17,6 @@ from tests.matrix.machine import Machine, Network
 from tests.packaging.system import CERTIFICATE, System, handshake, talk_tcp
 
 TREE = pathlib.Path(__file__).resolve().parent.parent
-CELLS = ("debian-13", "rpm-4.20-dnf")
 DAEMON = "/opt/IBM/CCA/bin/catcher.exe"
 # What a machine of one step is called; its certificate must name it.
 HOST = "zlinux1"
@@ -133,9 +132,9 @@ def main() -> int:
         story.tell("and packages of CCA 7.3 to upgrade from")
         old = cca73.build(pathlib.Path(work))
         story.heading("Systems to install them on (built once, kept for the next time)")
-        cells = [images.cell(name) for name in CELLS]
+        cells = images.with_role("example")
         references = images.ensure_all(cells)
-        story.tell("ready: " + ", ".join(CELLS))
+        story.tell("ready: " + ", ".join(cell.name for cell in cells))
         for cell in cells:
             (new,) = (TREE / "dist").glob(f"csulcca[-_]8*.{cell.family}")
             for title, scene in (

@@ -18,7 +18,7 @@ from tests.packaging.system import CERTIFICATE, KEY, System
 from .playbook import ANSIBLE, play
 
 TREE = pathlib.Path(__file__).resolve().parent.parent.parent
-CELLS = ("debian-13", "rpm-4.20-dnf")
+CELLS = [cell.name for cell in images.with_role("example")]
 
 
 def changes(recap: str) -> set[str]:

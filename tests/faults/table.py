@@ -30,7 +30,6 @@ from tests.faults.programs import TREE
 from tests.faults.sweep import Seen
 from tests.matrix import engine, images
 from tests.packaging.conftest import Built
-from tests.packaging.system import TOOLS
 
 CACHE = TREE / ".cache" / "faults"
 PRODUCT = ("catcher_install", "hooks", "payload/reference", "share", "units", "Makefile", "setup.cfg")
@@ -38,7 +37,6 @@ PACKAGES = (*PRODUCT, "rpm", "debian", "tools", "tests/fixtures/cca73", "tests/f
 ROUNDS = 200
 FUZZ_RUNS = 2
 TRANSACTION_POINTS = 50
-TRANSACTION_CELLS = ("debian-12", "rpm-4.20-dnf")
 PROGRESS_S = 10.0
 BLOCKED = 3
 
@@ -81,11 +79,9 @@ def rows(everything: bool) -> list[Row]:
         parts = (*PRODUCT, "tests/faults/parsers.py")
         fuzz = functools.partial(_fuzzed, name)
         found.append(Row(f"parser of {name}", "fuzzed", fuzz, parts, blocked=parsers.missing()))
-    for name in TRANSACTION_CELLS:
-        cell = images.cell(name)
-        for tool in TOOLS[cell.package_manager]:
-            upgrade = functools.partial(_upgraded, name, tool)
-            found.append(Row(f"{tool} on {name}", "killed", upgrade, PACKAGES, blocked=images.blocked(cell)))
+    for cell, tool in transactions.REFERENCES:
+        upgrade = functools.partial(_upgraded, cell, tool)
+        found.append(Row(f"{tool} on {cell.name}", "killed", upgrade, PACKAGES, blocked=images.blocked(cell)))
     parts = (*PRODUCT, "rpm", "debian", "tests/unit", "tests/faults")
     found.append(Row("a protection", "taken out", _taken_out, parts))
     return found
@@ -143,8 +139,8 @@ def _built() -> tuple[Built, "tempfile.TemporaryDirectory[str]"]:
     return built, directory
 
 
-def _upgraded(name: str, tool: str, known: dict[str, Seen], tell: Tell) -> dict[str, Seen]:
-    upgrade = transactions.Upgrade(images.cell(name), tool, _built()[0])
+def _upgraded(cell: images.Cell, tool: str, known: dict[str, Seen], tell: Tell) -> dict[str, Seen]:
+    upgrade = transactions.Upgrade(cell, tool, _built()[0])
     whole = upgrade.seconds()
     found = dict(known)
     for number in range(1, TRANSACTION_POINTS + 1):

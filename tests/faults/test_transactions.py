@@ -2,15 +2,12 @@
 
 import pytest
 
-from tests.faults.transactions import Upgrade, points
-from tests.matrix import images
+from tests.faults.transactions import REFERENCES, Upgrade, points
 from tests.packaging.conftest import built, prepared  # noqa: F401 - fixtures
 
-TOOLS = [("debian-12", "dpkg"), ("debian-12", "apt"), ("rpm-4.20-dnf", "rpm"), ("rpm-4.20-dnf", "dnf")]
 
-
-@pytest.mark.parametrize("cell,tool", TOOLS)
+@pytest.mark.parametrize("cell,tool", REFERENCES, ids=lambda one: getattr(one, "name", one))
 def test_an_upgrade_that_is_killed_is_mended_by_the_same_command(built, cell, tool):  # noqa: F811
-    found = list(points(Upgrade(images.cell(cell), tool, built), 3))
+    found = list(points(Upgrade(cell, tool, built), 3))
     assert [one for one in found if one.wrong] == []
     assert any(one.met for one in found)

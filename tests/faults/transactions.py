@@ -15,7 +15,7 @@ import pathlib
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from tests.matrix import engine, images
 from tests.matrix.machine import Machine
@@ -23,6 +23,14 @@ from tests.packaging.conftest import CELLS, Built
 from tests.packaging.system import COMMANDS, TOOLS, System
 
 POINTS = 50
+
+
+def with_tools(cells: Iterable[images.Cell]) -> list[tuple[images.Cell, str]]:
+    """Each cell with each of its two tools."""
+    return [(cell, tool) for cell in cells for tool in TOOLS[cell.package_manager]]
+
+
+REFERENCES = with_tools(cell for cell in images.with_role("reference") if cell.boot)
 RUN_TIMEOUT_S = 300
 
 # Runs a command in a session of its own, kills it with all its descendants after a time, and says how it ended: "ended
@@ -217,19 +225,18 @@ def main(arguments: list[str]) -> int:
         engine.prepare()
         built = Built(pathlib.Path(directory))
         built.build()
-        for name in options.cell or ["debian-12", "rpm-4.20-dnf"]:
-            cell = images.cell(name)
-            for tool in TOOLS[cell.package_manager]:
-                if options.tool and tool not in options.tool:
-                    continue
-                met = wrong = 0
-                for point in points(Upgrade(cell, tool, built), options.points):
-                    met += point.met
-                    if point.wrong:
-                        wrong += 1
-                        print(f"  {tool} killed after {point.after:.2f} s: " + "\n    ".join(point.wrong), flush=True)
-                print(f"{name:14} {tool:5} points {options.points:3}  met {met:3}  damaged {wrong}", flush=True)
-                failed += wrong
+        wanted = with_tools([images.cell(name) for name in options.cell]) if options.cell else REFERENCES
+        for cell, tool in wanted:
+            if options.tool and tool not in options.tool:
+                continue
+            met = wrong = 0
+            for point in points(Upgrade(cell, tool, built), options.points):
+                met += point.met
+                if point.wrong:
+                    wrong += 1
+                    print(f"  {tool} killed after {point.after:.2f} s: " + "\n    ".join(point.wrong), flush=True)
+            print(f"{cell.name:14} {tool:5} points {options.points:3}  met {met:3}  damaged {wrong}", flush=True)
+            failed += wrong
     return 1 if failed else 0
 
 

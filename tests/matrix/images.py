@@ -82,6 +82,7 @@ class Cell:
     obs: str = ""
     boot: bool = True
     ci: bool = False
+    roles: list[str] = dataclasses.field(default_factory=list, hash=False)
 
     @property
     def machine(self) -> str:
@@ -127,6 +128,14 @@ def cell(name: str) -> Cell:
     if name not in cells():
         raise MatrixError(f"no cell is called {name}", "known: " + ", ".join(cells()))
     return cells()[name]
+
+
+def with_role(role: str) -> list[Cell]:
+    """The cells that are declared for a purpose, in the order of distros.toml; raises MatrixError where none is."""
+    found = [one for one in cells().values() if role in one.roles]
+    if not found:
+        raise MatrixError(f"distros.toml: no cell has the role {role}")
+    return found
 
 
 def in_ci() -> list[Cell]:

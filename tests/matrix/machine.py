@@ -1,7 +1,7 @@
 """Machines: containers of a cell's image, thrown away after use, and private networks between them.
 
     engine.prepare()
-    image = images.ensure(images.cell("debian-13"))
+    image = images.ensure(cell)
     with Network() as lan, Machine(image, name="server", network=lan) as server:
         server.copy_in("dist/csulcca_8.0.0-1_all.deb", "/root/")
         server.run("apt-get install -y /root/csulcca_*.deb")

@@ -14,11 +14,13 @@ import sys
 import tempfile
 from collections.abc import Sequence
 
-from tests.matrix import engine, report
+from tests.matrix import engine, images, report
 from tests.matrix.report import FAIL, TREE
 
-DEB, RPM = "debian-13", "rpm-4.20-dnf"
-SCENARIOS = ("fresh", "image-build", "upgrade-7.3", "upgrade-8", "remove")
+DEB, RPM = (next(cell.name for cell in images.with_role("example") if cell.family == family)
+            for family in ("deb", "rpm"))  # fmt: skip
+FROM_7_3 = ("upgrade-7.3", "upgrade-7.3-running", "upgrade-7.3-stopped")
+SCENARIOS = ("fresh", "image-build", *FROM_7_3, "upgrade-8", "remove")
 NOT_COPIED = shutil.ignore_patterns(".git", ".venv", ".cache", "dist", "*_cache", ".hypothesis", "__pycache__")
 
 
@@ -40,7 +42,7 @@ BREAKAGES = (
         "catcher_install/plan.py",
         'config.with_mode(conf.data or b"", config.TCP)',
         'config.with_mode(conf.data or b"", config.TLS)',
-        frozenset({(DEB, "upgrade-7.3"), (RPM, "upgrade-7.3")}),
+        frozenset((cell, scenario) for cell in (DEB, RPM) for scenario in FROM_7_3),
     ),
     Breakage(
         "a key is left in an image",
@@ -56,7 +58,7 @@ BREAKAGES = (
         'csulcca_postinst deb "$@"\n',
         'csulcca_postinst deb "$@"\n[ -z "${2-}" ] || systemctl disable CSUTKEcat.service\n',
         # Removal is tried after an upgrade, too, and must leave a note that the service was enabled.
-        frozenset({(DEB, "upgrade-7.3"), (DEB, "upgrade-8"), (DEB, "remove")}),
+        frozenset((DEB, scenario) for scenario in (*FROM_7_3, "upgrade-8", "remove")),
     ),
     Breakage(
         "removal of the .rpm leaves a file",

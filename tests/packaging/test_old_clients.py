@@ -13,18 +13,19 @@ from .system import PORT, System
 
 pytestmark = [pytest.mark.scenario("old-clients"), needs_tls]
 
-# OpenSSL 1.1.1 is the last one that speaks TLS 1.0 and 1.1 well; Debian 11 has it. Its own configuration forbids them.
-OLD = "debian-11"
+# OpenSSL 1.1.1 is the last one that speaks TLS 1.0 and 1.1 well. Its configuration, as distributions have it, forbids
+# them.
+(OLD,) = images.with_role("old client")
 LEVEL_0 = "-cipher DEFAULT@SECLEVEL=0"
 
 
 @pytest.fixture
 def two(cell: images.Cell) -> Iterator[tuple[System, Machine]]:
-    """A host of the cell and a client of Debian 11 on one network."""
+    """A host of the cell and an old client on one network."""
     with (
         Network() as lan,
         Machine(images.ensure(cell), name="zlinux1", network=lan) as host,
-        Machine(images.ensure(images.cell(OLD)), name="old", network=lan, boot=False) as client,
+        Machine(images.ensure(OLD), name="old", network=lan, boot=False) as client,
     ):
         yield System(host, cell), client
 

@@ -18,8 +18,8 @@ from tests.test_linters import tool
 
 from .keep_list import KEPT
 
-SUITE = "bookworm"
-CELL = "debian-12"
+CELL = next(cell for cell in images.with_role("reference") if cell.family == "deb")
+SUITE = CELL.recipe["suite"]
 MACHINE = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
 
 # Beside what keep_list.py has: what others leave in so bare a system, or take.
@@ -43,7 +43,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     tool("piuparts")
     root = tmp_path_factory.mktemp("piuparts") / "base.tar"
     name = engine.owned_name("piuparts")
-    engine.call("create", f"--name={name}", images.ensure(images.cell(CELL)), "true")
+    engine.call("create", f"--name={name}", images.ensure(CELL), "true")
     try:
         engine.call("export", f"--output={root}", name)
     finally:
@@ -66,7 +66,7 @@ def mirror(built, tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     root = tmp_path_factory.mktemp("mirror")
     index = root / f"dists/{SUITE}/main/binary-{MACHINE}/Packages"
     index.parent.mkdir(parents=True)
-    shutil.copy(built.old(images.cell(CELL)), root)
+    shutil.copy(built.old(CELL), root)
     index.write_bytes(subprocess.check_output(["dpkg-scanpackages", "."], cwd=root, stderr=subprocess.DEVNULL))
     (root / f"dists/{SUITE}/Release").write_text(f"Suite: {SUITE}\nCodename: {SUITE}\nComponents: main\n"
                                                  f"Architectures: {MACHINE}\nSHA256:\n")  # fmt: skip

@@ -27,7 +27,7 @@ SOURCE = {
 }
 
 
-@pytest.fixture(params=["debian-12", "rpm-4.20-dnf"])
+@pytest.fixture(params=[cell.name for cell in images.with_role("example")])
 def vendors(request: pytest.FixtureRequest, built: Built, tmp_path: pathlib.Path) -> Iterator[images.Cell]:
     """A cell whose image is a vendor's, which adds our package to it from the vendor's repository."""
     base = images.cell(request.param)
