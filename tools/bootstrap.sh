@@ -37,9 +37,9 @@ repo,check createrepo-c createrepo_c createrepo_c must index packages for dnf an
 repo,check,contrib rpm rpm-sign rpmsign must sign packages
 repo,check gnupg gnupg2 gpg must sign indexes
 check devscripts - uscan may run the tests
-check qemu-user-static qemu-user-static qemu-s390x-static may emulate s390x
-check binfmt-support - update-binfmts may emulate s390x
-check arch-test - arch-test may emulate s390x
+check,bench qemu-user-static qemu-user-static qemu-s390x-static may emulate s390x
+check,bench binfmt-support - update-binfmts may emulate s390x
+check,bench arch-test - arch-test may emulate s390x
 check piuparts - piuparts may run the tests
 check faketime libfaketime faketime may run the tests
 check diffoscope-minimal diffoscope diffoscope may explain differences of packages
@@ -81,7 +81,7 @@ main() {
         install_packages
     fi
     case $set in
-    check) register_emulator ;;
+    check | bench) register_emulator ;;
     esac
     case $set in
     check | bench | lint | contrib) make_venv ;;

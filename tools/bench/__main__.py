@@ -25,12 +25,6 @@ from .measure import BenchError, Row, table
 TREE = pathlib.Path(__file__).resolve().parent.parent.parent
 REPORT = TREE / "dist/bench.json"
 FORMAT = 2
-# Both families, and the Python that starts fastest: what is beside us is then the hardest.
-CELLS = ("debian-12", "rpm-4.20-dnf")
-FLEET_CELL = "debian-13"
-
-# What a package costs on a system without systemd as PID 1 is not what it costs on one with it.
-BOOTED: dict[str, Callable[[Bench], tuple[list[Row], dict]]] = {"transaction": transaction.bench, "gap": gap.bench}
 
 
 def build(directory: pathlib.Path) -> None:
@@ -51,14 +45,15 @@ def bench_cell(here: Bench) -> tuple[list[Row], dict, list[str]]:
     print(f"{here.cell.name}:", flush=True)
     rows, measured, missing = converge.bench(here)
     not_measured = [f"{what}: not installed" for what in missing]
+    chosen: dict[str, Callable[[Bench], tuple[list[Row], dict]]] = {"transaction": transaction.bench}
     if here.cell.boot:
-        for name, measure in BOOTED.items():
-            found, measured[name] = measure(here)
-            rows += found
+        chosen["gap"] = gap.bench
     else:
-        not_measured.append("whole installations and the service gap: systemd can't be PID 1 here")
-    if machines.has_others(here.cell):
-        found, measured["relay"] = relay.bench(here)
+        not_measured.append("the service gap of an upgrade: systemd can't be PID 1 here")
+    if machines.has_services(here.cell):
+        chosen["relay"] = relay.bench
+    for name, measure in chosen.items():
+        found, measured[name] = measure(here)
         rows += found
     with here.machine(boot=False, installed=False) as machine:
         about = machines.about(machine, here.cell)
@@ -71,17 +66,27 @@ def processor() -> str:
     return found[1].strip() if found else ""
 
 
-def bench(cells: Sequence[images.Cell], effort: float) -> None:
-    """Measure, print the table, write the report. Raises MatrixError."""
+def bench(wanted: Sequence[str], effort: float) -> None:
+    """Measure in the wanted cells, or in the reference cells that can be had; print the table, write the report.
+
+    Raises MatrixError.
+    """
     begin = time.monotonic()
     load = os.getloadavg()[0]
     rows: list[Row] = []
     measured: list[dict] = []
+    blocked: list[str] = []
     with tempfile.TemporaryDirectory(prefix="csulcca-bench-") as work:
         build(pathlib.Path(work))
-        for cell in cells:
-            found, about, about["not_measured"] = bench_cell(
-                Bench(cell, machines.image_of(cell), pathlib.Path(work), effort))
+        for cell in [images.cell(name) for name in wanted] or images.with_role("reference"):
+            try:
+                image = machines.image_of(cell)
+            except images.Blocked as error:
+                if wanted:
+                    raise
+                blocked.append(error.args[0])
+                continue
+            found, about, about["not_measured"] = bench_cell(Bench(cell, image, pathlib.Path(work), effort))
             rows += found
             measured.append(about)
     print(f"\nMedians; {os.cpu_count()} processors, load {load:.1f} at the beginning.")
@@ -90,6 +95,8 @@ def bench(cells: Sequence[images.Cell], effort: float) -> None:
         print(table([row for row in rows if row.cell == about["cell"]]))
         for line in about["not_measured"]:
             print("  not measured: " + line)
+    for reason in blocked:
+        print(f"\nBLOCKED: {reason}")
     targets = [row for row in rows if row.target is not None]
     missed = sum(row.verdict == "missed" for row in targets)
     summary = f"{missed} of {len(targets)} targets missed" if missed else f"all {len(targets)} targets met"
@@ -104,12 +111,13 @@ def bench(cells: Sequence[images.Cell], effort: float) -> None:
         "load_before": load,
         "rows": [{**dataclasses.asdict(row), "verdict": row.verdict} for row in rows],
         "measured": measured,
+        "blocked": blocked,
     }, indent=1) + "\n")  # fmt: skip
 
 
 def bench_fleet(sizes: list[int]) -> None:
     """The role over more and more hosts."""
-    cell = images.cell(FLEET_CELL)
+    cell = next(cell for cell in images.with_role("example") if cell.family == "deb")
     with tempfile.TemporaryDirectory(prefix="csulcca-bench-") as work:
         build(pathlib.Path(work))
         for line in fleet.bench(Bench(cell, images.ensure(cell), pathlib.Path(work), 1), sizes):
@@ -119,7 +127,7 @@ def bench_fleet(sizes: list[int]) -> None:
 def main(arguments: Sequence[str]) -> None:
     """The command line; see the module's docstring."""
     parser = argparse.ArgumentParser(prog="python3 -m tools.bench", description="Ratios of speed, taken side by side.")
-    parser.add_argument("--cell", action="append", metavar="CELL", help=f"default: {', '.join(CELLS)}; repeatable")
+    parser.add_argument("--cell", action="append", metavar="CELL", help="default: the reference cells; repeatable")
     parser.add_argument("--effort", type=float, default=1.0, metavar="FACTOR", help="to the number of rounds: 1")
     parser.add_argument("--matrix", action="store_true", help="how the test matrix grows with its cells, instead")
     parser.add_argument("--fleet", metavar="N,N,...", help="how the Ansible role grows with its hosts, instead")
@@ -131,7 +139,7 @@ def main(arguments: Sequence[str]) -> None:
         elif options.fleet:
             bench_fleet([int(word) for word in options.fleet.split(",")])
         else:
-            bench([images.cell(name) for name in options.cell or CELLS], options.effort)
+            bench(options.cell or [], options.effort)
 
 
 if __name__ == "__main__":

@@ -25,13 +25,16 @@ DAEMON = f"{BIN}/catcher.exe"
 # hyperfine names results by their command line: one more blank is another name for the same.
 START_AGAIN = START + " "
 
-# What others make a key and a certificate with: for scale, since some make RSA keys, a CA, or no certificate.
+# What others make a key and a certificate with: for scale, since some make a CA, or no certificate.
 OTHERS = {
     "openssl req (P-521)":
         "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:secp521r1 -nodes -sha512 -days 3650"
         " -subj /CN=host.example.com -addext subjectAltName=DNS:host.example.com"
         " -keyout /root/openssl.key -out /root/openssl.crt",
     "ssh-keygen (P-521, a key alone)": "ssh-keygen -q -t ecdsa -b 521 -N '' -f /root/ssh.key",
+}  # fmt: skip
+# Those that make RSA keys, which takes so long, and so differently each time, that they are measured by themselves.
+RSA_MAKERS = {
     "sscg (RSA 2048, with a CA)":
         "sscg --quiet --force --hostname=host.example.com --lifetime=3650 --cert-file=/root/sscg.crt"
         " --cert-key-file=/root/sscg.key --ca-file=/root/ca.crt",
@@ -48,10 +51,9 @@ def bench(here: Bench) -> tuple[list[Row], dict, list[str]]:
     with here.machine(boot=False) as machine:
         # It ends at once with 0, and costs no more than exec of any program does.
         machine.run(["cp", "--dereference", "/bin/true", DAEMON])
-        missing = [what for what, command in OTHERS.items()
-                   if machine.run(["sh", "-c", f"command -v {command.split()[0]}"], check=False).rc]  # fmt: skip
+        missing = [what for what, command in {**OTHERS, **RSA_MAKERS}.items() if not is_there(machine, command)]
         for name, measure in (("tls", nothing_to_do_tls), ("tcp", nothing_to_do_tcp), ("fresh", fresh),
-                              ("memory", fresh_in_memory)):  # fmt: skip
+                              ("rsa", rsa_makers), ("memory", fresh_in_memory)):  # fmt: skip
             found, rounds = measure(machine, here)
             rows += found
             measured[name] = rounds.rounds
@@ -99,8 +101,7 @@ def written(machine: Machine) -> str:
 def fresh(machine: Machine, here: Bench) -> tuple[list[Row], Rounds]:
     """A first converge, which makes the pair, beside a bare script that does no more, and others' programs."""
     prepare, first = prepared_fresh(machine, here)
-    others = {what: command for what, command in OTHERS.items()
-              if machine.run(["sh", "-c", f"command -v {command.split()[0]}"], check=False).rc == 0}  # fmt: skip
+    others = {what: command for what, command in OTHERS.items() if is_there(machine, command)}
     commands = {BARE: prepare, START: prepare, START_AGAIN: first,
                 **dict.fromkeys(others.values(), "rm -f /root/ssh.key")}  # fmt: skip
     rounds = Rounds(here.cell.name)
@@ -111,6 +112,23 @@ def fresh(machine: Machine, here: Bench) -> tuple[list[Row], Rounds]:
         rounds.row("- the very first, right after unpacking", START_AGAIN, BARE, bare),
         *(rounds.row("- " + what, command, BARE, bare) for what, command in others.items()),
     ], rounds
+
+
+def rsa_makers(machine: Machine, here: Bench) -> tuple[list[Row], Rounds]:
+    """RSA_MAKERS, as far as they are there."""
+    prepare, _ = prepared_fresh(machine, here)
+    makers = {what: command for what, command in RSA_MAKERS.items() if is_there(machine, command)}
+    rounds = Rounds(here.cell.name)
+    if makers:
+        before = "rm -f /root/sscg.crt /root/sscg.key /root/ca.crt /root/dhparams.pem"
+        commands = {BARE: prepare, **dict.fromkeys(makers.values(), before)}
+        rounds.hyperfine(hyperfine_in(machine), "makers of RSA keys", commands, rounds_for(12, here.effort), runs=1)
+    return [rounds.row("- " + what, command, BARE, "bare script") for what, command in makers.items()], rounds
+
+
+def is_there(machine: Machine, command: str) -> bool:
+    """Whether a machine has the program that a command line begins with."""
+    return machine.run(["sh", "-c", f"command -v {command.split()[0]}"], check=False).rc == 0
 
 
 def fresh_in_memory(machine: Machine, here: Bench) -> tuple[list[Row], Rounds]:

@@ -5,7 +5,7 @@ import functools
 from tests.matrix.machine import CommandFailed, Machine
 from tests.packaging.system import PORT
 
-from .machines import BENCH, Bench, has_others, real_time
+from .machines import BENCH, Bench, has_services, real_time
 from .measure import Rounds, Row, rounds_for
 
 UPGRADE = {"deb": "dpkg -i {}", "rpm": "rpm -U --oldpackage {}"}
@@ -44,7 +44,7 @@ def bench(here: Bench) -> tuple[list[Row], dict]:
                                     "upgrade": upgraded}, rounds_for(10, here.effort))  # fmt: skip
         rows.append(rounds.row("upgrade 8.0.0 to 8.0.1: without a listener", "upgrade", "restart", restart, 1.5))
         measured["gap"] = rounds.rounds
-        if has_others(here.cell):
+        if has_services(here.cell):
             for name, (unit, port, setup) in SERVICES.items():
                 rounds = other_service(machine, here, name, unit, port, setup)
                 rows.append(rounds.row(f"- reinstallation of {name}", "reinstall", "restart",

@@ -25,7 +25,8 @@ BENCH = "/bench"
 REAL_TIME = ("chrt", "--fifo", "5")
 # What of Debian stands beside ours: makers of key pairs, and services whose reinstallation is measured. dpkg-repack
 # makes a .deb of an installed package, since the machines have no network.
-OTHERS = ("openssh-client", "ssl-cert", "sscg", "stunnel4", "openssh-server", "dpkg-repack")
+MAKERS = ("openssh-client", "ssl-cert", "sscg")
+SERVICES = ("stunnel4", "openssh-server", "dpkg-repack")
 SCRIPTS = pathlib.Path(__file__).resolve().parent / "scripts"
 
 
@@ -55,18 +56,15 @@ class Bench:
             yield made
 
 
-def has_others(cell: images.Cell) -> bool:
-    """Whether OTHERS are in the cell's image."""
-    return cell.family == "deb" and bool(cell.recipe) and cell.architecture == "native"
+def has_services(cell: images.Cell) -> bool:
+    """Whether SERVICES are in the cell's image, and systemd can run them."""
+    return cell.family == "deb" and bool(cell.recipe) and cell.boot
 
 
 def image_of(cell: images.Cell) -> str:
-    """The cell's image, with OTHERS in it where its family has them; built if need be.
-
-    Not for an emulated machine: that image would take many minutes, and says nothing of how the others fare.
-    """
-    if has_others(cell):
-        packages = [*cell.recipe["packages"], *OTHERS]
+    """The cell's image, with MAKERS and SERVICES in it where its family has them; built if need be."""
+    if cell.family == "deb" and cell.recipe:
+        packages = [*cell.recipe["packages"], *MAKERS, *(SERVICES if has_services(cell) else ())]
         cell = dataclasses.replace(cell, name=cell.name + "-bench", recipe={**cell.recipe, "packages": packages})
     return images.ensure(cell)
 

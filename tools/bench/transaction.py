@@ -5,10 +5,10 @@ import shlex
 import subprocess
 
 from tests.matrix.machine import Machine
-from tests.packaging.system import PORT
+from tests.packaging.system import CONF, KEY, PORT
 
 from .gap import wait_for_listener
-from .machines import Bench, has_others, hyperfine_in
+from .machines import Bench, has_services, hyperfine_in
 from .measure import Rounds, Row, rounds_for
 
 EMPTY = "csulcca-empty"
@@ -71,22 +71,25 @@ def bench(here: Bench) -> tuple[list[Row], dict]:
     commands = {ours: prepare, empty: prepare}
     other = install.format("/root/stunnel4.deb")
     rounds = Rounds(here.cell.name)
-    with here.machine(boot=True, installed=False) as machine:
-        if has_others(here.cell):
+    with here.machine(boot=here.cell.boot, installed=False) as machine:
+        if has_services(here.cell):
             machine.run("cd /root && dpkg-repack stunnel4 >/dev/null 2>&1 && mv stunnel4_*.deb stunnel4.deb")
             commands[other] = "dpkg -P stunnel4"
         rounds.hyperfine(hyperfine_in(machine), "whole installation", commands, rounds_for(6, here.effort), runs=2)
-        prove(machine, ours, prepare)
+        prove(machine, ours, prepare, here.cell.boot)
     beside = f"an empty package, {here.cell.package_manager}"
-    rows = [rounds.row("whole installation, with the pair and a running service", ours, empty, beside, 1.3)]
+    did = "with the pair and a running service" if here.cell.boot else "without systemd: no pair, no service"
+    rows = [rounds.row(f"whole installation, {did}", ours, empty, beside, 1.3)]
     if other in commands:
         rows.append(rounds.row("- of stunnel4, which makes no pair", other, empty, beside))
     return rows, {"transaction": rounds.rounds}
 
 
-def prove(machine: Machine, ours: str, prepare: str) -> None:
-    """What was measured leaves a catcher that serves TLS, and what was run before each leaves no pair."""
+def prove(machine: Machine, ours: str, prepare: str, boot: bool) -> None:
+    """What was measured leaves a catcher that serves TLS, or will, and what was run before each leaves no pair."""
     machine.run(prepare)
-    assert not machine.exists("/opt/IBM/CCA/bin/catcher.key"), "the pair of the run before was still there"
+    assert not machine.exists(KEY), "the pair of the run before was still there"
     machine.run(ours)
-    wait_for_listener(machine, PORT)
+    assert machine.read(CONF) == b"TLS_ON\n"
+    if boot:
+        wait_for_listener(machine, PORT)
