@@ -237,7 +237,7 @@ def play(row: Row) -> dict[str, Seen]:
     """Run a row, with its progress on standard error."""
     kept = Kept(CACHE / f"{digest(row)}.jsonl")
     last = time.monotonic()
-    count = len(kept.known)
+    count = 0
 
     def tell(name: str, seen: Seen, points: int) -> None:
         nonlocal last, count
@@ -245,7 +245,8 @@ def play(row: Row) -> dict[str, Seen]:
         count += 1
         if time.monotonic() - last >= PROGRESS_S:
             last = time.monotonic()
-            print(f"  {row.program}, {row.fault}: {count} of {points}", file=sys.stderr, flush=True)
+            before = f" after {len(kept.known)} of earlier runs" if kept.known else ""
+            print(f"  {row.program}, {row.fault}: {count} of {points} points{before}", file=sys.stderr, flush=True)
 
     return row.run(kept.known, tell)
 
