@@ -52,7 +52,8 @@ class HostFacts(Record):
     booted: systemd runs here and this is no chroot. networked: our view of the network is the host's.
     image: why a key may not be made here, or "".
     config, stamp, pair, capture, unit: as their types say; stamp and capture are None where there is none.
-    unread: which of those two is there and could not be read, and why, as one sentence's end; "" mostly.
+    unread: which of those two, or of the directories that tell of CCA 7.x where they do not, could not be read, and
+    why, as one sentence's end; "" mostly.
     tls: None where OpenSSL cannot be asked (a foreign root).
     traces: what CCA 7.x left, by name; empty where nothing did.
     catcher: the daemon is there and executable. version: of this package.
@@ -93,6 +94,10 @@ def collect(host: "Host", tls: "Optional[openssl.TlsCapability]" = None) -> Host
         tls = _tls(host, stamp)
     now = host.now()
     capture, capture_unread = _capture(host, now)
+    traces, traces_unread = _traces(host, capture)
+    if stamp is not None or traces:
+        # They tell enough.
+        traces_unread = ""
     tls_matters = configuration.state != config.TCP and (tls is None or tls.possible)
     return HostFacts(
         booted=host.is_booted(),
@@ -100,12 +105,12 @@ def collect(host: "Host", tls: "Optional[openssl.TlsCapability]" = None) -> Host
         image=_image(host),
         config=configuration,
         stamp=stamp,
-        unread=unread or capture_unread,
+        unread=unread or capture_unread or traces_unread,
         pair=files,
         capture=capture,
         unit=_unit(host),
         tls=tls,
-        traces=_traces(host, capture),
+        traces=traces,
         catcher=_is_program(host, paths.CATCHER),
         version=_version(host),
         verdict=_verdict(host, files, stamp) if tls_matters else None,
@@ -218,15 +223,19 @@ def _is_rc_link(name: str) -> bool:
     return len(name) == len("S14CSUTKEcat") and name[0] in "SK" and name[1:3].isdigit() and name[3:] == "CSUTKEcat"
 
 
-def _traces(host: "Host", capture: "Optional[Capture]") -> "List[str]":
+def _traces(host: "Host", capture: "Optional[Capture]") -> "Tuple[List[str], str]":
     """What only an earlier CCA can have left behind; decides where no package manager tells the old version."""
     found = [path for path in (paths.INIT_SCRIPT,) if host.lexists(path)]
-    if host.list_dir(paths.KEY_STORAGE):
-        found.append(paths.KEY_STORAGE)
+    unread = ""
+    try:
+        if host.list_dir(paths.KEY_STORAGE, certain=True):
+            found.append(paths.KEY_STORAGE)
+    except PermissionError as error:
+        unread = _unread(paths.KEY_STORAGE, error)
     # A package may make these groups itself, so what preinst saw counts for more than what is there now.
     if capture.groups if capture is not None else _has_legacy_groups(host):
         found.append("the groups cca_*")
-    return found
+    return found, unread
 
 
 def _has_legacy_groups(host: "Host") -> bool:

@@ -124,11 +124,18 @@ class Host:
         entry = self.lstat(path)
         return entry is not None and stat.S_ISDIR(entry.st_mode) and entry.st_uid in (0, os.geteuid())
 
-    def list_dir(self, path: str) -> "List[str]":
-        """Names in a directory, sorted; none where it does not exist or may not be read."""
+    def list_dir(self, path: str, certain: bool = False) -> "List[str]":
+        """Names in a directory, sorted; none where it does not exist or may not be read.
+
+        certain: one that may not be read raises PermissionError, for who decides by what is not in it.
+        """
         try:
             return sorted(_again(os.listdir, self.locate(path, follow=True)))
-        except (FileNotFoundError, NotADirectoryError, PermissionError):
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        except PermissionError:
+            if certain:
+                raise
             return []
 
     def read_link(self, path: str) -> "Optional[str]":

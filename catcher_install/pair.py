@@ -207,7 +207,7 @@ def _free_suffix(host: "Host") -> str:
     """The time in UTC, and a number where that is taken: a suffix that neither file has yet."""
     import time
 
-    taken = host.list_dir(paths.BIN)
+    taken = host.list_dir(paths.BIN, certain=True)
     moment = time.strftime(".%Y%m%dT%H%M%SZ", time.gmtime(host.now()))
     suffix, number = moment, 1
     while any(name + suffix in taken for name in FILES):
@@ -233,7 +233,7 @@ def place_replacement(host: "Host") -> str:
     Returns the fingerprint() of a pair that we made, "" for any other. Idempotent. Raises NotReplaced where somebody
     else's file has come since (it stays), OSError otherwise.
     """
-    staged = host.list_dir(paths.REPLACE_STAGE)
+    staged = host.list_dir(paths.REPLACE_STAGE, certain=True)
     for name in FILES:
         new, target = paths.REPLACE_STAGE + "/" + name, paths.BIN + "/" + name
         if name not in staged and REMOVED + name not in staged:
@@ -261,7 +261,7 @@ def place_replacement(host: "Host") -> str:
 
 def _finish_replacement(host: "Host") -> None:
     """Keep what was replaced beside its successor, and take the stage away."""
-    for name in host.list_dir(paths.REPLACE_STAGE):
+    for name in host.list_dir(paths.REPLACE_STAGE, certain=True):
         if name.startswith(KEPT):
             host.rename(paths.REPLACE_STAGE + "/" + name, paths.BIN + "/" + name[len(KEPT):])
     host.sync_dir(paths.BIN)

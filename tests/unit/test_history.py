@@ -1,5 +1,8 @@
 """What was there before: by dpkg's version, by what preinst saw, by our stamp, by traces of CCA 7.x."""
 
+import errno
+import os
+
 import pytest
 
 from catcher_install import facts, paths, plan, stamp, transition
@@ -83,6 +86,25 @@ def test_empty_key_storage_is_none(machine):
     """The vendor's own 8.x payload ships the directory."""
     machine.ensure_dir(paths.KEY_STORAGE, 0o755)
     assert plan.history(facts.collect(machine), INSTALL) == plan.FRESH
+
+
+def test_key_storage_that_may_not_be_listed_is_not_called_empty(machine, monkeypatch):
+    """A host of 7.x would be set to TLS."""
+    machine.put(paths.KEY_STORAGE + "/pkadata.dat", b"")
+
+    def listdir(path, real=os.listdir):
+        if path == machine.on_disk(paths.KEY_STORAGE):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        return real(path)
+
+    monkeypatch.setattr(os, "listdir", listdir)
+    planned = plan.plan(facts.collect(machine), INSTALL)
+    assert planned.mode is None
+    assert planned.findings[0] == {"id": "mode-undecided",
+                                   "reason": paths.KEY_STORAGE + " cannot be read (Permission denied)"}
+    # Whoever has another trace need not look there, nor does who only wants to see the status.
+    machine.put(paths.INIT_SCRIPT, b"#!/bin/sh\n", 0o755)
+    assert plan.plan(facts.collect(machine), INSTALL).mode == "tcp"
 
 
 @pytest.mark.parametrize("group", paths.LEGACY_GROUPS)

@@ -116,8 +116,13 @@ def test_what_is_not_there(image):
 
 def test_what_may_not_be_read(image):
     put(image, "/secret", b"x", 0)
-    with as_nobody(), pytest.raises(PermissionError):
-        image.read_optional("/secret", 1)
+    os.mkdir(image.root + "/directory", 0)
+    with as_nobody():
+        with pytest.raises(PermissionError):
+            image.read_optional("/secret", 1)
+        assert image.list_dir("/directory") == []
+        with pytest.raises(PermissionError):
+            image.list_dir("/directory", certain=True)
 
 
 # -- writing -----------------------------------------------------------------------------------------------------------

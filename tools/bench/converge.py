@@ -122,7 +122,7 @@ def rsa_makers(machine: Machine, here: Bench) -> tuple[list[Row], Rounds]:
     if makers:
         before = "rm -f /root/sscg.crt /root/sscg.key /root/ca.crt /root/dhparams.pem"
         commands = {BARE: prepare, **dict.fromkeys(makers.values(), before)}
-        rounds.hyperfine(hyperfine_in(machine), "makers of RSA keys", commands, rounds_for(12, here.effort), runs=1)
+        rounds.hyperfine(hyperfine_in(machine), "makers of RSA keys", commands, rounds_for(8, here.effort), runs=1)
     return [rounds.row("- " + what, command, BARE, "bare script") for what, command in makers.items()], rounds
 
 

@@ -94,6 +94,30 @@ def test_killed_at_each_call(memory, work):
     assert outcomes == {"old", "new"}
 
 
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_stage_that_may_not_be_listed_is_not_taken_for_an_empty_one(memory, monkeypatch, number):
+    """Where it is listed: to place what is in it, and to keep what that replaced."""
+    machine = prepared(memory / "host")
+    old, stage, listed = in_place(machine), machine.on_disk(paths.REPLACE_STAGE), []
+
+    def listdir(path, real=os.listdir):
+        listed.append(path)
+        if path == stage and listed.count(stage) == number:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        return real(path)
+
+    monkeypatch.setattr(os, "listdir", listdir)
+    for _ in range(2):
+        try:
+            swap(machine)
+        except CatcherError as said:
+            assert said.hint
+    assert listed.count(stage) >= number
+    assert in_place(machine) == NEW
+    kept = [name for name in machine.names(paths.BIN) if name.startswith("catcher.key.")]
+    assert [machine.get(paths.BIN + "/" + name) for name in kept] == [old[0]]
+
+
 @pytest.mark.parametrize("error", [errno.ENOSPC, errno.EIO, errno.EACCES, errno.EROFS],
                          ids=["ENOSPC", "EIO", "EACCES", "EROFS"])
 @pytest.mark.parametrize("lasting", [False, True], ids=["once", "lasting"])
