@@ -100,19 +100,21 @@ class Machine:
     """One container of an image."""
 
     def __init__(self, image: str, *, name: str = "machine", hostname: str | None = None,
-                 network: Network | None = None, boot: bool = True,
+                 network: Network | None = None, boot: bool = True, durable: bool = False,
                  volumes: Mapping[str, str] | None = None) -> None:  # fmt: skip
         """Say what the machine is; it exists from the block's beginning to its end.
 
         `name`: what errors call it. `hostname`: `name` unless given; may be a FQDN. `network`: none at all unless
-        given, then not even a default route. `volumes`: directories of the host by their place in the machine,
-        read-only.
+        given, then not even a default route. `durable`: it can be rebooted; else nothing of it waits for the disk, of
+        which package managers spend a good part of their time. `volumes`: directories of the host by their place in
+        the machine, read-only.
         """
         self.image = image
         self.name = name
         self.hostname = hostname or name
         self.network = network
         self.boot = boot
+        self.durable = durable
         self.volumes = dict(volumes or {})
         self.container = engine.owned_name(f"{next(_numbers)}-{name}")
         self.state = ""
@@ -214,7 +216,8 @@ class Machine:
             time.sleep(POLL_S)
 
     def reboot(self) -> None:
-        """Stop the machine in order and start it again; what was written stays."""
+        """Stop a durable machine in order and start it again; what was written stays."""
+        assert self.durable
         engine.call("restart", "--time=30", self.container)
         self._started = engine.inspect("container", self.container)
         self._wait_until_up()
@@ -239,6 +242,9 @@ class Machine:
         here = engine.current()
         arguments = ["run", "--detach", "--name", self.container, "--hostname", self.hostname, *here.run_options,
                      "--privileged", "--network", self.network.name if self.network else "none"]  # fmt: skip
+        if not self.durable:
+            # What this has podman do: its layer is of overlay's kind "volatile", whose sync(2) returns at once.
+            arguments.append("--rm")
         for target, source in self.volumes.items():
             arguments.append(f"--volume={os.path.abspath(source)}:{target}:ro")
         # Left alone, the engine copies the build machine's names and name servers into the machine.

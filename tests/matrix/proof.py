@@ -19,7 +19,7 @@ from tests.matrix.report import FAIL, TREE
 
 DEB, RPM = (next(cell.name for cell in images.with_role("example") if cell.family == family)
             for family in ("deb", "rpm"))  # fmt: skip
-FROM_7_3 = ("upgrade-7.3", "upgrade-7.3-running", "upgrade-7.3-stopped")
+FROM_7_3 = ("upgrade-7.3", "upgrade-7.3-running", "upgrade-7.3-stopped", "upgrade-7.3-by-hand")
 SCENARIOS = ("fresh", "image-build", *FROM_7_3, "upgrade-8", "remove")
 NOT_COPIED = shutil.ignore_patterns(".git", ".venv", ".cache", "dist", "*_cache", ".hypothesis", "__pycache__")
 

@@ -55,16 +55,17 @@ def workstation(built: Built) -> Iterator[Workstation]:
 
 @pytest.fixture
 def boot(cell: images.Cell, workstation: Workstation) -> Iterator[Callable[..., System]]:
-    """Start a machine of the cell: boot(hostname="zlinux1", network=the workstation's, boot=True, image=the cell's).
+    """Start a machine of the cell: boot(hostname="zlinux1", network=the workstation's, boot=True, image=the cell's,
+    durable=False).
 
-    With boot=False it has neither an init nor a network, like an image build.
+    With boot=False it has neither an init nor a network, like an image build. A durable one can be rebooted.
     """
     with contextlib.ExitStack() as stack:
 
         def start(hostname: str = "zlinux1", network: Network | None = None, boot: bool = True,
-                  image: str = "") -> System:  # fmt: skip
+                  image: str = "", durable: bool = False) -> System:  # fmt: skip
             machine = Machine(image or image_of(cell), name=hostname.split(".")[0], hostname=hostname, boot=boot,
-                              network=network or (workstation.network if boot else None))  # fmt: skip
+                              durable=durable, network=network or (workstation.network if boot else None))  # fmt: skip
             return System(stack.enter_context(machine), cell, workstation)
 
         yield start

@@ -34,7 +34,7 @@ def assert_prepared(system, root, enabled=True):
 
 @pytest.mark.parametrize("way", one_of(WAYS))
 def test_another_root_is_prepared_and_its_first_boot_does_the_rest(boot, built, way):
-    system = boot()
+    system = boot(durable=True)
     family = system.cell.family
     package = built.new(family)
     system.machine.copy_in(package, f"/root/{package.name}")
@@ -56,7 +56,7 @@ def test_another_root_is_prepared_and_its_first_boot_does_the_rest(boot, built, 
 
 @pytest.mark.parametrize("tool", one_of(TOOLS))
 def test_systemd_offline_starts_nothing_and_the_next_boot_does(boot, built, tool):
-    system = boot()
+    system = boot(durable=True)
     system.package(system.tools[TOOLS[tool]], "install", built.new(system.cell.family),
                    env={"SYSTEMD_OFFLINE": "1"})  # fmt: skip
     assert_prepared(system, "")

@@ -40,7 +40,7 @@ def test_a_start_alone_makes_a_correct_system(boot, built):
 @pytest.mark.parametrize("variant", one_of(["normal", "careless"]))
 def test_7_3_upgraded_without_scriptlets_stays_in_tcp(boot, built, variant):
     """The old daemon goes on until the next boot."""
-    system = boot()
+    system = boot(durable=True)
     system.package("rpm", "install", built.old(system.cell, variant))
     rpm_noscripts(system, "-U", built.new("rpm"))
     system.machine.reboot()

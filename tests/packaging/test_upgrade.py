@@ -105,13 +105,13 @@ def assert_the_state_survives(system, built, state, variant, tool):
     STATES[state].look(system)
 
 
-@pytest.mark.scenario("upgrade-7.3-running")
+@pytest.mark.scenario("upgrade-7.3-by-hand")
 @pytest.mark.parametrize("variant,tool", one_of(OLD, TOOLS))
 def test_a_service_that_only_s_links_start_becomes_the_units(boot, built, variant, tool):
     assert_the_unit_succeeds(boot(), built, NO_UNIT.format(""), "enabled", variant, tool)
 
 
-@pytest.mark.scenario("upgrade-7.3-stopped")
+@pytest.mark.scenario("upgrade-7.3-by-hand")
 @pytest.mark.parametrize("variant,tool", one_of(OLD, TOOLS))
 def test_a_service_that_only_has_k_links_becomes_the_units(boot, built, variant, tool):
     assert_the_unit_succeeds(boot(), built, NO_UNIT.format(TO_K), "disabled", variant, tool)
@@ -152,7 +152,7 @@ def test_edited_files_of_7_3_are_kept_and_nothing_is_asked(boot, built, variant,
         assert system.machine.read("/etc/profile.d/csulcca.sh") == edited["/etc/profile.d/csulcca.sh"]
 
 
-@pytest.mark.scenario("upgrade-7.3-running")
+@pytest.mark.scenario("upgrade-7.3-by-hand")
 @pytest.mark.parametrize("active", one_of(["active", "inactive"]))
 def test_an_edited_copy_of_the_unit_in_etc_survives_and_serves(boot, built, active):
     """CCA 7.3's unit is of Type=forking, and so is an administrator's copy of it."""
