@@ -27,7 +27,8 @@ def bench(here: Bench, sizes: list[int]) -> list[str]:
         boot = size <= BOOTED
         with contextlib.ExitStack() as stack:
             lan = stack.enter_context(Network()) if boot else None
-            made = [Machine(here.image, name=f"z{number}", network=lan, boot=boot) for number in range(size)]
+            made = [Machine(here.image, name=f"z{number}", network=lan, boot=boot, durable=True)
+                    for number in range(size)]  # fmt: skip
             with step(f"{size} hosts start"), concurrent.futures.ThreadPoolExecutor(FORKS) as pool:
                 machines = list(pool.map(stack.enter_context, made))
             package = next((here.directory / "8.0.0").glob("*." + here.cell.family))
