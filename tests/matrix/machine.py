@@ -287,7 +287,10 @@ class Machine:
             return True
         if not os.path.exists(f"/proc/{self._started['State']['Pid']}"):
             logs = engine.attempt("logs", self.container)
-            raise EngineError(f"{self.name} ended while it booted: {engine.last_line(logs.stdout + logs.stderr)}")
+            said = "what it said went with it, unless it is durable"
+            if logs.returncode == 0:
+                said = engine.last_line(logs.stdout + logs.stderr)
+            raise EngineError(f"{self.name} ended while it booted: {said}")
         return False
 
     def _has_address(self) -> bool:
