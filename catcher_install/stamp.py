@@ -2,7 +2,7 @@
 
 Fields: format_version (1), package_version, mode ("tls", "tcp" or null), generated_pair (SHA-256 in hex over the bytes
 of catcher.key followed by those of catcher.crt of a pair that we made, or null), findings (a list of {"id", ...}),
-checked_pair (the last verdict on a pair, with the identity of the two files that it holds for, or null),
+checked_pair (the verdict on a good pair, with the identity of the two files that it holds for, or null),
 checked_openssl (OpenSSL's version, where TLS is possible, with the identity of the files that it holds for, or null).
 """
 
