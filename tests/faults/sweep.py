@@ -6,8 +6,8 @@ A program is killed at every call of each of its processes, and an error is give
 kernel can give it, once and lastingly: to those of our own code, and with *everything* also to those by which a shell,
 Python and OpenSSL load themselves, four times as many. Both are done by strace where the first process changes files,
 since strace watches the modes of the key too, and elsewhere by injector.py, which is several times quicker. A point
-(name, k) is the k-th call of that name in one process. The next run is judged once for all points that left the same
-bytes.
+(name, k) is the k-th call of that name in one process; strace, which follows children to wait for them, kills
+those that make so many, too. The next run is judged once for all points that left the same bytes.
 """
 
 import concurrent.futures
