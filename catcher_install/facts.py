@@ -15,6 +15,13 @@ if MYPY:
 
 # A captured service state is of this transaction only; one that is older was abandoned.
 CAPTURE_SECONDS = 24 * 3600
+# What hooks/preinst.sh writes.
+NOTED = (
+    ("tree", ("yes", "no")),
+    ("groups", ("yes", "no")),
+    ("unit", ("enabled", "disabled", "masked", "none")),
+    ("active", ("yes", "no")),
+)
 
 
 class Capture(Record):
@@ -173,7 +180,10 @@ def _image(host: "Host") -> str:
 
 
 def _capture(host: "Host", now: float) -> "Tuple[Optional[Capture], str]":
-    """The lines ``name=value`` that preinst wrote; None where there are none or they are of another day."""
+    """The lines ``name=value`` that preinst wrote; None where there are none or they are of another day.
+
+    A note that is not whole is none: a file that was cut by a power failure would say that there was no CCA.
+    """
     try:
         entry = host.lstat(paths.CAPTURE)
         data = host.read_optional(paths.CAPTURE, 4096)
@@ -182,11 +192,13 @@ def _capture(host: "Host", now: float) -> "Tuple[Optional[Capture], str]":
     if data is None or entry is None or abs(now - entry.st_mtime) > CAPTURE_SECONDS:
         return None, ""
     values = dict(line.split("=", 1) for line in data.decode("ascii", "replace").splitlines() if "=" in line)
+    if any(values.get(name) not in allowed for name, allowed in NOTED):
+        return None, ""
     capture = Capture(
-        tree=values.get("tree") == "yes",
-        groups=values.get("groups") == "yes",
-        unit=values.get("unit", "none"),
-        active=values.get("active") == "yes",
+        tree=values["tree"] == "yes",
+        groups=values["groups"] == "yes",
+        unit=values["unit"],
+        active=values["active"] == "yes",
     )
     return capture, ""
 

@@ -168,7 +168,7 @@ class Host:
                     break
                 data += block
         finally:
-            os.close(fd)
+            _close(fd)
         if len(data) > limit and not head:
             raise OSError(errno.EFBIG, "larger than %d bytes" % limit, path)
         return data[:limit]
@@ -332,6 +332,8 @@ class Host:
             self.make_dir(path, mode)
             # The unit's umask is 0077, and /etc/cca is for everybody to read.
             _again(os.chmod, self.locate(path), mode)
+            # A file that is on disk in a directory that is not is lost.
+            self.sync_dir(os.path.dirname(path))
         except FileExistsError:
             # Another hook was faster, or a dangling link stands here: the caller's next step tells which.
             return
@@ -342,7 +344,7 @@ class Host:
         try:
             os.fsync(fd)
         finally:
-            os.close(fd)
+            _close(fd)
 
     def create(self, path: str, data: bytes, mode: int, like: "Optional[os.stat_result]" = None,
                attributes_of: str = "") -> None:
@@ -365,7 +367,7 @@ class Host:
                 view = view[os.write(fd, view):]
             os.fsync(fd)
         finally:
-            os.close(fd)
+            _close(fd)
 
     def replace(self, path: str, data: bytes, mode: int, follow: bool = False) -> None:
         """Give *path* new content at once and for good: the old file or the whole new one, after any crash.
@@ -447,11 +449,11 @@ class Host:
                 return Lock(fd)
             except BlockingIOError as busy:
                 if time.monotonic() > deadline:
-                    os.close(fd)
+                    _close(fd)
                     raise TimeoutError(errno.ETIMEDOUT, "another converge is still at work", paths.LOCK) from busy
                 time.sleep(0.02)
             except OSError:
-                os.close(fd)
+                _close(fd)
                 return None
 
     def in_process_list(self, argument: str) -> "Iterator[int]":
@@ -485,7 +487,7 @@ class Lock:
 
     def free(self) -> None:
         """Give the lock back."""
-        os.close(self._fd)
+        _close(self._fd)
 
 
 def _again(call: "Callable[..., Result]", *arguments: "Any", **named: "Any") -> "Result":
@@ -498,6 +500,14 @@ def _again(call: "Callable[..., Result]", *arguments: "Any", **named: "Any") -> 
             return call(*arguments, **named)
         except InterruptedError:
             continue
+
+
+def _close(fd: int) -> None:
+    """Close a descriptor: Linux has done that also where a signal came meanwhile, and says so on NFS and FUSE."""
+    try:
+        os.close(fd)
+    except InterruptedError:
+        return
 
 
 def forget_openssl_settings() -> None:

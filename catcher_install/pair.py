@@ -1,8 +1,9 @@
 """catcher.key and catcher.crt: what is there, and how a pair comes to its place together or not at all.
 
 A pair is written into a draft directory, synced, and made final by renaming that directory to STAGE. From then on it is
-complete, and placing it is two hard links that any later run can finish: link(2) never replaces a file, and a file
-in place with the inode of its staged twin is provably ours. A draft that was never finished is simply removed.
+complete, and placing it is two hard links that any later run can finish: link(2) never replaces a file. The stage
+says what we made, since a file in place with the inode of its staged twin may have been written into. A draft that was
+never finished is simply removed.
 
 Putting one pair in the place of another, at an administrator's word only, is made final in the same way, by renaming
 the draft to REPLACE_STAGE. That holds the new files, links to those that they replace, and from there on two renames
@@ -39,7 +40,7 @@ FILES = ("catcher.key", "catcher.crt")
 KEPT = "keep."
 DROPPED = "drop."
 REMOVED = "remove."
-# The mark of a pair that we made.
+# In either stage, where we made the pair that it holds: that pair's fingerprint().
 GENERATED = "generated"
 
 
@@ -108,21 +109,25 @@ def stage(host: "Host", key: bytes, certificate: bytes) -> None:
     host.make_dir(paths.STAGE_DRAFT, 0o700)
     host.create(paths.STAGE_DRAFT + "/catcher.key", key, KEY_MODE)
     host.create(paths.STAGE_DRAFT + "/catcher.crt", certificate, CERTIFICATE_MODE)
+    host.create(paths.STAGE_DRAFT + "/" + GENERATED, fingerprint(key, certificate).encode("ascii"), 0o600)
     host.sync_dir(paths.STAGE_DRAFT)
     host.rename(paths.STAGE_DRAFT, paths.STAGE)
     host.sync_dir(paths.BIN)
 
 
 def place(host: "Host") -> str:
-    """Link a staged pair to its place and return its fingerprint(). STAGE stays as proof until clear().
+    """Link a staged pair to its place. STAGE stays as proof until clear().
 
-    Idempotent. Raises CatcherError where somebody's files stand in the way (theirs stay, ours go), OSError otherwise.
+    Returns its fingerprint(); "" where somebody has written into it since. Idempotent. Raises CatcherError where
+    somebody's files stand in the way (theirs stay, and so does what an earlier run placed: a certificate may have been
+    made for that key; ours go), OSError otherwise.
     """
     placed: List[str] = []
     for name in FILES:
         target = paths.BIN + "/" + name
         try:
             host.link(paths.STAGE + "/" + name, target)
+            placed.append(target)
         except FileExistsError:
             if not _same_file(host.lstat(paths.STAGE + "/" + name), host.lstat(target)):
                 for ours in placed:
@@ -130,9 +135,15 @@ def place(host: "Host") -> str:
                 clear(host)
                 why = "%s appeared while a pair was being made; it was left alone" % target
                 raise CatcherError(why, "look: catcherctl status") from None
-        placed.append(target)
     host.sync_dir(paths.BIN)
-    return fingerprint(*(host.read(paths.STAGE + "/" + name, SIZE_LIMIT) for name in FILES))
+    return _made(host, paths.STAGE, paths.STAGE)
+
+
+def _made(host: "Host", stage: str, where: str) -> str:
+    """The fingerprint() that a stage has noted, if it is still that of the pair in the directory *where*; else ""."""
+    noted = host.read_optional(stage + "/" + GENERATED, SIZE_LIMIT)
+    found = fingerprint(*(host.read(where + "/" + name, SIZE_LIMIT) for name in FILES))
+    return found if noted == found.encode("ascii") else ""
 
 
 def _same_file(one: "Optional[os.stat_result]", other: "Optional[os.stat_result]") -> bool:
@@ -176,7 +187,7 @@ def begin_replacement(host: "Host", key: bytes, certificate: bytes, generated: b
         host.make_dir(paths.STAGE_DRAFT, 0o700)
         host.create(paths.STAGE_DRAFT + "/catcher.key", key, KEY_MODE)
         host.create(paths.STAGE_DRAFT + "/catcher.crt", certificate, CERTIFICATE_MODE)
-        _commit_replacement(host, generated, KEPT, suffix)
+        _commit_replacement(host, fingerprint(key, certificate) if generated else "", KEPT, suffix)
     except OSError:
         host.remove_tree_of_files(paths.STAGE_DRAFT)
         raise
@@ -189,6 +200,9 @@ def begin_return(host: "Host", suffix: str, generated: bool) -> None:
     generated: whether we made that pair. What is in place now is dropped. Raises OSError, and then nothing has changed.
     """
     try:
+        made = ""
+        if generated:
+            made = fingerprint(*(host.read(one + suffix, SIZE_LIMIT) for one in (paths.KEY, paths.CERTIFICATE)))
         host.remove_tree_of_files(paths.STAGE_DRAFT)
         host.make_dir(paths.STAGE_DRAFT, 0o700)
         for name in FILES:
@@ -197,7 +211,7 @@ def begin_return(host: "Host", suffix: str, generated: bool) -> None:
                 host.link(kept, paths.STAGE_DRAFT + "/" + name)
             else:
                 host.create(paths.STAGE_DRAFT + "/" + REMOVED + name, b"", 0o600)
-        _commit_replacement(host, generated, DROPPED, "")
+        _commit_replacement(host, made, DROPPED, "")
     except OSError:
         host.remove_tree_of_files(paths.STAGE_DRAFT)
         raise
@@ -216,12 +230,13 @@ def _free_suffix(host: "Host") -> str:
     return suffix
 
 
-def _commit_replacement(host: "Host", generated: bool, prefix: str, suffix: str) -> None:
+def _commit_replacement(host: "Host", made: str, prefix: str, suffix: str) -> None:
+    """made: the new pair's fingerprint() where we made it, else ""."""
     for name in FILES:
         if host.lexists(paths.BIN + "/" + name):
             host.link(paths.BIN + "/" + name, paths.STAGE_DRAFT + "/" + prefix + name + suffix)
-    if generated:
-        host.create(paths.STAGE_DRAFT + "/" + GENERATED, b"", 0o600)
+    if made:
+        host.create(paths.STAGE_DRAFT + "/" + GENERATED, made.encode("ascii"), 0o600)
     host.sync_dir(paths.STAGE_DRAFT)
     host.rename(paths.STAGE_DRAFT, paths.REPLACE_STAGE)
     host.sync_dir(paths.BIN)
@@ -230,8 +245,8 @@ def _commit_replacement(host: "Host", generated: bool, prefix: str, suffix: str)
 def place_replacement(host: "Host") -> str:
     """Put the decided pair in place. REPLACE_STAGE stays as proof until clear().
 
-    Returns the fingerprint() of a pair that we made, "" for any other. Idempotent. Raises NotReplaced where somebody
-    else's file has come since (it stays), OSError otherwise.
+    Returns the fingerprint() of a pair that we made, "" for any other, also where somebody has written into ours since.
+    Idempotent. Raises NotReplaced where somebody else's file has come since (it stays), OSError otherwise.
     """
     staged = host.list_dir(paths.REPLACE_STAGE, certain=True)
     for name in FILES:
@@ -256,7 +271,7 @@ def place_replacement(host: "Host") -> str:
             host.remove(target)
     host.sync_dir(paths.BIN)
     host.sync_dir(paths.REPLACE_STAGE)
-    return fingerprint(*read(host)) if GENERATED in staged else ""
+    return _made(host, paths.REPLACE_STAGE, paths.BIN) if GENERATED in staged else ""
 
 
 def _finish_replacement(host: "Host") -> None:

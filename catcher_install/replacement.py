@@ -138,12 +138,15 @@ def _bring_in(
     if not unsaid:
         _remember(host, wanted)
     facts = fact_collector.judged(host, fact_collector.collect(host))
-    own = certs.installed(host).chain[0]
+    seen = certs.installed(host)
+    if not seen.chain:
+        raise CatcherError("the pair is in place and not yet in use: %s" % seen.problem, "then: %s" % service.RESTART)
+    own = seen.chain[0]
     lines.append(_put_to_use(host, facts, own.sha256, before, restart))
     _forget_request_key(host, key)
     lines += ["SHA-256    " + own.sha256, "SHA-1      " + own.sha1, IMPORT]
     found = list(plan.plan(facts, transition.of(transition.APPLY)).findings) + unsaid
-    return lines, found + certs.more_findings(host, facts, certs.installed(host))
+    return lines, found + certs.more_findings(host, facts, seen)
 
 
 class _Before:

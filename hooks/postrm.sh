@@ -48,20 +48,88 @@ csulcca_stamp_has_pair() {
 
 csulcca_remove_own_pair() {
     csulcca_bin=/opt/IBM/CCA/bin
-    # A pair whose placing was interrupted: what has the inode of its staged twin is ours.
+    csulcca_made=""
+    if [ -f /var/lib/csulcca/state.json ]; then
+        csulcca_made=$(sed -n 's/^ *"generated_pair": "\([0-9a-f]\{64\}\)",\{0,1\}$/\1/p' /var/lib/csulcca/state.json 2>/dev/null) || :
+    fi
+    csulcca_finish_replacement
+    csulcca_drop_stage
+    csulcca_remove_if_made "" "$csulcca_made"
+}
+
+# The pair whose names end in $1 goes where its fingerprint is $2.
+csulcca_remove_if_made() {
+    csulcca_found=$(csulcca_fingerprint "$csulcca_bin/catcher.key$1" "$csulcca_bin/catcher.crt$1")
+    if [ -n "$2" ] && [ "$2" = "$csulcca_found" ]; then
+        rm -f "$csulcca_bin/catcher.key$1" "$csulcca_bin/catcher.crt$1"
+    fi
+}
+
+# SHA-256 of two files, key first; nothing where one is missing or a link.
+csulcca_fingerprint() {
+    if [ -f "$1" ] && [ -f "$2" ] && [ ! -h "$1" ] && [ ! -h "$2" ]; then
+        cat "$1" "$2" | sha256sum | cut -d ' ' -f 1
+    fi
+}
+
+# Whether both names are of one file.
+csulcca_is_same() {
+    csulcca_inode=$(stat -c %d:%i "$1" 2>/dev/null) && [ "$csulcca_inode" = "$(stat -c %d:%i "$2" 2>/dev/null)" ]
+}
+
+# A pair whose placing was interrupted is ours, unless somebody has written into it or has put a file of his own there.
+csulcca_drop_stage() {
+    csulcca_stage=$csulcca_bin/.catcher-pair
+    [ -d "$csulcca_stage" ] && [ ! -h "$csulcca_stage" ] || return 0
+    csulcca_ours=no
+    csulcca_found=$(csulcca_fingerprint "$csulcca_stage/catcher.key" "$csulcca_stage/catcher.crt")
+    if [ -n "$csulcca_found" ] && [ "$csulcca_found" = "$(cat "$csulcca_stage/generated" 2>/dev/null)" ]; then
+        csulcca_ours=yes
+    fi
     for csulcca_name in catcher.key catcher.crt; do
-        csulcca_staged=$(stat -c %d:%i "$csulcca_bin/.catcher-pair/$csulcca_name" 2>/dev/null) || continue
-        if [ "$csulcca_staged" = "$(stat -c %d:%i "$csulcca_bin/$csulcca_name" 2>/dev/null)" ]; then
-            rm -f "$csulcca_bin/$csulcca_name"
+        if [ -e "$csulcca_bin/$csulcca_name" ] || [ -h "$csulcca_bin/$csulcca_name" ]; then
+            csulcca_is_same "$csulcca_stage/$csulcca_name" "$csulcca_bin/$csulcca_name" || csulcca_ours=no
         fi
     done
-    rm -rf "$csulcca_bin/.catcher-pair"
-    [ -f "$csulcca_bin/catcher.key" ] && [ -f "$csulcca_bin/catcher.crt" ] || return 0
-    [ ! -h "$csulcca_bin/catcher.key" ] && [ ! -h "$csulcca_bin/catcher.crt" ] || return 0
-    [ -f /var/lib/csulcca/state.json ] || return 0
-    csulcca_made=$(sed -n 's/^ *"generated_pair": "\([0-9a-f]\{64\}\)",\{0,1\}$/\1/p' /var/lib/csulcca/state.json 2>/dev/null) || :
-    csulcca_found=$(cat "$csulcca_bin/catcher.key" "$csulcca_bin/catcher.crt" | sha256sum | cut -d ' ' -f 1)
-    if [ -n "$csulcca_made" ] && [ "$csulcca_made" = "$csulcca_found" ]; then
+    if [ "$csulcca_ours" = yes ]; then
         rm -f "$csulcca_bin/catcher.key" "$csulcca_bin/catcher.crt"
     fi
+    rm -rf "$csulcca_stage"
+}
+
+# A replacement that was interrupted is finished, as catcher_install/pair.py does it; then what we made of it goes.
+csulcca_finish_replacement() {
+    csulcca_stage=$csulcca_bin/.catcher-pair.replace
+    [ -d "$csulcca_stage" ] && [ ! -h "$csulcca_stage" ] || return 0
+    for csulcca_name in catcher.key catcher.crt; do
+        csulcca_mine=no
+        if [ ! -e "$csulcca_bin/$csulcca_name" ] && [ ! -h "$csulcca_bin/$csulcca_name" ]; then
+            csulcca_mine=yes
+        fi
+        for csulcca_old in "$csulcca_stage/keep.$csulcca_name."* "$csulcca_stage/drop.$csulcca_name"; do
+            if csulcca_is_same "$csulcca_old" "$csulcca_bin/$csulcca_name"; then
+                csulcca_mine=yes
+            fi
+        done
+        if [ "$csulcca_mine" = yes ] && [ -e "$csulcca_stage/$csulcca_name" ]; then
+            mv -fT "$csulcca_stage/$csulcca_name" "$csulcca_bin/$csulcca_name"
+        fi
+        for csulcca_old in "$csulcca_stage/keep.$csulcca_name."*; do
+            [ -e "$csulcca_old" ] || [ -h "$csulcca_old" ] || continue
+            csulcca_suffix=${csulcca_old##*/keep."$csulcca_name"}
+            csulcca_is_same "$csulcca_old" "$csulcca_bin/$csulcca_name" ||
+                mv -nT "$csulcca_old" "$csulcca_bin/$csulcca_name$csulcca_suffix"
+        done
+        # What came back is no longer kept.
+        for csulcca_old in "$csulcca_bin/$csulcca_name".*; do
+            if [ -e "$csulcca_stage/drop.$csulcca_name" ] && csulcca_is_same "$csulcca_old" "$csulcca_bin/$csulcca_name"; then
+                rm -f "$csulcca_old"
+            fi
+        done
+    done
+    csulcca_remove_if_made "" "$(cat "$csulcca_stage/generated" 2>/dev/null)"
+    if [ -n "${csulcca_suffix-}" ]; then
+        csulcca_remove_if_made "$csulcca_suffix" "$csulcca_made"
+    fi
+    rm -rf "$csulcca_stage"
 }

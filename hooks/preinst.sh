@@ -53,8 +53,13 @@ csulcca_note_service() {
     if grep -q '^cca_[a-z]*:' /etc/group 2>/dev/null; then
         csulcca_groups=yes
     fi
+    # What an attempt noted that was killed; a note that a power failure has cut says nothing.
+    csulcca_earlier=""
+    if [ -n "$(find "$csulcca_note" -type f -mmin -1440 2>/dev/null)" ] && grep -qx 'active=\(yes\|no\)' "$csulcca_note"; then
+        csulcca_earlier=$csulcca_note
+    fi
     # An installation that was killed half way made the groups itself.
-    if [ -n "$(find "$csulcca_note" -type f -mmin -1440 2>/dev/null)" ] && grep -q '^groups=no' "$csulcca_note"; then
+    if [ -n "$csulcca_earlier" ] && grep -q '^groups=no' "$csulcca_note"; then
         csulcca_groups=no
     fi
     csulcca_unit=$(csulcca_unit_state)
@@ -64,7 +69,7 @@ csulcca_note_service() {
     fi
     # An upgrade from 7.x that was killed half way saw the truth; 7.x's scriptlets may have stopped and disabled the
     # service since. Its note counts unless the service runs again. With rpm they run only after our files are there.
-    if [ "$csulcca_active" = no ] && [ -n "$(find "$csulcca_note" -type f -mmin -1440 2>/dev/null)" ] &&
+    if [ "$csulcca_active" = no ] && [ -n "$csulcca_earlier" ] &&
         grep -q '^tree=yes' "$csulcca_note" && [ "$1$csulcca_tree" != rpmyes ]; then
         return 0
     fi
@@ -82,7 +87,10 @@ csulcca_note_service() {
     # Half a note, on a full disk, would say what is not so; without one the traces of 7.x count.
     if printf 'tree=%s\ngroups=%s\nunit=%s\nactive=%s\n' \
         "$csulcca_tree" "$csulcca_groups" "$csulcca_unit" "$csulcca_active" >"$csulcca_note.new"; then
+        # On disk before it has its name, and before 7.x's files go: after a power failure nothing else may tell of it.
+        sync "$csulcca_note.new" || :
         mv -fT "$csulcca_note.new" "$csulcca_note"
+        sync "$csulcca_state" || :
     else
         rm -f "$csulcca_note.new"
     fi
@@ -219,6 +227,10 @@ csulcca_keep_edited_init_script() {
         return 0
     fi
     case $csulcca_verified in
-    *"$csulcca_script"* | '') cp -pT --remove-destination "$csulcca_script" "$csulcca_script.rpmsave" ;;
+    *"$csulcca_script"* | '')
+        cp -pT --remove-destination "$csulcca_script" "$csulcca_script.rpmsave"
+        # rpm removes the original, and may do so before the copy is on disk.
+        sync "$csulcca_script.rpmsave" "${csulcca_script%/*}" || :
+        ;;
     esac
 }

@@ -151,6 +151,19 @@ def test_a_torn_note_of_preinst_means_nothing(machine, data):
     assert plan.history(facts.collect(machine), INSTALL) == plan.FRESH
 
 
+NOTE = b"tree=no\ngroups=no\nunit=none\nactive=no\n"
+
+
+@pytest.mark.parametrize("data", [NOTE[:cut] for cut in range(len(NOTE) - 1)] + [b"\0" * len(NOTE)])
+def test_a_note_that_a_power_failure_has_cut_does_not_hide_7x(machine, data):
+    """It would say that there were no groups, and a host of 7.x would be set to TLS."""
+    machine.put("/etc/group", b"cca_admin:x:990:\n")
+    machine.put(paths.CAPTURE, data)
+    assert plan.history(facts.collect(machine), INSTALL) == plan.LEGACY
+    machine.put(paths.CAPTURE, NOTE)
+    assert plan.history(facts.collect(machine), INSTALL) == plan.FRESH
+
+
 @pytest.mark.parametrize("data", [b"", b"{", b"[]", b"null", b'{"format_version": 2}', b"\xff\xfe", b"x" * 300000,
                                   b"[" * 100000])
 def test_a_stamp_that_is_not_ours_is_none(machine, data):

@@ -6,6 +6,7 @@ are run; what they do on a whole system, with systemd and a package manager, is 
 
 import os
 import re
+import shutil
 import subprocess
 import time
 
@@ -13,7 +14,7 @@ import pytest
 
 from catcher_install import pair, paths, stamp
 
-from .support import TREE, make_stamp
+from .support import TREE, Machine, make_stamp
 
 SHELLS = [shell for shell in ("/bin/dash", "/bin/bash") if os.path.exists(shell)]
 ABSOLUTE = re.compile(r"(?<![A-Za-z0-9_./$}*-])/(?=(?:etc|opt|usr|var|run|lib|proc|srv)\b)")
@@ -191,6 +192,41 @@ def test_a_note_of_an_attempt_that_was_killed_is_kept(root):
     root.put(paths.CAPTURE, b"tree=yes\ngroups=yes\nunit=enabled\nactive=yes\n")
     root.run("csulcca_preinst", "rpm", "2")
     assert note(root) == {"tree": "yes", "groups": "yes", "unit": "enabled", "active": "yes"}
+
+
+WHOLE_NOTE = b"tree=yes\ngroups=yes\nunit=enabled\nactive=yes\n"
+
+
+@pytest.mark.parametrize("data", [b"", b"\0" * len(WHOLE_NOTE), WHOLE_NOTE[:len("tree=yes\n")], WHOLE_NOTE[:-3]])
+def test_a_note_that_a_power_failure_has_cut_is_not_kept(root, data):
+    root.put(paths.CAPTURE, data)
+    root.run("csulcca_preinst", "rpm", "2")
+    assert note(root) == {"tree": "no", "groups": "no", "unit": "none", "active": "no"}
+
+
+def logged(root, *names):
+    """Have programs of these names log that they were called, and with which files."""
+    for name in names:
+        real = shutil.which(name)
+        log = 'echo %s "$@" >>%s\nexec %s "$@"\n' % (name, root.path("/log"), real)
+        root.put("/bin/" + name, b"#!/bin/sh\n" + log.encode("ascii"), 0o755)
+
+
+def test_the_note_is_on_disk_before_it_has_its_name(root):
+    """After a power failure it must not be there and empty."""
+    logged(root, "sync", "mv")
+    root.run("csulcca_preinst", "rpm", "2")
+    assert root.get("/log").decode("ascii").replace(root.base, "").splitlines() == [
+        "sync %s.new" % paths.CAPTURE, "mv -fT %s.new %s" % (paths.CAPTURE, paths.CAPTURE), "sync " + paths.STATE_DIR]
+
+
+def test_a_copy_of_an_edited_init_script_is_on_disk_before_rpm_removes_it(root):
+    logged(root, "sync")
+    root.put(paths.INIT_SCRIPT, b"edited")
+    root.run("csulcca_preinst", "rpm", "2")
+    copy = paths.INIT_SCRIPT + ".rpmsave"
+    assert root.get(copy) == b"edited"
+    assert "sync %s %s" % (copy, os.path.dirname(copy)) in root.get("/log").decode("ascii").replace(root.base, "")
 
 
 def test_an_old_note_is_not(root):
@@ -396,6 +432,88 @@ def test_unfinished_pairs_go(root):
     root.put(paths.STAGE + "/catcher.key", KEY, 0o600)
     assert root.run("csulcca_postrm", "deb", "purge") == (0, "")
     assert not root.exists("/opt/IBM/CCA")
+
+
+def in_bin(root):
+    """Names and content of what is left where the pair is; {} where that directory is gone."""
+    base = root.path(paths.BIN)
+    return {name: root.get(paths.BIN + "/" + name) for name in os.listdir(base)} if os.path.isdir(base) else {}
+
+
+def unfinished(root, begin):
+    """Run what begins a pair on the root, and put down a mark of an installation that a purge is for."""
+    begin(Machine(root.base))
+    root.put(paths.CONF, b"TLS_ON\n")
+
+
+@pytest.mark.parametrize("placed", [(), ("catcher.key",), ("catcher.key", "catcher.crt")])
+def test_purge_of_a_pair_that_is_half_placed(root, placed):
+    unfinished(root, lambda machine: pair.stage(machine, KEY, CRT))
+    for name in placed:
+        os.link(root.path(paths.STAGE + "/" + name), root.path(paths.BIN + "/" + name))
+    assert root.run("csulcca_postrm", "deb", "purge") == (0, "")
+    assert in_bin(root) == {}
+
+
+@pytest.mark.parametrize("by", ["mv", "cp"])
+def test_purge_keeps_what_an_administrator_put_beside_or_into_an_unfinished_pair(root, by):
+    """A CA's certificate for our key: with the key it is the administrator's pair now."""
+    unfinished(root, lambda machine: (pair.stage(machine, KEY, CRT), pair.place(machine)))
+    if by == "mv":
+        os.unlink(root.path(paths.CERTIFICATE))
+    root.put(paths.CERTIFICATE, b"signed")
+    assert root.run("csulcca_postrm", "deb", "purge") == (0, "")
+    assert in_bin(root) == {"catcher.key": KEY, "catcher.crt": b"signed"}
+
+
+@pytest.mark.parametrize("renamed", [(), ("catcher.key",), ("catcher.key", "catcher.crt")])
+@pytest.mark.parametrize("generated", [True, False])
+@pytest.mark.parametrize("old_is_ours", [True, False])
+def test_purge_of_an_unfinished_replacement(root, renamed, generated, old_is_ours):
+    """`cert generate --force` or `cert install`, killed: what we made goes, what is an administrator's stays."""
+    root.put(paths.KEY, KEY, 0o600)
+    root.put(paths.CERTIFICATE, CRT)
+    if old_is_ours:
+        root.put(paths.STAMP, stamp.render(make_stamp(generated_pair=pair.fingerprint(KEY, CRT))))
+    unfinished(root, lambda machine: pair.begin_replacement(machine, b"new key", b"new crt", generated))
+    for name in renamed:
+        os.rename(root.path(paths.REPLACE_STAGE + "/" + name), root.path(paths.BIN + "/" + name))
+    assert root.run("csulcca_postrm", "deb", "purge") == (0, "")
+    left = in_bin(root)
+    assert not [name for name in left if name.startswith(".")]
+    wanted = ([] if old_is_ours else [KEY, CRT]) + ([] if generated else [b"new key", b"new crt"])
+    assert sorted(left.values()) == sorted(wanted)
+    if not generated:
+        assert (left["catcher.key"], left["catcher.crt"]) == (b"new key", b"new crt")
+
+
+@pytest.mark.parametrize("renamed", [(), ("catcher.key",), ("catcher.key", "catcher.crt")])
+@pytest.mark.parametrize("old_is_ours", [True, False])
+def test_purge_of_an_unfinished_return(root, renamed, old_is_ours):
+    """The daemon did not show the new pair, and the way back was killed."""
+    def begin(machine):
+        suffix = pair.begin_replacement(machine, b"new key", b"new crt", False)
+        pair.place_replacement(machine)
+        pair.clear(machine)
+        pair.begin_return(machine, suffix, old_is_ours)
+
+    root.put(paths.KEY, KEY, 0o600)
+    root.put(paths.CERTIFICATE, CRT)
+    unfinished(root, begin)
+    for name in renamed:
+        os.rename(root.path(paths.REPLACE_STAGE + "/" + name), root.path(paths.BIN + "/" + name))
+    assert root.run("csulcca_postrm", "deb", "purge") == (0, "")
+    assert in_bin(root) == ({} if old_is_ours else {"catcher.key": KEY, "catcher.crt": CRT})
+
+
+def test_purge_keeps_what_somebody_put_in_the_way_of_a_replacement(root):
+    root.put(paths.KEY, KEY, 0o600)
+    root.put(paths.CERTIFICATE, CRT)
+    unfinished(root, lambda machine: pair.begin_replacement(machine, b"new key", b"new crt", True))
+    os.unlink(root.path(paths.CERTIFICATE))
+    root.put(paths.CERTIFICATE, b"theirs")
+    assert root.run("csulcca_postrm", "deb", "purge") == (0, "")
+    assert b"theirs" in in_bin(root).values() and KEY in in_bin(root).values() and CRT in in_bin(root).values()
 
 
 # -- postinst and prerm ------------------------------------------------------------------------------------------------

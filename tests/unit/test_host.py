@@ -135,6 +135,30 @@ def test_create_gives_the_mode_asked_for(image, umask, mode):
     assert stat.S_IMODE(os.stat(image.root + "/new").st_mode) == mode
 
 
+def test_a_directory_that_was_made_is_on_disk_before_a_file_in_it(machine):
+    """Else a power failure takes the directory, and with it a file that is on disk."""
+    with fault() as faults:
+        machine.ensure_dir("/etc/cca/new/deeper", 0o755)
+    names = [name for name, _ in faults.log]
+    assert names == ["mkdir", "chmod", "fsync", "mkdir", "chmod", "fsync"]
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_close_that_a_signal_interrupts_has_closed(machine, monkeypatch, number):
+    """NFS and FUSE say so; to close again might close somebody else's descriptor."""
+    real, calls = os.close, []
+
+    def close(fd):
+        calls.append(fd)
+        real(fd)
+        if len(calls) == number:
+            raise InterruptedError
+
+    monkeypatch.setattr(host_module.os, "close", close)
+    machine.replace(paths.CONF, b"new", 0o600)
+    assert machine.get(paths.CONF) == b"new" and len(calls) >= number
+
+
 def test_create_is_never_wider_than_its_end(image):
     os.umask(0)
     seen = []

@@ -85,7 +85,7 @@ def test_each_name_becomes_final_after_its_content_is_on_disk(machine):
         pair.stage(machine, KEY, CRT)
         pair.place(machine)
     names = [name for name, _ in faults.log]
-    assert names == (["mkdir"] + ["open", "fchmod", "write", "fsync"] * 2 + ["fsync", "rename", "fsync"]
+    assert names == (["mkdir"] + ["open", "fchmod", "write", "fsync"] * 3 + ["fsync", "rename", "fsync"]
                      + ["link", "link", "fsync"])
 
 
@@ -119,6 +119,42 @@ def test_a_file_that_appears_meanwhile_stays(machine, path, what):
     else:
         assert machine.read_link(path) == "/srv/theirs"
         assert not machine.lexists("/srv/theirs") or machine.get("/srv/theirs") == THEIRS
+
+
+def test_a_key_that_an_earlier_run_placed_stays(machine):
+    """The stage stays as long as no stamp can be written; meanwhile the certificate that a CA made for the key came."""
+    pair.stage(machine, KEY, CRT)
+    pair.place(machine)
+    machine.remove(paths.CERTIFICATE)
+    machine.put(paths.CERTIFICATE, THEIRS)
+    with pytest.raises(CatcherError) as raised:
+        pair.place(machine)
+    assert paths.CERTIFICATE in raised.value.message
+    assert (machine.get(paths.KEY), machine.get(paths.CERTIFICATE)) == (KEY, THEIRS)
+    assert machine.names(paths.BIN) == ["catcher.crt", "catcher.exe", "catcher.key"]
+
+
+@pytest.mark.parametrize("path", [paths.KEY, paths.CERTIFICATE])
+def test_a_pair_that_was_written_into_is_not_called_ours(machine, path):
+    """cp keeps the inode of its target, which is that of the staged twin."""
+    pair.stage(machine, KEY, CRT)
+    pair.place(machine)
+    with open(machine.on_disk(path), "wb") as stream:
+        stream.write(THEIRS)
+    assert pair.place(machine) == ""
+    pair.clear(machine)
+    assert machine.get(path) == THEIRS
+
+
+@pytest.mark.parametrize("path", [paths.KEY, paths.CERTIFICATE])
+def test_a_replacement_that_was_written_into_is_not_called_ours(machine, path):
+    machine.put(paths.KEY, THEIRS, 0o600)
+    machine.put(paths.CERTIFICATE, THEIRS)
+    pair.begin_replacement(machine, KEY, CRT, True)
+    assert pair.place_replacement(machine) == pair.fingerprint(KEY, CRT) == pair.place_replacement(machine)
+    with open(machine.on_disk(path), "wb") as stream:
+        stream.write(b"written into it")
+    assert pair.place_replacement(machine) == ""
 
 
 def test_what_lies_where_we_draft(machine):
@@ -243,4 +279,4 @@ def test_a_stage_that_goes_is_gone_on_disk_before_its_files_are(machine, monkeyp
         real = getattr(machine, call)
         monkeypatch.setattr(machine, call, lambda *args, call=call, real=real: (log.append(call), real(*args))[1])
     pair.clear(machine)
-    assert log == ["rename", "sync_dir", "remove", "remove", "sync_dir"]
+    assert log == ["rename", "sync_dir", "remove", "remove", "remove", "sync_dir"]

@@ -220,3 +220,37 @@ def test_files_of_somebody_else_are_not_replaced_by_an_unfinished_install(memory
     # What they replaced is kept.
     kept = [name for name in machine.names(paths.BIN) if name.startswith("catcher.key.")]
     assert [machine.get(paths.BIN + "/" + name) for name in kept] == [old[0]]
+
+
+def refuse_reading(machine, path, number):
+    """Let the number-th reading of a file fail. Returns the list of those so far."""
+    real, made = machine.read_optional, []
+
+    def read(which, *rest, **named):
+        if which == path:
+            made.append(which)
+            if len(made) == number:
+                raise OSError(errno.EIO, os.strerror(errno.EIO), path)
+        return real(which, *rest, **named)
+
+    machine.read_optional = read
+    return made
+
+
+def test_a_certificate_that_cannot_be_read_once_is_no_fault_of_ours(memory):
+    """Whichever look it is at which the disk fails: one line that says so, and the next run puts the pair to use."""
+    told = set()
+    number, made = 0, [paths.CERTIFICATE]
+    while len(made) > number - 1:
+        number += 1
+        machine = prepared(memory / ("n%d" % number))
+        made = refuse_reading(machine, paths.CERTIFICATE, number)
+        try:
+            swap(machine)
+        except CatcherError as error:
+            assert error.hint
+            told.add(error.message)
+        del machine.read_optional
+        swap(machine)
+        assert in_place(machine) == NEW
+    assert any("cannot be read" in message for message in told)
