@@ -9,6 +9,7 @@ import hashlib
 import os
 import pathlib
 import re
+import shlex
 import shutil
 import signal
 import stat
@@ -27,6 +28,7 @@ TIMEOUT_S = 120
 RUN = "/usr/lib/csulcca/run"
 BIN = "/opt/IBM/CCA/bin"
 STUB = "#!/bin/sh\nexit 0\n"
+WHOLE_NOTE = re.compile(rb"tree=(yes|no)\ngroups=(yes|no)\nunit=[a-z]+\nactive=(yes|no)\n")
 
 MOUNTS = r"""
 set -e
@@ -45,15 +47,22 @@ exec "$@"
 """
 
 
+# What becomes of the pair that is in place.
+MADE, KEPT, REPLACED = "made", "kept", "replaced"
+
+
 class Program(NamedTuple):
-    """What is swept. before: commands that make the state it begins with. ours: no damage is wanted; else damage is,
-    as proof that it would be seen. needs: a command that this machine may lack."""
+    """What is swept. before: commands that make the state it begins with. pair: MADE where there is none, KEPT as it
+    was, or REPLACED by the administrator's. ours: no damage is wanted; else damage is, as proof that it would be seen.
+    needs: a command that this machine may lack. faults: what is done to it."""
 
     name: str
     before: tuple[tuple[str, ...], ...]
     command: tuple[str, ...]
+    pair: str
     ours: bool = True
     needs: str = "sh"
+    faults: tuple[str, ...] = ("kill", "error", "unsynced")
 
     def is_here(self) -> bool:
         """Whether this machine has what it needs."""
@@ -65,6 +74,7 @@ START = (RUN, "CSUTKEcat", "start")
 CURVE = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-521", "-nodes")
 MINE = ("/usr/bin/openssl", "req", "-x509", *CURVE, "-subj", "/CN=mine.example.com", "-days", "365", "-addext",
         "subjectAltName=DNS:mine.example.com", "-keyout", "/etc/my.key", "-out", "/etc/my.crt")  # fmt: skip
+PREINST = (TREE / "hooks/preinst.sh").read_text() + '\ncsulcca_preinst "$@"\n'
 # A host just after dpkg has unpacked us over CCA 7.3: what preinst noted (not that the catcher ran, for the stub never
 # listens, and would be waited for), an init script that was edited, its links, and a configuration without a directive.
 OF_7_3 = ("/bin/sh", "-c", """
@@ -77,21 +87,23 @@ ln -sf ../init.d/CSUTKEcat /etc/rc6.d/K14CSUTKEcat
 printf 'tree=yes\ngroups=yes\nunit=enabled\nactive=no\n' >/var/lib/csulcca/before-upgrade
 """)
 PROGRAMS = (
-    Program("fresh converge", (), CONFIGURE),
-    Program("legacy upgrade", (OF_7_3,), (*CONFIGURE, "7.3.0-1")),
-    Program("nothing to do", (CONFIGURE, START, CONFIGURE), CONFIGURE),
-    Program("first start", (), START),
-    Program("mode", (CONFIGURE, START), (RUN, "catcherctl", "mode", "tcp", "--no-restart")),
+    Program("fresh converge", (), CONFIGURE, MADE),
+    Program("legacy upgrade", (OF_7_3,), (*CONFIGURE, "7.3.0-1"), KEPT),
+    Program("nothing to do", (CONFIGURE, START, CONFIGURE), CONFIGURE, KEPT),
+    Program("first start", (), START, MADE),
+    Program("mode", (CONFIGURE, START), (RUN, "catcherctl", "mode", "tcp", "--no-restart"), KEPT),
     Program("cert install", (CONFIGURE, START, MINE),
             (RUN, "catcherctl", "cert", "install", "/etc/my.key", "/etc/my.crt", "--name", "mine.example.com",
-             "--no-restart")),  # fmt: skip
+             "--no-restart"), REPLACED),  # fmt: skip
+    # A shell, for whom every call would be one by which it loads programs: those are killed in whole transactions.
+    Program("preinst", (), ("/bin/sh", "-c", PREINST, "sh", "deb", "upgrade", "7.3.0-1"), KEPT, faults=("unsynced",)),
     Program("openssl req", (CONFIGURE, START),
             ("/usr/bin/openssl", "req", "-x509", *CURVE, "-subj", "/CN=catcher", "-keyout", BIN + "/catcher.key",
-             "-out", BIN + "/catcher.crt"), ours=False),  # fmt: skip
+             "-out", BIN + "/catcher.crt"), REPLACED, ours=False, faults=("kill", "unsynced")),  # fmt: skip
     Program("sscg", (CONFIGURE, START),
             ("/usr/bin/sscg", "--force", "--hostname", "catcher.example.com", "--cert-file", BIN + "/catcher.crt",
              "--cert-key-file", BIN + "/catcher.key", "--ca-file", BIN + "/ca.crt", "--dhparams-file", BIN + "/dh.pem"),
-            ours=False, needs="sscg"),  # fmt: skip
+            REPLACED, ours=False, needs="sscg", faults=("kill", "unsynced")),  # fmt: skip
 )
 
 
@@ -142,6 +154,14 @@ def environment(installed: str, state: str) -> dict[str, str]:
     return {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "PWD": "/", "OLDPWD": "/", "INSTALLED": installed, "STATE": state}
 
 
+def prepare(program: Program, installed: pathlib.Path, state: pathlib.Path) -> None:
+    """Make the state that a program begins with. Raises RuntimeError where that does not work."""
+    for command in program.before:
+        ended = run(installed, state, command)
+        if ended.status != 0:
+            raise RuntimeError(f"before {program.name}: {shlex.join(command)}: {ended.output.strip()}")
+
+
 def run(installed: pathlib.Path, state: pathlib.Path, command: tuple[str, ...], *around: str) -> Ended:
     """Run a command on a state, in a namespace of its own. around: what goes before it, strace say."""
     make_room(state)
@@ -176,12 +196,12 @@ def _entries(state: pathlib.Path) -> Iterator[pathlib.Path]:
 def tree(state: pathlib.Path) -> dict[str, str]:
     """What a state holds, by path: mode and content, with times and key material normalised; without the lock, which
     a /var that cannot be written does not have."""
-    found = {}
+    found: dict[str, str] = {}
     for path in _entries(state):
         if path.name == "lock":
             continue
         held = path.lstat()
-        content = ""
+        content = os.readlink(path) if stat.S_ISLNK(held.st_mode) else ""
         if stat.S_ISREG(held.st_mode):
             content = path.read_bytes().decode("latin-1")
             content = re.sub(r"-----BEGIN ([A-Z ]+)-----.*?-----END \1-----", r"\1", content, flags=re.DOTALL)
@@ -191,7 +211,10 @@ def tree(state: pathlib.Path) -> dict[str, str]:
             content = re.sub(r"([0-9A-F]{2}:){19,}[0-9A-F]{2}|[0-9a-f]{40,}|\d{8}T?\d{6}Z?|\b\d{9,}(\.\d+)?\b", "*",
                              content)  # fmt: skip
         name = re.sub(r"\d{8}[-T]?\d{6}Z?(-\d+)?", "TIME", str(path.relative_to(state)))
-        found[name] = f"{held.st_mode:o} {content}"
+        while name in found:
+            # One copy too many is a difference.
+            name += ", again"
+        found[name] = f"{held.st_mode:o} {held.st_uid}:{held.st_gid} {content}"
     return found
 
 
@@ -210,20 +233,75 @@ def digest(state: pathlib.Path) -> str:
     return hashed.hexdigest()
 
 
-def damage(state: pathlib.Path, confs: set[bytes | None]) -> str:
-    """What is wrong with a state that a fault left, or "". confs: what catcher.conf may hold."""
+class Promise:
+    """What a program promises of its host, at any instant and in the end.
+
+    start: the state before it. done: after an undisturbed run that ended so. Raises RuntimeError where that run did not
+    do what the program is for: zeros of a program that does nothing would say nothing.
+    """
+
+    def __init__(self, program: Program, start: pathlib.Path, done: pathlib.Path, ended: "Ended") -> None:
+        self.pair = program.pair
+        self.files = list(zip(pair_of(start), pair_of(done), strict=True))
+        self.kept = kept_of(done)
+        self.confs = {conf_of(start), conf_of(done)}
+        fine = {MADE: self.files[0][0] is None and self.files[0][1] is not None,
+                KEPT: all(before == after for before, after in self.files),
+                REPLACED: all(before != after for before, after in self.files)}[program.pair]  # fmt: skip
+        if ended.status != 0 or not fine or program.ours and pair_problem(done):
+            raise RuntimeError(f"{program.name} does not even run undisturbed: {ended.output.strip()}")
+
+    def damage(self, state: pathlib.Path) -> str:
+        """What is wrong with a state that a fault left, or ""."""
+        if readable := readable_key(state):
+            return readable
+        if conf_of(state) not in self.confs:
+            return f"catcher.conf is {conf_of(state)!r}"
+        note = note_of(state)
+        if note is not None and not WHOLE_NOTE.fullmatch(note):
+            return f"what preinst noted is {note!r}"
+        if self.pair != MADE and any(now not in files for now, files in zip(pair_of(state), self.files, strict=True)):
+            return "the pair is neither the old nor the new one"
+        return ""
+
+    def left(self, state: pathlib.Path, crashed: tuple[bytes | None, bytes | None]) -> str:
+        """What is wrong with the pair after a re-run, or "". crashed: the pair before that."""
+        now = pair_of(state)
+        if self.pair != MADE and list(now) != [after for _, after in self.files]:
+            return "the pair is not the one that belongs there"
+        if self.pair == MADE and None not in crashed and now != crashed:
+            return "another pair was made"
+        if kept_of(state) != self.kept:
+            return "the old pair is not kept"
+        return pair_problem(state)
+
+
+def readable_key(state: pathlib.Path) -> str:
+    """Which private key in a state, but the administrator's own my.key, others may read, as a sentence; or ""."""
     for path in _entries(state):
         held = path.lstat()
         wide = stat.S_ISREG(held.st_mode) and held.st_mode & 0o077
         if wide and path.name != "my.key" and b"PRIVATE KEY" in path.read_bytes():
             return f"{path.name} is readable by others"
-    return "" if conf_of(state) in confs else f"catcher.conf is {conf_of(state)!r}"
+    return ""
 
 
 def conf_of(state: pathlib.Path) -> bytes | None:
     """The bytes of catcher.conf, or None."""
     path = state / "etc/cca/catcher.conf"
     return path.read_bytes() if path.exists() else None
+
+
+def note_of(state: pathlib.Path) -> bytes | None:
+    """The bytes of what preinst noted, or None."""
+    path = state / "var/lib/csulcca/before-upgrade"
+    return path.read_bytes() if path.exists() else None
+
+
+def kept_of(state: pathlib.Path) -> list[bytes]:
+    """The bytes of all files that are kept beside the pair."""
+    kept = [path for name in ("catcher.key.*", "catcher.crt.*") for path in (state / BIN[1:]).glob(name)]
+    return sorted(path.read_bytes() for path in kept)
 
 
 def pair_of(state: pathlib.Path) -> tuple[bytes | None, bytes | None]:

@@ -9,6 +9,7 @@ rounds of each.
 
 import pathlib
 import random
+import re
 import shlex
 import shutil
 import signal
@@ -116,6 +117,7 @@ def _damage(machine: Machine) -> list[str]:
 COMMANDS = {"converge": programs.CONFIGURE, "start": programs.START,
             "install": programs.named("cert install").command}  # fmt: skip
 
+WAITS = 'for p in "$p0" "$p1"; do wait "$p"; echo "ended with $?"; done'
 CHANGES = "link,linkat,rename,renameat,renameat2,unlink,unlinkat,rmdir,mkdir,fsync,flock,write,fchmod"
 
 
@@ -130,8 +132,8 @@ class Host:
         start = self.scratch / pairing
         if not start.exists():
             start.mkdir()
-            for command in programs.named("cert install").before if "install" in PAIRINGS[pairing] else ():
-                programs.run(self.installed, start, command)
+            if "install" in PAIRINGS[pairing]:
+                programs.prepare(programs.named("cert install"), self.installed, start)
         return programs.copy(start, self.scratch / f"{pairing}-{seed}")
 
 
@@ -139,22 +141,35 @@ def play_commands(pairing: str, host: Host, seed: int) -> list[str]:
     """One round of the host's own commands: what is wrong after it, in words; nothing where all is well."""
     chance = random.Random(seed)
     state = host.begin(pairing, seed)
+    before = programs.pair_of(state)
+    mine = tuple((state / "etc" / name).read_bytes() if (state / "etc" / name).exists() else None
+                 for name in ("my.key", "my.crt"))  # fmt: skip
     both = []
+    killed = False
     for number, what in enumerate(PAIRINGS[pairing]):
-        limit = chance.uniform(0.05, 0.5) if number == 0 and chance.randrange(3) == 0 else TIMEOUT_S
+        may_be_killed = number == 0 and chance.randrange(3) == 0
+        killed = killed or may_be_killed
+        limit = chance.uniform(0.05, 0.5) if may_be_killed else TIMEOUT_S
         delay = f"delay_enter={chance.randrange(1, 60)}ms:when={chance.randrange(1, 5)}+{chance.randrange(1, 5)}"
         both.append(f"(sleep {chance.random() ** 3 * 0.1:.4f}; exec strace -f --seccomp-bpf -qq -o /dev/null"
                     f" -e trace={CHANGES} -e inject={CHANGES}:{delay}"
-                    f" timeout -s KILL {limit:.4f} {shlex.join(COMMANDS[what])}) & ")  # fmt: skip
+                    f" timeout -s KILL {limit:.4f} {shlex.join(COMMANDS[what])}) & p{number}=$!; ")  # fmt: skip
     try:
-        ended = programs.run(host.installed, state, ("/bin/sh", "-c", "".join(both) + "wait"))
+        ended = programs.run(host.installed, state, ("/bin/sh", "-c", "".join(both) + WAITS))
         wrong = ["deadlock"] if ended.status is None else []
-        if "Traceback" in ended.output:
-            wrong.append("a traceback: " + ended.output.strip().rpartition("\n")[2])
+        if "Traceback" in ended.output or "internal fault" in ended.output:
+            wrong.append("a fault of ours: " + ended.output.strip().rpartition("\n")[2])
+        statuses = re.findall(r"^ended with (\d+)$", ended.output, re.MULTILINE)
+        if statuses not in (["0", "0"], ["137", "0"] if killed else None):
+            wrong.append(f"they ended with {', '.join(statuses)}: {ended.output.strip()}")
         programs.run(host.installed, state, programs.START)
         if None in programs.pair_of(state):
             wrong.append("no pair")
-        wrong += [said for said in (programs.pair_problem(state), programs.damage(state, {b"TLS_ON\n"})) if said]
+        if "install" in PAIRINGS[pairing] and programs.pair_of(state) not in (mine, before if killed else None):
+            wrong.append("the pair is not the one that was installed")
+        if programs.conf_of(state) != b"TLS_ON\n":
+            wrong.append(f"catcher.conf is {programs.conf_of(state)!r}")
+        wrong += [said for said in (programs.pair_problem(state), programs.readable_key(state)) if said]
         left = [path.name for path in (state / programs.BIN[1:]).iterdir() if path.name.startswith(".")]
         if left:
             wrong.append(f"left behind: {left}")

@@ -41,7 +41,7 @@ ALTERS = ("unlink", "unlinkat", "rmdir", "chmod", "fchmod", "fchmodat", "chown",
 FILLS = ("write", "pwrite64", "writev", "fsync", "fdatasync", "copy_file_range", "sendfile")
 OPENS = ("open", "openat", "creat")
 OF_DESCRIPTORS = ("read", "pread64", "getdents64", "fstat", "fchmod", "fchown", "flistxattr", "fgetxattr", "fsetxattr",
-                  "ftruncate", "flock", *FILLS)  # fmt: skip
+                  "ftruncate", "flock", "close", *FILLS)  # fmt: skip
 
 # "Lastingly" for EINTR: so many signals in a row. One that never ends would only show that every call is tried again.
 BURST = 20
@@ -133,6 +133,12 @@ def errors(name: str, rest: str) -> tuple[str, ...]:
         return ("EIO", "EACCES", "EINTR")
     if name in ("pipe2", "pipe"):
         return ("EMFILE",)
+    if name == "execve":
+        return ("EIO", "EACCES", "EMFILE")
+    if name == "close" and not re.search(r"<(pipe:|socket:|.*/lock>)", rest):
+        # Who closes may hear of what a file system could not write. Only once, and not of a lock: here the call is
+        # not made at all, and a lock that is never free is nothing that a kernel leaves.
+        return ("EIO", "ENOSPC", "EINTR")
     return ()
 
 
@@ -146,15 +152,11 @@ class Sweep:
         self.start = scratch / "start"
         trace = scratch / "trace"
         self.start.mkdir(parents=True)
-        for command in program.before:
-            programs.run(installed, self.start, command)
+        programs.prepare(program, installed, self.start)
         done = programs.copy(self.start, scratch / "undisturbed")
         self.ended = programs.run(installed, done, program.command, "strace", "-f", "-qq", "-y", "-o", str(trace))
-        if not program.ours and self.ended.status != 0:
-            # A program that does nothing does no damage, and would prove nothing.
-            raise RuntimeError(f"{program.name} does not even run undisturbed: {self.ended.output.strip()}")
+        self.promise = programs.Promise(program, self.start, done, self.ended)
         self.lines = trace.read_text(errors="replace").splitlines()
-        self.confs = {programs.conf_of(self.start), programs.conf_of(done)}
         self.once = programs.tree(done)
         # A second undisturbed run is what every re-run is compared with.
         programs.run(installed, done, program.command)
@@ -174,7 +176,8 @@ class Sweep:
                 counts = made.setdefault(name, {})
                 counts[process] = counts.get(process, 0) + 1
                 ordinal = list(counts).index(process) + 1
-                own = begun and process == first and not _is_machinery(name, rest)
+                # Who runs another program does so in a child.
+                own = begun and (process == first or name == "execve") and not _is_machinery(name, rest)
                 yield Call(name, counts[process], ordinal, rest, process == first, own)
 
     def kills(self, changes_only: bool = False) -> list[Point]:
@@ -189,7 +192,8 @@ class Sweep:
     def errors(self, everything: bool = False) -> list[Point]:
         """Which calls fail, and how: those of our own code, or *everything*."""
         return [_point(call, f"error={error}{lasting}") for call in self.calls() if call.own or everything
-                for error in errors(call.name, call.rest) for lasting in ("", LASTING)]  # fmt: skip
+                for error in errors(call.name, call.rest)
+                for lasting in ("", LASTING)[:1 if call.name == "close" else 2]]  # fmt: skip
 
     def look(self, point: Point, injector: Injector) -> Seen | None:
         """What one point leaves; None where it was not met, since no two runs wait for each other in the same way."""
@@ -203,7 +207,7 @@ class Sweep:
                 ended, wide = self._traced(point, state)
             if not ended.met:
                 return None
-            broken = programs.damage(state, self.confs) or wide
+            broken = self.promise.damage(state) or wide
             if not self.program.ours:
                 broken = broken or programs.pair_problem(state)
                 programs.run(self.installed, state, programs.START)
@@ -234,15 +238,15 @@ class Sweep:
         """What another run does not mend in a state, or ""."""
         held = programs.digest(state)
         if held not in self.judged:
-            after = programs.tree(state)
+            after, crashed = programs.tree(state), programs.pair_of(state)
             if after != self.wanted:
                 programs.run(self.installed, state, self.program.command)
                 after = programs.tree(state)
-            self.judged[held] = programs.pair_problem(state) or programs.differences(after, self.wanted)
+            self.judged[held] = self.promise.left(state, crashed) or programs.differences(after, self.wanted)
         return self.judged[held]
 
     def _unclean(self, point: Point, ended: Met, after: dict[str, str]) -> str:
-        """Why an error did not end cleanly, or "": a traceback, silence, an end by a signal, or none at all.
+        """Why an error did not end cleanly, or "": a fault of ours, silence, an end by a signal, or none at all.
 
         A shell, Python and OpenSSL that cannot load themselves say so in their own way, or say nothing: what they
         cannot read of a script they take for its end. Of them only an end is wanted.
@@ -251,10 +255,12 @@ class Sweep:
             return "it hung"
         if not point.own:
             return ""
-        if "Traceback" in ended.output:
-            return "a traceback: " + ended.output.strip().rpartition("\n")[2]
+        if "Traceback" in ended.output or "internal fault" in ended.output:
+            return "a fault of ours: " + ended.output.strip().rpartition("\n")[2]
         if ended.status < 0:
             return f"it ended by signal {-ended.status}"
+        if ended.status > 0 and not ended.output.strip() and point.call != "write":
+            return f"status {ended.status} without a word"
         if after not in (self.once, self.wanted) and ended.status == 0 and not ended.output.strip():
             return "it was silent, and " + programs.differences(after, self.once)
         undisturbed = ended.status == self.ended.status and after in (self.once, self.wanted)
@@ -310,6 +316,8 @@ def wide_key(lines: Iterable[str]) -> str:
         elif match := MADE.match(line) or CHANGED.match(line):
             path, mode = [one for one in match.groups() if one is not None]
             modes.setdefault(path, set()).add(int(mode, 8))
+    # Whatever name our key has, this is part of it: it may be opened up under a name that nobody wrote to.
+    keys.update(path for path in modes if "catcher.key" in path.rpartition("/")[2])
     wide = sorted(path for path in keys if any(mode & 0o077 for mode in modes.get(path, {0o777})))
     return f"{wide[0]} held a key, and was open to others" if wide else ""
 

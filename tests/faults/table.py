@@ -63,9 +63,10 @@ def rows(everything: bool) -> list[Row]:
     harness = (*PRODUCT, "tests/faults/programs.py", "tests/faults/injector.py", "tests/faults/sweep.py")
     for program in programs.PROGRAMS:
         blocked = "" if program.is_here() else f"{program.needs} is not installed here"
-        kill = functools.partial(_swept, program, sweep.Sweep.kills)
-        found.append(Row(program.name, "kill", kill, harness, program.ours, blocked))
-        if program.ours:
+        if "kill" in program.faults:
+            kill = functools.partial(_swept, program, sweep.Sweep.kills)
+            found.append(Row(program.name, "kill", kill, harness, program.ours, blocked))
+        if "error" in program.faults:
             error = functools.partial(_swept, program, functools.partial(sweep.Sweep.errors, everything=everything))
             found.append(Row(program.name, "error", error, harness))
         parts = (*harness, "tests/faults/unsynced.py")

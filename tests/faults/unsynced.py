@@ -32,10 +32,10 @@ from tests.faults.sweep import WORKERS, Seen
 TRACED = ("open,openat,creat,write,pwrite64,writev,rename,renameat,renameat2,link,linkat,symlink,symlinkat,unlink,"
           "unlinkat,mkdir,mkdirat,rmdir,chmod,fchmod,fchmodat,truncate,ftruncate,fsync,fdatasync,sync,syncfs,"
           "copy_file_range,sendfile")  # fmt: skip
-NOT_MODELLED = ("writev", "renameat2", "symlink", "symlinkat", "syncfs", "sync", "truncate", "ftruncate", "pwrite64",
+NOT_MODELLED = ("writev", "symlink", "symlinkat", "syncfs", "sync", "truncate", "ftruncate", "pwrite64",
                 "copy_file_range", "sendfile")  # fmt: skip
 ALL_CHOICES = 600
-"""Up to so many choices at one length of the record are all tried."""
+"""Up to so many choices at one length of the record are all tried; programs of ours have no more."""
 
 Entry = tuple[int, str]
 """A name: the number of its directory's inode, and the name in it."""
@@ -88,6 +88,7 @@ class Disk:
         self.safe_from: dict[int, int] = {}
         self.outcome_left: dict[int, int] = {}
         self.deleted: dict[str, int] = {}
+        self.all_states = True
         self.root = self._new(True, 0o755)
 
     def _new(self, is_dir: bool, mode: int, data: bytes = b"") -> int:
@@ -195,6 +196,7 @@ class Disk:
             for chosen in itertools.product(*open_ones.values()):
                 yield {**base, **dict(zip(open_ones, chosen, strict=True))}
             return
+        self.all_states = False
         for rest in (0, -1):
             usual = {index: each[rest] for index, each in open_ones.items()}
             for number in (0, 1, 2):
@@ -303,7 +305,7 @@ def record(trace: str, before: Disk) -> Disk:
     for name, given in lines_of(trace):
         words = [one.decode() if isinstance(one, bytes) and name != "write" else one for one in given]
         paths = [str(one) for one in words if isinstance(one, str) and one.startswith("/")]
-        if name.endswith("at") and len(paths) > 1:
+        if name.endswith(("at", "at2")) and len(paths) > 1:
             # The directory of a descriptor stands before a path, which is absolute wherever it matters.
             paths = [path for path, after in zip(paths, [*paths[1:], ""], strict=True) if not _is_base(path, after)]
         if not paths or not paths[-1].startswith(tuple(f"/{one}/" for one in LOOKED_AT)):
@@ -323,7 +325,7 @@ def record(trace: str, before: Disk) -> Disk:
                 written.pop(number, None)
         elif name in ("mkdir", "mkdirat"):
             disk.make(path, True, int(str(words[-1]), 8))
-        elif name in ("rename", "renameat"):
+        elif name in ("rename", "renameat", "renameat2"):
             disk.rename(*paths)
         elif name in ("link", "linkat"):
             disk.link(*paths)
@@ -370,15 +372,16 @@ class Crashes:
         self.program, self.installed, self.scratch = program, installed, scratch
         self.start = scratch / "start"
         self.start.mkdir()
-        for command in program.before:
-            programs.run(installed, self.start, command)
+        programs.prepare(program, installed, self.start)
         done = programs.copy(self.start, scratch / "undisturbed")
         trace = scratch / "trace"
-        programs.run(installed, done, program.command, "strace", "-f", "-qq", "-y", "-xx", "-s", "1000000", "-e",
-                     "trace=" + TRACED, "-o", str(trace))  # fmt: skip
+        ended = programs.run(installed, done, program.command, "strace", "-f", "-qq", "-y", "-xx", "-s", "1000000",
+                             "-e", "trace=" + TRACED, "-o", str(trace))  # fmt: skip
+        self.promise = programs.Promise(program, self.start, done, ended)
         self.disk = record(trace.read_text(), disk_of(self.start, installed))
-        self.confs = {programs.conf_of(self.start), programs.conf_of(done)}
         self.promised = programs.conf_of(done), programs.pair_of(done)
+        # None for who has read the note and takes it away: that may be lost, since it is taken away again.
+        self.noted = programs.note_of(done)
         programs.run(installed, done, program.command)
         self.wanted = programs.tree(done)
 
@@ -396,6 +399,8 @@ class Crashes:
                     lost = [f"{self.disk.changes[index].text} ({outcome})"
                             for index, outcome in choice.items() if outcome]  # fmt: skip
                     found[f"after {length}, without {'; '.join(lost) or 'nothing'}"] = tree, ended
+        if self.program.ours and not self.disk.all_states:
+            raise RuntimeError(f"{self.program.name}: too many states to build all of them")
         return found
 
     def look(self, number: int, tree: Tree, ended: bool) -> Seen:
@@ -403,15 +408,18 @@ class Crashes:
         state = programs.copy(self.start, self.scratch / str(number))
         try:
             self._build(state, tree)
-            broken = programs.damage(state, self.confs)
+            broken = self.promise.damage(state)
             if not self.program.ours:
                 broken = broken or programs.pair_problem(state)
                 programs.run(self.installed, state, programs.START)
                 return Seen(broken, programs.pair_problem(state))
-            if ended and (programs.conf_of(state), programs.pair_of(state)) != self.promised:
+            noted = self.noted is None or programs.note_of(state) == self.noted
+            if ended and ((programs.conf_of(state), programs.pair_of(state)) != self.promised or not noted):
                 broken = broken or "what was done is not on disk"
+            crashed = programs.pair_of(state)
             programs.run(self.installed, state, self.program.command)
-            return Seen(broken, programs.pair_problem(state) or programs.differences(programs.tree(state), self.wanted))
+            return Seen(broken, self.promise.left(state, crashed)
+                        or programs.differences(programs.tree(state), self.wanted))  # fmt: skip
         finally:
             shutil.rmtree(state)
 
