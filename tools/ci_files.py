@@ -10,6 +10,7 @@ import pathlib
 import sys
 import tomllib
 from collections.abc import Callable
+from typing import Any
 
 TREE = pathlib.Path(__file__).resolve().parent.parent
 HEADER = "# Made by `make ci-files` from tests/matrix/distros.toml; edit tools/ci_files.py instead.\n"
@@ -26,7 +27,7 @@ def setting(section: str, key: str) -> str:
     return parser[section][key]
 
 
-def declared() -> dict[str, dict[str, object]]:
+def declared() -> dict[str, dict[str, Any]]:
     """The tables of the declaration by cell."""
     with open(TREE / "tests/matrix/distros.toml", "rb") as file:
         return tomllib.load(file)["cell"]
@@ -40,6 +41,12 @@ def with_image() -> list[str]:
 def of(key: str) -> list[str]:
     """The values of a key of the cells that have it, each once, in order."""
     return list(dict.fromkeys(str(table[key]) for table in declared().values() if key in table))
+
+
+def runner() -> str:
+    """The image of the jobs whose system is ours to choose."""
+    (suite,) = [table["recipe"]["suite"] for table in declared().values() if "runner" in table.get("roles", ())]
+    return f"debian:{suite}"
 
 
 def indented(lines: list[str], width: int) -> str:
@@ -96,7 +103,7 @@ def gitlab() -> str:
     return HEADER + f"""\
 # The runner must allow privileged containers: the tests boot systemd in containers of their own.
 default:
-  image: debian:bookworm
+  image: {runner()}
   before_script:
     - apt-get -q update
     - apt-get -qy --no-install-recommends install git make

@@ -45,7 +45,7 @@ class Progress:
                 self.write(f"    kept: {value}; to look inside: make matrix SHELL_IN={value}")
 
     def say(self, report: pytest.TestReport, cell: str, scenario: str) -> None:
-        """`  12/340  3:05  ✓ debian-13  fresh  test_x[...]  12.3 s`."""
+        """`  12/340  3:05  ✓ CELL  fresh  test_x[...]  12.3 s`."""
         verdict = FAIL if report.failed else PASS
         minutes, seconds = divmod(int(time.monotonic() - self.started), 60)
         name = report.nodeid.partition("::")[2]

@@ -5,7 +5,7 @@ A program that ends at once stands in the place of catcher.exe, so that only our
 
 import shlex
 
-from tests.matrix import engine
+from tests.matrix import engine, images
 from tests.matrix.machine import Machine
 from tests.packaging.system import CERTIFICATE, CONF, KEY, STAMP
 
@@ -46,7 +46,8 @@ RSA_MAKERS = {
 def bench(here: Bench) -> tuple[list[Row], dict, list[str]]:
     """Lines of the table, every run for the report, and what of OTHERS is not there."""
     if here.cell.mode != "TLS":
-        raise BenchError(f"{here.cell.name} can't speak TLS, so no pair is made there", "CELL=debian-13 make bench")
+        instead = next(cell.name for cell in images.with_role("reference") if cell.mode == "TLS")
+        raise BenchError(f"{here.cell.name} can't speak TLS, so no pair is made there", f"make bench CELL={instead}")
     rows, measured = [], {}
     with here.machine(boot=False) as machine:
         # It ends at once with 0, and costs no more than exec of any program does.
