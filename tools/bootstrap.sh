@@ -22,6 +22,8 @@ demo,check,bench,contrib iptables iptables-nft iptables engine connect container
 demo,check,bench,contrib nftables nftables nft engine connect containers
 demo,check,bench,contrib ca-certificates ca-certificates /etc/ssl/certs/ca-certificates.crt must fetch container images
 demo,check,bench,contrib mmdebstrap mmdebstrap mmdebstrap must make container images
+demo,check,bench,contrib debian-archive-keyring debian-keyring /usr/share/keyrings/debian-archive-keyring.gpg must verify the packages of container images
+demo,check,bench,contrib gnupg gnupg2 gpg must verify the packages of container images
 demo,check,bench,contrib openssl openssl openssl must look at certificates
 check,bench,lint,contrib python3-venv python3 /usr/l*/python3.*/ensurepip/__init__.py must make .venv
 check,bench,lint,contrib python3-cryptography python3-cryptography /usr/l*/python3*/*-packages/cryptography/__init__.py must run the tests
