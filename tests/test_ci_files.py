@@ -1,5 +1,7 @@
 """The CI files are what the declaration gives, and each is one that its own tool or schema accepts."""
 
+import fnmatch
+import re
 import subprocess
 import xml.etree.ElementTree
 
@@ -30,6 +32,23 @@ def test_every_vendor_image_has_a_job():
     jobs = yaml.safe_load(ci_files.github())["jobs"]["vendor-image"]["strategy"]["matrix"]["cell"]
     assert jobs == ci_files.with_image()
     assert jobs == yaml.safe_load(ci_files.gitlab())["vendor-image"]["parallel"]["matrix"][0]["CELL"]
+
+
+def test_the_job_that_checks_runs_what_ci_runs_and_publishes_what_each_part_found():
+    """tools/check.sh is held to it: no part with tests is without results, and no two share a file."""
+    github = yaml.safe_load(ci_files.github())["jobs"]["check"]["steps"]
+    gitlab = yaml.safe_load(ci_files.gitlab())["check"]
+    assert "sudo .ci/run" in [step.get("run") for step in github], "sudo does not hand CI on"
+    assert gitlab["script"] == [".ci/run"]
+    uploaded = {step["with"]["path"] for step in github if "with" in step}
+    (published,) = uploaded | {gitlab["artifacts"]["reports"]["junit"]}
+    script = (TREE / "tools/check.sh").read_text(encoding="utf-8").replace("\\\n", " ")
+    runs = [line for line in script.splitlines() if " -m pytest " in line]
+    results = [re.search(r'--junitxml="?(\S+?)"?(?= |$)', line) for line in runs]
+    assert len(runs) > 4 and all(results), runs
+    names = [found[1] for found in results if found]
+    assert len(set(names)) == len(names)
+    assert all(fnmatch.fnmatch(name, published) for name in names), (names, published)
 
 
 @pytest.mark.parametrize("name, schema", [

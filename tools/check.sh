@@ -1,8 +1,10 @@
 #!/bin/sh
 # Every test that CI runs (`make check`). Each part runs even if an earlier one failed; the exit status is 0 only if all
-# passed. What this machine cannot run is named at the end, and never counted as passed.
+# passed. What this machine cannot run is named at the end, and never counted as passed. The results of each part are in
+# dist/check-*.xml, too, as JUnit XML.
 set -u
 cd "$(dirname "$0")/.." || exit 1
+rm -f dist/check-*.xml
 failed=
 blocked=
 
@@ -39,10 +41,11 @@ unit_tests_on() {
             "$environment/bin/python" -m pip -q --disable-pip-version-check install -r tools/requirements-unit.txt &&
             cp tools/requirements-unit.txt "$environment/requirements.txt" || return 1
     fi
-    "$environment/bin/python" -m pytest -q -p no:cacheprovider --ignore tests/unit/test_reference_catcher.py tests/unit
+    "$environment/bin/python" -m pytest -q -p no:cacheprovider --junitxml="dist/check-unit-$1.xml" \
+        --ignore tests/unit/test_reference_catcher.py tests/unit
 }
 
-part "unit tests" .venv/bin/python -m pytest -q -n 2 tests/unit
+part "unit tests" .venv/bin/python -m pytest -q -n 2 --junitxml=dist/check-unit.xml tests/unit
 if python=$(python_of_version 3.6); then
     part "unit tests on Python 3.6, the oldest that a host may have" unit_tests_on 3.6 "$python"
 else
@@ -55,13 +58,17 @@ for version in 3.14 3.13; do
     fi
 done
 part "linters and the build of packages" \
-    .venv/bin/python -m pytest -q -n 2 tests/test_linters.py tests/test_docs.py tests/test_ci_files.py tests/test_bare_machine.py tests/test_release.py tests/test_bench.py tests/matrix tests/test_build_packages.py tests/fixtures
+    .venv/bin/python -m pytest -q -n 2 --junitxml=dist/check-tree.xml tests/test_linters.py tests/test_docs.py \
+    tests/test_ci_files.py tests/test_bare_machine.py tests/test_release.py tests/test_bench.py tests/matrix \
+    tests/test_build_packages.py tests/fixtures
 blocked=$blocked$(.venv/bin/python -m tests.matrix.images blocked | sed 's/^/, /' | tr -d '\n')
 part "images for the containers" .venv/bin/python -m tests.matrix.images build
 part "packages in containers" \
-    .venv/bin/python -m tests.matrix.engine -- .venv/bin/python -m pytest -q -n 3 tests/packaging
+    .venv/bin/python -m tests.matrix.engine -- .venv/bin/python -m pytest -q -n 3 --junitxml=dist/check-packages.xml \
+    tests/packaging
 part "faults: the index of hazards, transactions that are killed" \
-    .venv/bin/python -m tests.matrix.engine -- .venv/bin/python -m pytest -q -n 2 tests/faults
+    .venv/bin/python -m tests.matrix.engine -- .venv/bin/python -m pytest -q -n 2 --junitxml=dist/check-faults.xml \
+    tests/faults
 
 if [ -n "$blocked" ]; then
     printf '\nBLOCKED here: %s\n' "${blocked#, }"
