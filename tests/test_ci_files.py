@@ -3,6 +3,7 @@
 import fnmatch
 import re
 import subprocess
+import tomllib
 import xml.etree.ElementTree
 
 import pytest
@@ -59,6 +60,30 @@ def test_the_job_that_checks_runs_what_ci_runs_and_publishes_what_each_part_foun
 def test_the_schema_of_its_service_accepts(name, schema):
     transform = ["--data-transform", "gitlab-ci"] if "gitlab" in schema else []
     clean("check-jsonschema", "--builtin-schema", schema, *transform, TREE / name)
+
+
+@pytest.mark.parametrize("name, schema", [
+    (".packit.yaml", "packit"),
+    (".obs/workflows.yml", "obs-workflows"),
+])  # fmt: skip
+def test_our_schema_of_its_service_accepts(name, schema):
+    """Where no schema is to be had, tests/schemas has one of the keys that we use."""
+    clean("check-jsonschema", "--schemafile", TREE / f"tests/schemas/{schema}.json", TREE / name)
+
+
+def test_salsa_knows_the_variables():
+    """One that it does not know is no error there. Those of its README, "Select which jobs run in the CI pipeline"."""
+    jobs = {"APTLY", "AUTOPKGTEST", "BLHC", "LINTIAN", "PIUPARTS", "REPROTEST", "MISSING_BREAKS", "BUILD_PACKAGE_ALL",
+            "BUILD_PACKAGE_ANY", "BUILD_PACKAGE_I386", "CROSSBUILD_ARM64"}  # fmt: skip
+    given = yaml.safe_load(ci_files.salsa())["variables"]
+    assert not given.keys() - {f"SALSA_CI_DISABLE_{job}" for job in jobs}
+
+
+def test_the_test_of_the_installed_package_asks_for_nothing_that_only_one_family_calls_so():
+    with open(TREE / "tests/matrix/distros.toml", "rb") as file:
+        lists = tomllib.load(file)["packages"]
+    wanted = {*yaml.safe_load(ci_files.tmt_test())["require"]}
+    assert not wanted & ({*lists["dnf"]} ^ {*lists["zypper"]})
 
 
 def test_tmt_lint_accepts_plan_and_test():
