@@ -2,9 +2,11 @@
 
 import fnmatch
 import re
+import shutil
 import subprocess
 import tomllib
 import xml.etree.ElementTree
+from pathlib import Path
 
 import pytest
 import yaml
@@ -23,7 +25,7 @@ def test_no_file_is_stale():
 
 def test_a_change_of_the_declaration_makes_files_stale(monkeypatch):
     real = ci_files.declared()
-    more = {**real, "new-system": {"oci": "example/new:1", "packit": "new-1", "obs": "New:1/standard"}}
+    more = {**real, "new-system": {"oci": "example/new:1", "packit": "new-1", "obs": "New:1/standard s390x"}}
     monkeypatch.setattr(ci_files, "declared", lambda: more)
     assert set(ci_files.stale()) == {".github/workflows/check.yml", ".gitlab-ci.yml", ".packit.yaml",
                                      ".obs/workflows.yml"}  # fmt: skip
@@ -91,9 +93,76 @@ def test_tmt_lint_accepts_plan_and_test():
     assert "fail" not in said.split(), said
 
 
-def test_the_service_file_of_obs_is_xml():
-    tree = xml.etree.ElementTree.fromstring(ci_files.obs_service())
-    assert [one.get("name") for one in tree] == ["obs_scm", "set_version", "tar", "recompress"]
+def test_the_version_is_in_the_recipes_of_obs(monkeypatch):
+    """A release that forgets them is seen."""
+    metadata, changes = ci_files.release()
+    newer = changes[0]._replace(version="8.9.9-1", lines=["* Something."])
+    monkeypatch.setattr(ci_files, "release", lambda: (metadata._replace(version="8.9.9"), [newer, *changes]))
+    assert set(ci_files.stale()) == {".obs/csulcca.spec", ".obs/csulcca.dsc"}
+
+
+def test_obs_builds_where_a_project_has_the_architecture_and_the_programs_of_the_service():
+    (step,) = (step for step in yaml.safe_load(ci_files.obs_workflows())["workflow"]["steps"]
+               if "configure_repositories" in step)  # fmt: skip
+    repositories = step["configure_repositories"]["repositories"]
+    architectures = {one["paths"][-1]["target_project"]: one["architectures"] for one in repositories}
+    assert len(architectures) == len(repositories)
+    assert "s390x" not in architectures["openSUSE:Factory"]
+    assert architectures["openSUSE:Factory:zSystems"] == ["s390x"]
+    for one in repositories:
+        projects = [path["target_project"] for path in one["paths"]]
+        assert "SUSE:" in projects[-1] or projects[0] == "openSUSE:Tools", one["name"]
+
+
+@pytest.fixture(scope="module")
+def obs_package(tmp_path_factory):
+    """What _service leaves in a package of the Open Build Service: the archive, and what is extracted of it."""
+    services = xml.etree.ElementTree.fromstring(ci_files.obs_service())
+    assert [one.get("name") for one in services] == ["obs_scm", "tar", "recompress"]
+    params = [(param.get("name"), param.text) for param in services[0]]
+    name = "{filename}-{version}".format(**dict(params))
+    work = tmp_path_factory.mktemp("obs")
+    (work / name).mkdir()
+    tracked = clean("git", "ls-files", "-z").rstrip("\0")
+    subprocess.run(["cp", "--parents", *tracked.split("\0"), work / name], cwd=TREE, check=True)
+    package = work / "package"
+    package.mkdir()
+    subprocess.run(["tar", "-C", work, "-czf", package / f"{name}.tar.gz", name], check=True)
+    for key, value in params:
+        if key == "extract":
+            shutil.copy(work / name / value, package)
+    return package
+
+
+def test_obs_builds_an_rpm_of_what_it_has(obs_package, tmp_path):
+    (spec,) = obs_package.glob("*.spec")
+    clean("rpmspec", "-P", spec)
+    places = {"_topdir": tmp_path, "_sourcedir": obs_package}
+    defines = [word for name, path in places.items() for word in ("--define", f"{name} {path}")]
+    clean("rpmbuild", "-ba", "--nodeps", *defines, spec)
+    version = ci_files.release()[1][0].version
+    assert [path.name for path in tmp_path.glob("SRPMS/*")] == [f"csulcca-{version}.src.rpm"]
+    (rpm,) = tmp_path.glob("RPMS/noarch/*.rpm")
+    assert "/opt/IBM/CCA/bin/catcher.exe\n" in clean("rpm", "-qpl", "--nosignature", rpm)
+    assert "csulcca_payload=reference" in clean("rpm", "-qp", "--nosignature", "--scripts", rpm)
+
+
+def test_obs_builds_a_deb_of_what_it_has(obs_package, tmp_path):
+    """As its build-recipe-dsc does: debtransform, dpkg-source, dpkg-buildpackage."""
+    assert list(obs_package.glob("debian.*")), "it does not run debtransform without any"
+    debtransform = next(Path("/usr/lib").glob("*build/debtransform"), "debtransform")
+    (dsc,) = obs_package.glob("*.dsc")
+    # It makes hard links, so it all has to be on one file system.
+    transformed = obs_package.parent / "transformed"
+    transformed.mkdir()
+    clean(debtransform, obs_package, dsc, transformed)
+    (dsc,) = transformed.glob("*.dsc")
+    tree = tmp_path / "tree"
+    clean("dpkg-source", "-x", dsc, tree)
+    clean("dpkg-buildpackage", "-us", "-uc", "-b", "-d", cwd=tree)
+    (deb,) = tmp_path.glob("*.deb")
+    assert deb.name == f"csulcca_{ci_files.release()[1][0].version}_all.deb"
+    assert "./opt/IBM/CCA/bin/catcher.exe\n" in clean("dpkg-deb", "-c", deb)
 
 
 @pytest.mark.parametrize("name", YAML)

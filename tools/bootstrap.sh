@@ -46,6 +46,7 @@ check piuparts - piuparts may run the tests
 check faketime libfaketime faketime may run the tests
 check diffoscope-minimal diffoscope diffoscope may explain differences of packages
 check autopkgtest - autopkgtest may run the tests
+check obs-build obs-build /usr/lib/*build/debtransform may run the tests
 contrib ansible ansible ansible-playbook must run the role
 contrib ansible-lint ansible-lint ansible-lint must lint
 check,bench hyperfine hyperfine hyperfine must measure

@@ -26,6 +26,7 @@ sys.path.insert(0, str(TREE))
 from tools import payload as payloads  # noqa: E402
 from tools import sbom  # noqa: E402
 from tools.changelog import (  # noqa: E402
+    Change,
     Metadata,
     changes_for,
     debian_changelog,
@@ -174,13 +175,24 @@ def stage(source: Path, payload: Path, version: str | None, work: Path) -> Stage
     for token, text in (
         (r"(?m)(?<=^%\{!\?payload: %global payload )\S+(?=\}$)", STAGED["rpm"]),
         (r"(?m)(?<=^License:        )Apache-2.0$", "Apache-2.0" + (" AND LicenseRef-IBM-CCA" if groups else "")),
+    ):
+        replace(spec, token, text)
+    spec.write_text(filled_in(spec.read_text(encoding="utf-8"), metadata, changes), encoding="utf-8")
+    return Staged(metadata, found.machine, found.entries, found.left_out, groups, epoch)
+
+
+def filled_in(spec: str, metadata: Metadata, changes: list[Change]) -> str:
+    """The text of rpm/csulcca.spec with what stands between @ signs there."""
+    for token, text in (
         ("@VERSION@", metadata.version),
         ("@RELEASE@", metadata.release),
         ("@RECOMMENDS@", "\n".join("Recommends:     " + name for name in metadata.recommends)),
         ("@CHANGELOG@", rpm_changelog(changes)),
     ):
-        replace(spec, token, text)
-    return Staged(metadata, found.machine, found.entries, found.left_out, groups, epoch)
+        if token not in spec:
+            raise Refused("csulcca.spec has no %s" % token, "git diff -- rpm/csulcca.spec")
+        spec = spec.replace(token, text)
+    return spec
 
 
 def is_vendors(found: payloads.Payload) -> bool:

@@ -1,21 +1,31 @@
 """CI configuration for those who build and test the packages elsewhere: `make ci-files`, `make ci-files CHECK=1`.
 
-Every list of systems in these files comes from tests/matrix/distros.toml; a change there and this command keep them
-true. With --check nothing is written: the exit status is 1 if a file differs from what the declaration gives.
+Every list of systems in these files comes from tests/matrix/distros.toml, and every version from setup.cfg and
+debian/changelog; a change there and this command keep them true. With --check nothing is written: the exit status is 1
+if a file differs from what these give.
 """
 
 import argparse
 import configparser
 import pathlib
+import re
 import sys
 import tomllib
 from collections.abc import Callable
 from typing import Any
 
+from tools.build_packages import filled_in
+from tools.changelog import Change, Metadata, changes_for, read_changes, read_metadata
+from tools.refusal import Refused
+
 TREE = pathlib.Path(__file__).resolve().parent.parent
 HEADER = "# Made by `make ci-files` from tests/matrix/distros.toml; edit tools/ci_files.py instead.\n"
 # The test of an installed package, in debian/tests, where both autopkgtest and tmt run it.
 TEST = "installed"
+# The Open Build Service builds one archive in many systems, by these recipes.
+OBS_SPEC = ".obs/csulcca.spec"
+OBS_DSC = ".obs/csulcca.dsc"
+OBS_CHANGELOG = ".obs/debian.changelog"
 MINUTES_CHECK = 60
 MINUTES_CELL = 30
 
@@ -175,16 +185,6 @@ jobs:
 def obs_workflows() -> str:
     """A build of each change in the Open Build Service."""
     project = setting("csulcca", "obs_project")
-    repositories = "".join(
-        f"""\
-          - name: {name.rpartition("/")[0].replace(":", "_")}
-            paths:
-              - target_project: {name.rpartition("/")[0]}
-                target_repository: {name.rpartition("/")[2]}
-            architectures:
-              - s390x
-              - x86_64
-""" for name in of("obs"))
     return HEADER + f"""\
 workflow:
   steps:
@@ -195,7 +195,7 @@ workflow:
     - configure_repositories:
         project: {project}
         repositories:
-{repositories}\
+{"".join(map(obs_repository, ", ".join(of("obs")).split(", ")))}\
   filters:
     event: pull_request
 
@@ -212,10 +212,27 @@ main:
 """
 
 
-def obs_service() -> str:
-    """Where the Open Build Service gets the sources."""
+def obs_repository(declared_as: str) -> str:
+    """A repository of that name in the Open Build Service, which builds in what the declaration says."""
+    words = declared_as.split()
+    paths = [word.split("/") for word in words if "/" in word]
+    lines = "".join(f"""\
+              - target_project: {project}
+                target_repository: {repository}
+""" for project, repository in paths)
     return f"""\
-<!-- Made by `make ci-files`; edit tools/ci_files.py instead. The spec is staged by tools/build_packages.py. -->
+          - name: {paths[-1][0].replace(":", "_")}
+            paths:
+{lines}\
+            architectures:
+{indented([word for word in words if "/" not in word], 14)}\
+"""
+
+
+def obs_service() -> str:
+    """Where the Open Build Service gets the sources and the recipes, which it wants beside the archive of the tree."""
+    return f"""\
+<!-- Made by `make ci-files`, as are the recipes that it extracts; edit tools/ci_files.py instead. -->
 <services>
   <service name="obs_scm">
     <param name="scm">git</param>
@@ -223,8 +240,10 @@ def obs_service() -> str:
     <param name="revision">main</param>
     <param name="version">{setting("metadata", "version")}</param>
     <param name="filename">csulcca</param>
+    <param name="extract">{OBS_SPEC}</param>
+    <param name="extract">{OBS_DSC}</param>
+    <param name="extract">{OBS_CHANGELOG}</param>
   </service>
-  <service name="set_version" mode="buildtime"/>
   <service name="tar" mode="buildtime"/>
   <service name="recompress" mode="buildtime">
     <param name="file">*.tar</param>
@@ -232,6 +251,42 @@ def obs_service() -> str:
   </service>
 </services>
 """
+
+
+def obs_spec() -> str:
+    """The spec that rpm systems are built with there: that of the tree is a template."""
+    template = (TREE / "rpm/csulcca.spec").read_text(encoding="utf-8")
+    return "# Made by `make ci-files`, for the Open Build Service.\n" + filled_in(template, *release())
+
+
+def obs_dsc() -> str:
+    """The recipe for Debian's systems: debtransform completes it there; debian/ itself is in the archive."""
+    metadata, changes = release()
+    control = (TREE / "debian/control").read_text(encoding="utf-8")
+    fields = dict(re.findall(r"(?m)^([A-Z][A-Za-z-]+): (.*)$", control))
+    return f"""\
+Format: 1.0
+Source: {metadata.name}
+Binary: {fields["Package"]}
+Architecture: {fields["Architecture"]}
+Version: {changes[0].version}
+Maintainer: {fields["Maintainer"]}
+Standards-Version: {fields["Standards-Version"]}
+Build-Depends: {fields["Build-Depends"]}
+DEBTRANSFORM-TAR: {metadata.name}-{metadata.version}.tar.gz
+"""
+
+
+def obs_changelog() -> str:
+    """The changelog once more: debtransform is only run where there is a file that begins with `debian.`."""
+    return (TREE / "debian/changelog").read_text(encoding="utf-8")
+
+
+def release() -> tuple[Metadata, list[Change]]:
+    """What setup.cfg and debian/changelog say of the release."""
+    metadata = read_metadata(TREE / "setup.cfg", None)
+    changes = read_changes((TREE / "debian/changelog").read_text(encoding="utf-8"))
+    return metadata, changes_for(metadata, changes, version_given=False)
 
 
 def salsa() -> str:
@@ -288,6 +343,9 @@ FILES: dict[str, Callable[[], str]] = {
     ".packit.yaml": packit,
     ".obs/workflows.yml": obs_workflows,
     "_service": obs_service,
+    OBS_SPEC: obs_spec,
+    OBS_DSC: obs_dsc,
+    OBS_CHANGELOG: obs_changelog,
     "debian/salsa-ci.yml": salsa,
     "debian/tests/control": autopkgtest,
     "plans/installed.fmf": tmt_plan,
@@ -310,10 +368,14 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="make ci-files", description=__doc__.partition("\n")[0])
     parser.add_argument("--check", action="store_true", help="write nothing; exit status 1 if a file is stale")
     options = parser.parse_args(arguments)
-    found = stale()
+    try:
+        found = stale()
+    except Refused as refusal:
+        print(f"ci-files: {refusal}\n  {refusal.hint}", file=sys.stderr)
+        return 1
     if options.check:
         for name in found:
-            print(f"{name} is not what tests/matrix/distros.toml gives\n  make ci-files", file=sys.stderr)
+            print(f"{name} is not what the declaration gives\n  make ci-files", file=sys.stderr)
         return 1 if found else 0
     for name in found:
         path = TREE / name
