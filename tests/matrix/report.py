@@ -50,8 +50,7 @@ class Matrix:
 
     @classmethod
     def read(cls, cells: Sequence[str], scenarios: Sequence[str], blocked: Mapping[str, str],
-             unbuilt: Mapping[str, str], junit: pathlib.Path = JUNIT,
-             plan: pathlib.Path = PLAN) -> "Matrix":  # fmt: skip
+             unbuilt: Mapping[str, str], junit: pathlib.Path, plan: pathlib.Path) -> "Matrix":  # fmt: skip
         """What the JUnit file says of these cells and scenarios, held against the plan (see squares.py).
 
         blocked: why cells can't run on this host, by name; unbuilt: why there is no image of cells, by name, which is
@@ -99,7 +98,7 @@ class Matrix:
         if wrong:
             square.failures[name] = said
 
-    def complete(self, junit: pathlib.Path = JUNIT) -> None:
+    def complete(self, junit: pathlib.Path) -> None:
         """Add to the JUnit file what pytest did not run, so that who reads that file alone is not told less: a skipped
         test case for each square that is BLOCKED or N/A, with the reason, a failed one for each that is red by itself.
         """

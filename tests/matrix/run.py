@@ -28,13 +28,16 @@ TREE = report.TREE
 
 
 def alone() -> None:
-    """Have the report's files to ourselves until this process ends; raises MatrixError where another run has them."""
+    """Have the report's files to ourselves until this process ends, and those of an earlier run removed; raises
+    MatrixError where another run has them."""
     report.JUNIT.parent.mkdir(exist_ok=True)
     lock = os.open(report.JUNIT.with_suffix(".lock"), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise engine.MatrixError("another make matrix runs in this tree", "wait for its end, or use a clone") from None
+    for path in (report.JUNIT, report.PLAN, report.PAGE):
+        path.unlink(missing_ok=True)
 
 
 def pull(cell: images.Cell) -> str:
@@ -75,8 +78,6 @@ def build_images(wanted: Sequence[images.Cell]) -> tuple[dict[str, str], dict[st
 
 def run_tests(cells: Sequence[str], scenarios: Sequence[str], keep_failed: bool) -> None:
     """Let pytest run the squares; what happened is in report.JUNIT, what was to happen in report.PLAN."""
-    report.JUNIT.unlink(missing_ok=True)
-    report.PLAN.unlink(missing_ok=True)
     # Two for each processor, since a machine that waits for a daemon that never answers needs none. But each worker has
     # a workstation to start first, which a single square is not worth.
     workers = (2 if len(cells) * len(scenarios) > 1 else 1) * (os.cpu_count() or 1)
@@ -128,8 +129,9 @@ def main(arguments: Sequence[str]) -> int:
         names = [cell.name for cell in runnable if cell.name not in unbuilt and cell.name not in blocked]
         if names:
             run_tests(names, scenarios, options.keep_failed)
-        matrix = report.Matrix.read([cell.name for cell in wanted], scenarios, blocked, unbuilt)
-        matrix.complete()
+        matrix = report.Matrix.read([cell.name for cell in wanted], scenarios, blocked, unbuilt, report.JUNIT,
+                                    report.PLAN)  # fmt: skip
+        matrix.complete(report.JUNIT)
         report.PAGE.write_text(matrix.page(time.monotonic() - started), encoding="utf-8")
         print(matrix.table(colours=sys.stdout.isatty()))
         print(f"\nthe same with details: {report.PAGE.relative_to(TREE)}, {report.JUNIT.relative_to(TREE)}")

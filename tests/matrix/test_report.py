@@ -130,11 +130,3 @@ def test_who_reads_the_junit_file_alone_is_told_what_did_not_run(tmp_path):
     assert verdicts(again) == verdicts(found)
     assert again.stray == {}
     assert before.count("<testcase") == 1
-
-
-def test_where_nothing_can_run_the_junit_file_says_why(tmp_path):
-    found = matrix(tmp_path, blocked=dict.fromkeys(CELLS, "no image"))
-    (tmp_path / "junit.xml").unlink()
-    found.complete(tmp_path / "junit.xml")
-    suite = ElementTree.parse(tmp_path / "junit.xml").getroot().find("testsuite")
-    assert [one[0].get("message") for one in suite] == ["BLOCKED: no image"] * 4
