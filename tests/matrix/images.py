@@ -47,8 +47,9 @@ HOST_APT_SETTINGS = ("Acquire::http::Proxy", "Acquire::https::Proxy", "Acquire::
 BINFMT = pathlib.Path("/proc/sys/fs/binfmt_misc")
 # What `uname -m` says, by Debian's name of the architecture, where they differ.
 MACHINES = {"amd64": "x86_64", "arm64": "aarch64", "ppc64el": "ppc64le"}
-# What apt says where a mirror can't be reached, or does not have what its own index promises.
-MIRROR_TROUBLE = ("Failed to fetch", "Could not resolve", "Unable to connect", "Connection failed")
+# What apt, dnf and zypper say where a mirror can't be reached, or does not have what its own index promises.
+MIRROR_TROUBLE = ("Failed to fetch", "Could not resolve", "Unable to connect", "Connection failed",
+                  "Failed to download", "Curl error", "curl) error")  # fmt: skip
 # What mmdebstrap leaves of the host and of the mirror in a root.
 HOST_TRACES = ("etc/apt/sources.list", "etc/apt/sources.list.d/*", "etc/apt/apt.conf.d/99mmdebstrap",
                "etc/resolv.conf", "etc/hostname")  # fmt: skip
@@ -268,12 +269,7 @@ def build_by_recipe(wanted: Cell, reference: str, progress: "Progress") -> None:
     with tempfile.TemporaryDirectory(dir=cache_directory(), prefix="build-") as work:
         root = os.path.join(work, "root.tar")
         argv = [*mmdebstrap_argv(wanted)[:-1], *host_apt_options(), wanted.recipe["suite"], root, *mirror()]
-        try:
-            progress.run(argv)
-        except BuildError as error:
-            if any(trouble in str(error) for trouble in MIRROR_TROUBLE):
-                raise Blocked(error.args[0], error.hint) from error
-            raise
+        progress.run(argv)
         if wanted.recipe["kind"] == "rpm-root":
             convert_to_rpms(wanted, root, work, progress)
         progress.say("handing the image to " + engine.current().program)
@@ -358,8 +354,9 @@ class Progress:
         print(f"{self.name}: {time.monotonic() - self.started:4.0f} s  {what}", flush=True)
 
     def run(self, command: Sequence[str]) -> None:
-        """Run a command; its lines `I: ...` are steps. Raises BuildError if it fails."""
-        step, last, first_error = "working", "", ""
+        """Run a command; its lines `I: ...` are steps. Raises BuildError if it fails, Blocked after it told of a mirror
+        that does not deliver: apt and dnf go on then, and fail for the lack of a package."""
+        step, last, first_error, trouble = "working", "", "", ""
         # PYTHON: for scripts of recipes.
         with open(self.log, "ab") as log, subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
@@ -381,6 +378,8 @@ class Progress:
                     *lines, rest = (rest + chunk).split(b"\n")
                     for line in (raw.decode(errors="replace").strip() for raw in lines):
                         last = line or last
+                        if any(said in line for said in MIRROR_TROUBLE):
+                            trouble = trouble or line.removeprefix("E: ")
                         if line.startswith("E: "):
                             first_error = first_error or line.removeprefix("E: ")
                         if line.startswith("I: ") and is_step(line):
@@ -391,9 +390,9 @@ class Progress:
                 process.terminate()
                 raise
         if process.returncode:
-            raise BuildError(
-                f"{self.name}: {command[0]} failed: {first_error or last}", f"the whole output is in {self.log}"
-            )
+            raise (Blocked if trouble else BuildError)(
+                f"{self.name}: {command[0]} failed: {trouble or first_error or last}",
+                f"the whole output is in {self.log}")  # fmt: skip
 
 
 def is_step(line: str) -> bool:

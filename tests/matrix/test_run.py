@@ -1,6 +1,7 @@
 """The command line of `make matrix`, as far as it needs no container."""
 
 import json
+import subprocess
 from xml.etree import ElementTree
 
 import pytest
@@ -38,3 +39,53 @@ def test_where_nothing_can_run_the_junit_file_says_why_and_nothing_of_an_earlier
     assert run.main(SQUARE) == 1
     cases = list(ElementTree.parse(junit).getroot().iter("testcase"))
     assert [(case.get("name"), case[0].get("message")) for case in cases] == [(f"fresh[{CELL}]", "BLOCKED: no image")]
+
+
+@pytest.fixture
+def passing(junit, monkeypatch):
+    """Runs in which CELL passes, vendors' images are not here, and a mirror has nothing for an emulated cell."""
+
+    def run_tests(cells, *_):
+        assert cells == [CELL]
+        junit.write_text(PASSED)
+        report.PLAN.write_text(json.dumps({"tests": {CELL: {"fresh": ["t::old"]}}, "not applicable": {}}))
+
+    def ensure(cell):
+        if cell.architecture == "s390x":
+            raise images.Blocked(f"{cell.name}: Failed to fetch it")
+        return ""
+
+    monkeypatch.setattr(run, "run_tests", run_tests)
+    monkeypatch.setattr(images, "blocked", lambda cell: "" if cell.recipe else "no image")
+    monkeypatch.setattr(images, "ensure", ensure)
+
+
+def first(wanted):
+    """The name of the first declared cell that is wanted."""
+    return next(cell.name for cell in images.cells().values() if wanted(cell))
+
+
+def test_a_vendors_image_that_is_not_here_does_not_fail_the_run(passing, capsys):
+    assert run.main([*SQUARE, "--cell", first(lambda cell: not cell.recipe)]) == 0
+    assert "BLOCKED: no image" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("why", ["manifest unknown", "podman pull did not end"])
+def test_one_that_was_to_be_pulled_does_and_there_is_a_report(passing, capsys, monkeypatch, why):
+    def pull(*arguments, timeout):
+        if "not end" in why:
+            raise engine.EngineError(why)
+        return subprocess.CompletedProcess(arguments, 125, "", why + "\n")
+
+    monkeypatch.setattr(engine, "attempt", pull)
+    name = first(lambda cell: not cell.recipe)
+    assert run.main([*SQUARE, "--cell", name, "--pull"]) == 1
+    said = capsys.readouterr()
+    assert f"BLOCKED: {why}" in said.out
+    assert f"error: {name} is blocked for want of what should have been delivered: {why}" in said.err
+    assert why in report.PAGE.read_text()
+
+
+def test_a_mirror_that_does_not_deliver_fails_the_run_of_an_emulated_cell_too(passing, capsys):
+    assert run.main([*SQUARE, "--cell", first(lambda cell: cell.architecture == "s390x")]) == 1
+    assert capsys.readouterr().err.endswith("should have been delivered: Failed to fetch it\n")
