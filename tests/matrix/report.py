@@ -1,5 +1,6 @@
 """What the matrix found, from pytest's JUnit XML and the plan: squares with verdicts, as a table and as a page."""
 
+import collections
 import dataclasses
 import html
 import json
@@ -19,6 +20,7 @@ PLAN = TREE / "dist/matrix-plan.json"
 PASS, FAIL, BLOCKED, NOT_APPLICABLE = "PASS", "FAIL", "BLOCKED", "N/A"
 SYMBOLS = {PASS: "\N{CHECK MARK}", FAIL: "\N{BALLOT X}", BLOCKED: "\N{WHITE SQUARE}", NOT_APPLICABLE: "\N{EN DASH}"}
 NO_RESULT = "was to run and has no result"
+NOWHERE = "has passed on no system"
 # The class of those test cases in the JUnit file that pytest did not write.
 NOT_RUN = "tests.matrix"
 ANSI = {PASS: "32", FAIL: "31;1", BLOCKED: "33", NOT_APPLICABLE: "2"}
@@ -29,7 +31,7 @@ class Square:
     """One scenario on one cell.
 
     verdict: of the four above; seconds: that its tests took; tests: how many there are; why: the reason of BLOCKED
-    and N/A; failures: what went wrong, by test.
+    and N/A; failures: what went wrong, by test; left_out: the tests that mean nothing on the cell, by the reason.
     """
 
     verdict: str
@@ -37,6 +39,7 @@ class Square:
     tests: int = 0
     why: str = ""
     failures: dict[str, str] = dataclasses.field(default_factory=dict)
+    left_out: dict[str, list[str]] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass
@@ -50,27 +53,29 @@ class Matrix:
 
     @classmethod
     def read(cls, cells: Sequence[str], scenarios: Sequence[str], blocked: Mapping[str, str],
-             unbuilt: Mapping[str, str], junit: pathlib.Path, plan: pathlib.Path) -> "Matrix":  # fmt: skip
+             unbuilt: Mapping[str, str], junit: pathlib.Path, plan: pathlib.Path, *,
+             whole: bool = False) -> "Matrix":  # fmt: skip
         """What the JUnit file says of these cells and scenarios, held against the plan (see squares.py).
 
         blocked: why cells can't run on this host, by name; unbuilt: why there is no image of cells, by name, which is
         a failure. Red too: a test that was skipped, for in the matrix nothing is; one that was planned and has no
-        result; and a square for which there is no test, and no mark that says why. No file: no test, no plan.
+        result; a square for which there is no test, and no mark that says why; and where the run is of the whole
+        matrix, a scenario that passed nowhere. No file: no test, no plan.
         """
         planned = json.loads(plan.read_text(encoding="utf-8")) if plan.exists() else {}
         matrix = cls(list(cells), list(scenarios), {}, {})
         for cell in cells:
             for scenario in scenarios:
                 tests = planned.get("tests", {}).get(cell, {}).get(scenario, [])
-                reason = planned.get("not applicable", {}).get(cell, {}).get(scenario, "")
+                left_out = planned.get("not applicable", {}).get(cell, {}).get(scenario, {})
                 if cell in blocked:
                     square = Square(BLOCKED, why=blocked[cell])
                 elif cell in unbuilt:
                     square = Square(FAIL, failures={f"{cell}: image": unbuilt[cell]})
                 elif tests:
-                    square = Square(PASS, failures=dict.fromkeys(tests, NO_RESULT))
-                elif reason:
-                    square = Square(NOT_APPLICABLE, why=reason)
+                    square = Square(PASS, failures=dict.fromkeys(tests, NO_RESULT), left_out=left_out)
+                elif left_out:
+                    square = Square(NOT_APPLICABLE, why="; ".join(left_out))
                 else:
                     square = Square(FAIL, failures={f"{cell}, {scenario}": "no test, and no mark that says why"})
                 matrix.squares[cell, scenario] = square
@@ -80,6 +85,9 @@ class Matrix:
         for square in matrix.squares.values():
             if square.failures:
                 square.verdict = FAIL
+        for scenario in scenarios if whole else ():
+            if not any(matrix.squares[cell, scenario].verdict == PASS for cell in cells):
+                matrix.stray[f"scenario {scenario}"] = NOWHERE
         return matrix
 
     def _add(self, case: xml.etree.ElementTree.Element) -> None:
@@ -100,7 +108,8 @@ class Matrix:
 
     def complete(self, junit: pathlib.Path) -> None:
         """Add to the JUnit file what pytest did not run, so that who reads that file alone is not told less: a skipped
-        test case for each square that is BLOCKED or N/A, with the reason, a failed one for each that is red by itself.
+        test case for each square that is BLOCKED or N/A, with the reason, a failed one for each that is red by itself
+        and for each scenario that passed nowhere.
         """
         root = xml.etree.ElementTree.Element("testsuites")
         if junit.exists():
@@ -108,16 +117,17 @@ class Matrix:
         suite = root.find("testsuite")
         if suite is None:
             suite = xml.etree.ElementTree.SubElement(root, "testsuite", name="matrix", tests="0")
+        said = [(name, "failure", text) for name, text in self.stray.items() if text == NOWHERE]
         for (cell, scenario), square in self.squares.items():
-            said = [("skipped", f"{square.verdict}: {square.why}")] if square.why else []
-            said += [("failure", f"{name}: {text}") for name, text in square.failures.items()
+            name = f"{scenario}[{cell}]"
+            said += [(name, "skipped", f"{square.verdict}: {square.why}")] if square.why else []
+            said += [(name, "failure", f"{test}: {text}") for test, text in square.failures.items()
                      if not square.tests or text == NO_RESULT]  # fmt: skip
-            for kind, message in said:
-                case = xml.etree.ElementTree.SubElement(suite, "testcase", classname=NOT_RUN, time="0",
-                                                        name=f"{scenario}[{cell}]")  # fmt: skip
-                xml.etree.ElementTree.SubElement(case, kind, message=message)
-                for attribute in ("tests", "skipped" if kind == "skipped" else "failures"):
-                    suite.set(attribute, str(int(suite.get(attribute, "0")) + 1))
+        for name, kind, message in said:
+            case = xml.etree.ElementTree.SubElement(suite, "testcase", classname=NOT_RUN, time="0", name=name)
+            xml.etree.ElementTree.SubElement(case, kind, message=message)
+            for attribute in ("tests", "skipped" if kind == "skipped" else "failures"):
+                suite.set(attribute, str(int(suite.get(attribute, "0")) + 1))
         xml.etree.ElementTree.ElementTree(root).write(junit, encoding="utf-8", xml_declaration=True)
 
     def count(self, verdict: str) -> int:
@@ -177,6 +187,7 @@ class Matrix:
         details += "".join(self._failure("outside of the matrix", name, said) for name, said in self.stray.items())
         reasons = "".join(self._reasons(heading, self.reasons(verdict)) for heading, verdict in
                           (("Blocked here", BLOCKED), ("Not applicable", NOT_APPLICABLE)))  # fmt: skip
+        reasons += self._left_out()
         return TEMPLATE.format(
             summary=html.escape(self.summary()), seconds=f"{seconds:.0f}", head=head, rows=rows,
             details=f"<h2>What failed</h2>{details}" if details else "",
@@ -196,6 +207,18 @@ class Matrix:
                         for reason, where in reasons.items())  # fmt: skip
         return f"<h2>{heading}</h2><ul>{lines}</ul>" if lines else ""
 
+    def _left_out(self) -> str:
+        """What means nothing on a cell of a square that has other tests: a fold for each reason, a line a square."""
+        lines: dict[str, list[str]] = {}
+        for (cell, scenario), square in self.squares.items():
+            for reason, tests in square.left_out.items():
+                counted = collections.Counter(test.partition("[")[0] for test in tests)
+                names = ", ".join(name + f" ({count} times)" * (count > 1) for name, count in counted.items())
+                lines.setdefault(reason, []).append(f"<li>{html.escape(f'{scenario} on {cell}: {names}')}</li>")
+        folds = "".join(f"<details><summary><b>{html.escape(reason)}</b>: {len(found)} squares</summary>"
+                        f"<ul>{''.join(found)}</ul></details>" for reason, found in lines.items())  # fmt: skip
+        return f"<h2>Not applicable, of squares that have other tests</h2>{folds}" if folds else ""
+
     def _square(self, cell: str, scenario: str) -> str:
         square = self.squares[cell, scenario]
         title = f"{cell}, {scenario}: {square.verdict}"
@@ -203,6 +226,7 @@ class Matrix:
             title += f", {square.tests} tests in {square.seconds:.1f} s"
         if square.why:
             title += f" ({square.why})"
+        title += "".join(f"; {len(tests)} not applicable ({reason})" for reason, tests in square.left_out.items())
         took = f"<small>{square.seconds:.0f} s</small>" if square.tests else ""
         shown = SYMBOLS[square.verdict]
         if square.failures:

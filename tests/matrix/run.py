@@ -7,9 +7,9 @@ the table in the terminal and for the page. What could not be run is added to th
 FAIL; BLOCKED (what this host cannot run, with its reason; never counted as passed); N/A (the tests' marks say why the
 scenario means nothing there).
 
-Exit status: 0 where no square failed, at least one passed, and nothing is blocked but what the declaration says that
-hosts may lack (a vendor's image, an emulator, a recipe's `needs`), not what --pull or a mirror did not deliver; 1
-otherwise; 2 for a wrong command line.
+Exit status: 0 where no square failed, at least one passed (in a run of the whole matrix, of each scenario), and nothing
+is blocked but what the declaration says that hosts may lack (a vendor's image, an emulator, a recipe's `needs`), not
+what --pull or a mirror did not deliver; 1 otherwise; 2 for a wrong command line.
 """
 
 import argparse
@@ -139,7 +139,7 @@ def main(arguments: Sequence[str]) -> int:
         if names:
             run_tests(names, scenarios, options.keep_failed)
         matrix = report.Matrix.read([cell.name for cell in wanted], scenarios, blocked, unbuilt, report.JUNIT,
-                                    report.PLAN)  # fmt: skip
+                                    report.PLAN, whole=not (options.cell or options.scenario))  # fmt: skip
         matrix.complete(report.JUNIT)
         report.PAGE.write_text(matrix.page(time.monotonic() - started), encoding="utf-8")
         print(matrix.table(colours=sys.stdout.isatty()))

@@ -29,14 +29,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             # A test about no system in particular is no part of the matrix.
             (left_out if WANTED else kept).append(item)
             continue
-        reasons = [str(mark.args[1]) for mark in item.iter_markers("only") if not mark.args[0](cell)]
+        # The marks of a parameter last: a system whose turn it were would still not run the test.
+        marks = sorted(item.iter_markers("only"), key=lambda mark: mark in item.callspec.marks)  # type: ignore
+        reasons = [str(mark.args[1]) for mark in marks if not mark.args[0](cell)]
         if not cell.boot and item.get_closest_marker("bare") is None:
-            reasons.append("systemd can't be PID 1 there")
+            reasons.insert(0, "it needs a booted system, and systemd can't be PID 1 there")
         if WANTED and scenario not in WANTED:
             left_out.append(item)
         elif reasons:
             left_out.append(item)
-            plan["not applicable"].setdefault(cell.name, {}).setdefault(scenario, reasons[0])
+            found = plan["not applicable"].setdefault(cell.name, {}).setdefault(scenario, {})
+            found.setdefault(reasons[0], []).append(item.name)
         else:
             kept.append(item)
             item.user_properties += [("cell", cell.name), ("scenario", scenario)]

@@ -11,7 +11,7 @@ CASE = """<testcase classname="t" name="{name}" time="1.5"><properties><property
 <property name="scenario" value="{scenario}"/></properties>{inside}</testcase>"""
 
 
-def matrix(tmp_path, *cases, blocked=None, unbuilt=None, plan=None, not_applicable=None):
+def matrix(tmp_path, *cases, blocked=None, unbuilt=None, plan=None, not_applicable=None, whole=False):
     """The matrix of these <testcase>s; the plan is what they say, unless given as {(cell, scenario): [test]}."""
     junit = tmp_path / "junit.xml"
     junit.write_text("<testsuites><testsuite>%s</testsuite></testsuites>" % "".join(text for text, _, _ in cases))
@@ -22,7 +22,8 @@ def matrix(tmp_path, *cases, blocked=None, unbuilt=None, plan=None, not_applicab
         for _, square, name in cases:
             planned.setdefault(square[0], {}).setdefault(square[1], []).append("t::" + name)
     (tmp_path / "plan.json").write_text(json.dumps({"tests": planned, "not applicable": not_applicable or {}}))
-    return report.Matrix.read(CELLS, SCENARIOS, blocked or {}, unbuilt or {}, junit, tmp_path / "plan.json")
+    return report.Matrix.read(CELLS, SCENARIOS, blocked or {}, unbuilt or {}, junit, tmp_path / "plan.json",
+                              whole=whole)  # fmt: skip
 
 
 def case(cell, scenario, name="one", inside=""):
@@ -70,11 +71,34 @@ def test_a_square_without_a_test_is_red_unless_a_mark_says_why(tmp_path):
     found = matrix(tmp_path, *everywhere()[:3])
     assert verdicts(found) == [["PASS", "PASS"], ["PASS", "FAIL"]]
     assert found.exit_status() == 1
-    found = matrix(tmp_path, *everywhere()[:3], not_applicable={CELLS[1]: {"remove": "has no <purge>"}})
+    found = matrix(tmp_path, *everywhere()[:3], not_applicable={CELLS[1]: {"remove": {"has no <purge>": ["one"]}}})
     assert verdicts(found) == [["PASS", "PASS"], ["PASS", "N/A"]]
     assert found.exit_status() == 0
     assert "3 passed, 0 failed, 0 blocked, 1 not applicable" in found.table(colours=False)
     assert f"has no &lt;purge&gt;</b>: remove on {CELLS[1]}" in found.page(1)
+
+
+def test_a_green_square_shows_what_of_it_means_nothing_there(tmp_path):
+    left_out = {"has no <purge>": ["two[a]", "two[b]", "three"]}
+    found = matrix(tmp_path, *everywhere(), not_applicable={CELLS[1]: {"remove": left_out}})
+    assert verdicts(found) == [["PASS", "PASS"], ["PASS", "PASS"]]
+    page = found.page(1)
+    assert "PASS, 1 tests in 1.5 s; 3 not applicable (has no &lt;purge&gt;)" in page
+    assert f"<li>remove on {CELLS[1]}: two (2 times), three</li>" in page
+    assert page.count("not applicable (") == 1
+
+
+def test_a_scenario_that_passes_nowhere_fails_a_run_of_the_whole_matrix(tmp_path):
+    def nowhere(whole):
+        return matrix(tmp_path, case(CELLS[0], "fresh"), blocked={CELLS[1]: "no image"}, whole=whole,
+                      not_applicable={CELLS[0]: {"remove": {"for apt only": ["one"]}}})  # fmt: skip
+
+    assert nowhere(whole=False).exit_status() == 0
+    found = nowhere(whole=True)
+    assert found.exit_status() == 1
+    assert "FAIL outside of the matrix: scenario remove" in found.table(colours=False)
+    found.complete(tmp_path / "junit.xml")
+    assert "has passed on no system" in (tmp_path / "junit.xml").read_text()
 
 
 def test_a_planned_test_without_result_is_red(tmp_path):
@@ -112,7 +136,7 @@ def test_colours_only_where_asked_for(tmp_path):
 def test_who_reads_the_junit_file_alone_is_told_what_did_not_run(tmp_path):
     found = matrix(tmp_path, case(CELLS[0], "fresh"), unbuilt={CELLS[1]: "no mirror"},
                    plan={(CELLS[0], "fresh"): ["t::one", "t::lost"]},
-                   not_applicable={CELLS[0]: {"remove": "for apt only"}})  # fmt: skip
+                   not_applicable={CELLS[0]: {"remove": {"for apt only": ["one"]}}})  # fmt: skip
     junit = tmp_path / "junit.xml"
     before = junit.read_text()
     found.complete(junit)
