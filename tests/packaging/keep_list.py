@@ -82,10 +82,11 @@ def left_over(before: dict[str, str], after: dict[str, str], verb: str, family: 
     kept = {**KEPT[verb, family], **(LEFT_BY_7_3 if was_7_3 else {})}
     changed = {path: after.get(path, "gone") for path in before.keys() | after.keys()
                if before.get(path) != after.get(path)}  # fmt: skip
-    return {path: how for path, how in sorted(changed.items()) if not _may_change(path, [PACKAGES, *kept])}
+    return {path: how for path, how in sorted(changed.items()) if not may_change(path, [PACKAGES, *kept])}
 
 
-def _may_change(path: str, kept: Iterable[str]) -> bool:
+def may_change(path: str, kept: Iterable[str]) -> bool:
+    """Whether the path is of these patterns, or changes on any system without us; nothing with our names does."""
     ours = any(name in path.lower() for name in OUR_NAMES)
     return any(fnmatch.fnmatchcase(path, pattern) for pattern in (*kept, *(() if ours else NOT_OURS)))
 
