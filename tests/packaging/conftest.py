@@ -58,7 +58,7 @@ def boot(cell: images.Cell, workstation: Workstation) -> Iterator[Callable[..., 
     """Start a machine of the cell: boot(hostname="zlinux1", network=the workstation's, boot=True, image=the cell's,
     durable=False).
 
-    With boot=False it has neither an init nor a network, like an image build. A durable one can be rebooted.
+    With boot=False it has no init, and no network unless given, like an image build. A durable one can be rebooted.
     """
     with contextlib.ExitStack() as stack:
 
