@@ -17,6 +17,7 @@ from tests.unit.pem import key_of
 
 from .marks import one_of_each_family
 from .packages import Built
+from .soundness import assert_seen_from_outside
 from .system import CERTIFICATE, CONF, PORT_HOLDER, System, handshake, talk_tcp
 
 pytestmark = [pytest.mark.scenario("docs"), one_of_each_family]
@@ -235,7 +236,7 @@ def test_status_alone_leads_from_an_upgraded_host_to_verified_tls_in_two_command
     host.upgrade()
     assert "ping" in talk_tcp(host.other, host.machine).out
     host.install()
-    assert talk_tcp(host.other, host.machine).out.startswith("connected")
+    assert_seen_from_outside(host.system, "tcp", "")
     commands = commands_that_finish_tls(host.system.show("catcherctl status"))
     assert len(commands) == 2
 

@@ -53,7 +53,6 @@ def test_running_in_tcp_stays_running_in_tcp_then_tls_is_one_command(boot, built
 
     assert_sound(system, "tcp", findings=TOLD)
     assert system.conf() == b"TLS_OFF\n"
-    assert talk_tcp(system.workstation.machine, system.machine).out.startswith("connected")
     assert "catcherctl mode tls" in system.machine.run("catcherctl status", check=False).out
     assert_legacy_script_is_retired(system)
     assert system.machine.exists("/opt/ibm/cca/bin/catcher.exe")
@@ -98,7 +97,7 @@ def assert_the_state_survives(system, built, state, variant, tool):
     if wanted == ("masked", "active"):
         # Nobody may start it against the mask, so 7.3's daemon goes on.
         assert system.service() == wanted
-        assert talk_tcp(system.workstation.machine, system.machine).out.startswith("connected")
+        assert "ping" in talk_tcp(system.workstation.machine, system.machine).out
     else:
         assert_sound(system, "tcp", service=wanted, findings=TOLD)
     assert_legacy_script_is_retired(system)
@@ -189,8 +188,8 @@ def test_an_existing_configuration_keeps_every_byte(boot, built, content):
 
 
 @pytest.mark.scenario("downgrade")
-@pytest.mark.parametrize("tool,mode", one_of(TOOLS, ["tcp", "tls"]))
-def test_down_to_7_3_speaks_tcp_and_up_again_keeps_the_mode(boot, built, tool, mode):
+@pytest.mark.parametrize("mode,tool", one_of(["tcp", "tls"], TOOLS))
+def test_down_to_7_3_speaks_tcp_and_up_again_keeps_the_mode(boot, built, mode, tool):
     system = boot()
     family, tool = system.cell.family, system.tools[TOOLS[tool]]
     mode = mode if system.cell.mode == "TLS" else "tcp"
