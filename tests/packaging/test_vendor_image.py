@@ -16,18 +16,24 @@ from tests.matrix import engine, images
 from tests.matrix.machine import Machine
 from tests.test_linters import tool
 
+from .conftest import CELLS
 from .packages import Built
 from .soundness import wait_until_it_listens
 from .system import DAEMON, System
 
-INDEX = {"apt": "dpkg-scanpackages", "dnf": "createrepo_c"}
+INDEX = {"apt": "dpkg-scanpackages", "dnf": "createrepo_c", "zypper": "createrepo_c"}
+REPO = "[stand-in]\nname=s\nbaseurl=file:///srv/repo\ngpgcheck=0\n"
 SOURCE = {
     "apt": ("/etc/apt/sources.list.d/stand-in.list", "deb [trusted=yes] file:/srv/repo ./\n"),
-    "dnf": ("/etc/yum.repos.d/stand-in.repo", "[stand-in]\nname=s\nbaseurl=file:///srv/repo\ngpgcheck=0\n"),
+    "dnf": ("/etc/yum.repos.d/stand-in.repo", REPO),
+    "zypper": ("/etc/zypp/repos.d/stand-in.repo", REPO),
 }
+# One of each family; and of each other package manager of the systems that are asked for, if it is built here.
+ASKED = [cell for cell in map(images.cell, CELLS) if cell.recipe]
+BASES = {cell.package_manager: cell.name for cell in [*ASKED, *images.with_role("example")]}
 
 
-@pytest.fixture(params=[cell.name for cell in images.with_role("example")])
+@pytest.fixture(params=BASES.values())
 def vendors(request: pytest.FixtureRequest, built: Built, tmp_path: pathlib.Path) -> Iterator[images.Cell]:
     """A cell whose image is a vendor's, which adds our package to it from the vendor's repository."""
     base = images.cell(request.param)
