@@ -196,7 +196,7 @@ def test_what_was_not_published_so_is_refused_and_nothing_installed(
     put(system, repository)
     done = install(system)
     assert done.rc != 0, done.out
-    assert re.search("(?i)signature|signed|gpg|hash sum|checksum|verif", done.out), done.out
+    assert re.search("(?i)signature|signed|hash sum|checksum", done.out), done.out
     assert not system.machine.exists("/usr/lib/csulcca/run")
 
 
