@@ -92,11 +92,6 @@ class Cell:
             return platform.machine()
         return MACHINES.get(self.architecture, self.architecture)
 
-    @property
-    def may_be_blocked(self) -> bool:
-        """Whether the declaration itself says that hosts may lack what the cell needs: image, emulator, or `needs`."""
-        return not self.recipe or self.architecture != "native" or "needs" in self.recipe
-
 
 @functools.cache
 def cells() -> dict[str, Cell]:

@@ -71,10 +71,9 @@ def test_on_its_own_architecture_nothing_is_emulated(s390x, monkeypatch):
 
 
 def test_what_a_script_needs_of_the_host_is_named_where_it_is_missing(tmp_path):
-    declared = first(lambda cell: cell.recipe and not cell.may_be_blocked)
+    declared = first(lambda cell: cell.recipe and not images.blocked(cell))
     cell = dataclasses.replace(declared, recipe={**declared.recipe, "needs": [f"{tmp_path}/3.6.*/python"]})
     assert images.blocked(cell) == f"nothing at {tmp_path}/3.6.*/python on this host"
-    assert (cell.may_be_blocked, declared.may_be_blocked) == (True, False)
     (tmp_path / "3.6.15").mkdir()
     (tmp_path / "3.6.15/python").touch()
     assert images.blocked(cell) == ""
@@ -95,7 +94,7 @@ def test_a_mirror_that_does_not_deliver_blocks_and_any_other_failure_fails(tmp_p
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     program = tmp_path / "mmdebstrap"
-    cell = first(lambda cell: cell.recipe.get("kind") == "mmdebstrap" and not cell.may_be_blocked)
+    cell = first(lambda cell: cell.recipe.get("kind") == "mmdebstrap" and not images.blocked(cell))
     for said, expected in (("Failed to fetch http://m/x  File has unexpected size", images.Blocked),
                            ("dpkg returned an error", images.BuildError)):
         program.write_text(f"#!/bin/sh\necho 'E: {said}'\nexit 1\n")
