@@ -4,7 +4,9 @@ import contextlib
 import errno
 import os
 import stat
+import struct
 import sys
+import tempfile
 import time
 
 import pytest
@@ -192,19 +194,70 @@ def test_create_writes_through_nothing(image, what):
     assert not os.path.exists(image.root + "/made-by-attacker")
 
 
-def test_replace_keeps_mode_and_attributes(image):
+def test_replace_keeps_the_mode(image):
     real = put(image, "/conf", b"old", 0o640)
-    try:
-        os.setxattr(real, "user.note", b"kept")
-    except OSError as error:
-        assert error.errno == errno.ENOTSUP
-        attributes = []
-    else:
-        attributes = ["user.note"]
     image.replace("/conf", b"new", 0o600)
     assert image.read("/conf", 10) == b"new"
     assert stat.S_IMODE(os.stat(real).st_mode) == 0o640
-    assert [name for name in os.listxattr(real) if name.startswith("user.")] == attributes
+
+
+def acl(*entries):
+    """The value of system.posix_acl_access: of each entry its tag, permissions and id (linux/posix_acl_xattr.h)."""
+    return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
+
+
+NO_ID = 0xFFFFFFFF
+# Each has a value that nothing gives to a new file by itself. The ACL: user 1234 may write, the group only read.
+ATTRIBUTES = {
+    "user.note": b"kept\0\xff as bytes",
+    "system.posix_acl_access": acl((1, 6, NO_ID), (2, 6, 1234), (4, 4, NO_ID), (0x10, 6, NO_ID), (0x20, 0, NO_ID)),
+    "security.selinux": b"system_u:object_r:etc_t:s0\0",
+}
+
+
+def attributes_of(real):
+    return {name: os.getxattr(real, name) for name in os.listxattr(real)}
+
+
+@pytest.fixture
+def holding(tmp_path):
+    """holding(name, value): a Host of a root where a file can have that extended attribute, and its /conf, which has.
+
+    Where temporary files are kept in memory such a file system may hold none, and that of the tests does.
+    """
+    with contextlib.ExitStack() as stack:
+
+        def make(name, value):
+            refused = []
+            for place in (str(tmp_path), os.path.dirname(os.path.abspath(__file__))):
+                try:
+                    root = stack.enter_context(tempfile.TemporaryDirectory(prefix=".csulcca-", dir=place))
+                    real = put(Host(root), "/conf", b"old", 0o640)
+                    os.setxattr(real, name, value)
+                except OSError as error:
+                    refused.append("%s (%s)" % (place, error.strerror))
+                else:
+                    return Host(root), real
+            pytest.skip("no file here can be given %s: %s" % (name, ", ".join(refused)))
+
+        yield make
+
+
+@pytest.mark.parametrize("follow", [False, True], ids=["itself", "through a link"])
+@pytest.mark.parametrize("name", sorted(ATTRIBUTES))
+def test_replace_keeps_the_value_of_an_attribute(holding, name, follow):
+    image, real = holding(name, ATTRIBUTES[name])
+    os.symlink("conf", image.root + "/link")
+    before, mode = attributes_of(real), os.stat(real).st_mode
+    assert before[name] == ATTRIBUTES[name]
+    inode = os.stat(real).st_ino
+
+    image.replace("/link" if follow else "/conf", b"new", 0o600, follow=follow)
+
+    assert image.read("/conf", 10) == b"new"
+    assert os.stat(real).st_ino != inode
+    assert attributes_of(real) == before
+    assert os.stat(real).st_mode == mode
 
 
 @pytest.mark.skipif(not IS_ROOT, reason="only root may give a file away")
