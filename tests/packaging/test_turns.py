@@ -47,3 +47,17 @@ def test_systems_that_share_the_rows_try_them_all(family):
     assert {(row, mode) for found in by_cell for row, mode, _ in found} == {
         (row, mode) for row in rows for mode in ("as installed", "TCP")}
     assert {tool for found in by_cell for _, _, tool in found} == set(TOOLS)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_rows_shared_by_as_many_as_there_are_combinations_meet_them_all(family):
+    """The four systems of a family that can be built anywhere try every row, and sixteen every row in every way."""
+    cells = [cell for cell in images.cells().values() if cell.family == family and cell.recipe and cell.boot]
+    rows = [str(number) for number in range(9)]
+    parameters = in_turns(rows, ["normal", "careless"], TOOLS, share=4)
+    assert len(cells) >= 4
+    assert {values[0] for cell in cells[:4] for values in tried(parameters, cell)} == set(rows)
+    assert all(2 <= len(tried(parameters, cell)) <= 3 for cell in cells)
+    everywhere = [cell for cell in images.cells().values() if cell.family == family]
+    ways = collections.Counter(row for row, *_ in {values for cell in everywhere for values in tried(parameters, cell)})
+    assert all(ways[row] >= min(4, len(everywhere) // 4) for row in rows)

@@ -22,28 +22,35 @@ def in_turns(rows: Iterable[str], *others: Iterable[str], share: int = 1) -> lis
 
     Each with one combination of the others: the next one in the next row, and another one on the next system of its
     family. So all are tried where there are enough systems. share: a system tries one of so many rows only, and the
-    next system the next of them.
+    next system the next of them. As many as there are combinations would meet a row with one of them for ever, so those
+    move on by one each time that the systems have gone round.
     """
     combinations = list(itertools.product(*others))
     return [
         pytest.param(*one.values, id=one.id, marks=[*one.marks, _only_at(number, share)])
         for number, row in enumerate(rows)
         # By whole shares, or a system would have every other combination only.
-        for one in _turns([(row, *combination) for combination in combinations], shift=number // share)
+        for one in _turns([(row, *combination) for combination in combinations], shift=number // share, moves=share > 1)
     ]
 
 
-def _turns(combinations: list[tuple[str, ...]], shift: int) -> list[ParameterSet]:
+def _turns(combinations: list[tuple[str, ...]], shift: int, moves: bool = False) -> list[ParameterSet]:
     """Each combination is for the systems whose number, with the shift added and counted in a circle, is its own."""
     return [
-        pytest.param(*values, id=", ".join(values), marks=_only_at(place - shift, len(combinations)))
+        pytest.param(*values, id=", ".join(values), marks=_only_at(place - shift, len(combinations), moves))
         for place, values in enumerate(combinations)
     ]
 
 
-def _only_at(place: int, places: int) -> pytest.MarkDecorator:
-    """A mark for the systems whose number is `place`, counted in a circle of `places`."""
-    return pytest.mark.only(lambda cell: (_number(cell) - place) % places == 0, "the systems of a family take turns")
+def _only_at(place: int, places: int, moves: bool = False) -> pytest.MarkDecorator:
+    """A mark for the systems whose number is `place`, counted in a circle of `places`; where that moves, the number is
+    one more after each time round."""
+
+    def is_there(cell: images.Cell) -> bool:
+        number = _number(cell)
+        return (number + moves * (number // places) - place) % places == 0
+
+    return pytest.mark.only(is_there, "the systems of a family take turns")
 
 
 def _number(cell: images.Cell) -> int:
