@@ -3,7 +3,7 @@
 import pytest
 
 from .marks import needs_tls
-from .service_states import RUNNING, STATES, STOPPED, enter
+from .service_states import LINKS, MORE_LINKS, MORE_STATES_OF_7_3, STATES, State, enter, enter_without_unit
 from .soundness import assert_sound
 from .system import CERTIFICATE, CONF, handshake, talk_tcp
 from .turns import TOOLS, in_turns, one_of
@@ -19,20 +19,14 @@ KEPT = {
     "TLS_ON": (b"TLS_ON", b"TLS_ON", "tls", []),
 }
 
-# Without a unit of its own systemd reads the init script, and the links in rcN.d say whether it is enabled.
-NO_UNIT = """
-    systemctl stop CSUTKEcat
-    rm -f /usr/lib/systemd/system/CSUTKEcat.service /etc/systemd/system/multi-user.target.wants/CSUTKEcat.service
-    cd /etc && find . -name 'K??CSUTKEcat' -path '*rc[0-9].d*' -delete
-    {}
-    systemctl daemon-reload
-    systemctl start CSUTKEcat || echo no support of init scripts
-"""
-TO_K = """
-    find . -name 'S??CSUTKEcat' -path '*rc[0-9].d*' | while read -r link; do
-        ln -s "$(readlink "$link")" "${link%/*}/K14CSUTKEcat" && rm "$link"
-    done
-"""
+STATES_OF_7_3 = {**STATES, **MORE_STATES_OF_7_3}
+
+
+def states_that(active):
+    """Parameters: the states in which systemctl is-active says so."""
+    rows, more = ([name for name, state in states.items() if state.service[1] == active]
+                  for states in (STATES, MORE_STATES_OF_7_3))  # fmt: skip
+    return [*in_turns(rows, OLD, TOOLS), *in_turns(more, OLD, TOOLS, share=4)]
 
 
 def assert_legacy_script_is_retired(system):
@@ -74,59 +68,61 @@ def test_running_in_tcp_stays_running_in_tcp_then_tls_is_one_command(boot, built
 
 
 @pytest.mark.scenario("upgrade-7.3-running")
-@pytest.mark.parametrize("state,variant,tool", in_turns(RUNNING, OLD, TOOLS))
+@pytest.mark.parametrize("state,variant,tool", states_that("active"))
 def test_a_service_that_runs_goes_on_in_its_state(boot, built, state, variant, tool):
     assert_the_state_survives(boot(), built, state, variant, tool)
 
 
 @pytest.mark.scenario("upgrade-7.3-stopped")
-@pytest.mark.parametrize("state,variant,tool", in_turns(STOPPED, OLD, TOOLS))
+@pytest.mark.parametrize("state,variant,tool", states_that("inactive"))
 def test_a_service_that_does_not_run_stays_in_its_state(boot, built, state, variant, tool):
     assert_the_state_survives(boot(), built, state, variant, tool)
 
 
 def assert_the_state_survives(system, built, state, variant, tool):
+    state = STATES_OF_7_3[state]
     system.package(system.tools[1], "install", built.old(system.cell, variant))
     enter(system, state)
 
     system.package(system.tools[TOOLS[tool]], "install", built.new(system.cell.family))
 
-    wanted = STATES[state].service
-    if system.cell.family == "deb" or variant == "careless":
-        wanted = STATES[state].where_7_3_stops_it or wanted
-    if wanted == ("masked", "active"):
+    assert_kept(system, state, state.service, variant)
+
+
+def assert_kept(system, state: State, service, variant):
+    """After an upgrade from 7.3 out of a state in which the service was this."""
+    if service == ("masked", "active") and (system.cell.family == "deb" or variant == "careless"):
+        service = state.where_7_3_stops_it
+    if service == ("masked", "active"):
         # Nobody may start it against the mask, so 7.3's daemon goes on.
-        assert system.service() == wanted
+        assert system.service() == service
         assert "ping" in talk_tcp(system.workstation.machine, system.machine).out
     else:
-        assert_sound(system, "tcp", service=wanted, findings=TOLD)
+        assert_sound(system, "tcp", service=service, findings=[*TOLD, *state.findings])
     assert_legacy_script_is_retired(system)
-    STATES[state].look(system)
+    state.look(system)
 
 
 @pytest.mark.scenario("upgrade-7.3-by-hand")
 @pytest.mark.parametrize("variant,tool", one_of(OLD, TOOLS))
-def test_a_service_that_only_s_links_start_becomes_the_units(boot, built, variant, tool):
-    assert_the_unit_succeeds(boot(), built, NO_UNIT.format(""), "enabled", variant, tool)
+@pytest.mark.parametrize("state", LINKS)
+def test_a_service_that_only_links_start_or_stop_becomes_the_units(boot, built, state, variant, tool):
+    assert_the_unit_succeeds(boot(), built, LINKS[state], variant, tool)
 
 
 @pytest.mark.scenario("upgrade-7.3-by-hand")
-@pytest.mark.parametrize("variant,tool", one_of(OLD, TOOLS))
-def test_a_service_that_only_has_k_links_becomes_the_units(boot, built, variant, tool):
-    assert_the_unit_succeeds(boot(), built, NO_UNIT.format(TO_K), "disabled", variant, tool)
+@pytest.mark.parametrize("state,variant,tool", in_turns(MORE_LINKS, OLD, TOOLS, share=4))
+def test_a_service_of_links_alone_stays_in_its_state(boot, built, state, variant, tool):
+    assert_the_unit_succeeds(boot(), built, MORE_LINKS[state], variant, tool)
 
 
-def assert_the_unit_succeeds(system, built, script, enabled, variant, tool):
-    """Where systemd knows no init scripts any more, such a service does not run before, and so not after."""
+def assert_the_unit_succeeds(system, built, state, variant, tool):
     system.package(system.tools[1], "install", built.old(system.cell, variant))
-    done = system.machine.run(script)
-    active = "inactive" if "no support" in done.out else "active"
-    assert system.show("systemctl is-active CSUTKEcat") == active
+    service = enter_without_unit(system, state)
 
     system.package(system.tools[TOOLS[tool]], "install", built.new(system.cell.family))
 
-    assert_sound(system, "tcp", service=(enabled, active), findings=TOLD)
-    assert_legacy_script_is_retired(system)
+    assert_kept(system, state, service, variant)
 
 
 @pytest.mark.scenario("upgrade-7.3")
@@ -149,29 +145,6 @@ def test_edited_files_of_7_3_are_kept_and_nothing_is_asked(boot, built, variant,
     if system.cell.family == "deb":
         # A conffile that no package ships any more stays where it is.
         assert system.machine.read("/etc/profile.d/csulcca.sh") == edited["/etc/profile.d/csulcca.sh"]
-
-
-@pytest.mark.scenario("upgrade-7.3-by-hand")
-@pytest.mark.parametrize("active", one_of(["active", "inactive"]))
-def test_an_edited_copy_of_the_unit_in_etc_survives_and_serves(boot, built, active):
-    """CCA 7.3's unit is of Type=forking, and so is an administrator's copy of it."""
-    system = boot()
-    system.package(system.tools[0], "install", built.old(system.cell))
-    shipped = system.machine.read("/usr/lib/systemd/system/CSUTKEcat.service")
-    copy = shipped.replace(b"[Service]\n", b"[Service]\nNice=3\n")
-    assert b"Type=forking" in copy
-    system.machine.write("/etc/systemd/system/CSUTKEcat.service", copy)
-    system.machine.run("systemctl daemon-reload && systemctl restart CSUTKEcat")
-    if active == "inactive":
-        system.machine.run("systemctl stop CSUTKEcat")
-
-    system.package(system.tools[0], "install", built.new(system.cell.family))
-
-    assert_sound(system, "tcp", service=("enabled", active), findings=[*TOLD, "unit-forking"])
-    system.machine.run("systemctl start CSUTKEcat")
-    assert_sound(system, "tcp", findings=[*TOLD, "unit-forking"])
-    assert system.machine.read("/etc/systemd/system/CSUTKEcat.service") == copy
-    assert system.show("systemctl show -p Nice --value CSUTKEcat") == "3"
 
 
 @pytest.mark.scenario("upgrade-7.3")

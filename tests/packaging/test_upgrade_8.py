@@ -2,7 +2,7 @@
 
 import pytest
 
-from .service_states import STATES, enter
+from .service_states import MORE_STATES_OF_8, STATES, enter
 from .soundness import assert_sound
 from .system import MODES
 from .turns import TOOLS, in_turns, one_of
@@ -30,9 +30,10 @@ def test_the_next_8_x_changes_nothing_but_itself(boot, built, mode, tool):
     assert system.stamp()["mode"] == mode
 
 
-@pytest.mark.parametrize("state,mode,tool", in_turns(STATES, MODES, TOOLS, share=2))
+@pytest.mark.parametrize("state,mode,tool", [*in_turns(STATES, MODES, TOOLS, share=2),
+                                             *in_turns(MORE_STATES_OF_8, MODES, TOOLS, share=4)])  # fmt: skip
 def test_the_state_of_the_service_survives(boot, built, state, mode, tool):
-    system = boot()
+    system, state = boot(), {**STATES, **MORE_STATES_OF_8}[state]
     system.package(system.tools[1], "install", built.new(system.cell.family))
     mode, findings = system.choose_mode(mode)
     enter(system, state)
@@ -40,7 +41,7 @@ def test_the_state_of_the_service_survives(boot, built, state, mode, tool):
 
     system.package(system.tools[TOOLS[tool]], "install", built.new(system.cell.family, "8.0.1"))
 
-    assert_sound(system, mode, service=STATES[state].service, findings=findings)
+    assert_sound(system, mode, service=state.service, findings=[*findings, *state.findings])
     assert system.tree(*KEPT) == kept
     assert system.stamp()["package_version"] == "8.0.1"
-    STATES[state].look(system)
+    state.look(system)
