@@ -541,6 +541,9 @@ def draft_name(path: str) -> str:
     return "%s/.%s.csulcca-new" % (directory, name)
 
 
+ACL = "system.posix_acl_access"
+
+
 def _copy_attributes(source: str, target_fd: int) -> None:
     """Copy extended attributes, among them ACLs and the SELinux label, from a file to an open one."""
     try:
@@ -554,3 +557,6 @@ def _copy_attributes(source: str, target_fd: int) -> None:
             # Signatures of the old content; the kernel makes new ones.
             continue
         _again(os.setxattr, target_fd, name, _again(os.getxattr, source, name, follow_symlinks=False))
+    if ACL not in names and ACL in _again(os.listxattr, target_fd):
+        # A new file has that of its directory's default.
+        _again(os.removexattr, target_fd, ACL)

@@ -260,6 +260,18 @@ def test_replace_keeps_the_value_of_an_attribute(holding, name, follow):
     assert os.stat(real).st_mode == mode
 
 
+def test_replace_gives_no_acl_of_the_directory_to_a_file_that_has_none(holding):
+    """A new file gets its directory's default one; an edit is no new file."""
+    name = "system.posix_acl_access"
+    image, real = holding(name, ATTRIBUTES[name])
+    os.removexattr(real, name)
+    os.chmod(real, 0o640)
+    os.setxattr(image.root, "system.posix_acl_default", ATTRIBUTES[name])
+    image.replace("/conf", b"new", 0o600)
+    assert attributes_of(real) == {}
+    assert stat.S_IMODE(os.stat(real).st_mode) == 0o640
+
+
 @pytest.mark.skipif(not IS_ROOT, reason="only root may give a file away")
 def test_replace_keeps_the_owner(image):
     real = put(image, "/conf", b"old", 0o640)
