@@ -6,9 +6,9 @@ A row is a program and what happens to it; its columns are points, damaged (what
 converged (what a re-run or a repair did not mend). Rows of programs that are not ours are proof that the harness sees:
 damage is expected there. A row that cannot be had on this machine is BLOCKED, with the reason.
 
-Exit status 1 where one of ours is not at zero or has no points, or where a proof has no damage; 3 where all is well and
-a row is BLOCKED. As root. Every result is kept in .cache/faults until what it depends on changes, so that a table that
-was interrupted goes on where it was; --fresh forgets them.
+Exit status 1 where one of ours is not at zero or has too few points, or where a proof has no damage; 3 where all is
+well and a row is BLOCKED. As root. Every result is kept in .cache/faults until what it depends on changes, so that a
+table that was interrupted goes on where it was; --fresh forgets them.
 """
 
 import argparse
@@ -36,7 +36,6 @@ PRODUCT = ("catcher_install", "hooks", "payload/reference", "share", "units", "M
 PACKAGES = (*PRODUCT, "rpm", "debian", "tools", "tests/fixtures/cca73", "tests/faults/transactions.py")
 ROUNDS = 200
 FUZZ_RUNS = 2
-TRANSACTION_POINTS = 50
 PROGRESS_S = 10.0
 BLOCKED = 3
 
@@ -46,7 +45,8 @@ Run = Callable[[dict[str, Seen], Tell], dict[str, Seen]]
 
 class Row(NamedTuple):
     """A row. run: gets the results that are known already, calls Tell with each new one, returns all. ours: zeros are
-    wanted. parts: files and directories that its results depend on. blocked: why it cannot be run here, or ""."""
+    wanted. parts: files and directories that its results depend on. blocked: why it cannot be run here, or "". least:
+    so many points there must be."""
 
     program: str
     fault: str
@@ -54,6 +54,7 @@ class Row(NamedTuple):
     parts: tuple[str, ...]
     ours: bool = True
     blocked: str = ""
+    least: int = 1
 
 
 def rows(everything: bool) -> list[Row]:
@@ -81,8 +82,12 @@ def rows(everything: bool) -> list[Row]:
         fuzz = functools.partial(_fuzzed, name)
         found.append(Row(f"parser of {name}", "fuzzed", fuzz, parts, blocked=parsers.missing()))
     for cell, tool in transactions.REFERENCES:
-        upgrade = functools.partial(_upgraded, cell, tool)
-        found.append(Row(f"{tool} on {cell.name}", "killed", upgrade, PACKAGES, blocked=images.blocked(cell)))
+        for start in transactions.starts_of(cell):
+            name = f"{tool} on {cell.name}" + (f", {start.name}" if start.pair else "")
+            count = transactions.POINTS // start.share
+            upgrade = functools.partial(_upgraded, cell, tool, start, count)
+            found.append(Row(name, "killed", upgrade, PACKAGES, blocked=images.blocked(cell),
+                             least=transactions.enough(count)))  # fmt: skip
     parts = (*PRODUCT, "rpm", "debian", "tests/unit", "tests/faults")
     found.append(Row("a protection", "taken out", _taken_out, parts))
     return found
@@ -140,19 +145,19 @@ def _built() -> tuple[Built, "tempfile.TemporaryDirectory[str]"]:
     return built, directory
 
 
-def _upgraded(cell: images.Cell, tool: str, known: dict[str, Seen], tell: Tell) -> dict[str, Seen]:
-    upgrade = transactions.Upgrade(cell, tool, _built()[0])
-    whole = upgrade.seconds()
+def _upgraded(cell: images.Cell, tool: str, start: transactions.Start, count: int, known: dict[str, Seen],
+              tell: Tell) -> dict[str, Seen]:  # fmt: skip
     found = dict(known)
-    for number in range(1, TRANSACTION_POINTS + 1):
-        text = f"after {number}/{TRANSACTION_POINTS + 1} of its time"
-        if text not in found:
-            point = upgrade.kill(whole * number / (TRANSACTION_POINTS + 1))
-            if not point.met and not point.wrong:
-                # It had ended already: no point.
-                continue
-            found[text] = Seen("", "; ".join(point.wrong))
-            tell(text, found[text], TRANSACTION_POINTS)
+    names = {number: f"after {number}/{count + 1} of its time" for number in range(1, count + 1)}
+    before = [number for number, name in names.items() if name in known]
+    if len(before) == count:
+        return found
+    upgrade = transactions.Upgrade(cell, tool, _built()[0], start)
+    for number, point in transactions.points(upgrade, count, before):
+        # One that came after its end, however often it was tried, is none.
+        if point.met or point.wrong:
+            found[names[number]] = Seen("", "; ".join(point.wrong))
+            tell(names[number], found[names[number]], count)
     return found
 
 
@@ -219,7 +224,7 @@ def verdict(row: Row, found: dict[str, Seen]) -> bool:
     """Whether a row is as it must be."""
     if not row.ours:
         return any(one.damage for one in found.values())
-    return bool(found) and not any(one.damage or one.left for one in found.values())
+    return len(found) >= row.least and not any(one.damage or one.left for one in found.values())
 
 
 def lines(row: Row, found: dict[str, Seen]) -> list[str]:
@@ -231,6 +236,8 @@ def lines(row: Row, found: dict[str, Seen]) -> list[str]:
         told[0] += "  proof: " + ("its damage is seen" if damaged else "NO DAMAGE SEEN, the harness is blind")
     else:
         told += [f"    {name}: {one.damage or one.left}" for name, one in found.items() if one.damage or one.left]
+        if len(found) < row.least:
+            told.append(f"    too few points, {row.least} at least are wanted")
     return told
 
 

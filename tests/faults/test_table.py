@@ -4,13 +4,13 @@ import json
 
 import pytest
 
-from tests.faults import programs, table
+from tests.faults import programs, table, transactions
 from tests.faults.sweep import Seen
 
 GOOD, BAD, LEFT = Seen("", ""), Seen("torn", ""), Seen("", "differs")
 
 
-def row(ours=True, blocked=""):
+def row(ours=True, blocked="", least=1):
     """One that runs nothing but tells of two points."""
 
     def run(known, tell):
@@ -21,7 +21,7 @@ def row(ours=True, blocked=""):
                 tell(name, GOOD, 2)
         return found
 
-    return table.Row("a program", "kill", run, ("Makefile",), ours, blocked)
+    return table.Row("a program", "kill", run, ("Makefile",), ours, blocked, least)
 
 
 def test_every_program_of_ours_is_swept_in_each_way():
@@ -44,6 +44,20 @@ def test_whatever_a_row_depends_on_is_there():
 ])
 def test_what_a_row_must_be_like(ours, found, wanted):
     assert table.verdict(row(ours), found) == wanted
+
+
+def test_of_too_few_points_a_row_is_not_as_it_must_be_and_says_so():
+    few, enough = {"a": GOOD}, {"a": GOOD, "b": GOOD}
+    assert (table.verdict(row(least=2), few), table.verdict(row(least=2), enough)) == (False, True)
+    assert "too few points" in table.lines(row(least=2), few)[1]
+    assert len(table.lines(row(least=2), enough)) == 1
+
+
+def test_a_package_manager_is_killed_at_some_fifty_points_and_half_of_them_where_a_pair_is():
+    wanted = {one.program: one.least for one in table.rows(False) if one.fault == "killed"}
+    assert len(wanted) == 8
+    for cell, tool in transactions.REFERENCES:
+        assert wanted[f"{tool} on {cell.name}"] == 40 and wanted[f"{tool} on {cell.name}, own pair"] == 20
 
 
 def test_a_row_says_which_point_is_wrong_and_a_proof_whether_it_sees():

@@ -1,8 +1,13 @@
 """The upgrade from CCA 7.3 with its package manager killed at spread points, then mended as an administrator would.
 
-`python -m tests.faults.transactions [--points 50] [--cell CELL]... [--tool TOOL]...`: by each tool of a cell, first
-undisturbed to see how long it takes, then killed at points spread over that time, on a machine each. Prints
-a line a tool: points, and those damaged or not mended. Exit status 1 where there is one.
+`python -m tests.faults.transactions [--points 50] [--cell CELL]... [--tool TOOL]... [--start START]...`: by each tool
+of a cell, first undisturbed to see how long it takes, then killed at points spread over that time, on a machine each.
+Prints a line a tool and start: points, those that met the transaction, and those damaged or not mended. Exit status 1
+where one is, or where too few met it.
+
+There are two starts: 7.3 as it is installed, which must stay in TCP and get no pair; and one where an administrator has
+written TLS_ON and put his own pair there, which must then be in use, the very same files. The second is killed at half
+as many points.
 
 Killed is the process group of the package manager, and what it has started into other groups, all with SIGKILL. Mended
 is by the package manager's own repair where it has one, then by the same command again, then, where rpm holds the new
@@ -15,14 +20,16 @@ import pathlib
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from tests.matrix import engine, images
 from tests.matrix.machine import Machine
 from tests.packaging.conftest import CELLS, Built
-from tests.packaging.system import COMMANDS, TOOLS, System
+from tests.packaging.system import CERTIFICATE, COMMANDS, CONF, DAEMON, KEY, PORT, TOOLS, System
 
 POINTS = 50
+# How often a point is tried that came when the transaction had ended.
+TRIES = 3
 
 
 def with_tools(cells: Iterable[images.Cell]) -> list[tuple[images.Cell, str]]:
@@ -90,21 +97,64 @@ AGAIN = {"dpkg": "dpkg -i {}", "apt": "apt-get install -y {}", "rpm": "rpm -U --
          "dnf": "dnf -y install {}"}  # fmt: skip
 
 
+# A pair as no hook would make one: of another kind, with other modes, and a group.
+OWN_PAIR_COMMANDS = f"""
+    openssl req -x509 -newkey rsa:2048 -nodes -days 3650 -subj /CN=zlinux1 -addext subjectAltName=DNS:zlinux1 \\
+        -keyout {KEY} -out {CERTIFICATE} 2>&1
+    chmod 400 {KEY}
+    chgrp cca_admin {CERTIFICATE}
+    chmod 640 {CERTIFICATE}
+    mkdir -p {CONF.rpartition("/")[0]}
+    echo TLS_ON >{CONF}
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Start:
+    """What a host of 7.3 holds before the upgrade. name: in the table. commands: what an administrator has done to it.
+    before: what catcher.conf may say until the upgrade is through, "" for none. conf: what it says then. argv: what ps
+    shows of the daemon then. pair: whether there is one. share: a point of so many is tried."""
+
+    name: str
+    commands: str
+    before: tuple[str, ...]
+    conf: str
+    argv: str
+    pair: bool
+    share: int
+
+
+TCP = Start("TCP", "", ("", "TLS_OFF"), "TLS_OFF", DAEMON, False, 1)
+OWN_PAIR = Start("own pair", OWN_PAIR_COMMANDS, ("TLS_ON",), "TLS_ON", DAEMON + " -tls", True, 2)
+
+
+def starts_of(cell: images.Cell) -> list[Start]:
+    """Those that a cell can have."""
+    return [start for start in (TCP, OWN_PAIR) if cell.mode == "TLS" or not start.pair]
+
+
 @dataclasses.dataclass(frozen=True)
 class Point:
-    """One kill: after how many seconds, whether it met the transaction at all, and what was wrong after the repair."""
+    """One kill: after how many seconds, what was wrong after the repair, and, where it met no transaction any more, how
+    many seconds that had taken."""
 
     after: float
-    met: bool
     wrong: tuple[str, ...]
+    ended: float | None = None
+
+    @property
+    def met(self) -> bool:
+        """Whether it met the transaction at all."""
+        return self.ended is None
 
 
 class Upgrade:
-    """The upgrade of one cell by one tool. variant: of CCA 7.3's package."""
+    """The upgrade of one cell by one tool, from one start. variant: of CCA 7.3's package."""
 
-    def __init__(self, cell: images.Cell, tool: str, built: Built, variant: str = "normal") -> None:
+    def __init__(self, cell: images.Cell, tool: str, built: Built, start: Start = TCP,
+                 variant: str = "normal") -> None:  # fmt: skip
         """Say what is upgraded; nothing runs yet."""
-        self.cell, self.tool, self.built, self.variant = cell, tool, built, variant
+        self.cell, self.tool, self.built, self.start, self.variant = cell, tool, built, start, variant
 
     def seconds(self) -> float:
         """How long it takes undisturbed. Raises AssertionError where it fails or leaves the host wrong."""
@@ -112,7 +162,7 @@ class Upgrade:
             system = System(machine, self.cell)
             said = self._run(system, 0)
             assert said[0] == "ended" and said[2] == "0", machine.read("/root/transaction.log").decode()
-            wrong = damage(system)
+            wrong = damage(system, self.start, machine.pair)
             assert not wrong, wrong
             return float(said[1])
 
@@ -120,8 +170,8 @@ class Upgrade:
         """Kill it after some seconds, mend, and look."""
         with self._legacy() as machine:
             system = System(machine, self.cell)
-            met = self._run(system, after)[0] == "killed"
-            early = half(system)
+            said = self._run(system, after)
+            early = half(system, self.start, machine.pair)
             log = [machine.read("/root/transaction.log").decode(errors="replace")]
             # rpm names files that it has not finished after the second in which it began, and fails where one is there.
             killed_at = int(time.time())
@@ -133,10 +183,11 @@ class Upgrade:
                 # The new package is in rpm's database, and its last scriptlet or the old one's removal was cut off.
                 done = machine.run(f"dnf -y reinstall {self._target()} <&-", check=False, timeout=RUN_TIMEOUT_S)
                 log.append(f"$ dnf reinstall: {done.rc}\n{done.out}{done.err}")
-            wrong = early + damage(system)
-            return Point(after, met, tuple([*wrong, "\n".join(log)] if wrong else []))
+            wrong = early + damage(system, self.start, machine.pair)
+            ended = float(said[1]) if said[0] == "ended" else None
+            return Point(after, tuple([*wrong, "\n".join(log)] if wrong else []), ended)
 
-    def _legacy(self) -> Machine:
+    def _legacy(self) -> "_Legacy":
         return _Legacy(self)
 
     def _target(self) -> str:
@@ -149,11 +200,13 @@ class Upgrade:
 
 
 class _Legacy(Machine):
-    """A machine on which CCA 7.3 runs in TCP mode, with our package at hand."""
+    """A machine on which CCA 7.3 runs, from the upgrade's start, with our package at hand."""
 
     def __init__(self, upgrade: Upgrade) -> None:
         super().__init__(images.ensure(upgrade.cell), name="zlinux1")
         self.upgrade = upgrade
+        self.pair = ""
+        """What pair_of() tells of it before the upgrade."""
 
     def __enter__(self) -> "_Legacy":
         super().__enter__()
@@ -162,6 +215,8 @@ class _Legacy(Machine):
             system = System(self, up.cell)
             system.package(system.tools[1], "install", up.built.old(up.cell, up.variant))
             self.wait_for("7.3 at work", lambda: self.run("systemctl is-active CSUTKEcat", check=False).rc == 0)
+            self.run("set -e\n" + up.start.commands)
+            self.pair = pair_of(system)
             self.copy_in(up.built.new(up.cell.family), up._target())
         except BaseException:
             self.__exit__(None, None, None)
@@ -169,32 +224,46 @@ class _Legacy(Machine):
         return self
 
 
-def half(system: System) -> list[str]:
-    """What must never be, not even before a repair: half a pair that no run can finish, a mode that was not there."""
+def pair_of(system: System) -> str:
+    """Both files of the pair: kind, mode, owner, inode, time of the last change, and SHA-256. Nothing where none is."""
+    return system.show(f"for file in {KEY} {CERTIFICATE}; do [ ! -e $file ] || "
+                       "{ stat -c '%n %F %a %U:%G inode %i of %y' $file; sha256sum $file; }; done")  # fmt: skip
+
+
+def half(system: System, start: Start, pair: str) -> list[str]:
+    """What must never be, not even before a repair: half a pair that no run can finish, another pair than the
+    administrator's, which pair_of() told before, a mode that was not there."""
     wrong = []
     bin_directory = system.show("ls -A /opt/IBM/CCA/bin").split()
     if ("catcher.key" in bin_directory) != ("catcher.crt" in bin_directory) and ".catcher-pair" not in bin_directory:
         wrong.append(f"half a pair: {bin_directory}")
-    conf = system.show("cat /etc/cca/catcher.conf 2>/dev/null")
-    if conf not in ("", "TLS_OFF"):
-        wrong.append(f"catcher.conf says {conf!r}")
+    if start.pair and pair_of(system) != pair:
+        wrong.append(f"before the repair the pair is not the administrator's\n{pair}\nany more, but\n{pair_of(system)}")
+    conf = system.show(f"cat {CONF} 2>/dev/null")
+    if conf not in start.before:
+        wrong.append(f"before the repair catcher.conf says {conf!r}")
     return wrong
 
 
-def damage(system: System) -> list[str]:
-    """What is wrong with an upgraded host, in words; nothing where all is as after an undisturbed upgrade."""
+def damage(system: System, start: Start, pair: str) -> list[str]:
+    """What is wrong with an upgraded host, in words; nothing where all is as after an undisturbed upgrade. pair: what
+    pair_of() told before."""
     wrong = []
-    conf = system.show("cat /etc/cca/catcher.conf")
-    if conf != "TLS_OFF":
-        wrong.append(f"the mode was TCP, and catcher.conf says {conf!r}")
+    conf = system.show(f"cat {CONF}")
+    if conf != start.conf:
+        wrong.append(f"the mode was that of {start.conf}, and catcher.conf says {conf!r}")
     if system.service() != ("enabled", "active"):
         wrong.append(f"the service was enabled and active, and is {system.service()}")
-    if system.argv() != "/opt/IBM/CCA/bin/catcher.exe":
+    if system.argv() != start.argv:
         wrong.append(f"ps shows {system.argv()!r}")
     names = system.show("ls -A /opt/IBM/CCA/bin").split()
     left = [name for name in names if name.startswith((".catcher-pair", "catcher.key", "catcher.crt"))]
-    if left:
-        wrong.append(f"an upgrade to TCP leaves no pair, and there is {left}")
+    if sorted(left) != (["catcher.crt", "catcher.key"] if start.pair else []):
+        wrong.append(f"of a pair there is {left}")
+    if pair_of(system) != pair:
+        wrong.append(f"the pair was\n{pair}\nand is\n{pair_of(system)}")
+    if start.pair:
+        wrong += _not_in_use(system)
     if system.show("find /etc/rc*.d /etc/rc.d -name '[SK]??CSUTKEcat' 2>/dev/null"):
         wrong.append("links of the init script are left")
     asked = ("rpm -qa csulcca --qf '%{VERSION}\\n'" if system.cell.family == "rpm"
@@ -206,11 +275,37 @@ def damage(system: System) -> list[str]:
     return wrong
 
 
-def points(upgrade: Upgrade, count: int) -> Iterator[Point]:
-    """Kill an upgrade at *count* points, spread over the time it takes."""
-    whole = upgrade.seconds()
-    for number in range(1, count + 1):
-        yield upgrade.kill(whole * number / (count + 1))
+def _not_in_use(system: System) -> list[str]:
+    """Why a client that trusts the pair's certificate alone cannot speak to the catcher."""
+    try:
+        # systemd calls the service active before the port is open.
+        system.machine.wait_for("a listening catcher", lambda: f":{PORT}" in system.show("ss -Hltn"))
+    except engine.EngineError as error:
+        return [str(error)]
+    done = system.handshake_from_inside()
+    return [] if done.rc == 0 else [f"no handshake with the pair: {done.out}{done.err}"]
+
+
+def enough(count: int) -> int:
+    """How many of so many points must meet the transaction."""
+    return max(1, count * 4 // 5)
+
+
+def points(upgrade: Upgrade, count: int, known: Collection[int] = ()) -> Iterator[tuple[int, Point]]:
+    """Kill an upgrade at *count* points, numbered from 1, spread over the time it takes, but for those in *known*.
+
+    Where one comes too late, it is tried again in proportion to what the transaction took that time.
+    """
+    missing = [number for number in range(1, count + 1) if number not in known]
+    whole = upgrade.seconds() if missing else 0.0
+    for number in missing:
+        part = number / (count + 1)
+        point = upgrade.kill(whole * part)
+        for _ in range(TRIES - 1):
+            if point.ended is None or point.wrong:
+                break
+            point = upgrade.kill(point.ended * part)
+        yield number, point
 
 
 def main(arguments: list[str]) -> int:
@@ -219,6 +314,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--points", type=int, default=POINTS)
     parser.add_argument("--cell", action="append", choices=CELLS)
     parser.add_argument("--tool", action="append", choices=sorted(REPAIRS))
+    parser.add_argument("--start", action="append", choices=[TCP.name, OWN_PAIR.name])
     options = parser.parse_args(arguments)
     failed = 0
     with engine.plain_errors(), tempfile.TemporaryDirectory(prefix="csulcca-transactions-") as directory:
@@ -226,17 +322,20 @@ def main(arguments: list[str]) -> int:
         built = Built(pathlib.Path(directory))
         built.build()
         wanted = with_tools([images.cell(name) for name in options.cell]) if options.cell else REFERENCES
-        for cell, tool in wanted:
-            if options.tool and tool not in options.tool:
+        for cell, tool, start in [(*one, start) for one in wanted for start in starts_of(one[0])]:
+            if tool not in (options.tool or [tool]) or start.name not in (options.start or [start.name]):
                 continue
+            count = max(1, options.points // start.share)
             met = wrong = 0
-            for point in points(Upgrade(cell, tool, built), options.points):
+            for _, point in points(Upgrade(cell, tool, built, start), count):
                 met += point.met
                 if point.wrong:
                     wrong += 1
                     print(f"  {tool} killed after {point.after:.2f} s: " + "\n    ".join(point.wrong), flush=True)
-            print(f"{cell.name:14} {tool:5} points {options.points:3}  met {met:3}  damaged {wrong}", flush=True)
-            failed += wrong
+            print(f"{cell.name:14} {tool:5} {start.name:9} points {count:3}  met {met:3}  damaged {wrong}", flush=True)
+            if met < enough(count):
+                print(f"  too few have met it: {enough(count)} must", flush=True)
+            failed += wrong + (met < enough(count))
     return 1 if failed else 0
 
 
