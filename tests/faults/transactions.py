@@ -176,8 +176,8 @@ class Upgrade:
             # rpm names files that it has not finished after the second in which it began, and fails where one is there.
             killed_at = int(time.time())
             machine.wait_for("the next second", lambda: int(time.time()) > killed_at)
-            for command in [*REPAIRS[self.tool], AGAIN[self.tool]]:
-                done = machine.run(command.format(self._target()) + " <&-", check=False, timeout=RUN_TIMEOUT_S)
+            for command in [*REPAIRS[self.tool], AGAIN[self.tool].format(self._target())]:
+                done = machine.run(command + " <&-", check=False, timeout=RUN_TIMEOUT_S)
                 log.append(f"$ {command}: {done.rc}\n{done.out}{done.err}")
             if "already installed" in done.out:
                 # The new package is in rpm's database, and its last scriptlet or the old one's removal was cut off.
