@@ -7,7 +7,7 @@ import pytest
 from tests.unit import pem
 from tests.unit.authority import issue
 
-from .marks import needs_tls
+from .marks import needs_tls, one_of_each_family
 from .system import CERTIFICATE, CONF, PORT_HOLDER
 from .turns import one_of
 
@@ -141,6 +141,7 @@ def test_tcp_that_does_not_come_up_is_taken_back(system, fault):
     assert_mode_is_taken_back(system, "tcp", ODD_TLS, fault, TCP_DID_NOT_COME_UP[fault])
 
 
+@one_of_each_family
 def test_a_port_that_is_lost_meanwhile_is_named_and_the_old_pair_waits_for_it(system):
     before, shown = system.tree("/opt", "/etc/cca"), seen(system)
     system.machine.write(f"{OTHER}/thief.py", THIEF)
