@@ -55,6 +55,8 @@ MACHINERY = re.compile(
 # strace's own words for a fault that took place.
 MET = re.compile(r"\+\+\+ killed by SIGKILL \+\+\+$|\(INJECTED\)$", re.MULTILINE)
 MET_AT_LEAST = 0.95
+# That a module cannot be loaded is no fault of ours: who may look at no file has none.
+INTERNAL = re.compile(r"internal fault: (?!(ImportError|ModuleNotFoundError):)")
 FACTS = ("/opt/IBM", "/etc/cca", "/var/lib/csulcca", "/run", "/etc/systemd", "/etc/rc", "pipe:")
 
 
@@ -255,8 +257,8 @@ class Sweep:
             return "it hung"
         if not point.own:
             return ""
-        if "Traceback" in ended.output or "internal fault" in ended.output:
-            return "a fault of ours: " + ended.output.strip().rpartition("\n")[2]
+        if "Traceback" in ended.output or INTERNAL.search(ended.output):
+            return "a fault of ours: " + ended.output.strip().partition("\n")[0]
         if ended.status < 0:
             return f"it ended by signal {-ended.status}"
         if ended.status > 0 and not ended.output.strip() and point.call != "write":
