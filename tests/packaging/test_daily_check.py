@@ -2,7 +2,7 @@
 
 import pytest
 
-from .marks import needs_tls
+from .marks import needs_tls, one_of_each_family
 from .system import CERTIFICATE, KEY
 
 TOLD = "journalctl -t csulcca -o cat --no-pager"
@@ -50,6 +50,7 @@ def test_the_daily_look_at_the_certificate(boot, built):
 
 
 @needs_tls
+@one_of_each_family
 def test_a_changed_address_is_told_and_nothing_is_rekeyed(pair, built):
     system, _ = pair
     system.machine.run("ip address add 192.0.2.10/32 dev eth0")

@@ -8,7 +8,7 @@ from tests.matrix.machine import Machine, Result
 from tests.unit import pem
 from tests.unit.authority import DAY, Authority, issue
 
-from .marks import needs_tls
+from .marks import needs_tls, one_of_each_family
 from .system import CERTIFICATE, KEY, System
 
 pytestmark = [pytest.mark.scenario("probe"), needs_tls]
@@ -155,6 +155,7 @@ def test_what_is_said_of_each_kind_of_certificate(two):
     assert "the issuer of certificate 1 of 1 (CN=Test CA) was not sent [probe-chain-incomplete]" in done.out
 
 
+@one_of_each_family
 def test_over_ipv6_and_a_host_of_which_one_address_is_silent(two):
     system, client = two
     address = system.machine.ip6

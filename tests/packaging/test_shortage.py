@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from .marks import one_of_each_family
 from .soundness import assert_sound
 from .system import CONF, KEY, STAMP
 from .turns import one_of
@@ -77,6 +78,7 @@ def test_a_read_only_var_is_told_and_the_next_run_cures(boot, built):
     assert system.stamp()["mode"] == system.cell.mode.lower()
 
 
+@one_of_each_family
 def test_an_immutable_configuration_is_kept_told_and_cured(boot, built):
     """As chattr +i makes it: not even root can write, rename or remove the file."""
     system = boot()

@@ -30,8 +30,7 @@ def test_the_next_8_x_changes_nothing_but_itself(boot, built, mode, tool):
     assert system.stamp()["mode"] == mode
 
 
-@pytest.mark.parametrize("state,mode,tool", [*in_turns(STATES, MODES, TOOLS, share=2),
-                                             *in_turns(MORE_STATES_OF_8, MODES, TOOLS, share=4)])  # fmt: skip
+@pytest.mark.parametrize("state,mode,tool", in_turns([*STATES, *MORE_STATES_OF_8], MODES, TOOLS, share=4))
 def test_the_state_of_the_service_survives(boot, built, state, mode, tool):
     system, state = boot(), {**STATES, **MORE_STATES_OF_8}[state]
     system.package(system.tools[1], "install", built.new(system.cell.family))
