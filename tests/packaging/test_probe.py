@@ -100,6 +100,7 @@ def test_tls_tcp_refused_filtered_unreachable_and_unknown_are_told_apart(two):
     assert "nobody.example.com cannot be looked up" in done.out and "[probe-unknown-name]" in done.out
 
 
+@one_of_each_family
 def test_what_is_said_of_each_kind_of_certificate(two):
     system, client = two
     made = system.machine.read(CERTIFICATE)

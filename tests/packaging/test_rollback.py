@@ -131,12 +131,14 @@ def assert_mode_is_taken_back(system, to: str, odd: bytes, fault: str, why: str)
     assert system.status()["mode"]["configured"] == ("tcp" if to == "tls" else "tls")
 
 
-@pytest.mark.parametrize("fault", one_of(TLS_DID_NOT_COME_UP))
+@one_of_each_family
+@pytest.mark.parametrize("fault", TLS_DID_NOT_COME_UP)
 def test_tls_that_does_not_come_up_is_taken_back(system, fault):
     assert_mode_is_taken_back(system, "tls", ODD_TCP, fault, TLS_DID_NOT_COME_UP[fault])
 
 
-@pytest.mark.parametrize("fault", one_of(TCP_DID_NOT_COME_UP))
+@one_of_each_family
+@pytest.mark.parametrize("fault", TCP_DID_NOT_COME_UP)
 def test_tcp_that_does_not_come_up_is_taken_back(system, fault):
     assert_mode_is_taken_back(system, "tcp", ODD_TLS, fault, TCP_DID_NOT_COME_UP[fault])
 

@@ -8,7 +8,7 @@ from tests.fixtures import vendor8
 from tests.matrix import images
 
 from . import packages
-from .marks import needs_tls
+from .marks import needs_tls, one_of_each_family
 from .soundness import assert_sound
 from .system import CERTIFICATE, handshake
 
@@ -69,6 +69,7 @@ def test_a_vendors_files_are_installed_and_serve_tls_without_systemd(boot, vendo
     assert done.rc == 0, done.out + done.err
 
 
+@one_of_each_family
 def test_a_vendors_replaces_a_vendors_and_the_reference_must_not(boot, built, vendors):
     system = boot()
     family = system.cell.family
@@ -90,6 +91,7 @@ def test_a_vendors_replaces_a_vendors_and_the_reference_must_not(boot, built, ve
 
 
 @pytest.mark.only(lambda cell: cell.family == "deb", "rpm has no statoverride")
+@one_of_each_family
 def test_an_administrators_statoverride_stands(boot, vendors):
     """rpm has no such thing."""
     system = boot()
