@@ -40,8 +40,9 @@ FILES = ("catcher.key", "catcher.crt")
 KEPT = "keep."
 DROPPED = "drop."
 REMOVED = "remove."
-# In either stage, where we made the pair that it holds: that pair's fingerprint().
-GENERATED = "generated"
+# In either stage, where we made the pair that it holds, before that pair's fingerprint(): one more name of its key. A
+# name is on disk when its directory is, and costs no sync of its own.
+GENERATED = "generated."
 
 
 class PairFiles(Record):
@@ -109,10 +110,14 @@ def stage(host: "Host", key: bytes, certificate: bytes) -> None:
     host.make_dir(paths.STAGE_DRAFT, 0o700)
     host.create(paths.STAGE_DRAFT + "/catcher.key", key, KEY_MODE)
     host.create(paths.STAGE_DRAFT + "/catcher.crt", certificate, CERTIFICATE_MODE)
-    host.create(paths.STAGE_DRAFT + "/" + GENERATED, fingerprint(key, certificate).encode("ascii"), 0o600)
+    _mark(host, fingerprint(key, certificate))
     host.sync_dir(paths.STAGE_DRAFT)
     host.rename(paths.STAGE_DRAFT, paths.STAGE)
     host.sync_dir(paths.BIN)
+
+
+def _mark(host: "Host", made: str) -> None:
+    host.link(paths.STAGE_DRAFT + "/catcher.key", paths.STAGE_DRAFT + "/" + GENERATED + made)
 
 
 def place(host: "Host") -> str:
@@ -141,9 +146,8 @@ def place(host: "Host") -> str:
 
 def _made(host: "Host", stage: str, where: str) -> str:
     """The fingerprint() that a stage has noted, if it is still that of the pair in the directory *where*; else ""."""
-    noted = host.read_optional(stage + "/" + GENERATED, SIZE_LIMIT)
     found = fingerprint(*(host.read(where + "/" + name, SIZE_LIMIT) for name in FILES))
-    return found if noted == found.encode("ascii") else ""
+    return found if GENERATED + found in host.list_dir(stage, certain=True) else ""
 
 
 def _same_file(one: "Optional[os.stat_result]", other: "Optional[os.stat_result]") -> bool:
@@ -236,7 +240,7 @@ def _commit_replacement(host: "Host", made: str, prefix: str, suffix: str) -> No
         if host.lexists(paths.BIN + "/" + name):
             host.link(paths.BIN + "/" + name, paths.STAGE_DRAFT + "/" + prefix + name + suffix)
     if made:
-        host.create(paths.STAGE_DRAFT + "/" + GENERATED, made.encode("ascii"), 0o600)
+        _mark(host, made)
     host.sync_dir(paths.STAGE_DRAFT)
     host.rename(paths.STAGE_DRAFT, paths.REPLACE_STAGE)
     host.sync_dir(paths.BIN)
@@ -271,7 +275,8 @@ def place_replacement(host: "Host") -> str:
             host.remove(target)
     host.sync_dir(paths.BIN)
     host.sync_dir(paths.REPLACE_STAGE)
-    return _made(host, paths.REPLACE_STAGE, paths.BIN) if GENERATED in staged else ""
+    is_ours = any(name.startswith(GENERATED) for name in staged)
+    return _made(host, paths.REPLACE_STAGE, paths.BIN) if is_ours else ""
 
 
 def _finish_replacement(host: "Host") -> None:

@@ -83,7 +83,7 @@ csulcca_drop_stage() {
     [ -d "$csulcca_stage" ] && [ ! -h "$csulcca_stage" ] || return 0
     csulcca_ours=no
     csulcca_found=$(csulcca_fingerprint "$csulcca_stage/catcher.key" "$csulcca_stage/catcher.crt")
-    if [ -n "$csulcca_found" ] && [ "$csulcca_found" = "$(cat "$csulcca_stage/generated" 2>/dev/null)" ]; then
+    if [ -n "$csulcca_found" ] && [ -e "$csulcca_stage/generated.$csulcca_found" ]; then
         csulcca_ours=yes
     fi
     for csulcca_name in catcher.key catcher.crt; do
@@ -127,7 +127,9 @@ csulcca_finish_replacement() {
             fi
         done
     done
-    csulcca_remove_if_made "" "$(cat "$csulcca_stage/generated" 2>/dev/null)"
+    for csulcca_old in "$csulcca_stage"/generated.*; do
+        csulcca_remove_if_made "" "${csulcca_old##*.}"
+    done
     if [ -n "${csulcca_suffix-}" ]; then
         csulcca_remove_if_made "$csulcca_suffix" "$csulcca_made"
     fi

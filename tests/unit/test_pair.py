@@ -85,7 +85,7 @@ def test_each_name_becomes_final_after_its_content_is_on_disk(machine):
         pair.stage(machine, KEY, CRT)
         pair.place(machine)
     names = [name for name, _ in faults.log]
-    assert names == (["mkdir"] + ["open", "fchmod", "write", "fsync"] * 3 + ["fsync", "rename", "fsync"]
+    assert names == (["mkdir"] + ["open", "fchmod", "write", "fsync"] * 2 + ["link", "fsync", "rename", "fsync"]
                      + ["link", "link", "fsync"])
 
 

@@ -194,7 +194,7 @@ def test_each_step_is_on_disk_before_the_next(memory, monkeypatch):
         monkeypatch.setattr(machine, call, logging(call, getattr(machine, call)))
     pair.begin_replacement(machine, NEW[0], NEW[1], True)
     draft, stage = os.path.basename(paths.STAGE_DRAFT), os.path.basename(paths.REPLACE_STAGE)
-    assert [one[0] for one in log] == ["create", "create", "link", "link", "create", "sync_dir", "rename", "sync_dir"]
+    assert [one[0] for one in log] == ["create", "create", "link", "link", "link", "sync_dir", "rename", "sync_dir"]
     assert log[-3:] == [("sync_dir", draft), ("rename", draft, stage), ("sync_dir", "bin")]
     del log[:]
     pair.place_replacement(machine)
