@@ -506,6 +506,22 @@ def test_purge_of_an_unfinished_return(root, renamed, old_is_ours):
     assert in_bin(root) == ({} if old_is_ours else {"catcher.key": KEY, "catcher.crt": CRT})
 
 
+def test_purge_keeps_both_where_the_name_for_what_was_replaced_is_taken(root):
+    root.put(paths.KEY, KEY, 0o600)
+    root.put(paths.CERTIFICATE, CRT)
+    taken = []
+
+    def begin(machine):
+        suffix = pair.begin_replacement(machine, b"new key", b"new crt", True)
+        pair.place_replacement(machine)
+        taken.append(paths.KEY + suffix)
+
+    unfinished(root, begin)
+    root.put(taken[0], b"theirs")
+    assert root.run("csulcca_postrm", "deb", "purge") == (0, "")
+    assert sorted(in_bin(root).values()) == sorted([KEY, CRT, b"theirs"])
+
+
 def test_purge_keeps_what_somebody_put_in_the_way_of_a_replacement(root):
     root.put(paths.KEY, KEY, 0o600)
     root.put(paths.CERTIFICATE, CRT)
