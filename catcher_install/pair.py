@@ -283,10 +283,24 @@ def _finish_replacement(host: "Host") -> None:
     """Keep what was replaced beside its successor, and take the stage away."""
     for name in host.list_dir(paths.REPLACE_STAGE, certain=True):
         if name.startswith(KEPT):
-            host.rename(paths.REPLACE_STAGE + "/" + name, paths.BIN + "/" + name[len(KEPT):])
+            _keep(host, paths.REPLACE_STAGE + "/" + name, paths.BIN + "/" + name[len(KEPT):])
     host.sync_dir(paths.BIN)
-    host.sync_dir(paths.REPLACE_STAGE)
     host.remove_tree_of_files(paths.STAGE_DRAFT)
     host.rename(paths.REPLACE_STAGE, paths.STAGE_DRAFT)
     host.sync_dir(paths.BIN)
     host.remove_tree_of_files(paths.STAGE_DRAFT)
+
+
+def _keep(host: "Host", staged: str, kept: str) -> None:
+    """Give a staged file the name *kept*, too; or one with a number where somebody's file has that by now."""
+    free, number = kept, 1
+    while True:
+        try:
+            host.link(staged, free)
+            return
+        except FileExistsError:
+            # An earlier run may have come as far as this.
+            if _same_file(host.lstat(staged), host.lstat(free)):
+                return
+        number += 1
+        free = "%s-%d" % (kept, number)

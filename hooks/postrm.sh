@@ -118,6 +118,7 @@ csulcca_finish_replacement() {
             [ -e "$csulcca_old" ] || [ -h "$csulcca_old" ] || continue
             csulcca_suffix=${csulcca_old##*/keep."$csulcca_name"}
             csulcca_is_same "$csulcca_old" "$csulcca_bin/$csulcca_name" ||
+                csulcca_is_same "$csulcca_old" "$csulcca_bin/$csulcca_name$csulcca_suffix" ||
                 mv -T --backup=numbered "$csulcca_old" "$csulcca_bin/$csulcca_name$csulcca_suffix"
         done
         # What came back is no longer kept.

@@ -506,6 +506,23 @@ def test_purge_of_an_unfinished_return(root, renamed, old_is_ours):
     assert in_bin(root) == ({} if old_is_ours else {"catcher.key": KEY, "catcher.crt": CRT})
 
 
+@pytest.mark.parametrize("old_is_ours", [True, False])
+def test_purge_of_a_replacement_that_was_killed_after_the_kept_names(root, old_is_ours):
+    def begin(machine):
+        suffix = pair.begin_replacement(machine, b"new key", b"new crt", True)
+        pair.place_replacement(machine)
+        for name in pair.FILES:
+            machine.link(paths.REPLACE_STAGE + "/" + pair.KEPT + name + suffix, paths.BIN + "/" + name + suffix)
+
+    root.put(paths.KEY, KEY, 0o600)
+    root.put(paths.CERTIFICATE, CRT)
+    if old_is_ours:
+        root.put(paths.STAMP, stamp.render(make_stamp(generated_pair=pair.fingerprint(KEY, CRT))))
+    unfinished(root, begin)
+    assert root.run("csulcca_postrm", "deb", "purge") == (0, "")
+    assert sorted(in_bin(root).values()) == ([] if old_is_ours else sorted([KEY, CRT]))
+
+
 def test_purge_keeps_both_where_the_name_for_what_was_replaced_is_taken(root):
     root.put(paths.KEY, KEY, 0o600)
     root.put(paths.CERTIFICATE, CRT)

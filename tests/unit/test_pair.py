@@ -157,6 +157,35 @@ def test_a_replacement_that_was_written_into_is_not_called_ours(machine, path):
     assert pair.place_replacement(machine) == ""
 
 
+@pytest.mark.parametrize("theirs", [b"theirs", None])
+def test_what_was_replaced_gets_a_name_that_nobody_has(machine, theirs):
+    """Days may lie between the decision, which chose a free name, and its end."""
+    machine.put(paths.KEY, THEIRS, 0o600)
+    machine.put(paths.CERTIFICATE, THEIRS)
+    suffix = pair.begin_replacement(machine, KEY, CRT, True)
+    pair.place_replacement(machine)
+    if theirs is None:
+        machine.put(paths.KEY + suffix + "/theirs")
+    else:
+        machine.put(paths.KEY + suffix, theirs)
+    pair.clear(machine)
+    assert machine.get(paths.KEY + suffix + "-2") == machine.get(paths.CERTIFICATE + suffix) == THEIRS
+    if theirs is not None:
+        assert machine.get(paths.KEY + suffix) == theirs
+
+
+def test_what_was_replaced_is_kept_once(machine):
+    """A kill after the kept name was given."""
+    machine.put(paths.KEY, THEIRS, 0o600)
+    machine.put(paths.CERTIFICATE, THEIRS)
+    suffix = pair.begin_replacement(machine, KEY, CRT, True)
+    pair.place_replacement(machine)
+    machine.link(paths.REPLACE_STAGE + "/" + pair.KEPT + "catcher.key" + suffix, paths.KEY + suffix)
+    pair.clear(machine)
+    assert sorted(name for name in machine.list_dir(paths.BIN) if not name.endswith(".exe")) == sorted(
+        name + end for name in pair.FILES for end in ("", suffix))
+
+
 def test_what_lies_where_we_draft(machine):
     """The names are ours alone; a link there is taken away and never followed."""
     machine.put("/srv/precious/file", b"x")

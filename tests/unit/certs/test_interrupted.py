@@ -202,8 +202,8 @@ def test_each_step_is_on_disk_before_the_next(memory, monkeypatch):
                    ("sync_dir", "bin"), ("sync_dir", stage)]
     del log[:]
     pair.clear(machine)
-    assert [one[0] for one in log] == ["rename", "rename", "sync_dir", "sync_dir", "rename", "sync_dir", "sync_dir"]
-    assert log[2:6] == [("sync_dir", "bin"), ("sync_dir", stage), ("rename", stage, draft), ("sync_dir", "bin")]
+    assert [one[0] for one in log] == ["link", "link", "sync_dir", "rename", "sync_dir", "sync_dir"]
+    assert log[2:5] == [("sync_dir", "bin"), ("rename", stage, draft), ("sync_dir", "bin")]
 
 
 def test_files_of_somebody_else_are_not_replaced_by_an_unfinished_install(memory):
