@@ -91,7 +91,7 @@ def _copies(findings: tuple[str, ...]) -> dict[str, State]:
     }  # fmt: skip
 
 
-# Every system tries these.
+# Of these a system tries every second or fourth, and its family tries all.
 STATES = {
     "stopped": State("systemctl stop CSUTKEcat", ("enabled", "inactive")),
     "disabled and stopped": State("systemctl disable --now CSUTKEcat", ("disabled", "inactive")),
@@ -107,7 +107,7 @@ STATES = {
     "with a drop-in": State(_DROP_IN + _RESTART, ("enabled", "active"), _has_the_drop_in),
 }  # fmt: skip
 
-# These the systems of a family share out.
+# Of these it tries every fourth.
 MORE_STATES = {
     "stopped with a drop-in": State(
         f"{_DROP_IN}{_RESTART} && systemctl stop CSUTKEcat", ("enabled", "inactive"), _has_the_drop_in),

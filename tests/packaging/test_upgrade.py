@@ -26,7 +26,7 @@ def states_that(active):
     """Parameters: the states in which systemctl is-active says so."""
     rows, more = ([name for name, state in states.items() if state.service[1] == active]
                   for states in (STATES, MORE_STATES_OF_7_3))  # fmt: skip
-    return [*in_turns(rows, OLD, TOOLS), *in_turns(more, OLD, TOOLS, share=4)]
+    return [*in_turns(rows, OLD, TOOLS, share=2), *in_turns(more, OLD, TOOLS, share=4)]
 
 
 def assert_legacy_script_is_retired(system):
