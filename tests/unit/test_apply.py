@@ -290,6 +290,16 @@ def test_a_pair_that_could_not_be_read_once_is_judged_again(machine, quick_pair)
     assert again.findings == [] and again.facts.verdict["problem"] == ""
 
 
+def test_a_fault_of_the_pair_that_a_stamp_remembers_is_looked_for_again(machine, quick_pair):
+    """It may have been the disk's, and is over."""
+    apply.converge(machine, FRESH)
+    old = stamp.parse(machine.get(paths.STAMP))
+    remembered = old.replace(checked_pair=dict(old.checked_pair, problem="they cannot be read (Input/output error)"))
+    machine.put(paths.STAMP, stamp.render(remembered))
+    again = apply.converge(machine, START)
+    assert again.findings == [] and again.facts.verdict["problem"] == ""
+
+
 def test_a_stamp_that_could_not_be_read_once_still_knows_whose_the_pair_is(machine, quick_pair):
     apply.converge(machine, FRESH)
     before = machine.get(paths.STAMP)
