@@ -1,6 +1,7 @@
 """The second machine of every test: it stands where a TKE would, and looks at the catcher over a network."""
 
 import contextlib
+import functools
 import json
 import types
 from collections.abc import Sequence
@@ -22,19 +23,22 @@ class Workstation:
         self.cell = next(c for c in wanted if c.architecture == "native" and c.mode == "TLS" and not images.blocked(c))
         self.built = built
         self.network = Network()
-        self.machine = Machine(images.ensure(self.cell), name="tke", network=self.network, boot=False)
         self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> "Workstation":
-        """Start it and install our package, of which it needs `catcherctl probe`."""
-        with self._stack as stack:
-            stack.enter_context(self.network)
-            stack.enter_context(self.machine)
-            package = self.built.new(self.cell.family)
-            self.machine.copy_in(package, "/root/")
-            self.machine.run(INSTALL[self.cell.family].format(f"/root/{package.name}"))
-            self._stack = stack.pop_all()
+        """Make the network."""
+        self._stack.enter_context(self.network)
         return self
+
+    @functools.cached_property
+    def machine(self) -> Machine:
+        """The machine, with our package, for `catcherctl probe`; started when a test first asks for it: not all do."""
+        made = Machine(images.ensure(self.cell), name="tke", network=self.network, boot=False)
+        self._stack.enter_context(made)
+        package = self.built.new(self.cell.family)
+        made.copy_in(package, "/root/")
+        made.run(INSTALL[self.cell.family].format(f"/root/{package.name}"))
+        return made
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None,
                  trace: types.TracebackType | None) -> None:  # fmt: skip
