@@ -19,8 +19,9 @@ from tests.matrix.report import FAIL, TREE
 
 DEB, RPM = (next(cell.name for cell in images.with_role("example") if cell.family == family)
             for family in ("deb", "rpm"))  # fmt: skip
-FROM_7_3 = ("upgrade-7.3", "upgrade-7.3-running", "upgrade-7.3-stopped", "upgrade-7.3-by-hand")
-SCENARIOS = ("fresh", "image-build", *FROM_7_3, "upgrade-8", "remove")
+FROM_7_3 = ("upgrade-7.3", "upgrade-7.3-edited", "upgrade-7.3-running", "upgrade-7.3-stopped", "upgrade-7.3-by-hand")
+FROM_8 = ("upgrade-8", "upgrade-8-running", "upgrade-8-stopped")
+SCENARIOS = ("fresh", "image-build", "other-root", *FROM_7_3, *FROM_8, "remove", "remove-upgraded")
 NOT_COPIED = shutil.ignore_patterns(".git", ".venv", ".cache", "dist", "*_cache", ".hypothesis", "__pycache__")
 
 
@@ -50,7 +51,7 @@ BREAKAGES = (
         "    if facts.pair.state == pair.NONE:\n        if facts.image:\n",
         "    if facts.pair.state == pair.NONE:\n        if facts.image:\n"
         '            return [_act(MAKE_PAIR, "in an image, too")], []\n',
-        frozenset({(DEB, "image-build"), (RPM, "image-build")}),
+        frozenset((cell, scenario) for cell in (DEB, RPM) for scenario in ("image-build", "other-root")),
     ),
     Breakage(
         "an upgrade of the .deb disables the unit",
@@ -58,14 +59,14 @@ BREAKAGES = (
         'csulcca_postinst deb "$@"\n',
         'csulcca_postinst deb "$@"\n[ -z "${2-}" ] || systemctl disable CSUTKEcat.service\n',
         # Removal is tried after an upgrade, too, and must leave a note that the service was enabled.
-        frozenset((DEB, scenario) for scenario in (*FROM_7_3, "upgrade-8", "remove")),
+        frozenset((DEB, scenario) for scenario in (*FROM_7_3, *FROM_8, "remove-upgraded")),
     ),
     Breakage(
         "removal of the .rpm leaves a file",
         "rpm/postun.in",
         'csulcca_postrm rpm "$1"\n',
         'csulcca_postrm rpm "$1"\n[ "$1" != 0 ] || touch /opt/left-over\n',
-        frozenset({(RPM, "remove")}),
+        frozenset({(RPM, "remove"), (RPM, "remove-upgraded")}),
     ),
 )
 

@@ -7,7 +7,7 @@ disabled, running and stopped.
 import dataclasses
 import pathlib
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from tests.fixtures import cca73
 
@@ -91,7 +91,6 @@ def _copies(findings: tuple[str, ...]) -> dict[str, State]:
     }  # fmt: skip
 
 
-# Of these a system tries every second or fourth, and its family tries all.
 STATES = {
     "stopped": State("systemctl stop CSUTKEcat", ("enabled", "inactive")),
     "disabled and stopped": State("systemctl disable --now CSUTKEcat", ("disabled", "inactive")),
@@ -105,10 +104,6 @@ STATES = {
         "systemctl stop CSUTKEcat && systemctl mask --runtime CSUTKEcat", ("masked-runtime", "inactive"),
         _below_the_mask("enabled")),
     "with a drop-in": State(_DROP_IN + _RESTART, ("enabled", "active"), _has_the_drop_in),
-}  # fmt: skip
-
-# Of these it tries every fourth.
-MORE_STATES = {
     "stopped with a drop-in": State(
         f"{_DROP_IN}{_RESTART} && systemctl stop CSUTKEcat", ("enabled", "inactive"), _has_the_drop_in),
     "disabled and running with a drop-in": State(
@@ -124,9 +119,9 @@ MORE_STATES = {
 }  # fmt: skip
 
 # CCA 7.3's unit is of Type=forking, and so is an administrator's copy of it.
-MORE_STATES_OF_7_3 = {**MORE_STATES, **_copies(("unit-forking",))}
-MORE_STATES_OF_8 = {
-    **MORE_STATES,
+STATES_OF_7_3 = {**STATES, **_copies(("unit-forking",))}
+STATES_OF_8 = {
+    **STATES,
     **_copies(()),
     "with an edited copy of 7.3's unit": State(
         f"printf %s {shlex.quote(TEXT_OF_7_3)} > {UNIT_OF_7_3} && {_copy_of(UNIT_OF_7_3)}",
@@ -156,8 +151,6 @@ _K_LINKS = _ONLY_LINKS.format(_TO_K)
 LINKS = {
     "S links": State(_S_LINKS, ("enabled", "active")),
     "K links": State(_K_LINKS, ("disabled", "active")),
-}
-MORE_LINKS = {
     "S links and stopped": State(f"{_S_LINKS}\nsystemctl stop CSUTKEcat", ("enabled", "inactive")),
     "K links and stopped": State(f"{_K_LINKS}\nsystemctl stop CSUTKEcat", ("disabled", "inactive")),
     "S links with a drop-in": State(f"{_DROP_IN}\n{_S_LINKS}", ("enabled", "active"), _has_the_drop_in),
@@ -170,6 +163,11 @@ MORE_LINKS = {
         f"{_K_LINKS}\nsystemctl mask CSUTKEcat", ("masked", "active"), _below_the_mask("disabled"),
         where_7_3_stops_it=("masked", "inactive")),
 }  # fmt: skip
+
+
+def states_that(active: str, states: Mapping[str, State]) -> list[str]:
+    """The names of those in which systemctl is-active says so."""
+    return [name for name, state in states.items() if state.service[1] == active]
 
 
 def enter(system: System, state: State) -> None:

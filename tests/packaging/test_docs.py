@@ -20,7 +20,18 @@ from .packages import Built
 from .soundness import assert_seen_from_outside
 from .system import CERTIFICATE, CONF, PORT_HOLDER, System, handshake, talk_tcp
 
-pytestmark = [pytest.mark.scenario("docs"), one_of_each_family]
+pytestmark = one_of_each_family
+
+# Which pages are typed in a scenario.
+TYPED_IN = {
+    "docs-install": ["first-install", "back-to-tcp"],
+    "docs-upgrade": ["finish-tls-after-upgrade"],
+    "docs-certificates": ["use-your-own-certificate", "renew"],
+    "docs-tke": ["import-into-the-tke-by-usb", "import-into-the-tke-by-remote-server"],
+    "docs-trouble": ["when-something-is-wrong"],
+    "docs-json": ["json"],
+}
+SCENARIO_OF = {page: scenario for scenario, typed in TYPED_IN.items() for page in typed}
 
 DAY = 24 * 3600
 
@@ -211,7 +222,8 @@ def type_in(host: Host, step: pages.Step) -> Result:
     return done
 
 
-@pytest.mark.parametrize("page", pages.TYPED)
+@pytest.mark.parametrize(
+    "page", [pytest.param(page, marks=pytest.mark.scenario(SCENARIO_OF[page])) for page in pages.TYPED])
 def test_a_page_does_what_it_says(host: Host, page: str) -> None:
     BEFORE[page](host)
     faults = dict(FAULTS) if page == "when-something-is-wrong" else {}
@@ -232,6 +244,7 @@ def commands_that_finish_tls(status: str) -> list[str]:
     return re.findall(r"catcherctl(?: [a-z-]+)+", re.sub(r"\(.*?\)", "", hints[0]))
 
 
+@pytest.mark.scenario("docs-upgrade")
 def test_status_alone_leads_from_an_upgraded_host_to_verified_tls_in_two_commands(host: Host) -> None:
     host.upgrade()
     assert "ping" in talk_tcp(host.other, host.machine).out

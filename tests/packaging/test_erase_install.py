@@ -7,11 +7,10 @@ from .soundness import assert_sound
 from .system import CERTIFICATE, KEY
 from .turns import TOOLS, in_turns, one_of
 
-pytestmark = pytest.mark.scenario("erase-install")
-
 VERBS = ["remove", "purge"]
 
 
+@pytest.mark.scenario("erase-install-7.3")
 @pytest.mark.parametrize("variant,verb,tool", in_turns(["normal", "careless"], VERBS, TOOLS))
 def test_7_3_removed_and_8_installed_stays_in_tcp(boot, built, variant, verb, tool):
     """The hook sees a first installation; what 7.3 left behind decides."""
@@ -23,6 +22,7 @@ def test_7_3_removed_and_8_installed_stays_in_tcp(boot, built, variant, verb, to
     assert_sound(system, "tcp", findings=["upgraded-tcp-kept"])
 
 
+@pytest.mark.scenario("erase-install")
 @pytest.mark.parametrize("verb,tool", one_of(VERBS, TOOLS))
 @needs_tls
 def test_tls_is_kept_and_so_is_the_pair_unless_it_was_purged(boot, built, verb, tool):
@@ -41,6 +41,7 @@ def test_tls_is_kept_and_so_is_the_pair_unless_it_was_purged(boot, built, verb, 
     assert (system.tree(KEY, CERTIFICATE) == pair) == (not purged)
 
 
+@pytest.mark.scenario("erase-install")
 @pytest.mark.parametrize("verb,tool", one_of(VERBS, TOOLS))
 def test_tcp_that_an_administrator_chose_is_kept(boot, built, verb, tool):
     system = boot()

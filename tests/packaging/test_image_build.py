@@ -12,8 +12,6 @@ from .soundness import assert_sound
 from .system import CERTIFICATE, KEY
 from .turns import TOOLS, one_of
 
-pytestmark = pytest.mark.scenario("image-build")
-
 ROOT = other_root.ROOT
 ENABLED = "/etc/systemd/system/multi-user.target.wants/CSUTKEcat.service"
 PRIVATE = "^-----BEGIN ([A-Z]+ )*PRIVATE KEY-----"
@@ -40,6 +38,7 @@ def assert_no_key(system, root):
     assert (found.out, found.err) == ("", "")
 
 
+@pytest.mark.scenario("other-root")
 @pytest.mark.parametrize("way", one_of(WAYS))
 def test_another_root_is_prepared_and_its_first_boot_does_the_rest(boot, built, way):
     system = boot(durable=True)
@@ -63,6 +62,7 @@ def test_another_root_is_prepared_and_its_first_boot_does_the_rest(boot, built, 
     assert_sound(system, system.cell.mode.lower(), findings=system.first_findings())
 
 
+@pytest.mark.scenario("other-root")
 @pytest.mark.parametrize("tool", one_of(TOOLS))
 def test_systemd_offline_starts_nothing_and_the_next_boot_does(boot, built, tool):
     system = boot(durable=True)
@@ -74,6 +74,7 @@ def test_systemd_offline_starts_nothing_and_the_next_boot_does(boot, built, tool
     assert_sound(system, system.cell.mode.lower(), findings=system.first_findings())
 
 
+@pytest.mark.scenario("image-build")
 def test_without_systemctl_the_files_are_right(boot, built):
     """A container without systemd. Where systemctl alone can enable a service, none is enabled."""
     system = boot()
@@ -98,6 +99,7 @@ def image(cell):
     engine.attempt("rmi", "-f", name)
 
 
+@pytest.mark.scenario("image-build")
 @pytest.mark.parametrize("tool", one_of(TOOLS))
 def test_an_image_build_makes_no_key_and_the_first_boot_of_each_copy_does(image, boot, built, tool):
     system = boot(boot=False)

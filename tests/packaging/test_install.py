@@ -105,7 +105,7 @@ def test_a_policy_against_starting_services_is_kept_to(boot, built, history):
     assert_sound(system, mode, findings=findings)
 
 
-@pytest.mark.scenario("fresh")
+@pytest.mark.scenario("fresh-not-clean")
 @pytest.mark.parametrize("half", one_of(HALVES))
 @needs_tls
 def test_half_a_pair_is_left_alone_and_the_start_refused(boot, built, half):
@@ -123,7 +123,7 @@ def test_half_a_pair_is_left_alone_and_the_start_refused(boot, built, half):
     assert "pair-half" in system.machine.journal("CSUTKEcat")
 
 
-@pytest.mark.scenario("fresh")
+@pytest.mark.scenario("fresh-not-clean")
 @pytest.mark.parametrize("content", one_of(UNUSABLE))
 def test_an_unusable_configuration_is_kept_and_refused(boot, built, content):
     system = boot()
@@ -145,7 +145,7 @@ def test_without_openssl_the_catcher_speaks_tcp_and_says_why(boot, built):
     assert system.conf() == b"TLS_OFF\n"
 
 
-@pytest.mark.scenario("fresh")
+@pytest.mark.scenario("fresh-not-clean")
 def test_the_port_being_held_for_a_while_is_survived(boot, built):
     system = boot()
     system.machine.run(["systemd-run", "--unit=holder", "python3", "-c", PORT_HOLDER + "port.accept()"])

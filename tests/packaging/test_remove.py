@@ -5,21 +5,31 @@ import pytest
 from .keep_list import left_over, missing, whole_tree
 from .marks import needs_tls
 from .system import CERTIFICATE, KEY
-from .turns import TOOLS, in_turns
+from .turns import TOOLS, in_turns, one_of
 
-pytestmark = pytest.mark.scenario("remove")
-
-HISTORIES = {"first installation": "", "upgraded from 7.3": "normal", "upgraded from a careless 7.3": "careless"}
+VERBS = ["remove", "purge"]
 UNITS = "'CSUTKEcat*' 'csulcca*'"
 
 
-@pytest.mark.parametrize("history,verb,tool", in_turns(HISTORIES, ["remove", "purge"], TOOLS))
-def test_nothing_is_left_but_what_is_declared(boot, built, history, verb, tool):
+@pytest.mark.scenario("remove")
+@pytest.mark.parametrize("verb,tool", one_of(VERBS, TOOLS))
+def test_nothing_is_left_but_what_is_declared(boot, built, verb, tool):
+    assert_nothing_is_left(boot(), built, None, verb, tool)
+
+
+@pytest.mark.scenario("remove-upgraded")
+@pytest.mark.parametrize("variant,verb,tool", in_turns(["normal", "careless"], VERBS, TOOLS))
+def test_nothing_is_left_of_7_3_but_what_is_declared(boot, built, variant, verb, tool):
     system = boot()
+    assert_nothing_is_left(system, built, built.old(system.cell, variant), verb, tool)
+
+
+def assert_nothing_is_left(system, built, old, verb, tool):
+    """The whole system is as it was before, except for what keep_list.py declares. old: what is upgraded, or None."""
     family, tool = system.cell.family, system.tools[TOOLS[tool]]
     before = whole_tree(system)
-    if HISTORIES[history]:
-        system.package(tool, "install", built.old(system.cell, HISTORIES[history]))
+    if old is not None:
+        system.package(tool, "install", old)
     system.package(tool, "install", built.new(family))
     if system.cell.mode == "TLS":
         system.machine.run("catcherctl mode tls")
@@ -27,7 +37,7 @@ def test_nothing_is_left_but_what_is_declared(boot, built, history, verb, tool):
     system.package(tool, verb)
 
     after = whole_tree(system)
-    assert left_over(before, after, verb, family, was_7_3=bool(HISTORIES[history])) == {}
+    assert left_over(before, after, verb, family, was_7_3=old is not None) == {}
     if system.cell.mode == "TLS":
         assert missing(after, verb, family) == []
     assert system.service()[1] == "inactive"
@@ -36,6 +46,7 @@ def test_nothing_is_left_but_what_is_declared(boot, built, history, verb, tool):
     assert system.show(f"systemctl list-units --all --plain --no-legend --state=loaded {UNITS}") == ""
 
 
+@pytest.mark.scenario("remove")
 @needs_tls
 def test_an_administrators_pair_is_left(boot, built):
     """By purge, too. His is the same key, and the certificate file with a remark in it."""

@@ -9,8 +9,6 @@ from .soundness import assert_sound
 from .system import CONF, KEY, STAMP
 from .turns import one_of
 
-pytestmark = pytest.mark.scenario("shortage")
-
 # What dpkg, apt, rpm and dnf must be able to write, whatever else is read-only.
 DATABASES = "lib/dpkg lib/apt lib/rpm lib/dnf lib/zypp cache log tmp"
 READ_ONLY_VAR = f"""
@@ -63,6 +61,7 @@ def install_beside_var(system, built):
     return system.machine.run(f"{command} /root/{path.name} <&- 2>&1")
 
 
+@pytest.mark.scenario("shortage")
 def test_a_read_only_var_is_told_and_the_next_run_cures(boot, built):
     system = boot()
     system.machine.run(READ_ONLY_VAR)
@@ -78,6 +77,7 @@ def test_a_read_only_var_is_told_and_the_next_run_cures(boot, built):
     assert system.stamp()["mode"] == system.cell.mode.lower()
 
 
+@pytest.mark.scenario("shortage")
 @one_of_each_family
 def test_an_immutable_configuration_is_kept_told_and_cured(boot, built):
     """As chattr +i makes it: not even root can write, rename or remove the file."""
@@ -100,6 +100,7 @@ def test_an_immutable_configuration_is_kept_told_and_cured(boot, built):
     assert system.conf() == b"# kept\nTLS_OFF\n"
 
 
+@pytest.mark.scenario("shortage")
 def test_a_dangling_opt_is_told_and_the_next_boot_does_the_rest(boot, built):
     """As in a build of rpm-ostree or bootc: /opt leads to a place that is made at the first boot only."""
     system = boot(durable=True)
@@ -120,6 +121,7 @@ def test_a_dangling_opt_is_told_and_the_next_boot_does_the_rest(boot, built):
     assert_sound(system, system.cell.mode.lower(), findings=system.first_findings())
 
 
+@pytest.mark.scenario("shortage")
 @pytest.mark.parametrize("history", one_of(["upgrade from 7.3", "first installation"]))
 def test_a_full_disk_is_told_and_the_next_run_cures(boot, built, history):
     system = boot()
@@ -165,6 +167,7 @@ def cure(system):
     assert package_state(system) == "installed"
 
 
+@pytest.mark.scenario("no-python")
 @pytest.mark.parametrize("breakage", one_of(BREAKAGES))
 def test_a_first_installation_whose_hook_cannot_run_is_cured(boot, built, breakage):
     system = boot()
@@ -180,6 +183,7 @@ def test_a_first_installation_whose_hook_cannot_run_is_cured(boot, built, breaka
     assert_sound(system, system.cell.mode.lower(), findings=system.first_findings())
 
 
+@pytest.mark.scenario("no-python")
 @pytest.mark.parametrize("breakage,variant", one_of(BREAKAGES, ["normal", "careless"]))
 def test_an_upgrade_whose_hook_cannot_run_is_cured_and_nothing_is_lost(boot, built, breakage, variant):
     """The mode and the state of the service are what they were, although the old package's scriptlets ran last.

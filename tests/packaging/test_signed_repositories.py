@@ -20,8 +20,6 @@ from .soundness import assert_sound
 from .system import System
 from .turns import one_of
 
-pytestmark = pytest.mark.scenario("repository")
-
 # Where the repository is in a machine.
 PLACE = "/srv/repo"
 
@@ -93,6 +91,7 @@ def install(system: System) -> Result:
     return system.machine.run(f"({commands[system.cell.package_manager]}) <&- 2>&1", check=False)
 
 
+@pytest.mark.scenario("repository")
 def test_installs_with_signatures_enforced(boot, repository):
     system = boot()
     put(system, repository)
@@ -104,6 +103,7 @@ def test_installs_with_signatures_enforced(boot, repository):
         "8.0.0-1")
 
 
+@pytest.mark.scenario("repository")
 @pytest.mark.parametrize("variant", one_of(["normal", "careless"]))
 def test_7_3_is_upgraded_with_the_whole_system(boot, built, repository, variant):
     system = boot()
@@ -124,6 +124,7 @@ UNATTENDED = "unattended-upgrades"
 ALLOW = 'Unattended-Upgrade::Origins-Pattern { "origin=csulcca"; };\n'
 
 
+@pytest.mark.scenario("unattended")
 @pytest.mark.only(lambda cell: UNATTENDED in cell.recipe.get("packages", []), f"{UNATTENDED} is not in its image")
 def test_7_3_is_upgraded_unattended(boot, built, repository):
     """Debian's own unattended-upgrade leaves out a package that would ask about a conffile; ours does not ask."""
@@ -187,6 +188,7 @@ REFUSED = [tamper_with_the_package, tamper_with_package_and_index, tamper_with_t
            sign_with_another_key]  # fmt: skip
 
 
+@pytest.mark.scenario("repository-refused")
 @pytest.mark.parametrize("spoil", REFUSED)
 def test_what_was_not_published_so_is_refused_and_nothing_installed(
     boot, repository, publishers, spoil: Callable[..., None]
@@ -200,6 +202,7 @@ def test_what_was_not_published_so_is_refused_and_nothing_installed(
     assert not system.machine.exists("/usr/lib/csulcca/run")
 
 
+@pytest.mark.scenario("repository-refused")
 @pytest.mark.only(lambda cell: cell.family == "rpm", "the index vouches for a .deb, which has no signature")
 def test_a_package_that_is_not_signed_itself_is_refused_even_in_a_signed_index(boot, repository, built, publishers):
     """For dnf and zypper; a .deb has no signature of its own and is vouched for by the index."""

@@ -3,7 +3,7 @@
 import pytest
 
 from .marks import needs_tls
-from .service_states import LINKS, MORE_LINKS, MORE_STATES_OF_7_3, STATES, State, enter, enter_without_unit
+from .service_states import LINKS, STATES_OF_7_3, State, enter, enter_without_unit, states_that
 from .soundness import assert_sound
 from .system import CERTIFICATE, CONF, handshake, talk_tcp
 from .turns import TOOLS, in_turns, one_of
@@ -18,15 +18,6 @@ KEPT = {
     "no directive": (COMMENT, COMMENT + b"TLS_OFF\r\n", "tcp", TOLD),
     "TLS_ON": (b"TLS_ON", b"TLS_ON", "tls", []),
 }
-
-STATES_OF_7_3 = {**STATES, **MORE_STATES_OF_7_3}
-
-
-def states_that(active):
-    """Parameters: the states in which systemctl is-active says so."""
-    rows, more = ([name for name, state in states.items() if state.service[1] == active]
-                  for states in (STATES, MORE_STATES_OF_7_3))  # fmt: skip
-    return [*in_turns(rows, OLD, TOOLS, share=2), *in_turns(more, OLD, TOOLS, share=4)]
 
 
 def assert_legacy_script_is_retired(system):
@@ -68,13 +59,13 @@ def test_running_in_tcp_stays_running_in_tcp_then_tls_is_one_command(boot, built
 
 
 @pytest.mark.scenario("upgrade-7.3-running")
-@pytest.mark.parametrize("state,variant,tool", states_that("active"))
+@pytest.mark.parametrize("state,variant,tool", in_turns(states_that("active", STATES_OF_7_3), OLD, TOOLS, share=3))
 def test_a_service_that_runs_goes_on_in_its_state(boot, built, state, variant, tool):
     assert_the_state_survives(boot(), built, state, variant, tool)
 
 
 @pytest.mark.scenario("upgrade-7.3-stopped")
-@pytest.mark.parametrize("state,variant,tool", states_that("inactive"))
+@pytest.mark.parametrize("state,variant,tool", in_turns(states_that("inactive", STATES_OF_7_3), OLD, TOOLS, share=3))
 def test_a_service_that_does_not_run_stays_in_its_state(boot, built, state, variant, tool):
     assert_the_state_survives(boot(), built, state, variant, tool)
 
@@ -104,19 +95,9 @@ def assert_kept(system, state: State, service, variant):
 
 
 @pytest.mark.scenario("upgrade-7.3-by-hand")
-@pytest.mark.parametrize("variant,tool", one_of(OLD, TOOLS))
-@pytest.mark.parametrize("state", LINKS)
-def test_a_service_that_only_links_start_or_stop_becomes_the_units(boot, built, state, variant, tool):
-    assert_the_unit_succeeds(boot(), built, LINKS[state], variant, tool)
-
-
-@pytest.mark.scenario("upgrade-7.3-by-hand")
-@pytest.mark.parametrize("state,variant,tool", in_turns(MORE_LINKS, OLD, TOOLS, share=4))
+@pytest.mark.parametrize("state,variant,tool", in_turns(LINKS, OLD, TOOLS, share=3))
 def test_a_service_of_links_alone_stays_in_its_state(boot, built, state, variant, tool):
-    assert_the_unit_succeeds(boot(), built, MORE_LINKS[state], variant, tool)
-
-
-def assert_the_unit_succeeds(system, built, state, variant, tool):
+    system, state = boot(), LINKS[state]
     system.package(system.tools[1], "install", built.old(system.cell, variant))
     service = enter_without_unit(system, state)
 
@@ -125,7 +106,7 @@ def assert_the_unit_succeeds(system, built, state, variant, tool):
     assert_kept(system, state, service, variant)
 
 
-@pytest.mark.scenario("upgrade-7.3")
+@pytest.mark.scenario("upgrade-7.3-edited")
 @pytest.mark.parametrize("variant,tool", one_of(OLD, TOOLS))
 def test_edited_files_of_7_3_are_kept_and_nothing_is_asked(boot, built, variant, tool):
     """Standard input is closed, so that dpkg would fail where it asks what to do with a conffile."""
@@ -147,7 +128,7 @@ def test_edited_files_of_7_3_are_kept_and_nothing_is_asked(boot, built, variant,
         assert system.machine.read("/etc/profile.d/csulcca.sh") == edited["/etc/profile.d/csulcca.sh"]
 
 
-@pytest.mark.scenario("upgrade-7.3")
+@pytest.mark.scenario("upgrade-7.3-edited")
 @pytest.mark.parametrize("content", one_of(KEPT))
 @needs_tls
 def test_an_existing_configuration_keeps_every_byte(boot, built, content):

@@ -2,17 +2,16 @@
 
 import pytest
 
-from .service_states import MORE_STATES_OF_8, STATES, enter
+from .service_states import STATES_OF_8, enter, states_that
 from .soundness import assert_sound
 from .system import MODES
 from .turns import TOOLS, in_turns, one_of
-
-pytestmark = pytest.mark.scenario("upgrade-8")
 
 # What must be the same bytes, with the same owner and mode, before and after.
 KEPT = ("/etc/cca", "/opt/IBM/CCA/bin/catcher.key", "/opt/IBM/CCA/bin/catcher.crt")
 
 
+@pytest.mark.scenario("upgrade-8")
 @pytest.mark.parametrize("mode,tool", one_of(MODES, TOOLS))
 def test_the_next_8_x_changes_nothing_but_itself(boot, built, mode, tool):
     system = boot()
@@ -30,9 +29,20 @@ def test_the_next_8_x_changes_nothing_but_itself(boot, built, mode, tool):
     assert system.stamp()["mode"] == mode
 
 
-@pytest.mark.parametrize("state,mode,tool", in_turns([*STATES, *MORE_STATES_OF_8], MODES, TOOLS, share=4))
-def test_the_state_of_the_service_survives(boot, built, state, mode, tool):
-    system, state = boot(), {**STATES, **MORE_STATES_OF_8}[state]
+@pytest.mark.scenario("upgrade-8-running")
+@pytest.mark.parametrize("state,mode,tool", in_turns(states_that("active", STATES_OF_8), MODES, TOOLS, share=4))
+def test_a_service_that_runs_is_restarted_in_its_state(boot, built, state, mode, tool):
+    assert_the_state_survives(boot(), built, state, mode, tool)
+
+
+@pytest.mark.scenario("upgrade-8-stopped")
+@pytest.mark.parametrize("state,mode,tool", in_turns(states_that("inactive", STATES_OF_8), MODES, TOOLS, share=4))
+def test_a_service_that_does_not_run_stays_in_its_state(boot, built, state, mode, tool):
+    assert_the_state_survives(boot(), built, state, mode, tool)
+
+
+def assert_the_state_survives(system, built, state, mode, tool):
+    state = STATES_OF_8[state]
     system.package(system.tools[1], "install", built.new(system.cell.family))
     mode, findings = system.choose_mode(mode)
     enter(system, state)
