@@ -5,6 +5,9 @@ import time
 import pytest
 
 from tests.matrix.report import ANSI, FAIL, PASS, SYMBOLS
+from tests.matrix.scenarios import SCENARIOS
+
+SCENARIO_WIDTH = max(len(name) for name in SCENARIOS)
 
 
 class Progress:
@@ -49,7 +52,7 @@ class Progress:
         verdict = FAIL if report.failed else PASS
         minutes, seconds = divmod(int(time.monotonic() - self.started), 60)
         name = report.nodeid.partition("::")[2]
-        line = f"{SYMBOLS[verdict]} {cell:20} {scenario:14} {name}"
+        line = f"{SYMBOLS[verdict]} {cell:20} {scenario:{SCENARIO_WIDTH}} {name}"
         if self.config.get_terminal_writer().hasmarkup:
             line = f"\033[{ANSI[verdict]}m{line[0]}\033[0m{line[1:]}"
         count = f"{self.ended + 1:4}/{self.total}"

@@ -227,7 +227,7 @@ class Matrix:
         if square.why:
             title += f" ({square.why})"
         title += "".join(f"; {len(tests)} not applicable ({reason})" for reason, tests in square.left_out.items())
-        took = f"<small>{square.seconds:.0f} s</small>" if square.tests else ""
+        took = f"<small>{square.seconds:.0f}</small>" if square.tests else ""
         shown = SYMBOLS[square.verdict]
         if square.failures:
             shown = f'<a href="#{_anchor(next(iter(square.failures)))}">{shown}</a>'
@@ -250,35 +250,43 @@ TEMPLATE = """<!DOCTYPE html>
 <style>
 :root {{ color-scheme: light dark; --line: #8884; --ok: #1a7f37; --bad: #cf222e; --blocked: #9a6700; }}
 @media (prefers-color-scheme: dark) {{ :root {{ --ok: #3fb950; --bad: #ff7b72; --blocked: #d29922; }} }}
-body {{ font: 16px/1.45 system-ui, sans-serif; margin: 1rem auto; max-width: 75rem; padding: 0 1rem; }}
+body {{ font: 16px/1.45 system-ui, sans-serif; margin: 1rem auto; max-width: 80rem; padding: 0 1rem; }}
 .scroll {{ overflow-x: auto; }}
 table {{ border-collapse: collapse; }}
-th, td {{ border-bottom: 1px solid var(--line); padding: .3rem .45rem; text-align: center; }}
-thead th {{ vertical-align: bottom; height: 9rem; }}
-thead th span {{ writing-mode: vertical-rl; transform: rotate(180deg); white-space: nowrap; font-weight: 600; }}
+th, td {{ border-bottom: 1px solid var(--line); padding: .3rem .1rem; text-align: center; }}
+thead th {{ vertical-align: bottom; height: 8.5rem; font-size: .85rem; font-weight: 600; }}
+thead th span {{ writing-mode: vertical-rl; transform: rotate(180deg); white-space: nowrap; }}
 th[scope=row] {{ text-align: left; min-width: 11rem; position: sticky; left: 0; background: Canvas; }}
 small {{ display: block; font-weight: normal; opacity: .75; font-size: .72rem; }}
-td {{ font-size: 1.15rem; font-weight: 700; }} td small {{ white-space: nowrap; }}
+td {{ font-size: 1.15rem; font-weight: 700; min-width: 1.45rem; }}
 .PASS {{ color: var(--ok); }} .BLOCKED {{ color: var(--blocked); }}
 .FAIL {{ color: var(--bad); background: #cf222e22; }}
 .NA {{ opacity: .4; }} td a {{ color: inherit; }}
 pre {{ overflow-x: auto; padding: .6rem; border: 1px solid var(--line); font-size: .8rem; }}
-input {{ font: inherit; padding: .3rem .5rem; width: min(100%, 22rem); margin: .5rem 0 1rem; }}
+input {{ font: inherit; padding: .3rem .5rem; width: min(100%, 22rem); margin: .3rem .5rem .3rem 0; }}
 </style></head><body>
 <h1>csulcca: systems and scenarios</h1>
-<p><b>{summary}</b>, in {seconds} s. <span class="PASS">\N{CHECK MARK} passed</span> &nbsp;
+<p><b>{summary}</b>, in {seconds} s.
+<span class="PASS">\N{CHECK MARK} passed</span>, and the seconds that its tests took &nbsp;
 <span class="FAIL">\N{BALLOT X} failed</span> &nbsp;
 <span class="BLOCKED">\N{WHITE SQUARE} blocked: could not be run here</span> &nbsp;
 \N{EN DASH} means nothing there</p>
-<input type="search" placeholder="only systems with these words" aria-label="filter" id="filter">
+<p><input type="search" placeholder="only systems with these words" aria-label="systems" id="systems">
+<input type="search" placeholder="only scenarios with these words" aria-label="scenarios" id="scenarios"></p>
 <div class="scroll"><table><thead><tr><th></th>{head}</tr></thead><tbody>{rows}</tbody></table></div>
 {reasons}
 {details}
 <script>
-document.getElementById("filter").addEventListener("input", event => {{
-  const words = event.target.value.toLowerCase().split(/\\s+/);
+const chosen = (input, name) =>
+  input.value.toLowerCase().split(/\\s+/).every(word => name.textContent.toLowerCase().includes(word));
+document.getElementById("systems").addEventListener("input", event => {{
   for (const row of document.querySelectorAll("tbody tr"))
-    row.hidden = !words.every(word => row.firstChild.textContent.toLowerCase().includes(word));
+    row.hidden = !chosen(event.target, row.firstChild);
+}});
+document.getElementById("scenarios").addEventListener("input", event => {{
+  for (const [place, name] of [...document.querySelector("thead tr").children].entries())
+    for (const row of place ? document.querySelectorAll("tr") : [])
+      row.children[place].hidden = !chosen(event.target, name);
 }});
 </script></body></html>
 """
