@@ -45,9 +45,7 @@ def system(boot, built):
     """A host in TLS mode, with a new pair at hand in /root, and another one that nobody wants in OTHER."""
     system = boot()
     system.package(system.tools[1], "first install", built.new(system.cell.family))
-    if system.cell.architecture == "native":
-        # Emulated, a daemon that does come may need the time.
-        wait_only(system, 3)
+    wait_only(system, 3)
     for name in ("/root/new", f"{OTHER}/catcher"):
         key = pem.key_of("prime256v1")
         system.machine.write(name + ".key", key, mode=0o600)

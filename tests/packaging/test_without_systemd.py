@@ -71,7 +71,7 @@ def test_the_next_8_x_keeps_mode_and_pair(system, built):
     assert system.stamp()["package_version"] == "8.0.1"
 
 
-@pytest.mark.scenario("erase-install")
+@pytest.mark.scenario("erase-install-7.3")
 def test_7_3_removed_and_8_installed_stays_in_tcp(system, built):
     tool = system.tools[1]
     system.package(tool, "install", built.old(system.cell, "careless"))
