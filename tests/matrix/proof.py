@@ -16,11 +16,12 @@ from collections.abc import Sequence
 
 from tests.matrix import engine, images, report
 from tests.matrix.report import FAIL, TREE
+from tests.matrix.scenarios import SCENARIOS as ALL_SCENARIOS
 
 DEB, RPM = (next(cell.name for cell in images.with_role("example") if cell.family == family)
             for family in ("deb", "rpm"))  # fmt: skip
-FROM_7_3 = ("upgrade-7.3", "upgrade-7.3-edited", "upgrade-7.3-running", "upgrade-7.3-stopped", "upgrade-7.3-by-hand")
-FROM_8 = ("upgrade-8", "upgrade-8-running", "upgrade-8-stopped")
+FROM_7_3 = tuple(name for name in ALL_SCENARIOS if name.startswith("upgrade-7.3"))
+FROM_8 = tuple(name for name in ALL_SCENARIOS if name.startswith("upgrade-8"))
 SCENARIOS = ("fresh", "image-build", "other-root", *FROM_7_3, *FROM_8, "remove", "remove-upgraded")
 NOT_COPIED = shutil.ignore_patterns(".git", ".venv", ".cache", "dist", "*_cache", ".hypothesis", "__pycache__")
 

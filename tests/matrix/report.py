@@ -258,7 +258,7 @@ thead th {{ vertical-align: bottom; height: 8.5rem; font-size: .85rem; font-weig
 thead th span {{ writing-mode: vertical-rl; transform: rotate(180deg); white-space: nowrap; }}
 th[scope=row] {{ text-align: left; min-width: 11rem; position: sticky; left: 0; background: Canvas; }}
 small {{ display: block; font-weight: normal; opacity: .75; font-size: .72rem; }}
-td {{ font-size: 1.15rem; font-weight: 700; min-width: 1.45rem; }}
+td {{ font-size: 1.15rem; font-weight: 700; min-width: 1.3rem; }}
 .PASS {{ color: var(--ok); }} .BLOCKED {{ color: var(--blocked); }}
 .FAIL {{ color: var(--bad); background: #cf222e22; }}
 .NA {{ opacity: .4; }} td a {{ color: inherit; }}

@@ -165,9 +165,19 @@ LINKS = {
 }  # fmt: skip
 
 
-def states_that(active: str, states: Mapping[str, State]) -> list[str]:
-    """The names of those in which systemctl is-active says so."""
-    return [name for name, state in states.items() if state.service[1] == active]
+def masked(states: Mapping[str, State]) -> list[str]:
+    """The names of those that are masked, running or not."""
+    return [name for name, state in states.items() if state.service[0].startswith("masked")]
+
+
+def running(states: Mapping[str, State]) -> list[str]:
+    """The names of those that run and are not masked."""
+    return [name for name, state in states.items() if state.service[1] == "active" and name not in masked(states)]
+
+
+def stopped(states: Mapping[str, State]) -> list[str]:
+    """The names of the others."""
+    return [name for name in states if name not in [*masked(states), *running(states)]]
 
 
 def enter(system: System, state: State) -> None:

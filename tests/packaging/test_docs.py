@@ -22,16 +22,19 @@ from .system import CERTIFICATE, CONF, PORT_HOLDER, System, handshake, talk_tcp
 
 pytestmark = one_of_each_family
 
-# Which pages are typed in a scenario.
+# The longest page, which is typed in two halves.
+WRONG = "when-something-is-wrong"
+
+# The others, by the scenario in which they are typed.
 TYPED_IN = {
     "docs-install": ["first-install", "back-to-tcp"],
     "docs-upgrade": ["finish-tls-after-upgrade"],
     "docs-certificates": ["use-your-own-certificate", "renew"],
     "docs-tke": ["import-into-the-tke-by-usb", "import-into-the-tke-by-remote-server"],
-    "docs-trouble": ["when-something-is-wrong"],
     "docs-json": ["json"],
 }
 SCENARIO_OF = {page: scenario for scenario, typed in TYPED_IN.items() for page in typed}
+WHOLE = [pytest.param(page, marks=pytest.mark.scenario(SCENARIO_OF[page])) for page in pages.TYPED if page != WRONG]
 
 DAY = 24 * 3600
 
@@ -96,7 +99,7 @@ BEFORE: dict[str, Callable[[Host], None]] = {
     "back-to-tcp": Host.install,
     "import-into-the-tke-by-usb": _mount_a_stick,
     "import-into-the-tke-by-remote-server": Host.install,
-    "when-something-is-wrong": Host.install,
+    WRONG: Host.install,
     "json": Host.install,
 }
 
@@ -222,19 +225,33 @@ def type_in(host: Host, step: pages.Step) -> Result:
     return done
 
 
-@pytest.mark.parametrize(
-    "page", [pytest.param(page, marks=pytest.mark.scenario(SCENARIO_OF[page])) for page in pages.TYPED])
+@pytest.mark.parametrize("page", WHOLE)
 def test_a_page_does_what_it_says(host: Host, page: str) -> None:
     BEFORE[page](host)
-    faults = dict(FAULTS) if page == "when-something-is-wrong" else {}
-    typed = []
+    type_page(host, page, {}, {step.heading for step in pages.steps(page)})
+
+
+@pytest.mark.scenario("docs-trouble")
+@pytest.mark.parametrize("half", ["first half", "second half"])
+def test_what_ends_a_fault_is_on_the_page(host: Host, half: str) -> None:
+    BEFORE[WRONG](host)
+    headings = list(dict.fromkeys(step.heading for step in pages.steps(WRONG)))
+    middle = len(headings) // 2
+    mine = set(headings[:middle] if half == "first half" else headings[middle:])
+    assert not FAULTS.keys() - set(headings), f"docs/{WRONG}.md has no such headings"
+    type_page(host, WRONG, {heading: fault for heading, fault in FAULTS.items() if heading in mine}, mine)
+
+
+def type_page(host: Host, page: str, faults: "dict[str, Callable[[Host], None]]", headings: set[str]) -> None:
+    """Type what stands on a page below these headings; a fault is made before the first command below its heading."""
+    faults, typed = dict(faults), []
     for step in pages.steps(page):
-        if step.family in ("", host.system.cell.family):
+        if step.heading in headings and step.family in ("", host.system.cell.family):
             faults.pop(step.heading, lambda host: None)(host)
             type_in(host, step)
             typed.append(step)
     assert typed, f"docs/{page}.md: nothing was typed"
-    assert not faults, f"docs/{page}.md has no such heading: {', '.join(faults)}"
+    assert not faults, f"docs/{page}.md: nothing is to be typed at {', '.join(faults)}"
 
 
 def commands_that_finish_tls(status: str) -> list[str]:

@@ -135,7 +135,7 @@ def test_an_unusable_configuration_is_kept_and_refused(boot, built, content):
     assert not system.machine.exists(KEY)
 
 
-@pytest.mark.scenario("fresh")
+@pytest.mark.scenario("programs")
 @needs_tls
 def test_without_openssl_the_catcher_speaks_tcp_and_says_why(boot, built):
     system = boot()

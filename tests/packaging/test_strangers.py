@@ -49,7 +49,7 @@ def forget(system):
     system.machine.run(f"rm -f {CALLED}")
 
 
-@pytest.mark.scenario("fresh-not-clean")
+@pytest.mark.scenario("programs")
 @pytest.mark.parametrize("tool", one_of(TOOLS))
 def test_programs_of_somebody_else_are_never_called(boot, built, tool):
     system = boot()

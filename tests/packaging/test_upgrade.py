@@ -3,7 +3,7 @@
 import pytest
 
 from .marks import needs_tls
-from .service_states import LINKS, STATES_OF_7_3, State, enter, enter_without_unit, states_that
+from .service_states import LINKS, STATES_OF_7_3, State, enter, enter_without_unit, masked, running, stopped
 from .soundness import assert_sound
 from .system import CERTIFICATE, CONF, handshake, talk_tcp
 from .turns import TOOLS, in_turns, one_of
@@ -59,14 +59,20 @@ def test_running_in_tcp_stays_running_in_tcp_then_tls_is_one_command(boot, built
 
 
 @pytest.mark.scenario("upgrade-7.3-running")
-@pytest.mark.parametrize("state,variant,tool", in_turns(states_that("active", STATES_OF_7_3), OLD, TOOLS, share=3))
+@pytest.mark.parametrize("state,variant,tool", in_turns(running(STATES_OF_7_3), OLD, TOOLS, share=3))
 def test_a_service_that_runs_goes_on_in_its_state(boot, built, state, variant, tool):
     assert_the_state_survives(boot(), built, state, variant, tool)
 
 
 @pytest.mark.scenario("upgrade-7.3-stopped")
-@pytest.mark.parametrize("state,variant,tool", in_turns(states_that("inactive", STATES_OF_7_3), OLD, TOOLS, share=3))
+@pytest.mark.parametrize("state,variant,tool", in_turns(stopped(STATES_OF_7_3), OLD, TOOLS, share=3))
 def test_a_service_that_does_not_run_stays_in_its_state(boot, built, state, variant, tool):
+    assert_the_state_survives(boot(), built, state, variant, tool)
+
+
+@pytest.mark.scenario("upgrade-7.3-masked")
+@pytest.mark.parametrize("state,variant,tool", in_turns(masked(STATES_OF_7_3), OLD, TOOLS, share=3))
+def test_a_masked_service_stays_masked(boot, built, state, variant, tool):
     assert_the_state_survives(boot(), built, state, variant, tool)
 
 
@@ -95,7 +101,7 @@ def assert_kept(system, state: State, service, variant):
 
 
 @pytest.mark.scenario("upgrade-7.3-by-hand")
-@pytest.mark.parametrize("state,variant,tool", in_turns(LINKS, OLD, TOOLS, share=3))
+@pytest.mark.parametrize("state,variant,tool", in_turns(LINKS, OLD, TOOLS, share=4))
 def test_a_service_of_links_alone_stays_in_its_state(boot, built, state, variant, tool):
     system, state = boot(), LINKS[state]
     system.package(system.tools[1], "install", built.old(system.cell, variant))

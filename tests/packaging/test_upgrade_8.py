@@ -2,7 +2,7 @@
 
 import pytest
 
-from .service_states import STATES_OF_8, enter, states_that
+from .service_states import STATES_OF_8, enter, masked, running, stopped
 from .soundness import assert_sound
 from .system import MODES
 from .turns import TOOLS, in_turns, one_of
@@ -30,14 +30,20 @@ def test_the_next_8_x_changes_nothing_but_itself(boot, built, mode, tool):
 
 
 @pytest.mark.scenario("upgrade-8-running")
-@pytest.mark.parametrize("state,mode,tool", in_turns(states_that("active", STATES_OF_8), MODES, TOOLS, share=4))
+@pytest.mark.parametrize("state,mode,tool", in_turns(running(STATES_OF_8), MODES, TOOLS, share=3))
 def test_a_service_that_runs_is_restarted_in_its_state(boot, built, state, mode, tool):
     assert_the_state_survives(boot(), built, state, mode, tool)
 
 
 @pytest.mark.scenario("upgrade-8-stopped")
-@pytest.mark.parametrize("state,mode,tool", in_turns(states_that("inactive", STATES_OF_8), MODES, TOOLS, share=4))
+@pytest.mark.parametrize("state,mode,tool", in_turns(stopped(STATES_OF_8), MODES, TOOLS, share=3))
 def test_a_service_that_does_not_run_stays_in_its_state(boot, built, state, mode, tool):
+    assert_the_state_survives(boot(), built, state, mode, tool)
+
+
+@pytest.mark.scenario("upgrade-8-masked")
+@pytest.mark.parametrize("state,mode,tool", in_turns(masked(STATES_OF_8), MODES, TOOLS, share=3))
+def test_a_masked_service_stays_masked(boot, built, state, mode, tool):
     assert_the_state_survives(boot(), built, state, mode, tool)
 
 
