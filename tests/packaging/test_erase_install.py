@@ -16,7 +16,7 @@ def test_7_3_removed_and_8_installed_stays_in_tcp(boot, built, variant, verb, to
     """The hook sees a first installation; what 7.3 left behind decides."""
     system = boot()
     tool = system.tools[TOOLS[tool]]
-    system.package(tool, "install", built.old(system.cell, variant))
+    system.package(system.tools[1], "install", built.old(system.cell, variant))
     system.package(tool, verb)
     system.package(tool, "install", built.new(system.cell.family))
     assert_sound(system, "tcp", findings=["upgraded-tcp-kept"])
@@ -28,7 +28,7 @@ def test_7_3_removed_and_8_installed_stays_in_tcp(boot, built, variant, verb, to
 def test_tls_is_kept_and_so_is_the_pair_unless_it_was_purged(boot, built, verb, tool):
     system = boot()
     tool = system.tools[TOOLS[tool]]
-    system.package(tool, "install", built.old(system.cell, "careless"))
+    system.package(system.tools[1], "install", built.old(system.cell, "careless"))
     system.package(tool, "install", built.new(system.cell.family))
     system.machine.run("catcherctl mode tls")
     pair = system.tree(KEY, CERTIFICATE)

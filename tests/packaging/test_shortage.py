@@ -100,7 +100,7 @@ def test_an_immutable_configuration_is_kept_told_and_cured(boot, built):
     assert system.conf() == b"# kept\nTLS_OFF\n"
 
 
-@pytest.mark.scenario("shortage")
+@pytest.mark.scenario("ostree")
 def test_a_dangling_opt_is_told_and_the_next_boot_does_the_rest(boot, built):
     """As in a build of rpm-ostree or bootc: /opt leads to a place that is made at the first boot only."""
     system = boot(durable=True)

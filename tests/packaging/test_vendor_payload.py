@@ -12,8 +12,6 @@ from .marks import needs_tls, one_of_each_family
 from .soundness import assert_sound
 from .system import CERTIFICATE, handshake
 
-pytestmark = pytest.mark.scenario("vendor-payload")
-
 LIBRARY = {"deb": "/usr/lib/libcsulcca.so", "rpm": "/usr/lib64/libcsulcca.so"}
 
 
@@ -23,6 +21,7 @@ def vendors(cell: images.Cell) -> dict[str, pathlib.Path]:
     return packages.from_vendor(cell.machine)
 
 
+@pytest.mark.scenario("vendor-payload")
 @needs_tls
 def test_a_vendors_files_are_installed_as_the_vendor_had_them_and_serve_tls(boot, vendors):
     system = boot()
@@ -56,6 +55,7 @@ def assert_as_the_vendor_had_it(system):
     assert system.show("readlink /opt/IBM/CCA/bin/CSUTKEcat") == "/usr/lib/csulcca/run"
 
 
+@pytest.mark.scenario("vendor-payload")
 @pytest.mark.bare
 @pytest.mark.only(lambda cell: not cell.boot, "shown on the booted system")
 def test_a_vendors_files_are_installed_and_serve_tls_without_systemd(boot, vendors):
@@ -69,6 +69,7 @@ def test_a_vendors_files_are_installed_and_serve_tls_without_systemd(boot, vendo
     assert done.rc == 0, done.out + done.err
 
 
+@pytest.mark.scenario("vendor-replaced")
 @one_of_each_family
 def test_a_vendors_replaces_a_vendors_and_the_reference_must_not(boot, built, vendors):
     system = boot()
@@ -90,6 +91,7 @@ def test_a_vendors_replaces_a_vendors_and_the_reference_must_not(boot, built, ve
     assert system.tree("/opt", "/usr/lib/csulcca") == before
 
 
+@pytest.mark.scenario("vendor-replaced")
 @pytest.mark.only(lambda cell: cell.family == "deb", "rpm has no statoverride")
 @one_of_each_family
 def test_an_administrators_statoverride_stands(boot, vendors):
@@ -101,6 +103,7 @@ def test_an_administrators_statoverride_stands(boot, vendors):
     assert system.show("stat -c '%a %U:%G' /opt/IBM/CCA/bin/panel.exe") == "700 root:root"
 
 
+@pytest.mark.scenario("vendor-payload")
 def test_removal_keeps_the_groups_and_the_key_storage(boot, vendors):
     system = boot()
     system.package(system.tools[1], "install", vendors[system.cell.family])
