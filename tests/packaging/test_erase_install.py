@@ -29,7 +29,7 @@ def test_tls_is_kept_and_so_is_the_pair_unless_it_was_purged(boot, built, verb, 
     system = boot()
     tool = system.tools[TOOLS[tool]]
     system.package(system.tools[1], "install", built.old(system.cell, "careless"))
-    system.package(tool, "install", built.new(system.cell.family))
+    system.package(system.tools[1], "install", built.new(system.cell.family))
     system.machine.run("catcherctl mode tls")
     pair = system.tree(KEY, CERTIFICATE)
 
@@ -46,7 +46,7 @@ def test_tls_is_kept_and_so_is_the_pair_unless_it_was_purged(boot, built, verb, 
 def test_tcp_that_an_administrator_chose_is_kept(boot, built, verb, tool):
     system = boot()
     tool = system.tools[TOOLS[tool]]
-    system.package(tool, "install", built.new(system.cell.family))
+    system.package(system.tools[1], "install", built.new(system.cell.family))
     system.machine.run("catcherctl mode tcp")
     system.package(tool, verb)
     system.package(tool, "install", built.new(system.cell.family))

@@ -200,7 +200,7 @@ def test_a_host_of_which_one_address_is_silent(two):
 
     # By its other address it answers, and what the first one would cost a TKE is said.
     know(client, address, system.machine.ip4)
-    done = probe(client, "zlinux1", "--timeout", "4")
+    done = probe(client, "zlinux1", "--timeout", "3")
     assert done.rc == 0, done.out
     assert done.out.splitlines()[0] == f"zlinux1 port 50003, through {system.machine.ip4}"
     assert f"zlinux1 also has the address {address}, and that one did not answer" in done.out

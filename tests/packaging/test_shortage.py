@@ -61,7 +61,7 @@ def install_beside_var(system, built):
     return system.machine.run(f"{command} /root/{path.name} <&- 2>&1")
 
 
-@pytest.mark.scenario("shortage")
+@pytest.mark.scenario("unwritable")
 def test_a_read_only_var_is_told_and_the_next_run_cures(boot, built):
     system = boot()
     system.machine.run(READ_ONLY_VAR)
@@ -77,7 +77,7 @@ def test_a_read_only_var_is_told_and_the_next_run_cures(boot, built):
     assert system.stamp()["mode"] == system.cell.mode.lower()
 
 
-@pytest.mark.scenario("shortage")
+@pytest.mark.scenario("unwritable")
 @one_of_each_family
 def test_an_immutable_configuration_is_kept_told_and_cured(boot, built):
     """As chattr +i makes it: not even root can write, rename or remove the file."""
@@ -100,7 +100,7 @@ def test_an_immutable_configuration_is_kept_told_and_cured(boot, built):
     assert system.conf() == b"# kept\nTLS_OFF\n"
 
 
-@pytest.mark.scenario("ostree")
+@pytest.mark.scenario("shortage")
 def test_a_dangling_opt_is_told_and_the_next_boot_does_the_rest(boot, built):
     """As in a build of rpm-ostree or bootc: /opt leads to a place that is made at the first boot only."""
     system = boot(durable=True)

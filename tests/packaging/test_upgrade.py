@@ -154,7 +154,7 @@ def test_down_to_7_3_speaks_tcp_and_up_again_keeps_the_mode(boot, built, mode, t
     family, tool = system.cell.family, system.tools[TOOLS[tool]]
     mode = mode if system.cell.mode == "TLS" else "tcp"
     system.package(system.tools[1], "install", built.old(system.cell, "careless"))
-    system.package(tool, "install", built.new(family))
+    system.package(system.tools[1], "install", built.new(family))
     system.machine.run(f"catcherctl mode {mode}")
     kept = system.tree("/etc/cca", "/opt/IBM/CCA/bin/catcher.key", "/opt/IBM/CCA/bin/catcher.crt")
 
