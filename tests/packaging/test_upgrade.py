@@ -94,6 +94,7 @@ def assert_kept(system, state: State, service, variant):
         # Nobody may start it against the mask, so 7.3's daemon goes on.
         assert system.service() == service
         assert "ping" in talk_tcp(system.workstation.machine, system.machine).out
+        assert system.conf() == b"TLS_OFF\n"
     else:
         assert_sound(system, "tcp", service=service, findings=[*TOLD, *state.findings])
     assert_legacy_script_is_retired(system)
