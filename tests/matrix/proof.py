@@ -55,12 +55,13 @@ BREAKAGES = (
         frozenset((cell, scenario) for cell in (DEB, RPM) for scenario in ("image-build", "other-root")),
     ),
     Breakage(
-        "an upgrade of the .deb disables the unit",
+        "an upgrade of the .deb disables the unit, or enables it where it was disabled",
         "debian/csulcca.postinst.in",
         'csulcca_postinst deb "$@"\n',
-        'csulcca_postinst deb "$@"\n[ -z "${2-}" ] || systemctl disable CSUTKEcat.service\n',
-        # Removal is tried after an upgrade, too, and must leave a note that the service was enabled.
-        frozenset((DEB, scenario) for scenario in (*FROM_7_3, *FROM_8, "remove-upgraded")),
+        'csulcca_postinst deb "$@"\n[ -z "${2-}" ] || systemctl -q is-enabled CSUTKEcat.service && change=disable\n'
+        '[ -z "${2-}" ] || systemctl ${change:-enable} CSUTKEcat.service || :\n',
+        # Below a mask systemctl does neither. Removal must leave a note that the service was enabled.
+        frozenset((DEB, scenario) for scenario in (*FROM_7_3, *FROM_8, "remove-upgraded") if "masked" not in scenario),
     ),
     Breakage(
         "removal of the .rpm leaves a file",

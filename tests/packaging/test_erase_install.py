@@ -11,8 +11,8 @@ VERBS = ["remove", "purge"]
 
 
 @pytest.mark.scenario("erase-install-7.3")
-@pytest.mark.parametrize("variant,verb,tool", in_turns(["normal", "careless"], VERBS, TOOLS))
-def test_7_3_removed_and_8_installed_stays_in_tcp(boot, built, variant, verb, tool):
+@pytest.mark.parametrize("variant,tool,verb", in_turns(["normal", "careless"], TOOLS, VERBS))
+def test_7_3_removed_and_8_installed_stays_in_tcp(boot, built, variant, tool, verb):
     """The hook sees a first installation; what 7.3 left behind decides."""
     system = boot()
     tool = system.tools[TOOLS[tool]]

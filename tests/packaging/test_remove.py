@@ -18,8 +18,8 @@ def test_nothing_is_left_but_what_is_declared(boot, built, verb, tool):
 
 
 @pytest.mark.scenario("remove-upgraded")
-@pytest.mark.parametrize("variant,verb,tool", in_turns(["normal", "careless"], VERBS, TOOLS))
-def test_nothing_is_left_of_7_3_but_what_is_declared(boot, built, variant, verb, tool):
+@pytest.mark.parametrize("variant,tool,verb", in_turns(["normal", "careless"], TOOLS, VERBS))
+def test_nothing_is_left_of_7_3_but_what_is_declared(boot, built, variant, tool, verb):
     system = boot()
     assert_nothing_is_left(system, built, built.old(system.cell, variant), verb, tool)
 
