@@ -127,7 +127,7 @@ clean:
 	rm -rf dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -path ./.venv -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# What follows is for debian/rules and rpm/csulcca.spec: the one place that says which file goes where.
+# What follows is for debian/rules and rpm/csulcca.spec; install/files.table says which file goes where.
 
 LIBDIR = /usr/lib/csulcca
 UNITDIR = /usr/lib/systemd/system
@@ -137,47 +137,19 @@ MANDIR = /usr/share/man
 COMPLETIONSDIR = /usr/share/bash-completion/completions
 FIREWALLDDIR = /usr/lib/firewalld/services
 
-# Modes are given, never inherited from the checkout, so that a build under any umask gives the same packages.
+FILES = python3 -B install/files.py
+DIRECTORIES = LIBDIR='$(LIBDIR)' UNITDIR='$(UNITDIR)' PRESETDIR='$(PRESETDIR)' TMPFILESDIR='$(TMPFILESDIR)' \
+    MANDIR='$(MANDIR)' COMPLETIONSDIR='$(COMPLETIONSDIR)' FIREWALLDDIR='$(FIREWALLDDIR)'
+
+# The payload first: what has a place in our table is ours.
 .PHONY: install
 install:
-	umask 022; set -e; \
-	install -d '$(DESTDIR)$(LIBDIR)/catcher_install' '$(DESTDIR)$(LIBDIR)/hooks' '$(DESTDIR)/opt/IBM/CCA/bin' \
-	    '$(DESTDIR)/opt/ibm' '$(DESTDIR)/usr/sbin' '$(DESTDIR)/usr/share/csulcca/schema' '$(DESTDIR)/usr/share/doc/csulcca' \
-	    '$(DESTDIR)$(UNITDIR)' '$(DESTDIR)$(PRESETDIR)' '$(DESTDIR)$(TMPFILESDIR)' \
-	    '$(DESTDIR)$(UNITDIR)/timers.target.wants' '$(DESTDIR)$(MANDIR)/man5' '$(DESTDIR)$(MANDIR)/man8' \
-	    '$(DESTDIR)$(COMPLETIONSDIR)' '$(DESTDIR)$(FIREWALLDDIR)' '$(DESTDIR)/etc/ufw/applications.d' \
-	    '$(DESTDIR)/etc/cca' '$(DESTDIR)/var/lib/csulcca'; \
+	umask 022; set -e; mkdir -p '$(DESTDIR)/opt/IBM/CCA/bin'; \
 	cp -RP '$(PAYLOAD)/.' '$(DESTDIR)/'; \
 	chmod -R u=rwX,go=rX '$(DESTDIR)'; \
 	chmod 755 '$(DESTDIR)/opt/IBM/CCA/bin/catcher.exe'; \
-	install -m 644 catcher_install/*.py '$(DESTDIR)$(LIBDIR)/catcher_install'; \
-	install -m 644 hooks/*.py '$(DESTDIR)$(LIBDIR)/hooks'; \
-	for hook in hooks/*.sh; do \
-	    sed 's/@PAYLOAD_KIND@/$(PAYLOAD_KIND)/g' "$$hook" > '$(DESTDIR)$(LIBDIR)'/"$$hook"; \
-	done; \
-	install -m 755 hooks/run '$(DESTDIR)$(LIBDIR)/run'; \
-	echo '$(VERSION)' > '$(DESTDIR)$(LIBDIR)/version'; \
-	ln -sfn $(LIBDIR)/run '$(DESTDIR)/opt/IBM/CCA/bin/CSUTKEcat'; \
-	ln -sfn ../lib/csulcca/run '$(DESTDIR)/usr/sbin/catcherctl'; \
-	[ -e '$(DESTDIR)/opt/ibm/cca' ] || [ -L '$(DESTDIR)/opt/ibm/cca' ] || \
-	    ln -s /opt/IBM/CCA '$(DESTDIR)/opt/ibm/cca'; \
-	install -m 644 units/CSUTKEcat.service units/csulcca-check.service units/csulcca-check.timer \
-	    '$(DESTDIR)$(UNITDIR)'; \
-	ln -sfn ../csulcca-check.timer '$(DESTDIR)$(UNITDIR)/timers.target.wants/csulcca-check.timer'; \
-	install -m 644 units/50-csulcca.preset '$(DESTDIR)$(PRESETDIR)'; \
-	install -m 644 units/csulcca.conf '$(DESTDIR)$(TMPFILESDIR)'; \
-	if [ -f units/csulcca.sysusers ]; then \
-	    install -D -m 644 units/csulcca.sysusers '$(DESTDIR)/usr/lib/sysusers.d/csulcca.conf'; \
-	fi; \
-	install -m 644 share/catcher.conf '$(DESTDIR)/usr/share/csulcca'; \
-	install -m 644 share/schema/*.json '$(DESTDIR)/usr/share/csulcca/schema'; \
-	install -m 644 man/*.5 '$(DESTDIR)$(MANDIR)/man5'; \
-	install -m 644 man/*.8 '$(DESTDIR)$(MANDIR)/man8'; \
-	install -m 644 share/catcherctl.bash '$(DESTDIR)$(COMPLETIONSDIR)/catcherctl'; \
-	install -m 644 share/firewalld-csulcca.xml '$(DESTDIR)$(FIREWALLDDIR)/csulcca.xml'; \
-	install -m 644 share/ufw-csulcca '$(DESTDIR)/etc/ufw/applications.d/csulcca'; \
-	install -m 644 README.md $(filter-out docs/measurements.md docs/release.md,$(wildcard docs/*.md)) \
-	    '$(DESTDIR)/usr/share/doc/csulcca'
+	$(FILES) copy '$(DESTDIR)' $(DIRECTORIES); \
+	echo '$(VERSION)' > '$(DESTDIR)$(LIBDIR)/version'
 
 # A maintainer script is its template with the text of the hook that both families share. rpm expands macros in its
 # own scriptlets, hence the doubled % there.
@@ -199,7 +171,8 @@ $(eval $(call RPM_SCRIPTLET,postun,postrm))
 scriptlets-deb: debian/csulcca.preinst debian/csulcca.postinst debian/csulcca.prerm debian/csulcca.postrm
 scriptlets-rpm: rpm/pre.scriptlet rpm/posttrans.scriptlet rpm/preun.scriptlet rpm/postun.scriptlet
 
-# %files lines of what the payload brought, that is all but what the spec itself lists.
-.PHONY: payload-filelist
-payload-filelist:
+# %files lines: of our own files, and of what the payload brought.
+.PHONY: rpm-filelist
+rpm-filelist:
+	@$(FILES) list $(DIRECTORIES)
 	@sh rpm/filelist.sh '$(PAYLOAD)'

@@ -2,7 +2,7 @@
 
 csulcca_postinst() {
     # Compiled for another version of these files: times are the same in every reproducible package.
-    rm -rf /usr/lib/csulcca/catcher_install/__pycache__
+    find /usr/lib/csulcca -name __pycache__ -prune -exec rm -rf {} +
     csulcca_status=0
     /usr/lib/csulcca/run scriptlet "$@" </dev/null || csulcca_status=$?
     csulcca_start_timer "$1:${2-}"

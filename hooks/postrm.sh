@@ -29,7 +29,8 @@ csulcca_postrm() {
     if [ "$1" = deb ] && [ "$2" = purge ] || ! csulcca_stamp_has_pair; then
         rm -f /var/lib/csulcca/state.json
     fi
-    rmdir /var/lib/csulcca /usr/lib/csulcca/catcher_install /usr/lib/csulcca/hooks /usr/lib/csulcca 2>/dev/null || :
+    rmdir /var/lib/csulcca 2>/dev/null || :
+    find /usr/lib/csulcca -depth -type d -exec rmdir {} + 2>/dev/null || :
     rmdir /etc/cca /opt/IBM/CCA/bin /opt/IBM/CCA /opt/IBM 2>/dev/null || :
 }
 

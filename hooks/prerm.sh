@@ -3,7 +3,7 @@
 # On an upgrade nothing is stopped: the old daemon serves until the new package's converge restarts it.
 
 csulcca_prerm() {
-    rm -rf /usr/lib/csulcca/catcher_install/__pycache__
+    find /usr/lib/csulcca -name __pycache__ -prune -exec rm -rf {} +
     case "$1:${2-}" in
     deb:remove | rpm:0) ;;
     *) return 0 ;;

@@ -4,6 +4,7 @@ from __future__ import annotations
 import configparser
 import gzip
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -374,6 +375,19 @@ def test_both_families_have_the_changelog_of_debian_changelog(tmp_path: Path) ->
 
 # Pages for who builds and releases the packages, not for who runs them.
 ABOUT_THE_PROJECT = ("measurements.md", "release.md")
+
+
+def test_both_families_have_every_module_of_the_library(tmp_path: Path) -> None:
+    output = built(TREE, tmp_path)
+    modules = {f"/usr/lib/csulcca/{path.relative_to(TREE)}" for path in (TREE / "catcher_install").rglob("*.py")}
+    assert len(modules) > 40
+    (deb,), (rpm,) = output.glob("*.deb"), output.glob("*.rpm")
+    unpacked = io.BytesIO(subprocess.check_output(["dpkg-deb", "--fsys-tarfile", str(deb)]))
+    with tarfile.open(fileobj=unpacked) as archive:
+        in_deb = {name.lstrip(".") for name in archive.getnames()}
+    in_rpm = set(subprocess.check_output(["rpm", "-qpl", "--nosignature", str(rpm)], text=True).splitlines())
+    for found in (in_deb, in_rpm):
+        assert modules == {name for name in found if "/catcher_install/" in name and name.endswith(".py")}
 
 
 def test_both_families_have_the_pages_and_the_schemas_and_neither_compresses_them(tmp_path: Path) -> None:

@@ -39,8 +39,8 @@ from tools.payload_layout import in_family, lay_out  # noqa: E402
 from tools.refusal import Refused  # noqa: E402
 
 SOURCES = (
-    "catcher_install", "hooks", "units", "share", "man", "docs", "rpm", "debian", "Makefile", "setup.cfg", "LICENSE",
-    "README.md",
+    "catcher_install", "hooks", "install", "units", "share", "man", "docs", "rpm", "debian", "Makefile", "setup.cfg",
+    "LICENSE", "README.md",
 )
 NOT_SOURCES = shutil.ignore_patterns(
     "__pycache__", "*.pyc", "*.scriptlet", ".debhelper", "debhelper-build-stamp", "*.substvars", "*.debhelper.log"
@@ -207,7 +207,8 @@ def write_groups(source: Path, groups: bool) -> None:
             'CSULCCA_GROUPS="%s"' % " ".join(payloads.GROUPS if groups else ()))
     if groups:
         lines = ["# CCA's groups, which stay when the package goes.", *("g %s -" % name for name in payloads.GROUPS)]
-        (source / "units/csulcca.sysusers").write_text("\n".join(lines) + "\n", encoding="ascii")
+        (source / "units/sysusers").mkdir()
+        (source / "units/sysusers/csulcca.conf").write_text("\n".join(lines) + "\n", encoding="ascii")
 
 
 def write_attributes(source: Path) -> bool:

@@ -15,8 +15,8 @@ from tests.faults import hazards
 from tests.faults.hazards import Mutation
 
 TREE = hazards.TESTS.parent
-PARTS = ("catcher_install", "hooks", "payload", "share", "units", "tools", "tests", "man", "docs", "README.md",
-         "setup.cfg", "Makefile", "rpm", "debian")  # fmt: skip
+PARTS = ("catcher_install", "hooks", "install", "payload", "share", "units", "tools", "tests", "man", "docs",
+         "README.md", "setup.cfg", "Makefile", "rpm", "debian")  # fmt: skip
 WORKERS = 2
 TIMEOUT_S = 600
 

@@ -32,7 +32,7 @@ from tests.matrix import engine, images
 from tests.packaging.conftest import Built
 
 CACHE = TREE / ".cache" / "faults"
-PRODUCT = ("catcher_install", "hooks", "payload/reference", "share", "units", "Makefile", "setup.cfg")
+PRODUCT = ("catcher_install", "hooks", "install", "payload/reference", "share", "units", "Makefile", "setup.cfg")
 PACKAGES = (*PRODUCT, "rpm", "debian", "tools", "tests/fixtures/cca73", "tests/faults/transactions.py")
 ROUNDS = 200
 FUZZ_RUNS = 2

@@ -12,6 +12,7 @@ from catcher_install import paths
 from catcher_install.host import Host, runs_program
 
 TREE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+LIBRARY = os.path.join(TREE, "catcher_install")
 IS_ROOT = os.geteuid() == 0
 
 OPENSSL_3 = b"OpenSSL 3.0.13 30 Jan 2024 (Library: OpenSSL 3.0.13 30 Jan 2024)\n"
@@ -28,6 +29,18 @@ class Executed(BaseException):
 
 class Killed(BaseException):
     """The process was killed at a system call: nothing after it happens."""
+
+
+def library_modules():
+    """{"cert.keys": its file} of every module of the library, in whatever folder; a package's own file is "cert"."""
+    found = {}
+    for directory, _, names in os.walk(LIBRARY):
+        for name in names:
+            path = os.path.join(directory, name)
+            if name.endswith(".py") and path != os.path.join(LIBRARY, "__init__.py"):
+                module = os.path.relpath(path, LIBRARY)[:-len(".py")].replace(os.sep, ".")
+                found[module[:-len(".__init__")] if module.endswith(".__init__") else module] = path
+    return found
 
 
 def own_elf_header():

@@ -553,9 +553,25 @@ def test_purge_keeps_what_somebody_put_in_the_way_of_a_replacement(root):
 
 def test_postinst_hands_its_arguments_and_exit_status_on(root):
     root.put("/usr/lib/csulcca/run", b"#!/bin/sh\nprintf '<%s>' \"$@\"\nexit 7\n", 0o755)
-    root.put("/usr/lib/csulcca/catcher_install/__pycache__/x.pyc")
     assert root.run("csulcca_postinst", "deb", "configure", "7.3.0-1") == (7, "<scriptlet><deb><configure><7.3.0-1>")
-    assert not root.exists("/usr/lib/csulcca/catcher_install/__pycache__")
+
+
+@pytest.mark.parametrize("phase,arguments", [("csulcca_postinst", ("rpm", "2")), ("csulcca_prerm", ("rpm", "1"))])
+def test_bytecode_goes_from_every_folder(root, phase, arguments):
+    root.put("/usr/lib/csulcca/run", b"#!/bin/sh\n", 0o755)
+    for folder in ("hooks", "catcher_install", "catcher_install/cert", "catcher_install/a/folder/below"):
+        root.put("/usr/lib/csulcca/%s/__pycache__/x.pyc" % folder)
+    root.put("/usr/lib/csulcca/catcher_install/module.py")
+    assert root.run(phase, *arguments) == (0, "")
+    left = [name for _, folders, names in os.walk(root.path("/usr/lib/csulcca")) for name in folders + names]
+    assert sorted(left) == ["a", "below", "catcher_install", "cert", "folder", "hooks", "module.py", "run"]
+
+
+def test_removal_leaves_no_empty_folder_of_the_library(root):
+    os.makedirs(root.path("/usr/lib/csulcca/catcher_install/a/folder"))
+    os.makedirs(root.path("/usr/lib/csulcca/hooks"))
+    assert root.run("csulcca_postrm", "rpm", "0") == (0, "")
+    assert not root.exists("/usr/lib/csulcca")
 
 
 @pytest.mark.parametrize("arguments,stops", [(("deb", "remove"), True), (("rpm", "0"), True), (("rpm", "1"), False),

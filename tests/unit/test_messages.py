@@ -1,22 +1,18 @@
 """The catalog of findings: each is used, each is complete, and each says what to type."""
 
 import ast
-import os
 
 import pytest
 
 from catcher_install import messages, report
 
-from .support import TREE
-
-LIBRARY = os.path.join(TREE, "catcher_install")
+from .support import library_modules
 
 
 def sources():
-    for name in sorted(os.listdir(LIBRARY)):
-        if name.endswith(".py"):
-            with open(os.path.join(LIBRARY, name), encoding="utf-8") as stream:
-                yield name, ast.parse(stream.read(), name)
+    for name, path in sorted(library_modules().items()):
+        with open(path, encoding="utf-8") as stream:
+            yield name, ast.parse(stream.read(), name)
 
 
 def calls():

@@ -1,7 +1,7 @@
 """Who may do what in the library, read from its source; and what a converge with nothing to do imports."""
 
 import ast
-import os
+import pkgutil
 import subprocess
 import sys
 
@@ -9,10 +9,10 @@ import pytest
 
 from catcher_install import apply, paths, transition
 
-from .support import TREE, child_python, installed
+from .support import LIBRARY, TREE, child_python, installed, library_modules
 
-LIBRARY = os.path.join(TREE, "catcher_install")
-MODULES = sorted(name[:-3] for name in os.listdir(LIBRARY) if name.endswith(".py"))
+FILES = library_modules()
+MODULES = sorted(FILES)
 
 # Modules through which a program reaches the system. catcher_install/host.py uses them, and what it alone calls.
 HOST = ("host", "child")
@@ -55,7 +55,7 @@ BUILTINS = {"open", "input", "exec", "eval", "__import__", "exit", "quit"}
 
 
 def tree_of(module):
-    with open(os.path.join(LIBRARY, module + ".py"), encoding="utf-8") as stream:
+    with open(FILES[module], encoding="utf-8") as stream:
         return ast.parse(stream.read(), module)
 
 
@@ -99,6 +99,13 @@ def uses_of_the_system(tree):
             used.add(".".join(parts[:3] if parts[1] == "path" else parts[:2]))
     # The inner part of os.path.join is no use of its own.
     return used - {"os.path"}
+
+
+def test_every_module_is_looked_at():
+    """The rules below hold for what pkgutil finds by itself: no folder hides a module from them."""
+    found = {one.name for one in pkgutil.walk_packages([LIBRARY])}
+    assert found == set(MODULES)
+    assert len(MODULES) > 40
 
 
 @pytest.mark.parametrize("module", [name for name in MODULES if name not in HOST])
@@ -164,7 +171,7 @@ def test_the_planner_does_no_io():
 
 @pytest.mark.parametrize("module", MODULES)
 def test_the_library_asks_for_no_more_than_python_3_6(module):
-    with open(os.path.join(LIBRARY, module + ".py"), encoding="utf-8") as stream:
+    with open(FILES[module], encoding="utf-8") as stream:
         text = stream.read()
     if sys.version_info >= (3, 8):
         ast.parse(text, feature_version=(3, 6))
