@@ -182,9 +182,9 @@ def _write_config(host: "Host", action: "Action") -> None:
 
 
 def _make_pair(host: "Host", action: "Action") -> str:
-    from . import certificate, names
+    from .cert import certificate, host_names
 
-    key, crt = certificate.generate(host, names.collect(host))
+    key, crt = certificate.generate(host, host_names.collect(host))
     pair.stage(host, key, crt)
     return pair.place(host)
 

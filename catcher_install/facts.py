@@ -283,7 +283,7 @@ def _verdict(host: "Host", files: pair.PairFiles, stamp: "Optional[stamp_file.St
     memory = stamp.checked_pair if stamp is not None else None
     if memory is not None and "unknown" not in files.identity and _is_verdict_on(memory, files.identity):
         return memory
-    from . import certificate
+    from .cert import certificate
     from .errors import MissingDependency
 
     verdict: Dict[str, object] = {"identity": files.identity}

@@ -10,7 +10,7 @@ import os
 import stat
 import time
 
-from . import child, paths
+from . import paths, process
 
 MYPY = False
 if MYPY:
@@ -304,7 +304,7 @@ class Host:
         environment = dict(CHILD_ENVIRONMENT)
         if "SYSTEMD_OFFLINE" in os.environ:
             environment["SYSTEMD_OFFLINE"] = os.environ["SYSTEMD_OFFLINE"]
-        return child.run(self.root, argv, environment, timeout, stdin)
+        return process.run(self.root, argv, environment, timeout, stdin)
 
     def terminate(self, pid: int) -> None:
         """Ask a process to end (SIGTERM); one that has ended already is no error."""

@@ -3,7 +3,7 @@
 RPM scriptlets never fail. Debian's postinst fails only for a fault of ours that ``dpkg --configure -a`` may cure.
 """
 
-from . import journal, report, transition
+from . import journal, transition
 from .messages import finding
 
 MYPY = False
@@ -33,25 +33,4 @@ def _run(family: str, arguments: "List[str]") -> int:
     if called.kind == transition.UNKNOWN:
         found = found + [finding("scriptlet-unknown", arguments=" ".join([family] + arguments)[:100] or "(none)")]
     journal.tell(found)
-    return 0
-
-
-def watch(arguments: "List[str]") -> int:
-    """The daily look at the pair (csulcca-check.service): what ``catcherctl status`` says of it goes to
-    the journal. Nothing is changed. Exit status: 1 only for a fault of ours, so that the unit shows it."""
-    try:
-        import syslog
-
-        from .host import Host
-        from .status import collect_status
-
-        found = collect_status(Host())["findings"]
-        syslog.openlog(journal.TAG)
-        for one in found:
-            if one["id"].startswith("pair-"):
-                line = "%s [%s] -- %s" % (one["message"], one["id"], one["fix"])
-                syslog.syslog(report.PRIORITY[one["severity"]], journal.plain(line))
-    except Exception as error:  # noqa: BLE001 - one line, and its story goes to the journal
-        journal.log_fault(error)
-        return 1
     return 0

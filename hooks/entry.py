@@ -29,9 +29,9 @@ try:
     elif name == "scriptlet":
         from catcher_install.scriptlet import main
     elif name == "watch":
-        from catcher_install.scriptlet import watch as main
+        from catcher_install.admin.daily_check import main
     else:
-        from catcher_install.cli import main
+        from catcher_install.admin.cli import main
     status = main(sys.argv[2:])
 except (ImportError, OSError) as error:
     # A disk that fails, or no descriptor left: not even what tells of it can be loaded.

@@ -12,12 +12,13 @@ import re
 import sys
 from collections.abc import Iterator
 
-from catcher_install import messages, verdict
+from catcher_install import messages
+from catcher_install.probe import result
 
 TREE = pathlib.Path(__file__).resolve().parent.parent
 SCHEMAS = TREE / "share/schema"
 PAGES = [TREE / "docs" / name for name in ("json.md", "findings.md")]
-CATALOGS = {"status": messages.CATALOG, "probe": verdict.CATALOG}
+CATALOGS = {"status": messages.CATALOG, "probe": result.CATALOG}
 TABLE = re.compile(r"(?s)(<!-- ([a-z-]+(?:\.json)?) -->\n).*?(<!-- end -->\n)")
 
 

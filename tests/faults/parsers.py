@@ -53,9 +53,9 @@ def _without(data: bytes, words: tuple[bytes, ...]) -> bytes:
 
 def pem(data: bytes) -> None:
     """Each block begins with BEGIN, ends with END, and has no byte that the file has not; the judge never raises."""
-    from catcher_install import certificate, material
+    from catcher_install.cert import certificate, submitted
 
-    given = material.PemFile("x", data)
+    given = submitted.PemFile("x", data)
     for label, block in given.blocks:
         assert label and block.startswith(b"-----BEGIN ") and block.splitlines()[-1].startswith(b"-----END ")
         assert len(block) <= len(data) + 1
@@ -98,9 +98,10 @@ def _run(name: str) -> None:
     """The fuzzer's own process; does not return."""
     atheris = importlib.import_module("atheris")
     with atheris.instrument_imports(include=["catcher_install"]):
-        from catcher_install import certificate, config, material
+        from catcher_install import config
+        from catcher_install.cert import certificate, submitted
 
-    assert certificate and config and material
+    assert certificate and config and submitted
     atheris.Setup(sys.argv, PARSERS[name])
     atheris.Fuzz()
 

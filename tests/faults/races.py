@@ -27,7 +27,8 @@ PROGRAM = """
 import os, random, signal, sys, time
 sys.path.insert(0, sys.argv[1])
 from tests.unit.support import Machine, OPENSSL_3, Os
-from catcher_install import apply, certificate, host, pair, paths, transition
+from catcher_install import apply, host, pair, paths, transition
+from catcher_install.cert import certificate
 chance = random.Random(sys.argv[4])
 kill_at = chance.randrange(1, 40) if sys.argv[5] == "1" else 0
 calls = 0

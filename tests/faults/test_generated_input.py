@@ -8,8 +8,9 @@ import hypothesis
 import pytest
 from hypothesis import strategies as st
 
-from catcher_install import certificate, config, material, openssl, transition
-from catcher_install.names import HostNames
+from catcher_install import config, openssl, transition
+from catcher_install.cert import certificate, submitted
+from catcher_install.cert.host_names import HostNames
 from tests.faults import parsers
 from tests.unit.support import TREE
 
@@ -30,7 +31,7 @@ WORDS = st.one_of(st.text(max_size=20), st.sampled_from([
 @hypothesis.given(PEM)
 def test_blocks_of_a_pem_file_are_whole_and_in_the_file(data):
     """A block begins with BEGIN, ends with END, and has no byte that the file has not."""
-    given = material.PemFile("x", data)
+    given = submitted.PemFile("x", data)
     for label, block in given.blocks:
         assert block.startswith(b"-----BEGIN ") and block.splitlines()[-1].startswith(b"-----END ")
         assert label
@@ -109,12 +110,13 @@ HOSTILE = {
 COST = """
 import resource, sys, time
 sys.path.insert(0, sys.argv[1])
-from catcher_install import config, material
+from catcher_install import config
+from catcher_install.cert import submitted
 from catcher_install.host import Host
 data = open(sys.argv[2], "rb").read()
 before = resource.getrusage(resource.RUSAGE_SELF)
 config.parse(data)
-material.PemFile("x", data)
+submitted.PemFile("x", data)
 Host().read(sys.argv[2], config.SIZE_LIMIT, head=True)
 after = resource.getrusage(resource.RUSAGE_SELF)
 print(after.ru_utime - before.ru_utime, (after.ru_maxrss - before.ru_maxrss) // 1024)

@@ -57,7 +57,7 @@ def system(boot, built):
 def wait_only(system, seconds: int) -> None:
     """What catcherctl waits for a daemon, and for one answer: its 15 s are too long for whoever waits for one test."""
     change = rf"s/^\(ANSWER\|LOOK\)_SECONDS = [0-9]*$/\1_SECONDS = {seconds}/w /dev/stdout"
-    changed = system.machine.run(["sed", "-i", change, "/usr/lib/csulcca/catcher_install/service.py"]).out
+    changed = system.machine.run(["sed", "-i", change, "/usr/lib/csulcca/catcher_install/admin/daemon.py"]).out
     assert len(changed.splitlines()) == 2, changed
 
 

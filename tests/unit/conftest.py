@@ -7,10 +7,11 @@ import time
 
 import pytest
 
-from catcher_install import certificate, paths
+from catcher_install import paths
+from catcher_install.cert import certificate
+from catcher_install.cert.host_names import HostNames
 from catcher_install.errors import MissingDependency
 from catcher_install.host import Host
-from catcher_install.names import HostNames
 
 from .support import UnplannedSpawn, installed
 

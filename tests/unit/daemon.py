@@ -8,7 +8,8 @@ import tempfile
 import threading
 import time
 
-from catcher_install import apply, paths, plan, service, transition
+from catcher_install import apply, paths, plan, transition
+from catcher_install.admin import daemon
 from catcher_install.host import Host
 
 
@@ -33,8 +34,8 @@ class Daemon:
             self.port = free.getsockname()[1]
         monkeypatch.setattr(paths, "PORT", self.port)
         # Connections are real, so waiting for them must be, too; but a test need not wait for what never comes.
-        monkeypatch.setattr(service, "ANSWER_SECONDS", 0.1)
-        monkeypatch.setattr(service, "LOOK_SECONDS", 2)
+        monkeypatch.setattr(daemon, "ANSWER_SECONDS", 0.1)
+        monkeypatch.setattr(daemon, "LOOK_SECONDS", 2)
         monkeypatch.setattr(type(machine), "wait_until", Host.wait_until)
         machine.systemctl(self.systemctl)
 

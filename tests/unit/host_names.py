@@ -1,6 +1,6 @@
 """Hosts of every kind of name and address that a certificate is made for."""
 
-from catcher_install.names import HostNames
+from catcher_install.cert.host_names import HostNames
 
 LABEL_64 = "a123456789" * 6 + "1234"
 FQDN_72 = "tke1-with-a-long-name.zone-one.datacenter-two.production.example.com.net"
@@ -27,7 +27,7 @@ NAMES = {
 }
 
 
-def host_names(name):
+def names_of(name):
     short, full, addresses = NAMES[name]
     return HostNames(short=short, full=full, addresses=addresses)
 

@@ -231,7 +231,7 @@ def failing(machine, monkeypatch, step, error):
 
 
 def test_a_pair_that_cannot_be_made(machine, monkeypatch):
-    from catcher_install import certificate
+    from catcher_install.cert import certificate
 
     failing(machine, monkeypatch, (certificate, "generate"), CatcherError("no crypto here", "install some"))
     outcome = apply.converge(machine, FRESH)

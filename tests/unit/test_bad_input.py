@@ -14,7 +14,8 @@ import time
 
 import pytest
 
-from catcher_install import apply, cli, journal, paths, service, transition
+from catcher_install import apply, journal, paths, transition
+from catcher_install.admin import cli, daemon
 from catcher_install.host import Host
 
 from . import pem
@@ -224,7 +225,7 @@ def machine(prepared, monkeypatch):
     before = tree_of(prepared)
     monkeypatch.setattr(cli, "Host", host)
     monkeypatch.setattr(cli, "forget_openssl_settings", lambda: None)
-    monkeypatch.setattr(service, "LOOK_SECONDS", 1)
+    monkeypatch.setattr(daemon, "LOOK_SECONDS", 1)
 
     def fault(error):
         raise AssertionError("an internal fault") from error

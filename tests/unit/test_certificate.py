@@ -17,12 +17,13 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, NameOID
 
-from catcher_install import certificate, names, paths
 from catcher_install import host as host_module
+from catcher_install import paths
+from catcher_install.cert import certificate, host_names
 from catcher_install.errors import CatcherError, MissingDependency
 
 from . import pem
-from .host_names import NAMES, host_names, names_to_verify
+from .host_names import NAMES, names_of, names_to_verify
 
 NOW = calendar.timegm((2026, 11, 23, 12, 30, 45))
 DAY = 24 * 3600
@@ -34,7 +35,7 @@ def made(machine, maker, name):
     """A pair for one of NAMES, made once by one of the two makers at NOW; (key, certificate), PEM."""
     if (maker, name) not in MADE:
         machine.time = NOW if maker == "cryptography" else None
-        MADE[maker, name] = certificate.generate(machine, host_names(name))
+        MADE[maker, name] = certificate.generate(machine, names_of(name))
     return MADE[maker, name]
 
 
@@ -137,7 +138,7 @@ def test_validity_where_openssl_makes_it(with_openssl):
 ])
 def test_validity_on_odd_days(machine, now, first, last):
     machine.time = calendar.timegm(now) + 0.75
-    made_now = read(certificate.generate(machine, host_names("short only"))[1])
+    made_now = read(certificate.generate(machine, names_of("short only"))[1])
     assert validity_of(made_now) == (datetime.datetime(*first), datetime.datetime(*last))
 
 
@@ -149,7 +150,7 @@ def test_serials_are_random_and_of_128_bits():
 
 
 def test_two_machines_have_two_keys(machine):
-    assert certificate.generate(machine, host_names("short only"))[0] != made(machine, "cryptography", "short only")[0]
+    assert certificate.generate(machine, names_of("short only"))[0] != made(machine, "cryptography", "short only")[0]
 
 
 @every_name
@@ -182,7 +183,7 @@ def test_a_name_that_python_could_not_decode(machine, monkeypatch, node):
         patched.setattr(host_module, "os", Uname())
         machine.node = host_module.Host.node_name(machine)
     machine.programs["/usr/bin/getent"] = (2, b"")
-    key_pem, certificate_pem = certificate.generate(machine, names.collect(machine))
+    key_pem, certificate_pem = certificate.generate(machine, host_names.collect(machine))
     assert certificate.check(key_pem, certificate_pem).problem == ""
 
 
@@ -200,7 +201,7 @@ def test_the_key_never_is_in_a_file_while_openssl_works(with_openssl):
         return run(argv, stdin)
 
     with_openssl.programs[paths.OPENSSL] = watched
-    certificate.generate(with_openssl, host_names("short only"))
+    certificate.generate(with_openssl, names_of("short only"))
     assert "openssl.cnf" in seen
     assert with_openssl.names(paths.BIN) == ["catcher.exe"]
 
@@ -211,7 +212,7 @@ def test_the_key_never_is_in_a_file_while_openssl_works(with_openssl):
 def test_neither_cryptography_nor_openssl(with_openssl, answer):
     with_openssl.programs[paths.OPENSSL] = answer
     with pytest.raises(CatcherError) as raised:
-        certificate.generate(with_openssl, host_names("short only"))
+        certificate.generate(with_openssl, names_of("short only"))
     assert raised.value.hint == "install python3-cryptography"
     assert "\n" not in raised.value.message
     assert with_openssl.names(paths.BIN) == ["catcher.exe"]
@@ -221,7 +222,7 @@ def test_a_certificate_that_openssl_refuses_leaves_nothing(with_openssl):
     run = with_openssl.programs[paths.OPENSSL]
     with_openssl.programs[paths.OPENSSL] = lambda argv, stdin: (1, b"error") if argv[1] == "req" else run(argv, stdin)
     with pytest.raises(CatcherError):
-        certificate.generate(with_openssl, host_names("short only"))
+        certificate.generate(with_openssl, names_of("short only"))
     assert with_openssl.names(paths.BIN) == ["catcher.exe"]
 
 
@@ -264,7 +265,7 @@ def verifies(directory, certificate_pem, arguments):
 def current(machine, maker, request):
     """A maker whose certificates are valid today."""
     machine.time = None
-    return lambda name: certificate.generate(machine, host_names(name))
+    return lambda name: certificate.generate(machine, names_of(name))
 
 
 @every_name

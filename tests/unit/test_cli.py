@@ -7,7 +7,8 @@ import subprocess
 
 import pytest
 
-from catcher_install import apply, cli, paths, transition
+from catcher_install import apply, paths, transition
+from catcher_install.admin import cli
 from catcher_install.errors import CatcherError
 
 from . import pem

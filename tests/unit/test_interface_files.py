@@ -10,7 +10,8 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from catcher_install import cli, config, launch, paths
+from catcher_install import config, launch, paths
+from catcher_install.admin import cli
 
 from .support import TREE
 

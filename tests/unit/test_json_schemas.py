@@ -11,8 +11,10 @@ import json
 import jsonschema
 import pytest
 
-from catcher_install import cli, plan, report, verdict
+from catcher_install import plan, report
+from catcher_install.admin import cli
 from catcher_install.messages import finding
+from catcher_install.probe import result
 
 from . import schema
 
@@ -128,7 +130,7 @@ def test_a_schema_tells_right_from_wrong(name):
 def test_the_schemas_know_each_action_and_each_state_of_a_probe():
     kinds = schema.schema("plan")["properties"]["actions"]["items"]["properties"]["kind"]["enum"]
     assert sorted(kinds) == sorted(plan.ORDER)
-    states = {getattr(verdict, name) for name in (
+    states = {getattr(result, name) for name in (
         "TLS", "TCP", "UNKNOWN_NAME", "REFUSED", "UNREACHABLE", "TIMED_OUT", "HANDSHAKE_REFUSED", "HANDSHAKE_BROKEN")}
     assert set(schema.schema("probe")["properties"]["state"]["enum"]) == states
 

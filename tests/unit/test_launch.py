@@ -203,7 +203,7 @@ def test_a_key_that_others_can_read_starts_with_a_warning_and_stays_so(machine, 
 
 
 def test_a_pair_that_cannot_be_judged_starts(machine, started, capsys, a_pair, monkeypatch):
-    from catcher_install import certificate
+    from catcher_install.cert import certificate
     from catcher_install.errors import MissingDependency
 
     def missing():
@@ -250,7 +250,7 @@ def test_a_start_makes_the_pair_where_a_scriptlet_had_no_network(machine, starte
 
 
 def test_a_pair_that_cannot_be_made_is_refused_with_the_reason(machine, started, capsys, monkeypatch):
-    from catcher_install import certificate
+    from catcher_install.cert import certificate
     from catcher_install.errors import CatcherError
 
     def fail(host, names):
@@ -559,7 +559,8 @@ RACE = """
 import os, sys
 sys.path.insert(0, sys.argv[1])
 from tests.unit.support import Machine, OPENSSL_3
-from catcher_install import apply, certificate, paths, transition
+from catcher_install import apply, paths, transition
+from catcher_install.cert import certificate
 machine = Machine(sys.argv[2])
 machine.programs[paths.OPENSSL] = (0, OPENSSL_3)
 mark = b"of process %d" % os.getpid()

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from catcher_install import material
+from catcher_install.cert import submitted
 from catcher_install.errors import CatcherError
 
 from . import pem
@@ -217,7 +217,7 @@ def files(machine):
     def write(key_data, crt_data):
         machine.put("/root/my.key", key_data, 0o600)
         machine.put("/root/my.crt", crt_data)
-        return material.read_file(machine, "/root/my.key"), material.read_file(machine, "/root/my.crt")
+        return submitted.read_file(machine, "/root/my.key"), submitted.read_file(machine, "/root/my.crt")
 
     return write
 
@@ -226,7 +226,7 @@ def files(machine):
 def test_accepted(machine, files, name):
     make, algorithm = ACCEPTED[name]
     key_data, crt_data = make()
-    given = material.check(machine, *files(key_data, crt_data))
+    given = submitted.check(machine, *files(key_data, crt_data))
     assert given.algorithm == algorithm
     # What is installed is plain PEM of the same key and certificates, and no key beside the certificates.
     assert given.key.startswith(b"-----BEGIN ") and given.key.endswith(b"-----\n") and b"\r" not in given.key
@@ -252,7 +252,7 @@ def test_refused(machine, files, name):
     make, why, hint = REFUSED[name]
     key_data, crt_data = make()
     with pytest.raises(CatcherError) as refused:
-        material.check(machine, *files(key_data, crt_data))
+        submitted.check(machine, *files(key_data, crt_data))
     assert why in refused.value.message, refused.value.message
     assert hint.format(key="/root/my.key", crt="/root/my.crt") in refused.value.hint, refused.value.hint
     for line in (refused.value.message, refused.value.hint):
@@ -265,14 +265,14 @@ def test_refused_hints_are_commands_that_work(machine, files, tmp_path):
     for data, name in ((key_der(k), "my.key"), (der(c), "my.crt")):
         read = files(data if name == "my.key" else k, data if name == "my.crt" else c)
         with pytest.raises(CatcherError) as refused:
-            material.check(machine, *read)
+            submitted.check(machine, *read)
         words = refused.value.hint.split(": ", 1)[1].split()
         assert words[0] == "openssl"
         pem.openssl([machine.on_disk(word) if word.startswith("/root/") else word for word in words[1:]])
-        converted = material.read_file(machine, "/root/%s.pem" % name)
-        other = material.read_file(machine, "/root/my.crt" if name == "my.key" else "/root/my.key")
+        converted = submitted.read_file(machine, "/root/%s.pem" % name)
+        other = submitted.read_file(machine, "/root/my.crt" if name == "my.key" else "/root/my.key")
         pair = (converted, other) if name == "my.key" else (other, converted)
-        assert material.check(machine, *pair).algorithm == "EC secp256r1"
+        assert submitted.check(machine, *pair).algorithm == "EC secp256r1"
 
 
 # -- files -------------------------------------------------------------------------------------------------------------
@@ -307,14 +307,14 @@ def test_a_file_that_is(machine, name):
     make(machine)
     begin = time.monotonic()
     with pytest.raises(CatcherError) as refused:
-        material.read_file(machine, "/root/x")
+        submitted.read_file(machine, "/root/x")
     assert time.monotonic() - begin < 2
     assert why in refused.value.message and refused.value.hint
 
 
 def test_what_a_file_is_called_is_shown_harmlessly(machine):
     with pytest.raises(CatcherError) as refused:
-        material.read_file(machine, "/root/\x1b[2J\nx")
+        submitted.read_file(machine, "/root/\x1b[2J\nx")
     assert "\x1b" not in refused.value.message and "\n" not in refused.value.message
 
 
@@ -338,7 +338,7 @@ def test_hostile_files_cost_little(machine, files, name, place):
     k, c = self_signed("prime256v1")
     begin = time.monotonic()
     with pytest.raises(CatcherError) as refused:
-        material.check(machine, *files(*((data, c) if place == "key" else (k, data))))
+        submitted.check(machine, *files(*((data, c) if place == "key" else (k, data))))
     assert time.monotonic() - begin < 2
     assert len(refused.value.message) < 300 and "\n" not in refused.value.message
 
@@ -347,7 +347,7 @@ def test_a_thousand_certificates_cost_little(machine, files):
     k, c = self_signed("prime256v1")
     begin = time.process_time()
     with pytest.raises(CatcherError):
-        material.check(machine, *files(k, c * (256 * 1024 // len(c))))
+        submitted.check(machine, *files(k, c * (256 * 1024 // len(c))))
     assert time.process_time() - begin < 5
 
 
@@ -371,11 +371,11 @@ def test_a_thousand_certificates_cost_little(machine, files):
 ])
 def test_names(machine, files, names, wanted, refused):
     k = key("prime256v1")
-    given = material.check(machine, *files(k, issue(k, **names)))
+    given = submitted.check(machine, *files(k, issue(k, **names)))
     if refused is None:
-        material.require_names(machine, given.chain[0], wanted, "catcherctl cert install k c")
+        submitted.require_names(machine, given.chain[0], wanted, "catcherctl cert install k c")
         return
     with pytest.raises(CatcherError) as caught:
-        material.require_names(machine, given.chain[0], wanted, "catcherctl cert install k c")
+        submitted.require_names(machine, given.chain[0], wanted, "catcherctl cert install k c")
     assert refused in caught.value.message
     assert "--name" in caught.value.hint

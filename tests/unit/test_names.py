@@ -2,7 +2,7 @@
 
 import pytest
 
-from catcher_install import names
+from catcher_install.cert import host_names
 
 GETENT = "/usr/bin/getent"
 
@@ -47,7 +47,7 @@ def test_names(machine, name):
     machine.put("/etc/hosts", hosts)
     if answer is not None:
         machine.programs[GETENT] = (0 if answer else 2, answer)
-    found = names.collect(machine)
+    found = host_names.collect(machine)
     assert (found.short, found.full) == result
     # The resolver is asked only where nothing else told.
     assert (machine.spawned != []) == (answer is not None)
@@ -57,13 +57,13 @@ def test_names(machine, name):
 def test_no_resolver(machine, error):
     machine.node = "tke1"
     machine.programs[GETENT] = error
-    assert names.collect(machine).full == "tke1"
+    assert host_names.collect(machine).full == "tke1"
 
 
 def test_no_network_at_all(machine):
     no_network(machine)
     machine.node = "tke1"
-    found = names.collect(machine)
+    found = host_names.collect(machine)
     assert (found.short, found.full, found.addresses) == ("tke1", "tke1", [])
 
 
@@ -72,13 +72,13 @@ def test_a_kernel_without_ipv4(machine, monkeypatch):
         raise OSError(97, "Address family not supported by protocol")
 
     monkeypatch.setattr(machine, "ipv4_addresses", fail)
-    assert names.collect(machine).addresses == []
+    assert host_names.collect(machine).addresses == []
 
 
 def test_ipv4_addresses_that_others_can_use_each_once_in_order(machine):
     machine.ipv4 = ["127.0.0.1", "192.0.2.10", "10.1.2.3", "169.254.1.1", "0.0.0.0", "192.0.2.10", "127.0.0.2",
                     "172.16.0.1", "224.0.0.1"]
-    assert names.collect(machine).addresses == ["192.0.2.10", "10.1.2.3", "172.16.0.1"]
+    assert host_names.collect(machine).addresses == ["192.0.2.10", "10.1.2.3", "172.16.0.1"]
 
 
 def if_inet6(*lines):
@@ -96,26 +96,26 @@ def test_ipv6_addresses_that_others_can_use(machine):
         ("20010db8000000000000000000000bad", 0x00, 0x88),
         ("fec00000000000000000000000000001", 0x40, 0x80),
     ))
-    assert names.collect(machine).addresses == ["192.0.2.10", "2001:db8::10", "fd00:1::2"]
+    assert host_names.collect(machine).addresses == ["192.0.2.10", "2001:db8::10", "fd00:1::2"]
 
 
 def test_ipv6_addresses_that_are_not_settled_yet_are_taken(machine):
     """IFA_F_TENTATIVE (0x40): duplicate address detection ends a second later, and a certificate lives for years."""
     machine.put("/proc/net/if_inet6", if_inet6(("20010db8000000000000000000000010", 0x00, 0x40)))
-    assert names.collect(machine).addresses == ["192.0.2.10", "2001:db8::10"]
+    assert host_names.collect(machine).addresses == ["192.0.2.10", "2001:db8::10"]
 
 
 def test_ipv6_only_and_link_local_only(machine):
     machine.ipv4 = ["127.0.0.1"]
     machine.put("/proc/net/if_inet6", if_inet6(("fe800000000000000000000000000001", 0x20, 0x80)))
-    assert names.collect(machine).addresses == []
+    assert host_names.collect(machine).addresses == []
     machine.put("/proc/net/if_inet6", if_inet6(("20010db8000000000000000000000010", 0x00, 0x80)))
-    assert names.collect(machine).addresses == ["2001:db8::10"]
+    assert host_names.collect(machine).addresses == ["2001:db8::10"]
 
 
 def test_common_name_is_the_full_name_where_it_fits():
     def common(short, full):
-        return names.HostNames(short=short, full=full, addresses=[]).common_name()
+        return host_names.HostNames(short=short, full=full, addresses=[]).common_name()
 
     assert common("tke1", "tke1.example.com") == "tke1.example.com"
     assert common("tke1", "tke1." + "x" * 59) == "tke1." + "x" * 59
@@ -128,6 +128,6 @@ def test_common_name_is_the_full_name_where_it_fits():
 def test_this_machine():
     from catcher_install.host import Host
 
-    found = names.collect(Host())
+    found = host_names.collect(Host())
     assert found.short and found.full.startswith(found.short)
     assert "127.0.0.1" not in found.addresses and "::1" not in found.addresses

@@ -21,10 +21,12 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from catcher_install import certificate, connection, handshake, probe, probe_report, reading, verdict
+from catcher_install.cert import certificate, details
 from catcher_install.errors import CatcherError, MissingDependency
 from catcher_install.host import Host
-from catcher_install.target import NAME_HINT, TARGET_HINT, ip_address, parse
+from catcher_install.probe import connection, handshake, probe, report
+from catcher_install.probe import result as results
+from catcher_install.probe.target import NAME_HINT, TARGET_HINT, ip_address, parse
 
 from .schema import conforms
 
@@ -244,12 +246,12 @@ def look(peer, name=None, timeout=5.0, host=None):
 
 
 def check(result):
-    conforms("probe", json.loads(json.dumps(dict(probe_report.fields(result), format_version=1))))
-    for line in probe_report.lines(result):
+    conforms("probe", json.loads(json.dumps(dict(report.fields(result), format_version=1))))
+    for line in report.lines(result):
         assert re.match(r"\A[ -~]+\Z", line), line
     for found in result.findings:
         assert "{" not in found["message"] + found["fix"], found
-        assert found["id"] in verdict.CATALOG
+        assert found["id"] in results.CATALOG
 
 
 def ids(result):
@@ -346,10 +348,10 @@ def test_a_timeout_that_is_none(timeout):
 def test_match(name, cn, san, found):
     ips = [text for text in san if ip_address(text) is not None]
     dns = [text[4:] if text.startswith("DNS:") else text for text in san if text not in ips]
-    one = reading.Certificate(subject="", issuer="", self_issued=False, common_names=[cn], dns_names=dns, addresses=ips,
+    one = details.Certificate(subject="", issuer="", self_issued=False, common_names=[cn], dns_names=dns, addresses=ips,
                             not_before=0, not_after=0, sha1="", sha256="", problem="")
     start = time.monotonic()
-    assert reading.match(name, one) == found
+    assert details.match(name, one) == found
     assert time.monotonic() - start < 1.0
 
 
@@ -359,12 +361,12 @@ def test_match(name, cn, san, found):
 def test_self_signed_certificate_is_normal(good, tmp_path):
     with Peer(speaks_tls(good.files(tmp_path))) as peer:
         result = look(peer, "localhost")
-    assert result.state == verdict.TLS
+    assert result.state == results.TLS
     assert result.version in ("TLSv1.2", "TLSv1.3")
     assert result.cipher.startswith(("TLS_", "ECDHE"))
     assert result.matched == "SAN DNS localhost"
     assert ids(result) == ["probe-self-signed"]
-    assert probe_report.exit_status(result) == 0
+    assert report.exit_status(result) == 0
     assert result.anchor_problem == ""
     assert "self" in result.system_problem
     (shown,) = result.chain
@@ -398,7 +400,7 @@ def test_name_that_matches(good, tmp_path, name, found):
     with Peer(speaks_tls(good.files(tmp_path))) as peer:
         result = look(peer, name)
     assert result.matched == found
-    assert probe_report.fields(result)["name_matches"] is True
+    assert report.fields(result)["name_matches"] is True
 
 
 def test_the_typed_host_is_the_name_unless_another_is_given(good, tmp_path):
@@ -412,8 +414,8 @@ def test_wrong_name_needs_attention(good, tmp_path):
     assert result.matched == ""
     assert ids(result) == ["probe-name-mismatch", "probe-self-signed"]
     assert "localhost, *.tke.example.com, 127.0.0.1, ::1" in result.findings[0]["fix"]
-    assert probe_report.exit_status(result) == 3
-    assert probe_report.fields(result)["name_matches"] is False
+    assert report.exit_status(result) == 3
+    assert report.fields(result)["name_matches"] is False
 
 
 def test_name_in_the_cn_only(tmp_path):
@@ -422,7 +424,7 @@ def test_name_in_the_cn_only(tmp_path):
         result = look(peer, "tke.example.com")
     assert result.matched == "CN tke.example.com"
     assert ids(result) == ["probe-name-only-cn", "probe-self-signed"]
-    assert probe_report.exit_status(result) == 0
+    assert report.exit_status(result) == 0
 
 
 @pytest.mark.parametrize("days, finding", [
@@ -435,7 +437,7 @@ def test_validity(tmp_path, days, finding):
     with Peer(speaks_tls(made.files(tmp_path))) as peer:
         result = look(peer, "localhost")
     assert ids(result) == [finding, "probe-self-signed"]
-    assert probe_report.exit_status(result) == 3
+    assert report.exit_status(result) == 3
     day = made.not_before if days[0] > 0 else made.not_after
     assert day.strftime("%Y-%m-%d") in result.findings[0]["message"]
     # Expiry is a finding of its own, and not told a second time as a matter of trust.
@@ -450,7 +452,7 @@ def test_chain_of_a_ca(authority, tmp_path):
     assert [one.issuer for one in result.chain] == ["CN=Test Intermediate", "CN=Test Root", "CN=Test Root"]
     assert [one.self_issued for one in result.chain] == [False, False, True]
     assert ids(result) == []
-    assert probe_report.exit_status(result) == 0
+    assert report.exit_status(result) == 0
     assert result.anchor_problem == ""
     assert "self" in result.system_problem
 
@@ -463,7 +465,7 @@ def test_chain_without_its_root(authority, tmp_path):
     assert ids(result) == ["probe-chain-incomplete"]
     assert "CN=Test Root" in result.findings[0]["message"]
     assert result.anchor_problem == ""
-    assert probe_report.exit_status(result) == 0
+    assert report.exit_status(result) == 0
 
 
 def test_chain_of_certificates_that_do_not_belong_together(authority, tmp_path):
@@ -472,7 +474,7 @@ def test_chain_of_certificates_that_do_not_belong_together(authority, tmp_path):
     with Peer(speaks_tls(server.files(tmp_path, chain=[stranger]))) as peer:
         result = look(peer, "localhost")
     assert ids(result) == ["probe-chain-unverified"]
-    assert probe_report.exit_status(result) == 3
+    assert report.exit_status(result) == 3
 
 
 def test_chain_read_by_openssl_is_the_same(authority, tmp_path, monkeypatch):
@@ -512,7 +514,7 @@ def test_ipv6(good, tmp_path):
     assert result.matched == "SAN IP ::1"
     assert result.address == "::1"
     assert result.system_problem
-    assert probe_report.exit_status(result) == 0
+    assert report.exit_status(result) == 0
 
 
 @pytest.mark.parametrize("version", ["1_2", "1_3"])
@@ -545,9 +547,9 @@ def test_server_that_speaks_only_tls_1_1(good, tmp_path):
     with s_server(good.files(tmp_path), "-tls1_1", "-cipher", "DEFAULT:@SECLEVEL=0") as port:
         result = probe.probe("127.0.0.1:%d" % port, timeout=5)
     check(result)
-    assert result.state == verdict.HANDSHAKE_REFUSED
+    assert result.state == results.HANDSHAKE_REFUSED
     assert ids(result) == ["probe-tls-too-old"]
-    assert probe_report.exit_status(result) == 1
+    assert report.exit_status(result) == 1
 
 
 def test_server_that_answers_with_tls_1_1():
@@ -560,24 +562,24 @@ def test_server_that_answers_with_tls_1_1():
 def test_handshake_refused_by_an_alert():
     with Peer(says_when_asked(b"\x15\x03\x03\x00\x02\x02\x28")) as peer:
         result = look(peer)
-    assert result.state == verdict.HANDSHAKE_REFUSED
+    assert result.state == results.HANDSHAKE_REFUSED
     assert ids(result) == ["probe-handshake-refused"]
     assert "handshake failure" in result.reason
-    assert probe_report.exit_status(result) == 1
+    assert report.exit_status(result) == 1
 
 
 def test_handshake_cut_off_in_the_middle():
     with Peer(says_when_asked(b"\x16\x03\x03\x02\x00\x02")) as peer:
         result = look(peer)
-    assert result.state == verdict.HANDSHAKE_BROKEN
-    assert probe_report.exit_status(result) == 1
+    assert result.state == results.HANDSHAKE_BROKEN
+    assert report.exit_status(result) == 1
 
 
 @pytest.mark.parametrize("beginning", [b"\x16", b"\x16\x03\x03\x02\x00\x02"], ids=["one byte", "six bytes"])
 def test_handshake_that_falls_silent(beginning):
     with Peer(says(beginning)) as peer:
         result = look(peer, timeout=0.4)
-    assert result.state == verdict.TIMED_OUT
+    assert result.state == results.TIMED_OUT
     assert "fell silent" in result.reason
 
 
@@ -613,13 +615,13 @@ def any_python(request):
 def test_plain_tcp(any_python, handle, evidence):
     with Peer(handle) as peer:
         result = look(peer, timeout=1.0)
-    assert result.state == verdict.TCP
+    assert result.state == results.TCP
     assert evidence in result.reason
     assert ids(result) == ["probe-speaks-tcp"]
     assert "untick the box Enable SSL/TLS" in result.findings[0]["fix"]
-    assert probe_report.exit_status(result) == 3
-    assert probe_report.fields(result)["tls"] is None
-    assert probe_report.fields(result)["name_matches"] is None
+    assert report.exit_status(result) == 3
+    assert report.fields(result)["tls"] is None
+    assert report.fields(result)["name_matches"] is None
 
 
 @pytest.mark.parametrize("handle", [waits, ends_politely, echoes, says(b"hello\n")],
@@ -636,9 +638,9 @@ def test_a_tls_server_is_recognised_without_ssl(without_ssl, good, tmp_path, ver
     with s_server(good.files(tmp_path), "-tls" + version) as port:
         result = probe.probe("127.0.0.1:%d" % port, timeout=5.0)
     check(result)
-    assert (result.state, result.chain) == (verdict.HANDSHAKE_BROKEN, [])
+    assert (result.state, result.chain) == (results.HANDSHAKE_BROKEN, [])
     assert ids(result) == ["probe-without-ssl"]
-    assert probe_report.exit_status(result) == 1
+    assert report.exit_status(result) == 1
 
 
 # -- nothing -----------------------------------------------------------------------------------------------------------
@@ -656,9 +658,9 @@ def test_refused():
     with bound() as sock:
         result = probe.probe("127.0.0.1:%d" % sock.getsockname()[1], timeout=2)
     check(result)
-    assert (result.state, ids(result)) == (verdict.REFUSED, ["probe-refused"])
-    assert probe_report.exit_status(result) == 1
-    assert probe_report.fields(result)["address"] is None
+    assert (result.state, ids(result)) == (results.REFUSED, ["probe-refused"])
+    assert report.exit_status(result) == 1
+    assert report.fields(result)["address"] is None
 
 
 def test_a_connection_that_met_itself_is_recognised():
@@ -670,7 +672,7 @@ def test_a_connection_that_met_itself_is_recognised():
 def test_a_connection_that_met_itself_is_nobody_who_listens(monkeypatch):
     monkeypatch.setattr(connection, "met_itself", lambda sock: True)
     with Peer(waits) as peer:
-        assert look(peer).state == verdict.REFUSED
+        assert look(peer).state == results.REFUSED
 
 
 def test_peer_that_resets_before_the_connection_is_looked_at(monkeypatch):
@@ -680,7 +682,7 @@ def test_peer_that_resets_before_the_connection_is_looked_at(monkeypatch):
     monkeypatch.setattr(socket.socket, "connect", reset)
     result = probe.probe("127.0.0.1:50003", timeout=2)
     check(result)
-    assert (result.state, ids(result)) == (verdict.TCP, ["probe-speaks-tcp"])
+    assert (result.state, ids(result)) == (results.TCP, ["probe-speaks-tcp"])
 
 
 def test_process_that_hangs_is_told_from_one_that_waits():
@@ -688,9 +690,9 @@ def test_process_that_hangs_is_told_from_one_that_waits():
         sock.listen(5)
         result = probe.probe("127.0.0.1:%d" % sock.getsockname()[1], timeout=0.4)
     check(result)
-    assert (result.state, ids(result)) == (verdict.TIMED_OUT, ["probe-timeout"])
+    assert (result.state, ids(result)) == (results.TIMED_OUT, ["probe-timeout"])
     assert "may hang" in result.reason
-    assert probe_report.exit_status(result) == 1
+    assert report.exit_status(result) == 1
 
 
 def test_connect_that_nobody_answers():
@@ -709,21 +711,21 @@ def test_connect_that_nobody_answers():
         result = probe.probe("127.0.0.1:%d" % sock.getsockname()[1], timeout=0.3)
         assert time.monotonic() - start < 1.0
     check(result)
-    assert (result.state, ids(result)) == (verdict.TIMED_OUT, ["probe-timeout"])
+    assert (result.state, ids(result)) == (results.TIMED_OUT, ["probe-timeout"])
     assert "connection attempt" in result.reason
 
 
 def test_unreachable():
     result = probe.probe("255.255.255.255", timeout=2)
     check(result)
-    assert (result.state, ids(result)) == (verdict.UNREACHABLE, ["probe-unreachable"])
-    assert probe_report.exit_status(result) == 1
+    assert (result.state, ids(result)) == (results.UNREACHABLE, ["probe-unreachable"])
+    assert report.exit_status(result) == 1
 
 
 def test_unknown_interface_of_a_link_local_address():
     result = probe.probe("fe80::1%no-such-interface", timeout=2)
     check(result)
-    assert result.state in (verdict.UNKNOWN_NAME, verdict.UNREACHABLE)
+    assert result.state in (results.UNKNOWN_NAME, results.UNREACHABLE)
 
 
 def test_name_that_does_not_exist(monkeypatch):
@@ -733,9 +735,9 @@ def test_name_that_does_not_exist(monkeypatch):
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
     result = probe.probe("nowhere.example", timeout=2)
     check(result)
-    assert (result.state, ids(result)) == (verdict.UNKNOWN_NAME, ["probe-unknown-name"])
+    assert (result.state, ids(result)) == (results.UNKNOWN_NAME, ["probe-unknown-name"])
     assert "name or service not known" in result.reason
-    assert probe_report.exit_status(result) == 1
+    assert report.exit_status(result) == 1
 
 
 def test_name_server_that_does_not_answer(monkeypatch):
@@ -745,7 +747,7 @@ def test_name_server_that_does_not_answer(monkeypatch):
     result = probe.probe("slow.example", timeout=0.2)
     over.set()
     assert time.monotonic() - start < 1.0
-    assert (result.state, result.reason) == (verdict.UNKNOWN_NAME, "no name server answered in time")
+    assert (result.state, result.reason) == (results.UNKNOWN_NAME, "no name server answered in time")
 
 
 def resolved(monkeypatch, *addresses):
@@ -761,11 +763,11 @@ def test_second_address_of_a_name_is_tried_and_the_first_is_told(good, tmp_path,
         resolved(monkeypatch, "127.0.0.2", "127.0.0.1")
         result = probe.probe("localhost:%d" % peer.port, timeout=5)
     check(result)
-    assert result.state == verdict.TLS
+    assert result.state == results.TLS
     assert result.address == "127.0.0.1"
     assert result.failed == [("127.0.0.2", "connection refused")]
     assert ids(result) == ["probe-self-signed", "probe-address-failed"]
-    assert probe_report.exit_status(result) == 0
+    assert report.exit_status(result) == 0
 
 
 def test_of_several_failures_the_one_that_says_most_is_told(monkeypatch):
@@ -773,7 +775,7 @@ def test_of_several_failures_the_one_that_says_most_is_told(monkeypatch):
         resolved(monkeypatch, "255.255.255.255", "127.0.0.1")
         result = probe.probe("some.example:%d" % sock.getsockname()[1], timeout=2)
     check(result)
-    assert result.state == verdict.REFUSED
+    assert result.state == results.REFUSED
     assert len(result.failed) == 2
 
 
@@ -781,21 +783,21 @@ def test_of_several_failures_the_one_that_says_most_is_told(monkeypatch):
 
 
 @pytest.mark.parametrize("handle, states", [
-    (says(b"\x00\xff" * (5 * 1024 * 1024)), [verdict.TCP]),
-    (says(b"x" * (10 * 1024 * 1024)), [verdict.TCP]),
-    (says(b"\x16\x03\x03\x40\x00\x02\xff\xff\xff" + bytes(10 * 1024 * 1024)), [verdict.HANDSHAKE_BROKEN]),
-    (says(b"\x15\x03\x03\x00\x02\x01\x00" * 1000000), [verdict.HANDSHAKE_BROKEN, verdict.HANDSHAKE_REFUSED]),
-    (says(b"\x14\x03\x03\x00\x01\x01" * 1000000), [verdict.HANDSHAKE_BROKEN]),
-    (says(b"\x17\x03\x03\x40\x00" + os.urandom(1024 * 1024)), [verdict.HANDSHAKE_BROKEN]),
-    (drips(b"\x16\x03\x03\x40\x00\x02\x00\x3f\xfc" + bytes(16 * 1024), 0.01), [verdict.TIMED_OUT]),
-    (drips(b"\x16\x03\x03\x40\x00\x02\x00\x3f\xfc" + bytes(16 * 1024), 0.0003), [verdict.TIMED_OUT]),
+    (says(b"\x00\xff" * (5 * 1024 * 1024)), [results.TCP]),
+    (says(b"x" * (10 * 1024 * 1024)), [results.TCP]),
+    (says(b"\x16\x03\x03\x40\x00\x02\xff\xff\xff" + bytes(10 * 1024 * 1024)), [results.HANDSHAKE_BROKEN]),
+    (says(b"\x15\x03\x03\x00\x02\x01\x00" * 1000000), [results.HANDSHAKE_BROKEN, results.HANDSHAKE_REFUSED]),
+    (says(b"\x14\x03\x03\x00\x01\x01" * 1000000), [results.HANDSHAKE_BROKEN]),
+    (says(b"\x17\x03\x03\x40\x00" + os.urandom(1024 * 1024)), [results.HANDSHAKE_BROKEN]),
+    (drips(b"\x16\x03\x03\x40\x00\x02\x00\x3f\xfc" + bytes(16 * 1024), 0.01), [results.TIMED_OUT]),
+    (drips(b"\x16\x03\x03\x40\x00\x02\x00\x3f\xfc" + bytes(16 * 1024), 0.0003), [results.TIMED_OUT]),
 ], ids=["binary", "text", "huge message", "warning alerts", "change cipher specs", "data", "drips",
         "drips fast"])
 def test_hostile_peer_costs_bounded_time(handle, states):
     with Peer(handle) as peer:
         result = look(peer, timeout=1.0)
     assert result.state in states
-    assert len(json.dumps(probe_report.fields(result))) < 4096
+    assert len(json.dumps(report.fields(result))) < 4096
 
 
 class AlwaysMore:
@@ -833,21 +835,21 @@ def test_bytes_before_the_end_of_a_handshake_are_limited(good, tmp_path, monkeyp
     monkeypatch.setattr(handshake, "HANDSHAKE_LIMIT", 4000)
     with Peer(speaks_tls(good.files(tmp_path, chain=[good] * 29))) as peer:
         result = look(peer, "localhost")
-    assert result.state == verdict.HANDSHAKE_BROKEN
+    assert result.state == results.HANDSHAKE_BROKEN
     assert "more than 4000 bytes" in result.reason
 
 
 def test_long_chain_is_cut(good, tmp_path):
     with Peer(speaks_tls(good.files(tmp_path, chain=[good] * 29))) as peer:
         result = look(peer, "localhost")
-    assert len(result.chain) == reading.CHAIN_LIMIT
+    assert len(result.chain) == details.CHAIN_LIMIT
     assert result.chain_note == "14 more certificates were sent"
 
 
 def test_chain_larger_than_openssl_reads(good, tmp_path):
     with Peer(speaks_tls(good.files(tmp_path, chain=[good] * 600))) as peer:
         result = look(peer, "localhost")
-    assert result.state == verdict.HANDSHAKE_BROKEN
+    assert result.state == results.HANDSHAKE_BROKEN
     assert "message" in result.reason
 
 
@@ -858,7 +860,7 @@ def test_names_in_a_certificate_cannot_write_to_the_terminal(tmp_path):
         result = look(peer, "localhost")
     assert evil in result.chain[0].subject
     assert ids(result) == ["probe-name-mismatch", "probe-self-signed"]
-    assert all(len(line) < 600 for line in probe_report.lines(result))
+    assert all(len(line) < 600 for line in report.lines(result))
 
 
 def test_certificate_with_a_thousand_names(tmp_path):
@@ -866,7 +868,7 @@ def test_certificate_with_a_thousand_names(tmp_path):
     with Peer(speaks_tls(made.files(tmp_path))) as peer:
         result = look(peer, "host999.example.com")
     assert result.matched == "SAN DNS host999.example.com"
-    assert any("and 988 more" in line for line in probe_report.lines(result))
+    assert any("and 988 more" in line for line in report.lines(result))
 
 
 # -- reading certificates ----------------------------------------------------------------------------------------------
@@ -889,7 +891,7 @@ def test_openssl_reads_a_certificate_as_cryptography_does(made, monkeypatch):
     der = Made(**made).der
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
-        first = reading.describe(NoPrograms(), der)
+        first = details.describe(NoPrograms(), der)
     assert not warned
     assert first.problem == ""
 
@@ -897,13 +899,13 @@ def test_openssl_reads_a_certificate_as_cryptography_does(made, monkeypatch):
         raise MissingDependency("python3-cryptography cannot be used (ImportError)", "install python3-cryptography")
 
     monkeypatch.setattr(certificate, "_cryptography", missing)
-    assert reading.describe(Host(), der) == first
+    assert details.describe(Host(), der) == first
 
 
 @pytest.mark.parametrize("der", [b"", b"\x30", b"\x30\x82\x01\x00" + bytes(256), b"-----BEGIN CERTIFICATE-----",
                                  os.urandom(1024 * 1024)], ids=["empty", "cut", "zeros", "PEM", "1 MiB"])
 def test_what_is_no_certificate_still_has_its_hashes(der):
-    one = reading.describe(Host(), der)
+    one = details.describe(Host(), der)
     assert "cryptography" in one.problem
     assert "openssl" in one.problem
     assert re.match(r"\A([0-9A-F]{2}:){31}[0-9A-F]{2}\Z", one.sha256)
@@ -912,15 +914,15 @@ def test_what_is_no_certificate_still_has_its_hashes(der):
 
 def test_certificate_that_cannot_be_read_is_a_finding(good, tmp_path, monkeypatch):
     def unread(host, der):
-        raise reading._Unread("not a certificate that is read")
+        raise details._Unread("not a certificate that is read")
 
-    monkeypatch.setattr(reading, "_read_with_cryptography", unread)
-    monkeypatch.setattr(reading, "_read_with_openssl", unread)
+    monkeypatch.setattr(details, "_read_with_cryptography", unread)
+    monkeypatch.setattr(details, "_read_with_openssl", unread)
     with Peer(speaks_tls(good.files(tmp_path))) as peer:
         result = look(peer, "localhost")
     assert ids(result) == ["probe-certificate-unreadable"]
-    assert probe_report.exit_status(result) == 3
-    assert probe_report.fields(result)["name_matches"] is None
+    assert report.exit_status(result) == 3
+    assert report.fields(result)["name_matches"] is None
 
 
 # -- telling -----------------------------------------------------------------------------------------------------------
@@ -929,7 +931,7 @@ def test_certificate_that_cannot_be_read_is_a_finding(good, tmp_path, monkeypatc
 def test_lines_of_a_good_server(good, tmp_path):
     with Peer(speaks_tls(good.files(tmp_path))) as peer:
         result = look(peer, "localhost")
-    text = "\n".join(probe_report.lines(result))
+    text = "\n".join(report.lines(result))
     for part in (
         "127.0.0.1 port %d" % peer.port, result.version, "localhost matches (SAN DNS localhost)",
         "itself (self-signed)", result.chain[0].sha1, result.chain[0].sha256,
@@ -942,19 +944,19 @@ def test_lines_of_a_good_server(good, tmp_path):
 
 def test_fields_are_those_that_are_documented(good, tmp_path):
     with Peer(speaks_tls(good.files(tmp_path))) as peer:
-        fields = probe_report.fields(look(peer, "localhost"))
+        fields = report.fields(look(peer, "localhost"))
     assert sorted(fields) == [
         "address", "chain", "chain_note", "failed_addresses", "findings", "host", "name", "name_found_in",
         "name_matches", "port", "reason", "state", "tls", "trust",
     ]
     for name in list(fields) + list(fields["chain"][0]) + list(fields["trust"]) + list(fields["findings"][0]):
-        assert name in probe_report.fields.__doc__
+        assert name in report.fields.__doc__
     assert fields["trust"]["anchor"] is True
     assert fields["trust"]["system"] is False
 
 
 def test_every_finding_says_what_to_type_or_do():
-    for severity, message, fix in verdict.CATALOG.values():
-        assert severity in (verdict.INFO, verdict.WARNING, verdict.ERROR)
+    for severity, message, fix in results.CATALOG.values():
+        assert severity in (results.INFO, results.WARNING, results.ERROR)
         assert message
         assert fix

@@ -9,7 +9,8 @@ import pytest
 
 from catcher_install import apply, journal, paths, plan, scriptlet, transition
 from catcher_install import host as host_module
-from catcher_install import status as status_module
+from catcher_install.admin import daily_check
+from catcher_install.admin import status as status_module
 
 from . import pem
 from .authority import DAY, issue
@@ -158,7 +159,7 @@ def tls(machine, log):
 
 
 def test_the_daily_look_has_nothing_to_say_of_a_good_pair(tls, log, capsys):
-    assert scriptlet.watch([]) == 0
+    assert daily_check.main([]) == 0
     assert log == []
     assert capsys.readouterr() == ("", "")
 
@@ -169,7 +170,7 @@ def test_the_daily_look_tells_of_an_end_that_is_near_and_changes_nothing(tls, lo
     tls.put(paths.KEY, key, 0o600)
     tls.put(paths.CERTIFICATE, issue(key, "tke1", ("tke1",), last=days * DAY))
     before = (tls.read(paths.KEY, 10000), tls.read(paths.CERTIFICATE, 10000), tls.read(paths.STAMP, 10000))
-    assert scriptlet.watch([]) == 0
+    assert daily_check.main([]) == 0
     assert [line.split("[")[1].split("]")[0] for _, line in log] == ([wanted] if wanted else [])
     assert all(priority == syslog.LOG_WARNING and "catcherctl" in line for priority, line in log)
     assert before == (tls.read(paths.KEY, 10000), tls.read(paths.CERTIFICATE, 10000), tls.read(paths.STAMP, 10000))
@@ -177,19 +178,19 @@ def test_the_daily_look_tells_of_an_end_that_is_near_and_changes_nothing(tls, lo
 
 def test_the_daily_look_tells_of_a_new_host_name(tls, log):
     tls.node = "tke2.example.com"
-    assert scriptlet.watch([]) == 0
+    assert daily_check.main([]) == 0
     assert len(log) == 1 and "[pair-names-stale]" in log[0][1] and "catcherctl cert generate --force" in log[0][1]
 
 
 def test_the_daily_look_in_tcp_mode_says_nothing(tls, log):
     tls.put(paths.CONF, b"TLS_OFF\n")
     tls.node = "tke2.example.com"
-    assert scriptlet.watch([]) == 0 and log == []
+    assert daily_check.main([]) == 0 and log == []
 
 
 def test_a_fault_in_the_daily_look_is_one_line_and_its_story_in_the_journal(tls, log, monkeypatch, capsys):
     monkeypatch.setattr(status_module, "collect_status", lambda host: {}["x"])
-    assert scriptlet.watch([]) == 1
+    assert daily_check.main([]) == 1
     assert "internal fault" in capsys.readouterr().err and log
 
 

@@ -6,8 +6,10 @@ import sys
 
 import pytest
 
-from catcher_install import paths, service, verdict
+from catcher_install import paths
+from catcher_install.admin import daemon
 from catcher_install.host import Host
+from catcher_install.probe import result
 
 from .support import make_facts
 
@@ -79,20 +81,20 @@ HOLDERS = {
 def test_holder(machine, proc, name):
     (tcp, tcp6, processes), wanted = HOLDERS[name]
     proc(tcp, tcp6, processes)
-    held = service.holder(machine)
+    held = daemon.holder(machine)
     assert (held.state, held.pid, held.program, held.addresses, held.listens) == wanted
 
 
 def test_an_editor_is_no_catcher(machine, proc):
     proc(processes=[EDITOR])
-    assert service.running(machine, service.holder(machine)) is None
+    assert daemon.running(machine, daemon.holder(machine)) is None
     proc(processes=[CATCHER])
-    assert service.running(machine, service.holder(machine)) == 100
+    assert daemon.running(machine, daemon.holder(machine)) == 100
 
 
 def test_without_a_proc(machine):
-    assert service.holder(machine).state == service.NOBODY
-    assert service.running(machine, service.holder(machine)) is None
+    assert daemon.holder(machine).state == daemon.NOBODY
+    assert daemon.running(machine, daemon.holder(machine)) is None
 
 
 @pytest.mark.parametrize("family,address", [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")],
@@ -105,12 +107,12 @@ def test_the_kernels_own_tables(monkeypatch, family, address):
         except OSError as error:
             pytest.skip("no %s here: %s" % (address, error.strerror))
         monkeypatch.setattr(paths, "PORT", sock.getsockname()[1])
-        assert service.holder(Host()).state == service.NOBODY
+        assert daemon.holder(Host()).state == daemon.NOBODY
         sock.listen(1)
-        held = service.holder(Host())
-        assert (held.state, held.pid, held.addresses, held.listens) == (service.OTHER, os.getpid(), [address], True)
+        held = daemon.holder(Host())
+        assert (held.state, held.pid, held.addresses, held.listens) == (daemon.OTHER, os.getpid(), [address], True)
         assert held.program == Host().program_name(os.getpid()) != ""
-    assert service.holder(Host()).state == service.NOBODY
+    assert daemon.holder(Host()).state == daemon.NOBODY
 
 
 def test_an_outgoing_connection_of_the_kernels(monkeypatch):
@@ -120,8 +122,8 @@ def test_an_outgoing_connection_of_the_kernels(monkeypatch):
         client.bind(("127.0.0.1", 0))
         monkeypatch.setattr(paths, "PORT", client.getsockname()[1])
         client.connect(server.getsockname())
-        held = service.holder(Host())
-        assert (held.state, held.pid, held.listens) == (service.OTHER, os.getpid(), False)
+        held = daemon.holder(Host())
+        assert (held.state, held.pid, held.listens) == (daemon.OTHER, os.getpid(), False)
 
 
 @pytest.mark.parametrize("change,wanted", [
@@ -137,7 +139,7 @@ def test_when_a_change_may_restart(machine, change, wanted):
         enabled=change.get("enabled", True), masked=change.get("masked", False)))
     if change.get("running"):
         machine.processes[100] = [paths.CATCHER]
-    assert service.may_restart(machine, facts) == wanted
+    assert daemon.may_restart(machine, facts) == wanted
 
 
 def test_waiting_ends_where_systemd_has_given_up(machine, monkeypatch):
@@ -145,30 +147,30 @@ def test_waiting_ends_where_systemd_has_given_up(machine, monkeypatch):
     machine.systemctl(lambda argv, stdin: (0 if argv[1] == "is-failed" else 1, b""))
     looks = []
     monkeypatch.setattr(machine, "wait_until", lambda condition, timeout: Host.wait_until(machine, condition, 10))
-    monkeypatch.setattr(service, "look", lambda host: looks.append(1))
-    assert service.wait_for(machine, lambda seen: "nothing listens") == "nothing listens"
-    assert len(looks) == service.LOOKS_A_STATE
+    monkeypatch.setattr(daemon, "look", lambda host: looks.append(1))
+    assert daemon.wait_for(machine, lambda seen: "nothing listens") == "nothing listens"
+    assert len(looks) == daemon.LOOKS_A_STATE
     assert machine.systemctl_calls() == [["is-failed", "--quiet", paths.UNIT]]
 
 
 def found(state, address="127.0.0.1", version=""):
     """What a look saw."""
-    return verdict.ProbeResult(
+    return result.ProbeResult(
         host="127.0.0.1", port=50003, name="127.0.0.1", state=state, reason="it may hang", address=address, failed=[],
         version=version, cipher="", chain=[], chain_note="", matched="", anchor_problem=None, system_problem=None,
         findings=[])
 
 
 @pytest.mark.parametrize("seen,words,wanted", [
-    (found(verdict.TCP), [paths.CATCHER], ""),
-    (found(verdict.TLS, version="TLSv1.3"), [paths.CATCHER], "it speaks TLS (TLSv1.3)"),
-    (found(verdict.REFUSED, ""), [paths.CATCHER], "nothing listens on port 50003"),
+    (found(result.TCP), [paths.CATCHER], ""),
+    (found(result.TLS, version="TLSv1.3"), [paths.CATCHER], "it speaks TLS (TLSv1.3)"),
+    (found(result.REFUSED, ""), [paths.CATCHER], "nothing listens on port 50003"),
     # A daemon that says nothing to a greeting that it does not know, told from one that hangs on its way to TLS.
-    (found(verdict.TIMED_OUT), [paths.CATCHER], ""),
-    (found(verdict.TIMED_OUT), [paths.CATCHER, "-tls"], "no connection came about: it may hang"),
-    (found(verdict.TIMED_OUT), ["/usr/sbin/sshd"], "no connection came about: it may hang"),
-    (found(verdict.TIMED_OUT, ""), [paths.CATCHER], "no connection came about: it may hang"),
+    (found(result.TIMED_OUT), [paths.CATCHER], ""),
+    (found(result.TIMED_OUT), [paths.CATCHER, "-tls"], "no connection came about: it may hang"),
+    (found(result.TIMED_OUT), ["/usr/sbin/sshd"], "no connection came about: it may hang"),
+    (found(result.TIMED_OUT, ""), [paths.CATCHER], "no connection came about: it may hang"),
 ])
 def test_speaks_tcp(machine, proc, seen, words, wanted):
     proc([line(ANY_4, PORT, LISTENS, 7)], [], [(100, words, [7])])
-    assert service.speaks_tcp(machine)(seen) == wanted
+    assert daemon.speaks_tcp(machine)(seen) == wanted

@@ -5,7 +5,8 @@ import os
 
 import pytest
 
-from catcher_install import apply, config, mode, pair, paths, service, sockets, status, transition
+from catcher_install import apply, config, pair, paths, transition
+from catcher_install.admin import daemon, mode, sockets, status
 from catcher_install.host import Host
 
 from . import pem
@@ -31,11 +32,11 @@ def machine(memory, monkeypatch):
     return machine
 
 
-def holder(state=service.CATCHER, pid=100, program="catcher.exe", listens=True):
-    return service.Holder(state=state, pid=pid, program=program, addresses=["0.0.0.0", "::"], listens=listens)
+def holder(state=daemon.CATCHER, pid=100, program="catcher.exe", listens=True):
+    return daemon.Holder(state=state, pid=pid, program=program, addresses=["0.0.0.0", "::"], listens=listens)
 
 
-NOBODY = service.Holder(state=service.NOBODY, pid=None, program="", addresses=[], listens=False)
+NOBODY = daemon.Holder(state=daemon.NOBODY, pid=None, program="", addresses=[], listens=False)
 
 
 def runs(machine, monkeypatch, *words):
@@ -44,7 +45,7 @@ def runs(machine, monkeypatch, *words):
 
 
 def held(monkeypatch, by):
-    monkeypatch.setattr(service, "holder", lambda host: by)
+    monkeypatch.setattr(daemon, "holder", lambda host: by)
 
 
 def seen(machine):
@@ -121,12 +122,12 @@ def test_from_an_upgrade_to_tls_by_what_status_says(memory, monkeypatch):
 
 
 def foreign(machine, monkeypatch):
-    held(monkeypatch, holder(service.OTHER, 200, "sshd"))
+    held(monkeypatch, holder(daemon.OTHER, 200, "sshd"))
     machine.processes = {200: ["sshd"]}
 
 
 def outgoing(machine, monkeypatch):
-    held(monkeypatch, holder(service.OTHER, 200, "curl", listens=False))
+    held(monkeypatch, holder(daemon.OTHER, 200, "curl", listens=False))
     machine.processes = {200: ["curl"]}
 
 

@@ -7,15 +7,16 @@ import sys
 
 import pytest
 
+import catcher_install
 from catcher_install import apply, paths, transition
 
-from .support import LIBRARY, TREE, child_python, installed, library_modules
+from .support import TREE, child_python, installed, library_modules
 
 FILES = library_modules()
 MODULES = sorted(FILES)
 
 # Modules through which a program reaches the system. catcher_install/host.py uses them, and what it alone calls.
-HOST = ("host", "child")
+HOST = ("host", "process")
 SYSTEM = {
     "os", "io", "subprocess", "socket", "select", "selectors", "fcntl", "shutil", "tempfile", "pathlib", "glob",
     "signal",
@@ -31,24 +32,24 @@ ALLOWED = {
     # Text of an error, likewise.
     "openssl": {"os.strerror"},
     # The kernel's random numbers.
-    "certificate": {"os.urandom"},
+    "cert.certificate": {"os.urandom"},
     # Who calls us, and a fork for units of Type=forking that administrators kept from CCA 7.x.
     "launch": {"os.environ", "os.fork", "os.setsid", "os._exit"},
     "journal": {"syslog.openlog", "syslog.syslog", "syslog.LOG_ERR"},
-    "scriptlet": {"syslog.openlog", "syslog.syslog"},
+    "admin.daily_check": {"syslog.openlog", "syslog.syslog"},
     # The far side of a connection is not this host.
-    "connection": {"socket", "time", "threading"},
-    "handshake": {"socket", "ssl"},
-    "trust": {"ssl"},
+    "probe.connection": {"socket", "time", "threading"},
+    "probe.handshake": {"socket", "ssl"},
+    "probe.trust": {"ssl"},
     # Reading a date.
-    "reading": {"ssl.cert_time_to_seconds"},
+    "cert.details": {"ssl.cert_time_to_seconds"},
     # Text of an address, no connection.
-    "sockets": {"socket.inet_ntop", "socket.AF_INET", "socket.AF_INET6"},
+    "admin.sockets": {"socket.inet_ntop", "socket.AF_INET", "socket.AF_INET6"},
 }
 
 # Who may talk to standard output and standard error.
-PRINTS = {"cli", "launch"}
-WRITES_TO_STDERR = {"cli", "launch", "journal"}
+PRINTS = {"admin.cli", "launch"}
+WRITES_TO_STDERR = {"admin.cli", "launch", "journal"}
 
 # Builtins that reach the system or end the program.
 BUILTINS = {"open", "input", "exec", "eval", "__import__", "exit", "quit"}
@@ -103,8 +104,8 @@ def uses_of_the_system(tree):
 
 def test_every_module_is_looked_at():
     """The rules below hold for what pkgutil finds by itself: no folder hides a module from them."""
-    found = {one.name for one in pkgutil.walk_packages([LIBRARY])}
-    assert found == set(MODULES)
+    found = {one.name for one in pkgutil.walk_packages(catcher_install.__path__, "catcher_install.")}
+    assert found == {"catcher_install." + module for module in MODULES}
     assert len(MODULES) > 40
 
 
@@ -119,7 +120,7 @@ def test_only_host_runs_programs():
     importers = set()
     for module in MODULES:
         for node in nodes_of(tree_of(module)):
-            if isinstance(node, ast.ImportFrom) and "child" in [node.module] + [one.name for one in node.names]:
+            if isinstance(node, ast.ImportFrom) and "process" in [node.module] + [one.name for one in node.names]:
                 importers.add(module)
     assert importers == {"host"}
 
@@ -150,7 +151,8 @@ def test_only_the_outermost_layer_prints(module):
     assert not prints or module in PRINTS
     assert not streams or module in WRITES_TO_STDERR
     # argparse ends the program itself, so what stands in for it may too.
-    assert module == "cli" or "sys.exit" not in {dotted(node) for node in nodes if isinstance(node, ast.Attribute)}
+    names = {dotted(node) for node in nodes if isinstance(node, ast.Attribute)}
+    assert module == "admin.cli" or "sys.exit" not in names
 
 
 @pytest.mark.parametrize("module", MODULES)

@@ -5,8 +5,10 @@ import re
 
 import pytest
 
-from catcher_install import config, paths, reading, tke_guide
-from catcher_install.names import HostNames
+from catcher_install import config, paths
+from catcher_install.admin import tke_guide
+from catcher_install.cert import details
+from catcher_install.cert.host_names import HostNames
 
 from .schema import conforms
 
@@ -33,7 +35,7 @@ def a_certificate(**changes):
         "sha1": ":".join(["A1"] * 20), "sha256": ":".join(["B2"] * 32), "problem": "",
     }
     fields.update(changes)
-    return reading.Certificate(**fields)
+    return details.Certificate(**fields)
 
 
 def facts(**changes):

@@ -14,9 +14,9 @@ import time
 
 import pytest
 
-from catcher_install import certificate
+from catcher_install.cert import certificate
 
-from .host_names import NAMES, host_names, names_to_verify
+from .host_names import NAMES, names_of, names_to_verify
 from .support import TREE
 
 CATCHER = os.path.join(TREE, "payload/reference/opt/IBM/CCA/bin/catcher.exe")
@@ -169,7 +169,7 @@ def serve(machine, tmp_path):
     running = []
 
     def start(name):
-        running.append(Served(tmp_path / "served", *certificate.generate(machine, host_names(name))))
+        running.append(Served(tmp_path / "served", *certificate.generate(machine, names_of(name))))
         running[-1].wait()
         return running[-1]
 
@@ -203,7 +203,7 @@ def test_a_client_that_imported_another_certificate_refuses_this_one(serve, mach
     """The proof that it is the import that convinces."""
     served = serve("short and full")
     other = tmp_path / "other.crt"
-    other.write_bytes(certificate.generate(machine, host_names("short and full"))[1])
+    other.write_bytes(certificate.generate(machine, names_of("short and full"))[1])
     served.certificate = str(other)
     found = CLIENTS[client](served, ["tke1.example.com"], tmp_path)
     assert found["tke1.example.com"]

@@ -4,7 +4,9 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.backends import default_backend
 
-from catcher_install import certificate, facts, paths, plan, replacement, stamp, transition
+from catcher_install import facts, paths, plan, stamp, transition
+from catcher_install.admin import cert_install
+from catcher_install.cert import certificate
 from catcher_install.errors import CatcherError
 
 from .. import pem
@@ -24,7 +26,7 @@ def put(machine, key, crt):
 
 def install(machine, key=NEW[0], crt=NEW[1], names=(), restart=True):
     put(machine, key, crt)
-    return replacement.install(machine, ["/root/my.key", "/root/my.crt"], list(names), restart)
+    return cert_install.install(machine, ["/root/my.key", "/root/my.crt"], list(names), restart)
 
 
 def der(crt):

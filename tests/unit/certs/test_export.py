@@ -5,7 +5,9 @@ import os
 
 import pytest
 
-from catcher_install import export, paths, reading, replacement
+from catcher_install import paths
+from catcher_install.admin import cert_export, cert_install
+from catcher_install.cert import details
 from catcher_install.errors import CatcherError
 
 from ..authority import Authority
@@ -20,17 +22,17 @@ def stick(machine):
 
 
 def test_export(machine, daemon, stick):
-    lines = export.export(machine, stick)
+    lines = cert_export.export(machine, stick)
     assert machine.names(stick) == ["catcher-hashes.txt", "catcher.crt"]
     assert machine.get(stick + "/catcher.crt") == machine.get(paths.CERTIFICATE)
     sheet = machine.get(stick + "/catcher-hashes.txt").decode("ascii")
-    one = reading.describe(machine, der(machine.get(paths.CERTIFICATE)))
+    one = details.describe(machine, der(machine.get(paths.CERTIFICATE)))
     assert one.sha1 in sheet and one.sha256 in sheet and "tke1.example.com" in sheet and "50003" not in sheet[:20]
     assert "Wrote /mnt/usb/catcher.crt" in lines
     assert "is the USB stick mounted?" in "\n".join(lines)
     # Again, with other content.
-    replacement.generate(machine, True, True)
-    export.export(machine, stick)
+    cert_install.generate(machine, True, True)
+    cert_export.export(machine, stick)
     assert machine.get(stick + "/catcher.crt") == machine.get(paths.CERTIFICATE)
     assert machine.names(stick) == ["catcher-hashes.txt", "catcher.crt"]
 
@@ -40,7 +42,7 @@ def test_export_never_writes_the_key(machine, daemon, stick):
     authority = Authority()
     chain = authority.issue(NEW_KEY) + authority.certificate
     machine.put(paths.CERTIFICATE, NEW_KEY + chain)
-    export.export(machine, stick)
+    cert_export.export(machine, stick)
     assert machine.get(stick + "/catcher.crt") == chain
     for name in machine.names(stick):
         assert b"PRIVATE" not in machine.get(stick + "/" + name)
@@ -50,7 +52,7 @@ def test_export_never_writes_the_key(machine, daemon, stick):
 def test_export_follows_no_link(machine, daemon, stick, name):
     machine.put("/etc/victim", b"precious\n")
     machine.put_link(stick + "/" + name, "/etc/victim")
-    export.export(machine, stick)
+    cert_export.export(machine, stick)
     assert machine.get("/etc/victim") == b"precious\n"
     assert machine.names(stick) == ["catcher-hashes.txt", "catcher.crt"]
     assert not os.path.islink(machine.on_disk(stick + "/catcher.crt"))
@@ -59,24 +61,24 @@ def test_export_follows_no_link(machine, daemon, stick, name):
 def test_export_into_nothing(machine, daemon):
     for name in ("/mnt/nothing", "/root/my.crt"):
         put(machine, *NEW)
-        error = refused(machine, daemon, lambda name=name: export.export(machine, name))
+        error = refused(machine, daemon, lambda name=name: cert_export.export(machine, name))
         assert "is not a directory" in error.message
 
 
 @pytest.mark.parametrize("error", [errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EIO])
 def test_export_onto_a_stick_that_refuses(machine, daemon, stick, error):
     with fault() as faults:
-        export.export(machine, stick)
+        cert_export.export(machine, stick)
     for name in machine.names(stick):
         os.unlink(machine.on_disk(stick + "/" + name))
     for n in range(1, faults.count - 3):
         with pytest.raises(CatcherError) as caught, fault(n=n, error=error):
-            export.export(machine, stick)
+            cert_export.export(machine, stick)
         assert os.strerror(error).lower() in caught.value.message and caught.value.hint
         assert [name for name in machine.names(stick) if name.startswith(".")] == [], n
 
 
 def test_export_of_nothing(machine, daemon, stick):
     os.unlink(machine.on_disk(paths.CERTIFICATE))
-    error = refused(machine, daemon, lambda: export.export(machine, stick))
+    error = refused(machine, daemon, lambda: cert_export.export(machine, stick))
     assert "there is no " + paths.CERTIFICATE in error.message

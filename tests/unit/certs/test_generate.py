@@ -6,7 +6,8 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.backends import default_backend
 
-from catcher_install import csr, pair, paths, replacement
+from catcher_install import pair, paths
+from catcher_install.admin import cert_install, cert_request
 from catcher_install.errors import CatcherError, KeyRefused
 
 from .. import pem
@@ -16,14 +17,14 @@ from .hosts import KEPT, bin_tree, der, in_place, refused, remembered
 
 
 def test_generate_refuses_to_replace(machine, daemon):
-    error = refused(machine, daemon, lambda: replacement.generate(machine, False, True))
+    error = refused(machine, daemon, lambda: cert_install.generate(machine, False, True))
     assert "there is a key and a certificate already" in error.message
     assert "catcherctl cert generate --force" in error.hint
 
 
 def test_generate_with_force(machine, daemon, frozen):
     old = in_place(machine)
-    lines, left = replacement.generate(machine, True, True)
+    lines, left = cert_install.generate(machine, True, True)
     now = in_place(machine)
     assert now[0] != old[0] and shown(daemon.port) == der(now[1])
     assert machine.get(paths.KEY + KEPT) == old[0] and machine.get(paths.CERTIFICATE + KEPT) == old[1]
@@ -36,7 +37,7 @@ def test_generate_that_fails_is_taken_back(machine, daemon):
     before, made = bin_tree(machine), remembered(machine).generated_pair
     daemon.behaviour = ["another certificate", "obey"]
     with pytest.raises(CatcherError):
-        replacement.generate(machine, True, True)
+        cert_install.generate(machine, True, True)
     assert bin_tree(machine) == before and remembered(machine).generated_pair == made
 
 
@@ -44,7 +45,7 @@ def test_generate_where_there_is_none(machine, daemon):
     machine.put(paths.CONF, b"TLS_OFF\n")
     for path in (paths.KEY, paths.CERTIFICATE):
         os.unlink(machine.on_disk(path))
-    lines, _ = replacement.generate(machine, False, True)
+    lines, _ = cert_install.generate(machine, False, True)
     assert machine.names(paths.BIN) == ["catcher.crt", "catcher.exe", "catcher.key"]
     assert remembered(machine).generated_pair == pair.fingerprint(*in_place(machine))
 
@@ -52,9 +53,9 @@ def test_generate_where_there_is_none(machine, daemon):
 @pytest.mark.parametrize("half", [paths.KEY, paths.CERTIFICATE])
 def test_generate_needs_force_for_half_a_pair(machine, daemon, half):
     os.unlink(machine.on_disk(half))
-    error = refused(machine, daemon, lambda: replacement.generate(machine, False, True))
+    error = refused(machine, daemon, lambda: cert_install.generate(machine, False, True))
     assert ("a certificate" if half == paths.KEY else "a key") in error.message
-    replacement.generate(machine, True, True)
+    cert_install.generate(machine, True, True)
     assert shown(daemon.port) == der(machine.get(paths.CERTIFICATE))
 
 
@@ -64,7 +65,8 @@ def test_no_key_is_made_where_it_would_be_shared(machine, daemon, where):
         machine.chroot = True
     else:
         machine.booted = False
-    for call in (lambda: replacement.generate(machine, True, True), lambda: csr.request(machine, [], False, None)):
+    for call in (lambda: cert_install.generate(machine, True, True),
+                 lambda: cert_request.request(machine, [], False, None)):
         assert isinstance(refused(machine, daemon, call), KeyRefused)
 
 
@@ -79,7 +81,7 @@ def asked(data):
 def test_request_to_install(machine, daemon):
     """From a request over a CA to a pair in use, with one file in the hand."""
     before = in_place(machine)
-    data, lines = csr.request(machine, [], False, None)
+    data, lines = cert_request.request(machine, [], False, None)
     assert in_place(machine) == before and daemon.restarts == 0
     assert machine.mode(paths.REQUEST_KEY) == 0o600
     request, dns, addresses = asked(data)
@@ -87,7 +89,7 @@ def test_request_to_install(machine, daemon):
     assert request.subject.rfc4514_string() == "CN=tke1.example.com"
     assert "catcherctl cert install" in lines[-1]
     # A second request is for the same key, so that a first one in a CA's hands is not made useless.
-    again, _ = csr.request(machine, ["service.example.com", "192.0.2.99"], False, None)
+    again, _ = cert_request.request(machine, ["service.example.com", "192.0.2.99"], False, None)
     assert asked(again)[0].public_key().public_numbers() == request.public_key().public_numbers()
     assert asked(again)[1:] == (["service.example.com", "tke1", "tke1.example.com"], ["192.0.2.10", "192.0.2.99"])
     assert asked(again)[0].subject.rfc4514_string() == "CN=service.example.com"
@@ -95,18 +97,18 @@ def test_request_to_install(machine, daemon):
     chain = authority.sign(data) + authority.certificate
     machine.put("/root/signed.crt", chain)
     key = machine.get(paths.REQUEST_KEY)
-    replacement.install(machine, ["/root/signed.crt"], [], True)
+    cert_install.install(machine, ["/root/signed.crt"], [], True)
     assert in_place(machine) == (key, chain) and shown(daemon.port) == der(chain)
     assert machine.get(paths.REQUEST_KEY) is None
 
 
 def test_the_key_of_a_request_outlives_a_failed_install(machine, daemon):
-    data, _ = csr.request(machine, [], False, None)
+    data, _ = cert_request.request(machine, [], False, None)
     machine.put("/root/signed.crt", Authority().sign(data))
     key = machine.get(paths.REQUEST_KEY)
     daemon.behaviour = ["nothing", "obey"]
     with pytest.raises(CatcherError):
-        replacement.install(machine, ["/root/signed.crt"], [], True)
+        cert_install.install(machine, ["/root/signed.crt"], [], True)
     assert machine.get(paths.REQUEST_KEY) == key
 
 
@@ -114,22 +116,22 @@ def test_the_key_of_a_request_outlives_a_failed_install(machine, daemon):
 def test_request_for_the_present_key(machine, daemon, kind):
     key = pem.key_of(kind)
     machine.put(paths.KEY, key, 0o600)
-    data, _ = csr.request(machine, [], True, None)
+    data, _ = cert_request.request(machine, [], True, None)
     assert asked(data)[0].public_key().public_numbers() == pem.load(key).public_key().public_numbers()
     assert machine.get(paths.REQUEST_KEY) is None
 
 
 def test_request_into_a_new_file_only(machine, daemon):
     os.makedirs(machine.on_disk("/root"))
-    data, _ = csr.request(machine, [], False, "/root/x.csr")
+    data, _ = cert_request.request(machine, [], False, "/root/x.csr")
     assert machine.get("/root/x.csr") == data
-    error = refused(machine, daemon, lambda: csr.request(machine, [], False, "/root/x.csr"))
+    error = refused(machine, daemon, lambda: cert_request.request(machine, [], False, "/root/x.csr"))
     assert "/root/x.csr is there already" in error.message
-    error = refused(machine, daemon, lambda: csr.request(machine, [], False, paths.KEY))
+    error = refused(machine, daemon, lambda: cert_request.request(machine, [], False, paths.KEY))
     assert "is there already" in error.message
 
 
 def test_request_for_no_present_key(machine, daemon):
     os.unlink(machine.on_disk(paths.KEY))
-    error = refused(machine, daemon, lambda: csr.request(machine, [], True, None))
+    error = refused(machine, daemon, lambda: cert_request.request(machine, [], True, None))
     assert "there is no " + paths.KEY in error.message

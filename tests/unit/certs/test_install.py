@@ -5,7 +5,9 @@ import os
 
 import pytest
 
-from catcher_install import pair, paths, reading, replacement, stamp
+from catcher_install import pair, paths, stamp
+from catcher_install.admin import cert_install
+from catcher_install.cert import details
 from catcher_install.errors import CatcherError
 
 from .. import pem
@@ -35,7 +37,7 @@ def test_install(machine, daemon, frozen):
     assert left == [] and found(machine) == []
     text = "\n".join(lines)
     assert "it shows exactly this certificate" in text and KEPT in text
-    assert reading.describe(machine, der(NEW[1])).sha256 in text
+    assert details.describe(machine, der(NEW[1])).sha256 in text
 
 
 def test_install_twice_keeps_both(machine, daemon, frozen):
@@ -126,7 +128,7 @@ def test_install_over_links(machine, daemon, frozen):
     machine.put("/home/k", NEW[0])
     machine.put("/home/c", NEW[1])
     old = machine.get("/root/my.key")
-    replacement.install(machine, ["/home/k", "/home/c"], [], True)
+    cert_install.install(machine, ["/home/k", "/home/c"], [], True)
     assert in_place(machine) == NEW and not os.path.islink(machine.on_disk(paths.KEY))
     assert os.readlink(machine.on_disk(paths.KEY + KEPT)) == "/root/my.key"
     assert machine.get("/root/my.key") == old
@@ -236,13 +238,13 @@ def test_a_failed_pair_over_links_leaves_the_links(machine, daemon):
     machine.put("/home/k", NEW[0])
     machine.put("/home/c", NEW[1])
     with pytest.raises(CatcherError, match="back and in use"):
-        replacement.install(machine, ["/home/k", "/home/c"], [], True)
+        cert_install.install(machine, ["/home/k", "/home/c"], [], True)
     assert bin_tree(machine) == before
 
 
 def test_somebody_elses_pair_is_not_rolled_back_over(machine, daemon, monkeypatch):
     """Another administrator put files of his own in place while ours were tried."""
-    real = replacement.service.restart_and_wait
+    real = cert_install.daemon.restart_and_wait
 
     def other(host, condition):
         for path in (paths.KEY, paths.CERTIFICATE):
@@ -250,7 +252,7 @@ def test_somebody_elses_pair_is_not_rolled_back_over(machine, daemon, monkeypatc
             machine.put(path, b"theirs\n")
         return real(host, condition)
 
-    monkeypatch.setattr(replacement.service, "restart_and_wait", other)
+    monkeypatch.setattr(cert_install.daemon, "restart_and_wait", other)
     daemon.behaviour = ["nothing"]
     with pytest.raises(CatcherError) as failed:
         install(machine)

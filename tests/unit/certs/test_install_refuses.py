@@ -4,7 +4,8 @@ import os
 
 import pytest
 
-from catcher_install import apply, certs, paths, replacement, transition
+from catcher_install import apply, paths, transition
+from catcher_install.admin import cert_install, installed_pair
 from catcher_install.errors import CatcherError
 
 from ..authority import issue
@@ -17,24 +18,24 @@ def test_names_that_are_not_this_hosts_need_to_be_named(machine, daemon):
     key, crt = NEW_KEY, issue(NEW_KEY, "service.example.com", ("service.example.com",))
     put(machine, key, crt)
     files = ["/root/my.key", "/root/my.crt"]
-    error = refused(machine, daemon, lambda: replacement.install(machine, files, [], True))
+    error = refused(machine, daemon, lambda: cert_install.install(machine, files, [], True))
     assert "is not for this host" in error.message
     assert "catcherctl cert install /root/my.key /root/my.crt --name NAME" in error.hint
-    error = refused(machine, daemon, lambda: replacement.install(machine, files, ["other.example.com"], True))
+    error = refused(machine, daemon, lambda: cert_install.install(machine, files, ["other.example.com"], True))
     assert "does not name other.example.com" in error.message
-    _, left = replacement.install(machine, files, ["service.example.com"], True)
+    _, left = cert_install.install(machine, files, ["service.example.com"], True)
     assert shown(daemon.port) == der(crt)
     # It stays accepted, while this pair stays.
     assert left == []
     apply.converge(machine, transition.of(transition.UPGRADE, "8.0.0-1"))
-    assert ids(certs.check(machine, [])[1]) == []
+    assert ids(installed_pair.check(machine, [])[1]) == []
     os.utime(machine.on_disk(paths.CERTIFICATE), (1000000000, 1000000000))
-    assert ids(certs.check(machine, [])[1]) == ["pair-names-stale"]
+    assert ids(installed_pair.check(machine, [])[1]) == ["pair-names-stale"]
 
 
 def test_a_pair_that_cannot_be_used_changes_nothing(machine, daemon):
     put(machine, NEW_KEY, issue(NEW_KEY, last=-60))
-    error = refused(machine, daemon, lambda: replacement.install(machine, ["/root/my.key", "/root/my.crt"], [], True))
+    error = refused(machine, daemon, lambda: cert_install.install(machine, ["/root/my.key", "/root/my.crt"], [], True))
     assert "expired" in error.message
 
 
@@ -43,27 +44,27 @@ def test_a_directory_in_the_way_changes_nothing(machine, daemon):
     daemon.stop()
     os.unlink(machine.on_disk(paths.KEY))
     os.mkdir(machine.on_disk(paths.KEY))
-    error = refused(machine, daemon, lambda: replacement.install(machine, ["/root/my.key", "/root/my.crt"], [], True))
+    error = refused(machine, daemon, lambda: cert_install.install(machine, ["/root/my.key", "/root/my.crt"], [], True))
     assert "neither a file nor a link" in error.message
 
 
 def test_a_pair_that_changes_meanwhile_is_left_alone(machine, daemon, monkeypatch):
     put(machine, *NEW)
-    real = replacement._Before
+    real = cert_install._Before
 
     def between_look_and_lock(host, seen):
         machine.put(paths.KEY, machine.get(paths.KEY) + b"\n", 0o600)
         return real(host, seen)
 
-    monkeypatch.setattr(replacement, "_Before", between_look_and_lock)
+    monkeypatch.setattr(cert_install, "_Before", between_look_and_lock)
     with pytest.raises(CatcherError, match="changed by somebody else"):
-        replacement.install(machine, ["/root/my.key", "/root/my.crt"], [], True)
+        cert_install.install(machine, ["/root/my.key", "/root/my.crt"], [], True)
     assert in_place(machine) != NEW and daemon.restarts == 0
 
 
 def test_both_in_one_file(machine, daemon):
     machine.put("/root/both.pem", NEW[1] + NEW[0], 0o600)
-    replacement.install(machine, ["/root/both.pem"], [], True)
+    cert_install.install(machine, ["/root/both.pem"], [], True)
     assert in_place(machine) == NEW and shown(daemon.port) == der(NEW[1])
 
 
@@ -71,18 +72,18 @@ def test_a_renewed_certificate_for_the_present_key(machine, daemon):
     key = machine.get(paths.KEY)
     crt = issue(key)
     machine.put("/root/new.crt", crt)
-    replacement.install(machine, ["/root/new.crt"], [], True)
+    cert_install.install(machine, ["/root/new.crt"], [], True)
     assert in_place(machine) == (key, crt) and shown(daemon.port) == der(crt)
 
 
 def test_a_certificate_for_no_key_that_is_here(machine, daemon):
     machine.put("/root/new.crt", NEW[1])
-    error = refused(machine, daemon, lambda: replacement.install(machine, ["/root/new.crt"], [], True))
+    error = refused(machine, daemon, lambda: cert_install.install(machine, ["/root/new.crt"], [], True))
     assert "belongs to no key that is here (tried %s)" % paths.KEY in error.message
     assert "catcherctl cert install KEY /root/new.crt" in error.hint
 
 
 def test_a_key_alone(machine, daemon):
     machine.put("/root/new.key", NEW[0])
-    error = refused(machine, daemon, lambda: replacement.install(machine, ["/root/new.key"], [], True))
+    error = refused(machine, daemon, lambda: cert_install.install(machine, ["/root/new.key"], [], True))
     assert "holds no certificate" in error.message

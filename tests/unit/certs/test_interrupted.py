@@ -6,7 +6,9 @@ import stat
 
 import pytest
 
-from catcher_install import apply, certificate, facts, messages, pair, paths, plan, replacement, transition
+from catcher_install import apply, facts, messages, pair, paths, plan, transition
+from catcher_install.admin import cert_install
+from catcher_install.cert import certificate
 from catcher_install.errors import CatcherError
 
 from ..support import Killed, fault, ids, installed, tree_of
@@ -24,21 +26,21 @@ def prepared(base):
 
 
 def swap(machine):
-    replacement.install(machine, ["/root/my.key", "/root/my.crt"], [], False)
+    cert_install.install(machine, ["/root/my.key", "/root/my.crt"], [], False)
 
 
 def swap_back(machine):
     """What a failed verification does, up to the restart."""
     facts_before = facts.collect(machine)
-    before = replacement._Before(machine, facts_before)
-    before.suffix, _ = replacement._place(machine, facts_before, NEW[0], NEW[1], False)
+    before = cert_install._Before(machine, facts_before)
+    before.suffix, _ = cert_install._place(machine, facts_before, NEW[0], NEW[1], False)
     before.successor = pair.look(machine).identity
     before.shown = ""
-    replacement._put_back(machine, before, "a test")
+    cert_install._put_back(machine, before, "a test")
 
 
 def make_again(machine):
-    replacement._bring_in(machine, facts.collect(machine), NEW[0], NEW[1], True, False, [])
+    cert_install._bring_in(machine, facts.collect(machine), NEW[0], NEW[1], True, False, [])
 
 
 def count_calls(base, work):

@@ -5,7 +5,8 @@ import ssl
 
 import pytest
 
-from catcher_install import apply, certs, messages, paths, report, transition
+from catcher_install import apply, messages, paths, report, transition
+from catcher_install.admin import installed_pair
 
 from .. import pem
 from ..authority import DAY, Authority, issue
@@ -16,14 +17,14 @@ from .hosts import NEW, NEW_KEY, install, put, refused
 
 
 def test_show(machine, daemon):
-    seen = certs.show(machine)
+    seen = installed_pair.show(machine)
     conforms("cert-show", seen)
     assert (seen["state"], seen["algorithm"], seen["made_here"], seen["problem"]) == (
         "both", "EC secp521r1", True, None)
     (one,) = seen["certificates"]
     assert one["dns_names"] == ["tke1", "tke1.example.com"] and one["addresses"] == ["192.0.2.10"]
     assert one["self_issued"] is True and one["problem"] is None
-    text = "\n".join(certs.show_lines(seen))
+    text = "\n".join(installed_pair.show_lines(seen))
     for part in (one["sha1"], one["sha256"], "EC secp521r1", "made by this package", "DNS tke1.example.com"):
         assert part in text
 
@@ -31,10 +32,10 @@ def test_show(machine, daemon):
 def test_show_a_chain_of_an_administrator(machine, daemon):
     authority = Authority()
     install(machine, NEW_KEY, authority.issue(NEW_KEY) + authority.certificate)
-    seen = certs.show(machine)
+    seen = installed_pair.show(machine)
     conforms("cert-show", seen)
     assert seen["made_here"] is False and len(seen["certificates"]) == 2
-    text = "\n".join(certs.show_lines(seen))
+    text = "\n".join(installed_pair.show_lines(seen))
     assert "Certificate 2 of 2" in text and "your own" in text and "CN=Test Root" in text
 
 
@@ -43,7 +44,7 @@ def test_show_shows_a_hostile_name_harmlessly(machine, daemon):
     put(machine, NEW_KEY, crt)
     machine.put(paths.KEY, NEW_KEY, 0o600)
     machine.put(paths.CERTIFICATE, crt)
-    for line in certs.show_lines(certs.show(machine)):
+    for line in installed_pair.show_lines(installed_pair.show(machine)):
         assert all(" " <= c <= "~" for c in line)
 
 
@@ -106,7 +107,7 @@ def test_check(machine, daemon, name, mode):
     machine.put(paths.CONF, mode.encode("ascii") + b"\n")
     change(machine)
     before = tree_of(machine, times=True)
-    seen, told = certs.check(machine, names)
+    seen, told = installed_pair.check(machine, names)
     assert ids(told) == wanted
     conforms("cert-check", dict(seen, findings=[report.finding_fields(one) for one in told]))
     assert tree_of(machine, times=True) == before
@@ -120,7 +121,7 @@ def test_check(machine, daemon, name, mode):
 def test_check_says_what_is_stale(machine, daemon):
     make_stale_host(machine)
     new_address(machine)
-    (one,) = certs.check(machine, [])[1]
+    (one,) = installed_pair.check(machine, [])[1]
     assert messages.text(one) == (
         "the certificate does not fit this host any more: it lacks tke2.example.com, tke2, 192.0.2.11; "
         "it lists 192.0.2.10, which this host has not")
@@ -130,7 +131,7 @@ def test_check_says_what_is_stale(machine, daemon):
 def test_check_of_nothing(machine, daemon):
     for path in (paths.KEY, paths.CERTIFICATE):
         os.unlink(machine.on_disk(path))
-    error = refused(machine, daemon, lambda: certs.check(machine, []))
+    error = refused(machine, daemon, lambda: installed_pair.check(machine, []))
     assert "there is no key and no certificate" in error.message
 
 

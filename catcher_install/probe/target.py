@@ -2,9 +2,9 @@
 
 import ipaddress
 
-from . import paths
-from .errors import CatcherError
-from .text import shown
+from .. import paths
+from ..errors import CatcherError
+from ..text import shown
 
 MYPY = False
 if MYPY:

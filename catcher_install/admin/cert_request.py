@@ -1,17 +1,18 @@
 """A certificate request for a CA, and the key that waits for its answer."""
 
-from . import certificate, material, names, pair, paths
-from . import facts as fact_collector
-from .errors import CatcherError
-from .replacement import Locked, refuse_key_in_image
-from .target import ip_address
-from .text import shown
+from .. import facts as fact_collector
+from .. import pair, paths
+from ..cert import certificate, host_names, submitted
+from ..errors import CatcherError
+from ..probe.target import ip_address
+from ..text import shown
+from .cert_install import Locked, refuse_key_in_image
 
 MYPY = False
 if MYPY:
     from typing import Any, List, Optional, Tuple
 
-    from .host import Host
+    from ..host import Host
 
 WRITE_HINT = "name another file: catcherctl cert request --out FILE"
 
@@ -38,8 +39,8 @@ def request(host: "Host", wanted: "List[str]", present_key: bool, out: "Optional
             # replace(): a whole key or none, however this ends.
             host.replace(path, certificate.new_key(), pair.KEY_MODE)
         made = True
-    key, _ = material.load_key(material.read_file(host, path), modules)
-    data = _signing_request(key, names.collect(host), wanted, modules)
+    key, _ = submitted.load_key(submitted.read_file(host, path), modules)
+    data = _signing_request(key, host_names.collect(host), wanted, modules)
     lines = []
     if out is not None:
         try:
@@ -72,7 +73,7 @@ def _not_written(out: str, error: OSError) -> CatcherError:
 
 
 def _signing_request(
-    key: "Any", host_names: "names.HostNames", wanted: "List[str]", modules: "Tuple[Any, ...]"
+    key: "Any", present: "host_names.HostNames", wanted: "List[str]", modules: "Tuple[Any, ...]"
 ) -> bytes:
     """PKCS#10, PEM, for a server with these names."""
     import ipaddress
@@ -80,16 +81,16 @@ def _signing_request(
     from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
     x509, default_backend, hashes, serialization, ec, _ = modules
-    common_name, dns = certificate.subject_names(host_names)
-    addresses = list(host_names.addresses)
+    common_name, dns = certificate.subject_names(present)
+    addresses = list(present.addresses)
     typed = []
     for name in wanted:
         address = ip_address(name)
         if address is not None:
             addresses.append(str(address))
         else:
-            typed += certificate.subject_names(names.HostNames(short=name, full=name, addresses=[]))[1]
-    fitting = [name for name in typed if len(name) <= names.COMMON_NAME_LIMIT]
+            typed += certificate.subject_names(host_names.HostNames(short=name, full=name, addresses=[]))[1]
+    fitting = [name for name in typed if len(name) <= host_names.COMMON_NAME_LIMIT]
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, fitting[0] if fitting else common_name)])
     alternatives = [x509.DNSName(name) for name in dict.fromkeys(typed + dns)]
     alternatives += [x509.IPAddress(ipaddress.ip_address(address)) for address in dict.fromkeys(addresses)]

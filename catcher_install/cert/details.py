@@ -3,11 +3,12 @@
 import hashlib
 import re
 
-from . import certificate, paths
-from .errors import MissingDependency
-from .host import Host
-from .record import Record
-from .target import a_labels, ip_address
+from .. import paths
+from ..errors import MissingDependency
+from ..host import Host
+from ..probe.target import a_labels, ip_address
+from ..record import Record
+from . import certificate
 
 MYPY = False
 if MYPY:

@@ -7,16 +7,17 @@ TCP connections on the TKE". Names of windows, links, menus, fields and buttons 
 import binascii
 import textwrap
 
-from . import certificate, config, names, pair, paths, reading
-from .moment import moment
-from .record import Record
-from .text import shown
+from .. import config, pair, paths
+from ..cert import certificate, details, host_names
+from ..moment import moment
+from ..record import Record
+from ..text import shown
 
 MYPY = False
 if MYPY:
     from typing import Any, Dict, List, Optional, Tuple
 
-    from .host import Host
+    from ..host import Host
 
 SHOWN_NAMES = 8
 WIDTH = 100
@@ -34,8 +35,8 @@ class GuideFacts(Record):
     """
 
     __slots__ = ("names", "certificate", "problem", "configured", "running", "now")
-    names: "names.HostNames"
-    certificate: "Optional[reading.Certificate]"
+    names: "host_names.HostNames"
+    certificate: "Optional[details.Certificate]"
     problem: str
     configured: "Optional[str]"
     running: "Optional[str]"
@@ -49,7 +50,7 @@ class GuideFacts(Record):
         if mode != config.TLS or self.certificate is None or self.certificate.problem:
             return own
         theirs = [name for name in self.certificate.names() if "*" not in name]
-        return [name for name in own if reading.match(name, self.certificate)] or theirs
+        return [name for name in own if details.match(name, self.certificate)] or theirs
 
 
 def collect(host: "Host") -> GuideFacts:
@@ -65,13 +66,13 @@ def collect(host: "Host") -> GuideFacts:
         running = config.TLS if "-tls" in host.command_line(pid) else config.TCP
         break
     return GuideFacts(
-        names=names.collect(host), certificate=own, problem=problem, running=running, now=host.now(),
+        names=host_names.collect(host), certificate=own, problem=problem, running=running, now=host.now(),
         configured=state if state in (config.TLS, config.TCP) else None,
     )
 
 
 def _certificate(host: "Host") -> "tuple":
-    """(reading.Certificate, "") of catcher.crt, or (None, why not)."""
+    """(details.Certificate, "") of catcher.crt, or (None, why not)."""
     try:
         pem = host.read_optional(paths.CERTIFICATE, pair.SIZE_LIMIT)
     except OSError as error:
@@ -83,7 +84,7 @@ def _certificate(host: "Host") -> "tuple":
         der = binascii.a2b_base64(b"".join(line for line in lines if not line.startswith(b"-----")))
     except ValueError:
         der = b""
-    told = reading.describe(host, der)
+    told = details.describe(host, der)
     return (None, "%s holds no certificate" % paths.CERTIFICATE) if told.problem else (told, "")
 
 

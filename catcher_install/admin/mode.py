@@ -4,20 +4,21 @@ Nothing is cut off for good: the daemon is restarted only where the new mode can
 it, and else the old bytes of catcher.conf come back.
 """
 
-from . import apply, certs, config, messages, paths, plan, service, transition
-from . import facts as fact_collector
-from . import stamp as stamp_file
-from .errors import CatcherError
-from .replacement import Locked
-from .text import shown
+from .. import apply, config, messages, paths, plan, transition
+from .. import facts as fact_collector
+from .. import stamp as stamp_file
+from ..errors import CatcherError
+from ..text import shown
+from . import daemon, installed_pair
+from .cert_install import Locked
 
 MYPY = False
 if MYPY:
     from typing import List, Tuple
 
-    from .facts import HostFacts
-    from .host import Host
-    from .messages import Finding
+    from ..facts import HostFacts
+    from ..host import Host
+    from ..messages import Finding
 
 MEND_CONF = "leave one line TLS_ON or TLS_OFF in it"
 
@@ -59,9 +60,9 @@ def change(host: "Host", mode: str, restart: bool) -> "Tuple[List[str], List[Fin
     _end_notices(host)
     lines += _about_tke(host, mode)
     found = [one for one in outcome.findings if one["id"] not in messages.LASTING]
-    seen = certs.installed(host)
+    seen = installed_pair.installed(host)
     if mode == config.TLS:
-        found += certs.more_findings(host, fact_collector.collect(host), seen)
+        found += installed_pair.more_findings(host, fact_collector.collect(host), seen)
     return lines, found
 
 
@@ -96,21 +97,21 @@ def _put_to_use(
 ) -> "Tuple[List[str], str]":
     """Restart and verify, as far as that should be done: (what was done, what is wrong or "")."""
     if not restart:
-        return ["Not restarted, as you said; the new mode begins with: %s" % service.RESTART], ""
-    reason = service.may_restart(host, facts)
+        return ["Not restarted, as you said; the new mode begins with: %s" % daemon.RESTART], ""
+    reason = daemon.may_restart(host, facts)
     if reason:
-        return ["Not restarted, since %s; the restart is yours: %s" % (reason, service.RESTART)], ""
-    condition = service.speaks_tcp(host)
+        return ["Not restarted, since %s; the restart is yours: %s" % (reason, daemon.RESTART)], ""
+    condition = daemon.speaks_tcp(host)
     if mode == config.TLS:
-        seen = certs.installed(host)
+        seen = installed_pair.installed(host)
         if not seen.chain:
             return [], seen.problem
-        condition = service.speaks_tls_with(seen.chain[0].sha256)
+        condition = daemon.speaks_tls_with(seen.chain[0].sha256)
     speaks = "TLS with this certificate" if mode == config.TLS else "plain TCP"
-    if not changed and not condition(service.look(host)):
+    if not changed and not condition(daemon.look(host)):
         # No reason to cut a link.
         return ["The catcher speaks %s already." % speaks], ""
-    problem = service.restart_and_wait(host, condition)
+    problem = daemon.restart_and_wait(host, condition)
     return ["Restarted the catcher; over a real connection it speaks %s." % speaks], problem
 
 
@@ -133,17 +134,17 @@ def _put_back(host: "Host", before: "HostFacts", mode: str, problem: str, restar
     except (CatcherError, OSError) as error:
         reason = error.message if isinstance(error, CatcherError) else error.strerror
         return CatcherError("%s; %s could not be put back: %s" % (failed, paths.CONF, reason),
-                            "write TLS_%s into it, then: %s" % ("ON" if mode == config.TCP else "OFF", service.RESTART))
-    if not restart or service.may_restart(host, before):
+                            "write TLS_%s into it, then: %s" % ("ON" if mode == config.TCP else "OFF", daemon.RESTART))
+    if not restart or daemon.may_restart(host, before):
         return CatcherError("%s; %s is as it was" % (failed, paths.CONF), look)
     decision = plan.launch_decision(before)
     if decision.arguments is None:
-        again = service.restart_only(host)
+        again = daemon.restart_only(host)
     elif "-tls" in decision.arguments:
-        chain = certs.installed(host).chain
-        again = service.restart_and_wait(host, service.speaks_tls_with(chain[0].sha256 if chain else ""))
+        chain = installed_pair.installed(host).chain
+        again = daemon.restart_and_wait(host, daemon.speaks_tls_with(chain[0].sha256 if chain else ""))
     else:
-        again = service.restart_and_wait(host, service.speaks_tcp(host))
+        again = daemon.restart_and_wait(host, daemon.speaks_tcp(host))
     state = "back, and does not answer either (%s)" % again if again else "back and in use"
     return CatcherError("%s; the mode before is %s" % (failed, state), look)
 
@@ -173,7 +174,7 @@ def _about_tke(host: "Host", mode: str) -> "List[str]":
         return ["On the TKE, the box Enable SSL/TLS of this host's definition must not be ticked.",
                 "The steps there: catcherctl tke-guide tcp"]
     lines = []
-    chain = certs.installed(host).chain
+    chain = installed_pair.installed(host).chain
     if chain:
         lines = ["  names    %s" % ", ".join(shown(name, 80) for name in chain[0].names()),
                  "  SHA-256  %s" % chain[0].sha256, "  SHA-1    %s" % chain[0].sha1]

@@ -1,8 +1,8 @@
 """What a probe found, as text for a person and as fields for scripts, and its exit status."""
 
-from .moment import moment
-from .text import shown
-from .verdict import HANDSHAKE_BROKEN, HANDSHAKE_REFUSED, INFO, SHOWN_NAMES, TCP, TLS, ProbeResult
+from ..moment import moment
+from ..text import shown
+from .result import HANDSHAKE_BROKEN, HANDSHAKE_REFUSED, INFO, SHOWN_NAMES, TCP, TLS, ProbeResult
 
 MYPY = False
 if MYPY:

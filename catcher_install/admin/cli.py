@@ -7,11 +7,11 @@ import argparse
 import sys
 import warnings
 
-from . import apply, config, messages, paths, plan, report, transition
-from .errors import CatcherError
-from .facts import collect
-from .host import Host, forget_openssl_settings
-from .text import shown
+from .. import apply, config, messages, paths, plan, report, transition
+from ..errors import CatcherError
+from ..facts import collect
+from ..host import Host, forget_openssl_settings
+from ..text import shown
 
 MYPY = False
 if MYPY:
@@ -60,7 +60,7 @@ def main(arguments: "List[str]") -> int:
     except KeyboardInterrupt:
         return _fail("interrupted", "catcherctl status")
     except Exception as error:  # noqa: BLE001 - a fault of ours is one line, and its story goes to the journal
-        from .journal import log_fault
+        from ..journal import log_fault
 
         log_fault(error)
         return FAILED
@@ -112,7 +112,7 @@ class _Parser(argparse.ArgumentParser):
 
 def _name(text: str) -> str:
     """A host name or an IP address."""
-    from .target import require_host
+    from ..probe.target import require_host
 
     try:
         require_host(text, "")
@@ -123,7 +123,7 @@ def _name(text: str) -> str:
 
 def _target(text: str) -> str:
     """HOST[:PORT]."""
-    from .target import parse
+    from ..probe.target import parse
 
     try:
         parse(text)
@@ -383,24 +383,24 @@ def _status(options: argparse.Namespace) -> int:
 
 
 def _cert_show(options: argparse.Namespace) -> int:
-    from . import certs
+    from . import installed_pair
 
-    shown = certs.show(Host())
+    shown = installed_pair.show(Host())
     if options.json:
         _print_json(shown)
     else:
-        _print(certs.show_lines(shown))
+        _print(installed_pair.show_lines(shown))
     return 0
 
 
 def _cert_check(options: argparse.Namespace) -> int:
-    from . import certs
+    from . import installed_pair
 
-    shown, found = certs.check(Host(), options.name)
+    shown, found = installed_pair.check(Host(), options.name)
     if options.json:
         _print_json(dict(shown, findings=[report.finding_fields(one) for one in found]))
     else:
-        _print(certs.show_lines(shown))
+        _print(installed_pair.show_lines(shown))
         _print_findings(found)
         if not found:
             _print(["Nothing needs attention."])
@@ -409,15 +409,15 @@ def _cert_check(options: argparse.Namespace) -> int:
 
 
 def _cert_generate(options: argparse.Namespace) -> int:
-    from . import replacement
+    from . import cert_install
 
-    return _report(*replacement.generate(_own_host(), options.force, not options.no_restart))
+    return _report(*cert_install.generate(_own_host(), options.force, not options.no_restart))
 
 
 def _cert_request(options: argparse.Namespace) -> int:
-    from . import csr
+    from . import cert_request
 
-    data, lines = csr.request(_own_host(), options.name, options.present_key, options.out)
+    data, lines = cert_request.request(_own_host(), options.name, options.present_key, options.out)
     if options.out is None:
         # What is redirected into a file must be the request alone.
         _print(data.decode("ascii").splitlines())
@@ -429,21 +429,22 @@ def _cert_request(options: argparse.Namespace) -> int:
 
 
 def _cert_install(options: argparse.Namespace) -> int:
-    from . import replacement
+    from . import cert_install
 
     files = [options.crt] if options.key is None else [options.key, options.crt]
-    return _report(*replacement.install(_own_host(), files, options.name, not options.no_restart))
+    return _report(*cert_install.install(_own_host(), files, options.name, not options.no_restart))
 
 
 def _cert_export(options: argparse.Namespace) -> int:
-    from . import export
+    from . import cert_export
 
-    _print(export.export(Host(), options.directory))
+    _print(cert_export.export(Host(), options.directory))
     return 0
 
 
 def _probe(options: argparse.Namespace) -> int:
-    from . import probe, probe_report
+    from ..probe import probe
+    from ..probe import report as probe_report
 
     result = probe.probe(options.target, options.name, options.timeout or probe.TIMEOUT, Host())
     if options.json:

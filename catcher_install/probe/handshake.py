@@ -2,10 +2,10 @@
 
 import socket
 
+from ..text import shown
 from . import connection
 from .connection import Deadline, receive, send
-from .text import shown
-from .verdict import HANDSHAKE_BROKEN, HANDSHAKE_REFUSED, TCP, TIMED_OUT, Ended
+from .result import HANDSHAKE_BROKEN, HANDSHAKE_REFUSED, TCP, TIMED_OUT, Ended
 
 MYPY = False
 if MYPY:

@@ -1,10 +1,10 @@
 """What can be said of the far side: what it speaks, its certificates, and what of it needs attention."""
 
-from .moment import moment
-from .reading import Certificate
-from .record import Record
+from ..cert.details import Certificate
+from ..moment import moment
+from ..record import Record
+from ..text import shown
 from .target import ip_address
-from .text import shown
 
 MYPY = False
 if MYPY:

@@ -1,18 +1,20 @@
 """What ``catcherctl status`` shows: one picture of configuration, service, port, OpenSSL, pair and findings."""
 
-from . import certs, config, messages, names, pair, paths, plan, report, service, transition
-from . import facts as fact_collector
-from .messages import finding
-from .moment import moment
-from .text import shown
+from .. import config, messages, pair, paths, plan, report, transition
+from .. import facts as fact_collector
+from ..cert import host_names
+from ..messages import finding
+from ..moment import moment
+from ..text import shown
+from . import daemon, installed_pair
 
 MYPY = False
 if MYPY:
     from typing import Any, Dict, List, Optional
 
-    from .facts import HostFacts
-    from .host import Host
-    from .messages import Finding
+    from ..facts import HostFacts
+    from ..host import Host
+    from ..messages import Finding
 
 FORMAT = 1
 
@@ -39,12 +41,12 @@ def collect_status(host: "Host") -> "Dict[str, Any]":
     findings: id, severity ("info", "warning", "error"), message, fix.
     """
     facts = fact_collector.collect(host)
-    complete = certs.may_read_key(host) and _may_read_stamp(host)
+    complete = installed_pair.may_read_key(host) and _may_read_stamp(host)
     planned = plan.plan(facts, transition.of(transition.APPLY))
-    held = service.holder(host)
-    pid = service.running(host, held)
+    held = daemon.holder(host)
+    pid = daemon.running(host, held)
     mode = None if pid is None else config.TLS if "-tls" in host.command_line(pid) else config.TCP
-    seen = certs.installed(host)
+    seen = installed_pair.installed(host)
     found = _findings(host, facts, planned, seen, held, pid, mode)
     if not complete:
         found = [one for one in found if one["id"] not in FOR_ROOT]
@@ -54,7 +56,7 @@ def collect_status(host: "Host") -> "Dict[str, Any]":
         "format_version": FORMAT,
         "complete": complete,
         "version": facts.version,
-        "host": names.collect(host).full,
+        "host": host_names.collect(host).full,
         "mode": {"configured": planned.mode, "running": mode, "agree": mode == planned.mode},
         "tls": {
             "possible": facts.tls.possible if facts.tls else None,
@@ -65,7 +67,7 @@ def collect_status(host: "Host") -> "Dict[str, Any]":
         "pair": {
             "state": facts.pair.state,
             "algorithm": seen.algorithm,
-            "made_here": certs.made_here(host, facts) if complete else None,
+            "made_here": installed_pair.made_here(host, facts) if complete else None,
             "not_before": own.not_before if own else 0,
             "not_after": own.not_after if own else 0,
             "names": own.names() if own else [],
@@ -98,7 +100,7 @@ def _may_read_stamp(host: "Host") -> bool:
 
 
 def _findings(
-    host: "Host", facts: "HostFacts", planned: "plan.Plan", seen: "certs.Installed", held: "service.Holder",
+    host: "Host", facts: "HostFacts", planned: "plan.Plan", seen: "installed_pair.Installed", held: "daemon.Holder",
     pid: "Optional[int]", mode: "Optional[str]",
 ) -> "List[Finding]":
     """What a converge and a start would say, and what shows only on the running system."""
@@ -106,19 +108,19 @@ def _findings(
     decision = plan.launch_decision(facts, planned.mode)
     found += [one for one in decision.findings if one["id"] not in [other["id"] for other in found]]
     if planned.mode == config.TLS and facts.pair.state == pair.BOTH and not (facts.verdict or {}).get("problem"):
-        found += certs.more_findings(host, facts, seen)
+        found += installed_pair.more_findings(host, facts, seen)
     known = [one["id"] for one in found]
-    if held.state == service.OTHER and held.listens:
+    if held.state == daemon.OTHER and held.listens:
         found.append(finding("port-taken", port=str(paths.PORT), program=held.program, pid=str(held.pid)))
-    elif held.state == service.OTHER:
+    elif held.state == daemon.OTHER:
         found.append(finding("port-taken-outgoing", port=str(paths.PORT), program=held.program, pid=str(held.pid)))
     elif not facts.booted or facts.unit.masked:
         pass
-    elif pid is None and held.state == service.NOBODY and facts.unit.enabled:
+    elif pid is None and held.state == daemon.NOBODY and facts.unit.enabled:
         # Where a start is refused, the reason is among the findings already.
         if decision.arguments is not None:
             found.append(finding("not-running"))
-    elif pid is not None and held.state == service.NOBODY:
+    elif pid is not None and held.state == daemon.NOBODY:
         found.append(finding("not-listening", port=str(paths.PORT)))
     told = "tls-configured-tcp-running" in known
     if mode is not None and planned.mode is not None and mode != planned.mode and not told:
@@ -166,10 +168,10 @@ def _port_line(held: "Dict[str, Any]") -> str:
     does = "listens" if held["listens"] else "has an outgoing connection"
     where = "on " + " and ".join(held["addresses"])
     return "%d, %s" % (held["port"], {
-        service.CATCHER: "the catcher listens %s" % where,
-        service.OTHER: "not the catcher but %s %s %s" % (who, does, where),
-        service.UNKNOWN: "somebody %s %s" % (does, where),
-        service.NOBODY: "nobody listens",
+        daemon.CATCHER: "the catcher listens %s" % where,
+        daemon.OTHER: "not the catcher but %s %s %s" % (who, does, where),
+        daemon.UNKNOWN: "somebody %s %s" % (does, where),
+        daemon.NOBODY: "nobody listens",
     }[held["state"]])
 
 

@@ -2,21 +2,22 @@
 
 import binascii
 
-from . import certificate, material, messages, names, pair, paths, plan, reading
-from . import facts as fact_collector
-from .errors import CatcherError, MissingDependency
-from .messages import finding
-from .moment import moment
-from .record import Record
-from .text import shown
+from .. import facts as fact_collector
+from .. import messages, pair, paths, plan
+from ..cert import certificate, details, host_names, submitted
+from ..errors import CatcherError, MissingDependency
+from ..messages import finding
+from ..moment import moment
+from ..record import Record
+from ..text import shown
 
 MYPY = False
 if MYPY:
     from typing import Any, Dict, List, Optional, Tuple
 
-    from .facts import HostFacts
-    from .host import Host
-    from .messages import Finding
+    from ..facts import HostFacts
+    from ..host import Host
+    from ..messages import Finding
 
 FORMAT = 1
 SOON_SECONDS = 30 * 24 * 3600
@@ -30,7 +31,7 @@ class Installed(Record):
     """
 
     __slots__ = ("chain", "algorithm", "pem", "problem")
-    chain: "List[reading.Certificate]"
+    chain: "List[details.Certificate]"
     algorithm: str
     pem: "List[bytes]"
     problem: str
@@ -48,14 +49,14 @@ def installed(host: "Host") -> Installed:
         return nothing("%s cannot be read: %s" % (paths.CERTIFICATE, (error.strerror or "error").lower()))
     if data is None:
         return nothing("there is no %s" % paths.CERTIFICATE)
-    pem = material.PemFile(paths.CERTIFICATE, data).certificates()[:reading.CHAIN_LIMIT]
+    pem = submitted.PemFile(paths.CERTIFICATE, data).certificates()[:details.CHAIN_LIMIT]
     chain = []
     for block in pem:
         try:
             der = binascii.a2b_base64(b"".join(block.split(b"\n")[1:-2]))
         except ValueError:
             return nothing("%s is not PEM" % paths.CERTIFICATE)
-        chain.append(reading.describe(host, der))
+        chain.append(details.describe(host, der))
     if not chain:
         return nothing("%s holds no certificate" % paths.CERTIFICATE)
     if chain[0].problem:
@@ -134,7 +135,7 @@ def accepted_names(facts: "HostFacts") -> "List[str]":
     return [str(name) for name in accepted] if isinstance(accepted, list) else []
 
 
-def _stale_names(host: "Host", own: "reading.Certificate", ours: bool, accepted: "List[str]") -> str:
+def _stale_names(host: "Host", own: "details.Certificate", ours: bool, accepted: "List[str]") -> str:
     """Why a certificate does not fit the host's names and addresses, as the end of a sentence; "" where it does.
 
     One of ours lists exactly what the host had when it was made: a name that is not in it, or an address in it that is
@@ -142,19 +143,19 @@ def _stale_names(host: "Host", own: "reading.Certificate", ours: bool, accepted:
     an administrator's it is not known which names matter: any one of the host's, or one given at its installation, will
     do.
     """
-    host_names = names.collect(host)
+    present = host_names.collect(host)
     if not ours:
-        if any(reading.match(name, own) for name in material.host_names(host) + accepted):
+        if any(details.match(name, own) for name in submitted.names_of_host(host) + accepted):
             return ""
-        return "it names %s, and this is %s" % (material.names_of(own), shown(host_names.full, 80))
-    common_name, dns = certificate.subject_names(host_names)
-    lacks = [name for name in dict.fromkeys([common_name] + dns) if not reading.match(name, own)]
-    gone = [address for address in own.addresses if address not in host_names.addresses]
+        return "it names %s, and this is %s" % (submitted.names_of(own), shown(present.full, 80))
+    common_name, dns = certificate.subject_names(present)
+    lacks = [name for name in dict.fromkeys([common_name] + dns) if not details.match(name, own)]
+    gone = [address for address in own.addresses if address not in present.addresses]
     if not lacks and not gone:
         return ""
-    lacks += [address for address in host_names.addresses if not reading.match(address, own)]
-    parts = ["it lacks %s" % material.names_text(lacks)] if lacks else []
-    parts += ["it lists %s, which this host has not" % material.names_text(gone)] if gone else []
+    lacks += [address for address in present.addresses if not details.match(address, own)]
+    parts = ["it lacks %s" % submitted.names_text(lacks)] if lacks else []
+    parts += ["it lists %s, which this host has not" % submitted.names_text(gone)] if gone else []
     return "; ".join(parts)
 
 
@@ -162,7 +163,7 @@ def _chain_problem(seen: Installed) -> str:
     try:
         modules = certificate._cryptography()
         loaded = [modules[0].load_pem_x509_certificate(block, modules[1]()) for block in seen.pem]
-        return material.chain_problem(loaded, modules)
+        return submitted.chain_problem(loaded, modules)
     except MissingDependency:
         return ""
     except Exception as error:  # noqa: BLE001 - whatever the parser meets in somebody's file
@@ -185,8 +186,8 @@ def check(host: "Host", wanted: "List[str]") -> "Tuple[Dict[str, Any], List[Find
         found = found + more_findings(host, facts, seen)
         own = seen.chain[0] if seen.chain else None
         found += [
-            finding("pair-name-missing", name=shown(name), names=material.names_of(own))
-            for name in wanted if own is not None and not reading.match(name, own)
+            finding("pair-name-missing", name=shown(name), names=submitted.names_of(own))
+            for name in wanted if own is not None and not details.match(name, own)
         ]
     return fields(host, facts, seen), found
 
@@ -210,7 +211,7 @@ def fields(host: "Host", facts: "HostFacts", seen: Installed) -> "Dict[str, Any]
     }
 
 
-def entry(one: "reading.Certificate") -> "Dict[str, Any]":
+def entry(one: "details.Certificate") -> "Dict[str, Any]":
     """One certificate as fields() has it."""
     told = {name: getattr(one, name) for name in one.__slots__}
     told["problem"] = one.problem or None

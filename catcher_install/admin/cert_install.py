@@ -4,18 +4,20 @@ A pair changes in one way only: it is decided and placed by pair.begin_replaceme
 restarted, and a real connection must show exactly the new certificate; else the files that were there come back.
 """
 
-from . import apply, certificate, certs, material, messages, names, pair, paths, plan, service, transition
-from . import facts as fact_collector
-from . import stamp as stamp_file
-from .errors import CatcherError, KeyRefused
+from .. import apply, messages, pair, paths, plan, transition
+from .. import facts as fact_collector
+from .. import stamp as stamp_file
+from ..cert import certificate, host_names, submitted
+from ..errors import CatcherError, KeyRefused
+from . import daemon, installed_pair
 
 MYPY = False
 if MYPY:
     from typing import List, Optional, Tuple
 
-    from .facts import HostFacts
-    from .host import Host
-    from .messages import Finding
+    from ..facts import HostFacts
+    from ..host import Host
+    from ..messages import Finding
 
 LOCK_SECONDS = 60
 IMPORT = "Import the certificate into the TKE before it connects again; the steps: catcherctl tke-guide tls"
@@ -52,7 +54,7 @@ def generate(host: "Host", force: bool, restart: bool) -> "Tuple[List[str], List
         raise CatcherError("there is %s already" % what,
                            "to replace it, and keep a copy: catcherctl cert generate --force")
     with Locked(host):
-        key, crt = certificate.generate(host, names.collect(host))
+        key, crt = certificate.generate(host, host_names.collect(host))
     return _bring_in(host, facts, key, crt, True, restart, [])
 
 
@@ -72,15 +74,15 @@ def install(host: "Host", files: "List[str]", wanted: "List[str]", restart: bool
     empty. Raises CatcherError; then nothing has changed, or the old pair is back.
     """
     _finish_earlier(host)
-    crt_file = material.read_file(host, files[-1])
-    key_file = material.read_file(host, files[0]) if len(files) > 1 else _key_for(host, crt_file)
-    given = material.check(host, key_file, crt_file)
-    material.require_names(host, given.chain[0], wanted, material.command("catcherctl cert install", *files))
+    crt_file = submitted.read_file(host, files[-1])
+    key_file = submitted.read_file(host, files[0]) if len(files) > 1 else _key_for(host, crt_file)
+    given = submitted.check(host, key_file, crt_file)
+    submitted.require_names(host, given.chain[0], wanted, submitted.command("catcherctl cert install", *files))
     facts = fact_collector.collect(host)
     return _bring_in(host, facts, given.key, given.certificates, False, restart, wanted)
 
 
-def _key_for(host: "Host", crt_file: "material.PemFile") -> "material.PemFile":
+def _key_for(host: "Host", crt_file: "submitted.PemFile") -> "submitted.PemFile":
     """Where the key of a lone certificate file is: in that file, or one of those that are kept here."""
     if crt_file.keys() or not crt_file.certificates():
         return crt_file
@@ -89,16 +91,16 @@ def _key_for(host: "Host", crt_file: "material.PemFile") -> "material.PemFile":
         if host.lexists(path):
             tried.append(path)
             try:
-                key_file = material.read_file(host, path)
+                key_file = submitted.read_file(host, path)
             except CatcherError:
                 # Not a key at all, and there may be another one.
                 continue
-            if material.belongs(key_file, crt_file):
+            if submitted.belongs(key_file, crt_file):
                 return key_file
     raise CatcherError(
         "the certificate in %s belongs to no key that is here%s" % (
             crt_file.path, " (tried %s)" % " and ".join(tried) if tried else ""),
-        material.command("name its key, too: catcherctl cert install KEY", crt_file.path),
+        submitted.command("name its key, too: catcherctl cert install KEY", crt_file.path),
     )
 
 
@@ -138,15 +140,15 @@ def _bring_in(
     if not unsaid:
         _remember(host, wanted)
     facts = fact_collector.judged(host, fact_collector.collect(host))
-    seen = certs.installed(host)
+    seen = installed_pair.installed(host)
     if not seen.chain:
-        raise CatcherError("the pair is in place and not yet in use: %s" % seen.problem, "then: %s" % service.RESTART)
+        raise CatcherError("the pair is in place and not yet in use: %s" % seen.problem, "then: %s" % daemon.RESTART)
     own = seen.chain[0]
     lines.append(_put_to_use(host, facts, own.sha256, before, restart))
     _forget_request_key(host, key)
     lines += ["SHA-256    " + own.sha256, "SHA-1      " + own.sha1, IMPORT]
     found = list(plan.plan(facts, transition.of(transition.APPLY)).findings) + unsaid
-    return lines, found + certs.more_findings(host, facts, seen)
+    return lines, found + installed_pair.more_findings(host, facts, seen)
 
 
 class _Before:
@@ -165,9 +167,9 @@ class _Before:
         usable = facts.pair.state == pair.BOTH and not any(
             messages.severity(one) == messages.ERROR
             for one in plan.pair_findings(fact_collector.judged(host, facts)))
-        chain = certs.installed(host).chain
+        chain = installed_pair.installed(host).chain
         self.shown = chain[0].sha256 if usable and chain else ""
-        self.made_here = certs.made_here(host, facts) is True
+        self.made_here = installed_pair.made_here(host, facts) is True
         self.suffix = self.successor = ""
 
 
@@ -208,15 +210,15 @@ def _put_to_use(host: "Host", facts: "HostFacts", sha256: str, before: _Before, 
     if "-tls" not in decision.arguments:
         return "They were not tried, since the catcher is in TCP mode; to use them: catcherctl mode tls"
     if not restart:
-        return "Not restarted, as you said; to use them: %s" % service.RESTART
-    reason = service.may_restart(host, facts)
+        return "Not restarted, as you said; to use them: %s" % daemon.RESTART
+    reason = daemon.may_restart(host, facts)
     if reason:
-        return "Not restarted, since %s; the restart is yours: %s" % (reason, service.RESTART)
-    condition = service.speaks_tls_with(sha256)
-    if not before.suffix and not condition(service.look(host)):
+        return "Not restarted, since %s; the restart is yours: %s" % (reason, daemon.RESTART)
+    condition = daemon.speaks_tls_with(sha256)
+    if not before.suffix and not condition(daemon.look(host)):
         return "The catcher shows exactly this certificate, over a real connection."
     try:
-        problem = service.restart_and_wait(host, condition)
+        problem = daemon.restart_and_wait(host, condition)
     except KeyboardInterrupt:
         problem = "interrupted"
     if problem:
@@ -244,12 +246,12 @@ def _put_back(host: "Host", before: _Before, problem: str) -> CatcherError:
     except (CatcherError, OSError) as error:
         reason = error.message if isinstance(error, CatcherError) else error.strerror
         return CatcherError("%s; the old pair could not be put back: %s" % (failed, reason),
-                            "it is kept as %s%s and .crt; then: %s" % (paths.KEY, before.suffix, service.RESTART))
+                            "it is kept as %s%s and .crt; then: %s" % (paths.KEY, before.suffix, daemon.RESTART))
     if not before.shown:
         # Nothing that a daemon could have shown; it decides for itself what to do about it.
-        again = service.restart_only(host)
+        again = daemon.restart_only(host)
         return CatcherError("%s; what was there before is back%s" % (failed, ", and " + again if again else ""), look)
-    again = service.restart_and_wait(host, service.speaks_tls_with(before.shown))
+    again = daemon.restart_and_wait(host, daemon.speaks_tls_with(before.shown))
     state = "back, and does not answer either (%s)" % again if again else "back and in use"
     return CatcherError("%s; the old pair is %s" % (failed, state), look)
 
@@ -263,7 +265,7 @@ def _remember(host: "Host", wanted: "List[str]") -> None:
         if old is None:
             return
         new = old.replace(findings=plan.noted(plan.plan(facts, transition.of(transition.APPLY)).findings))
-        if old.generated_pair is not None and certs.made_here(host, facts) is False:
+        if old.generated_pair is not None and installed_pair.made_here(host, facts) is False:
             new = new.replace(generated_pair=None)
         if wanted:
             verdict = dict(fact_collector.judged(host, facts).verdict or {}, accepted_names=wanted)
@@ -279,7 +281,7 @@ def _forget_request_key(host: "Host", key: bytes) -> None:
     except OSError:
         # Whatever somebody put there, it is not this key; and the pair is in place already.
         return
-    kept = material.PemFile(paths.REQUEST_KEY, data or b"").keys()
+    kept = submitted.PemFile(paths.REQUEST_KEY, data or b"").keys()
     if kept and kept[0][1] == key:
         host.remove(paths.REQUEST_KEY)
         host.sync_dir(paths.BIN)

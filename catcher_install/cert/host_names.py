@@ -5,13 +5,13 @@ Works with no network, no DNS and no /etc/hosts; never waits longer than LOOKUP_
 
 import ipaddress
 
-from .record import Record
+from ..record import Record
 
 MYPY = False
 if MYPY:
     from typing import List, Optional
 
-    from .host import Host
+    from ..host import Host
 
 LOOKUP_SECONDS = 3
 # X.520: ub-common-name. Counted in bytes, as cryptography does.

@@ -9,16 +9,16 @@ import ipaddress
 import os
 import sys
 
-from . import paths
-from .errors import CatcherError, MissingDependency
-from .names import HostNames
-from .record import Record
+from .. import paths
+from ..errors import CatcherError, MissingDependency
+from ..record import Record
+from .host_names import HostNames
 
 MYPY = False
 if MYPY:
     from typing import Any, List, Tuple
 
-    from .host import Host
+    from ..host import Host
 
 YEARS = 10
 CURVES = ("secp256r1", "secp384r1", "secp521r1")

@@ -6,18 +6,18 @@ refusal says what to type. Needs ``cryptography``.
 
 import shlex
 
-from . import certificate, names, reading
-from .errors import CatcherError
-from .moment import moment
-from .pair import SIZE_LIMIT
-from .record import Record
-from .text import shown
+from ..errors import CatcherError
+from ..moment import moment
+from ..pair import SIZE_LIMIT
+from ..record import Record
+from ..text import shown
+from . import certificate, details, host_names
 
 MYPY = False
 if MYPY:
     from typing import Any, List, Optional, Sequence, Tuple
 
-    from .host import Host
+    from ..host import Host
 
 # Bytes of PEM; RSA 4096 needs 3272. Loading a key tests its primes, for minutes where it is large enough.
 KEY_LIMIT = 4096
@@ -40,7 +40,7 @@ class Material(Record):
     key: bytes
     algorithm: str
     certificates: bytes
-    chain: "List[reading.Certificate]"
+    chain: "List[details.Certificate]"
 
 
 # -- files -------------------------------------------------------------------------------------------------------------
@@ -130,7 +130,7 @@ def check(host: "Host", key_file: PemFile, crt_file: PemFile) -> Material:
     key, algorithm = _load_key(key_file, key_pem, modules)
     chain = [_load_certificate(crt_file, number, pem, modules) for number, pem in enumerate(blocks, 1)]
     _require_match(key, key_file, chain, crt_file, modules)
-    told = [reading.describe(host, _der(one, modules)) for one in chain]
+    told = [details.describe(host, _der(one, modules)) for one in chain]
     _require_valid(told, crt_file, host.now())
     problem = chain_problem(chain, modules)
     if problem:
@@ -291,7 +291,7 @@ def _require_match(
                        "name the key that the certificate was requested with")
 
 
-def _require_valid(chain: "List[reading.Certificate]", given: PemFile, now: float) -> None:
+def _require_valid(chain: "List[details.Certificate]", given: PemFile, now: float) -> None:
     for number, one in enumerate(chain, 1):
         which = "the certificate in %s" % given.path
         if number > 1:
@@ -366,9 +366,9 @@ def _require_server_usage(own: "Any", given: PemFile, modules: "Sequence[Any]") 
 # -- names -------------------------------------------------------------------------------------------------------------
 
 
-def host_names(host: "Host") -> "List[str]":
+def names_of_host(host: "Host") -> "List[str]":
     """The names and addresses under which a TKE may know this host."""
-    found = names.collect(host)
+    found = host_names.collect(host)
     return found.dns_names()[::-1] + found.addresses
 
 
@@ -379,22 +379,22 @@ def names_text(every: "List[str]") -> str:
     return (text or "nothing") + (" and %d more" % more if more > 0 else "")
 
 
-def names_of(one: "reading.Certificate") -> str:
+def names_of(one: "details.Certificate") -> str:
     """The names of a certificate for a message."""
     return names_text(one.names())
 
 
-def require_names(host: "Host", one: "reading.Certificate", wanted: "List[str]", again: str) -> None:
+def require_names(host: "Host", one: "details.Certificate", wanted: "List[str]", again: str) -> None:
     """Raise CatcherError unless a certificate has every name of *wanted*, or where that is empty any of the host's.
 
     again: what to type again with ``--name``, for the hint.
     """
     for name in wanted:
-        if not reading.match(name, one):
+        if not details.match(name, one):
             raise CatcherError("the certificate does not name %s; it names %s" % (shown(name), names_of(one)),
                                command("have one issued that does: catcherctl cert request --name", name))
-    ours = host_names(host)
-    if not wanted and not any(reading.match(name, one) for name in ours):
+    ours = names_of_host(host)
+    if not wanted and not any(details.match(name, one) for name in ours):
         raise CatcherError(
             "the certificate is not for this host: it names %s, and this is %s" % (names_of(one), names_text(ours)),
             "if the TKE is to use another name for it: %s --name NAME" % again,

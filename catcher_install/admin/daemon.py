@@ -1,17 +1,19 @@
 """The running daemon as an administrator's command sees it: who holds the port, a restart, what answers after it."""
 
-from . import apply, paths, probe, sockets, verdict
-from .errors import CatcherError
-from .record import Record
-from .text import shown
-from .verdict import ProbeResult
+from .. import apply, paths
+from ..errors import CatcherError
+from ..probe import probe, result
+from ..probe.result import ProbeResult
+from ..record import Record
+from ..text import shown
+from . import sockets
 
 MYPY = False
 if MYPY:
     from typing import Callable, List, Optional
 
-    from .facts import HostFacts
-    from .host import Host
+    from ..facts import HostFacts
+    from ..host import Host
 
 # From a restart to the first answer it takes well below a second; on a busy, emulated machine some seconds.
 ANSWER_SECONDS = 15
@@ -110,9 +112,9 @@ def look(host: "Host") -> ProbeResult:
     found = None
     for address in ADDRESSES:
         seen = probe.probe("%s:%d" % (address, paths.PORT), timeout=LOOK_SECONDS, host=host)
-        if found is None or seen.state in (verdict.TLS, verdict.TCP):
+        if found is None or seen.state in (result.TLS, result.TCP):
             found = seen
-        if found.state not in (verdict.REFUSED, verdict.UNREACHABLE):
+        if found.state not in (result.REFUSED, result.UNREACHABLE):
             break
     assert found is not None
     return found
@@ -122,7 +124,7 @@ def speaks_tls_with(sha256: str) -> "Callable[[ProbeResult], str]":
     """A condition for wait_for(): TLS, and the certificate has this hash."""
 
     def problem(seen: ProbeResult) -> str:
-        if seen.state != verdict.TLS:
+        if seen.state != result.TLS:
             return _instead(seen)
         if seen.chain[0].sha256 != sha256:
             return "it shows another certificate (SHA-256 %s...)" % seen.chain[0].sha256[:23]
@@ -135,11 +137,11 @@ def speaks_tcp(host: "Host") -> "Callable[[ProbeResult], str]":
     """A condition for wait_for(): it takes connections, and does not answer TLS."""
 
     def problem(seen: ProbeResult) -> str:
-        if seen.state == verdict.TLS:
+        if seen.state == result.TLS:
             return "it speaks TLS (%s)" % seen.version
-        if seen.state == verdict.TCP:
+        if seen.state == result.TCP:
             return ""
-        if seen.state == verdict.TIMED_OUT and seen.address:
+        if seen.state == result.TIMED_OUT and seen.address:
             # A daemon may stay silent whatever it is told; then its arguments are the evidence.
             held = holder(host)
             if held.state == CATCHER and held.pid is not None and "-tls" not in host.command_line(held.pid):
@@ -150,9 +152,9 @@ def speaks_tcp(host: "Host") -> "Callable[[ProbeResult], str]":
 
 
 def _instead(seen: ProbeResult) -> str:
-    if seen.state == verdict.TCP:
+    if seen.state == result.TCP:
         return "it speaks plain TCP"
-    if seen.state in (verdict.REFUSED, verdict.UNREACHABLE):
+    if seen.state in (result.REFUSED, result.UNREACHABLE):
         return "nothing listens on port %d" % paths.PORT
     return "no connection came about: %s" % shown(seen.reason)
 

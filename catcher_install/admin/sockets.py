@@ -1,6 +1,6 @@
 """The TCP sockets of this host as /proc shows them: who has a port."""
 
-from .host import Host
+from ..host import Host
 
 MYPY = False
 if MYPY:

@@ -1,10 +1,10 @@
 """Whom a chain of certificates convinces: this system's trust store, and a TKE that imported its last certificate."""
 
-from . import paths
+from .. import paths
+from ..host import Host
 from .connection import FAREWELL, Deadline, address_text, connect, farewell
 from .handshake import CIPHERS, NotTls, Shake, context
-from .host import Host
-from .verdict import Ended
+from .result import Ended
 
 MYPY = False
 if MYPY:

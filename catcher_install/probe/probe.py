@@ -4,14 +4,16 @@ A peer gets a TLS ClientHello and, where it answers with TLS, whole handshakes; 
 sends is trusted: time, bytes and certificates are bounded, and no text of it reaches a terminal unescaped.
 """
 
-from . import connection, handshake, paths, reading, trust, verdict
+from .. import paths
+from ..cert import details
+from ..cert.details import CHAIN_LIMIT
+from ..errors import CatcherError
+from ..host import Host
+from ..text import shown
+from . import connection, handshake, trust
 from .connection import Deadline
-from .errors import CatcherError
-from .host import Host
-from .reading import CHAIN_LIMIT
+from .result import TCP, TLS, Ended, ProbeResult, address_findings, certificate_findings, probe_finding
 from .target import NAME_HINT, a_labels, ip_address, parse, require_host
-from .text import shown
-from .verdict import TCP, TLS, Ended, ProbeResult
 
 MYPY = False
 if MYPY:
@@ -50,11 +52,11 @@ def probe(target: str, name: "Optional[str]" = None, timeout: float = TIMEOUT, h
         result.version, result.cipher, chain, whole = handshake.shake_hands(sock, server_name, deadline)
     except Ended as end:
         result.state, result.reason = end.state, end.reason
-        result.findings = [verdict.probe_finding(
+        result.findings = [probe_finding(
             end.finding or ("probe-speaks-tcp" if end.state == TCP else "probe-" + end.state),
             host=shown(where), port=str(port), reason=shown(end.reason),
         )]
-        result.findings += verdict.address_findings(result)
+        result.findings += address_findings(result)
         return result
     sent, result.system_problem = trust.ask_s_client(host, address, server_name, deadline)
     if not whole and sent and sent[0] == chain[0]:
@@ -63,8 +65,8 @@ def probe(target: str, name: "Optional[str]" = None, timeout: float = TIMEOUT, h
         result.chain_note = "only the server's own certificate could be read: no answer from %s" % paths.OPENSSL
     elif len(chain) > CHAIN_LIMIT:
         result.chain_note = "%d more certificates were sent" % (len(chain) - CHAIN_LIMIT)
-    result.chain = [reading.describe(host, der) for der in chain[:CHAIN_LIMIT]]
-    result.matched = reading.match(wanted, result.chain[0])
+    result.chain = [details.describe(host, der) for der in chain[:CHAIN_LIMIT]]
+    result.matched = details.match(wanted, result.chain[0])
     result.anchor_problem = trust.ask_anchored(address, server_name, chain[-1], deadline)
-    result.findings = verdict.certificate_findings(result, host.now()) + verdict.address_findings(result)
+    result.findings = certificate_findings(result, host.now()) + address_findings(result)
     return result

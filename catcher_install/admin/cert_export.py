@@ -1,16 +1,17 @@
 """The certificate and its hashes on a USB stick, for the TKE."""
 
-from . import names, paths
-from .certs import certificate_lines, entry, installed
-from .errors import CatcherError
-from .text import shown
+from .. import paths
+from ..cert import host_names
+from ..errors import CatcherError
+from ..text import shown
+from .installed_pair import certificate_lines, entry, installed
 
 MYPY = False
 if MYPY:
     from typing import List
 
-    from .certs import Installed
-    from .host import Host
+    from ..host import Host
+    from .installed_pair import Installed
 
 SHEET = "catcher-hashes.txt"
 
@@ -60,7 +61,7 @@ def _remove_quietly(host: "Host", path: str) -> None:
 
 def _sheet(host: "Host", seen: "Installed") -> bytes:
     """The hash sheet: plain ASCII."""
-    text = ["Certificate of the TKE catcher on %s" % shown(names.collect(host).full), ""]
+    text = ["Certificate of the TKE catcher on %s" % shown(host_names.collect(host).full), ""]
     for number, one in enumerate(seen.chain, 1):
         if len(seen.chain) > 1:
             text.append("Certificate %d of %d" % (number, len(seen.chain)))

@@ -1,0 +1,1 @@
+"""catcherctl: the administrator's commands."""

@@ -1,0 +1,1 @@
+"""Keys and certificates. The only package that imports ``cryptography``, and only when it is called."""

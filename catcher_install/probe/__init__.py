@@ -1,0 +1,1 @@
+"""What a TKE meets at the other end of a connection."""
