@@ -13,7 +13,9 @@ from .machines import BENCH, Bench, hyperfine_in
 from .measure import BenchError, Rounds, Row, rounds_for
 
 BIN = "/opt/IBM/CCA/bin"
-BYTECODE = "/usr/lib/csulcca/catcher_install/__pycache__"
+BYTECODE = tuple("/usr/lib/csulcca/%s__pycache__" % folder
+                 for folder in ("hooks/", "catcher_install/", "catcher_install/cert/", "catcher_install/probe/",
+                                "catcher_install/admin/"))
 # What a converge writes.
 WRITTEN = ("/etc/cca", BIN, "/var/lib/csulcca")
 
@@ -154,4 +156,4 @@ def prepared_fresh(machine: Machine, here: Bench) -> tuple[str, str]:
         machine.run(["test", "-s", path])
     if b"TLS_ON" not in machine.read(CONF):
         raise BenchError(f"{here.cell.name}: a fresh converge did not choose TLS", "catcherctl status says why")
-    return prepare, shlex.join(["rm", "-rf", *made, BYTECODE])
+    return prepare, shlex.join(["rm", "-rf", *made, *BYTECODE])

@@ -11,22 +11,12 @@ from catcher_install.admin import mode, status
 from catcher_install.cert import certificate
 from catcher_install.errors import CatcherError
 
-from . import pem
-from .authority import DAY, issue
-from .daemon import Daemon, in_memory, shown
-from .support import ids, installed, tree_of
+from .. import pem
+from ..authority import DAY, issue
+from ..daemon import Daemon, shown
+from ..support import ids, tree_of
 
 COMMENTED = b"\xef\xbb\xbf# ours\r\n\r\n  %s # as agreed\r\n# end"
-
-
-@pytest.fixture
-def memory(tmp_path):
-    yield from in_memory(tmp_path)
-
-
-@pytest.fixture
-def machine(memory):
-    return installed(memory)
 
 
 @pytest.fixture

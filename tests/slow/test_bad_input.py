@@ -17,10 +17,9 @@ import pytest
 from catcher_install import apply, journal, paths, transition
 from catcher_install.admin import cli, daemon
 from catcher_install.host import Host
-
-from . import pem
-from .authority import issue
-from .support import IS_ROOT, installed, tree_of
+from tests.unit import pem
+from tests.unit.authority import issue
+from tests.unit.support import IS_ROOT, installed, tree_of
 
 # Processor time in which any input must be refused, whatever its size.
 SECONDS = 3

@@ -15,9 +15,8 @@ import time
 import pytest
 
 from catcher_install.cert import certificate
-
-from .host_names import NAMES, names_of, names_to_verify
-from .support import TREE
+from tests.unit.host_names import NAMES, names_of, names_to_verify
+from tests.unit.support import TREE
 
 CATCHER = os.path.join(TREE, "payload/reference/opt/IBM/CCA/bin/catcher.exe")
 JAVA_CLIENT = os.path.join(TREE, "tests/unit/data/Verify.java")

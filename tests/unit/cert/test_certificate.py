@@ -22,8 +22,8 @@ from catcher_install import paths
 from catcher_install.cert import certificate, host_names
 from catcher_install.errors import CatcherError, MissingDependency
 
-from . import pem
-from .host_names import NAMES, names_of, names_to_verify
+from .. import pem
+from ..host_names import NAMES, names_of, names_to_verify
 
 NOW = calendar.timegm((2026, 11, 23, 12, 30, 45))
 DAY = 24 * 3600

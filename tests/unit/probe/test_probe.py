@@ -28,7 +28,7 @@ from catcher_install.probe import connection, handshake, probe, report
 from catcher_install.probe import result as results
 from catcher_install.probe.target import NAME_HINT, TARGET_HINT, ip_address, parse
 
-from .schema import conforms
+from ..schema import conforms
 
 # The peers' threads are this process's, which is no concern of the probe's openssl.
 pytestmark = [pytest.mark.real_programs, pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")]

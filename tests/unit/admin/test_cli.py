@@ -11,11 +11,11 @@ from catcher_install import apply, paths, transition
 from catcher_install.admin import cli
 from catcher_install.errors import CatcherError
 
-from . import pem
-from .authority import issue
-from .daemon import Daemon, in_memory, shown
-from .schema import conforms
-from .support import TREE, child_python, installed, tree_of
+from .. import pem
+from ..authority import issue
+from ..daemon import Daemon, in_memory, shown
+from ..schema import conforms
+from ..support import TREE, child_python, installed, tree_of
 
 VERBS = [[], ["status"], ["mode"], ["cert"], ["cert", "show"], ["cert", "check"], ["cert", "generate"],
          ["cert", "request"], ["cert", "install"], ["cert", "export"], ["probe"], ["tke-guide"], ["plan"], ["apply"]]

@@ -9,11 +9,11 @@ from catcher_install import apply, config, pair, paths, transition
 from catcher_install.admin import daemon, mode, sockets, status
 from catcher_install.host import Host
 
-from . import pem
-from .authority import DAY, issue
-from .daemon import Daemon, in_memory
-from .schema import conforms
-from .support import IS_ROOT, installed
+from .. import pem
+from ..authority import DAY, issue
+from ..daemon import Daemon, in_memory
+from ..schema import conforms
+from ..support import IS_ROOT, installed
 
 
 @pytest.fixture

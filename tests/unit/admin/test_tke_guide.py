@@ -10,7 +10,7 @@ from catcher_install.admin import tke_guide
 from catcher_install.cert import details
 from catcher_install.cert.host_names import HostNames
 
-from .schema import conforms
+from ..schema import conforms
 
 HOUR = 3600
 NOW = 1800000000
@@ -263,7 +263,7 @@ def test_first_certificate_of_a_chain_with_text_and_crlf(machine, a_pair):
 
 
 def test_collecting_changes_nothing(machine, a_pair):
-    from .support import tree_of
+    from ..support import tree_of
 
     machine.put(paths.CERTIFICATE, a_pair[1])
     before = tree_of(machine, times=True)

@@ -11,7 +11,7 @@ from catcher_install.admin import daemon
 from catcher_install.host import Host
 from catcher_install.probe import result
 
-from .support import make_facts
+from ..support import make_facts
 
 LITTLE = sys.byteorder == "little"
 ANY_4 = "00000000"

@@ -1,0 +1,12 @@
+"""The fixtures of the unit tests, for those that take longer than the whole of tests/unit may."""
+
+from tests.unit.conftest import (  # noqa: F401 - pytest finds fixtures by name
+    a_pair,
+    machine,
+    no_real_programs,
+    pytest_configure,
+    pytest_report_header,
+    quick_pair,
+    umask_022,
+    with_openssl,
+)
