@@ -417,6 +417,19 @@ def test_a_package_of_the_vendors_files_does_not_claim_them_as_ours(tmp_path: Pa
     assert "License: LicenseRef-IBM-CCA\n" in copyright_file
 
 
+@pytest.mark.parametrize("profiles", ["", "pkg.csulcca.noenable"])
+def test_a_build_profile_leaves_the_service_disabled_and_not_the_timer(profiles: str, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    subprocess.run(["/usr/bin/python3", str(TREE / "tools/build_packages.py"), "--stage", str(source)], check=True)
+    subprocess.run(["dpkg-buildpackage", "-b", "-us", "-uc", "-d"], cwd=source, check=True, capture_output=True,
+                   env={**os.environ, "DEB_BUILD_PROFILES": profiles})  # fmt: skip
+    (deb,) = tmp_path.glob("*.deb")
+    postinst = subprocess.check_output(["dpkg-deb", "-I", str(deb), "postinst"], text=True)
+    # Then only a service that a past package had enabled stays so.
+    assert ("deb-systemd-helper debian-installed 'CSUTKEcat.service'" in postinst) == bool(profiles)
+    assert "deb-systemd-helper debian-installed 'csulcca-check.timer'" not in postinst
+
+
 def test_uscan_finds_a_release_by_debian_watch(tmp_path: Path) -> None:
     """debian/watch looks for tags in the repository that setup.cfg names; here that is one on this machine."""
     watch = (TREE / "debian/watch").read_text()

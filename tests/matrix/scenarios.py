@@ -52,6 +52,7 @@ SCENARIOS = {
     "docs-tke": "docs/ typed as it stands there: the certificate on its way into the TKE",
     "docs-trouble": "docs/ typed as it stands there: each fault, how it shows and what ends it",
     "docs-json": "docs/ typed as it stands there: --json, and that what is printed conforms to the schemas",
+    "native-build": "the rpm built on the system itself, with its own macros, instead of for all systems",
     "autopkgtest": "debian/tests, run by Debian's own autopkgtest",
 }
 """What each shows, in the order of the report. A mark with another name is an error."""

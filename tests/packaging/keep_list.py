@@ -26,6 +26,7 @@ REMOVED = {
 REMOVED_DEB = {
     **dict.fromkeys(("/etc/ufw", "/etc/ufw/applications.d", "/etc/ufw/applications.d/csulcca"), "a conffile"),
     "/etc/systemd/system/multi-user.target.wants/CSUTKEcat.service": "a service that was enabled comes back enabled",
+    "/etc/systemd/system/timers.target.wants/csulcca-check.timer": "a timer that was enabled comes back enabled",
     "/var/lib/systemd/deb-systemd-helper-enabled/*": "deb-systemd-helper's note of it",
     "/var/lib/dpkg/info/csulcca.*": "dpkg's own, for what purge has to do",
 }

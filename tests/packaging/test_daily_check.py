@@ -78,10 +78,54 @@ def test_a_changed_address_is_told_and_nothing_is_rekeyed(pair, built):
     assert "IP Address:192.0.2.20" in names and "192.0.2.10" not in names
 
 
-def test_a_masked_timer_stays_off_over_an_upgrade(boot, built):
+TIMER = "csulcca-check.timer"
+OFF = {"disabled": "systemctl disable --now " + TIMER, "masked": "systemctl mask --now " + TIMER}
+
+
+def timer(system):
+    """(is-enabled, is-active) of the daily timer."""
+    return system.show(f"systemctl is-enabled {TIMER}"), system.show(f"systemctl is-active {TIMER}")
+
+
+@pytest.mark.parametrize("state", OFF)
+def test_a_timer_that_was_switched_off_stays_off_over_an_upgrade(boot, built, state):
     system = boot()
     system.package(system.tools[1], "install", built.new(system.cell.family))
-    system.machine.run("systemctl mask --now csulcca-check.timer")
-    system.package(system.tools[1], "reinstall", built.new(system.cell.family))
-    assert system.show("systemctl is-active csulcca-check.timer") != "active"
-    assert system.show("systemctl is-enabled csulcca-check.timer") == "masked"
+    assert timer(system) == ("enabled", "active")
+    system.machine.run(OFF[state])
+    system.package(system.tools[1], "install", built.new(system.cell.family, "8.0.1"))
+    enabled, active = timer(system)
+    # debhelper tries to restart what is masked, and that is a failure of the unit.
+    assert (enabled, active == "active") == (state, False)
+
+
+def test_an_administrators_preset_decides_on_the_timer(boot, built):
+    """Debian's own way is that a package's units are enabled, and a preset says otherwise only by systemctl preset."""
+    system = boot()
+    system.machine.write("/etc/systemd/system-preset/00-local.preset", f"disable {TIMER}\n")
+    system.package(system.tools[1], "install", built.new(system.cell.family))
+    if system.cell.family == "rpm":
+        assert timer(system) == ("disabled", "inactive")
+    system.machine.run(f"systemctl preset {TIMER}")
+    assert timer(system)[0] == "disabled"
+
+
+@pytest.mark.parametrize("history", ["CCA 7.3", "our first packages"])
+def test_the_timer_is_enabled_by_the_upgrade_that_brings_it(boot, built, history):
+    """Our first packages had no [Install] section, and a link of their own instead, which nobody could disable."""
+    system = boot()
+    if history == "CCA 7.3":
+        system.package(system.tools[1], "install", built.old(system.cell))
+    else:
+        system.package(system.tools[1], "install", built.new(system.cell.family))
+        link = f"/usr/lib/systemd/system/timers.target.wants/{TIMER}"
+        system.machine.run(
+            f"systemctl disable {TIMER} && rm -rf /var/lib/systemd/deb-systemd-helper-enabled/*check*"
+            f" && mkdir -p {link.rpartition('/')[0]} && ln -s ../{TIMER} {link} && systemctl daemon-reload")
+        assert timer(system)[1] == "active"
+    system.package(system.tools[1], "install", built.new(system.cell.family, "8.0.1"))
+    assert timer(system) == ("enabled", "active")
+
+    if history == "CCA 7.3":
+        system.package(system.tools[1], "downgrade", built.old(system.cell))
+        assert system.show(f"find /etc/systemd /var/lib/systemd -name '{TIMER}*'") == ""

@@ -1,0 +1,79 @@
+"""The rpm as a distribution builds it: on the system itself and with its own macros, which no portable package has."""
+
+import pathlib
+import shlex
+import subprocess
+import sys
+
+import pytest
+
+from .conftest import TREE
+from .service_states import LINKS, enter_without_unit
+from .soundness import assert_sound
+from .system import System
+
+TIMER = "csulcca-check.timer"
+
+pytestmark = [
+    pytest.mark.scenario("native-build"),
+    pytest.mark.only(lambda cell: cell.family == "rpm" and "make" in cell.recipe.get("packages", []),
+                     "nothing is built there"),
+]
+
+
+def build(system: System, tmp_path: pathlib.Path, version: str = "8.0.0", *options: str) -> str:
+    """Build the rpm on the system with rpmbuild's options. Returns its path there."""
+    source = tmp_path / version / "source"
+    builder = TREE / "tools/build_packages.py"
+    subprocess.run([sys.executable, str(builder), "--version", version, "--stage", str(source)], check=True,
+                   stdout=subprocess.DEVNULL)  # fmt: skip
+    archive = source.with_name(f"csulcca-{version}.tar.gz")
+    subprocess.run(["tar", "-C", str(source.parent), "--transform", f"s,^source,csulcca-{version},", "-czf",
+                    str(archive), "source"], check=True)  # fmt: skip
+    top = f"/root/{version}"
+    system.machine.run(f"mkdir -p {top}/SOURCES")
+    system.machine.copy_in(archive, f"{top}/SOURCES/{archive.name}")
+    system.machine.copy_in(source / "rpm/csulcca.spec", f"{top}/csulcca.spec")
+    system.machine.run(f"rpmbuild -bb --nodeps --define '_topdir {top}' {shlex.join(options)} {top}/csulcca.spec")
+    return system.machine.run(f"ls {top}/RPMS/*/*.rpm").out.strip()
+
+
+def timer(system: System) -> tuple[str, str]:
+    """(is-enabled, is-active) of the daily timer."""
+    return system.show(f"systemctl is-enabled {TIMER}"), system.show(f"systemctl is-active {TIMER}")
+
+
+def test_installed_upgraded_and_removed(boot, tmp_path):
+    system = boot()
+    first, second = build(system, tmp_path), build(system, tmp_path, "8.0.1")
+    system.machine.run(f"rpm -i {first}")
+    assert_sound(system, system.cell.mode.lower())
+    assert timer(system) == ("enabled", "active")
+
+    system.machine.run(f"systemctl disable --now CSUTKEcat {TIMER} && rpm -U {second}")
+    assert_sound(system, system.cell.mode.lower(), service=("disabled", "inactive"))
+    assert timer(system) == ("disabled", "inactive")
+
+    system.machine.run(f"systemctl enable --now CSUTKEcat {TIMER} && rpm -e csulcca && systemctl daemon-reload")
+    assert system.service()[1] == "inactive"
+    assert system.show("find /etc/systemd/system -lname '*csu*' -o -lname '*CSU*'") == ""
+
+
+@pytest.mark.parametrize("state", ["S links", "K links and stopped"])
+def test_upgraded_from_7_3_without_a_unit(boot, built, tmp_path, state):
+    """The macros find no unit before the upgrade; that the service was enabled or not, 7.3's links alone say."""
+    system = boot()
+    path = build(system, tmp_path)
+    system.package("rpm", "install", built.old(system.cell))
+    service = enter_without_unit(system, LINKS[state])
+    system.machine.run(f"rpm -U {path}")
+    assert_sound(system, "tcp", service=service, findings=["upgraded-tcp-kept"])
+    assert timer(system) == ("enabled", "active")
+
+
+def test_without_preset_the_distribution_decides(boot, tmp_path):
+    """Its presets enable no service. The timer serves nobody, and is enabled."""
+    system = boot()
+    system.machine.run(f"rpm -i {build(system, tmp_path, '8.0.0', '--without', 'preset')}")
+    assert_sound(system, system.cell.mode.lower(), service=("disabled", "inactive"))
+    assert timer(system) == ("enabled", "active")
