@@ -25,7 +25,6 @@ if MYPY:
 
 # A converge takes a second; a hook that waits longer than this is better finished by the next run.
 LOCK_SECONDS = 60
-SYSTEMCTL_SECONDS = 120
 # From exec to a listening port it takes well below a second, on an emulated s390x a few.
 LISTEN_SECONDS = 20
 # Asking systemctl costs more than looking at the port, so it is asked at every 25th look: twice a second.
@@ -202,48 +201,32 @@ def _retire_legacy_links(host: "Host", action: "Action") -> None:
         host.rename(paths.INIT_SCRIPT, paths.INIT_SCRIPT + ".dpkg-bak")
 
 
-def _systemctl(host: "Host", *arguments: str) -> str:
-    """Run systemctl and return what it prints; CatcherError with its last line where it fails. A host without systemctl
-    has nothing to do."""
-    if not host.lexists("/usr/bin/systemctl") and not host.lexists("/bin/systemctl"):
-        return ""
-    program = "/usr/bin/systemctl" if host.lexists("/usr/bin/systemctl") else "/bin/systemctl"
-    status, output = host.run([program] + list(arguments), timeout=SYSTEMCTL_SECONDS)
-    text = output.decode("utf-8", "replace")
-    if status != 0:
-        lines = text.strip().splitlines() or ["exit status %d" % status]
-        raise CatcherError(lines[-1])
-    return text
+def _enable(host: "Host", action: "Action") -> None:
+    from . import systemd
 
-
-def restart(host: "Host") -> None:
-    """Restart the daemon at an administrator's word. Raises CatcherError where systemd cannot."""
-    _systemctl(host, "restart", paths.UNIT)
+    systemd.call(host, "--quiet", action.kind, paths.UNIT)
 
 
 def _change_service(host: "Host", action: "Action") -> None:
     """Start or restart, unless the administrator's policy forbids it (policy-rc.d, Debian's invoke-rc.d(8))."""
+    from . import systemd
+
     policy = "/usr/sbin/policy-rc.d"
     entry = host.lstat(policy)
     has_policy = entry is not None and entry.st_mode & 0o111
     if has_policy and host.run([policy, "CSUTKEcat", action.kind], timeout=30)[0] == POLICY_DENIES:
         return
-    if action.kind != planner.START or not _is_unit_known(host):
-        _systemctl(host, "daemon-reload")
-    _systemctl(host, action.kind, paths.UNIT)
+    if action.kind != planner.START or not systemd.is_unit_current(host):
+        systemd.call(host, "daemon-reload")
+    systemd.call(host, action.kind, paths.UNIT)
     if action.kind != planner.TRY_RESTART:
         _wait_for_daemon(host)
 
 
-def _is_unit_known(host: "Host") -> bool:
-    """Whether systemd has the unit as it is on disk, also one that is new: then a reload, which may take longer than
-    making the pair, would bring nothing. Before version 242 systemd finds a new unit only after a reload."""
-    said = _systemctl(host, "show", "-p", "LoadState", "-p", "NeedDaemonReload", paths.UNIT).split()
-    return "LoadState=loaded" in said and "NeedDaemonReload=no" in said
-
-
 def _wait_for_daemon(host: "Host") -> None:
     """Who installs a service finds it answering: wait for the port. CatcherError where the service ends or hangs."""
+    from . import systemd
+
     looks = 0
 
     def settled() -> bool:
@@ -253,7 +236,7 @@ def _wait_for_daemon(host: "Host") -> None:
             return True
         if looks % LOOKS_A_STATE == 0:
             # Raises where the service is no longer active.
-            _systemctl(host, "is-active", paths.UNIT)
+            systemd.require_active(host)
         return False
 
     if not host.wait_until(settled, LISTEN_SECONDS):
@@ -266,8 +249,8 @@ _DO = {
     planner.WRITE_CONFIG: _write_config,
     planner.MAKE_PAIR: _make_pair,
     planner.RETIRE_LEGACY_LINKS: _retire_legacy_links,
-    planner.ENABLE: lambda host, action: _systemctl(host, "--quiet", "enable", paths.UNIT),
-    planner.DISABLE: lambda host, action: _systemctl(host, "--quiet", "disable", paths.UNIT),
+    planner.ENABLE: _enable,
+    planner.DISABLE: _enable,
     planner.RESTART: _change_service,
     planner.TRY_RESTART: _change_service,
     planner.START: _change_service,

@@ -14,7 +14,7 @@ from . import paths, process
 
 MYPY = False
 if MYPY:
-    from typing import Any, Callable, Iterator, List, Optional, Sequence, Tuple, TypeVar
+    from typing import Any, Callable, List, Optional, Sequence, Tuple, TypeVar
 
     Result = TypeVar("Result")
 
@@ -23,9 +23,6 @@ LINK_LIMIT = 40
 # need quadratic time.
 PATH_LIMIT = 4096
 COPY_BLOCK = 64 * 1024
-# What may stand before a script in a command line; qemu where a foreign machine is emulated.
-INTERPRETERS = ("sh", "python3", "platform-python", "qemu-s390x", "qemu-s390x-static")
-
 # What a child gets instead of the caller's environment: no OPENSSL_CONF, LD_LIBRARY_PATH or PYTHONPATH of anybody's.
 CHILD_ENVIRONMENT = {
     "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
@@ -235,18 +232,41 @@ class Host:
             return True
 
     def is_listening(self, port: int) -> bool:
-        """Whether a TCP socket of the host, not of this process alone, listens on *port* (proc(5), net/tcp)."""
-        wanted = b":%04X" % port
-        for table in ("/proc/1/net/tcp6", "/proc/1/net/tcp"):
-            try:
-                data = self.read(table, 16 * 1024 * 1024, head=True)
-            except OSError:
-                continue
-            for line in data.splitlines():
-                fields = line.split(None, 4)
-                if len(fields) > 3 and fields[3] == b"0A" and fields[1].endswith(wanted):
-                    return True
-        return False
+        """Whether a TCP socket of the host, not of this process alone, listens on *port*."""
+        return any(one.listens for one in self.tcp_sockets(port))
+
+    def tcp_sockets(self, port: int) -> "List[TcpSocket]":
+        """The TCP sockets with this local port in PID 1's network, or in ours if that cannot be seen (proc(5))."""
+        found: List[TcpSocket] = []
+        for network in ("/proc/1/net", "/proc/net"):
+            seen = False
+            for table in ("tcp", "tcp6"):
+                try:
+                    data = self.read("%s/%s" % (network, table), 16 * 1024 * 1024, head=True)
+                except OSError:
+                    # A kernel without IPv6, or a PID 1 that is hidden from us.
+                    continue
+                seen = True
+                found += _sockets_on_port(data, port)
+            if seen:
+                break
+        return found
+
+    def socket_owner(self, inode: int, likely: "Optional[int]" = None) -> "Optional[int]":
+        """PID of a process that has a socket open; None if there is none, or none that we may look into.
+
+        likely: the process that counts if several have it, since children inherit it.
+        """
+        wanted = "socket:[%d]" % inode
+        for pid in ([] if likely is None else [likely]) + self.pids():
+            for fd in self.list_dir("/proc/%d/fd" % pid):
+                try:
+                    if self.read_link("/proc/%d/fd/%s" % (pid, fd)) == wanted:
+                        return pid
+                except OSError:
+                    # Of another user, or ended meanwhile.
+                    break
+        return None
 
     def wait_until(self, condition: "Callable[[], bool]", timeout: float) -> bool:
         """Look at a condition until it holds; False where it does not within *timeout* seconds."""
@@ -456,11 +476,21 @@ class Host:
                 _close(fd)
                 return None
 
-    def in_process_list(self, argument: str) -> "Iterator[int]":
-        """PIDs of the processes that run the program *argument*, but of no container."""
-        for name in self.list_dir("/proc"):
-            if name.isdigit() and runs_program(self.command_line(int(name)), argument) and _is_of_this_system(name):
-                yield int(name)
+    def pids(self) -> "List[int]":
+        """PIDs of all processes that we can see."""
+        return [int(name) for name in self.list_dir("/proc") if name.isdigit()]
+
+    def is_root_process(self, pid: int) -> bool:
+        """Whether a process is of root and of no container, as the kernel says.
+
+        Not by the owner of /proc/PID: that is root too for a process that keeps others from looking into it (proc(5)).
+        """
+        try:
+            status = self.read("/proc/%d/status" % pid, 16 * 1024, head=True)
+        except OSError:
+            return False
+        users = [line.split()[1:] for line in status.splitlines() if line.startswith(b"Uid:")]
+        return users == [[b"0"] * 4] and _is_of_this_system(pid)
 
     def command_line(self, pid: int) -> "List[str]":
         """The words of a process's command line; none where it has ended meanwhile."""
@@ -470,13 +500,43 @@ class Host:
         except OSError:
             return []
 
-
     def program_name(self, pid: int) -> str:
         """The name of a process's program, as ps -o comm shows it; "" where it has ended meanwhile."""
         try:
             return os.fsdecode(self.read("/proc/%d/comm" % pid, 64)).strip()
         except OSError:
             return ""
+
+
+class TcpSocket:
+    """A TCP socket. listens: or it is an end of a connection. inode: identifies it; 0 if no process has it any more."""
+
+    def __init__(self, local: str, listens: bool, inode: int) -> None:
+        self._local = local
+        self.listens = listens
+        self.inode = inode
+
+    @property
+    def address(self) -> str:
+        """The local address as text. proc(5) shows it as 32-bit words in this machine's byte order."""
+        import socket
+        import sys
+
+        data = bytes.fromhex(self._local)
+        if sys.byteorder == "little":
+            data = b"".join(data[at:at + 4][::-1] for at in range(0, len(data), 4))
+        return socket.inet_ntop(socket.AF_INET if len(data) == 4 else socket.AF_INET6, data)
+
+
+def _sockets_on_port(table: bytes, port: int) -> "List[TcpSocket]":
+    """The sockets of a table of proc(5)'s net/tcp with this local port."""
+    wanted = b":%04X" % port
+    found = []
+    for line in table.splitlines()[1:]:
+        words = line.split(None, 10)
+        if len(words) > 9 and words[1].endswith(wanted):
+            found.append(TcpSocket(words[1][:-5].decode("ascii"), words[3] == b"0A", int(words[9])))
+    return found
 
 
 class Lock:
@@ -516,10 +576,10 @@ def forget_openssl_settings() -> None:
         os.environ.pop(name, None)
 
 
-def _is_of_this_system(pid: str) -> bool:
+def _is_of_this_system(pid: int) -> bool:
     """Whether a process is in our PID namespace. Yes, where only root could tell."""
     try:
-        return os.readlink("/proc/%s/ns/pid" % pid) == os.readlink("/proc/self/ns/pid")
+        return os.readlink("/proc/%d/ns/pid" % pid) == os.readlink("/proc/self/ns/pid")
     except OSError:
         return True
 
@@ -528,11 +588,6 @@ def _require_short(path: str) -> None:
     """Raise what the kernel would raise for a path beyond PATH_LIMIT."""
     if len(path) >= PATH_LIMIT:
         raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), path)
-
-
-def runs_program(words: "List[str]", program: str) -> bool:
-    """Whether a command line is the program's own, or an interpreter's that runs it. An editor's, say, is not."""
-    return words[:1] == [program] or (program in words and os.path.basename(words[0]) in INTERPRETERS)
 
 
 def draft_name(path: str) -> str:

@@ -20,7 +20,6 @@ if MYPY:
 USAGE = "usage: CSUTKEcat start | check | stop | restart | status"
 REFUSED = 78  # EX_CONFIG (sysexits.h); the unit does not restart after it
 FAILED = 1
-SYSTEMCTL = "/usr/bin/systemctl"
 
 
 def main(arguments: "List[str]") -> int:
@@ -116,13 +115,15 @@ def _service(host: Host, verb: str) -> int:
 
     A unit of CCA 7.x's kind has ``ExecStop=... CSUTKEcat stop``: asking systemd from there would wait for itself.
     """
-    if host.is_booted() and host.lexists(SYSTEMCTL) and not host.is_run_by_systemd():
-        host.execute(SYSTEMCTL, ["systemctl", verb, paths.UNIT])
-    running = list(host.in_process_list(paths.CATCHER))
+    from . import systemd
+
+    systemctl = systemd.program(host)
+    if host.is_booted() and systemctl and not host.is_run_by_systemd():
+        host.execute(systemctl, ["systemctl", verb, paths.UNIT])
+    running = systemd.catcher(host)
     if verb == "status":
-        pids = ", ".join(map(str, running))
-        print("catcher.exe is running, PID %s" % pids if running else "catcher.exe is not running")
-        return 0 if running else 3
-    for pid in running:
-        host.terminate(pid)
+        print("catcher.exe is not running" if running is None else "catcher.exe is running, PID %d" % running)
+        return 3 if running is None else 0
+    if running is not None:
+        host.terminate(running)
     return _start(host) if verb == "restart" else 0

@@ -1,12 +1,11 @@
 """The running daemon as an administrator's command sees it: who holds the port, a restart, what answers after it."""
 
-from .. import apply, paths
+from .. import config, paths, systemd
 from ..errors import CatcherError
 from ..probe import probe, result
 from ..probe.result import ProbeResult
 from ..record import Record
 from ..text import shown
-from . import sockets
 
 MYPY = False
 if MYPY:
@@ -21,9 +20,7 @@ ANSWER_SECONDS = 15
 LOOK_SECONDS = 4
 # systemctl is asked whether the service has failed at every 50th look, about once a second.
 LOOKS_A_STATE = 50
-SYSTEMCTL = "/usr/bin/systemctl"
 RESTART = "systemctl restart CSUTKEcat"
-INTERPRETERS = ("sh", "dash", "bash", "python", "platform-python", "qemu-")
 ADDRESSES = ("127.0.0.1", "[::1]")
 
 # Who holds the port
@@ -51,13 +48,15 @@ class Holder(Record):
 
 def holder(host: "Host") -> Holder:
     """Who has the port now."""
-    taken = sockets.on_port(host, paths.PORT)
+    # Without an inode: a connection that only waits for its end, and is nobody's any more.
+    taken = [one for one in host.tcp_sockets(paths.PORT) if one.inode]
     listening = [one for one in taken if one.listens]
     if not taken:
         return Holder(state=NOBODY, pid=None, program="", addresses=[], listens=False)
-    pids = {one.inode: sockets.owner(host, one.inode) for one in listening or taken}
-    known = [pid for pid in pids.values() if pid is not None]
-    ours = [pid for pid in known if is_catcher(host, pid)]
+    catcher = systemd.catcher(host)
+    pids = [host.socket_owner(one.inode, catcher) for one in listening or taken]
+    known = [pid for pid in pids if pid is not None]
+    ours = [pid for pid in known if pid == catcher]
     first = ours or known
     pid = first[0] if first else None
     state = UNKNOWN if pid is None else CATCHER if ours else OTHER
@@ -69,30 +68,13 @@ def holder(host: "Host") -> Holder:
     return Holder(state=state, pid=pid, program=program, addresses=addresses, listens=bool(listening))
 
 
-def is_catcher(host: "Host", pid: int) -> bool:
-    """Whether a process is the daemon, rather than an editor that shows it."""
-    words = host.command_line(pid)
-    if words[:1] == [paths.CATCHER]:
-        return True
-    # A script is its interpreter's, and a program of another architecture its emulator's, before it renames itself.
-    return paths.CATCHER in words[1:4] and words[0].rpartition("/")[2].startswith(INTERPRETERS)
-
-
-def running(host: "Host", held: Holder) -> "Optional[int]":
-    """PID of the daemon, the one that has the port where there are several; None where it does not run."""
-    if held.state == CATCHER:
-        return held.pid
-    found = [pid for pid in host.in_process_list(paths.CATCHER) if is_catcher(host, pid)]
-    return found[0] if found else None
-
-
 def may_restart(host: "Host", facts: "HostFacts") -> str:
     """"" where a change should restart the daemon now; else why not, as the beginning of a sentence."""
     if not facts.booted:
         return "systemd does not run here"
     if facts.unit.masked:
         return "the service is masked"
-    if not facts.unit.enabled and running(host, holder(host)) is None:
+    if not facts.unit.enabled and systemd.catcher(host) is None:
         return "the service is disabled and not running"
     return ""
 
@@ -100,7 +82,7 @@ def may_restart(host: "Host", facts: "HostFacts") -> str:
 def restart_only(host: "Host") -> str:
     """Restart the daemon; what it does then is not waited for. Returns "" or why systemd refused."""
     try:
-        apply.restart(host)
+        systemd.restart(host)
     except (CatcherError, OSError) as error:
         reason = error.message if isinstance(error, CatcherError) else error.strerror or "error"
         return "the restart failed: %s" % shown(reason)
@@ -144,7 +126,7 @@ def speaks_tcp(host: "Host") -> "Callable[[ProbeResult], str]":
         if seen.state == result.TIMED_OUT and seen.address:
             # A daemon may stay silent whatever it is told; then its arguments are the evidence.
             held = holder(host)
-            if held.state == CATCHER and held.pid is not None and "-tls" not in host.command_line(held.pid):
+            if held.state == CATCHER and systemd.running_mode(host, held.pid) == config.TCP:
                 return ""
         return _instead(seen)
 
@@ -172,7 +154,7 @@ def wait_for(host: "Host", condition: "Callable[[ProbeResult], str]") -> str:
         nonlocal looks, problem
         looks += 1
         problem = condition(look(host))
-        return not problem or (looks % LOOKS_A_STATE == 0 and has_failed(host))
+        return not problem or (looks % LOOKS_A_STATE == 0 and systemd.has_failed(host))
 
     host.wait_until(settled, ANSWER_SECONDS)
     if problem:
@@ -180,14 +162,6 @@ def wait_for(host: "Host", condition: "Callable[[ProbeResult], str]") -> str:
         if held.state == OTHER:
             problem = "port %d is held by %s (PID %s)" % (paths.PORT, held.program, held.pid)
     return problem
-
-
-def has_failed(host: "Host") -> bool:
-    """Whether systemd has given the service up; it does not try to start it again."""
-    try:
-        return host.run([SYSTEMCTL, "is-failed", "--quiet", paths.UNIT], timeout=30)[0] == 0
-    except OSError:
-        return False
 
 
 def restart_and_wait(host: "Host", condition: "Callable[[ProbeResult], str]") -> str:

@@ -1,6 +1,6 @@
 """What ``catcherctl status`` shows: one picture of configuration, service, port, OpenSSL, pair and findings."""
 
-from .. import config, messages, pair, paths, plan, report, transition
+from .. import config, messages, pair, paths, plan, report, systemd, transition
 from .. import facts as fact_collector
 from ..cert import host_names
 from ..messages import finding
@@ -44,8 +44,8 @@ def collect_status(host: "Host") -> "Dict[str, Any]":
     complete = installed_pair.may_read_key(host) and _may_read_stamp(host)
     planned = plan.plan(facts, transition.of(transition.APPLY))
     held = daemon.holder(host)
-    pid = daemon.running(host, held)
-    mode = None if pid is None else config.TLS if "-tls" in host.command_line(pid) else config.TCP
+    pid = systemd.catcher(host)
+    mode = systemd.running_mode(host, pid)
     seen = installed_pair.installed(host)
     found = _findings(host, facts, planned, seen, held, pid, mode)
     if not complete:

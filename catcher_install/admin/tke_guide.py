@@ -7,7 +7,7 @@ TCP connections on the TKE". Names of windows, links, menus, fields and buttons 
 import binascii
 import textwrap
 
-from .. import config, pair, paths
+from .. import config, pair, paths, systemd
 from ..cert import certificate, details, host_names
 from ..moment import moment
 from ..record import Record
@@ -61,12 +61,9 @@ def collect(host: "Host") -> GuideFacts:
         state = config.ABSENT if data is None else config.parse(data).state
     except OSError:
         state = config.UNUSABLE
-    running = None
-    for pid in host.in_process_list(paths.CATCHER):
-        running = config.TLS if "-tls" in host.command_line(pid) else config.TCP
-        break
     return GuideFacts(
-        names=host_names.collect(host), certificate=own, problem=problem, running=running, now=host.now(),
+        names=host_names.collect(host), certificate=own, problem=problem, now=host.now(),
+        running=systemd.running_mode(host, systemd.catcher(host)),
         configured=state if state in (config.TLS, config.TCP) else None,
     )
 

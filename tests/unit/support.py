@@ -9,7 +9,7 @@ import sys
 
 from catcher_install import host as host_module
 from catcher_install import paths
-from catcher_install.host import Host, runs_program
+from catcher_install.host import Host
 
 TREE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 LIBRARY = os.path.join(TREE, "catcher_install")
@@ -120,6 +120,7 @@ class Machine(Scripted):
     """A running system as its own hooks see it: its root is "/", though its files are in a temporary directory.
 
     booted, chroot, node, ipv4, time, elf, own_network, listening: what the host answers; time None is the real clock.
+    processes: {PID: words of its command line}, those of root unless the PID is in users.
     """
 
     def __init__(self, base):
@@ -134,6 +135,7 @@ class Machine(Scripted):
         self.time = None
         self.elf = own_elf_header()[:20]
         self.processes = {}
+        self.users = set()
         self.own_network = True
         self.listening = True
 
@@ -180,8 +182,11 @@ class Machine(Scripted):
     def now(self):
         return Host.now(self) if self.time is None else self.time
 
-    def in_process_list(self, argument):
-        return iter(sorted(pid for pid, words in self.processes.items() if runs_program(words, argument)))
+    def pids(self):
+        return sorted(self.processes)
+
+    def is_root_process(self, pid):
+        return pid in self.processes and pid not in self.users
 
     def command_line(self, pid):
         return self.processes.get(pid, [])

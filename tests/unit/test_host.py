@@ -578,7 +578,7 @@ def test_own_elf_header_is_that_of_the_interpreter():
         assert Host().own_elf_header() == stream.read(20)
 
 
-def test_a_process_is_found_by_a_whole_word_of_its_command_line():
+def test_a_process_is_seen_by_its_command_line():
     child = os.fork()
     if child == 0:
         os.execv("/bin/sleep", ["/bin/sleep", "60"])
@@ -587,13 +587,23 @@ def test_a_process_is_found_by_a_whole_word_of_its_command_line():
         deadline = time.monotonic() + 10
         while host.command_line(child) != ["/bin/sleep", "60"] and time.monotonic() < deadline:
             time.sleep(0.01)
-        assert child in list(host.in_process_list("/bin/sleep"))
-        assert child not in list(host.in_process_list("/bin/slee"))
+        assert child in host.pids()
+        assert host.is_root_process(child) == (os.geteuid() == 0)
     finally:
         os.kill(child, 9)
         os.waitpid(child, 0)
-    assert host.command_line(child) == []
+    assert host.command_line(child) == [] and child not in host.pids()
+    assert not host.is_root_process(child)
     host.terminate(child)
+
+
+@pytest.mark.parametrize("uids,wanted", [
+    (b"0\t0\t0\t0", True), (b"65534\t65534\t65534\t65534", False), (b"0\t65534\t0\t0", False),
+    (b"65534\t0\t0\t0", False), (b"", False)])
+def test_a_process_is_of_root_if_every_user_id_is(machine, monkeypatch, uids, wanted):
+    """A process that keeps others from looking into it has files of root's below /proc, whose ever it is."""
+    machine.put("/proc/77/status", b"Name:\tUid:\t0\nUid:\t" + uids + b"\nGid:\t0\t0\t0\t0\n")
+    assert Host.is_root_process(machine, 77) == wanted
 
 
 def test_a_call_that_a_signal_interrupts_is_made_again(tmp_path):

@@ -539,11 +539,12 @@ def test_stop_without_systemd_ends_nobody_else(machine, started, words):
 
 def test_stop_of_a_unit_like_7x_does_not_ask_systemd_to_stop_that_unit(machine, started, monkeypatch):
     """ExecStop= would wait for the stop that waits for it."""
-    machine.put("/usr/bin/systemctl", b"", 0o755)
+    machine.systemctl((0, b"MainPID=4711\n"))
     monkeypatch.setattr(type(machine), "is_run_by_systemd", lambda self: True)
     machine.processes[4711] = [paths.CATCHER]
     assert started("stop") == 0
     assert machine.processes == {}
+    assert [call[0] for call in machine.systemctl_calls()] == ["show"]
 
 
 def test_the_reference_catcher_is_found_behind_its_interpreter(machine, started):

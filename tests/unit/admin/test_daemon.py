@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from catcher_install import paths
+from catcher_install import paths, systemd
 from catcher_install.admin import daemon
 from catcher_install.host import Host
 from catcher_install.probe import result
@@ -87,14 +87,14 @@ def test_holder(machine, proc, name):
 
 def test_an_editor_is_no_catcher(machine, proc):
     proc(processes=[EDITOR])
-    assert daemon.running(machine, daemon.holder(machine)) is None
+    assert systemd.catcher(machine) is None
     proc(processes=[CATCHER])
-    assert daemon.running(machine, daemon.holder(machine)) == 100
+    assert systemd.catcher(machine) == 100
 
 
 def test_without_a_proc(machine):
     assert daemon.holder(machine).state == daemon.NOBODY
-    assert daemon.running(machine, daemon.holder(machine)) is None
+    assert systemd.catcher(machine) is None
 
 
 @pytest.mark.parametrize("family,address", [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")],

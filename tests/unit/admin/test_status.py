@@ -6,7 +6,7 @@ import os
 import pytest
 
 from catcher_install import apply, config, pair, paths, transition
-from catcher_install.admin import daemon, mode, sockets, status
+from catcher_install.admin import daemon, mode, status
 from catcher_install.host import Host
 
 from .. import pem
@@ -262,7 +262,7 @@ class WithoutRoot:
     def __init__(self, machine, monkeypatch):
         real = machine.read
         monkeypatch.setattr(machine, "read", lambda path, limit, head=False: self.read(real, path, limit, head))
-        monkeypatch.setattr(sockets, "owner", lambda host, inode: None)
+        monkeypatch.setattr(machine, "socket_owner", lambda inode, likely=None: None)
 
     def read(self, real, path, limit, head):
         if path in (paths.KEY, paths.STAMP):

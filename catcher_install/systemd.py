@@ -1,0 +1,113 @@
+"""systemd and the catcher under it: every call of systemctl, the service's state, which process is the catcher.
+
+Imported only by a run that has something to ask: a daemon start has nothing.
+"""
+
+from . import config, paths
+from .errors import CatcherError
+
+MYPY = False
+if MYPY:
+    from typing import Dict, List, Optional
+
+    from .host import Host
+
+# Where systemctl is: the second place on systems that have not merged /bin into /usr.
+PROGRAMS = ("/usr/bin/systemctl", "/bin/systemctl")
+# Seconds for an answer, and for a change of the service.
+ASK_SECONDS = 30
+CHANGE_SECONDS = 120
+# What stands before a script in a command line, and before a program of another architecture.
+INTERPRETERS = ("sh", "dash", "bash", "python", "platform-python", "qemu-")
+
+
+def program(host: "Host") -> str:
+    """The path of systemctl; "" if there is none."""
+    return next((path for path in PROGRAMS if host.lexists(path)), "")
+
+
+def call(host: "Host", *arguments: str, timeout: float = CHANGE_SECONDS) -> str:
+    """Run systemctl and return what it prints; "" on a host without systemctl, which has nothing to do.
+
+    timeout: seconds. Raises CatcherError with the last line that systemctl printed if it fails, OSError if it cannot
+    be run or does not end.
+    """
+    systemctl = program(host)
+    if not systemctl:
+        return ""
+    status, output = host.run([systemctl] + list(arguments), timeout=timeout)
+    text = output.decode("utf-8", "replace")
+    if status != 0:
+        lines = text.strip().splitlines() or ["exit status %d" % status]
+        raise CatcherError(lines[-1])
+    return text
+
+
+def restart(host: "Host") -> None:
+    """Restart the catcher. Raises CatcherError if systemd cannot."""
+    call(host, "restart", paths.UNIT)
+
+
+def show(host: "Host", *properties: str) -> "Dict[str, str]":
+    """Properties of the catcher's unit as systemd has it now (systemctl(1), show); empty if systemd cannot be asked."""
+    names = [word for name in properties for word in ("-p", name)]
+    try:
+        said = call(host, "show", *(names + [paths.UNIT]), timeout=ASK_SECONDS)
+    except (CatcherError, OSError):
+        return {}
+    return dict(line.split("=", 1) for line in said.splitlines() if "=" in line)
+
+
+def is_unit_current(host: "Host") -> bool:
+    """Whether systemd has the unit as it is on disk: then a reload, which can take longer than making the pair, would
+    bring nothing. Before version 242 systemd finds a new unit only after a reload."""
+    said = show(host, "LoadState", "NeedDaemonReload")
+    return said.get("LoadState") == "loaded" and said.get("NeedDaemonReload") == "no"
+
+
+def require_active(host: "Host") -> None:
+    """Raise CatcherError with its state if the service is not active."""
+    call(host, "is-active", paths.UNIT)
+
+
+def has_failed(host: "Host") -> bool:
+    """Whether systemd has given the service up; it does not try to start it again."""
+    if not program(host):
+        return False
+    try:
+        call(host, "is-failed", "--quiet", paths.UNIT, timeout=ASK_SECONDS)
+    except (CatcherError, OSError):
+        return False
+    return True
+
+
+def catcher(host: "Host") -> "Optional[int]":
+    """PID of the catcher; None if it does not run.
+
+    That is the main process of the unit, as soon as it runs the daemon's program. If systemd does not run here or
+    cannot be asked, it is a process of root, not of a container, that runs that program: what a process of another
+    user says of itself proves nothing.
+    """
+    if host.is_booted():
+        main = show(host, "MainPID").get("MainPID", "")
+        if main.isdigit():
+            return int(main) if runs_catcher(host.command_line(int(main))) else None
+    for pid in host.pids():
+        if runs_catcher(host.command_line(pid)) and host.is_root_process(pid):
+            return pid
+    return None
+
+
+def runs_catcher(words: "List[str]") -> bool:
+    """Whether a command line is the daemon's, by itself or behind an interpreter. An editor's, say, is not."""
+    if words[:1] == [paths.CATCHER]:
+        return True
+    return paths.CATCHER in words[1:4] and words[0].rpartition("/")[2].startswith(INTERPRETERS)
+
+
+def running_mode(host: "Host", pid: "Optional[int]") -> "Optional[str]":
+    """The mode in which the catcher with this PID runs: config.TLS or config.TCP; None if there is no process."""
+    words = host.command_line(pid) if pid is not None else []
+    if not words:
+        return None
+    return config.TLS if "-tls" in words else config.TCP
