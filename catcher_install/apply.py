@@ -114,7 +114,7 @@ def _write_stamp(host: "Host", transition: "Transition", outcome: Outcome, gener
     after = planner.plan(settled, transition)
     # What a second look finds: files that could not be read again, say.
     outcome.findings += [one for one in after.findings if one not in outcome.findings]
-    failed = [one for one in outcome.findings if one["id"] in messages.FAILURES]
+    failed = [one for one in outcome.findings if messages.is_marked(one, messages.FAILURE)]
     new = planner.next_stamp(settled, after.findings + failed, after.mode)
     if generated is not None:
         new = new.replace(generated_pair=generated or None)
@@ -268,5 +268,7 @@ _WHERE = {
 
 
 def exit_status(found: "List[Finding]") -> int:
-    """catcherctl's exit status for findings: 3 where one needs attention, else 0."""
-    return 3 if any(messages.severity(one) != messages.INFO for one in found) else 0
+    """catcherctl's exit status for findings: 1 if an action failed, 3 if one needs attention, else 0."""
+    if any(messages.is_marked(one, messages.FAILURE) for one in found):
+        return 1
+    return 3 if any(messages.needs_attention(one) for one in found) else 0

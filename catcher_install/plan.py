@@ -179,7 +179,7 @@ def _about_mode(facts: "HostFacts", past: str, mode: str) -> "List[Finding]":
     half way and run again says the same.
     """
     earlier = facts.stamp.findings if facts.stamp is not None and facts.stamp.mode == mode else []
-    found = [f for f in earlier if f["id"] in messages.LASTING]
+    found = [f for f in earlier if messages.is_marked(f, messages.LASTING)]
     if mode == config.TCP:
         written_by_us = facts.config.state == config.ABSENT or facts.config.data == config.fresh(config.TCP)
         if past == LEGACY:
@@ -308,7 +308,7 @@ def next_stamp(facts: "HostFacts", findings: "List[Finding]", mode: "Optional[st
 
 def noted(findings: "List[Finding]") -> "List[Finding]":
     """Those of some findings that the stamp keeps."""
-    return [one for one in findings if one["id"] not in messages.TRANSIENT]
+    return [one for one in findings if not messages.is_marked(one, messages.TRANSIENT)]
 
 
 def launch_decision(facts: "HostFacts", planned: "Optional[str]" = None) -> Launch:

@@ -35,6 +35,12 @@ def finding_fields(found: "Finding") -> "Dict[str, str]":
     }
 
 
+def flagged_lines(fields: "Dict[str, str]") -> "List[str]":
+    """finding_fields() as two lines of a report: what is wrong, with "!" if it needs attention, and what to type."""
+    flag = "i" if fields["severity"] == messages.INFO else "!"
+    return ["  %s  %s [%s]" % (flag, fields["message"], fields["id"]), "     %s" % fields["fix"]]
+
+
 def plan_lines(plan: "Plan") -> "List[str]":
     """What a converge would do and why."""
     lines = ["This host is seen as: %s." % plan.history]

@@ -13,12 +13,15 @@ import sys
 from collections.abc import Iterator
 
 from catcher_install import messages
-from catcher_install.probe import result
 
 TREE = pathlib.Path(__file__).resolve().parent.parent
 SCHEMAS = TREE / "share/schema"
 PAGES = [TREE / "docs" / name for name in ("json.md", "findings.md")]
-CATALOGS = {"status": messages.CATALOG, "probe": result.CATALOG}
+PROBE = "probe-"
+CATALOGS = {
+    "status": {id: row for id, row in messages.CATALOG.items() if not id.startswith(PROBE)},
+    "probe": {id: row for id, row in messages.CATALOG.items() if id.startswith(PROBE)},
+}
 TABLE = re.compile(r"(?s)(<!-- ([a-z-]+(?:\.json)?) -->\n).*?(<!-- end -->\n)")
 
 
@@ -73,7 +76,7 @@ def fields_table(name: str) -> str:
 def findings_table(name: str) -> str:
     """The Markdown table of a catalog; what a finding fills in is `...` there."""
     lines = ["| id | severity | what is wrong | what to type |", "| --- | --- | --- | --- |"]
-    for id, (severity, text, fix) in sorted(CATALOGS[name].items()):
+    for id, (severity, _, text, fix) in sorted(CATALOGS[name].items()):
         told = [re.sub(r"\{[a-z_]+\}", "`...`", re.sub(" {2,}", " ", part)) for part in (text, fix)]
         lines.append(f"| `{id}` | {severity} | {told[0]} | {told[1]} |")
     return "\n".join(lines) + "\n"

@@ -26,8 +26,6 @@ LINE_LIMIT = 600
 AS_ROOT = "run it as root: sudo catcherctl ..."
 # What root is refused is seldom a matter of permissions.
 IMMUTABLE = "if it is immutable (lsattr %s), make it writable: chattr -i"
-# Findings after which a converge has not done its work.
-FAILURES = ("write-failed", "busy", "pair-not-generated", "pair-not-replaced")
 
 
 def main(arguments: "List[str]") -> int:
@@ -322,8 +320,7 @@ def _apply(options: argparse.Namespace) -> int:
     else:
         _print(["done: " + kind for kind in outcome.done] or ["Nothing to do."])
         _print_findings(outcome.findings)
-    failed = any(one["id"] in FAILURES for one in outcome.findings)
-    return FAILED if failed else apply.exit_status(outcome.findings)
+    return apply.exit_status(outcome.findings)
 
 
 def _done_fields(done: "List[str]", found: "List[messages.Finding]") -> "Dict[str, Any]":

@@ -59,7 +59,7 @@ def change(host: "Host", mode: str, restart: bool) -> "Tuple[List[str], List[Fin
         raise _put_back(host, facts, mode, problem, restart=True)
     _end_notices(host)
     lines += _about_tke(host, mode)
-    found = [one for one in outcome.findings if one["id"] not in messages.LASTING]
+    found = [one for one in outcome.findings if not messages.is_marked(one, messages.LASTING)]
     seen = installed_pair.installed(host)
     if mode == config.TLS:
         found += installed_pair.more_findings(host, fact_collector.collect(host), seen)
@@ -155,7 +155,7 @@ def _end_notices(host: "Host") -> None:
         stamp = fact_collector.collect(host).stamp
         if stamp is None:
             return
-        left = [one for one in stamp.findings if one["id"] not in messages.LASTING]
+        left = [one for one in stamp.findings if not messages.is_marked(one, messages.LASTING)]
         if left != stamp.findings:
             host.replace(paths.STAMP, stamp_file.render(stamp.replace(findings=left)), 0o600)
 

@@ -18,10 +18,6 @@ if MYPY:
 
 FORMAT = 1
 
-# What only the stamp and the key can tell, and so only root.
-FOR_ROOT = messages.LASTING + messages.TRANSIENT + (
-    "pair-unusable", "pair-unchecked", "pair-expired", "pair-not-yet-valid")
-
 
 def collect_status(host: "Host") -> "Dict[str, Any]":
     """The fields of ``status --json``.
@@ -49,7 +45,7 @@ def collect_status(host: "Host") -> "Dict[str, Any]":
     seen = installed_pair.installed(host)
     found = _findings(host, facts, planned, seen, held, pid, mode)
     if not complete:
-        found = [one for one in found if one["id"] not in FOR_ROOT]
+        found = [one for one in found if not messages.is_marked(one, messages.ROOT)]
     own = seen.chain[0] if seen.chain else None
     problem = str((facts.verdict or {}).get("problem", "")) if complete else ""
     return {
@@ -140,8 +136,7 @@ def lines(seen: "Dict[str, Any]") -> "List[str]":
         box = "tick the box" if seen["tke"]["enable_tls"] else "do not tick the box"
         text.append("  TKE       %s Enable SSL/TLS in this host's definition; port %d" % (box, paths.PORT))
     for one in seen["findings"]:
-        text.append("  %s  %s [%s]" % ("!" if one["severity"] != messages.INFO else "i", one["message"], one["id"]))
-        text.append("     %s" % one["fix"])
+        text += report.flagged_lines(one)
     if not seen["complete"]:
         text.append("  Only root sees everything: sudo catcherctl status")
     elif not seen["findings"]:

@@ -144,7 +144,7 @@ def shake_hands(
     except ImportError as error:
         _run(Greeting(sock), sock, deadline)
         sock.close()
-        raise Ended(HANDSHAKE_BROKEN, shown(str(error)), "probe-without-ssl") from error
+        raise Ended(HANDSHAKE_BROKEN, shown(str(error)), id="probe-without-ssl") from error
     _run(shake, sock, deadline)
     tls = shake.tls
     chain = [tls.getpeercert(True) or b""]
@@ -191,7 +191,7 @@ def _judge(error: Exception, heard: bytes, answers: bool) -> Ended:
     if code:
         reason = code.lower().replace("_", " ")
         if code in ("TLSV1_ALERT_PROTOCOL_VERSION", "UNSUPPORTED_PROTOCOL", "VERSION_TOO_LOW", "WRONG_SSL_VERSION"):
-            return Ended(HANDSHAKE_REFUSED, reason, "probe-tls-too-old")
+            return Ended(HANDSHAKE_REFUSED, reason, id="probe-tls-too-old")
         if "ALERT" in code:
             return Ended(HANDSHAKE_REFUSED, reason)
         return Ended(HANDSHAKE_BROKEN, reason)

@@ -9,10 +9,11 @@ from ..cert import details
 from ..cert.details import CHAIN_LIMIT
 from ..errors import CatcherError
 from ..host import Host
+from ..messages import finding
 from ..text import shown
 from . import connection, handshake, trust
 from .connection import Deadline
-from .result import TCP, TLS, Ended, ProbeResult, address_findings, certificate_findings, probe_finding
+from .result import TLS, Ended, ProbeResult, address_findings, certificate_findings
 from .target import NAME_HINT, a_labels, ip_address, parse, require_host
 
 MYPY = False
@@ -52,10 +53,7 @@ def probe(target: str, name: "Optional[str]" = None, timeout: float = TIMEOUT, h
         result.version, result.cipher, chain, whole = handshake.shake_hands(sock, server_name, deadline)
     except Ended as end:
         result.state, result.reason = end.state, end.reason
-        result.findings = [probe_finding(
-            end.finding or ("probe-speaks-tcp" if end.state == TCP else "probe-" + end.state),
-            host=shown(where), port=str(port), reason=shown(end.reason),
-        )]
+        result.findings = [finding(end.id, host=shown(where), port=str(port), reason=shown(end.reason))]
         result.findings += address_findings(result)
         return result
     sent, result.system_problem = trust.ask_s_client(host, address, server_name, deadline)

@@ -1,8 +1,10 @@
 """What a probe found, as text for a person and as fields for scripts, and its exit status."""
 
+from ..messages import needs_attention
 from ..moment import moment
+from ..report import finding_fields, flagged_lines
 from ..text import shown
-from .result import HANDSHAKE_BROKEN, HANDSHAKE_REFUSED, INFO, SHOWN_NAMES, TCP, TLS, ProbeResult
+from .result import HANDSHAKE_BROKEN, HANDSHAKE_REFUSED, SHOWN_NAMES, TCP, TLS, ProbeResult
 
 MYPY = False
 if MYPY:
@@ -13,7 +15,7 @@ def exit_status(result: ProbeResult) -> int:
     """0: TLS, and nothing needs attention; 3: TLS with such a finding, or plain TCP; 1: no connection came about."""
     if result.state not in (TLS, TCP):
         return 1
-    return 3 if any(one["severity"] != INFO for one in result.findings) else 0
+    return 3 if any(needs_attention(one) for one in result.findings) else 0
 
 
 def fields(result: ProbeResult) -> "Dict[str, Any]":
@@ -54,7 +56,7 @@ def fields(result: ProbeResult) -> "Dict[str, Any]":
             "system": None if result.system_problem is None else not result.system_problem,
             "system_problem": result.system_problem or None,
         },
-        "findings": result.findings,
+        "findings": [finding_fields(one) for one in result.findings],
     }
 
 
@@ -75,8 +77,7 @@ def lines(result: ProbeResult) -> "List[str]":
     elif result.state == TCP:
         text.append("  TKE       the box Enable SSL/TLS must not be ticked, as long as it speaks TCP")
     for one in result.findings:
-        text.append("  %s  %s [%s]" % ("!" if one["severity"] != INFO else "i", one["message"], one["id"]))
-        text.append("     %s" % one["fix"])
+        text += flagged_lines(finding_fields(one))
     return text
 
 

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from catcher_install import apply, config, pair, paths, plan, stamp, transition
+from catcher_install import apply, config, messages, pair, paths, plan, stamp, transition
 from catcher_install.errors import CatcherError
 
 from .support import GROWERS, Killed, fault, ids, installed, make_stamp, tree_of
@@ -527,3 +527,36 @@ def test_an_upgrade_always_reloads_systemd(machine):
     machine.systemctl((0, b"LoadState=loaded\nNeedDaemonReload=no\n"))
     apply.converge(machine, transition.of(transition.UPGRADE, "8.0.0"))
     assert machine.systemctl_calls() == [["daemon-reload"], ["try-restart", paths.UNIT]]
+
+
+# -- findings of actions that fail -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", sorted(apply._DO))
+@pytest.mark.parametrize("error", [OSError(5, "Input/output error"), CatcherError("no"), pair.NotReplaced("no")],
+                         ids=["OSError", "CatcherError", "NotReplaced"])
+def test_an_action_that_fails_is_a_failure(machine, monkeypatch, kind, error):
+    """catcherctl apply then ends with 1, and a failure before the stamp is written is in it."""
+    def fail(host, action):
+        raise error
+
+    monkeypatch.setitem(apply._DO, kind, fail)
+    action = plan.Action(kind=kind, why="a test", data=None, edits=False)
+    planned = plan.Plan(actions=[action], findings=[], mode=None, history=plan.FRESH)
+    monkeypatch.setattr(plan, "plan", lambda facts, transition: planned)
+    outcome = apply.converge(machine, transition.of(transition.APPLY))
+    assert outcome.findings and outcome.done in ([], [plan.WRITE_STAMP])
+    assert all(messages.is_marked(one, messages.FAILURE) for one in outcome.findings)
+    assert apply.exit_status(outcome.findings) == 1
+
+
+def test_a_stamp_that_cannot_be_written_is_a_failure(machine, quick_pair, monkeypatch):
+    def refuse(path, *rest, **named):
+        if path == paths.STAMP:
+            raise OSError(30, "Read-only file system")
+        return real(path, *rest, **named)
+
+    real = machine.replace
+    monkeypatch.setattr(machine, "replace", refuse)
+    outcome = apply.converge(machine, transition.of(transition.INSTALL))
+    assert ids(outcome.findings) == ["write-failed"] and apply.exit_status(outcome.findings) == 1

@@ -4,7 +4,8 @@ import ast
 
 import pytest
 
-from catcher_install import messages, report
+from catcher_install import messages, plan, report
+from catcher_install.probe import result
 
 from .support import library_modules
 
@@ -26,14 +27,31 @@ def calls():
                 continue
             if getattr(call.func, "id", getattr(call.func, "attr", "")) != "finding":
                 continue
+            if isinstance(call.args[0], ast.Attribute):
+                # One of probe/result.py's FINDING_OF, or as Ended(..., id="..."): each is given the same facts.
+                continue
             where = [call.args[0]] if not isinstance(call.args[0], ast.Name) else chosen
             given = [getattr(text, "value", getattr(text, "s", None)) for one in where for text in ast.walk(one)]
             given = [text for text in given if isinstance(text, str)]
-            yield name, call.lineno, given, sorted(keyword.arg for keyword in call.keywords)
+            # **which, where which is a dictionary that is spelled out in the same file
+            facts = [keyword.arg for keyword in call.keywords if keyword.arg]
+            spread = [keyword.value.id for keyword in call.keywords if not keyword.arg]
+            facts += [getattr(key, "value", getattr(key, "s", "")) for one in ast.walk(tree)
+                      if isinstance(one, ast.Assign) and isinstance(one.value, ast.Dict)
+                      and getattr(one.targets[0], "id", "") in spread for key in one.value.keys]
+            yield name, call.lineno, given, sorted(facts)
+
+
+def ids_of_ends():
+    """The ids that a probe without TLS ends with."""
+    named = [getattr(keyword.value, "value", getattr(keyword.value, "s", "")) for _, tree in sources()
+             for call in ast.walk(tree) if isinstance(call, ast.Call) and getattr(call.func, "id", "") == "Ended"
+             for keyword in call.keywords if keyword.arg == "id"]
+    return list(result.FINDING_OF.values()) + named
 
 
 def placeholders(id):
-    _, text, fix = messages.CATALOG[id]
+    _, _, text, fix = messages.CATALOG[id]
     return sorted({part.split("}")[0] for part in (text + fix).split("{")[1:]})
 
 
@@ -45,8 +63,14 @@ def test_each_id_that_is_used_exists():
 
 
 def test_each_id_that_exists_is_used():
-    used = {id for one in calls() for id in one[2]}
+    used = {id for one in calls() for id in one[2]} | set(ids_of_ends())
     assert sorted(set(messages.CATALOG) - used) == []
+
+
+def test_the_end_of_a_probe_has_the_facts_of_its_finding():
+    ends = ids_of_ends()
+    assert len(ends) > 8
+    assert [id for id in ends if not set(placeholders(id)) <= {"host", "port", "reason"}] == []
 
 
 def test_each_call_fills_what_its_text_leaves_open():
@@ -57,7 +81,7 @@ def test_each_call_fills_what_its_text_leaves_open():
 
 @pytest.mark.parametrize("id", sorted(messages.CATALOG))
 def test_each_says_how_serious_it_is_what_is_wrong_and_what_to_type(id):
-    severity, text, fix = messages.CATALOG[id]
+    severity, _, text, fix = messages.CATALOG[id]
     assert severity in (messages.INFO, messages.WARNING, messages.ERROR)
     assert text and fix
     for line in (text, fix):
@@ -72,10 +96,24 @@ def test_each_says_how_serious_it_is_what_is_wrong_and_what_to_type(id):
         "id": id, "severity": severity, "message": messages.text(filled), "fix": messages.fix(filled)}
 
 
-def test_what_lasts_and_what_does_not_exists():
-    for id in messages.LASTING + messages.TRANSIENT:
-        assert id in messages.CATALOG
-    assert not set(messages.LASTING) & set(messages.TRANSIENT)
+@pytest.mark.parametrize("id", sorted(messages.CATALOG))
+def test_its_marks_are_known_and_fit_together(id):
+    marks = messages.CATALOG[id][1]
+    assert set(marks) <= {messages.LASTING, messages.TRANSIENT, messages.FAILURE, messages.ROOT}
+    assert not {messages.LASTING, messages.TRANSIENT} <= set(marks)
+    # What the stamp alone remembers, only its reader can tell.
+    assert messages.LASTING not in marks or messages.ROOT in marks
+
+
+def test_a_finding_of_another_version_has_no_marks():
+    assert not messages.is_marked({"id": "found-in-9.0"}, messages.ROOT)
+
+
+@pytest.mark.parametrize("id", [
+    "conf-was-missing", "scriptlet-unknown", "busy", "pair-deferred", "pair-not-replaced", "service-failed"])
+def test_what_only_this_run_did_is_not_kept(id):
+    told = messages.finding(id, **dict.fromkeys(placeholders(id), "x"))
+    assert plan.noted([told, messages.finding("unit-forking")]) == [messages.finding("unit-forking")]
 
 
 def test_an_unknown_id_is_a_fault_of_ours():

@@ -5,7 +5,7 @@ import ssl
 
 import pytest
 
-from catcher_install import apply, config, facts, messages, paths, plan, stamp, transition
+from catcher_install import apply, config, facts, paths, plan, stamp, transition
 from catcher_install.admin import daemon as daemon_module
 from catcher_install.admin import mode, status
 from catcher_install.cert import certificate
@@ -84,7 +84,7 @@ def test_there_and_back(machine, daemon):
     assert machine.names(paths.BIN) == ["catcher.crt", "catcher.exe", "catcher.key"]
 
 
-@pytest.mark.parametrize("id", messages.LASTING)
+@pytest.mark.parametrize("id", ["upgraded-tcp-kept", "tls-not-possible"])
 @pytest.mark.parametrize("wanted", [config.TCP, config.TLS])
 def test_an_explicit_mode_ends_each_lasting_finding(machine, daemon, id, wanted):
     told = {"id": id, "reason": "it was not"}

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from catcher_install import apply, config, pair, paths, transition
+from catcher_install import apply, config, messages, pair, paths, transition
 from catcher_install.admin import daemon, mode, status
 from catcher_install.host import Host
 
@@ -284,6 +284,15 @@ def test_without_root_there_is_one_line_and_nothing_made_up(machine, monkeypatch
     assert fields["pair"]["sha256"] and fields["pair"]["algorithm"] == "EC secp521r1"
     assert fields["pair"]["made_here"] is None and fields["pair"]["problem"] == ""
     assert status.lines(fields)[-1] == "  Only root sees everything: sudo catcherctl status"
+
+
+@pytest.mark.parametrize("id", ["upgraded-tcp-kept", "tls-not-possible", "conf-was-missing", "busy", "pair-deferred",
+                                "pair-unusable", "pair-unchecked", "pair-expired", "pair-not-yet-valid"])
+def test_what_only_root_can_know_is_not_said_to_others(machine, monkeypatch, id):
+    monkeypatch.setattr(status, "_findings", lambda *rest: [messages.finding(id)])
+    assert ids_of(seen(machine)) == [id]
+    WithoutRoot(machine, monkeypatch)
+    assert ids_of(seen(machine)) == []
 
 
 def test_a_real_user_without_root(memory):
