@@ -22,6 +22,8 @@ NOTED = (
     ("unit", ("enabled", "disabled", "masked", "none")),
     ("active", ("yes", "no")),
 )
+# By what the mode was seen; notes of earlier versions do not say a mode.
+SEEN = ("process", "last-run", "journal")
 
 
 class Capture(Record):
@@ -29,13 +31,17 @@ class Capture(Record):
 
     tree: a CCA tree without our private library was installed, so a CCA before 8. groups: CCA's groups were there.
     unit: "enabled", "disabled", "masked" or "none". active: the daemon was running.
+    mode: the one in which the daemon was seen (config.TLS or config.TCP), or None. seen: by what: "process" (it was
+    running), "last-run" (systemd remembers the command line), "journal" (journald does), "no".
     """
 
-    __slots__ = ("tree", "groups", "unit", "active")
+    __slots__ = ("tree", "groups", "unit", "active", "mode", "seen")
     tree: bool
     groups: bool
     unit: str
     active: bool
+    mode: "Optional[str]"
+    seen: str
 
 
 class UnitFacts(Record):
@@ -194,11 +200,14 @@ def _capture(host: "Host", now: float) -> "Tuple[Optional[Capture], str]":
     values = dict(line.split("=", 1) for line in data.decode("ascii", "replace").splitlines() if "=" in line)
     if any(values.get(name) not in allowed for name, allowed in NOTED):
         return None, ""
+    seen = values.get("mode") in (config.TLS, config.TCP) and values.get("seen") in SEEN
     capture = Capture(
         tree=values["tree"] == "yes",
         groups=values["groups"] == "yes",
         unit=values["unit"],
         active=values["active"] == "yes",
+        mode=values["mode"] if seen else None,
+        seen=values["seen"] if seen else "no",
     )
     return capture, ""
 

@@ -67,6 +67,7 @@ csulcca_note_service() {
     if csulcca_is_active; then
         csulcca_active=yes
     fi
+    csulcca_mode=$(csulcca_mode_seen)
     # An upgrade from 7.x that was killed half way saw the truth; 7.x's scriptlets may have stopped and disabled the
     # service since. Its note counts unless the service runs again. With rpm they run only after our files are there.
     if [ "$csulcca_active" = no ] && [ -n "$csulcca_earlier" ] &&
@@ -79,14 +80,19 @@ csulcca_note_service() {
     fi
     if [ "$1$csulcca_tree$csulcca_unit" = debyesdisabled ] && csulcca_was_disabled_by_this_transaction; then
         csulcca_unit=enabled
+        # Of a journal that keeps nothing nobody can tell whether it ran. One that was enabled is taken for one that did.
+        if [ "$csulcca_active" = no ] && csulcca_has_no_journal; then
+            csulcca_active=yes
+        fi
     fi
     mkdir -p "$csulcca_state"
     # Nothing is written through what somebody has planted: the file is new, and no directory takes the name's place.
     rm -f "$csulcca_note.new"
     set -C
     # Half a note, on a full disk, would say what is not so; without one the traces of 7.x count.
-    if printf 'tree=%s\ngroups=%s\nunit=%s\nactive=%s\n' \
-        "$csulcca_tree" "$csulcca_groups" "$csulcca_unit" "$csulcca_active" >"$csulcca_note.new"; then
+    # The last line shows that the note is whole.
+    if printf 'tree=%s\ngroups=%s\nunit=%s\nmode=%s\nseen=%s\nactive=%s\n' "$csulcca_tree" "$csulcca_groups" \
+        "$csulcca_unit" "${csulcca_mode% *}" "${csulcca_mode#* }" "$csulcca_active" >"$csulcca_note.new"; then
         # On disk before it has its name, and before 7.x's files go: after a power failure nothing else may tell of it.
         sync "$csulcca_note.new" || :
         mv -fT "$csulcca_note.new" "$csulcca_note"
@@ -151,9 +157,81 @@ csulcca_is_active() {
     [ -d /run/systemd/system ] && systemctl --quiet is-active CSUTKEcat.service 2>/dev/null
 }
 
+# The mode in which the daemon was seen, "tls" or "tcp", and by what; "none no" if it was not seen. What a unit says that it
+# would start is no evidence, and neither is what any user can write: names of processes, fields of the journal without
+# "_" at the beginning.
+csulcca_mode_seen() {
+    if [ -d /run/systemd/system ]; then
+        csulcca_shown=$(systemctl show -p MainPID -p ControlGroup -p ExecStart -p ExecMainPID CSUTKEcat.service 2>/dev/null) || :
+        for csulcca_pid in $(csulcca_pids_of_unit); do
+            csulcca_is_of_root "$csulcca_pid" || continue
+            csulcca_tell_mode "$(tr '\0' ' ' <"/proc/$csulcca_pid/cmdline" 2>/dev/null)" process && return
+        done
+        # With dpkg the old prerm has stopped it already.
+        csulcca_tell_mode "$(csulcca_last_run)" last-run && return
+        csulcca_tell_mode "$(csulcca_last_logged)" journal && return
+    fi
+    echo none no
+}
+
+# csulcca_tell_mode COMMAND SEEN: of the daemon's command line; nothing for another program's.
+csulcca_tell_mode() {
+    case " $1 " in
+    *[/\ ]catcher.exe\ *) ;;
+    *) return 1 ;;
+    esac
+    case " $1 " in
+    *' -tls '*) echo "tls $2" ;;
+    *) echo "tcp $2" ;;
+    esac
+}
+
+csulcca_shown_property() {
+    printf '%s\n' "$csulcca_shown" | sed -n "s/^$1=//p"
+}
+
+# The main process, or all of the unit's control group: an init script has no main process.
+csulcca_pids_of_unit() {
+    csulcca_main=$(csulcca_shown_property MainPID)
+    case $csulcca_main in
+    '' | 0) ;;
+    *) echo "$csulcca_main" ;;
+    esac
+    csulcca_group=$(csulcca_shown_property ControlGroup)
+    if [ -n "$csulcca_group" ]; then
+        grep -lx "[0-9]*:[^:]*:$csulcca_group" /proc/[0-9]*/cgroup 2>/dev/null | sed 's,/cgroup$,,; s,.*/,,'
+    fi
+}
+
+csulcca_is_of_root() {
+    grep -qx 'Uid:[[:blank:]]0[[:blank:]]0[[:blank:]]0[[:blank:]]0' "/proc/$1/status" 2>/dev/null
+}
+
+# The command line that systemd executed last: it remembers the process with the command, and forgets it when the unit
+# says something else now.
+csulcca_last_run() {
+    csulcca_ran=$(csulcca_shown_property ExecMainPID)
+    case $csulcca_ran in
+    '' | 0) return 0 ;;
+    esac
+    csulcca_shown_property ExecStart |
+        sed -n "s/^{ path=.* ; argv\[\]=\(.*\) ; ignore_errors=.* ; pid=$csulcca_ran ; .*/\1/p"
+}
+
+# journald itself notes unit, user and command line of a process that logs something.
+csulcca_last_logged() {
+    journalctl -q -b -r -n 200 --no-pager -o export --output-fields=_CMDLINE _SYSTEMD_UNIT=CSUTKEcat.service _UID=0 \
+        2>/dev/null | sed -n 's/^_CMDLINE=\(.*catcher\.exe.*\)/\1/p' | head -n 1
+}
+
+# PID 1 logs each start and stop; without a line of it in this boot there is no journal.
+csulcca_has_no_journal() {
+    [ -z "$(journalctl -q -b -n 1 --no-pager -o cat _PID=1 2>/dev/null)" ]
+}
+
 # dpkg runs the old prerm before us. systemd knows when the service stopped, but after "systemctl disable --now" it has
 # forgotten the unit; then the journal knows. What stopped after the package manager began was running before. The id is that of the message "unit
-# stopped" in systemd's catalog (SD_MESSAGE_UNIT_STOPPED, sd-messages.h).
+# stopped" in systemd's catalog (SD_MESSAGE_UNIT_STOPPED, sd-messages.h). Any user can send it, but not as PID 1.
 csulcca_was_stopped_by_this_transaction() {
     [ -d /run/systemd/system ] || return 1
     csulcca_began=$(csulcca_transaction_start) || return 1
@@ -162,8 +240,8 @@ csulcca_was_stopped_by_this_transaction() {
     case $csulcca_stopped in
     '' | 0 | *[!0-9]*)
         journalctl --sync >/dev/null 2>&1 || :
-        csulcca_stopped=$(journalctl -q -b --no-pager -o short-monotonic -n 1 UNIT=CSUTKEcat.service \
-            MESSAGE_ID=9d1aaa27d60140bd96365438aad20286 2>/dev/null |
+        csulcca_stopped=$(journalctl -q -b --no-pager -o short-monotonic -n 1 _PID=1 _UID=0 \
+            UNIT=CSUTKEcat.service MESSAGE_ID=9d1aaa27d60140bd96365438aad20286 2>/dev/null |
             sed -n 's/^\[ *\([0-9]*\)\.\([0-9][0-9]\).*/\1\2/p')
         ;;
     *) csulcca_stopped=$((csulcca_stopped / 10000)) ;;

@@ -28,7 +28,8 @@ TIMEOUT_S = 120
 RUN = "/usr/lib/csulcca/run"
 BIN = "/opt/IBM/CCA/bin"
 STUB = "#!/bin/sh\nexit 0\n"
-WHOLE_NOTE = re.compile(rb"tree=(yes|no)\ngroups=(yes|no)\nunit=[a-z]+\nactive=(yes|no)\n")
+WHOLE_NOTE = re.compile(
+    rb"tree=(yes|no)\ngroups=(yes|no)\nunit=[a-z]+\n(mode=[a-z]+\nseen=[a-z-]+\n)?active=(yes|no)\n")
 
 MOUNTS = r"""
 set -e

@@ -206,10 +206,10 @@ class Machine(Scripted):
         elif self.get(library) is not None:
             os.unlink(self.on_disk(library))
 
-    def capture(self, tree="no", groups="no", unit="none", active="no"):
+    def capture(self, tree="no", groups="no", unit="none", active="no", mode="none", seen="no"):
         """What the preinst scriptlet noted."""
-        text = "tree=%s\ngroups=%s\nunit=%s\nactive=%s\n" % (tree, groups, unit, active)
-        self.put(paths.CAPTURE, text.encode("ascii"))
+        lines = ("tree=" + tree, "groups=" + groups, "unit=" + unit, "mode=" + mode, "seen=" + seen, "active=" + active)
+        self.put(paths.CAPTURE, "\n".join(lines + ("",)).encode("ascii"))
 
     def enable(self):
         """The unit's link in a target."""
@@ -385,6 +385,6 @@ def make_capture(**changes):
     """What preinst saw on a host with no trace of an earlier CCA; then *changes*."""
     from catcher_install import facts
 
-    fields = {"tree": False, "groups": False, "unit": "none", "active": False}
+    fields = {"tree": False, "groups": False, "unit": "none", "active": False, "mode": None, "seen": "no"}
     fields.update(changes)
     return facts.Capture(**fields)

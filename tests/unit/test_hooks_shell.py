@@ -115,6 +115,9 @@ def note(root):
     return dict(line.split("=", 1) for line in root.get(paths.CAPTURE).decode("ascii").splitlines())
 
 
+NO_CCA = {"tree": "no", "groups": "no", "unit": "none", "mode": "none", "seen": "no", "active": "no"}
+
+
 def before_8(root):
     root.put(paths.CATCHER, b"", 0o755)
     os.rmdir(root.path("/usr/lib/csulcca/catcher_install"))
@@ -185,6 +188,171 @@ def test_what_the_shell_writes_is_what_python_reads(root, machine):
     machine.put(paths.CAPTURE, root.get(paths.CAPTURE))
     seen = facts.collect(machine).capture
     assert (seen.tree, seen.groups, seen.unit, seen.active) == (True, False, "enabled", False)
+    assert (seen.mode, seen.seen) == (None, "no")
+    systemd = Systemd(root, MainPID="4711", ActiveState="active")
+    systemd.process(4711, [EXEC, b"-tls"])
+    systemd.seen()
+    machine.put(paths.CAPTURE, root.get(paths.CAPTURE))
+    seen = facts.collect(machine).capture
+    assert (seen.mode, seen.seen, seen.active) == ("tls", "process", True)
+
+
+class Systemd:
+    """In place of systemctl and journalctl, and of /proc: what they know of the unit and of processes."""
+
+    def __init__(self, root, **properties):
+        self.root = root
+        root.put("/run/systemd/system/x")
+        root.put(paths.CATCHER, b"", 0o755)
+        self.shown = {"MainPID": "0", "ExecMainPID": "0", "ControlGroup": "", "ActiveState": "inactive"}
+        self.shown.update(properties)
+        self.log = []
+        self.write()
+
+    def write(self):
+        root = self.root
+        root.put("/shown", "".join("%s=%s\n" % pair for pair in self.shown.items()).encode("ascii"))
+        root.put("/bin/systemctl", b'''#!/bin/sh
+case "$*" in
+*is-active*) grep -qx ActiveState=active %(shown)s ;;
+show*) while [ $# -gt 1 ]; do [ "$1" != -p ] || grep "^$2=" %(shown)s; shift; done ;;
+esac
+'''.replace(b"%(shown)s", root.path("/shown").encode("ascii")), 0o755)
+        # Each entry is a set of FIELD=value; as journalctl, an entry is shown if it has all that are asked for.
+        root.put("/journal", repr(self.log).encode("ascii"))
+        root.put("/bin/journalctl", b'''#!/usr/bin/python3
+import sys
+wanted = {word for word in sys.argv[1:] if "=" in word and not word.startswith("--")}
+for entry in eval(open("%s").read()):
+    if wanted <= entry:
+        if "export" in sys.argv:
+            print("\\n".join(word for word in sorted(entry) if word.startswith("_CMDLINE=")))
+        else:
+            print("[%%s] host systemd: x" %% [word[5:] for word in entry if word.startswith("when=")][0])
+        if "1" in sys.argv:
+            break
+''' % root.path("/journal").encode("ascii"), 0o755)
+
+    def process(self, pid, words, uid=0, group="/system.slice/CSUTKEcat.service"):
+        self.root.put("/proc/%d/status" % pid, b"Name:\tx\nUid:\t%d\t%d\t%d\t%d\n" % ((uid,) * 4))
+        self.root.put("/proc/%d/cmdline" % pid, b"\0".join(words) + b"\0")
+        self.root.put("/proc/%d/cgroup" % pid, b"1:name=systemd:/x\n0::" + group.encode("ascii") + b"\n")
+
+    def seen(self):
+        self.write()
+        assert self.root.run("csulcca_preinst", "deb", "upgrade", "7.6.10-1") == (0, "")
+        told = note(self.root)
+        return told["mode"], told["seen"]
+
+
+EXEC = paths.CATCHER.encode("ascii")
+GROUP = "/system.slice/CSUTKEcat.service"
+
+
+@pytest.mark.parametrize("words,mode", [
+    ([EXEC, b"-tls"], "tls"), ([EXEC], "tcp"), ([b"catcher.exe", b"-tls"], "tls"), ([b"catcher.exe"], "tcp"),
+    ([b"/usr/bin/python3", b"-I", EXEC, b"-tls"], "tls"), ([EXEC, b"-tlsx"], "tcp"), ([EXEC, b"-v", b"-tls"], "tls"),
+    # Not the daemon yet.
+    ([b"/bin/sh", b"/opt/IBM/CCA/bin/CSUTKEcat", b"start"], "none"), ([b"tail", b"not-catcher.exe.log"], "none"),
+])
+def test_the_mode_of_the_running_daemon(root, words, mode):
+    systemd = Systemd(root, MainPID="4711", ActiveState="active", ControlGroup=GROUP)
+    systemd.process(4711, words)
+    assert systemd.seen() == (mode, "no" if mode == "none" else "process")
+
+
+def test_the_mode_of_a_daemon_that_an_init_script_started(root):
+    """It has no main process, but a control group; what a user puts into one of his own proves nothing."""
+    systemd = Systemd(root, ActiveState="active", ControlGroup=GROUP)
+    systemd.process(800, [EXEC], group="/user.slice/user-1000.slice/user@1000.service" + GROUP)
+    systemd.process(801, [EXEC], uid=1000)
+    systemd.process(802, [b"/bin/sh", b"/etc/init.d/CSUTKEcat"])
+    systemd.process(803, [EXEC, b"-tls"])
+    assert systemd.seen() == ("tls", "process")
+
+
+@pytest.mark.parametrize("where", ["no service", "beside the service"])
+def test_a_process_that_only_calls_itself_so_shows_no_mode(root, where):
+    systemd = Systemd(root)
+    systemd.process(800, [EXEC, b"-tls"], uid=1000, group="/user.slice")
+    systemd.process(801, [EXEC, b"-tls"], group="/user.slice")
+    if where == "beside the service":
+        systemd.shown.update(MainPID="4711", ActiveState="active", ControlGroup=GROUP)
+        systemd.process(4711, [EXEC])
+        systemd.process(4712, [EXEC, b"-tls"], uid=1000)
+        assert systemd.seen() == ("tcp", "process")
+    else:
+        assert systemd.seen() == ("none", "no")
+
+
+RAN = ("{ path=/opt/IBM/CCA/bin/catcher.exe ; argv[]=%s ; ignore_errors=no ; "
+       "start_time=[Sat 2026-11-28 10:00:00 UTC] ; stop_time=[n/a] ; pid=%d ; code=(null) ; status=0/0 }")
+
+
+@pytest.mark.parametrize("argv,pid,main,wanted", [
+    (paths.CATCHER + " -tls", 4711, 4711, ("tls", "last-run")), (paths.CATCHER, 4711, 4711, ("tcp", "last-run")),
+    # The unit was changed since, or never ran: what it would start is no evidence.
+    (paths.CATCHER + " -tls", 0, 4711, ("none", "no")), (paths.CATCHER + " -tls", 0, 0, ("none", "no")),
+    (paths.CATCHER + " -tls", 4700, 4711, ("none", "no")),
+    ("/opt/IBM/CCA/bin/CSUTKEcat start", 4711, 4711, ("none", "no")),
+])
+def test_the_mode_of_a_daemon_that_the_old_prerm_has_stopped(root, argv, pid, main, wanted):
+    assert Systemd(root, ExecStart=RAN % (argv, pid), ExecMainPID=str(main)).seen() == wanted
+
+
+DAEMON_LOG = {"_UID=0", "_SYSTEMD_UNIT=CSUTKEcat.service", "_CMDLINE=/opt/IBM/CCA/bin/catcher.exe -tls"}
+
+
+@pytest.mark.parametrize("log,wanted", [
+    ([DAEMON_LOG], ("tls", "journal")),
+    # Newest first, and the control script logs too.
+    ([{"_UID=0", "_SYSTEMD_UNIT=CSUTKEcat.service", "_CMDLINE=/bin/sh /opt/IBM/CCA/bin/CSUTKEcat start"},
+      {"_UID=0", "_SYSTEMD_UNIT=CSUTKEcat.service", "_CMDLINE=/opt/IBM/CCA/bin/catcher.exe"}, DAEMON_LOG],
+     ("tcp", "journal")),
+    # What another user or another service sends.
+    ([DAEMON_LOG - {"_UID=0"} | {"_UID=1000"}], ("none", "no")),
+    ([DAEMON_LOG - {"_SYSTEMD_UNIT=CSUTKEcat.service"} | {"UNIT=CSUTKEcat.service", "_SYSTEMD_UNIT=x.service"}],
+     ("none", "no")),
+    ([], ("none", "no")),
+])
+def test_the_mode_of_a_daemon_that_journald_has_seen(root, log, wanted):
+    systemd = Systemd(root)
+    systemd.log = log
+    assert systemd.seen() == wanted
+
+
+STOPPED = {"UNIT=CSUTKEcat.service", "MESSAGE_ID=9d1aaa27d60140bd96365438aad20286", "when=99999999.123456"}
+
+
+@pytest.mark.parametrize("sender,active", [
+    ({"_PID=1", "_UID=0"}, "yes"), ({"_PID=812", "_UID=1000"}, "no"), ({"_PID=812", "_UID=0"}, "no"),
+    ({"_PID=812", "_UID=1000", "_SYSTEMD_UNIT=user@1000.service", "PID=1"}, "no"),
+])
+def test_only_systemd_itself_can_say_that_it_stopped_the_service(root, sender, active):
+    """Any user may send its message, and then a service that was stopped for good would be started."""
+    systemd = Systemd(root)
+    before_8(root)
+    root.put("/proc/%d/stat" % os.getpid(), b"1 (dpkg) S " + b"1 " * 18 + b"100 0\n")
+    systemd.log = [{"_PID=1", "_UID=0", "when=1.5"}, STOPPED | sender]
+    systemd.seen()
+    assert note(root)["active"] == active
+
+
+@pytest.mark.parametrize("keeps,stopped_long_ago", [(True, True), (False, False)])
+def test_a_journal_that_keeps_nothing_does_not_hide_that_it_ran(root, keeps, stopped_long_ago):
+    """"systemctl disable --now" in the old prerm leaves no other trace than its directory."""
+    systemd = Systemd(root)
+    before_8(root)
+    root.put("/usr/lib/systemd/system/CSUTKEcat.service")
+    root.put("/etc/systemd/system/multi-user.target.wants/other.service")
+    root.put("/old.prerm", b"systemctl disable --now CSUTKEcat\n")
+    root.put("/bin/dpkg-query", b"#!/bin/sh\necho %s\n" % root.path("/old.prerm").encode("ascii"), 0o755)
+    root.put("/proc/uptime", b"1000.00 0\n")
+    root.put("/proc/%d/stat" % os.getpid(), b"1 (dpkg) S " + b"1 " * 18 + b"90000 0\n")
+    systemd.log = [{"_PID=1", "_UID=0", "when=1.5"}] if keeps else []
+    systemd.seen()
+    told = note(root)
+    assert (told["unit"], told["active"]) == ("enabled", "no" if stopped_long_ago else "yes")
 
 
 def test_a_note_of_an_attempt_that_was_killed_is_kept(root):
@@ -201,7 +369,7 @@ WHOLE_NOTE = b"tree=yes\ngroups=yes\nunit=enabled\nactive=yes\n"
 def test_a_note_that_a_power_failure_has_cut_is_not_kept(root, data):
     root.put(paths.CAPTURE, data)
     root.run("csulcca_preinst", "rpm", "2")
-    assert note(root) == {"tree": "no", "groups": "no", "unit": "none", "active": "no"}
+    assert note(root) == NO_CCA
 
 
 def logged(root, *names):
@@ -233,7 +401,7 @@ def test_an_old_note_is_not(root):
     root.put(paths.CAPTURE, b"tree=yes\ngroups=yes\nunit=enabled\nactive=yes\n")
     os.utime(root.path(paths.CAPTURE), (1, 1))
     root.run("csulcca_preinst", "rpm", "2")
-    assert note(root) == {"tree": "no", "groups": "no", "unit": "none", "active": "no"}
+    assert note(root) == NO_CCA
 
 
 def with_groups(root):
