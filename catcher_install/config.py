@@ -5,6 +5,7 @@ with ``#``. Editing changes only the directive; every other byte stays.
 """
 
 from .record import Record
+from .text import shown_bytes
 
 MYPY = False
 if MYPY:
@@ -17,6 +18,9 @@ BOM = b"\xef\xbb\xbf"
 
 # A directive file of a few lines; anything larger is not one.
 SIZE_LIMIT = 64 * 1024
+
+# Of a directive that is none, so many bytes are shown.
+SHOWN_LIMIT = 40
 
 # States of the file
 ABSENT = "absent"
@@ -97,7 +101,8 @@ def parse(data: bytes, quote: bool = True) -> Config:
     words = []
     for token, _, line in _tokens(data):
         if token not in (TLS_ON, TLS_OFF, TLS_REQUIRED):
-            return unusable("line %d is not a directive%s" % (line, ": " + printable(token) if quote else ""))
+            seen = ": " + shown_bytes(token, SHOWN_LIMIT) if quote else ""
+            return unusable("line %d is not a directive%s" % (line, seen))
         words.append(token)
     required = TLS_REQUIRED in words
     if TLS_ON in words and TLS_OFF in words:
@@ -107,13 +112,6 @@ def parse(data: bytes, quote: bool = True) -> Config:
     # Who requires TLS has chosen it.
     state = TLS if TLS_ON in words or required else TCP if TLS_OFF in words else UNSET
     return Config(state=state, required=required, problem="", data=data)
-
-
-def printable(data: bytes, limit: int = 40) -> str:
-    """Untrusted bytes as short plain ASCII for a message."""
-    text = data[:limit].decode("ascii", "backslashreplace")
-    text = "".join(c if c.isprintable() else "\\x%02x" % ord(c) for c in text)
-    return text + ("..." if len(data) > limit else "")
 
 
 def with_mode(data: bytes, mode: str) -> bytes:

@@ -3,6 +3,7 @@
 import sys
 
 from . import messages, report
+from .text import plain
 
 MYPY = False
 if MYPY:
@@ -23,12 +24,6 @@ def tell(found: "List[Finding]") -> None:
         syslog.syslog(priority, plain(report.journal_line(one)))
         for line in report.finding_lines(one):
             say("csulcca: " + line)
-
-
-def plain(text: str) -> str:
-    """Text that every log and terminal takes: ASCII, one line, no control characters."""
-    shown = text.encode("ascii", "backslashreplace").decode("ascii")
-    return "".join(c if c.isprintable() else "\\x%02x" % ord(c) for c in shown)
 
 
 def say(text: str) -> None:

@@ -10,6 +10,7 @@ import sys
 from . import messages, paths, plan, report, transition
 from .errors import CatcherError
 from .host import Host
+from .text import plain
 
 MYPY = False
 if MYPY:
@@ -47,7 +48,7 @@ def main(arguments: "List[str]") -> int:
 def _say(severity: str, text: str) -> None:
     """A line to the journal where standard error is its stream, plain otherwise."""
     prefix = "<%d>" % report.PRIORITY[severity] if "JOURNAL_STREAM" in os.environ else ""
-    sys.stderr.write(prefix + text.encode("ascii", "backslashreplace").decode("ascii") + "\n")
+    sys.stderr.write(prefix + plain(text) + "\n")
     sys.stderr.flush()
 
 

@@ -9,6 +9,9 @@ if MYPY:
 
     Finding = Dict[str, str]
 
+# How long before its end a certificate is said to expire soon.
+SOON_SECONDS = 30 * 24 * 3600
+
 INFO = "info"
 WARNING = "warning"
 ERROR = "error"

@@ -10,6 +10,7 @@ import os
 
 from . import paths
 from .record import Record
+from .text import shown
 
 MYPY = False
 if MYPY:
@@ -105,8 +106,8 @@ def _version(host: "Host") -> "Tuple[Optional[Tuple[int, int, int]], Optional[st
         return None, None, "%s version failed with exit status %d" % (paths.OPENSSL, status)
     parsed = parse_version(text)
     if parsed is None:
-        shown = "".join(c for c in text if c.isprintable())[:60]
-        return None, None, "%s is not an OpenSSL that is understood (%s)" % (paths.OPENSSL, shown or "no output")
+        said = shown(text, 60) or "no output"
+        return None, None, "%s is not an OpenSSL that is understood (%s)" % (paths.OPENSSL, said)
     numbers, full = parsed
     if numbers < OLDEST:
         return numbers, full, "OpenSSL %s is older than 1.1.1" % full

@@ -215,7 +215,7 @@ def _pair(
 
 def pair_findings(facts: "HostFacts") -> "List[Finding]":
     """Findings about the files of the pair as they are; none where there are none."""
-    from .moment import moment
+    from .text import moment
 
     if facts.pair.state == pair.NONE:
         return []

@@ -7,6 +7,7 @@ checked_openssl (OpenSSL's version, where TLS is possible, with the identity of 
 """
 
 from .record import Record
+from .text import json_text
 
 MYPY = False
 if MYPY:
@@ -79,8 +80,6 @@ def parse(data: bytes) -> "Optional[Stamp]":
 
 def render(stamp: Stamp) -> bytes:
     """The bytes of state.json."""
-    import json
-
     fields = {name: getattr(stamp, name) for name in stamp.__slots__}
     fields["format_version"] = FORMAT
-    return (json.dumps(fields, indent=2, sort_keys=True) + "\n").encode("ascii")
+    return (json_text(fields) + "\n").encode("ascii")

@@ -3,7 +3,7 @@
 from .. import paths
 from ..cert import host_names
 from ..errors import CatcherError
-from ..text import shown
+from ..text import plain, shown
 from .installed_pair import certificate_lines, entry, installed
 
 MYPY = False
@@ -67,4 +67,4 @@ def _sheet(host: "Host", seen: "Installed") -> bytes:
             text.append("Certificate %d of %d" % (number, len(seen.chain)))
         text += certificate_lines(entry(one)) + [""]
     text += ["The hashes in the TKE's Confirm Import window must be these.", "Port %d" % paths.PORT]
-    return ("\n".join(text) + "\n").encode("ascii", "backslashreplace")
+    return "".join(plain(line) + "\n" for line in text).encode("ascii")

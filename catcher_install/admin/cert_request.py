@@ -3,8 +3,8 @@
 from .. import facts as fact_collector
 from .. import pair, paths
 from ..cert import certificate, host_names, submitted
+from ..cert.names import ip_address
 from ..errors import CatcherError
-from ..probe.target import ip_address
 from ..text import shown
 from .cert_install import Locked, refuse_key_in_image
 

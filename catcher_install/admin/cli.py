@@ -11,7 +11,7 @@ from .. import apply, config, messages, paths, plan, report, transition
 from ..errors import CatcherError
 from ..facts import collect
 from ..host import Host, forget_openssl_settings
-from ..text import shown
+from ..text import json_text, plain, shown
 
 MYPY = False
 if MYPY:
@@ -73,22 +73,13 @@ def _fail(message: str, hint: str) -> int:
     return FAILED
 
 
-def _plain(text: str) -> str:
-    """Text that any terminal, pipe and locale takes, and that makes no terminal do anything."""
-    return "".join(
-        c if " " <= c <= "~" or c == "\n" else c.encode("unicode_escape").decode("ascii") for c in text
-    )
-
-
 def _print(lines: "Iterable[str]") -> None:
     for line in lines:
-        sys.stdout.write(_plain(line) + "\n")
+        sys.stdout.write(plain(line) + "\n")
 
 
 def _print_json(fields: "Dict[str, Any]") -> None:
-    import json
-
-    _print([json.dumps(fields, indent=2, sort_keys=True)])
+    _print(json_text(fields).split("\n"))
 
 
 def _print_findings(found: "List[messages.Finding]") -> None:
@@ -110,7 +101,7 @@ class _Parser(argparse.ArgumentParser):
 
 def _name(text: str) -> str:
     """A host name or an IP address."""
-    from ..probe.target import require_host
+    from ..cert.names import require_host
 
     try:
         require_host(text, "")
@@ -419,7 +410,7 @@ def _cert_request(options: argparse.Namespace) -> int:
         # What is redirected into a file must be the request alone.
         _print(data.decode("ascii").splitlines())
         sys.stdout.flush()
-        sys.stderr.write(_plain("\n".join(lines) + "\n"))
+        sys.stderr.write("".join(plain(line) + "\n" for line in lines))
     else:
         _print(lines)
     return 0

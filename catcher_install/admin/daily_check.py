@@ -1,6 +1,7 @@
 """The daily look at the pair (csulcca-check.service): what ``catcherctl status`` says of it goes to the journal."""
 
 from .. import journal, report
+from ..text import plain
 
 MYPY = False
 if MYPY:
@@ -20,7 +21,7 @@ def main(arguments: "List[str]") -> int:
         for one in found:
             if one["id"].startswith("pair-"):
                 line = "%s [%s] -- %s" % (one["message"], one["id"], one["fix"])
-                syslog.syslog(report.PRIORITY[one["severity"]], journal.plain(line))
+                syslog.syslog(report.PRIORITY[one["severity"]], plain(line))
     except Exception as error:  # noqa: BLE001 - one line, and its story goes to the journal
         journal.log_fault(error)
         return 1

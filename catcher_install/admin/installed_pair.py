@@ -7,9 +7,8 @@ from .. import messages, pair, paths, plan
 from ..cert import certificate, details, host_names, submitted
 from ..errors import CatcherError, MissingDependency
 from ..messages import finding
-from ..moment import moment
 from ..record import Record
-from ..text import shown
+from ..text import moment, shown
 
 MYPY = False
 if MYPY:
@@ -20,7 +19,6 @@ if MYPY:
     from ..messages import Finding
 
 FORMAT = 1
-SOON_SECONDS = 30 * 24 * 3600
 
 
 class Installed(Record):
@@ -112,7 +110,7 @@ def more_findings(host: "Host", facts: "HostFacts", seen: Installed) -> "List[Fi
         return []
     own = seen.chain[0]
     found = []
-    if facts.now <= own.not_after < facts.now + SOON_SECONDS:
+    if facts.now <= own.not_after < facts.now + messages.SOON_SECONDS:
         found.append(finding("pair-expires-soon", date=moment(own.not_after)))
     ours = made_here(host, facts)
     reason = _stale_names(host, own, bool(ours), accepted_names(facts))

@@ -4,8 +4,7 @@ from .. import config, messages, pair, paths, plan, report, systemd, transition
 from .. import facts as fact_collector
 from ..cert import host_names
 from ..messages import finding
-from ..moment import moment
-from ..text import shown
+from ..text import moment, shown
 from . import daemon, installed_pair
 
 MYPY = False

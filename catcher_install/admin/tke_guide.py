@@ -9,9 +9,8 @@ import textwrap
 
 from .. import config, pair, paths, systemd
 from ..cert import certificate, details, host_names
-from ..moment import moment
 from ..record import Record
-from ..text import shown
+from ..text import moment, shown
 
 MYPY = False
 if MYPY:

@@ -6,9 +6,9 @@ import re
 from .. import paths
 from ..errors import MissingDependency
 from ..host import Host
-from ..probe.target import a_labels, ip_address
 from ..record import Record
 from . import certificate
+from .names import a_labels, ip_address
 
 MYPY = False
 if MYPY:

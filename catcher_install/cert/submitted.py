@@ -7,10 +7,9 @@ refusal says what to type. Needs ``cryptography``.
 import shlex
 
 from ..errors import CatcherError
-from ..moment import moment
 from ..pair import SIZE_LIMIT
 from ..record import Record
-from ..text import shown
+from ..text import moment, shown
 from . import certificate, details, host_names
 
 MYPY = False

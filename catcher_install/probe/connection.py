@@ -6,8 +6,8 @@ Everything here ends in time, whatever the far side does.
 import socket
 import time
 
+from ..cert.names import a_labels, ip_address
 from .result import REFUSED, TCP, TIMED_OUT, UNKNOWN_NAME, UNREACHABLE, Ended
-from .target import a_labels, ip_address
 
 MYPY = False
 if MYPY:

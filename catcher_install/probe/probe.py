@@ -7,6 +7,7 @@ sends is trusted: time, bytes and certificates are bounded, and no text of it re
 from .. import paths
 from ..cert import details
 from ..cert.details import CHAIN_LIMIT
+from ..cert.names import a_labels, ip_address, require_host
 from ..errors import CatcherError
 from ..host import Host
 from ..messages import finding
@@ -14,7 +15,7 @@ from ..text import shown
 from . import connection, handshake, trust
 from .connection import Deadline
 from .result import TLS, Ended, ProbeResult, address_findings, certificate_findings
-from .target import NAME_HINT, a_labels, ip_address, parse, require_host
+from .target import NAME_HINT, parse
 
 MYPY = False
 if MYPY:

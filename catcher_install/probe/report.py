@@ -1,9 +1,8 @@
 """What a probe found, as text for a person and as fields for scripts, and its exit status."""
 
 from ..messages import needs_attention
-from ..moment import moment
 from ..report import finding_fields, flagged_lines
-from ..text import shown
+from ..text import moment, shown
 from .result import HANDSHAKE_BROKEN, HANDSHAKE_REFUSED, SHOWN_NAMES, TCP, TLS, ProbeResult
 
 MYPY = False

@@ -1,11 +1,10 @@
 """What can be said of the far side: what it speaks, its certificates, and what of it needs attention."""
 
 from ..cert.details import Certificate
-from ..messages import finding
-from ..moment import moment
+from ..cert.names import ip_address
+from ..messages import SOON_SECONDS, finding
 from ..record import Record
-from ..text import shown
-from .target import ip_address
+from ..text import moment, shown
 
 MYPY = False
 if MYPY:
@@ -31,7 +30,6 @@ FINDING_OF = {
 }
 
 SHOWN_NAMES = 12
-SOON = 30 * 86400
 
 
 class ProbeResult(Record):
@@ -98,7 +96,7 @@ def certificate_findings(result: ProbeResult, now: float) -> "List[Finding]":
         elif now < one.not_before:
             found.append(finding("probe-certificate-not-yet-valid", subject=whose,
                                  date=moment(one.not_before), **which))
-        elif now + SOON > one.not_after:
+        elif now + SOON_SECONDS > one.not_after:
             found.append(finding("probe-certificate-expires-soon", subject=whose, date=moment(one.not_after),
                                  **which))
     if result.anchor_problem:

@@ -28,7 +28,7 @@ SYSTEM = {
 ALLOWED = {
     # Text of a moment: no system call.
     "pair": {"time.strftime", "time.gmtime"},
-    "moment": {"time.strftime", "time.gmtime"},
+    "text": {"time.strftime", "time.gmtime"},
     # Text of an error, likewise.
     "openssl": {"os.strerror"},
     # The kernel's random numbers.

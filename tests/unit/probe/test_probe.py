@@ -23,11 +23,12 @@ from cryptography.x509.oid import NameOID
 
 from catcher_install import messages
 from catcher_install.cert import certificate, details
+from catcher_install.cert.names import ip_address
 from catcher_install.errors import CatcherError, MissingDependency
 from catcher_install.host import Host
 from catcher_install.probe import connection, handshake, probe, report
 from catcher_install.probe import result as results
-from catcher_install.probe.target import NAME_HINT, TARGET_HINT, ip_address, parse
+from catcher_install.probe.target import NAME_HINT, TARGET_HINT, parse
 
 from ..schema import conforms
 

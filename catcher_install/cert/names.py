@@ -1,0 +1,52 @@
+"""Host names and IP addresses as people type them and as certificates hold them."""
+
+import ipaddress
+
+from ..errors import CatcherError
+from ..text import shown
+
+MYPY = False
+if MYPY:
+    from typing import Any, Optional
+
+# RFC 1035, 2.3.4, without the final dot
+NAME_LIMIT = 253
+
+
+def require_host(text: str, hint: str) -> None:
+    """Raise CatcherError where *text* is neither a host name nor an IP address."""
+    if ip_address(text) is not None:
+        return
+    if ":" in text:
+        raise CatcherError("%s is not an IPv6 address" % shown(text), hint)
+    name = a_labels(text)
+    labels = (name[:-1] if name.endswith(".") else name).split(".")
+    allowed = all(c.isalnum() or c in "-_." for c in name)
+    if not name or len(name) > NAME_LIMIT or not allowed or not all(labels) or name.startswith("-"):
+        raise CatcherError("%s is not a host name" % (shown(text) or "nothing"), hint)
+    if labels[-1].isdigit():
+        raise CatcherError("%s is not an IPv4 address" % shown(text), hint)
+
+
+def ip_address(text: str) -> "Optional[Any]":
+    """The IP address that *text* spells, its %scope left out; None for anything else."""
+    if len(text) > 100:
+        return None
+    numbers, percent, scope = text.partition("%")
+    try:
+        value = ipaddress.ip_address(numbers)
+    except ValueError:
+        return None
+    return None if percent and (not scope or value.version == 4) else value
+
+
+def a_labels(text: str) -> str:
+    """A host name as DNS knows it (IDNA); "" for one that cannot be written so."""
+    if len(text) > NAME_LIMIT:
+        # Also because Python's codec needs quadratic time.
+        return ""
+    try:
+        # Not the codec for ASCII names: it refuses labels of 64 characters, which Linux allows in a host name.
+        return text if all(ord(c) < 128 for c in text) else text.encode("idna").decode("ascii")
+    except UnicodeError:
+        return ""
