@@ -44,8 +44,8 @@ check:
 	@sh tools/bootstrap.sh check
 	@sh tools/check.sh
 
-#: make test TESTS='tests/packaging/test_remove.py -k purge'
-#:     chosen tests, by pytest's words for them
+#: make test TESTS='tests/packaging -k "debian-13 and purge"'
+#:     chosen tests, by pytest's words for them; a system that -k names is tested even if make check leaves it out
 .PHONY: test
 test:
 	@sh tools/bootstrap.sh check
@@ -72,17 +72,26 @@ lint:
 	@sh tools/bootstrap.sh lint
 	@$(PYTHON) -m pytest -q tests/test_linters.py
 
-#: make matrix [CELL=..] [SCENARIO=..] [PULL=1] [KEEP_FAILED=1] [SHELL_IN=CELL]
-#:     every scenario on every system: a table here, the same as a page in dist/matrix.html, JUnit XML beside it
+#: make matrix [CELL=system] [SCENARIO=name] [PULL=1] [KEEP_FAILED=1] [SHELL_IN=system]
+#:     every scenario on every system: a table here, the same as a page in dist/matrix.html, JUnit XML beside it.
+#:     PULL fetches vendors' images, KEEP_FAILED keeps the machines of failed tests, SHELL_IN opens a shell in a system
 .PHONY: matrix
 matrix:
-	@sh tools/bootstrap.sh check
+	@sh tools/bootstrap.sh matrix $(if $(SHELL_IN),$(SHELL_IN) fresh,$(CELL) $(SCENARIO))
 	@$(PYTHON) -m tests.matrix.run $(foreach cell,$(CELL),--cell '$(cell)') \
 	    $(foreach scenario,$(SCENARIO),--scenario '$(scenario)') $(if $(PULL),--pull) \
 	    $(if $(KEEP_FAILED),--keep-failed) $(if $(SHELL_IN),--shell '$(SHELL_IN)')
 
+#: make systems, make scenarios
+#:     what make matrix knows by these names
+.PHONY: systems scenarios
+systems:
+	@/usr/bin/python3 -m tests.matrix.images systems
+scenarios:
+	@/usr/bin/python3 -m tests.matrix.scenarios
+
 #: make matrix-proof
-#:     the packages broken on purpose, and whether the matrix turns red in exactly the right squares
+#:     the packages broken on purpose, and whether exactly the right scenarios fail
 .PHONY: matrix-proof
 matrix-proof:
 	@sh tools/bootstrap.sh check

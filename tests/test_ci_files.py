@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.matrix import images
 from tools import ci_files
 
 from .test_linters import clean
@@ -29,6 +30,16 @@ def test_a_change_of_the_declaration_makes_files_stale(monkeypatch):
     monkeypatch.setattr(ci_files, "declared", lambda: more)
     assert set(ci_files.stale()) == {".github/workflows/check.yml", ".gitlab-ci.yml", ".packit.yaml",
                                      ".obs/workflows.yml"}  # fmt: skip
+
+
+def test_a_mistake_in_the_declaration_is_one_line_and_what_to_do(monkeypatch, capsys, tmp_path):
+    (tmp_path / "distros.toml").write_text("[cell.one\n")
+    monkeypatch.setattr(images, "DECLARATION", tmp_path / "distros.toml")
+    images.cells.cache_clear()
+    assert ci_files.main(["--check"]) == 1
+    images.cells.cache_clear()
+    problem, hint = capsys.readouterr().err.splitlines()
+    assert "distros.toml is not valid TOML" in problem and hint
 
 
 def test_every_vendor_image_has_a_job():

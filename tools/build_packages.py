@@ -9,6 +9,7 @@ gets into a package.
 from __future__ import annotations
 
 import argparse
+import errno
 import hashlib
 import os
 import re
@@ -90,6 +91,12 @@ def main(arguments: list[str] | None = None) -> int:
                     print(line, flush=True)
     except Refused as refusal:
         print("packages: %s\n  %s" % (refusal, refusal.hint), file=sys.stderr)
+        return 1
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        print("packages: %s: %s\n  make room, or name a directory with more of it: TMPDIR=DIR make packages"
+              % (error.strerror, error.filename or tempfile.gettempdir()), file=sys.stderr)
         return 1
     return 0
 

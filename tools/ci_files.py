@@ -5,15 +5,18 @@ debian/changelog; a change there and this command keep them true. With --check n
 if a file differs from what these give.
 """
 
+from __future__ import annotations
+
 import argparse
 import configparser
 import pathlib
 import re
 import sys
-import tomllib
 from collections.abc import Callable
 from typing import Any
 
+from tests.matrix import images, toml
+from tests.matrix.engine import MatrixError
 from tools.build_packages import filled_in
 from tools.changelog import Change, Metadata, changes_for, read_changes, read_metadata
 from tools.refusal import Refused
@@ -38,9 +41,9 @@ def setting(section: str, key: str) -> str:
 
 
 def declared() -> dict[str, dict[str, Any]]:
-    """The tables of the declaration by cell."""
-    with open(TREE / "tests/matrix/distros.toml", "rb") as file:
-        return tomllib.load(file)["cell"]
+    """The tables of the declaration by cell; raises MatrixError if anything in it is wrong."""
+    images.cells()
+    return toml.load(images.DECLARATION)["cell"]
 
 
 def with_image() -> list[str]:
@@ -370,8 +373,8 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     try:
         found = stale()
-    except Refused as refusal:
-        print(f"ci-files: {refusal}\n  {refusal.hint}", file=sys.stderr)
+    except (Refused, MatrixError) as refusal:
+        print(f"ci-files: {refusal.args[0]}\n  {refusal.hint}", file=sys.stderr)
         return 1
     if options.check:
         for name in found:

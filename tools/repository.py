@@ -102,7 +102,7 @@ def fingerprint_of(key: str) -> str:
     done = subprocess.run(command, capture_output=True, text=True)
     lines = [line.split(":") for line in done.stdout.splitlines()]
     # A primary key's fingerprint follows its line; those of its subkeys follow theirs.
-    pairs = zip(lines, lines[1:], strict=False)
+    pairs = zip(lines, lines[1:])
     fingerprints = [after[9] for before, after in pairs if before[0] == "sec" and after[0] == "fpr"]
     if len(fingerprints) != 1:
         raise Refused("gpg has %s secret key for KEY=%s" % ("no" if not fingerprints else "more than one", key),

@@ -14,9 +14,12 @@ What systemd as PID 1 in a container needs, and what is done where the host fall
 * a storage driver for the file system below it: where that is overlay already, as in a container, vfs is used.
 """
 
+from __future__ import annotations
+
 import contextlib
 import ctypes
 import dataclasses
+import errno
 import fcntl
 import functools
 import json
@@ -42,6 +45,10 @@ NETNS_DIRECTORY = pathlib.Path("/run/netns")
 CLONE_NEWNS = 0x00020000  # unshare(2)
 CAP_SYS_RESOURCE = 24  # capabilities(7)
 COMMAND_TIMEOUT_S = 300
+# What brings each engine, by apt and by dnf.
+PACKAGES = {"podman": ("podman", "podman"), "docker": ("docker.io", "moby-engine")}
+FULL_DISK_HINT = ("make room (df -h shows where); python3 -m tests.matrix.images prune   "
+                  "(removes images that no system needs any more)")  # fmt: skip
 
 
 class MatrixError(Exception):
@@ -89,7 +96,8 @@ def prepare() -> Engine:
         raise EngineError("containers with systemd as PID 1 need root", "run the same command with sudo")
     program = wanted_program()
     if shutil.which(program) is None:
-        raise EngineError(f"{program} is not installed", f"apt-get install {program}, or dnf install {program}")
+        raise EngineError(f"{program} is not installed",
+                          "apt-get install {}   or: dnf install {}".format(*PACKAGES[program]))  # fmt: skip
     if not has_cgroup2():
         if program == "docker":
             raise EngineError("docker needs a host with cgroup v2 only", "use podman: CONTAINER_ENGINE=podman")
@@ -104,7 +112,7 @@ def prepare() -> Engine:
 def wanted_program() -> str:
     """`podman`, or what CONTAINER_ENGINE says; raises EngineError for anything but podman and docker."""
     program = os.environ.get("CONTAINER_ENGINE") or "podman"
-    if program not in ("podman", "docker"):
+    if program not in PACKAGES:
         raise EngineError(f"CONTAINER_ENGINE={program} is not known", "set it to podman or docker, or unset it")
     return program
 
@@ -164,8 +172,9 @@ def current() -> Engine:
         engine = Engine(program, (), ())
     else:
         if not has_cgroup2():
-            raise EngineError("the process is not prepared for containers",
-                              f"python3 -m tests.matrix.engine -- {' '.join(sys.orig_argv)}")  # fmt: skip
+            # Python 3.9 has no sys.orig_argv.
+            typed = ["python3 -m tests.matrix.engine --", *getattr(sys, "orig_argv", sys.argv)]
+            raise EngineError("the process is not prepared for containers", " ".join(typed))
         engine = Engine(program, podman_options(), podman_run_options())
     # `ps` opens the storage; `info` may succeed without.
     done = subprocess.run([program, *engine.options, "ps"], capture_output=True, text=True, timeout=COMMAND_TIMEOUT_S)
@@ -228,7 +237,8 @@ def call(*arguments: str, timeout: float = COMMAND_TIMEOUT_S) -> str:
     """Standard output of an engine call, without the last newline; EngineError with its error text where it fails."""
     done = attempt(*arguments, timeout=timeout)
     if done.returncode:
-        raise EngineError(f"{current().program} {arguments[0]} failed: {done.stderr.strip()}")
+        hint = FULL_DISK_HINT if os.strerror(errno.ENOSPC).lower() in done.stderr.lower() else ""
+        raise EngineError(f"{current().program} {arguments[0]} failed: {done.stderr.strip()}", hint)
     return done.stdout.rstrip("\n")
 
 
@@ -296,6 +306,16 @@ def plain_errors() -> Iterator[None]:
     except MatrixError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
+    except BrokenPipeError:
+        # Whoever read it has seen enough (`| head`). What is still buffered goes nowhere when Python ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        print(f"error: {error.strerror}: {error.filename or 'where this writes'}\nhint: {FULL_DISK_HINT}",
+              file=sys.stderr)
+        sys.exit(1)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
@@ -305,6 +325,10 @@ def main(arguments: list[str]) -> None:
     """`python3 -m tests.matrix.engine -- COMMAND...`: run the command prepared; alone: say how the engine is called."""
     command = arguments[1:] if arguments[:1] == ["--"] else arguments
     with plain_errors():
+        # What the command would trip over is said before anything runs.
+        from tests.matrix import images
+
+        images.cells()
         engine = prepare()
         if not command:
             print(" ".join(["engine:", *argv("run", *engine.run_options, "...")]))

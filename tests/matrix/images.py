@@ -6,10 +6,13 @@ of `make check`, without a name), `... blocked` (those of `make check` that can'
 (remove those of other recipes).
 """
 
+from __future__ import annotations
+
 import argparse
 import concurrent.futures
 import contextlib
 import dataclasses
+import errno
 import fcntl
 import functools
 import glob
@@ -24,18 +27,25 @@ import subprocess
 import sys
 import tempfile
 import time
-import tomllib
 from collections.abc import Iterator, Sequence
 
-from tests.matrix import engine, vendor
+from tests.matrix import engine, toml, vendor
 from tests.matrix.engine import MatrixError
 
 HERE = pathlib.Path(__file__).resolve().parent
 REPOSITORY = "localhost/csulcca-test"
+DECLARATION = HERE / "distros.toml"
 CONVERTER = HERE / "rpm_root.py"
 SCRIPTS = HERE / "recipes"
 # Where the converter runs: the one of its paths that a container and the host share.
 SHARED = "/build"
+# The kinds of recipe, and what each must say beside its kind and its suite.
+KINDS = {"mmdebstrap": ["packages"], "rpm-root": ["packages", "leave_out"]}
+RECIPE_FIELDS = {"kind", "suite", "packages", "apt_options", "script", "needs", "leave_out"}
+PACKAGE_MANAGERS = {"deb": ["apt"], "rpm": ["dnf", "zypper"]}
+# What a log says where a disk is full, and how many of its last lines are shown of a build that failed.
+FULL_DISK = os.strerror(errno.ENOSPC)
+TAIL_LINES = 15
 # A line at least this often while something is being built.
 HEARTBEAT_S = 15
 # The commands of a recipe that the host must have, and the package that brings them.
@@ -95,34 +105,66 @@ class Cell:
 
 @functools.cache
 def cells() -> dict[str, Cell]:
-    """Every declared cell by name, in the order of distros.toml; raises MatrixError where that file is wrong."""
-    declared = tomllib.loads((HERE / "distros.toml").read_text())
+    """Every declared cell by name, in the order of distros.toml; raises MatrixError if that file is wrong anywhere."""
+    declared = toml.load(DECLARATION)
     found = {}
-    for name, fields in declared["cell"].items():
+    for name, fields in declared.get("cell", {}).items():
         try:
-            made = Cell(name=name, **fields)
-        except TypeError as error:
-            raise MatrixError(f"distros.toml: cell {name}: {error}") from error
-        if not (made.oci or made.recipe):
-            raise MatrixError(f"distros.toml: cell {name} has neither oci nor recipe")
-        if made.ci and not made.recipe:
-            raise MatrixError(f"distros.toml: cell {name} has ci = true, and no recipe")
-        if made.recipe:
-            packages = expanded(made.recipe["packages"], declared["packages"])
-            made = dataclasses.replace(made, recipe={**made.recipe, "packages": packages})
-        found[name] = dataclasses.replace(made, add=expanded(made.add, declared["packages"]))
+            found[name] = declared_cell(name, fields, declared.get("packages", {}))
+        except ValueError as error:
+            raise MatrixError(f"{DECLARATION.name}: cell {name}: {error}",
+                              f"the fields are explained at the top of {DECLARATION}") from None  # fmt: skip
+    if not found:
+        raise MatrixError("distros.toml declares no cell", f"git diff -- {DECLARATION}")
     return found
 
 
+def declared_cell(name: str, fields: dict, lists: dict[str, list[str]]) -> Cell:
+    """The cell of one table; raises ValueError if a field is missing, unknown or says what nothing here knows."""
+    known = {field.name: field for field in dataclasses.fields(Cell)}
+    compare(set(fields), set(known) - {"name"}, {key for key, field in known.items() if key != "name" and
+            field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING}, "field")
+    made = Cell(name=name, **fields)
+    managers = PACKAGE_MANAGERS.get(made.family)
+    if managers is None:
+        raise ValueError(f"unknown family {made.family}: one of {', '.join(PACKAGE_MANAGERS)}")
+    if made.package_manager not in managers:
+        raise ValueError(f"unknown package_manager {made.package_manager} for {made.family}: "
+                         f"one of {', '.join(managers)}")  # fmt: skip
+    if not (made.oci or made.recipe):
+        raise ValueError("it has neither oci nor recipe")
+    if made.ci and not made.recipe:
+        raise ValueError("it has ci = true, and no recipe")
+    if made.recipe:
+        kind = made.recipe.get("kind")
+        if kind not in KINDS:
+            raise ValueError(f"unknown kind of recipe {kind}: one of {', '.join(KINDS)}")
+        compare(set(made.recipe), RECIPE_FIELDS, {"suite", *KINDS[kind]}, "field of recipe")
+        if "script" in made.recipe and not (SCRIPTS / made.recipe["script"]).is_file():
+            raise ValueError(f"there is no script tests/matrix/recipes/{made.recipe['script']}")
+        made = dataclasses.replace(made, recipe={**made.recipe, "packages": expanded(made.recipe["packages"], lists)})
+    return dataclasses.replace(made, add=expanded(made.add, lists))
+
+
+def compare(given: set[str], known: set[str], needed: set[str], what: str) -> None:
+    """Raise ValueError for a name that is not known, or that is needed and not given."""
+    for problem, names in (("unknown", given - known), ("missing", needed - given)):
+        if names:
+            raise ValueError(f"{problem} {what}: {', '.join(sorted(names))}")
+
+
 def expanded(names: Sequence[str], lists: dict[str, list[str]]) -> list[str]:
-    """Names of packages, those that begin with @ replaced by the list of that name."""
+    """Names of packages, those that begin with @ replaced by the list of that name; raises ValueError without one."""
+    for name in names:
+        if name.startswith("@") and name[1:] not in lists:
+            raise ValueError(f"no list of packages is called {name}: one of @{', @'.join(lists)}")
     return [package for name in names for package in (lists[name[1:]] if name.startswith("@") else [name])]
 
 
 def cell(name: str) -> Cell:
     """The cell of that name; raises MatrixError with the known names if there is none."""
     if name not in cells():
-        raise MatrixError(f"no cell is called {name}", "known: " + ", ".join(cells()))
+        raise MatrixError(f"no system is called {name}", "make systems   (lists them)")
     return cells()[name]
 
 
@@ -244,7 +286,7 @@ def build(wanted: Cell, reference: str) -> None:
     progress.say(f"image ready, {size:.0f} MB")
 
 
-def make_bootable(wanted: Cell, reference: str, progress: "Progress") -> None:
+def make_bootable(wanted: Cell, reference: str, progress: Progress) -> None:
     """Install what the cell adds to the vendor's image; see vendor.py."""
     container = engine.owned_name("build-" + wanted.name)
     progress.say(f"installing {len(wanted.add)} packages in {wanted.oci}")
@@ -256,11 +298,11 @@ def make_bootable(wanted: Cell, reference: str, progress: "Progress") -> None:
         engine.attempt("rm", "--force", "--volumes", container)
 
 
-def build_by_recipe(wanted: Cell, reference: str, progress: "Progress") -> None:
+def build_by_recipe(wanted: Cell, reference: str, progress: Progress) -> None:
     """Make the root that the recipe describes, and an image of it."""
     for command, package in BUILD_COMMANDS.items():
         if shutil.which(command) is None:
-            raise BuildError(f"{command} is not installed", f"apt-get install {package}, or dnf install {package}")
+            raise BuildError(f"{command} is not installed", f"install the package {package}")
     with tempfile.TemporaryDirectory(dir=cache_directory(), prefix="build-") as work:
         root = os.path.join(work, "root.tar")
         argv = [*mmdebstrap_argv(wanted)[:-1], *host_apt_options(), wanted.recipe["suite"], root, *mirror()]
@@ -271,7 +313,7 @@ def build_by_recipe(wanted: Cell, reference: str, progress: "Progress") -> None:
         import_root(wanted, root, reference)
 
 
-def convert_to_rpms(wanted: Cell, root: str, work: str, progress: "Progress") -> None:
+def convert_to_rpms(wanted: Cell, root: str, work: str, progress: Progress) -> None:
     """Replace the Debian root in file `root` by one that rpm alone manages; see rpm_root.py."""
     builder = f"{REPOSITORY}/builder-{wanted.name}:{os.getpid()}"
     import_root(wanted, root, builder)
@@ -385,9 +427,13 @@ class Progress:
                 process.terminate()
                 raise
         if process.returncode:
+            output = self.log.read_text(encoding="utf-8", errors="replace")
+            if FULL_DISK in output:
+                raise BuildError(f"{self.name}: {command[0]} failed: {FULL_DISK}", engine.FULL_DISK_HINT)
             raise (Blocked if trouble else BuildError)(
                 f"{self.name}: {command[0]} failed: {trouble or first_error or last}",
-                f"the whole output is in {self.log}")  # fmt: skip
+                f"the whole output is in {self.log}; it ends:\n" +
+                "\n".join(f"    | {line}" for line in output.splitlines()[-TAIL_LINES:]))  # fmt: skip
 
 
 def is_step(line: str) -> bool:
@@ -417,6 +463,7 @@ def main(arguments: Sequence[str]) -> None:
     """The command line; see the module's docstring."""
     parser = argparse.ArgumentParser(prog="python3 -m tests.matrix.images", description="Images of the test matrix.")
     verbs = parser.add_subparsers(dest="verb", required=True)
+    verbs.add_parser("systems", help="every declared cell, and the systems that it stands for")
     verbs.add_parser("list", help="every declared cell and whether its image is there")
     building = verbs.add_parser("build", help="build images (of every cell with ci = true, without a name)")
     building.add_argument("cells", nargs="*", metavar="CELL")
@@ -425,10 +472,15 @@ def main(arguments: Sequence[str]) -> None:
     verbs.add_parser("prune", help="remove images of other recipes")
     options = parser.parse_args(arguments)
     with engine.plain_errors():
+        width = max(map(len, cells()))
+        if options.verb == "systems":
+            for one in cells().values():
+                print(f"{one.name:{width}}  {one.provenance:15} {one.stands_for}", flush=True)
+            return
         engine.prepare()
         if options.verb == "list":
             for one in cells().values():
-                print(f"{one.name:20} {one.family:4} {one.provenance:16} {state(one)}")
+                print(f"{one.name:{width}}  {one.family:4} {one.provenance:16} {state(one)}")
         elif options.verb == "blocked":
             for one in cells().values():
                 if one.ci and blocked(one):

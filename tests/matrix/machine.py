@@ -11,6 +11,8 @@ It is removed when its block ends, however it ends; one that outlives a killed p
 With MATRIX_KEEP_FAILED=1 in the environment, one whose block ends by an exception is kept to be looked into.
 """
 
+from __future__ import annotations
+
 import collections
 import dataclasses
 import itertools
@@ -44,7 +46,7 @@ KEEP_FAILED = os.environ.get("MATRIX_KEEP_FAILED") == "1"
 # Not engine.PREFIX: what has such a name is never swept.
 KEPT_PREFIX = "csulcca-kept"
 
-running: "list[Machine]" = []
+running: list[Machine] = []
 """The machines of this process whose blocks have not ended, in the order in which they were started."""
 
 _numbers = itertools.count(1)
@@ -77,7 +79,7 @@ class Network:
         """Choose a name; the network is made when the block begins."""
         self.name = engine.owned_name(f"net{next(_numbers)}")
 
-    def __enter__(self) -> "Network":
+    def __enter__(self) -> Network:
         """Make the network; raises EngineError."""
         options = ["--internal", "--ipv6"]
         if engine.current().is_docker:
@@ -123,7 +125,7 @@ class Machine:
         self._started: dict = {}
         """What the engine said of it once it was started."""
 
-    def __enter__(self) -> "Machine":
+    def __enter__(self) -> Machine:
         """Start the machine and wait until it is up; raises EngineError with what systemd said if it does not come."""
         try:
             engine.call(*self._run_arguments())
@@ -301,7 +303,7 @@ class Machine:
         return states[False] > 0 and not states[True]
 
     def _exec(self, argv: Sequence[str], data: bytes | None, timeout: float,
-              env: Mapping[str, str]) -> "subprocess.CompletedProcess[bytes]":  # fmt: skip
+              env: Mapping[str, str]) -> subprocess.CompletedProcess[bytes]:  # fmt: skip
         """Run a command in the container, whatever its exit status; raises CommandFailed where it takes too long."""
         # `crun exec --env` takes all other variables away.
         command = [*(["env", *(f"{key}={value}" for key, value in env.items())] if env else []), *argv]

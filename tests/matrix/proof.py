@@ -18,8 +18,9 @@ from tests.matrix import engine, images, report
 from tests.matrix.report import FAIL, TREE
 from tests.matrix.scenarios import SCENARIOS as ALL_SCENARIOS
 
-DEB, RPM = (next(cell.name for cell in images.with_role("example") if cell.family == family)
-            for family in ("deb", "rpm"))  # fmt: skip
+with engine.plain_errors():
+    DEB, RPM = (next(cell.name for cell in images.with_role("example") if cell.family == family)
+                for family in ("deb", "rpm"))  # fmt: skip
 FROM_7_3 = tuple(name for name in ALL_SCENARIOS if name.startswith("upgrade-7.3"))
 FROM_8 = tuple(name for name in ALL_SCENARIOS if name.startswith("upgrade-8"))
 SCENARIOS = ("fresh", "image-build", "other-root", *FROM_7_3, *FROM_8, "remove", "remove-upgraded")

@@ -12,6 +12,8 @@ is blocked but what the declaration says that hosts may lack (a vendor's image, 
 what --pull or a mirror did not deliver; 1 otherwise; 2 for a wrong command line.
 """
 
+from __future__ import annotations
+
 import argparse
 import concurrent.futures
 import fcntl
@@ -24,6 +26,7 @@ from collections.abc import Sequence
 from tests.matrix import engine, images, report
 from tests.matrix.machine import KEPT_PREFIX, Machine
 from tests.matrix.scenarios import SCENARIOS
+from tests.packaging import packages
 
 TREE = report.TREE
 # An image may have to come through a slow line.
@@ -99,6 +102,15 @@ def run_tests(cells: Sequence[str], scenarios: Sequence[str], keep_failed: bool)
     subprocess.run(command, cwd=TREE, env=environment, stdin=subprocess.DEVNULL, check=False)
 
 
+BANNER = """\
+This is {name} ({stands_for}), which is thrown away when you leave.
+In /root there are the packages of this tree, {new}, and those of CCA 7.3, {old}.
+To install one: {install} /root/{new}
+What to look at then: catcherctl status; systemctl status CSUTKEcat; journalctl -u CSUTKEcat
+"""
+INSTALL = {"apt": "apt-get install", "dnf": "dnf install", "zypper": "zypper install --allow-unsigned-rpm"}
+
+
 def shell(name: str) -> int:
     """A shell in a machine that a run has kept, or else in a fresh one of the cell, which is thrown away afterwards."""
     if name.startswith(KEPT_PREFIX):
@@ -106,22 +118,56 @@ def shell(name: str) -> int:
         print(f"it is still there; to remove it: {engine.current().program} rm -f {name}")
         return status
     cell = images.cell(name)
-    with Machine(images.ensure(cell), name="zlinux1", boot=cell.boot) as machine:
+    reference = images.ensure(cell)
+    print("building the packages, which are kept for the next time", flush=True)
+    built = packages.ensure()
+    with Machine(reference, name="zlinux1", boot=cell.boot) as machine:
+        new, old = built.new(cell.family), built.old(cell)
+        for package in (new, old):
+            machine.copy_in(package, "/root/")
+        print("\n" + BANNER.format(name=cell.name, stands_for=cell.stands_for, new=new.name, old=old.name,
+                                   install=INSTALL[cell.package_manager]), flush=True)  # fmt: skip
         return subprocess.run(engine.argv("exec", "-it", machine.container, "/bin/bash"), check=False).returncode
+
+
+USAGE = """\
+make matrix [CELL=NAME] [SCENARIO=NAME] [PULL=1] [KEEP_FAILED=1] [SHELL_IN=NAME]
+
+Runs every scenario on every system, shows a table, and writes dist/matrix.html and dist/matrix.xml (JUnit).
+
+  CELL=NAME        only this system, or several in quotes; `make systems` lists them
+  SCENARIO=NAME    only this scenario, or several in quotes; `make scenarios` lists them
+  PULL=1           fetches vendors' images that are not here
+  KEEP_FAILED=1    keeps the machines of tests that failed, and says how to look inside
+  SHELL_IN=NAME    instead: a shell in a fresh system with the packages in it, or in a machine that was kept
+
+Exit status: 0 if something passed and nothing failed, 1 otherwise, 2 for a name that does not exist."""
+
+
+def options_of(arguments: Sequence[str]) -> argparse.Namespace:
+    """The command line, with only names that exist; raises MatrixError, or ends the program with the usage."""
+    parser = argparse.ArgumentParser(usage=USAGE, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cell", action="append", help=argparse.SUPPRESS)
+    parser.add_argument("--scenario", action="append", help=argparse.SUPPRESS)
+    parser.add_argument("--pull", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--keep-failed", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--shell", help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    for name in options.cell or ():
+        images.cell(name)
+    for name in options.scenario or ():
+        if name not in SCENARIOS:
+            raise engine.MatrixError(f"no scenario is called {name}", "make scenarios   (lists them)")
+    return options
 
 
 def main(arguments: Sequence[str]) -> int:
     """The command line; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="make matrix", description="Every scenario on every system.")
-    parser.add_argument("--cell", action="append", metavar="CELL", choices=list(images.cells()),
-                        help="only this system; may be repeated. One of: %(choices)s")  # fmt: skip
-    parser.add_argument("--scenario", action="append", metavar="SCENARIO", choices=list(SCENARIOS),
-                        help="only this scenario; may be repeated. One of: %(choices)s")  # fmt: skip
-    parser.add_argument("--pull", action="store_true", help="fetch vendors' images that are not here (default: never)")
-    parser.add_argument("--offline", dest="pull", action="store_false", help="the default: use what is here")
-    parser.add_argument("--keep-failed", action="store_true", help="keep the machines of tests that failed")
-    parser.add_argument("--shell", metavar="CELL", help="look inside a fresh system, or one that was kept")
-    options = parser.parse_args(arguments)
+    try:
+        options = options_of(arguments)
+    except engine.MatrixError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     started = time.monotonic()
     with engine.plain_errors():
         engine.prepare()

@@ -56,3 +56,8 @@ SCENARIOS = {
     "autopkgtest": "debian/tests, run by Debian's own autopkgtest",
 }
 """What each shows, in the order of the report. A mark with another name is an error."""
+
+
+if __name__ == "__main__":
+    for name, meaning in SCENARIOS.items():
+        print(f"{name:{max(map(len, SCENARIOS))}}  {meaning}")

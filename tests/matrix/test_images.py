@@ -2,11 +2,15 @@
 
 import ast
 import dataclasses
+import errno
+import os
 import re
+import subprocess
+import sys
 
 import pytest
 
-from tests.matrix import images
+from tests.matrix import engine, images
 from tests.matrix.report import TREE
 
 ENTRY = "{state}\ninterpreter /usr/bin/qemu-s390x\nflags: {flags}\noffset 0\nmagic 7f45\n"
@@ -101,3 +105,124 @@ def test_a_mirror_that_does_not_deliver_blocks_and_any_other_failure_fails(tmp_p
         program.chmod(0o755)
         with pytest.raises(expected, match=said.split()[0]):
             images.build_by_recipe(cell, "localhost/none:1", images.Progress(cell.name))
+
+
+GOOD = """\
+[packages]
+system = ["systemd"]
+[cell.one]
+family = "deb"
+package_manager = "apt"
+architecture = "native"
+openssl = "3.0"
+mode = "TLS"
+python = "3.11"
+provenance = "Debian root"
+stands_for = "a test"
+recipe = { kind = "mmdebstrap", suite = "x", packages = ["@system"] }
+"""
+WRONG = {
+    "no TOML": ('mode = "TLS"', "mode = TLS", "line 8"),
+    "unknown list": ("@system", "@sytem", "@sytem: one of @system"),
+    "unknown field": ("python =", "pithon =", "unknown field: pithon"),
+    "missing field": ('mode = "TLS"\n', "", "missing field: mode"),
+    "unknown kind": ('"mmdebstrap"', '"debootstrap"', "debootstrap: one of mmdebstrap, rpm-root"),
+    "unknown family": ('"deb"', '"dpkg"', "dpkg: one of deb, rpm"),
+    "unknown package manager": ('"apt"', '"apk"', "apk for deb: one of apt"),
+    "unknown field of a recipe": ("suite =", "siute =", "unknown field of recipe: siute"),
+    "missing field of a recipe": ('suite = "x", ', "", "missing field of recipe: suite"),
+    "missing script": ('suite = "x"', 'suite = "x", script = "none.sh"', "no script tests/matrix/recipes/none.sh"),
+    "neither image nor recipe": ("recipe = {", "add = []\n# {", "neither oci nor recipe"),
+    "no cell": ("[cell.one]", "[sell.one]", "declares no cell"),
+}
+
+
+@pytest.fixture
+def declaration(tmp_path, monkeypatch):
+    """Write another distros.toml, which is read instead until the end of the test."""
+    path = tmp_path / "distros.toml"
+    monkeypatch.setattr(images, "DECLARATION", path)
+    images.cells.cache_clear()
+    yield path.write_text
+    images.cells.cache_clear()
+
+
+@pytest.mark.parametrize("old, new, said", WRONG.values(), ids=WRONG)
+def test_a_mistake_in_the_declaration_is_named_with_what_to_do(declaration, capsys, monkeypatch, old, new, said):
+    """Before the engine is asked for anything."""
+    monkeypatch.setattr(engine, "prepare", lambda: pytest.fail("something ran"))
+    declaration(GOOD)
+    assert list(images.cells()) == ["one"]
+    images.cells.cache_clear()
+    assert GOOD.count(old) == 1
+    declaration(GOOD.replace(old, new))
+    for command in (images.main, engine.main):
+        with pytest.raises(SystemExit, match="1"):
+            command(["list"])
+        problem, hint = capsys.readouterr().err.splitlines()
+        assert problem.startswith("error: distros.toml") and said in problem
+        assert hint.startswith("hint: ")
+
+
+def test_a_build_that_fails_shows_the_end_of_its_log(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    script = "seq 100; echo 'E: it broke'; echo the very end; exit 1"
+    with pytest.raises(images.BuildError, match="it broke") as caught:
+        images.Progress("x").run(["sh", "-c", script])
+    said = str(caught.value).splitlines()
+    assert said[0] == "x: sh failed: it broke"
+    assert said[-1] == "    | the very end"
+    assert said[2] == "    | 88"
+    assert str(tmp_path / "csulcca/x.log") in said[1]
+
+
+def test_a_full_disk_is_called_so(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    # A program that meets it;
+    with pytest.raises(images.BuildError, match="No space left") as caught:
+        images.Progress("x").run(["sh", "-c", "echo 'tar: x: Cannot write: No space left on device'; echo; exit 2"])
+    assert "images prune" in caught.value.hint
+    # ourselves;
+    progress = images.Progress("x")
+    progress.log.unlink()
+    progress.log.symlink_to("/dev/full")
+    with pytest.raises(SystemExit, match="1"), engine.plain_errors():
+        progress.run(["sh", "-c", "echo something"])
+    assert capsys.readouterr().err.startswith("error: No space left on device")
+    # the engine.
+    failed = subprocess.CompletedProcess([], 125, "", "Error: write /var/x: no space left on device\n")
+    monkeypatch.setattr(engine, "attempt", lambda *arguments, timeout: failed)
+    monkeypatch.setattr(engine, "current", lambda: engine.Engine("podman", (), ()))
+    with pytest.raises(engine.EngineError) as caught:
+        engine.call("import", "x")
+    assert "images prune" in caught.value.hint
+
+
+def test_an_error_that_nobody_foresaw_keeps_its_traceback():
+    with pytest.raises(OSError, match=os.strerror(errno.EIO)), engine.plain_errors():
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+@pytest.mark.parametrize("program", engine.PACKAGES)
+def test_an_engine_that_is_missing_is_named_by_its_package(tmp_path, monkeypatch, program):
+    """Debian's package docker is a dock for windows, and Fedora has none."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("CONTAINER_ENGINE", program)
+    monkeypatch.setattr(engine.os, "geteuid", lambda: 0)
+    with pytest.raises(engine.EngineError) as caught:
+        engine.prepare()
+    assert re.findall(r"install (\S+)", caught.value.hint) == {"podman": ["podman", "podman"],
+                                                               "docker": ["docker.io", "moby-engine"]}[program]
+
+
+def test_the_list_of_systems_needs_no_engine_and_may_be_cut_short():
+    command = [sys.executable, "-m", "tests.matrix.images", "systems"]
+    environment = {"PATH": os.environ["PATH"], "CONTAINER_ENGINE": "none"}
+    said = subprocess.run(command, cwd=TREE, env=environment, check=True, capture_output=True, text=True).stdout
+    assert [line.split()[0] for line in said.splitlines()] == list(images.cells())
+    # A reader that is gone before the first line.
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(command, cwd=TREE, env=environment, stdout=writing, stderr=subprocess.PIPE, text=True)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (1, "")

@@ -1,6 +1,7 @@
 """The command line of `make matrix`, as far as it needs no container."""
 
 import json
+import re
 import subprocess
 from xml.etree import ElementTree
 
@@ -89,3 +90,50 @@ def test_one_that_was_to_be_pulled_does_and_there_is_a_report(passing, capsys, m
 def test_a_mirror_that_does_not_deliver_fails_the_run_of_an_emulated_cell_too(passing, capsys):
     assert run.main([*SQUARE, "--cell", first(lambda cell: cell.architecture == "s390x")]) == 1
     assert capsys.readouterr().err.endswith("should have been delivered: Failed to fetch it\n")
+
+
+@pytest.mark.parametrize("option, command", [("--cell", "make systems"), ("--scenario", "make scenarios")])
+def test_a_name_that_does_not_exist_is_answered_in_the_words_of_make(monkeypatch, capsys, option, command):
+    monkeypatch.setattr(engine, "prepare", lambda: pytest.fail("something ran"))
+    assert run.main([option, "none"]) == 2
+    problem, hint = capsys.readouterr().err.splitlines()
+    assert "none" in problem and command in hint
+
+
+def test_the_usage_names_what_make_takes(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        run.main(["--help"])
+    said = capsys.readouterr().out
+    makefile = (report.TREE / "Makefile").read_text()
+    target = makefile[makefile.index("#: make matrix ") :].partition("\n#: make systems")[0]
+    words = set(re.findall(r"\$\((?:foreach \w+,\$\(|if \$\()([A-Z_]+)\)", target))
+    assert words == set(re.findall(r"(?m)^  ([A-Z_]+)=", said)) != set()
+    assert "--cell" not in said
+
+
+def test_a_shell_has_the_packages_and_says_where(monkeypatch, capsys, tmp_path):
+    copied = []
+
+    class Machine:
+        container = "c"
+
+        def __init__(self, reference, **_):
+            assert reference == "image"
+
+        __enter__ = lambda self: self  # noqa: E731
+        __exit__ = lambda self, *_: None  # noqa: E731
+        copy_in = lambda self, source, target: copied.append((source, target))  # noqa: E731
+
+    class Built:
+        new = staticmethod(lambda family: tmp_path / f"new.{family}")
+        old = staticmethod(lambda cell: tmp_path / f"old.{cell.family}")
+
+    monkeypatch.setattr(run, "Machine", Machine)
+    monkeypatch.setattr(run.packages, "ensure", Built)
+    monkeypatch.setattr(images, "ensure", lambda cell: "image")
+    monkeypatch.setattr(engine, "current", lambda: engine.Engine("true", (), ()))
+    assert run.shell(CELL) == 0
+    family = images.cell(CELL).family
+    assert copied == [(tmp_path / f"{name}.{family}", "/root/") for name in ("new", "old")]
+    said = capsys.readouterr().out
+    assert CELL in said and f"/root/new.{family}" in said and "thrown away" in said

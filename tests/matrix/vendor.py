@@ -5,6 +5,8 @@ with the cell's own package manager, and the container is committed. (Not with a
 where it may not raise the limit of locked memory.)
 """
 
+from __future__ import annotations
+
 import hashlib
 import shlex
 

@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import os
+import re
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -40,7 +41,15 @@ def prepared() -> None:
     engine.prepare()
 
 
-@pytest.fixture(params=CELLS)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Each of CELLS in turn, and those that -k names."""
+    if "cell" not in metafunc.fixturenames:
+        return
+    named = [name for name in re.findall(r"[\w.-]+", metafunc.config.option.keyword) if name in images.cells()]
+    metafunc.parametrize("cell", list(dict.fromkeys([*CELLS, *named])), indirect=True)
+
+
+@pytest.fixture
 def cell(request: pytest.FixtureRequest) -> images.Cell:
     """Each system in turn."""
     return images.cell(request.param)

@@ -1,5 +1,7 @@
 """A machine with its package manager: what a test or the demo does to the package, and what it sees of the catcher."""
 
+from __future__ import annotations
+
 import json
 import pathlib
 import re

@@ -1,5 +1,7 @@
 """The second machine of every test: it stands where a TKE would, and looks at the catcher over a network."""
 
+from __future__ import annotations
+
 import contextlib
 import functools
 import json
@@ -26,7 +28,7 @@ class Workstation:
         self.network = Network()
         self._stack = contextlib.ExitStack()
 
-    def __enter__(self) -> "Workstation":
+    def __enter__(self) -> Workstation:
         """Make the network."""
         self._stack.enter_context(self.network)
         return self

@@ -11,7 +11,7 @@ from cryptography.x509.oid import NameOID
 
 host = socket.gethostname()
 name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
-now = datetime.datetime.now(datetime.timezone.utc)  # noqa: UP017 - for old Pythons too
+now = datetime.datetime.now(datetime.timezone.utc)  # datetime.UTC is from 3.11
 key = ec.generate_private_key(ec.SECP521R1())
 certificate = (
     x509.CertificateBuilder()
