@@ -1,32 +1,34 @@
 #!/bin/sh
 # Usage: sh tools/bootstrap.sh packages|repo|demo|check|bench|lint|contrib
+#        sh tools/bootstrap.sh matrix [SYSTEM|SCENARIO]...
 #
 # Installs what the command of that name needs and this machine lacks, and says what and why. Works on Debian and Ubuntu
 # (apt) and on Fedora and its relatives (dnf), as root or with sudo; a machine with git and make is enough to begin
-# with. BOOTSTRAP=0 forbids it: what is missing is then named, and the exit status is 1.
+# with. BOOTSTRAP=0 forbids it: what is missing is then named, and the exit status is 1 if the command cannot do without.
 set -eu
 
 # One tool a line: the sets of commands that need it, its package in Debian, its package in Fedora ("-": none), how to
 # see that it is there (a command, or a path with a glob), whether its set can do without ("may": tests that need it are
-# skipped, except in CI), and what it is for.
+# skipped, except in CI), and what it is for. The set matrix/X is needed by `make matrix` if X, a scenario or the
+# architecture of a system, is among what runs.
 tools() {
     cat <<'END'
-packages,demo,check,bench,lint,contrib python3 python3 /usr/bin/python3 must run the build
-packages,demo,check,bench,lint,contrib dpkg-dev dpkg-dev dpkg-buildpackage must build the .deb
-packages,demo,check,bench,lint,contrib debhelper debhelper dh must build the .deb
-packages,demo,check,bench,lint,contrib rpm rpm-build rpmbuild must build the .rpm
-demo,check,bench,contrib podman podman podman engine run containers
-demo,check,bench,contrib crun crun crun engine run containers
-demo,check,bench,contrib netavark netavark /usr/l*/podman/netavark engine connect containers
-demo,check,bench,contrib iptables iptables-nft iptables engine connect containers
-demo,check,bench,contrib nftables nftables nft engine connect containers
-demo,check,bench,contrib ca-certificates ca-certificates /etc/ssl/certs/ca-certificates.crt must fetch container images
-demo,check,bench,contrib mmdebstrap mmdebstrap mmdebstrap must make container images
-demo,check,bench,contrib debian-archive-keyring debian-keyring /usr/share/keyrings/debian-archive-keyring.gpg must verify the packages of container images
-demo,check,bench,contrib gnupg gnupg2 gpg must verify the packages of container images
-demo,check,bench,contrib openssl openssl openssl must look at certificates
-check,bench,lint,contrib python3-venv python3 /usr/l*/python3.*/ensurepip/__init__.py must make .venv
-check,bench,lint,contrib python3-cryptography python3-cryptography /usr/l*/python3*/*-packages/cryptography/__init__.py must run the tests
+packages,demo,check,matrix,bench,lint,contrib python3 python3 /usr/bin/python3 must run the build
+packages,demo,check,matrix,bench,lint,contrib dpkg-dev dpkg-dev dpkg-buildpackage must build the .deb
+packages,demo,check,matrix,bench,lint,contrib debhelper debhelper dh must build the .deb
+packages,demo,check,matrix,bench,lint,contrib rpm rpm-build rpmbuild must build the .rpm
+demo,check,matrix,bench,contrib podman podman podman engine run containers
+demo,check,matrix,bench,contrib crun crun crun engine run containers
+demo,check,matrix,bench,contrib netavark netavark /usr/l*/podman/netavark engine connect containers
+demo,check,matrix,bench,contrib iptables iptables-nft iptables engine connect containers
+demo,check,matrix,bench,contrib nftables nftables nft engine connect containers
+demo,check,matrix,bench,contrib ca-certificates ca-certificates /etc/ssl/certs/ca-certificates.crt must fetch container images
+demo,check,matrix,bench,contrib mmdebstrap - mmdebstrap must make container images
+demo,check,matrix,bench,contrib debian-archive-keyring - /usr/share/keyrings/debian-archive-keyring.gpg must verify the packages of container images
+demo,check,matrix,bench,contrib gnupg gnupg2 gpg must verify the packages of container images
+demo,check,matrix,bench,contrib openssl openssl openssl must look at certificates
+check,matrix,bench,lint,contrib python3-venv python3 /usr/l*/python3.*/ensurepip/__init__.py must make .venv
+check,matrix,bench,lint,contrib python3-cryptography python3-cryptography /usr/l*/python3*/*-packages/cryptography/__init__.py must run the tests
 check,bench,lint python3-distro python3-distro /usr/l*/python3*/*-packages/distro* may run the tests
 check,bench,lint python3-packaging python3-packaging /usr/l*/python3*/*-packages/packaging/__init__.py may run the tests
 check,bench strace strace strace must run the tests
@@ -34,18 +36,18 @@ check gnutls-bin gnutls-utils gnutls-cli must run the tests
 check sscg sscg sscg may show that the sweeps of tests/faults see damage
 check default-jdk-headless java-latest-openjdk-devel javac must run the tests
 repo python3 python3 /usr/bin/python3 must run the tool
-repo,check,contrib dpkg-dev dpkg-dev dpkg-scanpackages must index packages for apt
-repo,check createrepo-c createrepo_c createrepo_c must index packages for dnf and zypper
-repo,check,contrib rpm rpm-sign rpmsign must sign packages
-repo,check gnupg gnupg2 gpg must sign indexes
+repo,check,contrib,matrix/repository,matrix/repository-refused,matrix/unattended dpkg-dev dpkg-dev dpkg-scanpackages must index packages for apt
+repo,check,matrix/repository,matrix/repository-refused,matrix/unattended createrepo-c createrepo_c createrepo_c must index packages for dnf and zypper
+repo,check,contrib,matrix/repository,matrix/repository-refused,matrix/unattended rpm rpm-sign rpmsign must sign packages
+repo,check,matrix/repository,matrix/repository-refused,matrix/unattended gnupg gnupg2 gpg must sign indexes
 check devscripts - uscan may run the tests
-check,bench qemu-user-static qemu-user-static qemu-s390x-static may emulate s390x
-check,bench binfmt-support - update-binfmts may emulate s390x
-check,bench arch-test - arch-test may emulate s390x
+check,bench,matrix/s390x qemu-user-static qemu-user-static qemu-s390x-static may emulate s390x
+check,bench,matrix/s390x binfmt-support - update-binfmts may emulate s390x
+check,bench,matrix/s390x arch-test - arch-test may emulate s390x
 check piuparts - piuparts may run the tests
 check faketime libfaketime faketime may run the tests
 check diffoscope-minimal diffoscope diffoscope may explain differences of packages
-check autopkgtest - autopkgtest may run the tests
+check,matrix/autopkgtest autopkgtest - autopkgtest may run the tests
 check obs-build obs-build /usr/lib/*build/debtransform may run the tests
 contrib ansible ansible ansible-playbook must run the role
 contrib ansible-lint ansible-lint ansible-lint must lint
@@ -63,13 +65,15 @@ END
 main() {
     set=${1-}
     case $set in
-    packages | repo | demo | check | bench | lint | contrib) ;;
+    packages | repo | demo | check | bench | lint | contrib | matrix) ;;
     *)
-        echo "usage: sh tools/bootstrap.sh packages|repo|demo|check|bench|lint|contrib" >&2
+        sed -n '2,3s/^# //p' "$0" >&2
         exit 2
         ;;
     esac
     cd "$(dirname "$0")/.."
+    shift
+    choose_sets "$@"
     PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
     if command -v apt-get >/dev/null 2>&1 && [ -e /etc/debian_version ]; then
         family=apt
@@ -80,15 +84,37 @@ main() {
     fi
 
     missing=$(missing_packages)
-    if [ -n "$missing" ] && [ "$(names)" != "$(cat .cache/not-available 2>/dev/null)" ]; then
+    if [ -n "$missing" ]; then
         install_packages
     fi
-    case $set in
-    check | bench) register_emulator ;;
+    case $chosen in
+    *,check,* | *,bench,* | *,matrix/s390x,*) register_emulator ;;
     esac
     case $set in
-    check | bench | lint | contrib) make_venv ;;
+    check | bench | lint | contrib | matrix) make_venv ;;
     esac
+}
+
+# The sets of tools that are needed, with commas around each. For `make matrix` the names of systems and scenarios follow
+# that are to run; if no system or no scenario is named, all of them are.
+choose_sets() {
+    chosen=,$set,
+    scenarios=
+    systems=
+    for name; do
+        if grep -q "^    \"$name\": " tests/matrix/scenarios.py; then
+            scenarios="$scenarios matrix/$name"
+        else
+            # The architecture in the table [cell.NAME] or [cell."NAME"].
+            systems="$systems matrix/$(awk -v name="$name" '
+                /^\[/ { here = ($0 == "[cell." name "]" || $0 == "[cell.\"" name "\"]") }
+                here && $1 == "architecture" { gsub(/"/, "", $3); print $3 }' tests/matrix/distros.toml)"
+        fi
+    done
+    [ "$set" = matrix ] || return 0
+    for name in ${scenarios:-$(tools | grep -o 'matrix/[a-z-]*' | grep -v s390x | sort -u)} ${systems:-matrix/s390x}; do
+        chosen=$chosen$name,
+    done
 }
 
 # The kernel is told of the emulator when its package is installed, or at boot; but not on a machine without an init.
@@ -104,10 +130,11 @@ register_emulator() {
 # Lines "package must|may what for" of the tools that are not there.
 missing_packages() {
     tools | while read -r sets deb rpm probe need purpose; do
-        case ",$sets," in
-        *",$set,"*) ;;
-        *) continue ;;
-        esac
+        needed=
+        for name in $(echo "$sets" | tr , ' '); do
+            case $chosen in *",$name,"*) needed=yes ;; esac
+        done
+        [ -n "$needed" ] || continue
         if [ "$need" = engine ]; then
             [ "${CONTAINER_ENGINE:-podman}" = podman ] || continue
             need=must
@@ -118,6 +145,10 @@ missing_packages() {
         package=$deb
         [ "$family" != dnf ] || package=$rpm
         [ "$package" != - ] || continue
+        # Not asked for again with every command.
+        if [ "$need" = may ] && grep -qx "$package" .cache/not-available 2>/dev/null; then
+            continue
+        fi
         echo "$package $need $purpose"
     done
 }
@@ -140,20 +171,25 @@ names() {
 }
 
 install_packages() {
+    reason=
     if [ "${BOOTSTRAP:-1}" = 0 ]; then
-        echo "make $set needs packages that are missing, and BOOTSTRAP=0 forbids to install them: $(names)" >&2
-        exit 1
+        reason="BOOTSTRAP=0 forbids to install them"
+    elif [ "$family" = none ]; then
+        reason="there is neither apt-get nor dnf to install them"
+    elif [ "$(id -u)" != 0 ] && ! command -v sudo >/dev/null 2>&1; then
+        reason="only root can install them"
     fi
-    if [ "$family" = none ]; then
-        echo "make $set needs tools that are missing, and there is neither apt-get nor dnf to install them: $(names)" >&2
-        exit 1
+    if [ -n "$reason" ]; then
+        if echo "$missing" | grep -q ' must '; then
+            missing=$(echo "$missing" | grep ' must ')
+            echo "make $set cannot do without these packages, and $reason: $(names)" >&2
+            exit 1
+        fi
+        echo "make $set goes on without these packages, for $reason; tests that need them are skipped: $(names)" >&2
+        return 0
     fi
     as_root=
     if [ "$(id -u)" != 0 ]; then
-        if ! command -v sudo >/dev/null 2>&1; then
-            echo "make $set needs packages that are missing; install them as root: $(names)" >&2
-            exit 1
-        fi
         as_root=sudo
     fi
     echo "make $set needs packages that this machine lacks; installing them:"
@@ -172,9 +208,8 @@ install_packages() {
             exit 1
         fi
         echo "not to be had on this distribution; the tests that need them are skipped: $(names)"
-        # Not asked for again with every command.
         mkdir -p .cache
-        names >.cache/not-available
+        echo "$missing" | cut -d ' ' -f 1 >>.cache/not-available
     fi
 }
 
@@ -191,25 +226,51 @@ install_by_apt() {
 }
 
 install_by_dnf() {
-    # dnf 4 and 5 have different words for "what there is of these".
+    # dnf 4 and 5 have different words for "what there is of these". An option of a command follows the command in dnf5.
     skip=--setopt=strict=0
     if dnf --version 2>/dev/null | grep -q dnf5; then
         skip=--skip-unavailable
     fi
     # shellcheck disable=SC2046,SC2086 # a list of packages; sudo or nothing
-    quietly $as_root dnf -y --setopt=install_weak_deps=False "$skip" install $(names)
+    quietly $as_root dnf install -y --setopt=install_weak_deps=False "$skip" $(names)
 }
 
-# Run a command and show what it printed only if it failed.
+# Run a command, show how far it is, and all that it printed if it failed.
 quietly() {
     log=$(mktemp)
-    if "$@" >"$log" 2>&1 </dev/null; then
+    {
+        status=0
+        LC_ALL=C "$@" 2>&1 </dev/null || status=$?
+        echo "exit status $status"
+    } | tee "$log" | progress
+    if [ "$(tail -n 1 "$log")" = "exit status 0" ]; then
         rm -f "$log"
         return 0
     fi
     cat "$log" >&2
     rm -f "$log"
     return 1
+}
+
+# What apt, dnf and pip print, in short: on a terminal one line that changes, else a line for each kind of work.
+progress() {
+    before=
+    while IFS= read -r line; do
+        case $line in
+        "Need to get "* | "Total download size"* | "Total size of inbound"*) work=$line ;;
+        Get:* | Downloading* | *Downloading*) work=downloading ;;
+        Unpacking* | *" Installing "*: | *" Installing "*[0-9]/[0-9]*) work=unpacking ;;
+        "Setting up "* | "Installing collected "*) work="setting up" ;;
+        *) continue ;;
+        esac
+        if [ -t 1 ]; then
+            printf '\r\033[K  %.70s' "$line"
+        elif [ "$work" != "$before" ]; then
+            echo "  $work ..."
+        fi
+        before=$work
+    done
+    [ ! -t 1 ] || printf '\r\033[K'
 }
 
 # .venv has the Python tools of tools/requirements.txt over the distribution's modules. The copy of that file in it is
