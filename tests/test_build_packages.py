@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import shutil
 import struct
 import subprocess
@@ -199,6 +200,38 @@ def assert_refused(package: Path, tmp_path: Path, expected: str) -> None:
     assert done.stderr.splitlines()[1].startswith("  ")
     assert not (tmp_path / "out").exists()
     assert not list(scratch.iterdir())
+
+
+def test_both_families_need_openssl_and_python_and_recommend_the_rest(tmp_path: Path) -> None:
+    output = built(TREE, tmp_path)
+    (deb,), (rpm,) = output.glob("*.deb"), output.glob("*.rpm")
+    recommended = {"python3-cryptography", "python3-distro", "python3-packaging"}
+    fields = {name: re.split(", *", subprocess.check_output(["dpkg-deb", "-f", str(deb), name], text=True).strip())
+              for name in ("Depends", "Recommends")}  # fmt: skip
+    assert fields["Depends"] == ["python3 (>= 3.6)", "openssl"]
+    assert set(fields["Recommends"]) == recommended
+    needs = asked_rpm(rpm, "--requires")
+    assert {"openssl", "(python3 or platform-python)"} <= set(needs)
+    assert set(asked_rpm(rpm, "--recommends")) == recommended
+
+
+@pytest.mark.parametrize("payload_of", ["reference", "vendor"])
+def test_the_rpm_needs_no_newer_rpm_than_the_readme_says(payload_of: str, tmp_path: Path) -> None:
+    arguments = ["--payload", str(vendor8.build_rpm(tmp_path, "s390x"))] if payload_of == "vendor" else []
+    (rpm,) = built(TREE, tmp_path / "out", *arguments).glob("*.rpm")
+    stated = re.search(r"rpm (\d+)\.(\d+) or newer", (TREE / "README.md").read_text())
+    assert stated is not None
+    features = [re.fullmatch(r"rpmlib\((\w+)\) <= (\d+)\.(\d+)\..*", line) for line in asked_rpm(rpm, "--requires")]
+    needed = {match[1]: (int(match[2]), int(match[3])) for match in features if match}
+    assert "RichDependencies" in needed
+    assert max(needed.values()) <= (int(stated[1]), int(stated[2])), needed
+    # Old versions read nothing but gzip, and it has no feature's name.
+    assert asked_rpm(rpm, "--qf", "%{PAYLOADCOMPRESSOR}") == ["gzip"]
+
+
+def asked_rpm(package: Path, *query: str) -> list[str]:
+    """Lines that rpm answers of a package's file."""
+    return subprocess.check_output(["rpm", "-qp", "--nosignature", *query, str(package)], text=True).splitlines()
 
 
 @pytest.mark.parametrize("build", [vendor8.build_rpm, vendor8.build_deb])

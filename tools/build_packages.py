@@ -193,6 +193,7 @@ def filled_in(spec: str, metadata: Metadata, changes: list[Change]) -> str:
     for token, text in (
         ("@VERSION@", metadata.version),
         ("@RELEASE@", metadata.release),
+        ("@REQUIRES@", "\n".join("Requires:       " + name for name in metadata.requires)),
         ("@RECOMMENDS@", "\n".join("Recommends:     " + name for name in metadata.recommends)),
         ("@CHANGELOG@", rpm_changelog(changes)),
     ):

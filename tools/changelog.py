@@ -12,11 +12,12 @@ from tools.refusal import Refused
 
 
 class Metadata(NamedTuple):
-    """Name, version and release of the packages, and what they recommend."""
+    """Name, version and release of the packages, and which other packages they depend on and recommend."""
 
     name: str
     version: str
     release: str
+    requires: list[str]
     recommends: list[str]
 
 
@@ -39,8 +40,8 @@ def read_metadata(
     """
     parser = configparser.ConfigParser(interpolation=None)
     parser.read_string(path.read_text(encoding="utf-8"))
-    recommends = parser["csulcca"]["recommended_commands"].split()
-    recommends += ["python3-" + name for name in parser["options"]["install_requires"].split()]
+    requires = parser["csulcca"]["required_commands"].split()
+    recommends = ["python3-" + name for name in parser["options"]["install_requires"].split()]
     release = parser["csulcca"]["release"]
     if version is None and payload_version is not None:
         version = payload_version
@@ -55,7 +56,7 @@ def read_metadata(
     if int(re.split(r"[^0-9]", version)[0]) < 8:
         raise Refused("version %s would make hosts take this package for CCA 7.x, which it upgrades" % version,
                       "for example: make packages CCA_VERSION=8.0.0")
-    return Metadata(parser["metadata"]["name"], version, release, recommends)
+    return Metadata(parser["metadata"]["name"], version, release, requires, recommends)
 
 
 def read_changes(text: str) -> list[Change]:

@@ -24,7 +24,11 @@ def assert_sound(system: System, mode: str, *, service: tuple[str, str] = ("enab
     if running:
         wait_until_it_listens(system)
     status = system.status()
-    assert sorted(one["id"] for one in status["findings"]) == sorted(findings)
+    told = [one["id"] for one in status["findings"]]
+    if "recommends" in system.cell.name:
+        # There is no python3-cryptography to check a pair with, which is said.
+        told = [one for one in told if one != "pair-unchecked"]
+    assert sorted(told) == sorted(findings)
     assert status["mode"] == {"configured": mode, "running": mode if running else None, "agree": running}
     assert status["listener"]["state"] == ("catcher" if running else "none")
     assert status["tke"]["enable_tls"] == (mode == "tls")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from .marks import needs_tls, only_deb, without_tls
+from .marks import needs_tls, one_of_each_family, only_deb, without_tls
 from .soundness import assert_sound
 from .system import CERTIFICATE, CONF, KEY, MODES, PORT_HOLDER, handshake
 from .turns import TOOLS, one_of
@@ -143,6 +143,17 @@ def test_without_openssl_the_catcher_speaks_tcp_and_says_why(boot, built):
     system.package(system.tools[0], "install", built.new(system.cell.family))
     assert_sound(system, "tcp", findings=["tls-not-possible"])
     assert system.conf() == b"TLS_OFF\n"
+
+
+@pytest.mark.scenario("programs")
+@one_of_each_family
+def test_the_systems_own_python_is_preferred(boot, built):
+    """RHEL 8 has platform-python, and python3 is whatever `alternatives` was told."""
+    system = boot()
+    system.machine.run("ln -s $(readlink -f /usr/bin/python3) /usr/libexec/platform-python && rm /usr/bin/python3")
+    system.machine.write("/usr/bin/python3", "#!/bin/sh\nexit 42\n", mode=0o755)
+    system.package(system.tools[1], "install", built.new(system.cell.family))
+    assert_sound(system, system.cell.mode.lower(), findings=system.first_findings())
 
 
 @pytest.mark.scenario("fresh-not-clean")

@@ -1,7 +1,7 @@
-# The real libraries of OpenSSL 1.0.2q take the place of the root's libssl, as on RHEL 7 and SLES 12.
+# The real libraries of OpenSSL 1.0.2q take the place of the root's libssl.
 #
 # No distribution that can still be installed has them; a wheel of psycopg2 from that time does. There is no command
-# beside them, so /usr/bin/openssl is a few lines that ask the library.
+# beside them, so in the place of the root's own /usr/bin/openssl are a few lines that ask the library.
 set -eu
 root=$1
 libraries=usr/lib/x86_64-linux-gnu
@@ -26,6 +26,7 @@ done
 # libcrypto.so.3 stays: systemd has no other.
 chroot "$root" dpkg-divert --add --rename --divert "/$libraries/diverted-libssl.so.3" "/$libraries/libssl.so.3"
 
+chroot "$root" dpkg-divert --add --rename --divert /usr/bin/openssl.distribution /usr/bin/openssl
 cat >"$root/usr/bin/openssl" <<'END'
 #!/usr/bin/python3 -IS
 """The version of the real library; nothing else is asked of OpenSSL 1.0.2 here."""
