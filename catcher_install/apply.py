@@ -181,9 +181,9 @@ def _write_config(host: "Host", action: "Action") -> None:
 
 
 def _make_pair(host: "Host", action: "Action") -> str:
-    from .cert import certificate, host_names
+    from .cert import generate, host_names
 
-    key, crt = certificate.generate(host, host_names.collect(host))
+    key, crt = generate.generate(host, host_names.collect(host))
     pair.stage(host, key, crt)
     return pair.place(host)
 

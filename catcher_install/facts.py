@@ -284,7 +284,7 @@ def _version(host: "Host") -> str:
 def _verdict(host: "Host", files: pair.PairFiles, stamp: "Optional[stamp_file.Stamp]") -> "Optional[Dict[str, object]]":
     """The judgement on the pair in place, remembered while neither file has changed.
 
-    Keys: identity (pair.PairFiles), the fields of certificate.Verdict, and "unchecked" with the reason where the pair
+    Keys: identity (pair.PairFiles), the fields of check.Verdict, and "unchecked" with the reason where the pair
     could not be judged because a package is missing.
     """
     if files.state != pair.BOTH:
@@ -292,18 +292,18 @@ def _verdict(host: "Host", files: pair.PairFiles, stamp: "Optional[stamp_file.St
     memory = stamp.checked_pair if stamp is not None else None
     if memory is not None and "unknown" not in files.identity and _is_verdict_on(memory, files.identity):
         return memory
-    from .cert import certificate
+    from .cert import check
     from .errors import MissingDependency
 
     verdict: Dict[str, object] = {"identity": files.identity}
     try:
-        judged = certificate.check(*pair.read(host))
+        judged = check.check(*pair.read(host))
     except OSError as error:
-        judged = certificate.unusable("they cannot be read (%s)" % error.strerror)
+        judged = check.unusable("they cannot be read (%s)" % error.strerror)
         # That may be over in a moment: it is no verdict to be remembered.
         verdict["identity"] = "unknown"
     except MissingDependency as missing:
-        judged = certificate.unusable("")
+        judged = check.unusable("")
         verdict["unchecked"] = missing.message
     for name in judged.__slots__:
         verdict[name] = getattr(judged, name)

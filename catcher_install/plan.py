@@ -43,8 +43,6 @@ ORDER = (
 )  # fmt: skip
 
 SECONDS_A_DAY = 24 * 3600
-# Below it an RSA key is accepted with a warning (vendor text, "Supported keys").
-RSA_RECOMMENDED = 2048
 
 
 class Action(Record):
@@ -235,8 +233,12 @@ def pair_findings(facts: "HostFacts") -> "List[Finding]":
             found.append(finding("pair-expired", date=moment(verdict.get("not_after"))))
         if facts.now < int(str(verdict.get("not_before", 0))):
             found.append(finding("pair-not-yet-valid", date=moment(verdict.get("not_before"))))
-        if 0 < int(str(verdict.get("rsa_bits", 0))) < RSA_RECOMMENDED:
-            found.append(finding("pair-weak-key", bits=str(verdict["rsa_bits"])))
+        bits = int(str(verdict.get("rsa_bits", 0)))
+        if bits:
+            from .cert.keys import RSA_RECOMMENDED
+
+            if bits < RSA_RECOMMENDED:
+                found.append(finding("pair-weak-key", bits=str(bits)))
     if facts.pair.key_mode is not None and facts.pair.key_mode & 0o077:
         found.append(finding("pair-key-readable", mode="%04o" % facts.pair.key_mode))
     return found

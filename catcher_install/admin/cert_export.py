@@ -28,7 +28,7 @@ def export(host: "Host", directory: str) -> "List[str]":
     if not directory or not host.is_dir(host.absolute(directory)):
         raise CatcherError("%s is not a directory" % typed, "mount the USB stick, and name the directory: mount; df")
     target = host.absolute(directory)
-    contents = (("catcher.crt", b"".join(seen.pem)), (SHEET, _sheet(host, seen)))
+    contents = (("catcher.crt", b"".join(seen.blocks)), (SHEET, _sheet(host, seen)))
     drafts = [target + "/." + name + ".csulcca-new" for name, _ in contents]
     try:
         for draft, (_, data) in zip(drafts, contents):

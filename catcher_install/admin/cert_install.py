@@ -7,7 +7,9 @@ restarted, and a real connection must show exactly the new certificate; else the
 from .. import apply, messages, pair, paths, plan, transition
 from .. import facts as fact_collector
 from .. import stamp as stamp_file
-from ..cert import certificate, host_names, submitted
+from ..cert import generate as generator
+from ..cert import host_names, submitted
+from ..cert.pem import PemFile
 from ..errors import CatcherError, KeyRefused
 from . import daemon, installed_pair
 
@@ -54,7 +56,7 @@ def generate(host: "Host", force: bool, restart: bool) -> "Tuple[List[str], List
         raise CatcherError("there is %s already" % what,
                            "to replace it, and keep a copy: catcherctl cert generate --force")
     with Locked(host):
-        key, crt = certificate.generate(host, host_names.collect(host))
+        key, crt = generator.generate(host, host_names.collect(host))
     return _bring_in(host, facts, key, crt, True, restart, [])
 
 
@@ -82,7 +84,7 @@ def install(host: "Host", files: "List[str]", wanted: "List[str]", restart: bool
     return _bring_in(host, facts, given.key, given.certificates, False, restart, wanted)
 
 
-def _key_for(host: "Host", crt_file: "submitted.PemFile") -> "submitted.PemFile":
+def _key_for(host: "Host", crt_file: PemFile) -> PemFile:
     """Where the key of a lone certificate file is: in that file, or one of those that are kept here."""
     if crt_file.keys() or not crt_file.certificates():
         return crt_file
@@ -281,7 +283,7 @@ def _forget_request_key(host: "Host", key: bytes) -> None:
     except OSError:
         # Whatever somebody put there, it is not this key; and the pair is in place already.
         return
-    kept = submitted.PemFile(paths.REQUEST_KEY, data or b"").keys()
+    kept = PemFile(paths.REQUEST_KEY, data or b"").keys()
     if kept and kept[0][1] == key:
         host.remove(paths.REQUEST_KEY)
         host.sync_dir(paths.BIN)

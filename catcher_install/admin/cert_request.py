@@ -2,7 +2,7 @@
 
 from .. import facts as fact_collector
 from .. import pair, paths
-from ..cert import certificate, host_names, submitted
+from ..cert import crypto, generate, host_names, submitted
 from ..cert.names import ip_address
 from ..errors import CatcherError
 from ..text import shown
@@ -25,7 +25,7 @@ def request(host: "Host", wanted: "List[str]", present_key: bool, out: "Optional
     catcher.key's is used instead. wanted: further names for the certificate, the first one for its CN. out: a new file
     to write it to. Raises CatcherError.
     """
-    modules = certificate._cryptography()
+    lib = crypto.load()
     if out is not None:
         # Before a key is made for nothing.
         _require_new(host, out)
@@ -37,10 +37,10 @@ def request(host: "Host", wanted: "List[str]", present_key: bool, out: "Optional
         refuse_key_in_image(fact_collector.collect(host))
         with Locked(host):
             # replace(): a whole key or none, however this ends.
-            host.replace(path, certificate.new_key(), pair.KEY_MODE)
+            host.replace(path, generate.new_key(), pair.KEY_MODE)
         made = True
-    key, _ = submitted.load_key(submitted.read_file(host, path), modules)
-    data = _signing_request(key, host_names.collect(host), wanted, modules)
+    key, _ = submitted.load_key(submitted.read_file(host, path), lib)
+    data = _signing_request(key, host_names.collect(host), wanted, lib)
     lines = []
     if out is not None:
         try:
@@ -73,15 +73,13 @@ def _not_written(out: str, error: OSError) -> CatcherError:
 
 
 def _signing_request(
-    key: "Any", present: "host_names.HostNames", wanted: "List[str]", modules: "Tuple[Any, ...]"
+    key: "Any", present: "host_names.HostNames", wanted: "List[str]", lib: "crypto.Crypto"
 ) -> bytes:
     """PKCS#10, PEM, for a server with these names."""
     import ipaddress
 
-    from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
-
-    x509, default_backend, hashes, serialization, ec, _ = modules
-    common_name, dns = certificate.subject_names(present)
+    x509, hashes = lib.x509, lib.hashes
+    common_name, dns = generate.subject_names(present)
     addresses = list(present.addresses)
     typed = []
     for name in wanted:
@@ -89,15 +87,15 @@ def _signing_request(
         if address is not None:
             addresses.append(str(address))
         else:
-            typed += certificate.subject_names(host_names.HostNames(short=name, full=name, addresses=[]))[1]
+            typed += generate.subject_names(host_names.HostNames(short=name, full=name, addresses=[]))[1]
     fitting = [name for name in typed if len(name) <= host_names.COMMON_NAME_LIMIT]
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, fitting[0] if fitting else common_name)])
+    subject = x509.Name([x509.NameAttribute(x509.oid.NameOID.COMMON_NAME, fitting[0] if fitting else common_name)])
     alternatives = [x509.DNSName(name) for name in dict.fromkeys(typed + dns)]
     alternatives += [x509.IPAddress(ipaddress.ip_address(address)) for address in dict.fromkeys(addresses)]
-    size = key.curve.key_size if isinstance(key, ec.EllipticCurvePrivateKey) else 256
+    size = key.curve.key_size if isinstance(key, lib.ec.EllipticCurvePrivateKey) else 256
     digest = hashes.SHA512() if size > 384 else hashes.SHA384() if size > 256 else hashes.SHA256()
     builder = x509.CertificateSigningRequestBuilder().subject_name(subject)
     if alternatives:
         builder = builder.add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
-    builder = builder.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-    return bytes(builder.sign(key, digest, default_backend()).public_bytes(serialization.Encoding.PEM))
+    builder = builder.add_extension(x509.ExtendedKeyUsage([x509.oid.ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+    return bytes(builder.sign(key, digest, lib.backend).public_bytes(lib.serialization.Encoding.PEM))

@@ -1,10 +1,9 @@
 """The pair in place: what its certificates say, and every judgement on them."""
 
-import binascii
-
 from .. import facts as fact_collector
 from .. import messages, pair, paths, plan
-from ..cert import certificate, details, host_names, submitted
+from ..cert import crypto, details, generate, host_names, pem, submitted
+from ..cert.chain import chain_problem
 from ..errors import CatcherError, MissingDependency
 from ..messages import finding
 from ..record import Record
@@ -25,13 +24,13 @@ class Installed(Record):
     """What stands in place.
 
     chain: the certificates of catcher.crt; algorithm: of the first one's key, "" where it is not known.
-    pem: their PEM blocks. problem: why there is no certificate to be seen; "" where there is one.
+    blocks: theirs in PEM. problem: why there is no certificate to be seen; "" where there is one.
     """
 
-    __slots__ = ("chain", "algorithm", "pem", "problem")
+    __slots__ = ("chain", "algorithm", "blocks", "problem")
     chain: "List[details.Certificate]"
     algorithm: str
-    pem: "List[bytes]"
+    blocks: "List[bytes]"
     problem: str
 
 
@@ -39,7 +38,7 @@ def installed(host: "Host") -> Installed:
     """The certificates in catcher.crt; needs no root. Raises nothing for what may be there."""
 
     def nothing(problem: str) -> Installed:
-        return Installed(chain=[], algorithm="", pem=[], problem=problem)
+        return Installed(chain=[], algorithm="", blocks=[], problem=problem)
 
     try:
         data = host.read_optional(paths.CERTIFICATE, pair.SIZE_LIMIT)
@@ -47,11 +46,11 @@ def installed(host: "Host") -> Installed:
         return nothing("%s cannot be read: %s" % (paths.CERTIFICATE, (error.strerror or "error").lower()))
     if data is None:
         return nothing("there is no %s" % paths.CERTIFICATE)
-    pem = submitted.PemFile(paths.CERTIFICATE, data).certificates()[:details.CHAIN_LIMIT]
+    blocks = pem.PemFile(paths.CERTIFICATE, data).certificates()[:details.CHAIN_LIMIT]
     chain = []
-    for block in pem:
+    for block in blocks:
         try:
-            der = binascii.a2b_base64(b"".join(block.split(b"\n")[1:-2]))
+            der = pem.der(block)
         except ValueError:
             return nothing("%s is not PEM" % paths.CERTIFICATE)
         chain.append(details.describe(host, der))
@@ -59,21 +58,17 @@ def installed(host: "Host") -> Installed:
         return nothing("%s holds no certificate" % paths.CERTIFICATE)
     if chain[0].problem:
         return nothing("%s: %s" % (paths.CERTIFICATE, chain[0].problem))
-    return Installed(chain=chain, algorithm=_algorithm(pem[0]), pem=pem, problem="")
+    return Installed(chain=chain, algorithm=_algorithm(blocks[0]), blocks=blocks, problem="")
 
 
-def _algorithm(pem: bytes) -> str:
+def _algorithm(block: bytes) -> str:
     """The algorithm of a certificate's key, e.g. "EC secp521r1" or "RSA 2048"; "" where it cannot be told here."""
     try:
-        x509, default_backend, _, _, ec, rsa = certificate._cryptography()
-        public = x509.load_pem_x509_certificate(pem, default_backend()).public_key()
-    except Exception:  # noqa: BLE001 - no cryptography, or whatever its parser meets
+        lib = crypto.load()
+        loaded = crypto.call(lib.x509.load_pem_x509_certificate, block, lib.backend)
+        return lib.kind_of(crypto.call(loaded.public_key)).algorithm
+    except (MissingDependency, crypto.Unreadable):
         return ""
-    if isinstance(public, ec.EllipticCurvePublicKey):
-        return "EC " + str(public.curve.name)
-    if isinstance(public, rsa.RSAPublicKey):
-        return "RSA %d" % public.key_size
-    return type(public).__name__.lstrip("_").replace("PublicKey", "")
 
 
 def may_read_key(host: "Host") -> bool:
@@ -146,7 +141,7 @@ def _stale_names(host: "Host", own: "details.Certificate", ours: bool, accepted:
         if any(details.match(name, own) for name in submitted.names_of_host(host) + accepted):
             return ""
         return "it names %s, and this is %s" % (submitted.names_of(own), shown(present.full, 80))
-    common_name, dns = certificate.subject_names(present)
+    common_name, dns = generate.subject_names(present)
     lacks = [name for name in dict.fromkeys([common_name] + dns) if not details.match(name, own)]
     gone = [address for address in own.addresses if address not in present.addresses]
     if not lacks and not gone:
@@ -159,13 +154,13 @@ def _stale_names(host: "Host", own: "details.Certificate", ours: bool, accepted:
 
 def _chain_problem(seen: Installed) -> str:
     try:
-        modules = certificate._cryptography()
-        loaded = [modules[0].load_pem_x509_certificate(block, modules[1]()) for block in seen.pem]
-        return submitted.chain_problem(loaded, modules)
+        lib = crypto.load()
+        loaded = [crypto.call(lib.x509.load_pem_x509_certificate, block, lib.backend) for block in seen.blocks]
+        return crypto.call(chain_problem, lib, loaded)
     except MissingDependency:
         return ""
-    except Exception as error:  # noqa: BLE001 - whatever the parser meets in somebody's file
-        return "one of its certificates cannot be read (%s)" % type(error).__name__
+    except crypto.Unreadable as error:
+        return "one of its certificates cannot be read (%s)" % error
 
 
 def check(host: "Host", wanted: "List[str]") -> "Tuple[Dict[str, Any], List[Finding]]":

@@ -4,13 +4,13 @@ Facts: vendor text, "Importing the catcher certificate into the TKE", "Enable TL
 TCP connections on the TKE". Names of windows, links, menus, fields and buttons stand in quotes as the console has them.
 """
 
-import binascii
 import textwrap
 
-from .. import config, pair, paths, systemd
-from ..cert import certificate, details, host_names
+from .. import config, paths, systemd
+from ..cert import details, host_names
 from ..record import Record
 from ..text import moment, shown
+from .installed_pair import installed
 
 MYPY = False
 if MYPY:
@@ -54,34 +54,18 @@ class GuideFacts(Record):
 
 def collect(host: "Host") -> GuideFacts:
     """The facts of a host. Needs no root, as long as catcher.crt can be read by all."""
-    own, problem = _certificate(host)
+    seen = installed(host)
     try:
         data = host.read_optional(paths.CONF, config.SIZE_LIMIT)
         state = config.ABSENT if data is None else config.parse(data).state
     except OSError:
         state = config.UNUSABLE
     return GuideFacts(
-        names=host_names.collect(host), certificate=own, problem=problem, now=host.now(),
+        names=host_names.collect(host), certificate=seen.chain[0] if seen.chain else None,
+        problem=seen.problem, now=host.now(),
         running=systemd.running_mode(host, systemd.catcher(host)),
         configured=state if state in (config.TLS, config.TCP) else None,
     )
-
-
-def _certificate(host: "Host") -> "tuple":
-    """(details.Certificate, "") of catcher.crt, or (None, why not)."""
-    try:
-        pem = host.read_optional(paths.CERTIFICATE, pair.SIZE_LIMIT)
-    except OSError as error:
-        return None, "%s cannot be read: %s" % (paths.CERTIFICATE, (error.strerror or "failed").lower())
-    if pem is None:
-        return None, "there is no %s yet" % paths.CERTIFICATE
-    lines = certificate._first(pem, b"CERTIFICATE").split(b"\n")
-    try:
-        der = binascii.a2b_base64(b"".join(line for line in lines if not line.startswith(b"-----")))
-    except ValueError:
-        der = b""
-    told = details.describe(host, der)
-    return (None, "%s holds no certificate" % paths.CERTIFICATE) if told.problem else (told, "")
 
 
 def guide(mode: "Optional[str]", facts: GuideFacts) -> "List[str]":

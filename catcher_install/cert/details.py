@@ -7,7 +7,7 @@ from .. import paths
 from ..errors import MissingDependency
 from ..host import Host
 from ..record import Record
-from . import certificate
+from . import crypto
 from .names import a_labels, ip_address
 
 MYPY = False
@@ -128,17 +128,18 @@ def _colons(digest: str) -> str:
 def _read_with_cryptography(host: Host, der: bytes) -> "Dict[str, Any]":
     import warnings
 
-    x509, default_backend = certificate._cryptography()[:2]
+    lib = crypto.load()
+    x509 = lib.x509
     try:
         with warnings.catch_warnings():
             # It warns of what is odd in a certificate, with lines of its own source, on stderr.
             warnings.simplefilter("ignore")
-            loaded = x509.load_der_x509_certificate(der, default_backend())
+            loaded = x509.load_der_x509_certificate(der, lib.backend)
             subject, issuer = (
                 [(ATTRIBUTES.get(a.oid.dotted_string, a.oid.dotted_string), str(a.value)) for a in name]
                 for name in (loaded.subject, loaded.issuer)
             )
-            not_before, not_after = certificate._validity_of(loaded)
+            not_before, not_after = lib.validity_of(loaded)
             dns: List[str] = []
             addresses: List[str] = []
             for extension in loaded.extensions:

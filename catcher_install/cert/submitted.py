@@ -10,19 +10,19 @@ from ..errors import CatcherError
 from ..pair import SIZE_LIMIT
 from ..record import Record
 from ..text import moment, shown
-from . import certificate, details, host_names
+from . import crypto, details, host_names, keys
+from .chain import chain_problem
+from .crypto import Crypto
+from .pem import PemFile, is_encrypted
 
 MYPY = False
 if MYPY:
-    from typing import Any, List, Optional, Sequence, Tuple
+    from typing import Any, List, Tuple
 
     from ..host import Host
 
-# Bytes of PEM; RSA 4096 needs 3272. Loading a key tests its primes, for minutes where it is large enough.
-KEY_LIMIT = 4096
 # PKCS#12 begins with its version, 3, and a sequence.
 PKCS12 = b"\x02\x01\x03\x30"
-RSA_PSS = "1.2.840.113549.1.1.10"
 SERVER_AUTH = "1.3.6.1.5.5.7.3.1"
 ANY_USAGE = "2.5.29.37.0"
 SHOWN_NAMES = 6
@@ -45,30 +45,6 @@ class Material(Record):
 # -- files -------------------------------------------------------------------------------------------------------------
 
 
-class PemFile:
-    """A file and the PEM blocks in it.
-
-    path: as typed, safe to show. blocks: (label, PEM) of each. cut: whether the last one has no end.
-    """
-
-    def __init__(self, path: str, data: bytes) -> None:
-        self.path = shown(path)
-        self.data = data
-        self.blocks, self.cut = _blocks(data)
-
-    def labels(self) -> "List[str]":
-        """The labels of all blocks."""
-        return [label for label, _ in self.blocks]
-
-    def keys(self) -> "List[Tuple[str, bytes]]":
-        """The private keys of any format: (label, PEM)."""
-        return [one for one in self.blocks if one[0].endswith("PRIVATE KEY")]
-
-    def certificates(self) -> "List[bytes]":
-        """The certificates, PEM."""
-        return [block for label, block in self.blocks if label == "CERTIFICATE"]
-
-
 def read_file(host: "Host", path: str) -> PemFile:
     """A file that was named on the command line. Raises CatcherError."""
     try:
@@ -80,28 +56,6 @@ def read_file(host: "Host", path: str) -> PemFile:
     if not data.strip():
         raise CatcherError("%s is empty" % shown(path), "name another file")
     return PemFile(path, data)
-
-
-def _blocks(data: bytes) -> "Tuple[List[Tuple[str, bytes]], bool]":
-    """(label, PEM) of each block (RFC 7468) in a text, with whatever line ends; and whether the last one has no end.
-
-    Text around them is dropped, and so is the old name of a certificate (X509 CERTIFICATE).
-    """
-    found: List[Tuple[str, bytes]] = []
-    label = ""
-    lines: List[bytes] = []
-    for line in data.replace(b"\r", b"\n").replace(b"\xef\xbb\xbf", b"").split(b"\n"):
-        line = line.strip()
-        if line.startswith(b"-----BEGIN ") and line.endswith(b"-----") and len(line) > 16:
-            line = line.replace(b" X509 CERTIFICATE-", b" CERTIFICATE-")
-            label, lines = line[11:-5].decode("ascii", "replace"), [line]
-        elif label and line.startswith(b"-----END "):
-            lines.append(line.replace(b" X509 CERTIFICATE-", b" CERTIFICATE-"))
-            found.append((label, b"\n".join(lines) + b"\n"))
-            label = ""
-        elif label and line:
-            lines.append(line)
-    return found, bool(label)
 
 
 def command(start: str, *words: str) -> str:
@@ -118,33 +72,33 @@ def check(host: "Host", key_file: PemFile, crt_file: PemFile) -> Material:
     The first certificate must be the key's, and each further one must have signed the one before it. Names are not
     looked at here: see require_names().
     """
-    modules = certificate._cryptography()
+    lib = crypto.load()
     if not key_file.keys() and key_file.certificates() and crt_file.keys() and not crt_file.certificates():
         raise CatcherError(
             "%s is a certificate and %s a key: these look swapped" % (key_file.path, crt_file.path),
             command("type: catcherctl cert install", crt_file.path, key_file.path),
         )
-    key_pem = _key_block(key_file, modules)
-    blocks = _certificate_blocks(crt_file, modules)
-    key, algorithm = _load_key(key_file, key_pem, modules)
-    chain = [_load_certificate(crt_file, number, pem, modules) for number, pem in enumerate(blocks, 1)]
-    _require_match(key, key_file, chain, crt_file, modules)
-    told = [details.describe(host, _der(one, modules)) for one in chain]
+    key_pem = _key_block(key_file, lib)
+    blocks = _certificate_blocks(crt_file, lib)
+    key, algorithm = _load_key(key_file, key_pem, lib)
+    chain = [_load_certificate(crt_file, number, pem, lib) for number, pem in enumerate(blocks, 1)]
+    _require_match(key, key_file, chain, crt_file, lib)
+    told = [details.describe(host, _der(one, lib)) for one in chain]
     _require_valid(told, crt_file, host.now())
-    problem = chain_problem(chain, modules)
+    problem = chain_problem(lib, chain)
     if problem:
         raise CatcherError("the chain in %s is broken: %s" % (crt_file.path, problem),
                            "put the server's certificate first, and behind it its issuer, then the issuer's issuer")
-    _require_server_usage(chain[0], crt_file, modules)
-    certificates = b"".join(one.public_bytes(modules[3].Encoding.PEM) for one in chain)
+    _require_server_usage(chain[0], crt_file, lib)
+    certificates = b"".join(one.public_bytes(lib.serialization.Encoding.PEM) for one in chain)
     return Material(key=key_pem, algorithm=algorithm, certificates=certificates, chain=told)
 
 
-def _key_block(given: PemFile, modules: "Sequence[Any]") -> bytes:
+def _key_block(given: PemFile, lib: Crypto) -> bytes:
     """The one private key of a file, PEM."""
-    keys = given.keys()
+    found = given.keys()
     path = given.path
-    if not keys:
+    if not found:
         if given.cut:
             raise CatcherError("%s is truncated: its last block has no END line" % path, "copy the file again")
         if given.blocks:
@@ -152,18 +106,18 @@ def _key_block(given: PemFile, modules: "Sequence[Any]") -> bytes:
             raise CatcherError("%s holds %s" % (path, what), "name the file with the private key first: KEY CRT")
         if PKCS12 in given.data[:12]:
             raise _pkcs12(path)
-        if _loads_der(given.data, modules[3].load_der_private_key, (None, modules[1]())):
+        if _loads_der(given.data, lib.serialization.load_der_private_key, (None, lib.backend)):
             raise CatcherError("%s is DER, and the key must be PEM" % path,
                                command("convert it: openssl pkey -inform DER -in", path, "-out", path + ".pem"))
         raise CatcherError("%s is not PEM" % path, "a PEM key begins with -----BEGIN PRIVATE KEY-----")
-    if len(keys) > 1:
-        raise CatcherError("%s holds %d private keys" % (path, len(keys)), "leave the one in that is wanted")
-    label, block = keys[0]
-    if label.startswith("ENCRYPTED") or b"Proc-Type: 4,ENCRYPTED" in block:
+    if len(found) > 1:
+        raise CatcherError("%s holds %d private keys" % (path, len(found)), "leave the one in that is wanted")
+    label, block = found[0]
+    if is_encrypted(label, block):
         raise _encrypted(path)
     if label == "OPENSSH PRIVATE KEY":
         raise CatcherError("%s is a key for SSH" % path, "take the key that the certificate was requested with")
-    if len(block) > KEY_LIMIT:
+    if len(block) > keys.PEM_LIMIT:
         raise CatcherError("the key in %s is larger than RSA 4096, and the catcher supports none larger" % path,
                            _other_key())
     return block
@@ -182,7 +136,7 @@ def _pkcs12(path: str) -> CatcherError:
 
 def _loads_der(data: bytes, load: "Any", more: "Tuple[Any, ...]") -> bool:
     """Whether bytes are DER that *load* takes."""
-    if data[:1] != b"\x30" or len(data) > KEY_LIMIT:
+    if data[:1] != b"\x30" or len(data) > keys.PEM_LIMIT:
         return False
     try:
         load(data, *more)
@@ -195,42 +149,38 @@ def _loads_der(data: bytes, load: "Any", more: "Tuple[Any, ...]") -> bool:
 
 
 def _other_key() -> str:
-    return "use RSA 2048 to 4096, prime256v1, secp384r1 or secp521r1, for example by: catcherctl cert request"
+    return "use %s, for example by: catcherctl cert request" % keys.SUPPORTED
 
 
-def load_key(given: PemFile, modules: "Sequence[Any]") -> "Tuple[Any, str]":
+def load_key(given: PemFile, lib: Crypto) -> "Tuple[Any, str]":
     """(key, algorithm) of the one private key in a file. Raises CatcherError where the catcher does not support it."""
-    return _load_key(given, _key_block(given, modules), modules)
+    return _load_key(given, _key_block(given, lib), lib)
 
 
 def belongs(key_file: PemFile, crt_file: PemFile) -> bool:
     """Whether a file's key is that of the first certificate in another one; no, where either cannot be read."""
-    modules = certificate._cryptography()
+    lib = crypto.load()
     try:
-        key, _ = load_key(key_file, modules)
-        own = _load_certificate(crt_file, 1, crt_file.certificates()[0], modules)
+        key, _ = load_key(key_file, lib)
+        own = _load_certificate(crt_file, 1, crt_file.certificates()[0], lib)
     except CatcherError:
         return False
-    keys = [certificate._public_bytes(public, modules[3]) for public in (key.public_key(), own.public_key())]
-    return bool(keys[0] == keys[1])
+    return lib.public_bytes(key.public_key()) == lib.public_bytes(own.public_key())
 
 
-def _load_key(given: PemFile, block: bytes, modules: "Sequence[Any]") -> "Tuple[Any, str]":
-    _, default_backend, _, serialization, ec, rsa = modules
+def _load_key(given: PemFile, block: bytes, lib: Crypto) -> "Tuple[Any, str]":
     try:
-        key = serialization.load_pem_private_key(block, None, default_backend())
-    except TypeError as error:
-        raise _encrypted(given.path) from error
-    except Exception as error:
-        raise CatcherError("%s cannot be read as a private key (%s)" % (given.path, type(error).__name__),
+        key = crypto.call(lib.serialization.load_pem_private_key, block, None, lib.backend)
+    except crypto.Unreadable as error:
+        raise CatcherError("%s cannot be read as a private key (%s)" % (given.path, error),
                            command("see what is wrong: openssl pkey -noout -check -in", given.path)) from error
-    algorithm, _, problem = certificate._judge_key(key, ec, rsa)
-    if problem:
-        raise CatcherError("%s is %s" % (given.path, problem), _other_key())
-    return key, algorithm
+    kind = lib.kind_of(key)
+    if kind.problem:
+        raise CatcherError("%s is %s" % (given.path, kind.problem), _other_key())
+    return key, kind.algorithm
 
 
-def _certificate_blocks(given: PemFile, modules: "Sequence[Any]") -> "List[bytes]":
+def _certificate_blocks(given: PemFile, lib: Crypto) -> "List[bytes]":
     """The certificates of a file, PEM."""
     found = given.certificates()
     path = given.path
@@ -249,35 +199,39 @@ def _certificate_blocks(given: PemFile, modules: "Sequence[Any]") -> "List[bytes
         raise CatcherError("%s holds no certificate" % path, "name the file with the certificate last: KEY CRT")
     if PKCS12 in given.data[:12]:
         raise _pkcs12(path)
-    if _loads_der(given.data[:KEY_LIMIT], modules[0].load_der_x509_certificate, (modules[1](),)):
+    if _loads_der(given.data[:keys.PEM_LIMIT], lib.x509.load_der_x509_certificate, (lib.backend,)):
         raise CatcherError("%s is DER, and the certificate must be PEM" % path,
                            command("convert it: openssl x509 -inform DER -in", path, "-out", path + ".pem"))
     raise CatcherError("%s is not PEM" % path, "a PEM certificate begins with -----BEGIN CERTIFICATE-----")
 
 
-def _load_certificate(given: PemFile, number: int, block: bytes, modules: "Sequence[Any]") -> "Any":
+def _load_certificate(given: PemFile, number: int, block: bytes, lib: Crypto) -> "Any":
     try:
-        loaded = modules[0].load_pem_x509_certificate(block, modules[1]())
-        loaded.public_key()
-        certificate._validity_of(loaded)
-        for extension in loaded.extensions:
-            extension.value  # noqa: B018 - some versions read it only here
-        return loaded
-    except Exception as error:
-        why = "certificate %d in %s cannot be read (%s)" % (number, given.path, type(error).__name__)
+        return crypto.call(_read_certificate, block, lib)
+    except crypto.Unreadable as error:
+        why = "certificate %d in %s cannot be read (%s)" % (number, given.path, error)
         raise CatcherError(why, command("see what is wrong: openssl x509 -noout -text -in", given.path)) from error
 
 
-def _der(loaded: "Any", modules: "Sequence[Any]") -> bytes:
-    return bytes(loaded.public_bytes(modules[3].Encoding.DER))
+def _read_certificate(block: bytes, lib: Crypto) -> "Any":
+    loaded = lib.x509.load_pem_x509_certificate(block, lib.backend)
+    loaded.public_key()
+    lib.validity_of(loaded)
+    for extension in loaded.extensions:
+        extension.value  # noqa: B018 - some versions read it only here
+    return loaded
+
+
+def _der(loaded: "Any", lib: Crypto) -> bytes:
+    return bytes(loaded.public_bytes(lib.serialization.Encoding.DER))
 
 
 def _require_match(
-    key: "Any", key_file: PemFile, chain: "List[Any]", crt_file: PemFile, modules: "Sequence[Any]"
+    key: "Any", key_file: PemFile, chain: "List[Any]", crt_file: PemFile, lib: Crypto
 ) -> None:
     """Raise CatcherError unless the first certificate is the key's."""
-    wanted = certificate._public_bytes(key.public_key(), modules[3])
-    fits = [certificate._public_bytes(one.public_key(), modules[3]) == wanted for one in chain]
+    wanted = lib.public_bytes(key.public_key())
+    fits = [lib.public_bytes(one.public_key()) == wanted for one in chain]
     if fits[0]:
         return
     if True in fits:
@@ -302,57 +256,9 @@ def _require_valid(chain: "List[details.Certificate]", given: PemFile, now: floa
                                "check this host's clock with timedatectl, or install it then")
 
 
-def chain_problem(chain: "Sequence[Any]", modules: "Sequence[Any]") -> str:
-    """Why loaded certificates are no chain, as the end of a sentence; "" where each is signed by the next one."""
-    for number in range(1, len(chain)):
-        child, issuer = chain[number - 1], chain[number]
-        if child.issuer != issuer.subject:
-            return "certificate %d was not issued by certificate %d" % (number, number + 1)
-        if not _may_sign(issuer, modules[0]):
-            return "certificate %d is not a CA, so it cannot sign certificate %d" % (number + 1, number)
-        if _is_signed_by(child, issuer, modules) is False:
-            return "certificate %d is not signed by the key of certificate %d" % (number, number + 1)
-    return ""
-
-
-def _may_sign(issuer: "Any", x509: "Any") -> bool:
-    """Whether a certificate may be an issuer; version 1, which has no extensions, cannot say otherwise."""
-    try:
-        return bool(issuer.extensions.get_extension_for_class(x509.BasicConstraints).value.ca)
-    except x509.ExtensionNotFound:
-        return bool(issuer.version == x509.Version.v1)
-
-
-def _is_signed_by(child: "Any", issuer: "Any", modules: "Sequence[Any]") -> "Optional[bool]":
-    """Whether the signature verifies; None where this version of cryptography cannot tell."""
-    from cryptography.exceptions import InvalidSignature
-    from cryptography.hazmat.primitives.asymmetric import padding
-
-    ec, rsa = modules[4:]
-    try:
-        public, signature, signed = issuer.public_key(), child.signature, child.tbs_certificate_bytes
-        digest = child.signature_hash_algorithm
-        if isinstance(public, rsa.RSAPublicKey):
-            scheme = padding.PKCS1v15()
-            if child.signature_algorithm_oid.dotted_string == RSA_PSS:
-                scheme = child.signature_algorithm_parameters
-            public.verify(signature, signed, scheme, digest)
-        elif isinstance(public, ec.EllipticCurvePublicKey):
-            public.verify(signature, signed, ec.ECDSA(digest))
-        elif digest is None:
-            public.verify(signature, signed)
-        else:
-            public.verify(signature, signed, digest)
-    except InvalidSignature:
-        return False
-    except Exception:  # noqa: BLE001 - an algorithm that it does not have, or not yet
-        return None
-    return True
-
-
-def _require_server_usage(own: "Any", given: PemFile, modules: "Sequence[Any]") -> None:
+def _require_server_usage(own: "Any", given: PemFile, lib: Crypto) -> None:
     """Raise CatcherError where a certificate lists what it may be used for, and a TLS server is not in that list."""
-    x509 = modules[0]
+    x509 = lib.x509
     try:
         usages = own.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
     except x509.ExtensionNotFound:

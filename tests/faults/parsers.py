@@ -53,14 +53,14 @@ def _without(data: bytes, words: tuple[bytes, ...]) -> bytes:
 
 def pem(data: bytes) -> None:
     """Each block begins with BEGIN, ends with END, and has no byte that the file has not; the judge never raises."""
-    from catcher_install.cert import certificate, submitted
+    from catcher_install.cert import check, submitted
 
     given = submitted.PemFile("x", data)
     for label, block in given.blocks:
         assert label and block.startswith(b"-----BEGIN ") and block.splitlines()[-1].startswith(b"-----END ")
         assert len(block) <= len(data) + 1
     assert len(given.keys()) + len(given.certificates()) <= len(given.blocks)
-    verdict = certificate.check(data, data)
+    verdict = check.check(data, data)
     assert verdict.problem.isprintable() and len(verdict.problem) < 300
 
 
@@ -99,9 +99,9 @@ def _run(name: str) -> None:
     atheris = importlib.import_module("atheris")
     with atheris.instrument_imports(include=["catcher_install"]):
         from catcher_install import config
-        from catcher_install.cert import certificate, submitted
+        from catcher_install.cert import check, submitted
 
-    assert certificate and config and submitted
+    assert check and config and submitted
     atheris.Setup(sys.argv, PARSERS[name])
     atheris.Fuzz()
 

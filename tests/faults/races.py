@@ -28,7 +28,7 @@ import os, random, signal, sys, time
 sys.path.insert(0, sys.argv[1])
 from tests.unit.support import Machine, OPENSSL_3, Os
 from catcher_install import apply, host, pair, paths, transition
-from catcher_install.cert import certificate
+from catcher_install.cert import check, generate
 chance = random.Random(sys.argv[4])
 kill_at = chance.randrange(1, 40) if sys.argv[5] == "1" else 0
 calls = 0
@@ -43,8 +43,8 @@ machine = Machine(sys.argv[2])
 machine.programs[paths.OPENSSL] = (0, OPENSSL_3)
 mark = b"of process %d" % os.getpid()
 made = b"key " + mark, b"certificate " + mark
-certificate.generate = lambda host, names: made
-certificate.check = lambda key, crt: certificate.unusable("")
+generate.generate = lambda host, names: made
+check.check = lambda key, crt: check.unusable("")
 sys.stdin.read(1)
 if sys.argv[3] == "converge":
     apply.converge(machine, transition.from_scriptlet("rpm", ["1"]))

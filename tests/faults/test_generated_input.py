@@ -9,7 +9,7 @@ import pytest
 from hypothesis import strategies as st
 
 from catcher_install import config, openssl, transition
-from catcher_install.cert import certificate, submitted
+from catcher_install.cert import check, generate, pem
 from catcher_install.cert.host_names import HostNames
 from tests.faults import parsers
 from tests.unit.support import TREE
@@ -27,11 +27,18 @@ WORDS = st.one_of(st.text(max_size=20), st.sampled_from([
 ]))  # fmt: skip
 
 
+class Clock:
+    """As much of a Host as making a pair with cryptography needs."""
+
+    def now(self):
+        return 1700000000.0
+
+
 @QUICK
 @hypothesis.given(PEM)
 def test_blocks_of_a_pem_file_are_whole_and_in_the_file(data):
     """A block begins with BEGIN, ends with END, and has no byte that the file has not."""
-    given = submitted.PemFile("x", data)
+    given = pem.PemFile("x", data)
     for label, block in given.blocks:
         assert block.startswith(b"-----BEGIN ") and block.splitlines()[-1].startswith(b"-----END ")
         assert label
@@ -43,7 +50,7 @@ def test_blocks_of_a_pem_file_are_whole_and_in_the_file(data):
 @hypothesis.given(PEM, PEM)
 def test_a_pair_of_generated_bytes_is_unusable_with_one_line(key, crt):
     """Judging never raises, and what is wrong is one line that a terminal takes."""
-    verdict = certificate.check(key, crt)
+    verdict = check.check(key, crt)
     assert verdict.problem and verdict.problem.isprintable() and len(verdict.problem) < 300
 
 
@@ -86,8 +93,8 @@ def test_any_host_name_and_addresses_give_a_pair_that_is_good(short, full, addre
     from cryptography import x509
 
     names = HostNames(short=short or "localhost", full=full or "localhost", addresses=addresses)
-    key, crt = certificate._generate_with_cryptography(names, 1700000000.0)
-    assert certificate.check(key, crt).problem == ""
+    key, crt = generate.generate(Clock(), names)
+    assert check.check(key, crt).problem == ""
     san = x509.load_pem_x509_certificate(crt).extensions
     if addresses:
         found = san.get_extension_for_class(x509.SubjectAlternativeName).value.get_values_for_type(x509.IPAddress)
@@ -111,12 +118,12 @@ COST = """
 import resource, sys, time
 sys.path.insert(0, sys.argv[1])
 from catcher_install import config
-from catcher_install.cert import submitted
+from catcher_install.cert import pem
 from catcher_install.host import Host
 data = open(sys.argv[2], "rb").read()
 before = resource.getrusage(resource.RUSAGE_SELF)
 config.parse(data)
-submitted.PemFile("x", data)
+pem.PemFile("x", data)
 Host().read(sys.argv[2], config.SIZE_LIMIT, head=True)
 after = resource.getrusage(resource.RUSAGE_SELF)
 print(after.ru_utime - before.ru_utime, (after.ru_maxrss - before.ru_maxrss) // 1024)

@@ -14,7 +14,7 @@ import time
 
 import pytest
 
-from catcher_install.cert import certificate
+from catcher_install.cert import generate
 from tests.unit.host_names import NAMES, names_of, names_to_verify
 from tests.unit.support import TREE
 
@@ -168,7 +168,7 @@ def serve(machine, tmp_path):
     running = []
 
     def start(name):
-        running.append(Served(tmp_path / "served", *certificate.generate(machine, names_of(name))))
+        running.append(Served(tmp_path / "served", *generate.generate(machine, names_of(name))))
         running[-1].wait()
         return running[-1]
 
@@ -202,7 +202,7 @@ def test_a_client_that_imported_another_certificate_refuses_this_one(serve, mach
     """The proof that it is the import that convinces."""
     served = serve("short and full")
     other = tmp_path / "other.crt"
-    other.write_bytes(certificate.generate(machine, names_of("short and full"))[1])
+    other.write_bytes(generate.generate(machine, names_of("short and full"))[1])
     served.certificate = str(other)
     found = CLIENTS[client](served, ["tke1.example.com"], tmp_path)
     assert found["tke1.example.com"]

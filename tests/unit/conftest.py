@@ -8,7 +8,7 @@ import time
 import pytest
 
 from catcher_install import paths
-from catcher_install.cert import certificate
+from catcher_install.cert import crypto, generate
 from catcher_install.cert.host_names import HostNames
 from catcher_install.errors import MissingDependency
 from catcher_install.host import Host
@@ -46,7 +46,7 @@ def machine(tmp_path):
 def a_pair():
     """(key, certificate) as the library makes them, made once; PEM."""
     names = HostNames(short="tke1", full="tke1.example.com", addresses=["192.0.2.10"])
-    return certificate.generate(Clock(), names)
+    return generate.generate(Clock(), names)
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def with_openssl(machine, monkeypatch, tmp_path):
         raise MissingDependency("python3-cryptography cannot be used (ImportError)", "install python3-cryptography")
 
     machine.programs[paths.OPENSSL] = run
-    monkeypatch.setattr(certificate, "_cryptography", missing)
+    monkeypatch.setattr(crypto, "load", missing)
     return machine
 
 class Clock:
@@ -79,7 +79,7 @@ class Clock:
 @pytest.fixture
 def quick_pair(monkeypatch, a_pair):
     """The library generates the session's pair: the tests that ask for this look at where it goes, not into it."""
-    monkeypatch.setattr(certificate, "generate", lambda host, names: a_pair)
+    monkeypatch.setattr(generate, "generate", lambda host, names: a_pair)
     return a_pair
 
 

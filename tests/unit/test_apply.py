@@ -231,9 +231,9 @@ def failing(machine, monkeypatch, step, error):
 
 
 def test_a_pair_that_cannot_be_made(machine, monkeypatch):
-    from catcher_install.cert import certificate
+    from catcher_install.cert import generate
 
-    failing(machine, monkeypatch, (certificate, "generate"), CatcherError("no crypto here", "install some"))
+    failing(machine, monkeypatch, (generate, "generate"), CatcherError("no crypto here", "install some"))
     outcome = apply.converge(machine, FRESH)
     told, = outcome.findings
     assert (told["id"], told["reason"], told["hint"]) == ("pair-not-generated", "no crypto here", "install some")

@@ -203,13 +203,13 @@ def test_a_key_that_others_can_read_starts_with_a_warning_and_stays_so(machine, 
 
 
 def test_a_pair_that_cannot_be_judged_starts(machine, started, capsys, a_pair, monkeypatch):
-    from catcher_install.cert import certificate
+    from catcher_install.cert import crypto
     from catcher_install.errors import MissingDependency
 
     def missing():
         raise MissingDependency("python3-cryptography cannot be used (ImportError)", "install python3-cryptography")
 
-    monkeypatch.setattr(certificate, "_cryptography", missing)
+    monkeypatch.setattr(crypto, "load", missing)
     use(machine, b"TLS_ON\n", a_pair)
     assert started() == TLS
     assert "[pair-unchecked]" in capsys.readouterr().err
@@ -250,14 +250,14 @@ def test_a_start_makes_the_pair_where_a_scriptlet_had_no_network(machine, starte
 
 
 def test_a_pair_that_cannot_be_made_is_refused_with_the_reason(machine, started, capsys, monkeypatch):
-    from catcher_install.cert import certificate
+    from catcher_install.cert import generate
     from catcher_install.errors import CatcherError
 
     def fail(host, names):
         why = "python3-cryptography cannot be used, and openssl req failed"
         raise CatcherError(why, "install python3-cryptography")
 
-    monkeypatch.setattr(certificate, "generate", fail)
+    monkeypatch.setattr(generate, "generate", fail)
     assert started() == REFUSED
     errors = capsys.readouterr().err
     assert "openssl req failed" in errors and "install python3-cryptography" in errors
@@ -561,12 +561,12 @@ import os, sys
 sys.path.insert(0, sys.argv[1])
 from tests.unit.support import Machine, OPENSSL_3
 from catcher_install import apply, paths, transition
-from catcher_install.cert import certificate
+from catcher_install.cert import check, crypto, generate
 machine = Machine(sys.argv[2])
 machine.programs[paths.OPENSSL] = (0, OPENSSL_3)
 mark = b"of process %d" % os.getpid()
-certificate.generate = lambda host, names: (b"key " + mark, b"certificate " + mark)
-certificate.check = lambda key, crt: certificate.unusable("")
+generate.generate = lambda host, names: (b"key " + mark, b"certificate " + mark)
+check.check = lambda key, crt: check.unusable("")
 sys.stdin.read(1)
 apply.converge(machine, transition.of(transition.START))
 """

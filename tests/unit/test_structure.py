@@ -32,7 +32,7 @@ ALLOWED = {
     # Text of an error, likewise.
     "openssl": {"os.strerror"},
     # The kernel's random numbers.
-    "cert.certificate": {"os.urandom"},
+    "cert.generate": {"os.urandom"},
     # Who calls us, and a fork for units of Type=forking that administrators kept from CCA 7.x.
     "launch": {"os.environ", "os.fork", "os.setsid", "os._exit"},
     "journal": {"syslog.openlog", "syslog.syslog", "syslog.LOG_ERR"},
@@ -44,6 +44,13 @@ ALLOWED = {
     # Reading a date.
     "cert.details": {"ssl.cert_time_to_seconds"},
 }
+
+# Arrows between the folders go down only. The ground floor imports cert/ inside functions, when it is asked to.
+FLOORS = ("admin", "probe", "cert", "")
+
+# Modules that may have more than LINES lines: the one that touches the system, and the list of all verbs.
+LONG = {"host", "admin.cli"}
+LINES = 400
 
 # Who may talk to standard output and standard error.
 PRINTS = {"admin.cli", "launch"}
@@ -138,6 +145,66 @@ def test_each_way_to_ask_the_system_has_one_owner(text):
         found |= {module for node in nodes if type(node).__name__ in ("Constant", "Str") and id(node) not in docstrings
                   and text in str(node.value if hasattr(node, "value") else node.s)}
     assert found == {OWNERS[text]}
+
+
+def imported_by(module):
+    """The modules of the library that a module imports, as {"cert.keys": whether at its top}."""
+    tree = tree_of(module)
+    is_package = FILES[module].endswith("__init__.py")
+    package = module.split(".") if is_package else module.split(".")[:-1]
+    found = {}
+    for node in nodes_of(tree):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            base = package[:len(package) - node.level + 1] + (node.module.split(".") if node.module else [])
+            for one in node.names:
+                name = ".".join(base + [one.name])
+                found[name if name in FILES else ".".join(base)] = node in tree.body
+    return found
+
+
+def floor(module):
+    return module.partition(".")[0] if module.partition(".")[0] in FLOORS else ""
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_imports_from_its_own_floor_or_from_below(module):
+    above = FLOORS[:FLOORS.index(floor(module))]
+    imported = imported_by(module)
+    wrong = [name for name, at_top in imported.items() if floor(name) in above and (floor(module) or at_top)]
+    assert wrong == []
+
+
+def test_the_rule_of_floors_sees_imports():
+    assert "admin.installed_pair" in imported_by("admin.cert_export")
+    assert imported_by("apply")["cert.generate"] is False
+    assert imported_by("probe.result")["cert.names"] is True
+    assert floor("probe.result") == "probe" and floor("plan") == "" and floor("cert") == "cert"
+
+
+def test_only_one_module_imports_cryptography():
+    importers = {module for module in MODULES for node in ast.walk(tree_of(module))
+                 if isinstance(node, (ast.Import, ast.ImportFrom))
+                 for name in [getattr(node, "module", None)] + [one.name for one in node.names]
+                 if name and not getattr(node, "level", 0) and name.split(".")[0] == "cryptography"}
+    assert importers == {"cert.crypto"}
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_no_private_name_of_another_module_is_used(module):
+    tree = tree_of(module)
+    modules = {one.asname or one.name for node in nodes_of(tree) if isinstance(node, ast.ImportFrom) and node.level
+               for one in node.names}
+    private = {one.name for node in nodes_of(tree) if isinstance(node, ast.ImportFrom) and node.level
+               for one in node.names if one.name.startswith("_")}
+    used = {dotted(node) for node in nodes_of(tree) if isinstance(node, ast.Attribute)
+            and isinstance(node.value, ast.Name) and node.value.id in modules and node.attr.startswith("_")}
+    assert sorted(used | private) == []
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if name not in LONG])
+def test_no_module_is_long(module):
+    with open(FILES[module], encoding="utf-8") as stream:
+        assert len(stream.readlines()) <= LINES
 
 
 def test_what_is_allowed_is_used():

@@ -6,7 +6,7 @@ from cryptography.hazmat.backends import default_backend
 
 from catcher_install import facts, paths, plan, stamp, transition
 from catcher_install.admin import cert_install
-from catcher_install.cert import certificate
+from catcher_install.cert import crypto
 from catcher_install.errors import CatcherError
 
 from .. import pem
@@ -31,7 +31,7 @@ def install(machine, key=NEW[0], crt=NEW[1], names=(), restart=True):
 
 def der(crt):
     return x509.load_pem_x509_certificate(crt, default_backend()).public_bytes(
-        certificate._cryptography()[3].Encoding.DER)
+        crypto.load().serialization.Encoding.DER)
 
 
 def remembered(machine):

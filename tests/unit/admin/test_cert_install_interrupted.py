@@ -8,7 +8,7 @@ import pytest
 
 from catcher_install import apply, facts, messages, pair, paths, plan, transition
 from catcher_install.admin import cert_install
-from catcher_install.cert import certificate
+from catcher_install.cert import check
 from catcher_install.errors import CatcherError
 
 from ..support import Killed, fault, ids, installed, tree_of
@@ -55,7 +55,7 @@ def whole(machine, old):
     now = in_place(machine)
     if now == old:
         return "old"
-    judged = certificate.check(*now)
+    judged = check.check(*now)
     assert judged.problem == "", now
     return "new"
 

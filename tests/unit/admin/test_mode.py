@@ -8,7 +8,7 @@ import pytest
 from catcher_install import apply, config, facts, paths, plan, stamp, transition
 from catcher_install.admin import daemon as daemon_module
 from catcher_install.admin import mode, status
-from catcher_install.cert import certificate
+from catcher_install.cert import generate
 from catcher_install.errors import CatcherError
 
 from .. import pem
@@ -281,7 +281,7 @@ def test_a_pair_that_cannot_be_made_changes_nothing_and_restarts_nothing(machine
     def broken(host, names):
         raise CatcherError("no entropy", "wait")
 
-    monkeypatch.setattr(certificate, "generate", broken)
+    monkeypatch.setattr(generate, "generate", broken)
     with pytest.raises(CatcherError) as failed:
         mode.change(machine, config.TLS, restart=True)
     assert "no entropy" in failed.value.message

@@ -234,11 +234,11 @@ def test_configured_mode(machine, conf, configured):
 
 
 @pytest.mark.parametrize("data, problem", [
-    (None, "there is no /opt/IBM/CCA/bin/catcher.crt yet"),
+    (None, "there is no /opt/IBM/CCA/bin/catcher.crt"),
     (b"", "holds no certificate"),
     (b"\0\xff" * 1000, "holds no certificate"),
-    (b"-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n", "holds no certificate"),
-    (b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "holds no certificate"),
+    (b"-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n", "not a certificate"),
+    (b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "not a certificate"),
     (b"x" * (10 * 1024 * 1024), "cannot be read: larger than"),
 ], ids=["none", "empty", "binary", "not base64", "no certificate", "10 MB"])
 def test_certificate_that_cannot_be_shown(machine, data, problem):

@@ -54,36 +54,36 @@ def with_text():
 ACCEPTED = {
     "PKCS#8, P-521": (lambda: self_signed("secp521r1"), "EC secp521r1"),
     "PKCS#8, P-384": (lambda: self_signed("secp384r1"), "EC secp384r1"),
-    "PKCS#8, P-256": (lambda: self_signed("prime256v1"), "EC secp256r1"),
+    "PKCS#8, P-256": (lambda: self_signed("prime256v1"), "EC prime256v1"),
     "RSA 1024": (lambda: self_signed("rsa-1024"), "RSA 1024"),
     "RSA 2048": (lambda: self_signed("rsa-2048"), "RSA 2048"),
     "RSA 4096": (lambda: self_signed("rsa-4096"), "RSA 4096"),
     "PKCS#1": (lambda: (pem.traditional(key("rsa-2048")), issue(key("rsa-2048"))), "RSA 2048"),
-    "SEC1": (lambda: (pem.traditional(key("prime256v1")), issue(key("prime256v1"))), "EC secp256r1"),
-    "SEC1 behind its parameters": (lambda: (sec1_with_parameters(), issue(sec1_with_parameters())), "EC secp256r1"),
-    "CRLF": (lambda: tuple(map(crlf, self_signed("prime256v1"))), "EC secp256r1"),
+    "SEC1": (lambda: (pem.traditional(key("prime256v1")), issue(key("prime256v1"))), "EC prime256v1"),
+    "SEC1 behind its parameters": (lambda: (sec1_with_parameters(), issue(sec1_with_parameters())), "EC prime256v1"),
+    "CRLF": (lambda: tuple(map(crlf, self_signed("prime256v1"))), "EC prime256v1"),
     "CRLF, RSA, PKCS#1": (lambda: (crlf(pem.traditional(key("rsa-2048"))), issue(key("rsa-2048"))), "RSA 2048"),
     "old Mac line ends": (
-        lambda: tuple(one.replace(b"\n", b"\r") for one in self_signed("prime256v1")), "EC secp256r1"),
-    "a byte order mark": (lambda: tuple(b"\xef\xbb\xbf" + one for one in self_signed("prime256v1")), "EC secp256r1"),
-    "no final newline": (lambda: tuple(one.strip() for one in self_signed("prime256v1")), "EC secp256r1"),
-    "text around": (with_text, "EC secp256r1"),
+        lambda: tuple(one.replace(b"\n", b"\r") for one in self_signed("prime256v1")), "EC prime256v1"),
+    "a byte order mark": (lambda: tuple(b"\xef\xbb\xbf" + one for one in self_signed("prime256v1")), "EC prime256v1"),
+    "no final newline": (lambda: tuple(one.strip() for one in self_signed("prime256v1")), "EC prime256v1"),
+    "text around": (with_text, "EC prime256v1"),
     "a chain": (chained, "EC secp384r1"),
     "a chain without its root": (
         lambda: (key("secp384r1"), authority().issue(key("secp384r1")) + authority().certificate), "EC secp384r1"),
     "a chain by RSA": (
         lambda: (key("prime256v1"), issue(key("prime256v1"), issuer=(key("rsa-2048"), "RSA CA")) + issue(
-            key("rsa-2048"), "RSA CA", (), ca=True)), "EC secp256r1"),
-    "a key for a CA (openssl req -x509)": (lambda: self_signed("prime256v1", ca=True), "EC secp256r1"),
-    "both in both files": (lambda: (b"".join(self_signed("prime256v1")),) * 2, "EC secp256r1"),
+            key("rsa-2048"), "RSA CA", (), ca=True)), "EC prime256v1"),
+    "a key for a CA (openssl req -x509)": (lambda: self_signed("prime256v1", ca=True), "EC prime256v1"),
+    "both in both files": (lambda: (b"".join(self_signed("prime256v1")),) * 2, "EC prime256v1"),
     "both in both files, certificate first": (
-        lambda: (b"".join(reversed(self_signed("prime256v1"))),) * 2, "EC secp256r1"),
-    "for servers": (lambda: self_signed("prime256v1", usage=SERVER), "EC secp256r1"),
-    "for servers and clients": (lambda: self_signed("prime256v1", usage=CLIENT + SERVER), "EC secp256r1"),
+        lambda: (b"".join(reversed(self_signed("prime256v1"))),) * 2, "EC prime256v1"),
+    "for servers": (lambda: self_signed("prime256v1", usage=SERVER), "EC prime256v1"),
+    "for servers and clients": (lambda: self_signed("prime256v1", usage=CLIENT + SERVER), "EC prime256v1"),
     "the old name of a certificate": (
         lambda: (key("prime256v1"), issue(key("prime256v1")).replace(b" CERTIFICATE-", b" X509 CERTIFICATE-")),
-        "EC secp256r1"),
-    "just in time": (lambda: self_signed("prime256v1", first=-60, last=60), "EC secp256r1"),
+        "EC prime256v1"),
+    "just in time": (lambda: self_signed("prime256v1", first=-60, last=60), "EC prime256v1"),
 }
 
 
@@ -272,7 +272,7 @@ def test_refused_hints_are_commands_that_work(machine, files, tmp_path):
         converted = submitted.read_file(machine, "/root/%s.pem" % name)
         other = submitted.read_file(machine, "/root/my.crt" if name == "my.key" else "/root/my.key")
         pair = (converted, other) if name == "my.key" else (other, converted)
-        assert submitted.check(machine, *pair).algorithm == "EC secp256r1"
+        assert submitted.check(machine, *pair).algorithm == "EC prime256v1"
 
 
 # -- files -------------------------------------------------------------------------------------------------------------

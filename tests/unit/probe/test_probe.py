@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from catcher_install import messages
-from catcher_install.cert import certificate, details
+from catcher_install.cert import crypto, details
 from catcher_install.cert.names import ip_address
 from catcher_install.errors import CatcherError, MissingDependency
 from catcher_install.host import Host
@@ -900,7 +900,7 @@ def test_openssl_reads_a_certificate_as_cryptography_does(made, monkeypatch):
     def missing():
         raise MissingDependency("python3-cryptography cannot be used (ImportError)", "install python3-cryptography")
 
-    monkeypatch.setattr(certificate, "_cryptography", missing)
+    monkeypatch.setattr(crypto, "load", missing)
     assert details.describe(Host(), der) == first
 
 

@@ -1,0 +1,106 @@
+"""The only module that imports ``cryptography`` (3.2 to the newest), and only when it is asked for.
+
+That package may be absent, broken, or panic: whatever it raises then becomes MissingDependency, so that the caller can
+do without it.
+"""
+
+import datetime
+import sys
+
+from ..errors import MissingDependency
+from . import keys
+
+MYPY = False
+if MYPY:
+    from typing import Any, Callable, Tuple, TypeVar
+
+    Result = TypeVar("Result")
+# What cryptography raises where a part of it cannot be loaded, and never for what it reads.
+BROKEN = (ImportError, OSError, AttributeError, NameError)
+
+
+class Crypto:
+    """The parts of cryptography that are used here, by their own names; backend: what versions before 37 ask for."""
+
+    def __init__(self) -> None:
+        from cryptography import x509
+        from cryptography.exceptions import InvalidSignature
+        from cryptography.hazmat.backends import default_backend
+        from cryptography.hazmat.primitives import hashes, serialization
+        from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+
+        self.x509: Any = x509
+        self.hashes: Any = hashes
+        self.serialization: Any = serialization
+        self.ec: Any = ec
+        self.rsa: Any = rsa
+        self.padding: Any = padding
+        self.InvalidSignature: Any = InvalidSignature
+        self.backend: Any = default_backend()
+
+    def kind_of(self, key: "Any") -> "keys.KeyKind":
+        """Return the kind of a loaded key, private or public."""
+        if isinstance(key, (self.ec.EllipticCurvePrivateKey, self.ec.EllipticCurvePublicKey)):
+            return keys.elliptic(key.curve.name)
+        if isinstance(key, (self.rsa.RSAPrivateKey, self.rsa.RSAPublicKey)):
+            return keys.rsa(key.key_size)
+        return keys.other(type(key).__name__.lstrip("_").replace("PrivateKey", "").replace("PublicKey", ""))
+
+    def public_bytes(self, public: "Any") -> bytes:
+        """Return a public key as DER (SubjectPublicKeyInfo)."""
+        form = self.serialization.PublicFormat.SubjectPublicKeyInfo
+        return bytes(public.public_bytes(self.serialization.Encoding.DER, form))
+
+    def validity_of(self, certificate: "Any") -> "Tuple[int, int]":
+        """Return a certificate's not-before and not-after in seconds since the epoch."""
+        epoch = datetime.datetime(1970, 1, 1)
+        if hasattr(certificate, "not_valid_after_utc"):
+            first = certificate.not_valid_before_utc.replace(tzinfo=None)
+            last = certificate.not_valid_after_utc.replace(tzinfo=None)
+        else:
+            first, last = certificate.not_valid_before, certificate.not_valid_after
+        return int((first - epoch).total_seconds()), int((last - epoch).total_seconds())
+
+
+def load() -> Crypto:
+    """Return cryptography's parts. Raises MissingDependency if the package is absent or broken."""
+    try:
+        call(_add_site_packages)
+        return call(Crypto)
+    except Unreadable as error:
+        raise broken(error.__cause__ or error) from error
+
+
+class Unreadable(Exception):
+    """cryptography does not take what it was given; the text is the type of its error."""
+
+
+def call(function: "Callable[..., Result]", *arguments: "Any") -> "Result":
+    """Return function(*arguments). Raises MissingDependency if a part of cryptography is broken or panics, Unreadable
+    for what it says of its input."""
+    try:
+        return function(*arguments)
+    except KeyboardInterrupt:
+        raise
+    except BROKEN as error:
+        raise broken(error) from error
+    except Exception as error:
+        raise Unreadable(type(error).__name__) from error
+    except BaseException as error:
+        # The PanicException of its Rust code, or the SystemExit of a broken package.
+        raise broken(error) from error
+
+
+def broken(error: BaseException) -> MissingDependency:
+    """Return what to raise where cryptography cannot be used, be it a part that it loads when it is used."""
+    return MissingDependency(
+        "python3-cryptography cannot be used (%s)" % type(error).__name__, "install python3-cryptography"
+    )
+
+
+def _add_site_packages() -> None:
+    """Make the distribution's Python packages importable: the hooks start without them (python3 -S) to start fast."""
+    if sys.flags.no_site and "site" not in sys.modules:
+        import site
+
+        site.main()

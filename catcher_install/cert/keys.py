@@ -1,0 +1,56 @@
+"""The keys that a catcher supports: the one table of curves, sizes and limits (vendor text, "Supported keys")."""
+
+from ..record import Record
+
+# (name as the vendor and OpenSSL write it, name in SEC 2 and in cryptography, object identifier)
+CURVES = (
+    ("prime256v1", "secp256r1", "1.2.840.10045.3.1.7"),
+    ("secp384r1", "secp384r1", "1.3.132.0.34"),
+    ("secp521r1", "secp521r1", "1.3.132.0.35"),
+)
+# Of a key that we make.
+GENERATED_CURVE = "secp521r1"
+RSA_SMALLEST = 1024
+RSA_LARGEST = 4096
+# Below it an RSA key is accepted with a warning.
+RSA_RECOMMENDED = 2048
+# Bytes of a key in PEM; RSA 4096 takes 3,272, encrypted a little more. Reading a larger one may test its primes, for
+# minutes.
+PEM_LIMIT = 4096
+SUPPORTED = "RSA %d to %d, prime256v1, secp384r1 or secp521r1" % (RSA_RECOMMENDED, RSA_LARGEST)
+
+
+class KeyKind(Record):
+    """What kind of key it is.
+
+    algorithm: for people, e.g. "EC prime256v1" or "RSA 2048". rsa_bits: size of an RSA key, else 0.
+    problem: why the catcher does not support it, as the end of a sentence that begins with "catcher.key is"; "" if it
+    does.
+    """
+
+    __slots__ = ("algorithm", "rsa_bits", "problem")
+    algorithm: str
+    rsa_bits: int
+    problem: str
+
+
+def elliptic(curve: str) -> KeyKind:
+    """Return the kind of a key on a curve, given by either name; one of another curve is not supported."""
+    for name, other_name, _ in CURVES:
+        if curve in (name, other_name):
+            return KeyKind(algorithm="EC " + name, rsa_bits=0, problem="")
+    problem = "an EC key on %s, which the catcher does not support" % curve
+    return KeyKind(algorithm="EC " + curve, rsa_bits=0, problem=problem)
+
+
+def rsa(bits: int) -> KeyKind:
+    """Return the kind of an RSA key of a size in bits."""
+    fits = RSA_SMALLEST <= bits <= RSA_LARGEST
+    problem = "an RSA key of %d bits; supported are %d to %d" % (bits, RSA_SMALLEST, RSA_LARGEST)
+    return KeyKind(algorithm="RSA %d" % bits, rsa_bits=bits, problem="" if fits else problem)
+
+
+def other(name: str) -> KeyKind:
+    """Return the kind of any other key."""
+    problem = "a key of the type %s, which the catcher does not support" % name
+    return KeyKind(algorithm=name, rsa_bits=0, problem=problem)

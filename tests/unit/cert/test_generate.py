@@ -1,0 +1,253 @@
+"""The generated pair, looked at by cryptography and believed by OpenSSL."""
+
+import calendar
+import datetime
+import ipaddress
+import os
+import time
+import warnings
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.backends import default_backend
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, NameOID
+
+from catcher_install import host as host_module
+from catcher_install import paths
+from catcher_install.cert import check, generate, host_names
+from catcher_install.errors import CatcherError
+
+from .. import pem
+from ..host_names import NAMES, names_of, names_to_verify
+
+NOW = calendar.timegm((2026, 11, 23, 12, 30, 45))
+DAY = 24 * 3600
+
+MADE: dict = {}
+
+
+def made(machine, maker, name):
+    """A pair for one of NAMES, made once by one of the two makers at NOW; (key, certificate), PEM."""
+    if (maker, name) not in MADE:
+        machine.time = NOW if maker == "cryptography" else None
+        MADE[maker, name] = generate.generate(machine, names_of(name))
+    return MADE[maker, name]
+
+
+@pytest.fixture(params=["cryptography", "openssl"])
+def maker(request):
+    if request.param == "openssl":
+        request.getfixturevalue("with_openssl")
+    return request.param
+
+
+every_name = pytest.mark.parametrize("name", sorted(NAMES))
+
+
+def read(certificate_pem):
+    return x509.load_pem_x509_certificate(certificate_pem, default_backend())
+
+
+def validity_of(one):
+    """(first, last) moment of a certificate, naive UTC."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if hasattr(one, "not_valid_before_utc"):
+            return one.not_valid_before_utc.replace(tzinfo=None), one.not_valid_after_utc.replace(tzinfo=None)
+        return one.not_valid_before, one.not_valid_after
+
+
+def alternatives_of(one):
+    try:
+        return one.extensions.get_extension_for_oid(ExtensionOID.SUBJECT_ALTERNATIVE_NAME).value
+    except x509.ExtensionNotFound:
+        return x509.SubjectAlternativeName([])
+
+
+@every_name
+def test_contents(machine, maker, name):
+    key_pem, certificate_pem = made(machine, maker, name)
+    short, full, addresses = NAMES[name]
+    one = read(certificate_pem)
+
+    assert key_pem.startswith(b"-----BEGIN PRIVATE KEY-----\n") and key_pem.endswith(b"-----END PRIVATE KEY-----\n")
+    assert certificate_pem.startswith(b"-----BEGIN CERTIFICATE-----\n")
+    key = pem.load(key_pem)
+    assert isinstance(key.curve, ec.SECP521R1)
+    form = (serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    assert one.public_key().public_bytes(*form) == key.public_key().public_bytes(*form)
+
+    assert one.version == x509.Version.v3
+    assert isinstance(one.signature_hash_algorithm, hashes.SHA512)
+    assert one.issuer == one.subject
+    common, = one.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    assert len(list(one.subject)) == 1
+    assert common.value == (full if len(full.encode("utf-8")) <= 64 else short)
+    assert 0 < one.serial_number < 2 ** 128
+
+    basic = one.extensions.get_extension_for_oid(ExtensionOID.BASIC_CONSTRAINTS)
+    assert basic.critical and not basic.value.ca
+    usage = one.extensions.get_extension_for_oid(ExtensionOID.KEY_USAGE)
+    assert usage.critical and usage.value.digital_signature
+    assert not (usage.value.key_cert_sign or usage.value.crl_sign or usage.value.key_encipherment)
+    extended = one.extensions.get_extension_for_oid(ExtensionOID.EXTENDED_KEY_USAGE)
+    assert list(extended.value) == [ExtendedKeyUsageOID.SERVER_AUTH]
+    subject_id = one.extensions.get_extension_for_oid(ExtensionOID.SUBJECT_KEY_IDENTIFIER).value.digest
+    issuer_id = one.extensions.get_extension_for_oid(ExtensionOID.AUTHORITY_KEY_IDENTIFIER).value.key_identifier
+    assert subject_id == issuer_id
+    assert len(list(one.extensions)) == (6 if list(alternatives_of(one)) else 5)
+
+    # Short name, full name, then the addresses in the order they were given.
+    seen = [str(item.value) for item in alternatives_of(one)]
+    dns = seen[:len(seen) - len(addresses)]
+    assert seen[len(dns):] == [str(ipaddress.ip_address(address)) for address in addresses]
+    if all(ord(c) < 128 for c in full):
+        assert dns == ([short] if short == full else [short, full])
+    elif name == "UTF-8":
+        assert dns == ["xn--hst-sna", "xn--hst-sna.example.com"]
+    for item in dns:
+        assert all(32 < ord(c) < 127 for c in item)
+
+
+def test_validity_is_ten_years_from_one_day_ago(machine):
+    first, last = validity_of(read(made(machine, "cryptography", "short and full")[1]))
+    assert first == datetime.datetime(2026, 11, 22, 12, 30, 45)
+    assert last == datetime.datetime(2036, 11, 22, 12, 30, 45)
+
+
+def test_validity_where_openssl_makes_it(with_openssl):
+    """req(1) cannot date back: from now, to ten years from one day ago."""
+    first, last = validity_of(read(made(with_openssl, "openssl", "short and full")[1]))
+    today = datetime.datetime(1970, 1, 1) + datetime.timedelta(seconds=time.time())
+    assert abs((today - first).total_seconds()) < 600
+    assert 3650 <= (last - first).days <= 3652
+
+
+@pytest.mark.parametrize("now,first,last", [
+    ((2024, 3, 1, 10, 0, 0), (2024, 2, 29, 10, 0, 0), (2034, 2, 28, 10, 0, 0)),
+    ((2024, 2, 29, 10, 0, 0), (2024, 2, 28, 10, 0, 0), (2034, 2, 28, 10, 0, 0)),
+    ((2023, 3, 1, 0, 0, 0), (2023, 2, 28, 0, 0, 0), (2033, 2, 28, 0, 0, 0)),
+    ((2026, 1, 1, 0, 0, 0), (2025, 12, 31, 0, 0, 0), (2035, 12, 31, 0, 0, 0)),
+    # Ten years on UTCTime has ended and GeneralizedTime begun (RFC 5280, 4.1.2.5).
+    ((2045, 6, 2, 1, 2, 3), (2045, 6, 1, 1, 2, 3), (2055, 6, 1, 1, 2, 3)),
+])
+def test_validity_on_odd_days(machine, now, first, last):
+    machine.time = calendar.timegm(now) + 0.75
+    made_now = read(generate.generate(machine, names_of("short only"))[1])
+    assert validity_of(made_now) == (datetime.datetime(*first), datetime.datetime(*last))
+
+
+def test_serials_are_random_and_of_128_bits():
+    serials = [generate.serial_number() for _ in range(64)]
+    assert len(set(serials)) == 64
+    assert 120 < max(number.bit_length() for number in serials) <= 128
+    assert min(serials) > 0
+
+
+def test_two_machines_have_two_keys(machine):
+    assert generate.generate(machine, names_of("short only"))[0] != made(machine, "cryptography", "short only")[0]
+
+
+@every_name
+def test_both_makers_agree(machine, with_openssl, monkeypatch, name):
+    ours = made(machine, "openssl", name)[1]
+    monkeypatch.undo()
+    theirs = made(machine, "cryptography", name)[1]
+    one, other = read(ours), read(theirs)
+    assert one.subject == other.subject
+    assert list(alternatives_of(one)) == list(alternatives_of(other))
+    assert [(item.oid, item.critical) for item in sorted(one.extensions, key=lambda item: item.oid.dotted_string)] == [
+        (item.oid, item.critical) for item in sorted(other.extensions, key=lambda item: item.oid.dotted_string)]
+    assert check.check(*made(machine, "openssl", name)).algorithm == "EC secp521r1"
+
+
+@pytest.mark.parametrize("node", ["h\udcc3\udcb6st.example.com", "h\udcffst"], ids=["UTF-8", "not UTF-8"])
+def test_a_name_that_python_could_not_decode(machine, monkeypatch, node):
+    """What os.uname() gives under Python 3.6 in the C locale (an RPM scriptlet's), or of bytes that are no text."""
+
+    class Uname:
+        nodename = node
+
+        def __getattr__(self, name):
+            return getattr(os, name)
+
+        def uname(self):
+            return self
+
+    with monkeypatch.context() as patched:
+        patched.setattr(host_module, "os", Uname())
+        machine.node = host_module.Host.node_name(machine)
+    machine.programs["/usr/bin/getent"] = (2, b"")
+    key_pem, certificate_pem = generate.generate(machine, host_names.collect(machine))
+    assert check.check(key_pem, certificate_pem).problem == ""
+
+
+def test_the_key_never_is_in_a_file_while_openssl_works(with_openssl):
+    run = with_openssl.programs[paths.OPENSSL]
+    seen = []
+
+    def watched(argv, stdin):
+        for directory, _, files in os.walk(with_openssl.on_disk(paths.BIN)):
+            for one in files:
+                with open(os.path.join(directory, one), "rb") as stream:
+                    seen.append(one)
+                    assert b"PRIVATE KEY" not in stream.read()
+        assert not any("PRIVATE" in word for word in argv)
+        return run(argv, stdin)
+
+    with_openssl.programs[paths.OPENSSL] = watched
+    generate.generate(with_openssl, names_of("short only"))
+    assert "openssl.cnf" in seen
+    assert with_openssl.names(paths.BIN) == ["catcher.exe"]
+
+
+@pytest.mark.parametrize("answer", [
+    FileNotFoundError(2, "No such file or directory"), TimeoutError(110, "no answer"), (1, b"unable to load"), (0, b""),
+])
+def test_neither_cryptography_nor_openssl(with_openssl, answer):
+    with_openssl.programs[paths.OPENSSL] = answer
+    with pytest.raises(CatcherError) as raised:
+        generate.generate(with_openssl, names_of("short only"))
+    assert raised.value.hint == "install python3-cryptography"
+    assert "\n" not in raised.value.message
+    assert with_openssl.names(paths.BIN) == ["catcher.exe"]
+
+
+def test_a_certificate_that_openssl_refuses_leaves_nothing(with_openssl):
+    run = with_openssl.programs[paths.OPENSSL]
+    with_openssl.programs[paths.OPENSSL] = lambda argv, stdin: (1, b"error") if argv[1] == "req" else run(argv, stdin)
+    with pytest.raises(CatcherError):
+        generate.generate(with_openssl, names_of("short only"))
+    assert with_openssl.names(paths.BIN) == ["catcher.exe"]
+
+
+# -- a real verifier ---------------------------------------------------------------------------------------------------
+
+def verifies(directory, certificate_pem, arguments):
+    path = str(directory / "catcher.crt")
+    with open(path, "wb") as stream:
+        stream.write(certificate_pem)
+    output = pem.openssl(["verify", "-x509_strict", "-purpose", "sslserver", "-CAfile", path] + arguments + [path])
+    return output.strip().endswith(b": OK")
+
+
+@pytest.fixture
+def current(machine, maker, request):
+    """A maker whose certificates are valid today."""
+    machine.time = None
+    return lambda name: generate.generate(machine, names_of(name))
+
+
+@every_name
+def test_openssl_verifies_by_each_name_and_address(machine, current, tmp_path, name):
+    _, certificate_pem = current(name)
+    for one in names_to_verify(name):
+        assert verifies(tmp_path, certificate_pem, ["-verify_hostname", one])
+    for address in NAMES[name][2][:4]:
+        assert verifies(tmp_path, certificate_pem, ["-verify_ip", address])
+    with pytest.raises(AssertionError):
+        verifies(tmp_path, certificate_pem, ["-verify_hostname", "another.example.com"])
+    with pytest.raises(AssertionError):
+        verifies(tmp_path, certificate_pem, ["-verify_ip", "203.0.113.99"])

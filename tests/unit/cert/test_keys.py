@@ -1,0 +1,31 @@
+"""The table of supported keys."""
+
+import pytest
+
+from catcher_install.cert import keys
+
+
+@pytest.mark.parametrize("curve,shown", [
+    ("prime256v1", "EC prime256v1"), ("secp256r1", "EC prime256v1"), ("secp384r1", "EC secp384r1"),
+    ("secp521r1", "EC secp521r1"),
+])
+def test_a_curve_is_known_by_either_name_and_shown_as_the_vendor_writes_it(curve, shown):
+    kind = keys.elliptic(curve)
+    assert (kind.algorithm, kind.rsa_bits, kind.problem) == (shown, 0, "")
+
+
+def test_other_curves_are_not_supported():
+    assert keys.elliptic("secp256k1").problem == "an EC key on secp256k1, which the catcher does not support"
+
+
+@pytest.mark.parametrize("bits,fits", [(1023, False), (1024, True), (2048, True), (4096, True), (4097, False)])
+def test_sizes_of_rsa_keys(bits, fits):
+    kind = keys.rsa(bits)
+    assert (kind.problem == "") == fits
+    assert (kind.algorithm, kind.rsa_bits) == ("RSA %d" % bits, bits)
+    assert fits or kind.problem == "an RSA key of %d bits; supported are 1024 to 4096" % bits
+
+
+def test_what_is_supported_is_what_the_table_has():
+    assert all(name in keys.SUPPORTED for name, _, _ in keys.CURVES)
+    assert keys.GENERATED_CURVE in [name for name, _, _ in keys.CURVES]
