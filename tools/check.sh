@@ -5,6 +5,8 @@
 set -u
 cd "$(dirname "$0")/.." || exit 1
 rm -f dist/check-*.xml
+# A mistake there would stop every part in its own way.
+.venv/bin/python -m tests.matrix.images systems >/dev/null || exit 1
 failed=
 blocked=
 
@@ -60,8 +62,8 @@ for version in 3.14 3.13; do
 done
 part "linters and the build of packages" \
     .venv/bin/python -m pytest -q -n 2 --junitxml=dist/check-tree.xml tests/test_linters.py tests/test_docs.py \
-    tests/test_ci_files.py tests/test_bare_machine.py tests/test_release.py tests/test_bench.py tests/matrix \
-    tests/test_build_packages.py tests/fixtures
+    tests/test_ci_files.py tests/test_bare_machine.py tests/test_bootstrap.py tests/test_demo.py tests/test_release.py \
+    tests/test_bench.py tests/matrix tests/test_build_packages.py tests/fixtures
 blocked=$blocked$(.venv/bin/python -m tests.matrix.images blocked | sed 's/^/, /' | tr -d '\n')
 part "images for the containers" .venv/bin/python -m tests.matrix.images build
 part "packages in containers" \

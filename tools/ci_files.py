@@ -154,8 +154,8 @@ vendor-image:
 
 def packit() -> str:
     """Builds in Copr, and the installed package tested by the plan in plans/."""
-    builds = indented(of("packit"), 6)
-    tests = indented([table["packit"] for table in declared().values() if "testing farm" in table.get("roles", ())], 6)
+    builds = indented(list(dict.fromkeys(" ".join(of("packit")).split())), 6)
+    tests = indented(of("testing_farm"), 6)
     return HEADER + f"""\
 upstream_package_name: csulcca
 downstream_package_name: csulcca

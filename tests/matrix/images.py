@@ -3,7 +3,8 @@
 An image is named PREFIX/CELL:HASH, and HASH covers the commands and scripts that make it, so that a changed recipe is
 another image and an unchanged one is built once. `python3 -m tests.matrix.images list`, `... build CELL...` (those
 of `make check`, without a name), `... blocked` (those of `make check` that can't run here, and why), `... prune`
-(remove those of other recipes).
+(remove those of other recipes), `... publish CELL...` (put them where CCA_IMAGES says, from where they are taken, if
+they are not here yet, before they are built).
 """
 
 from __future__ import annotations
@@ -48,8 +49,9 @@ FULL_DISK = os.strerror(errno.ENOSPC)
 TAIL_LINES = 15
 # A line at least this often while something is being built.
 HEARTBEAT_S = 15
-# The commands of a recipe that the host must have, and the package that brings them.
-BUILD_COMMANDS = {"mmdebstrap": "mmdebstrap"}
+# An image may have to come through a slow line.
+PULL_TIMEOUT_S = 900
+NO_MMDEBSTRAP = "there is no mmdebstrap on this host, and Fedora has no package of it"
 # Settings of the host's apt that are about reaching a mirror, and so hold for a root that is made here too.
 HOST_APT_SETTINGS = ("Acquire::http::Proxy", "Acquire::https::Proxy", "Acquire::https::CAInfo",
                      "Acquire::Check-Valid-Until", "Acquire::Check-Date")  # fmt: skip
@@ -90,6 +92,7 @@ class Cell:
     add: list[str] = dataclasses.field(default_factory=list, hash=False)
     recipe: dict = dataclasses.field(default_factory=dict, hash=False)
     packit: str = ""
+    testing_farm: str = ""
     obs: str = ""
     boot: bool = True
     ci: bool = False
@@ -197,6 +200,8 @@ def unmet(wanted: Cell) -> str:
     for pattern in wanted.recipe.get("needs", []):
         if not glob.glob(os.path.expanduser(pattern)):
             return f"nothing at {pattern} on this host"
+    if not (shutil.which("mmdebstrap") or published_as("") or engine.image_exists(built_reference(wanted))):
+        return NO_MMDEBSTRAP
     return ""
 
 
@@ -224,9 +229,52 @@ def ensure(wanted: Cell, *, rebuild: bool = False) -> str:
     if rebuild or not engine.image_exists(reference):
         with only_builder(wanted):
             # Another program may have built it while this one waited.
-            if rebuild or not engine.image_exists(reference):
+            if rebuild or not (engine.image_exists(reference) or fetched(wanted, reference)):
                 build(wanted, reference)
     return reference
+
+
+def pull(wanted: Cell) -> str:
+    """Fetch the cell's vendor image; "" or why that failed, in one line."""
+    try:
+        done = engine.attempt("pull", "--quiet", wanted.oci, timeout=PULL_TIMEOUT_S)
+    except engine.EngineError as error:
+        return str(error.args[0])
+    return "" if done.returncode == 0 else engine.last_line(done.stderr)
+
+
+def published_as(reference: str) -> str:
+    """Where others find the image ready-made, by the environment's CCA_IMAGES (a registry and a path in it, or
+    oci:DIRECTORY); "" without it."""
+    base = os.environ.get("CCA_IMAGES", "").rstrip("/")
+    return base + "/" + reference.removeprefix(REPOSITORY + "/") if base else ""
+
+
+def fetched(wanted: Cell, reference: str) -> bool:
+    """Whether the image was ready-made, and now is here."""
+    source = published_as(reference)
+    if not source:
+        return False
+    done = engine.attempt("pull", "--quiet", source, timeout=PULL_TIMEOUT_S)
+    if done.returncode:
+        print(f"{wanted.name}: not ready-made: {engine.last_line(done.stderr)}", flush=True)
+        return False
+    engine.call("tag", done.stdout.split()[-1], reference)
+    print(f"{wanted.name}: ready-made from {source}", flush=True)
+    return True
+
+
+def publish(wanted: Cell) -> str:
+    """Put the image where CCA_IMAGES says, for others to fetch; returns its name there."""
+    reference = ensure(wanted)
+    target = published_as(reference)
+    if not target:
+        raise MatrixError("there is no place to publish to", "export CCA_IMAGES=REGISTRY/PATH, or oci:DIRECTORY")
+    if target.startswith("oci:"):
+        pathlib.Path(target[4:]).parent.mkdir(parents=True, exist_ok=True)
+    # With two names as podman has it: docker can only push what is tagged so.
+    engine.call("push", "--quiet", reference, target, timeout=PULL_TIMEOUT_S)
+    return target
 
 
 def ensure_all(wanted: Sequence[Cell], *, rebuild: bool = False) -> dict[str, str]:
@@ -299,10 +347,9 @@ def make_bootable(wanted: Cell, reference: str, progress: Progress) -> None:
 
 
 def build_by_recipe(wanted: Cell, reference: str, progress: Progress) -> None:
-    """Make the root that the recipe describes, and an image of it."""
-    for command, package in BUILD_COMMANDS.items():
-        if shutil.which(command) is None:
-            raise BuildError(f"{command} is not installed", f"install the package {package}")
+    """Make the root that the recipe describes, and an image of it; raises Blocked where nothing can make one."""
+    if not shutil.which("mmdebstrap"):
+        raise Blocked(f"{wanted.name}: {NO_MMDEBSTRAP}")
     with tempfile.TemporaryDirectory(dir=cache_directory(), prefix="build-") as work:
         root = os.path.join(work, "root.tar")
         argv = [*mmdebstrap_argv(wanted)[:-1], *host_apt_options(), wanted.recipe["suite"], root, *mirror()]
@@ -468,6 +515,8 @@ def main(arguments: Sequence[str]) -> None:
     building = verbs.add_parser("build", help="build images (of every cell with ci = true, without a name)")
     building.add_argument("cells", nargs="*", metavar="CELL")
     building.add_argument("--rebuild", action="store_true", help="even if there, to get newer packages")
+    publishing = verbs.add_parser("publish", help="put images where CCA_IMAGES says, for others to fetch")
+    publishing.add_argument("cells", nargs="+", metavar="CELL")
     verbs.add_parser("blocked", help="the cells with ci = true that this host can't run, and why")
     verbs.add_parser("prune", help="remove images of other recipes")
     options = parser.parse_args(arguments)
@@ -485,6 +534,9 @@ def main(arguments: Sequence[str]) -> None:
             for one in cells().values():
                 if one.ci and blocked(one):
                     print(f"{one.name} ({blocked(one)})")
+        elif options.verb == "publish":
+            for name in options.cells:
+                print(f"{name}: {publish(cell(name))}", flush=True)
         elif options.verb == "prune":
             for reference in prune():
                 print("removed " + reference)

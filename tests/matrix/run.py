@@ -29,8 +29,6 @@ from tests.matrix.scenarios import SCENARIOS
 from tests.packaging import packages
 
 TREE = report.TREE
-# An image may have to come through a slow line.
-PULL_TIMEOUT_S = 900
 
 
 def alone() -> None:
@@ -46,22 +44,13 @@ def alone() -> None:
         path.unlink(missing_ok=True)
 
 
-def pull(cell: images.Cell) -> str:
-    """Fetch the cell's vendor image; "" or why that failed, in one line."""
-    try:
-        done = engine.attempt("pull", "--quiet", cell.oci, timeout=PULL_TIMEOUT_S)
-    except engine.EngineError as error:
-        return error.args[0]
-    return "" if done.returncode == 0 else engine.last_line(done.stderr)
-
-
 def blocked_cells(wanted: Sequence[images.Cell], may_pull: bool) -> tuple[dict[str, str], dict[str, str]]:
     """Why cells can't run on this host, by name: (as declared; for an image that could not be pulled)."""
     declared, undelivered = {}, {}
     for cell in wanted:
         reason = images.blocked(cell)
         if reason and may_pull and cell.oci:
-            reason = pull(cell)
+            reason = images.pull(cell)
             if reason:
                 undelivered[cell.name] = reason
         elif reason:

@@ -69,6 +69,37 @@ def test_an_emulator_that_a_container_would_not_find_is_none(s390x, state, flags
     assert "s390x" in images.blocked(cell)
 
 
+def test_a_host_that_cannot_make_roots_takes_ready_made_ones_or_is_blocked(monkeypatch, capsys):
+    """Fedora has no mmdebstrap."""
+    here, asked = set(), []
+
+    def attempt(*arguments, **_):
+        asked.append(arguments)
+        fine = arguments[-1] in here if arguments[0] == "image" else arguments[-1] == "registry.example/roots/" + name
+        return subprocess.CompletedProcess(arguments, 0 if fine else 125, "id\n" if fine else "", "no such manifest")
+
+    cell = first(lambda cell: cell.recipe and not cell.oci and cell.architecture == "native")
+    monkeypatch.setattr(images.shutil, "which", lambda name: None)
+    monkeypatch.setattr(engine, "attempt", attempt)
+    monkeypatch.setattr(engine, "call", lambda *arguments: asked.append(arguments))
+    monkeypatch.delenv("CCA_IMAGES", raising=False)
+    reference = images.built_reference(cell)
+    name = reference.removeprefix(images.REPOSITORY + "/")
+    assert "no mmdebstrap" in images.blocked(cell)
+    here.add(reference)
+    assert images.blocked(cell) == ""
+    here.clear()
+    monkeypatch.setenv("CCA_IMAGES", "registry.example/roots/")
+    assert images.blocked(cell) == ""
+    assert images.ensure(cell) == reference
+    assert asked[-1] == ("tag", "id", reference)
+    assert "ready-made from registry.example/roots/" in capsys.readouterr().out
+    # Where that has none, and none can be made either.
+    name = "another"
+    with pytest.raises(images.Blocked, match="no mmdebstrap"):
+        images.ensure(cell)
+
+
 def test_on_its_own_architecture_nothing_is_emulated(s390x, monkeypatch):
     monkeypatch.setattr(images.platform, "machine", lambda: "s390x")
     assert images.blocked(s390x[0]) == ""
