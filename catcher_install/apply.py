@@ -8,7 +8,7 @@ from . import facts as fact_collector
 from . import messages, pair, paths, stamp
 from . import plan as planner
 from . import transition as transitions
-from .errors import CatcherError
+from .errors import CatcherError, ChangedMeanwhile
 from .messages import finding
 from .record import Record
 
@@ -35,6 +35,7 @@ SERVICE_VERBS = (planner.RESTART, planner.TRY_RESTART, planner.START)
 TRACES = (planner.RETIRE_LEGACY_LINKS, planner.FORGET_CAPTURE)
 AFTER_STAMP = TRACES + SERVICE_VERBS
 POLICY_DENIES = 101
+ATTEMPTS = 3
 
 
 class Outcome(Record):
@@ -81,16 +82,28 @@ def converge(host: "Host", transition: "Transition") -> Outcome:
     return outcome
 
 
-def _converge_files(host: "Host", transition: "Transition", tls: "Optional[TlsCapability]") -> Outcome:
-    """Everything but the service's running state. tls: what is known of OpenSSL already."""
+def _converge_files(
+    host: "Host", transition: "Transition", tls: "Optional[TlsCapability]", attempts: int = ATTEMPTS
+) -> Outcome:
+    """Everything but the service's running state.
+
+    tls: what is known of OpenSSL already. attempts: how often a plan is made, if somebody else changes catcher.conf.
+    """
     facts = fact_collector.collect(host, tls)
     plan = planner.plan(facts, transition)
     outcome = Outcome(plan=plan, facts=facts, findings=list(plan.findings), done=[], recorded=False)
     generated: Optional[str] = None
-    for action in plan.actions:
-        if action.kind not in AFTER_STAMP and action.kind != planner.WRITE_STAMP:
-            placed = _attempt(host, action, outcome)
-            generated = placed if placed is not None else generated
+    try:
+        for action in plan.actions:
+            if action.kind not in AFTER_STAMP and action.kind != planner.WRITE_STAMP:
+                placed = _attempt(host, action, outcome)
+                generated = placed if placed is not None else generated
+    except ChangedMeanwhile as error:
+        if attempts == 1:
+            outcome.findings.append(finding("write-failed", path=paths.CONF, reason=str(error.strerror)))
+            return outcome
+        # Another plan belongs to what is there now. What was placed is still staged.
+        return _converge_files(host, transition, facts.tls, attempts - 1)
     if transition.kind in (transitions.NOTHING, transitions.ABORT):
         return outcome
     if outcome.done:
@@ -150,7 +163,9 @@ def _report(outcome: Outcome, path: str, step: "object") -> bool:
 def _attempt(host: "Host", action: "Action", outcome: Outcome) -> "Optional[str]":
     """Carry one action out. Returns the fingerprint of a pair that it placed, "" for one that we did not make."""
     try:
-        result = _DO[action.kind](host, action)
+        result = _DO[action.kind](host, action, outcome)
+    except ChangedMeanwhile:
+        raise
     except pair.NotReplaced as error:
         outcome.findings.append(finding("pair-not-replaced", reason=error.message, hint=error.hint))
         return None
@@ -174,13 +189,13 @@ def _attempt(host: "Host", action: "Action", outcome: Outcome) -> "Optional[str]
     return result
 
 
-def _write_config(host: "Host", action: "Action") -> None:
-    host.ensure_dir("/etc/cca", 0o755)
-    # A new file never goes to where a link leads that has come since; an edit goes to the file that was read.
-    host.replace(paths.CONF, action.data or b"", 0o644, follow=action.edits)
+def _write_config(host: "Host", action: "Action", outcome: Outcome) -> None:
+    host.ensure_dir(paths.CONF_DIR, 0o755)
+    # An edit goes to the file that was read, through a link, too.
+    host.replace(paths.CONF, action.data or b"", 0o644, follow=action.edits, expected=outcome.facts.config.data)
 
 
-def _make_pair(host: "Host", action: "Action") -> str:
+def _make_pair(host: "Host", action: "Action", outcome: Outcome) -> str:
     from .cert import generate, host_names
 
     key, crt = generate.generate(host, host_names.collect(host))
@@ -188,12 +203,12 @@ def _make_pair(host: "Host", action: "Action") -> str:
     return pair.place(host)
 
 
-def _place_staged_pair(host: "Host", action: "Action") -> "Optional[str]":
+def _place_staged_pair(host: "Host", action: "Action", outcome: Outcome) -> "Optional[str]":
     made = pair.place(host) if host.is_own_dir(paths.STAGE) else None
     return pair.place_replacement(host) if host.is_own_dir(paths.REPLACE_STAGE) else made
 
 
-def _retire_legacy_links(host: "Host", action: "Action") -> None:
+def _retire_legacy_links(host: "Host", action: "Action", outcome: Outcome) -> None:
     """7.x's rcN.d links go; an init script that the package manager has left may be edited, and is kept beside."""
     for link in fact_collector.rc_links(host):
         host.remove(link)
@@ -201,13 +216,13 @@ def _retire_legacy_links(host: "Host", action: "Action") -> None:
         host.rename(paths.INIT_SCRIPT, paths.INIT_SCRIPT + ".dpkg-bak")
 
 
-def _enable(host: "Host", action: "Action") -> None:
+def _enable(host: "Host", action: "Action", outcome: Outcome) -> None:
     from . import systemd
 
     systemd.call(host, "--quiet", action.kind, paths.UNIT)
 
 
-def _change_service(host: "Host", action: "Action") -> None:
+def _change_service(host: "Host", action: "Action", outcome: Outcome) -> None:
     """Start or restart, unless the administrator's policy forbids it (policy-rc.d, Debian's invoke-rc.d(8))."""
     from . import systemd
 
@@ -245,7 +260,7 @@ def _wait_for_daemon(host: "Host") -> None:
 
 _DO = {
     planner.PLACE_STAGED_PAIR: _place_staged_pair,
-    planner.CLEAR_DRAFT: lambda host, action: pair.clear(host),
+    planner.CLEAR_DRAFT: lambda host, action, outcome: pair.clear(host),
     planner.WRITE_CONFIG: _write_config,
     planner.MAKE_PAIR: _make_pair,
     planner.RETIRE_LEGACY_LINKS: _retire_legacy_links,
@@ -254,7 +269,7 @@ _DO = {
     planner.RESTART: _change_service,
     planner.TRY_RESTART: _change_service,
     planner.START: _change_service,
-    planner.FORGET_CAPTURE: lambda host, action: host.remove(paths.CAPTURE),
+    planner.FORGET_CAPTURE: lambda host, action, outcome: host.remove(paths.CAPTURE),
 }
 
 _WHERE = {

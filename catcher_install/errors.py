@@ -18,5 +18,9 @@ class KeyRefused(CatcherError):
     """A private key may not be made in this place (a chroot or an image build: clones would share it)."""
 
 
+class ChangedMeanwhile(OSError):
+    """A file is not, or no longer, what was read before; what somebody else has put there stays."""
+
+
 class MissingDependency(CatcherError):
     """An optional Python package is absent or broken, so one feature is not available."""

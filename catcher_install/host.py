@@ -11,6 +11,7 @@ import stat
 import time
 
 from . import paths, process
+from .errors import ChangedMeanwhile
 
 MYPY = False
 if MYPY:
@@ -18,6 +19,10 @@ if MYPY:
 
     Result = TypeVar("Result")
 
+# For Host.replace(): whatever is there may be replaced.
+ANYTHING: "Any" = object()
+# What link(2) gives if a file system has no hard links.
+NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS)
 LINK_LIMIT = 40
 # Bytes of a path with its end (PATH_MAX in limits.h): the kernel takes no longer one, and resolving it by hand would
 # need quadratic time.
@@ -389,11 +394,12 @@ class Host:
         finally:
             _close(fd)
 
-    def replace(self, path: str, data: bytes, mode: int, follow: bool = False) -> None:
+    def replace(self, path: str, data: bytes, mode: int, follow: bool = False, expected: "Any" = ANYTHING) -> None:
         """Give *path* new content at once and for good: the old file or the whole new one, after any crash.
 
         An existing file keeps its owner, mode, ACL, attributes and label. A link is replaced itself; with *follow* the
-        file that it leads to is, and the link stays.
+        file that it leads to is, and the link stays. expected: the content that was read, None for no file. If it is
+        another one by now, that stays, and ChangedMeanwhile is raised.
         """
         real = self.locate(path, follow)
         if not follow:
@@ -401,7 +407,7 @@ class Host:
             target = self._inside(os.path.join(os.path.realpath(directory), name))
         else:
             target = self._inside(os.path.realpath(real))
-        draft = draft_name(target)
+        draft = paths.draft(target)
         self.remove(draft)
         old = self.lstat(target)
         if old is not None and stat.S_ISLNK(old.st_mode):
@@ -413,11 +419,38 @@ class Host:
                 self.create(draft, data, mode)
             else:
                 self.create(draft, data, stat.S_IMODE(old.st_mode), like=old, attributes_of=target)
-            self.rename(draft, target)
+            if expected is None:
+                self._name_anew(draft, target)
+            else:
+                if expected is not ANYTHING and not self._holds(target, expected):
+                    raise _changed(path)
+                self.rename(draft, target)
         except OSError:
             self.remove(draft)
             raise
         self.sync_dir(os.path.dirname(target))
+
+    def _holds(self, path: str, data: bytes) -> bool:
+        """Whether a file has exactly this content."""
+        try:
+            return self.read(path, len(data) + 1, head=True) == data
+        except FileNotFoundError:
+            return False
+
+    def _name_anew(self, draft: str, target: str) -> None:
+        """Give a draft its final name, which nothing may have yet."""
+        try:
+            self.link(draft, target)
+        except FileExistsError:
+            raise _changed(target) from None
+        except OSError as error:
+            if error.errno not in NO_LINKS:
+                raise
+            if self.lexists(target):
+                raise _changed(target) from None
+            self.rename(draft, target)
+            return
+        self.remove(draft)
 
     def _inside(self, real: str) -> str:
         """A real path as a path inside the root."""
@@ -590,10 +623,8 @@ def _require_short(path: str) -> None:
         raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), path)
 
 
-def draft_name(path: str) -> str:
-    """The temporary neighbour that replace() writes: one fixed name, so that a re-run clears what a crash left."""
-    directory, name = os.path.split(path)
-    return "%s/.%s.csulcca-new" % (directory, name)
+def _changed(path: str) -> ChangedMeanwhile:
+    return ChangedMeanwhile(errno.EEXIST, "somebody else changed it meanwhile", path)
 
 
 ACL = "system.posix_acl_access"

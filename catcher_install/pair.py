@@ -51,7 +51,7 @@ class PairFiles(Record):
     state: NONE, KEY_ONLY, CERTIFICATE_ONLY or BOTH (any kind of file counts, even a dangling link).
     identity: a text that changes whenever one of the two files does; "" unless BOTH.
     key_mode: the key's permission bits, or None.
-    staged: a complete pair waits to be placed. draft: an unfinished one lies about.
+    staged: a complete pair waits to be placed. draft: something of paths.DRAFTS that was never finished lies about.
     """
 
     __slots__ = ("state", "identity", "key_mode", "staged", "draft")
@@ -77,7 +77,7 @@ def look(host: "Host") -> PairFiles:
         identity=_identity(host, key) + " " + _identity(host, certificate) if state == BOTH else "",
         key_mode=stat.S_IMODE(key.st_mode) if key is not None and stat.S_ISREG(key.st_mode) else None,
         staged=host.is_own_dir(paths.STAGE) or host.is_own_dir(paths.REPLACE_STAGE),
-        draft=host.lexists(paths.STAGE_DRAFT),
+        draft=any(host.lexists(one) for one in paths.DRAFTS),
     )
 
 
@@ -155,7 +155,7 @@ def _same_file(one: "Optional[os.stat_result]", other: "Optional[os.stat_result]
 
 
 def clear(host: "Host") -> None:
-    """Take the stage away, if there is one: its name goes at once, so that a crash leaves only a draft."""
+    """Take stage and drafts away: a stage's name goes at once, so that a crash leaves only a draft."""
     if host.is_own_dir(paths.REPLACE_STAGE):
         _finish_replacement(host)
     if host.lexists(paths.STAGE):
@@ -163,7 +163,8 @@ def clear(host: "Host") -> None:
         host.rename(paths.STAGE, paths.STAGE_DRAFT)
         # On disk before its files go: a stage without them could never be placed.
         host.sync_dir(paths.BIN)
-    host.remove_tree_of_files(paths.STAGE_DRAFT)
+    for one in paths.DRAFTS:
+        host.remove_tree_of_files(one)
     host.sync_dir(paths.BIN)
 
 

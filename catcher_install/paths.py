@@ -1,5 +1,12 @@
 """Where things are on a host: the pinned paths of the product, nothing else."""
 
+
+def draft(path: str) -> str:
+    """The temporary neighbour that Host.replace() writes: one fixed name, so that a re-run clears what a crash left."""
+    directory, _, name = path.rpartition("/")
+    return "%s/.%s.csulcca-new" % (directory, name)
+
+
 BIN = "/opt/IBM/CCA/bin"
 CATCHER = BIN + "/catcher.exe"
 KEY = BIN + "/catcher.key"
@@ -12,13 +19,19 @@ STAGE_DRAFT = BIN + "/.catcher-pair.draft"
 REPLACE_STAGE = BIN + "/.catcher-pair.replace"
 # The key of a certificate request, kept aside until its certificate is installed.
 REQUEST_KEY = BIN + "/catcher.key.request"
+REQUEST_KEY_DRAFT = draft(REQUEST_KEY)
 
-CONF = "/etc/cca/catcher.conf"
+CONF_DIR = "/etc/cca"
+CONF = CONF_DIR + "/catcher.conf"
+CONF_DRAFT = draft(CONF)
 STATE_DIR = "/var/lib/csulcca"
 STAMP = STATE_DIR + "/state.json"
+STAMP_DRAFT = draft(STAMP)
 LOCK = STATE_DIR + "/lock"
 # What the preinst scriptlet saw of the service before the old package's unit went.
 CAPTURE = STATE_DIR + "/before-upgrade"
+# What a run that was interrupted has not finished; the stamp's is written again by the next run in any case.
+DRAFTS = (STAGE_DRAFT, CONF_DRAFT, REQUEST_KEY_DRAFT)
 
 LIBRARY = "/usr/lib/csulcca"
 VERSION = LIBRARY + "/version"

@@ -9,7 +9,6 @@ import subprocess
 import pytest
 
 from catcher_install import apply, paths, transition
-from catcher_install.host import draft_name
 from tests.unit.conftest import a_pair, quick_pair  # noqa: F401 - fixtures
 from tests.unit.support import TREE, installed
 from tests.unit.test_apply import host_upgraded_by_rpm
@@ -18,7 +17,7 @@ from tests.unit.test_hooks_shell import Root
 WORD = "SECRET-OF-ROOT"
 SECRET = f"{WORD}:$6$hash:19000\ngenerated_pair\n".encode()
 TOUCHED = [
-    paths.CONF, draft_name(paths.CONF), paths.STAMP, draft_name(paths.STAMP), paths.LOCK, paths.CAPTURE, paths.KEY,
+    paths.CONF, paths.draft(paths.CONF), paths.STAMP, paths.draft(paths.STAMP), paths.LOCK, paths.CAPTURE, paths.KEY,
     paths.CERTIFICATE, paths.STAGE, paths.STAGE_DRAFT, paths.REPLACE_STAGE, paths.INIT_SCRIPT,
     paths.INIT_SCRIPT + ".dpkg-bak", "/etc/rc2.d/S14CSUTKEcat",
 ]  # fmt: skip

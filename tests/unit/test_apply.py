@@ -330,21 +330,71 @@ def test_an_openssl_that_could_not_be_asked_once_does_not_give_tcp_for_good(mach
     assert machine.get(paths.CONF) == b"TLS_ON\n"
 
 
-def test_a_link_that_comes_between_look_and_write_leads_nowhere(machine, quick_pair, monkeypatch):
-    """A new catcher.conf is written in its place, never to where somebody has linked it meanwhile."""
-    machine.put("/etc/passwd", b"root:x:0:0::/:/bin/sh\n")
+def after_planning(monkeypatch, change):
+    """Somebody else's change of the host takes place between what a converge reads and what it writes."""
     real = apply.planner.plan
 
-    def planted(*arguments):
-        planned = real(*arguments)
-        if not machine.lexists(paths.CONF):
-            machine.put_link(paths.CONF, "../passwd")
-        return planned
+    def planned(*arguments):
+        made = real(*arguments)
+        change()
+        return made
 
-    monkeypatch.setattr(apply.planner, "plan", planted)
-    apply.converge(machine, FRESH)
+    monkeypatch.setattr(apply.planner, "plan", planned)
+
+
+@pytest.mark.parametrize("target", ["../passwd", "../nowhere"])
+def test_a_link_that_comes_between_look_and_write_is_left_alone(machine, quick_pair, monkeypatch, target):
+    """Nothing is written to where somebody has linked catcher.conf meanwhile."""
+    machine.put("/etc/passwd", b"root:x:0:0::/:/bin/sh\n")
+    after_planning(monkeypatch,
+                   lambda: machine.lexists(paths.CONF) or machine.put_link(paths.CONF, target))
+    found = apply.converge(machine, FRESH).findings
     assert machine.get("/etc/passwd") == b"root:x:0:0::/:/bin/sh\n"
-    assert machine.get(paths.CONF) == b"TLS_ON\n"
+    assert machine.read_link(paths.CONF) == target and not machine.lexists("/etc/nowhere")
+    assert "conf-unusable" in ids(found)
+
+
+# How a catcher.conf of somebody else's counts: the mode after the run, and whether a pair is made for it.
+MEANWHILE = {b"TLS_OFF\n": ("tcp", False), b"# ours\r\nTLS_ON\r\n": ("tls", True), b"TLS_ON\nTLS_OFF\n": (None, False)}
+
+
+@pytest.mark.parametrize("data", sorted(MEANWHILE))
+@pytest.mark.parametrize("called", [FRESH, LEGACY_DEB], ids=["fresh", "legacy"])
+def test_a_configuration_that_appears_meanwhile_stays_and_counts(machine, quick_pair, monkeypatch, data, called):
+    """Configuration management may write it while an openssl is slow."""
+    after_planning(monkeypatch, lambda: machine.lexists(paths.CONF) or machine.put(paths.CONF, data))
+    outcome = apply.converge(machine, called)
+    mode, pair_made = MEANWHILE[data]
+    assert machine.get(paths.CONF) == data
+    assert outcome.plan.mode == mode
+    assert (machine.get(paths.KEY) is not None) == pair_made
+    assert stamp.parse(machine.get(paths.STAMP)).mode == mode
+    assert machine.names(paths.CONF_DIR) == ["catcher.conf"]
+
+
+def test_a_configuration_that_is_edited_meanwhile_is_read_again(machine, quick_pair, monkeypatch):
+    """The directive is added to what is there then."""
+    machine.put(paths.CONF, b"# one\n")
+    edits = iter([b"# one\n# two\n", b"# three\n"])
+    after_planning(monkeypatch, lambda: [machine.put(paths.CONF, data) for data in [next(edits, None)] if data])
+    apply.converge(machine, LEGACY_DEB)
+    assert machine.get(paths.CONF) == b"# three\nTLS_OFF\n"
+
+
+def test_a_configuration_that_never_stands_still_is_left_alone(machine, quick_pair, monkeypatch):
+    machine.put(paths.CONF, b"#")
+    after_planning(monkeypatch, lambda: machine.put(paths.CONF, machine.get(paths.CONF) + b"#"))
+    outcome = apply.converge(machine, LEGACY_DEB)
+    assert b"TLS" not in machine.get(paths.CONF)
+    assert ids(outcome.findings)[-1] == "write-failed" and not outcome.recorded
+
+
+def test_a_draft_of_the_configuration_that_a_crash_left_goes(machine, quick_pair):
+    """Killed between the new file's two names."""
+    apply.converge(machine, FRESH)
+    machine.put(paths.CONF_DRAFT, b"TLS_ON\n")
+    apply.converge(machine, START)
+    assert machine.names(paths.CONF_DIR) == ["catcher.conf"]
 
 
 def test_the_stage_is_proof_until_the_stamp_has_it(machine, quick_pair, monkeypatch):
@@ -537,7 +587,7 @@ def test_an_upgrade_always_reloads_systemd(machine):
                          ids=["OSError", "CatcherError", "NotReplaced"])
 def test_an_action_that_fails_is_a_failure(machine, monkeypatch, kind, error):
     """catcherctl apply then ends with 1, and a failure before the stamp is written is in it."""
-    def fail(host, action):
+    def fail(host, action, outcome):
         raise error
 
     monkeypatch.setitem(apply._DO, kind, fail)

@@ -13,7 +13,8 @@ import pytest
 
 from catcher_install import host as host_module
 from catcher_install import paths
-from catcher_install.host import Host, draft_name
+from catcher_install.errors import ChangedMeanwhile
+from catcher_install.host import Host
 
 from .support import IS_ROOT, Killed, fault
 
@@ -329,6 +330,61 @@ def test_replace_leaves_another_name_of_the_file_alone(image):
     assert (image.read("/conf", 10), image.read("/backup", 10)) == (b"new", b"old")
 
 
+# What was read, and what is there when the new content is ready.
+CHANGED = {
+    "it appeared": (None, b"theirs"), "it appeared, and is empty": (None, b""), "it went": (b"old", None),
+    "other bytes": (b"old", b"new"), "it grew": (b"old", b"old and more"), "it was cut": (b"old", b""),
+}
+
+
+@pytest.mark.parametrize("name", sorted(CHANGED))
+@pytest.mark.parametrize("links", [True, False], ids=["hard links", "no hard links"])
+def test_replace_leaves_what_is_not_what_was_read(image, name, links, monkeypatch):
+    read, there = CHANGED[name]
+    if there is not None:
+        put(image, "/conf", there)
+    if not links:
+        without_links(image, monkeypatch)
+    with pytest.raises(ChangedMeanwhile):
+        image.replace("/conf", b"ours", 0o644, expected=read)
+    assert image.read_optional("/conf", 100) == there
+    assert [one for one in os.listdir(image.root) if one != "conf"] == []
+
+
+@pytest.mark.parametrize("read", [None, b"old", b""])
+@pytest.mark.parametrize("links", [True, False], ids=["hard links", "no hard links"])
+def test_replace_of_what_was_read(image, read, links, monkeypatch):
+    if read is not None:
+        put(image, "/conf", read)
+    if not links:
+        without_links(image, monkeypatch)
+    image.replace("/conf", b"ours", 0o644, expected=read)
+    assert image.read("/conf", 100) == b"ours"
+    assert os.listdir(image.root) == ["conf"]
+
+
+@pytest.mark.parametrize("what", ["a link", "a dangling link", "a directory"])
+def test_a_new_file_takes_the_place_of_nothing(image, what):
+    if what == "a directory":
+        os.mkdir(image.root + "/conf")
+    else:
+        os.symlink("other", image.root + "/conf")
+        if what == "a link":
+            put(image, "/other", b"theirs")
+    with pytest.raises(OSError):
+        image.replace("/conf", b"ours", 0o644, expected=None)
+    assert image.read_link("/conf") == (None if what == "a directory" else "other")
+    assert image.read_optional("/other", 100) == (b"theirs" if what == "a link" else None)
+
+
+def without_links(image, monkeypatch):
+    """The file system is one without hard links (vfat, some FUSE)."""
+    def refuse(old, new):
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), old)
+
+    monkeypatch.setattr(image, "link", refuse)
+
+
 @pytest.mark.parametrize("what", ["directory", "fifo"])
 def test_replace_of_what_is_no_file(image, what):
     if what == "directory":
@@ -341,7 +397,7 @@ def test_replace_of_what_is_no_file(image, what):
 
 
 def test_replace_clears_a_draft_that_a_crash_left(image):
-    put(image, draft_name("/conf"), b"half", 0o666)
+    put(image, paths.draft("/conf"), b"half", 0o666)
     image.replace("/conf", b"new", 0o644)
     assert sorted(os.listdir(image.root)) == ["conf"]
 
