@@ -1,10 +1,18 @@
 """What the matrix found, from pytest's JUnit XML and the plan: squares with verdicts, as a table and as a page."""
 
+from __future__ import annotations
+
 import collections
+import configparser
 import dataclasses
+import functools
 import html
 import json
+import os
 import pathlib
+import platform
+import subprocess
+import time
 import xml.etree.ElementTree
 from collections.abc import Mapping, Sequence
 
@@ -23,6 +31,8 @@ NO_RESULT = "was to run and has no result"
 NOWHERE = "has passed on no system"
 # The class of those test cases in the JUnit file that pytest did not write.
 NOT_RUN = "tests.matrix"
+# How much of what a failed test said is shown at once: on the page, in the terminal.
+PAGE_TAIL, TERMINAL_TAIL = 15, 8
 ANSI = {PASS: "32", FAIL: "31;1", BLOCKED: "33", NOT_APPLICABLE: "2"}
 
 
@@ -42,6 +52,32 @@ class Square:
     left_out: dict[str, list[str]] = dataclasses.field(default_factory=dict)
 
 
+def counted(number: int, what: str) -> str:
+    """`1 test`, `2 tests`."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def tail(text: str, lines: int) -> str:
+    """The last lines that say something."""
+    return "\n".join(text.rstrip().splitlines()[-lines:])
+
+
+@functools.cache
+def about() -> dict[str, str]:
+    """What was tested, when and where, for the head of the report."""
+    setup = configparser.ConfigParser()
+    setup.read(TREE / "setup.cfg", encoding="utf-8")
+    done = subprocess.run(["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"], cwd=TREE,
+                          capture_output=True, text=True)  # fmt: skip
+    system = platform.freedesktop_os_release()["PRETTY_NAME"]
+    return {
+        "version": setup["metadata"]["version"],
+        "commit": done.stdout.strip() or "not known: this tree is no clone",
+        "date": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
+        "machine": f"{system}, Linux {platform.release()}, {platform.machine()}, {counted(os.cpu_count() or 1, 'CPU')}",
+    }
+
+
 @dataclasses.dataclass
 class Matrix:
     """Squares by (cell, scenario); stray: failures of no square, by test."""
@@ -54,7 +90,7 @@ class Matrix:
     @classmethod
     def read(cls, cells: Sequence[str], scenarios: Sequence[str], blocked: Mapping[str, str],
              unbuilt: Mapping[str, str], junit: pathlib.Path, plan: pathlib.Path, *,
-             whole: bool = False) -> "Matrix":  # fmt: skip
+             whole: bool = False) -> Matrix:  # fmt: skip
         """What the JUnit file says of these cells and scenarios, held against the plan (see squares.py).
 
         blocked: why cells can't run on this host, by name; unbuilt: why there is no image of cells, by name, which is
@@ -154,23 +190,42 @@ class Matrix:
                     found[square.why].append(where)
         return found
 
+    def runnable(self) -> list[str]:
+        """The cells that are not blocked."""
+        return [cell for cell in self.cells if any(self.squares[cell, scenario].verdict != BLOCKED
+                                                   for scenario in self.scenarios)]  # fmt: skip
+
+    def provenances(self) -> dict[str, collections.Counter[str]]:
+        """How many squares have each verdict, by what the cells' roots are; and how many `systems` there are."""
+        found: dict[str, collections.Counter[str]] = {}
+        for cell in self.cells:
+            counter = found.setdefault(images.cell(cell).provenance, collections.Counter())
+            counter["systems"] += 1
+            counter.update(self.squares[cell, scenario].verdict for scenario in self.scenarios)
+        return found
+
     def table(self, colours: bool) -> str:
-        """The matrix for a terminal, a line a cell, with why it is blocked and, below, the names of what failed."""
+        """The matrix for a terminal, a line a cell; then the cells that are blocked, and the end of what failed."""
         width = max([len(cell) for cell in self.cells] + [8])
         lines = []
-        for number, scenario in enumerate(self.scenarios):
+        for number, scenario in enumerate(self.scenarios if self.runnable() else ()):
             lines.append(" " * (width + 2) + "\N{BOX DRAWINGS LIGHT VERTICAL} " * number + scenario)
-        for cell in self.cells:
-            row = [self.squares[cell, scenario] for scenario in self.scenarios]
-            reason = f"  BLOCKED: {row[0].why}" if row[0].verdict == BLOCKED else ""
-            painted = [self._painted(square.verdict, colours) for square in row]
-            lines.append(f"{cell:{width}}  " + " ".join(painted) + reason)
-        for (cell, scenario), square in self.squares.items():
-            for name in square.failures:
-                lines.append(f"FAIL {cell} {scenario}: {name}")
-        lines += [f"FAIL outside of the matrix: {name}" for name in self.stray]
+        for cell in self.runnable():
+            painted = [self._painted(self.squares[cell, scenario].verdict, colours) for scenario in self.scenarios]
+            lines.append(f"{cell:{width}}  " + " ".join(painted))
+        for reason, blocked in self.reasons(BLOCKED).items():
+            lines.append(f"BLOCKED: {reason}: {', '.join(blocked)}")
+        for where, name, said in self.failures():
+            lines.append(f"FAIL {where}: {name}")
+            lines += ["    | " + line for line in tail(said, TERMINAL_TAIL).splitlines()]
         legend = "   ".join(f"{self._painted(verdict, colours)} {verdict}" for verdict in SYMBOLS)
         return "\n".join([*lines, "", legend, self.summary()])
+
+    def failures(self) -> list[tuple[str, str, str]]:
+        """What failed: where, which test, and what it said."""
+        found = [(f"{cell} {scenario}", name, said) for (cell, scenario), square in self.squares.items()
+                 for name, said in square.failures.items()]  # fmt: skip
+        return found + [("outside of the matrix", name, said) for name, said in self.stray.items()]
 
     @staticmethod
     def _painted(verdict: str, colours: bool) -> str:
@@ -180,18 +235,20 @@ class Matrix:
         """The matrix as one HTML page that needs nothing beside it. seconds: how long the run took."""
         head = "".join(f'<th scope="col" title="{html.escape(SCENARIOS[one])}"><span>{html.escape(one)}</span></th>'
                        for one in self.scenarios)  # fmt: skip
-        rows = "".join(self._row(cell) for cell in self.cells)
-        details = "".join(self._failure(f"{cell} \N{MULTIPLICATION SIGN} {scenario}", name, said)
-                          for (cell, scenario), square in self.squares.items()
-                          for name, said in square.failures.items())  # fmt: skip
-        details += "".join(self._failure("outside of the matrix", name, said) for name, said in self.stray.items())
-        reasons = "".join(self._reasons(heading, self.reasons(verdict)) for heading, verdict in
-                          (("Blocked here", BLOCKED), ("Not applicable", NOT_APPLICABLE)))  # fmt: skip
-        reasons += self._left_out()
+        facts = "".join(f"<dt>{name}</dt><dd>{html.escape(value)}</dd>" for name, value in about().items())
+        totals = "".join(
+            f"<tr><th scope=row>{html.escape(name)}</th><td>{count['systems']}</td>"
+            + "".join(f'<td class="{_kind(verdict)}">{count[verdict] or ""}</td>' for verdict in SYMBOLS) + "</tr>"
+            for name, count in self.provenances().items())  # fmt: skip
+        details = "".join(self._failure(where, name, said) for where, name, said in self.failures())
+        blocked = self.reasons(BLOCKED)
+        systems = counted(len(self.cells) - len(self.runnable()), "system")
         return TEMPLATE.format(
-            summary=html.escape(self.summary()), seconds=f"{seconds:.0f}", head=head, rows=rows,
+            summary=html.escape(self.summary()), seconds=f"{seconds:.0f}", head=head, facts=facts, totals=totals,
+            rows="".join(map(self._row, self.runnable())),
             details=f"<h2>What failed</h2>{details}" if details else "",
-            reasons=reasons,
+            blocked=self._fold(f"{systems} blocked on this machine", blocked),
+            reasons=self._fold("Not applicable", self.reasons(NOT_APPLICABLE)) + self._left_out(),
         )  # fmt: skip
 
     def _row(self, name: str) -> str:
@@ -202,90 +259,123 @@ class Matrix:
         return f'<tr><th scope="row">{html.escape(name)}<small>{words}</small></th>{squares}</tr>'
 
     @staticmethod
-    def _reasons(heading: str, reasons: Mapping[str, Sequence[str]]) -> str:
+    def _fold(heading: str, reasons: Mapping[str, Sequence[str]]) -> str:
         lines = "".join(f"<li><b>{html.escape(reason)}</b>: {html.escape(', '.join(where))}</li>"
                         for reason, where in reasons.items())  # fmt: skip
-        return f"<h2>{heading}</h2><ul>{lines}</ul>" if lines else ""
+        return f"<details><summary>{heading}</summary><ul>{lines}</ul></details>" if lines else ""
 
     def _left_out(self) -> str:
         """What means nothing on a cell of a square that has other tests: a fold for each reason, a line a square."""
         lines: dict[str, list[str]] = {}
         for (cell, scenario), square in self.squares.items():
             for reason, tests in square.left_out.items():
-                counted = collections.Counter(test.partition("[")[0] for test in tests)
-                names = ", ".join(name + f" ({count} times)" * (count > 1) for name, count in counted.items())
+                times = collections.Counter(test.partition("[")[0] for test in tests)
+                names = ", ".join(name + f" ({count} times)" * (count > 1) for name, count in times.items())
                 lines.setdefault(reason, []).append(f"<li>{html.escape(f'{scenario} on {cell}: {names}')}</li>")
-        folds = "".join(f"<details><summary><b>{html.escape(reason)}</b>: {len(found)} squares</summary>"
-                        f"<ul>{''.join(found)}</ul></details>" for reason, found in lines.items())  # fmt: skip
-        return f"<h2>Not applicable, of squares that have other tests</h2>{folds}" if folds else ""
+        return "".join(f"<details><summary>Not applicable in part: <b>{html.escape(reason)}</b>: "
+                       f"{counted(len(found), 'scenario')}</summary><ul>{''.join(found)}</ul></details>"
+                       for reason, found in lines.items())  # fmt: skip
 
     def _square(self, cell: str, scenario: str) -> str:
         square = self.squares[cell, scenario]
         title = f"{cell}, {scenario}: {square.verdict}"
         if square.tests:
-            title += f", {square.tests} tests in {square.seconds:.1f} s"
+            title += f", {counted(square.tests, 'test')} in {square.seconds:.1f} s"
         if square.why:
             title += f" ({square.why})"
         title += "".join(f"; {len(tests)} not applicable ({reason})" for reason, tests in square.left_out.items())
         took = f"<small>{square.seconds:.0f}</small>" if square.tests else ""
+        label = f'<span class="label">{html.escape(scenario)}</span>'
         shown = SYMBOLS[square.verdict]
         if square.failures:
             shown = f'<a href="#{_anchor(next(iter(square.failures)))}">{shown}</a>'
-        kind = square.verdict.replace("/", "")
-        return f'<td class="{kind}" title="{html.escape(title)}">{shown}{took}</td>'
+        return f'<td class="{_kind(square.verdict)}" title="{html.escape(title)}">{shown}{label}{took}</td>'
 
     @staticmethod
     def _failure(where: str, name: str, said: str) -> str:
+        end = tail(said, PAGE_TAIL)
+        whole = ""
+        if end != said.rstrip():
+            whole = f"<details><summary>all that it said</summary><pre>{html.escape(said)}</pre></details>"
         return (f'<details id="{_anchor(name)}" open><summary><b>{html.escape(where)}</b> {html.escape(name)}</summary>'
-                f"<pre>{html.escape(said)}</pre></details>")  # fmt: skip
+                f"<pre>{html.escape(end)}</pre>{whole}</details>")  # fmt: skip
+
+
+def _kind(verdict: str) -> str:
+    return verdict.replace("/", "")
 
 
 def _anchor(name: str) -> str:
     return "".join(c if c.isalnum() else "-" for c in name)
 
 
+# Below 75rem there is no room for a column a scenario: each system becomes a block, and in it its scenarios by name.
 TEMPLATE = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>csulcca: systems and scenarios</title>
+<title>csulcca: scenarios on systems</title>
 <style>
 :root {{ color-scheme: light dark; --line: #8884; --ok: #1a7f37; --bad: #cf222e; --blocked: #9a6700; }}
 @media (prefers-color-scheme: dark) {{ :root {{ --ok: #3fb950; --bad: #ff7b72; --blocked: #d29922; }} }}
-body {{ font: 16px/1.45 system-ui, sans-serif; margin: 1rem auto; max-width: 80rem; padding: 0 1rem; }}
-.scroll {{ overflow-x: auto; }}
+body {{ font: 16px/1.45 system-ui, sans-serif; margin: 1rem auto; max-width: 96rem; padding: 0 1rem; }}
+dl {{ display: grid; grid-template-columns: max-content 1fr; gap: 0 1rem; margin: .5rem 0; }}
+dt {{ opacity: .75; }} dd {{ margin: 0; overflow-wrap: anywhere; }}
 table {{ border-collapse: collapse; }}
 th, td {{ border-bottom: 1px solid var(--line); padding: .3rem .1rem; text-align: center; }}
-thead th {{ vertical-align: bottom; height: 8.5rem; font-size: .85rem; font-weight: 600; }}
-thead th span {{ writing-mode: vertical-rl; transform: rotate(180deg); white-space: nowrap; }}
-th[scope=row] {{ text-align: left; min-width: 11rem; position: sticky; left: 0; background: Canvas; }}
-small {{ display: block; font-weight: normal; opacity: .75; font-size: .72rem; }}
-td {{ font-size: 1.15rem; font-weight: 700; min-width: 1.3rem; }}
+.totals {{ margin: 1rem 0; }} .totals th, .totals td {{ padding: .15rem .5rem; font-size: .9rem; text-align: right; }}
+.totals th[scope=row] {{ text-align: left; }}
+.matrix {{ table-layout: fixed; width: 100%; }}
+.matrix thead th {{ vertical-align: bottom; height: 9.5rem; font-size: .8rem; font-weight: 600; padding: .3rem 0; }}
+.matrix thead th:first-child {{ width: 12rem; }}
+.matrix thead th span {{ writing-mode: vertical-rl; transform: rotate(180deg); white-space: nowrap; }}
+.matrix th[scope=row] {{ text-align: left; overflow-wrap: anywhere; }}
+.matrix td {{ font-size: 1.05rem; font-weight: 700; padding: .3rem 0; }}
+.matrix .label {{ display: none; }}
+small {{ display: block; font-weight: normal; opacity: .75; font-size: .68rem; }}
 .PASS {{ color: var(--ok); }} .BLOCKED {{ color: var(--blocked); }}
-.FAIL {{ color: var(--bad); background: #cf222e22; }}
-.NA {{ opacity: .4; }} td a {{ color: inherit; }}
+.FAIL {{ color: var(--bad); }} .matrix .FAIL {{ background: #cf222e22; }}
+.matrix .NA {{ opacity: .4; }} td a {{ color: inherit; }}
+summary {{ overflow-wrap: anywhere; }}
+li {{ overflow-wrap: anywhere; }}
 pre {{ overflow-x: auto; padding: .6rem; border: 1px solid var(--line); font-size: .8rem; }}
-input {{ font: inherit; padding: .3rem .5rem; width: min(100%, 22rem); margin: .3rem .5rem .3rem 0; }}
+input {{ font: inherit; padding: .3rem .5rem; width: min(100%, 22rem); margin: .3rem .5rem .3rem 0;
+  box-sizing: border-box; }}
+@media (max-width: 74.9rem) {{
+  .matrix thead {{ display: none; }}
+  .matrix, .matrix tbody {{ display: block; }}
+  .matrix tr:not([hidden]) {{ display: flex; flex-wrap: wrap; gap: .25rem; padding: .8rem 0;
+    border-bottom: 1px solid var(--line); }}
+  .matrix th[scope=row] {{ flex-basis: 100%; border: 0; }}
+  .matrix td:not([hidden]) {{ display: block; border: 1px solid var(--line); border-radius: .3rem;
+    padding: .05rem .35rem; font-size: .8rem; }}
+  .matrix .label {{ display: inline; font-weight: normal; margin-left: .3rem; }}
+  .matrix td small {{ display: none; }}
+  pre {{ white-space: pre-wrap; overflow-wrap: anywhere; }}
+  .totals th, .totals td {{ padding: .15rem .3rem; font-size: .8rem; }}
+}}
 </style></head><body>
-<h1>csulcca: systems and scenarios</h1>
-<p><b>{summary}</b>, in {seconds} s.
-<span class="PASS">\N{CHECK MARK} passed</span>, and the seconds that its tests took &nbsp;
+<h1>csulcca: scenarios on systems</h1>
+<dl>{facts}<dt>result</dt><dd><b>{summary}</b>, in {seconds} s</dd></dl>
+<table class="totals"><thead><tr><th></th><th>systems</th><th>passed</th><th>failed</th><th>blocked</th>
+<th>N/A</th></tr></thead><tbody>{totals}</tbody></table>
+{details}
+<p><span class="PASS">\N{CHECK MARK} passed</span>, with the seconds that its tests took &nbsp;
 <span class="FAIL">\N{BALLOT X} failed</span> &nbsp;
-<span class="BLOCKED">\N{WHITE SQUARE} blocked: could not be run here</span> &nbsp;
-\N{EN DASH} means nothing there</p>
+\N{EN DASH} N/A: does not apply to this system</p>
 <p><input type="search" placeholder="only systems with these words" aria-label="systems" id="systems">
 <input type="search" placeholder="only scenarios with these words" aria-label="scenarios" id="scenarios"></p>
-<div class="scroll"><table><thead><tr><th></th>{head}</tr></thead><tbody>{rows}</tbody></table></div>
+<table class="matrix"><thead><tr><th></th>{head}</tr></thead><tbody>{rows}</tbody></table>
+{blocked}
 {reasons}
-{details}
 <script>
 const chosen = (input, name) =>
   input.value.toLowerCase().split(/\\s+/).every(word => name.textContent.toLowerCase().includes(word));
 document.getElementById("systems").addEventListener("input", event => {{
-  for (const row of document.querySelectorAll("tbody tr"))
+  for (const row of document.querySelectorAll(".matrix tbody tr"))
     row.hidden = !chosen(event.target, row.firstChild);
 }});
 document.getElementById("scenarios").addEventListener("input", event => {{
-  for (const [place, name] of [...document.querySelector("thead tr").children].entries())
-    for (const row of place ? document.querySelectorAll("tr") : [])
+  for (const [place, name] of [...document.querySelector(".matrix thead tr").children].entries())
+    for (const row of place ? document.querySelectorAll(".matrix tr") : [])
       row.children[place].hidden = !chosen(event.target, name);
 }});
 </script></body></html>

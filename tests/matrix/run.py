@@ -177,10 +177,11 @@ def main(arguments: Sequence[str]) -> int:
                                     report.PLAN, whole=not (options.cell or options.scenario))  # fmt: skip
         matrix.complete(report.JUNIT)
         report.PAGE.write_text(matrix.page(time.monotonic() - started), encoding="utf-8")
+        print("\n".join(f"{name}: {value}" for name, value in report.about().items()) + "\n")
         print(matrix.table(colours=sys.stdout.isatty()))
         print(f"\nthe same with details: {report.PAGE.relative_to(TREE)}, {report.JUNIT.relative_to(TREE)}")
         for name, reason in undelivered.items():
-            print(f"error: {name} is blocked for want of what should have been delivered: {reason}", file=sys.stderr)
+            print(f"error: {name} is BLOCKED although it should have been delivered: {reason}", file=sys.stderr)
         return 1 if undelivered else matrix.exit_status()
 
 

@@ -1,6 +1,8 @@
 """The table and the page are true to the JUnit file, and nothing that did not run is ever green."""
 
+import html
 import json
+import re
 from xml.etree import ElementTree
 
 from tests.matrix import images, report
@@ -46,8 +48,8 @@ def test_one_failure_makes_its_square_red_and_no_other(tmp_path):
     assert found.exit_status() == 1
     assert found.squares[CELLS[1], "remove"].tests == 2
     page = found.page(3)
-    assert page.count('<td class="PASS"') == 3
-    assert page.count('<td class="FAIL"') == 1
+    assert page.count('<td class="PASS" title') == 3
+    assert page.count('<td class="FAIL" title') == 1
     assert "a leftover" in page
     assert f"FAIL {CELLS[1]} remove: t::two" in found.table(colours=False)
 
@@ -58,7 +60,7 @@ def test_what_is_blocked_is_named_and_never_green(tmp_path):
     assert found.exit_status() == 0
     assert "2 passed, 0 failed, 2 blocked" in found.table(colours=False)
     assert "no image &lt;x&gt; on this host" in found.page(1)
-    assert found.page(1).count('<td class="PASS"') == 2
+    assert found.page(1).count('<td class="PASS" title') == 2
 
 
 def test_a_cell_without_image_is_red(tmp_path):
@@ -83,7 +85,7 @@ def test_a_green_square_shows_what_of_it_means_nothing_there(tmp_path):
     found = matrix(tmp_path, *everywhere(), not_applicable={CELLS[1]: {"remove": left_out}})
     assert verdicts(found) == [["PASS", "PASS"], ["PASS", "PASS"]]
     page = found.page(1)
-    assert "PASS, 1 tests in 1.5 s; 3 not applicable (has no &lt;purge&gt;)" in page
+    assert "PASS, 1 test in 1.5 s; 3 not applicable (has no &lt;purge&gt;)" in page
     assert f"<li>remove on {CELLS[1]}: two (2 times), three</li>" in page
     assert page.count("not applicable (") == 1
 
@@ -154,3 +156,54 @@ def test_who_reads_the_junit_file_alone_is_told_what_did_not_run(tmp_path):
     assert verdicts(again) == verdicts(found)
     assert again.stray == {}
     assert before.count("<testcase") == 1
+
+
+def test_the_page_says_what_was_tested_when_and_where(tmp_path):
+    page = matrix(tmp_path, *everywhere()).page(1)
+    told = report.about()
+    assert list(told) == ["version", "commit", "date", "machine"]
+    for name, value in told.items():
+        assert value and f"<dt>{name}</dt><dd>{html.escape(value)[:12]}" in page
+
+
+def test_what_failed_shows_the_end_of_what_it_said_and_all_of_it_folded(tmp_path):
+    said = "\n".join(f"line {number}" for number in range(100))
+    found = matrix(tmp_path, *everywhere(), case(CELLS[1], "remove", "two", f"<failure>{said}</failure>"))
+    page = found.page(1)
+    assert page.count("line 99") == 2 and page.count("line 50") == 1
+    assert page.index("line 99") < page.index("all that it said") < page.index("line 50")
+    table = found.table(colours=False)
+    assert "    | line 99" in table and "line 50" not in table
+    short = matrix(tmp_path, *everywhere(), case(CELLS[1], "remove", "two", "<failure>short</failure>"))
+    assert "all that it said" not in short.page(1)
+
+
+def test_blocked_systems_are_folded_and_totalled_by_what_they_are(tmp_path):
+    found = matrix(tmp_path, *everywhere()[:2], blocked={CELLS[1]: "no image"})
+    page = found.page(1)
+    rows = page[page.index('<table class="matrix">') :]
+    table, _, rest = rows.partition("</table>")
+    assert CELLS[0] in table and CELLS[1] not in table
+    assert "<details><summary>1 system blocked on this machine</summary>" in rest
+    assert f"<li><b>no image</b>: {CELLS[1]}</li>" in rest
+    assert f"BLOCKED: no image: {CELLS[1]}" in found.table(colours=False)
+    assert [images.cell(cell).provenance for cell in CELLS] == ["Debian root"] * 2
+    assert found.provenances() == {"Debian root": {"systems": 2, "PASS": 2, "BLOCKED": 2}}
+    assert ('<tr><th scope=row>Debian root</th><td>2</td><td class="PASS">2</td><td class="FAIL"></td>'
+            '<td class="BLOCKED">2</td><td class="NA"></td></tr>') in page  # fmt: skip
+
+
+def test_words_of_ours_do_not_reach_readers(tmp_path):
+    left_out = {"has no <purge>": ["two"]}
+    found = matrix(tmp_path, *everywhere()[1:], blocked={CELLS[1]: "no image"},
+                   not_applicable={CELLS[0]: {"remove": left_out}})  # fmt: skip
+    told = re.sub("<style>.*</style>|<script>.*</script>", "", found.page(1), flags=re.DOTALL) + found.table(False)
+    assert not re.search("square|1 (tests|systems|scenarios)|converge", told, re.IGNORECASE)
+
+
+def test_on_a_narrow_screen_each_result_has_the_name_of_its_scenario(tmp_path):
+    """There the table turns, and no column is left to have it."""
+    page = matrix(tmp_path, *everywhere()).page(1)
+    for scenario in SCENARIOS:
+        assert page.count(f'<span class="label">{scenario}</span>') == len(CELLS)
+    assert "overflow-x: scroll" not in page and "min-width: 1" not in page

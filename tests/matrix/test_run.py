@@ -68,7 +68,10 @@ def first(wanted):
 
 def test_a_vendors_image_that_is_not_here_does_not_fail_the_run(passing, capsys):
     assert run.main([*SQUARE, "--cell", first(lambda cell: not cell.recipe)]) == 0
-    assert "BLOCKED: no image" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "BLOCKED: no image" in said
+    for name, value in report.about().items():
+        assert f"{name}: {value[:12]}" in said
 
 
 @pytest.mark.parametrize("why", ["manifest unknown", "podman pull did not end"])
@@ -83,7 +86,7 @@ def test_one_that_was_to_be_pulled_does_and_there_is_a_report(passing, capsys, m
     assert run.main([*SQUARE, "--cell", name, "--pull"]) == 1
     said = capsys.readouterr()
     assert f"BLOCKED: {why}" in said.out
-    assert f"error: {name} is blocked for want of what should have been delivered: {why}" in said.err
+    assert f"error: {name} is BLOCKED although it should have been delivered: {why}" in said.err
     assert why in report.PAGE.read_text()
 
 
