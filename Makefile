@@ -155,6 +155,7 @@ DIRECTORIES = LIBDIR='$(LIBDIR)' UNITDIR='$(UNITDIR)' PRESETDIR='$(PRESETDIR)' T
 install:
 	umask 022; set -e; mkdir -p '$(DESTDIR)/opt/IBM/CCA/bin'; \
 	cp -RP '$(PAYLOAD)/.' '$(DESTDIR)/'; \
+	find '$(DESTDIR)' -name __pycache__ -prune -exec rm -rf {} +; \
 	chmod -R u=rwX,go=rX '$(DESTDIR)'; \
 	chmod 755 '$(DESTDIR)/opt/IBM/CCA/bin/catcher.exe'; \
 	$(FILES) copy '$(DESTDIR)' $(DIRECTORIES); \

@@ -15,10 +15,12 @@ attributes_of() {
     done
 }
 
-find . -mindepth 1 | LC_ALL=C sort | while IFS= read -r path; do
+find . -mindepth 1 -name __pycache__ -prune -o -mindepth 1 -print | LC_ALL=C sort | while IFS= read -r path; do
     path=${path#.}
     case $path in
     /opt/ibm/cca | /opt/IBM/CEX3C) continue ;;
+    # Listed as a whole in install/files.table.
+    /usr/lib/csulcca | /usr/lib/csulcca/* | /usr/share/csulcca | /usr/share/csulcca/*) continue ;;
     esac
     if [ -d ".$path" ] && [ ! -L ".$path" ]; then
         case $path in

@@ -44,10 +44,11 @@ unit_tests_on() {
             cp tools/requirements-unit.txt "$environment/requirements.txt" || return 1
     fi
     "$environment/bin/python" -m pytest -q -p no:cacheprovider --junitxml="dist/check-unit-$1.xml" \
-        --ignore tests/unit/test_reference_catcher.py tests/unit tests/slow
+        tests/unit tests/slow
 }
 
 part "unit tests" .venv/bin/python -m pytest -q -n 2 --junitxml=dist/check-unit.xml tests/unit
+part "the reference catcher, under every Python" .venv/bin/python -m pytest -q -n 2 --junitxml=dist/check-daemon.xml tests/daemon
 part "slow tests of the library" .venv/bin/python -m pytest -q -n 2 --junitxml=dist/check-slow.xml tests/slow
 if python=$(python_of_version 3.6); then
     part "unit tests on Python 3.6, the oldest that a host may have" unit_tests_on 3.6 "$python"

@@ -18,7 +18,7 @@ from catcher_install.cert import generate
 from tests.unit.host_names import NAMES, names_of, names_to_verify
 from tests.unit.support import TREE
 
-CATCHER = os.path.join(TREE, "payload/reference/opt/IBM/CCA/bin/catcher.exe")
+PAYLOAD = os.path.join(TREE, "payload/reference")
 JAVA_CLIENT = os.path.join(TREE, "tests/unit/data/Verify.java")
 ENVIRONMENT = {"OPENSSL_CONF": "/dev/null", "PATH": "/usr/bin:/bin", "LC_ALL": "C"}
 STRANGERS = ["another.example.com", "203.0.113.99"]
@@ -43,9 +43,8 @@ class Served:
     """A pair that the reference catcher serves: port, and the path of the certificate."""
 
     def __init__(self, directory, key, crt):
-        program = directory / "bin" / "catcher.exe"
-        program.parent.mkdir(parents=True)
-        shutil.copy(CATCHER, str(program))
+        shutil.copytree(PAYLOAD, str(directory / "tree"))
+        program = directory / "tree" / "opt/IBM/CCA/bin/catcher.exe"
         (program.parent / "catcher.key").write_bytes(key)
         (program.parent / "catcher.crt").write_bytes(crt)
         self.certificate = str(program.parent / "catcher.crt")

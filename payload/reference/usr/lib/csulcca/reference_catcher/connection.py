@@ -1,0 +1,213 @@
+"""One peer of the catcher: its handshake, its relay to the backend, and how it ends."""
+
+import errno
+import os
+import socket
+import sys
+import time
+
+from .log import ERROR, INFO, NOTICE, WARNING, summary
+from .ports import backend_name
+from .streams import ROUNDS, Flow, PlainEnd, TlsEnd, handshake_problem, plain
+
+HANDSHAKE, CONNECT, RELAY, FAREWELL, CLOSED = "handshake", "connect", "relay", "farewell", "closed"
+
+LINGER = 2.0            # seconds that a peer has to read our farewell before the socket is closed,
+LAST_LINGER = 0.2       # and the same while the catcher stops
+RESET_ON_CLOSE = (1).to_bytes(4, sys.byteorder) + bytes(4)  # struct linger: on, 0 seconds
+
+
+class Connection:
+    """A peer and, once there is one, its backend. ``deadline`` is when the current state ends by itself.
+
+    The server brings the settings, the log, the backend's addresses and the selector. It calls step() after each event,
+    expire() after the deadline and stop() when it stops; after each of them the state may be CLOSED.
+    """
+
+    def __init__(self, server, client, peer):
+        self.server, self.settings, self.log = server, server.settings, server.log
+        self.client, self.backend = client, None
+        self.peer, self.protocol = peer, "TLS" if isinstance(client, TlsEnd) else "TCP"
+        self.state = HANDSHAKE
+        self.started = self.moved_at = self.deadline = time.monotonic()
+        self.candidates = []    # addresses of the backend that were not tried yet
+        self.up = self.down = None
+        self.farewell_sent = self.warned = False
+        self._wait_for(self.settings.handshake_timeout)
+
+    def __str__(self):
+        return "%s: %s" % (self.peer, self.protocol)
+
+    def ends(self):
+        """The one or two ends that are open."""
+        return [end for end in (self.client, self.backend) if end is not None]
+
+    def step(self):
+        """Does what can be done now; a failure ends this connection only."""
+        if self.state == CLOSED:
+            return
+        try:
+            self.client.flush()
+            getattr(self, "_step_" + self.state)()
+        except OSError as error:
+            self._failed(error)
+        except Exception as error:  # noqa: BLE001 - whatever one peer provoked, the others are served on
+            self.end(ERROR, "unexpected error: " + summary(error))
+        if self.state != CLOSED:
+            self.server.watch(self)
+
+    def expire(self):
+        """Ends the state whose time is over."""
+        if self.state == FAREWELL:
+            self.close()
+        elif self.state == HANDSHAKE:
+            self.end(NOTICE, "no handshake within %g s" % self.settings.handshake_timeout)
+        elif self.state == CONNECT:
+            self._connect_failed("no answer within %g s" % self.settings.handshake_timeout)
+        else:
+            self.end(NOTICE, "nothing moved for %g s%s" % (self.settings.idle_timeout, self._amount()), reset=True)
+
+    def stop(self):
+        """The catcher stops: what has not begun ends now, and a farewell is shorter."""
+        if self.state in (HANDSHAKE, CONNECT):
+            self.end(INFO, "ended by the stop of the catcher")
+        elif self.state == FAREWELL:
+            self.deadline = min(self.deadline, time.monotonic() + LAST_LINGER)
+
+    def cut(self):
+        """Ends a relay that the catcher's stop does not wait for any longer."""
+        self._goodbye("ended by the stop of the catcher" + self._amount())
+
+    def end(self, priority, outcome, reset=False):
+        """Says OUTCOME in the log and closes."""
+        self.log.connection(priority, "%s: %s" % (self, outcome))
+        self.close(reset)
+
+    def close(self, reset=False):
+        """Closes both sockets. With RESET their peers see an error, and do not take a stream cut short for whole."""
+        for end in self.ends():
+            self.server.unwatch(end)
+            if reset and end.sock.family != socket.AF_UNIX:
+                end.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
+            end.sock.close()
+        self.state = CLOSED
+        self.server.forget(self)
+
+    # -- the states
+
+    def _step_handshake(self):
+        if isinstance(self.client, TlsEnd):
+            if not self.client.handshake():
+                return
+            self.protocol = "%s %s" % (self.client.tls.version(), self.client.tls.cipher()[0])
+        if not self.server.backends:
+            self._goodbye("%s, closed" % backend_name(self.settings))
+            return
+        self.candidates = list(self.server.backends)
+        self._connect()
+
+    def _connect(self):
+        family, address = self.candidates.pop(0)
+        self.state = CONNECT
+        self._wait_for(self.settings.handshake_timeout)
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        self.backend = PlainEnd(sock)
+        sock.setblocking(False)
+        if family != socket.AF_UNIX:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        code = sock.connect_ex(address)
+        if code not in (0, errno.EINPROGRESS):
+            self._connect_failed(os.strerror(code))
+
+    def _step_connect(self):
+        sock = self.backend.sock
+        code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if code:
+            self._connect_failed(os.strerror(code))
+            return
+        try:
+            sock.getpeername()
+        except OSError as error:
+            if error.errno != errno.ENOTCONN:
+                raise
+            return      # still on its way: it was the client that woke us
+        self.state = RELAY
+        self.up = Flow(self.client, self.backend)
+        self.down = Flow(self.backend, self.client)
+        self._wait_for(self.settings.idle_timeout)
+        self.log.connection(INFO, "%s: relayed to %s" % (self, backend_name(self.settings)))
+        self._step_relay()
+
+    def _connect_failed(self, reason):
+        self._drop_backend()
+        if self.candidates:
+            self._connect()
+        else:
+            self._goodbye("%s: %s, closed" % (backend_name(self.settings), reason), WARNING)
+
+    def _step_relay(self):
+        up, down = self.up, self.down
+        before = up.count + down.count
+        more = [flow.pump() for flow in (up, down)]
+        if up.count + down.count != before:
+            self.moved_at = time.monotonic()
+            self.deadline = self.moved_at + self.settings.idle_timeout
+        if up.done and down.done:
+            self.end(INFO, "ended" + self._amount())
+        elif any(more):
+            self.server.resume_soon(self)
+
+    def _step_farewell(self):
+        client = self.client
+        if not self.farewell_sent:
+            self.farewell_sent = client.close_write()
+        for _ in range(ROUNDS):
+            data = PlainEnd.read(client)
+            if data is None:
+                return
+            if not data:
+                self.close()
+                return
+            if data[:2] == b"\x16\x03" and self.protocol == "TCP" and not self.warned:
+                self.warned = True
+                self.log.connection(NOTICE, "%s: the peer speaks TLS, and the catcher runs without -tls "
+                                    "(on the TKE: Enable SSL/TLS is ticked)" % self)
+
+    # -- ends
+
+    def _failed(self, error):
+        """Ends after an OSError (ssl.SSLError is one), with what that means for an administrator."""
+        if self.state == FAREWELL:
+            self.close()
+        elif self.state == HANDSHAKE and getattr(error, "reason", None) and not self.client.ended:
+            self._goodbye("handshake failed: " + handshake_problem(error.reason), NOTICE)
+        elif self.state == HANDSHAKE:
+            self.end(NOTICE, "handshake failed: the peer closed the connection")
+        else:
+            reason = plain(getattr(error, "reason", None)) or error.strerror or "failed"
+            self.end(NOTICE, "broken: %s%s" % (reason, self._amount()), reset=True)
+
+    def _goodbye(self, outcome, priority=INFO):
+        """Says OUTCOME in the log, ends the stream as its protocol wants it, and gives the peer LINGER seconds."""
+        self.log.connection(priority, "%s: %s" % (self, outcome))
+        self._drop_backend()
+        self.client.drained = True      # what it still sends will be thrown away
+        self.state = FAREWELL
+        self._wait_for(LAST_LINGER if self.server.stopping else LINGER)
+        self.step()
+
+    def _drop_backend(self):
+        if self.backend is not None:
+            self.server.unwatch(self.backend)
+            self.backend.sock.close()
+            self.backend = None
+
+    def _amount(self):
+        if self.up is None:
+            return ""
+        return ", %d bytes to the backend, %d from it, %.1f s" % (
+            self.up.count, self.down.count, time.monotonic() - self.started)
+
+    def _wait_for(self, seconds):
+        self.deadline = time.monotonic() + seconds
+        self.server.check_by(self.deadline)

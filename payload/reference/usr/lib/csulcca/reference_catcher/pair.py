@@ -1,0 +1,119 @@
+"""The key and certificate, and the TLS contexts that are made of them."""
+
+import os
+
+from .certificate import public_key
+from .refusal import EX_CONFIG, NEW_PAIR, Refused
+from .settings import read_file
+from .streams import plain
+
+PEM_LIMIT = 256 * 1024
+SUPPORTED_KEYS = "use RSA 2048 to 4096, prime256v1, secp384r1 or secp521r1, for example from: catcherctl cert generate"
+# Forward secrecy and authenticated encryption only; any Java of the last ten years has them. TLS 1.3 brings its own.
+CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
+OP_IGNORE_UNEXPECTED_EOF = 0x80     # ssl.h of OpenSSL 3; Python names it from 3.10
+OP_NO_RENEGOTIATION = 0x40000000    # ssl names it from Python 3.7; OpenSSL knows it from 1.1.0h
+
+
+def read_pem(path):
+    """The bytes of one half of the pair. Raises Refused (EX_CONFIG) with the reason."""
+    try:
+        data = read_file(path, PEM_LIMIT)
+    except OSError as error:
+        raise Refused(EX_CONFIG, "%s: cannot be read: %s" % (path, error.strerror), NEW_PAIR) from None
+    except ValueError as error:
+        raise Refused(EX_CONFIG, "%s: %s" % (path, error), NEW_PAIR) from None
+    if b"-----BEGIN " not in data:
+        raise Refused(EX_CONFIG, "%s: %s" % (path, "is not PEM" if data.strip() else "is empty"), NEW_PAIR)
+    return data
+
+
+class Pair:
+    """The pair as read once at start; every TLS context is made from these bytes, whatever becomes of the files.
+
+    kind: for the log, e.g. "RSA 2048" or "secp521r1". Raises Refused (EX_CONFIG) for a pair that cannot be used.
+    """
+
+    def __init__(self, directory):
+        key_path, crt_path = (os.path.join(directory, "catcher." + end) for end in ("key", "crt"))
+        there = [path for path in (key_path, crt_path) if os.path.lexists(path)]
+        if not there:
+            raise Refused(EX_CONFIG, "%s and catcher.crt are missing" % key_path,
+                          "let the control script make them: systemctl restart CSUTKEcat")
+        if len(there) == 1:
+            lost = crt_path if there == [key_path] else key_path
+            raise Refused(EX_CONFIG, "%s is missing, and %s is there" % (lost, there[0]),
+                          "put the missing half back, or " + NEW_PAIR)
+        self.key, self.crt = read_pem(key_path), read_pem(crt_path)
+        self.key_path, self.crt_path = key_path, crt_path
+        if b"ENCRYPTED" in self.key:
+            raise Refused(EX_CONFIG, "%s is encrypted, and nobody is there to type its passphrase" % key_path,
+                          "remove it with: openssl pkey -in KEY -out PLAIN; then " + NEW_PAIR)
+        self.name, self.bits = self._public_key()
+        self.kind = "RSA %d" % self.bits if self.name == "RSA" else self.name
+
+    def _public_key(self):
+        import binascii
+        begin, end = b"-----BEGIN CERTIFICATE-----", b"-----END CERTIFICATE-----"
+        try:
+            if begin not in self.crt or end not in self.crt:
+                raise ValueError("no whole certificate in PEM")
+            # OpenSSL knows more labels than this one; without what comes before, its first certificate is ours.
+            self.crt = self.crt[self.crt.index(begin):]
+            name, bits = public_key(binascii.a2b_base64(self.crt[len(begin):].partition(end)[0]))
+        except ValueError as error:
+            raise Refused(EX_CONFIG, "%s: not a certificate: %s" % (self.crt_path, error), NEW_PAIR) from None
+        if not name or (name == "RSA" and not 1024 <= bits <= 4096):
+            what = "RSA of %d bits" % bits if name else bits
+            raise Refused(EX_CONFIG, "%s: unsupported key: %s" % (self.crt_path, what), SUPPORTED_KEYS)
+        return name, bits
+
+    def context(self):
+        """A new ssl.SSLContext for the server side. Raises Refused where OpenSSL does not take the pair."""
+        try:
+            import ssl
+        except ImportError as error:
+            raise Refused(EX_CONFIG, "this Python cannot do TLS: %s" % error,
+                          "install its ssl module, or: catcherctl mode tcp") from None
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        if hasattr(ssl, "TLSVersion"):
+            context.minimum_version = ssl.TLSVersion.TLSv1_2
+        else:
+            context.options |= ssl.OP_NO_TLSv1 | ssl.OP_NO_TLSv1_1
+        context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_CIPHER_SERVER_PREFERENCE | ssl.OP_SINGLE_ECDH_USE
+        # Python 3.10 to 3.11.2 ask OpenSSL 3 to take a stream that was cut short for a whole one.
+        context.options &= ~OP_IGNORE_UNEXPECTED_EOF
+        if ssl.OPENSSL_VERSION_INFO >= (1, 1, 0, 8):
+            context.options |= OP_NO_RENEGOTIATION
+        if hasattr(context, "num_tickets"):
+            context.num_tickets = 0
+            context.options |= ssl.OP_NO_TICKET     # alone it would make OpenSSL keep TLS 1.3 sessions in its cache
+        # Distributions refuse keys below 2048 bits by their security level 2. Level 1 is the vendor's 1024; it is set
+        # for such a key only, and lowers nothing for any other.
+        small = self.name == "RSA" and self.bits < 2048
+        context.set_ciphers(CIPHERS + ":@SECLEVEL=1" if small else CIPHERS)
+        crt, key = in_memory(self.crt), in_memory(self.key)
+        try:
+            context.load_cert_chain("/proc/self/fd/%d" % crt, "/proc/self/fd/%d" % key, password=lambda: b"")
+        except OSError as error:
+            reason = getattr(error, "reason", None) or error.strerror or "UNKNOWN_REASON"
+            if reason in ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED"):
+                raise Refused(EX_CONFIG, "%s does not belong to %s" % (self.key_path, self.crt_path),
+                              NEW_PAIR) from None
+            raise Refused(EX_CONFIG, "OpenSSL refuses the pair %s, %s: %s" % (
+                self.key_path, self.crt_path, plain(reason)), NEW_PAIR) from None
+        finally:
+            os.close(crt)
+            os.close(key)
+        return context
+
+
+def in_memory(data):
+    """A descriptor of a nameless file with DATA: OpenSSL reads files only, and these bytes are the checked ones."""
+    if hasattr(os, "memfd_create"):     # from Python 3.8
+        descriptor = os.memfd_create("catcher", os.MFD_CLOEXEC)
+    else:
+        descriptor = os.open("/dev/shm", os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    with open(descriptor, "wb", closefd=False) as file:
+        file.write(data)
+    return descriptor

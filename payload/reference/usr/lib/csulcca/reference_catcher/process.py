@@ -1,0 +1,43 @@
+"""The process itself: what ps shows of it, and the limits that the system sets it."""
+
+import os
+
+from .log import DEBUG
+
+
+def show_as(words, log):
+    """Makes ps show WORDS as this process's arguments, although they are an interpreter's.
+
+    The kernel tells ps the text between arg_start and arg_end (proc_pid_stat(5), fields 48 and 49). That memory is
+    ours to write, and /proc/self/mem does it without ctypes. Where that cannot be done the interpreter's arguments
+    stay visible, which end in the same words; nothing depends on it.
+    """
+    title = b"\0".join(os.fsencode(word) for word in words) + b"\0"
+    try:
+        with open("/proc/self/stat", "rb") as file:
+            fields = file.read(4096).rpartition(b")")[2].split()
+        start, end = int(fields[45]), int(fields[46])
+        with open("/proc/self/cmdline", "rb") as file:
+            shown = file.read()
+        if not 0 < len(title) <= end - start == len(shown):
+            raise ValueError("no room of a known size")
+        with open("/proc/self/mem", "r+b", buffering=0) as file:
+            file.seek(start)
+            if file.read(end - start) != shown:
+                raise ValueError("unexpected contents")
+            file.seek(start)
+            file.write(title.ljust(end - start, b"\0"))
+        with open("/proc/self/comm", "wb", buffering=0) as file:
+            file.write(os.path.basename(os.fsencode(words[0]))[:15])
+    except (OSError, ValueError, IndexError) as error:
+        log(DEBUG, "ps shows the interpreter's arguments: %s" % error)
+
+
+def allow_descriptors(settings):
+    """Raises the soft limit of descriptors to what max_connections needs; short of it, accepting pauses at times."""
+    needed = 2 * settings.max_connections + 64
+    if needed > 1000:
+        import resource
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if soft < needed:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (min(needed, hard), hard))

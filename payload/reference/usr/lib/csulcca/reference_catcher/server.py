@@ -1,0 +1,225 @@
+"""The loop: accepting, the selector, deadlines, and the stop."""
+
+import errno
+import selectors
+import signal
+import socket
+import time
+
+from .connection import CLOSED, CONNECT, FAREWELL, HANDSHAKE, RELAY, Connection
+from .log import ERROR, INFO, NOTICE, WARNING
+from .refusal import Refused
+from .streams import ROUNDS, PlainEnd, TlsEnd
+
+DRAIN = 5.0             # seconds that a stop waits for relays which still move data,
+QUIET = 1.0             # and after so many seconds without any, a relay counts as at rest
+ACCEPT_PAUSE = 0.5      # seconds without accepting when the system has no descriptor or memory left
+SESSION_CACHE = 512     # sessions that OpenSSL may keep for TLS 1.2 clients before a new context is made
+
+
+class Server:
+    """The loop. ``make_context`` returns an ssl.SSLContext, or is None for TCP."""
+
+    def __init__(self, settings, log, listeners, backends, make_context):
+        self.settings, self.log, self.listeners, self.backends = settings, log, listeners, backends
+        self.make_context = make_context
+        self.context = make_context() if make_context else None
+        self.selector = selectors.DefaultSelector()
+        self.connections = {}       # used as an ordered set: the oldest first
+        self.unfinished = {}        # connections that stopped only to give others their turn
+        self.next_check = 0.0       # when a deadline may have come
+        self.accepting = False
+        self.stop_at = None         # the end of the drain, once a stop is asked for
+        self.wake = None
+
+    # -- life
+
+    def run(self, ready):
+        """Says READY and serves until SIGTERM or SIGINT, then drains. (A new pair is loaded by a restart.)"""
+        self.wake, writer = socket.socketpair()
+        for sock in (self.wake, writer):
+            sock.setblocking(False)
+        signal.set_wakeup_fd(writer.fileno())
+        for number_ in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number_, lambda *_: None)
+        self.selector.register(self.wake, selectors.EVENT_READ)
+        self._accept_from_now(True)
+        self.log(INFO, ready)
+        while not self.stopping or self.connections:
+            for key, _ in self.selector.select(self._timeout()):
+                self._event(key)
+            for connection in list(self.unfinished):
+                self._step(connection)
+            now = time.monotonic()
+            if now >= self.next_check:
+                self._check(now)
+        self.log.tick(float("inf"))
+        self.log(INFO, "stopped")
+
+    @property
+    def stopping(self):
+        """Whether a stop was asked for."""
+        return self.stop_at is not None
+
+    def _event(self, key):
+        if key.fileobj is self.wake:
+            self.wake.recv(64)
+            self._stop()
+        elif key.data is None:
+            self._accept(key.fileobj)
+        else:
+            self._step(key.data)
+
+    def _step(self, connection):
+        self.unfinished.pop(connection, None)
+        connection.step()
+
+    def _timeout(self):
+        if self.unfinished:
+            return 0
+        return max(0.0, self.next_check - time.monotonic()) if self.next_check != float("inf") else None
+
+    def _check(self, now):
+        """Ends what has reached its deadline, and finds the next one."""
+        self.log.tick(now)
+        if not self.accepting and not self.stopping:
+            self._accept_from_now(True)
+        soonest = self.log.window_end if self.log.suppressed else float("inf")
+        for connection in list(self.connections):
+            resting = connection.state == RELAY and now - connection.moved_at >= QUIET
+            if self.stopping and connection.state == RELAY and (resting or now >= self.stop_at):
+                connection.cut()
+            elif now >= connection.deadline:
+                connection.expire()
+            if connection.state != CLOSED:
+                soonest = min(soonest, connection.deadline)
+        if self.stopping and self.connections:
+            soonest = min(soonest, now + 0.1)
+        self.next_check = soonest
+
+    def _stop(self):
+        """Stops accepting at once; relays that still move data have DRAIN seconds, all others end."""
+        if self.stopping:
+            return
+        now = time.monotonic()
+        self.stop_at, self.next_check = now + DRAIN, now
+        self._accept_from_now(False)
+        for listener in self.listeners:
+            listener.close()
+        self.log(INFO, "stopping, %d connections" % len(self.connections))
+        for connection in list(self.connections):
+            connection.stop()
+
+    # -- accepting
+
+    def _accept_from_now(self, on):
+        if on != self.accepting:
+            for listener in self.listeners:
+                if on:
+                    self.selector.register(listener, selectors.EVENT_READ)
+                else:
+                    self.selector.unregister(listener)
+        self.accepting = on
+
+    def _accept(self, listener):
+        for _ in range(ROUNDS):
+            if not self.accepting:
+                return
+            try:
+                sock, address = listener.accept()
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError as error:
+                if error.errno in (errno.ECONNABORTED, errno.EPERM, errno.EPROTO):
+                    continue    # that peer is gone, or a firewall rule does not want it
+                # No descriptors or no memory left: the waiting peer would wake us again at once, for ever.
+                self.log.connection(ERROR, "cannot accept for now: %s" % error.strerror)
+                self._accept_from_now(False)
+                self.check_by(time.monotonic() + ACCEPT_PAUSE)
+                return
+            self._admit(sock, "[%s]:%d" % address[:2] if ":" in address[0] else "%s:%d" % address[:2])
+
+    def _admit(self, sock, peer):
+        if len(self.connections) >= self.settings.max_connections and not self._make_room():
+            sock.close()
+            self.log.connection(WARNING, "%s: refused, all %d connections are in use (max_connections= in %s)" % (
+                peer, self.settings.max_connections, self.settings.path))
+            return
+        try:
+            sock.setblocking(False)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            client = TlsEnd(sock, self._tls_context()) if self.context else PlainEnd(sock)
+        except (OSError, MemoryError) as error:
+            sock.close()
+            self.log.connection(ERROR, "%s: %s" % (peer, error))
+            return
+        connection = Connection(self, client, peer)
+        self.connections[connection] = None
+        connection.step()
+
+    def _make_room(self):
+        """Ends the oldest connection that is only being closed or, next, has not finished its handshake."""
+        for state in (FAREWELL, HANDSHAKE):
+            for connection in self.connections:
+                if connection.state == state:
+                    if state == HANDSHAKE:
+                        connection.end(NOTICE, "no handshake yet, ended to make room for a newer connection")
+                    else:
+                        connection.close()
+                    return True
+        return False
+
+    def _tls_context(self):
+        """The context for a new connection: another one before OpenSSL's cache of TLS 1.2 sessions grows large."""
+        if self.context.session_stats()["number"] >= SESSION_CACHE:
+            try:
+                self.context = self.make_context()
+            except (OSError, Refused) as error:
+                self.log.connection(ERROR, "no new TLS context, the old one goes on: %s" % error)
+        return self.context
+
+    # -- what connections ask for
+
+    def check_by(self, moment):
+        """Looks at the deadlines at MOMENT (time.monotonic()) or earlier."""
+        self.next_check = min(self.next_check, moment)
+
+    def resume_soon(self, connection):
+        """Lets CONNECTION go on after the others had their turn."""
+        self.unfinished[connection] = None
+
+    def forget(self, connection):
+        """CONNECTION is closed."""
+        self.connections.pop(connection, None)
+        self.unfinished.pop(connection, None)
+
+    def watch(self, connection):
+        """Waits for what CONNECTION's state can use, and for nothing else: that would wake us for ever."""
+        read, write = selectors.EVENT_READ, selectors.EVENT_WRITE
+        client, backend = connection.client, 0
+        events = write if client.pending() else 0
+        if connection.state in (HANDSHAKE, FAREWELL):
+            events |= read
+        elif connection.state == CONNECT:
+            backend = write
+        else:
+            up, down = connection.up, connection.down
+            events |= (0 if up.ended or up.buffer or not client.may_read() else read) | (write if down.buffer else 0)
+            backend = (0 if down.ended or down.buffer else read) | (write if up.buffer else 0)
+        for end, wanted in ((client, events), (connection.backend, backend)):
+            if end is None or end.watched == wanted:
+                continue
+            if not wanted:
+                self.selector.unregister(end.sock)
+            elif end.watched:
+                self.selector.modify(end.sock, wanted, connection)
+            else:
+                self.selector.register(end.sock, wanted, connection)
+            end.watched = wanted
+
+    def unwatch(self, end):
+        """Waits for nothing of END any longer."""
+        if end.watched:
+            self.selector.unregister(end.sock)
+            end.watched = 0

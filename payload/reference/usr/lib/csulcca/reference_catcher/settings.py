@@ -1,0 +1,111 @@
+"""/etc/cca/reference-catcher.conf."""
+
+import os
+import socket
+import stat
+
+from .refusal import EDIT_CONF, EX_CONFIG, Refused
+
+PORT = 50003
+CONF = "/etc/cca/reference-catcher.conf"
+# Names another configuration file, for tests. Safe: who sets our environment could as well start another program.
+CONF_VARIABLE = "REFERENCE_CATCHER_CONF"
+CONF_LIMIT = 64 * 1024
+
+
+def read_file(path, limit):
+    """The bytes of a regular file of at most LIMIT bytes. Raises OSError; ValueError if it is no such file."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a FIFO must not make us wait
+    with open(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise ValueError("is not a regular file")
+        data = file.read(limit + 1)
+    if len(data) > limit:
+        raise ValueError("is larger than %d bytes" % limit)
+    return data
+
+
+class Settings:
+    """reference-catcher.conf: ``key=value`` lines and ``#`` comments, every key optional, absent file = defaults.
+
+    backend: None, ("unix", PATH) or ("tcp", HOST, PORT); max_connections; handshake_timeout and idle_timeout in
+    seconds; port; listen: numeric addresses, all by default.
+    Raises Refused (EX_CONFIG) for anything else.
+    """
+
+    def __init__(self, path):
+        self.path = path
+        self.backend = None
+        self.max_connections = 256
+        self.handshake_timeout = 10.0
+        self.idle_timeout = 300.0
+        self.port = PORT
+        self.listen = ("0.0.0.0", "::")
+        self.chosen = False     # whether listen= was given: then each address must work
+        readers = {
+            "backend": self._backend,
+            "max_connections": lambda value: number(value, 1, 4096, int),
+            "handshake_timeout": lambda value: number(value, 0.1, 120, float),
+            "idle_timeout": lambda value: number(value, 0.1, 86400, float),
+            "port": lambda value: number(value, 1, 65535, int),
+            "listen": self._listen,
+        }
+        for count, line in enumerate(self._lines(), 1):
+            key, equals, value = (part.strip() for part in line.partition("="))
+            if not line.strip() or line.lstrip().startswith("#"):
+                continue
+            if not equals or key not in readers:
+                self._refuse("line %d: not one of %s" % (count, ", ".join(name + "=" for name in sorted(readers))))
+            try:
+                setattr(self, key, readers.pop(key)(value))
+            except ValueError as error:
+                self._refuse("line %d: %s= %s" % (count, key, error))
+
+    def _lines(self):
+        try:
+            return read_file(self.path, CONF_LIMIT).decode("utf-8-sig").splitlines()
+        except FileNotFoundError:
+            return []
+        except UnicodeDecodeError:
+            return self._refuse("is not text in UTF-8")
+        except OSError as error:
+            return self._refuse("cannot be read: %s" % error.strerror)
+        except ValueError as error:
+            return self._refuse(str(error))
+
+    def _refuse(self, problem):
+        raise Refused(EX_CONFIG, "%s: %s" % (self.path, problem), EDIT_CONF % self.path)
+
+    @staticmethod
+    def _backend(value):
+        path = value[5:] if value.startswith("unix:") else value
+        if path.startswith("/"):
+            if len(os.fsencode(path)) > 107:
+                raise ValueError("is a longer path than a socket may have")
+            return ("unix", path)
+        host, _, port = path.rpartition(":")
+        host = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+        if value.startswith("unix:") or not host:
+            raise ValueError("wants HOST:PORT, [ADDRESS]:PORT or unix:/PATH")
+        return ("tcp", host, number(port, 1, 65535, int))
+
+    def _listen(self, value):
+        addresses = tuple(part.strip() for part in value.split(","))
+        for address in addresses:
+            try:
+                socket.getaddrinfo(address, 0, flags=socket.AI_NUMERICHOST)
+            except (OSError, UnicodeError):
+                raise ValueError("wants numeric addresses with commas between them") from None
+        self.chosen = True
+        return addresses
+
+
+def number(text, low, high, kind):
+    """TEXT as a number of KIND from LOW to HIGH. Raises ValueError with the end of a sentence."""
+    try:
+        value = kind(text)
+    except ValueError:
+        value = None
+    if value is None or not low <= value <= high:
+        raise ValueError("wants a number from %s to %s" % (low, high))
+    return value

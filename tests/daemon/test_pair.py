@@ -1,0 +1,134 @@
+"""Which pairs the catcher takes, and the TLS that it makes of them."""
+
+import os
+import ssl
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from reference_catcher.pair import Pair
+
+from .pairs import certificate, crt_pem, key_pem, openssl, pair, private_key, rsa_of_any_size
+from .peers import connect_tls
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+@pytest.mark.parametrize("kind", ["RSA 1024", "RSA 2047", "RSA 2048", "RSA 4096", "prime256v1", "secp384r1",
+                                  "secp521r1"])
+def test_supported_keys(start, kind, version):
+    catcher = start("-tls", pair=pair(kind))
+    assert "key " + kind in catcher.wait_for("listening")
+    small = kind in ("RSA 1024", "RSA 2047")
+    assert ("use 2048 or more" in catcher.log) is small
+    client = connect_tls(catcher, pair(kind), version=version, small=small)
+    assert client.recv(1) == b""
+
+
+@pytest.mark.parametrize("kind", ["Ed25519", "Ed448", "secp256k1", "secp224r1", "DSA"])
+def test_unsupported_kinds_of_key(refusal, kind):
+    said = refusal(78, "-tls", pair=pair(kind))
+    assert "unsupported key: " + kind in said and "use RSA 2048 to 4096" in said
+
+
+@pytest.mark.parametrize("bits", [1023, 4097, 8192])
+def test_unsupported_sizes_of_rsa(refusal, bits):
+    assert "unsupported key: RSA of %d bits" % bits in refusal(78, "-tls", pair=(pair()[0], rsa_of_any_size(bits)))
+
+
+def test_rsa_pss_and_unnamed_curves_are_unsupported(refusal):
+    for algorithm, options, said in (
+            ("RSA-PSS", ["-pkeyopt", "rsa_keygen_bits:2048"], "RSASSA-PSS"),
+            ("EC", ["-pkeyopt", "ec_paramgen_curve:prime256v1", "-pkeyopt", "ec_param_enc:explicit"],
+             "an EC key whose curve has no name")):
+        key = openssl("genpkey", "-algorithm", algorithm, *options)
+        crt = openssl("req", "-x509", "-key", "/dev/stdin", "-subj", "/CN=localhost", input=key)
+        assert "unsupported key: " + said in refusal(78, "-tls", pair=(key, crt))
+
+
+def test_a_chain_is_sent(start):
+    authority, leaf = private_key("secp384r1"), private_key("prime256v1")
+    root = certificate(authority.public_key(), authority, name="authority", issuer="authority")
+    crt = certificate(leaf.public_key(), authority, issuer="authority")
+    catcher = start("-tls", pair=(key_pem(leaf), b"A comment\n" + crt_pem(crt) + crt_pem(root)))
+    shown = openssl("s_client", "-connect", "localhost:%d" % catcher.port, "-showcerts", input=b"").decode()
+    assert shown.count("BEGIN CERTIFICATE") == 2
+
+
+@pytest.mark.parametrize("form", ["traditional", "CRLF", "with EC PARAMETERS", "key and certificate in each"])
+def test_forms_of_pem(start, form):
+    key, crt = pair()
+    if form == "traditional":
+        key = key_pem(private_key("prime256v1"), serialization.PrivateFormat.TraditionalOpenSSL)
+    elif form == "CRLF":
+        key, crt = (data.replace(b"\n", b"\r\n") for data in (key, crt))
+    elif form == "with EC PARAMETERS":
+        key = openssl("ecparam", "-name", "prime256v1", "-genkey")
+        crt = openssl("req", "-x509", "-key", "/dev/stdin", "-subj", "/CN=localhost", input=key)
+        assert b"EC PARAMETERS" in key
+    else:
+        key, crt = key + crt, key + crt
+    start("-tls", pair=(key, crt)).wait_for("listening")
+
+
+def broken_pairs():
+    key, crt = pair()
+    encrypted = key_pem(private_key("prime256v1"), encryption=serialization.BestAvailableEncryption(b"secret"))
+    middle = len(crt) // 2
+    return {
+        "neither": (None, None, "are missing"),
+        "no certificate": (key, None, "catcher.crt is missing, and"),
+        "no key": (None, crt, "catcher.key is missing, and"),
+        "mismatched": (pair("RSA 2048")[0], crt, "does not belong to"),
+        "mismatched, same kind": (key_pem(ec.generate_private_key(ec.SECP256R1())), crt, "does not belong to"),
+        "swapped": (crt, key, "catcher.crt: not a certificate: no whole certificate in PEM"),
+        "empty key": (b"", crt, "catcher.key: is empty"),
+        "key is not PEM": (b"\x00\x01\x02", crt, "catcher.key: is not PEM"),
+        "DER certificate": (key, x509.load_pem_x509_certificate(crt).public_bytes(serialization.Encoding.DER),
+                            "catcher.crt: is not PEM"),
+        "cut certificate": (key, crt[:middle], "not a certificate: no whole certificate in PEM"),
+        "damaged certificate": (key, crt[:30] + b"A" * 40 + crt[70:], "not a certificate: unexpected"),
+        "shortened certificate": (key, b"\n".join(crt.split(b"\n")[:2] + crt.split(b"\n")[-2:]),
+                                  "not a certificate: cut off"),
+        "cut key": (key[:len(key) // 2], crt, "OpenSSL refuses the pair"),
+        "encrypted key": (encrypted, crt, "catcher.key is encrypted"),
+        "huge": (key + b"\n" * 300000, crt, "is larger than 262144 bytes"),
+    }
+
+
+@pytest.mark.parametrize("case", list(broken_pairs()))
+def test_unusable_pairs(refusal, case):
+    key, crt, said = broken_pairs()[case]
+    log = refusal(78, "-tls", pair=(key, crt))
+    assert said in log
+    assert "catcherctl" in log or "systemctl restart" in log
+
+
+def test_files_of_the_pair_that_are_no_files(refusal, start):
+    os.mkfifo(start.directory / "catcher.key")
+    assert "is not a regular file" in refusal(78, "-tls", pair=(None, pair()[1]))
+    (start.directory / "catcher.key").unlink()
+    (start.directory / "catcher.key").symlink_to("nowhere")
+    assert "cannot be read: No such file" in refusal(78, "-tls", pair=(None, pair()[1]))
+
+
+def test_the_security_level_is_lowered_for_small_keys_only(tmp_path):
+    levels = {}
+    for kind in ("RSA 1024", "RSA 2048", "secp521r1"):
+        for name, data in zip(("catcher.key", "catcher.crt"), pair(kind), strict=True):
+            (tmp_path / name).write_bytes(data)
+        context = Pair(str(tmp_path)).context()
+        levels[kind] = context.security_level
+        assert context.minimum_version == ssl.TLSVersion.TLSv1_2
+        assert all(cipher["aead"] for cipher in context.get_ciphers())
+    untouched = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).security_level
+    assert levels == {"RSA 1024": 1, "RSA 2048": untouched, "secp521r1": untouched}
+
+
+def test_the_context_is_made_of_the_bytes_that_were_checked(tmp_path):
+    for name, data in zip(("catcher.key", "catcher.crt"), pair(), strict=True):
+        (tmp_path / name).write_bytes(data)
+    checked = Pair(str(tmp_path))
+    for name in ("catcher.key", "catcher.crt"):
+        (tmp_path / name).write_bytes(b"replaced")
+    assert checked.context()

@@ -1,0 +1,128 @@
+"""How many connections there may be, and how the catcher stops."""
+
+import contextlib
+import resource
+import select
+import signal
+import socket
+import time
+
+import pytest
+
+from .pairs import pair
+from .peers import connect_tls, echo, eventually, read_all, read_exactly, tls_context
+from .process import MEGABYTE
+
+
+def test_200_idle_and_50_half_open_connections_do_not_stop_the_next(start, backend):
+    catcher = start("-tls", pair=pair(), backend=backend(echo).name)
+    context = tls_context(pair())
+    with contextlib.ExitStack() as stack:
+        for _ in range(50):
+            half_open = stack.enter_context(catcher.connect())
+            half_open.sendall(b"\x16\x03\x01\x02")
+        for _ in range(200):
+            stack.enter_context(context.wrap_socket(catcher.connect(), server_hostname="localhost"))
+        client = stack.enter_context(context.wrap_socket(catcher.connect(), server_hostname="localhost"))
+        client.sendall(b"ping")
+        assert client.recv(4) == b"ping"
+
+
+def test_the_oldest_half_open_connection_makes_room(start):
+    catcher = start("-tls", pair=pair(), max_connections=5)
+    with contextlib.ExitStack() as stack:
+        half_open = [stack.enter_context(catcher.connect()) for _ in range(5)]
+        client = connect_tls(catcher, pair())
+        assert client.recv(1) == b""
+        assert half_open[0].recv(1) == b""
+        catcher.wait_for(r":%d: TLS: no handshake yet, ended to make room" % half_open[0].getsockname()[1])
+
+
+def test_one_connection_too_many_is_refused_and_the_others_live_on(start, backend):
+    catcher = start(backend=backend(echo).name, max_connections=3)
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(catcher.connect()) for _ in range(3)]
+        catcher.wait_for("relayed to", 3)
+        with catcher.connect() as refused:
+            assert refused.recv(1) == b""
+        catcher.wait_for(r"refused, all 3 connections are in use \(max_connections= in")
+        for client in clients:
+            client.sendall(b"ping")
+            assert read_exactly(client, 4) == b"ping"
+        clients[0].close()
+        catcher.wait_for("ended, 4 bytes")
+        with catcher.connect() as client:
+            client.sendall(b"ping")
+            assert read_exactly(client, 4) == b"ping"
+
+
+def test_without_descriptors_it_waits_and_then_goes_on(start, backend):
+    def few():
+        resource.setrlimit(resource.RLIMIT_NOFILE, (20, 20))
+
+    catcher = start(backend=backend(echo).name, options={"preexec_fn": few})
+    catcher.wait_for("listening")
+    clients = [catcher.connect() for _ in range(20)]
+    catcher.wait_for("Too many open files")
+    used = catcher.cpu()
+    select.select([], [], [], 0.5)
+    assert catcher.cpu() - used < 0.1, "it must not spin"
+    for client in clients:
+        client.close()
+    with catcher.connect() as client:
+        eventually(lambda: "cannot accept" not in catcher.lines[-1], "accepting goes on")
+        client.sendall(b"ping")
+        assert read_exactly(client, 4) == b"ping"
+
+
+def test_a_stop_lets_a_busy_relay_finish(start, backend):
+    catcher = start("-tls", pair=pair(), backend=backend(echo).name)
+    client = connect_tls(catcher, pair())
+    client.sendall(b"before")
+    assert read_exactly(client, 6) == b"before"
+    catcher.process.send_signal(signal.SIGTERM)
+    catcher.wait_for("stopping, 1 connections")
+    with pytest.raises(ConnectionRefusedError):
+        catcher.connect()
+    client.sendall(b"during")
+    assert read_exactly(client, 6) == b"during"
+    client.shutdown(socket.SHUT_WR)
+    assert read_all(client) == b""
+    catcher.wait_for("ended, 12 bytes to the backend, 12 from it")
+    assert catcher.exit_status() == 0
+
+
+def test_a_stop_ends_a_resting_relay_with_close_notify(start, backend):
+    catcher = start("-tls", pair=pair(), backend=backend(echo).name)
+    client = connect_tls(catcher, pair())
+    catcher.wait_for("relayed to")
+    began = time.monotonic()
+    catcher.process.send_signal(signal.SIGTERM)
+    assert client.recv(1) == b""
+    assert catcher.exit_status() == 0
+    assert time.monotonic() - began < 3
+    catcher.wait_for("ended by the stop of the catcher")
+
+
+def test_a_stop_is_bounded(start, backend):
+    """A relay that never rests does not hold up the stop for more than the drain's 5 seconds."""
+    catcher = start(backend=backend(lambda sock: [sock.sendall(bytes(65536)) for _ in iter(int, 1)]).name)
+    with catcher.connect() as client:
+        catcher.wait_for("relayed to")
+        began = time.monotonic()
+        catcher.process.send_signal(signal.SIGTERM)
+        with contextlib.suppress(ConnectionError):
+            while client.recv(MEGABYTE):
+                continue
+        assert catcher.exit_status() == 0
+        assert 4 < time.monotonic() - began < 7
+
+
+def test_sighup_does_not_end_it(start):
+    catcher = start()
+    catcher.wait_for("listening")
+    assert catcher.port
+    catcher.process.send_signal(signal.SIGHUP)
+    with catcher.connect() as client:
+        assert client.recv(1) == b""
+    assert catcher.stop() == 0

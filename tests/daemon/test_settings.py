@@ -1,0 +1,48 @@
+"""reference-catcher.conf."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from reference_catcher.settings import Settings
+
+from .process import PATIENCE
+
+
+@pytest.mark.parametrize("text, said", [
+    ("backend", "line 1: not one of backend=, handshake_timeout="),
+    ("# fine\n\ncolour=red", "line 3: not one of"),
+    ("port=1\nport=1", "line 2: not one of"),
+    ("port=70000", "line 1: port= wants a number from 1 to 65535"),
+    ("max_connections=0", "max_connections= wants a number from 1 to 4096"),
+    ("idle_timeout=nan", "idle_timeout= wants a number from 0.1 to 86400"),
+    ("handshake_timeout=1e9", "handshake_timeout= wants a number"),
+    ("backend=nowhere", "backend= wants HOST:PORT"),
+    ("backend=unix:relative", "backend= wants HOST:PORT"),
+    ("backend=host:0", "backend= wants a number from 1 to 65535"),
+    ("backend=/" + "x" * 107, "backend= is a longer path than a socket may have"),
+    ("listen=localhost", "listen= wants numeric addresses"),
+    ("\x00\x01\x02", "line 1: not one of"),
+])
+def test_a_bad_configuration_file(refusal, text, said):
+    log = refusal(78, text=text)
+    assert said in log and "systemctl restart CSUTKEcat" in log
+
+
+def test_a_configuration_file_that_is_none(tmp_path, program):
+    for make, said in ((os.mkdir, "cannot be read: Is a directory"), (os.mkfifo, "is not a regular file"),
+                       (lambda path: Path(path).write_bytes(b"\xff\xfe"), "is not text in UTF-8"),
+                       (lambda path: Path(path).write_bytes(b"#" * 70000), "is larger than 65536 bytes")):
+        path = tmp_path / "other.conf"
+        make(path)
+        catcher = subprocess.run([sys.executable, "-I", program], env={"REFERENCE_CATCHER_CONF": str(path)}, text=True,
+                                 capture_output=True, timeout=PATIENCE)
+        assert catcher.returncode == 78 and said in catcher.stderr, catcher.stderr
+        assert len(catcher.stderr.splitlines()) == 2
+        path.rmdir() if path.is_dir() else path.unlink()
+
+
+def test_the_default_port_is_50003():
+    assert Settings("/nonexistent").port == 50003
