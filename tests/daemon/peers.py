@@ -63,8 +63,8 @@ class TlsClient:
         self.sock.close()
 
 
-def connect_tls(catcher, catcher_pair, **options):
-    return TlsClient(catcher.connect(), tls_context(catcher_pair, **options))
+def connect_tls(catcher, catcher_pair, source="", **options):
+    return TlsClient(catcher.connect(source=source), tls_context(catcher_pair, **options))
 
 
 def read_all(stream):

@@ -74,8 +74,8 @@ class Catcher:
         fields = Path("/proc/%d/stat" % self.process.pid).read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
-    def connect(self, host="127.0.0.1"):
-        sock = socket.create_connection((host, self.port), timeout=PATIENCE)
+    def connect(self, host="127.0.0.1", source=""):
+        sock = socket.create_connection((host, self.port), timeout=PATIENCE, source_address=(source, 0))
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return sock
 

@@ -3,14 +3,17 @@
 import contextlib
 import random
 import select
+import signal
 import socket
 import ssl
+import threading
 import time
 
 import pytest
 
 from .pairs import pair
-from .peers import connect_tls, echo, eventually, read_all, tls_context
+from .peers import connect_tls, echo, eventually, read_all, standstill, tls_context
+from .process import MEGABYTE, PATIENCE
 
 
 def test_a_tls_stream_cut_short_reaches_the_backend_as_an_error(start, backend):
@@ -24,6 +27,81 @@ def test_a_tls_stream_cut_short_reaches_the_backend_as_an_error(start, backend):
     assert isinstance(server.errors[0], ConnectionResetError)
 
 
+class Slow:
+    """A sender of 16 MiB and a receiver that reads little: CUT is called when the buffers between them are full."""
+
+    def __init__(self, sender, receiver):
+        self.sender, self.receiver, self.sent = sender, receiver, [0]
+        threading.Thread(target=self._send, daemon=True).start()
+
+    def _send(self):
+        with contextlib.suppress(OSError):
+            while self.sent[0] < 16 * MEGABYTE:
+                self.sender.sendall(bytes(65536))
+                self.sent[0] += 65536
+
+    def received_after(self, cut):
+        """How many bytes came until the end of the stream. Raises what the receiver sees instead of an end."""
+        eventually(lambda: self.sent[0], "something was sent")
+        standstill(self.sent)
+        assert self.sent[0] < 16 * MEGABYTE
+        cut()
+        count = 0
+        while True:
+            data = self.receiver.recv(65536)
+            if not data:
+                return count
+            count += len(data)
+
+
+CUTS = {
+    "stop": (signal.SIGTERM, {"stop_timeout": 0.3}),
+    "kill": (signal.SIGKILL, {}),
+    "time-out": (None, {"idle_timeout": 0.5}),
+}
+
+
+@pytest.mark.parametrize("how", CUTS)
+@pytest.mark.parametrize("direction", ["to the backend", "to the client"])
+@pytest.mark.parametrize("mode", ["tcp", "tls"])
+def test_a_stream_that_is_cut_ends_with_an_error(start, backend, mode, direction, how):
+    signal_, settings = CUTS[how]
+    at_backend, done = [], threading.Event()
+
+    def hold(sock):
+        at_backend.append(sock)
+        done.wait(PATIENCE)
+
+    catcher = start(*["-tls"] * (mode == "tls"), pair=pair(), backend=backend(hold).name, **settings)
+    client = connect_tls(catcher, pair()) if mode == "tls" else catcher.connect()
+    eventually(lambda: at_backend, "the backend is there")
+    sender, receiver = client, at_backend[0]
+    if direction == "to the client":
+        sender, receiver = receiver, sender
+    try:
+        with pytest.raises((ConnectionResetError, ssl.SSLError)):
+            Slow(sender, receiver).received_after(
+                lambda: catcher.process.send_signal(signal_) if signal_ else catcher.wait_for("nothing moved for 0.5"))
+    finally:
+        done.set()
+        client.close()
+
+
+@pytest.mark.parametrize("mode", ["tcp", "tls"])
+def test_what_a_client_sent_to_a_lost_backend_ends_with_an_error(start, mode):
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        catcher = start(*["-tls"] * (mode == "tls"), pair=pair(), backend="127.0.0.1:%d" % closed.getsockname()[1])
+        client = connect_tls(catcher, pair()) if mode == "tls" else catcher.connect()
+        with pytest.raises(OSError):
+            client.sendall(b"a request")
+            while client.recv(1):
+                continue
+            client.sendall(b"a request")
+            client.recv(1)
+        catcher.wait_for("Connection refused, closed")
+
+
 def test_a_backend_that_is_not_there(start):
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
@@ -35,7 +113,7 @@ def test_a_backend_that_is_not_there(start):
 
 def test_a_slow_handshake_ends_at_its_time(start):
     """Bytes that drip in do not make it longer."""
-    catcher = start("-tls", pair=pair(), handshake_timeout=0.5)
+    catcher = start("-tls", pair=pair(), handshake_timeout=0.3)
     with catcher.connect() as client:
         began = time.monotonic()
         hello = b"\x16\x03\x01\x00\xf0" + bytes(200)
@@ -47,22 +125,22 @@ def test_a_slow_handshake_ends_at_its_time(start):
                 break
             except TimeoutError:
                 continue
-        assert 0.3 < time.monotonic() - began < 2
-    catcher.wait_for("TLS: no handshake within 0.5 s")
+        assert 0.2 < time.monotonic() - began < 2
+    catcher.wait_for("TLS: no handshake within 0.3 s")
 
 
 def test_an_idle_relay_ends_at_its_time_and_a_busy_one_does_not(start, backend):
-    catcher = start(backend=backend(echo).name, idle_timeout=0.6)
+    catcher = start(backend=backend(echo).name, idle_timeout=0.3)
     with catcher.connect() as idle, catcher.connect() as busy:
-        busy.settimeout(0.2)
+        busy.settimeout(PATIENCE)
         began = time.monotonic()
-        while not select.select([idle], [], [], 0.1)[0]:
+        while not select.select([idle], [], [], 0.05)[0]:
             busy.sendall(b"x")
             assert busy.recv(1) == b"x"
-        assert 0.4 < time.monotonic() - began < 3
+        assert 0.2 < time.monotonic() - began < 3
         with pytest.raises(ConnectionResetError):
             idle.recv(1)
-        catcher.wait_for("nothing moved for 0.6 s, 0 bytes to the backend")
+        catcher.wait_for("nothing moved for 0.3 s, 0 bytes to the backend")
         busy.sendall(b"y")
         assert busy.recv(1) == b"y"
 

@@ -1,11 +1,19 @@
 """What the log says, and how much of it."""
 
+import contextlib
 import os
 import re
 import socket
+import ssl
 import subprocess
 import sys
+import time
 
+import pytest
+from reference_catcher.log import NOTICE, Log
+
+from .pairs import pair
+from .peers import connect_tls, echo, read_all
 from .process import PATIENCE, free_port
 
 
@@ -16,7 +24,68 @@ def test_hostile_traffic_does_not_flood_the_log(start):
             assert client.recv(1) == b""
     catcher.stop()
     assert len(catcher.lines) < 210
-    assert re.search(r"\d+ more lines about connections were suppressed", catcher.log)
+    assert re.search(r"127\.0\.0\.1: 100 more lines about its connections were suppressed", catcher.log)
+
+
+def test_noise_hides_no_use(start, backend):
+    """220 connections of junk of one address and of another: the use and the failure of others are in the log."""
+    catcher = start("-tls", pair=pair(), backend=backend(echo).name)
+    for source in ("127.0.0.1", "127.0.0.2"):
+        for _ in range(220):
+            with catcher.connect(source=source) as junk:
+                junk.sendall(b"GET / HTTP/1.0\r\n\r\n")
+                with contextlib.suppress(ConnectionError):
+                    read_all(junk)
+    client = connect_tls(catcher, pair())
+    port = client.sock.getsockname()[1]
+    catcher.wait_for(r"127\.0\.0\.1:%d: TLSv1\.3 TLS_\w+: relayed to backend 127" % port)
+    with catcher.connect(source="127.0.0.3") as sock, pytest.raises(ssl.SSLCertVerificationError):
+        ssl.create_default_context().wrap_socket(sock, server_hostname="localhost")
+    catcher.wait_for(r"127\.0\.0\.3:\d+: TLS: handshake failed: the peer does not accept our certificate")
+    client.shutdown(socket.SHUT_WR)
+    assert read_all(client) == b""
+    client.close()
+    catcher.wait_for(r"127\.0\.0\.1:%d: TLSv1\.3 TLS_\w+: ended, 0 bytes to the backend, 0 from it" % port)
+    catcher.stop()
+    assert re.search(r"127\.0\.0\.2: 170 more lines about its connections that failed were suppressed", catcher.log)
+
+
+def test_use_of_one_address_hides_no_use_of_another(start):
+    catcher = start()
+    for source, count in (("127.0.0.2", 250), ("127.0.0.1", 1)):
+        for _ in range(count):
+            with catcher.connect(source=source) as client:
+                assert client.recv(1) == b""
+    catcher.wait_for(r"127\.0\.0\.1:\d+: TCP: no backend")
+
+
+def test_noise_has_a_bound_for_all_addresses_and_use_has_none_of_it(monkeypatch):
+    """What no test can connect from: more addresses than are told apart."""
+    said = []
+
+    class Listed(Log):
+        def __call__(self, priority, text):
+            said.append(text)
+
+    log = Listed()
+    monkeypatch.setattr(time, "monotonic", lambda: 100.0)
+    for number in range(3000):
+        log.noise("peer %d" % number, NOTICE, "noise %d" % number)
+    assert len(said) == 1000
+    log.use("somebody", NOTICE, "use")
+    assert said[-1] == "use"
+    log.tick(200.0)
+    assert len(said) == 1001 + 25 and said[-1] == (
+        "other addresses: 1976 more lines about its connections that failed were suppressed")
+
+
+def test_only_so_many_addresses_are_told_apart(monkeypatch):
+    monkeypatch.setattr(Log, "__call__", lambda *_: None)
+    log = Log()
+    for number in range(5000):
+        log.noise("peer %d" % number, NOTICE, "")
+        log.use("peer %d" % number, NOTICE, "")
+    assert len(log.uses) == len(log.noises) == 1025 and len(log.hidden) == 26
 
 
 def test_a_closed_log_does_not_end_it(tmp_path, program):

@@ -2,6 +2,7 @@
 
 import os
 import ssl
+import subprocess
 
 import pytest
 from cryptography import x509
@@ -132,3 +133,65 @@ def test_the_context_is_made_of_the_bytes_that_were_checked(tmp_path):
     for name in ("catcher.key", "catcher.crt"):
         (tmp_path / name).write_bytes(b"replaced")
     assert checked.context()
+
+
+def policy(tmp_path, line):
+    """The environment for an openssl.cnf that stands for the system's, with LINE about every TLS program."""
+    path = tmp_path / "openssl.cnf"
+    sections = "alg_section = c" if line.startswith("default_") else "ssl_conf = b\n[b]\nsystem_default = c"
+    path.write_text("openssl_conf = a\n[a]\n%s\n[c]\n%s\n" % (sections, line))
+    return {"OPENSSL_CONF": str(path)}
+
+
+def system_python():
+    """The system's Python, if it leaves the defaults to OpenSSL, as those of distributions do."""
+    program = ("import sysconfig, ssl; "
+               "print(sysconfig.get_config_var('PY_SSL_DEFAULT_CIPHERS'), ssl.OPENSSL_VERSION_INFO >= (3,))")
+    asked = subprocess.run(["/usr/bin/python3", "-c", program], capture_output=True, text=True)
+    return "/usr/bin/python3" if asked.stdout == "2 True\n" else None
+
+
+needs_system_python = pytest.mark.skipif(
+    not system_python(), reason="/usr/bin/python3 does not leave the defaults of TLS to OpenSSL 3")
+
+
+@needs_system_python
+def test_the_systems_policy_is_not_loosened(start, tmp_path):
+    catcher = start("-tls", pair=pair(), python="/usr/bin/python3",
+                    environment=policy(tmp_path, "MinProtocol = TLSv1.3\nCipherString = ECDHE+AES256"))
+    with pytest.raises(ssl.SSLError, match="(?i)protocol.version"):
+        connect_tls(catcher, pair(), version=ssl.TLSVersion.TLSv1_2)
+    catcher.wait_for("handshake failed: the peer offers no TLS 1.2 or newer, or none that this system allows")
+    assert connect_tls(catcher, pair()).recv(1) == b""
+
+
+@needs_system_python
+def test_the_systems_ciphers_limit_ours(start, tmp_path):
+    catcher = start("-tls", pair=pair(), python="/usr/bin/python3",
+                    environment=policy(tmp_path, "CipherString = ECDHE+AES256:ECDHE+CAMELLIA"))
+    client = connect_tls(catcher, pair(), version=ssl.TLSVersion.TLSv1_2)
+    assert client.tls.cipher()[0] == "ECDHE-ECDSA-AES256-GCM-SHA384"
+    client.close()
+    catcher.stop()
+
+
+@needs_system_python
+def test_a_policy_below_tls_1_2_does_not_lower_it(start, tmp_path):
+    catcher = start("-tls", pair=pair(), python="/usr/bin/python3",
+                    environment=policy(tmp_path, "MinProtocol = TLSv1\nCipherString = ALL:@SECLEVEL=0"))
+    answer = subprocess.run(["openssl", "s_client", "-connect", "localhost:%d" % catcher.port, "-tls1_1", "-cipher",
+                             "ALL:@SECLEVEL=0"], stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    assert "alert protocol version" in answer.stderr
+
+
+@needs_system_python
+@pytest.mark.parametrize("line, kind, said", [
+    ("CipherString = DEFAULT:@SECLEVEL=3", "RSA 2048", "the security policy of this system refuses"),
+    ("CipherString = DEFAULT:@SECLEVEL=3", "RSA 1024", "the security policy of this system refuses"),
+    ("MaxProtocol = TLSv1.1", "prime256v1", "no TLS handshake is possible with"),
+    ("SignatureAlgorithms = RSA+SHA256", "secp521r1", "no TLS handshake is possible with"),
+    ("default_properties = fips=yes", "prime256v1", "OpenSSL of this system can do no TLS 1.2 or newer"),
+])
+def test_a_policy_that_leaves_no_use_for_the_pair_is_a_lasting_failure(refusal, tmp_path, line, kind, said):
+    log = refusal(78, "-tls", pair=pair(kind), python="/usr/bin/python3", environment=policy(tmp_path, line))
+    assert said in log and "update-crypto-policies --show" in log

@@ -20,6 +20,41 @@ def test_an_occupied_port_is_named(refusal):
         assert "port %d is in use" % port in said and "ss -tanp 'sport = :%d'" % port in said
 
 
+def test_an_outgoing_connection_that_has_the_port_is_named(refusal):
+    """While it is open, and while it is in TIME_WAIT: then even SO_REUSEADDR does not give the port to a listener."""
+    with socket.create_server(("127.0.0.1", 0)) as far:
+        port = free_port()
+        near = socket.create_connection(far.getsockname(), source_address=("127.0.0.1", port))
+        peer = "127.0.0.1:%d" % far.getsockname()[1]
+        with near, far.accept()[0] as other:
+            assert "an outgoing connection of this system to %s has it" % peer in refusal(1, port=port)
+            near.shutdown(socket.SHUT_WR)
+            assert other.recv(1) == b""
+        said = refusal(1, port=port)
+        assert "port %d is in use: an outgoing connection to %s had it, which is over, and" % (port, peer) in said
+
+
+def test_addresses_are_shown_as_people_write_them():
+    assert ports.shown_address(socket.AF_INET, b"0100007F:C353") == "127.0.0.1:50003"
+    assert ports.shown_address(socket.AF_INET6, b"0000000000000000FFFF00000100007F:C353") == "127.0.0.1:50003"
+    assert ports.shown_address(socket.AF_INET6, b"B80D0120000000000000000001000000:0001") == "[2001:db8::1]:1"
+
+
+@pytest.mark.parametrize("host, expected", [
+    ("10.1.2.3", "10.1.2.3"), ("::ffff:10.1.2.3", "10.1.2.3"), ("::1", "::1"),
+    ("2001:db8:1:2::7", "2001:db8:1:2::/64"), ("2001:db8:1:2:ffff::", "2001:db8:1:2::/64"),
+    ("fe80::1%eth0", "fe80::/64")])
+def test_what_counts_as_one_peer(host, expected):
+    assert ports.origin(host) == expected
+
+
+def test_an_ipv4_address_in_the_form_of_ipv6_is_listened_on(start):
+    catcher = start(listen="::ffff:127.0.0.2")
+    with catcher.connect("127.0.0.2") as client:
+        assert client.recv(1) == b""
+    catcher.wait_for(r"(?m)listening on port \d+ \(IPv4\)")
+
+
 def test_an_occupied_ipv6_port_is_named(refusal):
     with socket.socket(socket.AF_INET6) as other:
         other.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)

@@ -14,7 +14,10 @@ HANDSHAKE, CONNECT, RELAY, FAREWELL, CLOSED = "handshake", "connect", "relay", "
 
 LINGER = 2.0            # seconds that a peer has to read our farewell before the socket is closed,
 LAST_LINGER = 0.2       # and the same while the catcher stops
-RESET_ON_CLOSE = (1).to_bytes(4, sys.byteorder) + bytes(4)  # struct linger: on, 0 seconds
+# struct linger: on or off, seconds. Sockets begin with a reset as their end, and a stream that is whole takes that
+# back: so one that is cut by whatever ends us, a crash too, never looks whole to its receiver.
+RESET_ON_CLOSE = (1).to_bytes(4, sys.byteorder) + bytes(4)
+FIN_ON_CLOSE = bytes(8)
 
 
 class Connection:
@@ -24,15 +27,18 @@ class Connection:
     expire() after the deadline and stop() when it stops; after each of them the state may be CLOSED.
     """
 
-    def __init__(self, server, client, peer):
+    def __init__(self, server, client, peer, origin):
         self.server, self.settings, self.log = server, server.settings, server.log
         self.client, self.backend = client, None
-        self.peer, self.protocol = peer, "TLS" if isinstance(client, TlsEnd) else "TCP"
+        self.peer, self.origin = peer, origin
+        self.protocol = "TLS" if isinstance(client, TlsEnd) else "TCP"
         self.state = HANDSHAKE
         self.started = self.moved_at = self.deadline = time.monotonic()
         self.candidates = []    # addresses of the backend that were not tried yet
         self.up = self.down = None
         self.farewell_sent = self.warned = False
+        self.backend_failed = False     # then what the client sends is lost
+        client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
         self._wait_for(self.settings.handshake_timeout)
 
     def __str__(self):
@@ -44,51 +50,67 @@ class Connection:
 
     def step(self):
         """Does what can be done now; a failure ends this connection only."""
-        if self.state == CLOSED:
-            return
-        try:
-            self.client.flush()
-            getattr(self, "_step_" + self.state)()
-        except OSError as error:
-            self._failed(error)
-        except Exception as error:  # noqa: BLE001 - whatever one peer provoked, the others are served on
-            self.end(ERROR, "unexpected error: " + summary(error))
-        if self.state != CLOSED:
-            self.server.watch(self)
+        self._guarded(self._step)
 
     def expire(self):
         """Ends the state whose time is over."""
+        self._guarded(self._expire)
+
+    def _guarded(self, action):
+        if self.state == CLOSED:
+            return
+        try:
+            action()
+        except OSError as error:
+            self._failed(error)
+        except Exception as error:  # noqa: BLE001 - whatever one peer provoked, the others are served on
+            self.end(ERROR, "unexpected error: " + summary(error), cut=True)
+        if self.state != CLOSED:
+            self.server.watch(self)
+
+    def _step(self):
+        self.client.flush()
+        getattr(self, "_step_" + self.state)()
+
+    def _expire(self):
         if self.state == FAREWELL:
             self.close()
         elif self.state == HANDSHAKE:
-            self.end(NOTICE, "no handshake within %g s" % self.settings.handshake_timeout)
+            self.fail("no handshake within %g s" % self.settings.handshake_timeout)
         elif self.state == CONNECT:
             self._connect_failed("no answer within %g s" % self.settings.handshake_timeout)
         else:
-            self.end(NOTICE, "nothing moved for %g s%s" % (self.settings.idle_timeout, self._amount()), reset=True)
+            self.end(NOTICE, "nothing moved for %g s%s" % (self.settings.idle_timeout, self._amount()), cut=True)
 
     def stop(self):
         """The catcher stops: what has not begun ends now, and a farewell is shorter."""
-        if self.state in (HANDSHAKE, CONNECT):
-            self.end(INFO, "ended by the stop of the catcher")
+        if self.state == HANDSHAKE:
+            self.fail("ended by the stop of the catcher")
+        elif self.state == CONNECT:
+            self.cut()
         elif self.state == FAREWELL:
             self.deadline = min(self.deadline, time.monotonic() + LAST_LINGER)
 
     def cut(self):
         """Ends a relay that the catcher's stop does not wait for any longer."""
-        self._goodbye("ended by the stop of the catcher" + self._amount())
+        self.end(NOTICE, "cut off by the stop of the catcher" + self._amount(), cut=True)
 
-    def end(self, priority, outcome, reset=False):
+    def end(self, priority, outcome, cut=False):
         """Says OUTCOME in the log and closes."""
-        self.log.connection(priority, "%s: %s" % (self, outcome))
-        self.close(reset)
+        self.log.use(self.origin, priority, "%s: %s" % (self, outcome))
+        self.close(cut)
 
-    def close(self, reset=False):
-        """Closes both sockets. With RESET their peers see an error, and do not take a stream cut short for whole."""
+    def fail(self, outcome):
+        """As end(), for a peer that never came to use the catcher."""
+        self.log.noise(self.origin, NOTICE, "%s: %s" % (self, outcome))
+        self.close()
+
+    def close(self, cut=False):
+        """Closes both sockets. With CUT their peers see an error, and do not take a stream cut short for whole."""
         for end in self.ends():
             self.server.unwatch(end)
-            if reset and end.sock.family != socket.AF_UNIX:
-                end.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
+            if not cut:
+                end.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, FIN_ON_CLOSE)
             end.sock.close()
         self.state = CLOSED
         self.server.forget(self)
@@ -115,6 +137,7 @@ class Connection:
         sock.setblocking(False)
         if family != socket.AF_UNIX:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
         code = sock.connect_ex(address)
         if code not in (0, errno.EINPROGRESS):
             self._connect_failed(os.strerror(code))
@@ -135,7 +158,7 @@ class Connection:
         self.up = Flow(self.client, self.backend)
         self.down = Flow(self.backend, self.client)
         self._wait_for(self.settings.idle_timeout)
-        self.log.connection(INFO, "%s: relayed to %s" % (self, backend_name(self.settings)))
+        self.log.use(self.origin, INFO, "%s: relayed to %s" % (self, backend_name(self.settings)))
         self._step_relay()
 
     def _connect_failed(self, reason):
@@ -143,6 +166,7 @@ class Connection:
         if self.candidates:
             self._connect()
         else:
+            self.backend_failed = True
             self._goodbye("%s: %s, closed" % (backend_name(self.settings), reason), WARNING)
 
     def _step_relay(self):
@@ -162,16 +186,17 @@ class Connection:
         if not self.farewell_sent:
             self.farewell_sent = client.close_write()
         for _ in range(ROUNDS):
-            data = PlainEnd.read(client)
+            # Ciphertext is not worth the work, unless it says whether something is lost.
+            data = client.read() if self.backend_failed else PlainEnd.read(client)
             if data is None:
                 return
-            if not data:
-                self.close()
+            if not data or self.backend_failed:
+                self.close(cut=bool(data))
                 return
             if data[:2] == b"\x16\x03" and self.protocol == "TCP" and not self.warned:
                 self.warned = True
-                self.log.connection(NOTICE, "%s: the peer speaks TLS, and the catcher runs without -tls "
-                                    "(on the TKE: Enable SSL/TLS is ticked)" % self)
+                self.log.noise(self.origin, NOTICE, "%s: the peer speaks TLS, and the catcher runs without -tls "
+                               "(on the TKE: Enable SSL/TLS is ticked)" % self)
 
     # -- ends
 
@@ -180,17 +205,20 @@ class Connection:
         if self.state == FAREWELL:
             self.close()
         elif self.state == HANDSHAKE and getattr(error, "reason", None) and not self.client.ended:
-            self._goodbye("handshake failed: " + handshake_problem(error.reason), NOTICE)
+            self._goodbye("handshake failed: " + handshake_problem(error.reason), NOTICE, say=self.log.noise)
         elif self.state == HANDSHAKE:
-            self.end(NOTICE, "handshake failed: the peer closed the connection")
+            self.fail("handshake failed: the peer closed the connection")
         else:
             reason = plain(getattr(error, "reason", None)) or error.strerror or "failed"
-            self.end(NOTICE, "broken: %s%s" % (reason, self._amount()), reset=True)
+            self.end(NOTICE, "broken: %s%s" % (reason, self._amount()), cut=True)
 
-    def _goodbye(self, outcome, priority=INFO):
+    def _goodbye(self, outcome, priority=INFO, say=None):
         """Says OUTCOME in the log, ends the stream as its protocol wants it, and gives the peer LINGER seconds."""
-        self.log.connection(priority, "%s: %s" % (self, outcome))
+        (say or self.log.use)(self.origin, priority, "%s: %s" % (self, outcome))
         self._drop_backend()
+        if self.backend_failed and self.client.read():
+            self.close(cut=True)        # what the client has sent is lost, and it should know
+            return
         self.client.drained = True      # what it still sends will be thrown away
         self.state = FAREWELL
         self._wait_for(LAST_LINGER if self.server.stopping else LINGER)

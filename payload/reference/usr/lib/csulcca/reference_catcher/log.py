@@ -4,7 +4,14 @@ import os
 import time
 
 ERROR, WARNING, NOTICE, INFO, DEBUG = 3, 4, 5, 6, 7     # syslog's priorities
-LOG_LINES, LOG_WINDOW = 200, 10.0   # lines about connections in so many seconds; the rest is counted
+# How many lines there may be in WINDOW seconds; the rest is counted. What a peer did with the catcher and what it tried
+# in vain are counted apart, and every peer by itself: neither one peer nor noise hides who used the catcher.
+WINDOW = 10.0
+USE_LINES = 200         # about the connections of one peer
+NOISE_LINES = 50        # about those of one peer that came to nothing,
+ALL_NOISE_LINES = 1000  # and of all of them: journald drops everything of a service that says more than that
+PEERS = 1024            # peers that are told apart in a window; further ones count as one
+OTHERS = "other addresses"
 
 
 class Log:
@@ -12,7 +19,8 @@ class Log:
 
     def __init__(self):
         self.journal = stderr_is_journal()
-        self.window_end, self.lines, self.suppressed = 0.0, 0, 0
+        self.window_end = 0.0
+        self.uses, self.noises, self.hidden = {}, {}, {}    # lines of this window by peer; hidden by (peer, kind)
 
     def __call__(self, priority, text):
         text = "".join(c if " " <= c <= "~" else "?" for c in text)
@@ -22,22 +30,47 @@ class Log:
         except OSError:
             return  # stderr is gone, and there is nowhere else to say so
 
-    def connection(self, priority, text):
-        """Like a call, for lines that peers cause: beyond LOG_LINES in LOG_WINDOW seconds they are only counted."""
+    def use(self, peer, priority, text):
+        """Like a call, for what PEER (of origin()) did with the catcher."""
         self.tick(time.monotonic())
-        self.lines += 1
-        if self.lines > LOG_LINES:
-            self.suppressed += 1
-        else:
+        peer, count = count_line(self.uses, peer)
+        if count <= USE_LINES:
             self(priority, text)
+        else:
+            self._hide(peer, "its connections")
+
+    def noise(self, peer, priority, text):
+        """Like a call, for what PEER (of origin()) tried in vain."""
+        self.tick(time.monotonic())
+        peer, count = count_line(self.noises, peer)
+        if count <= NOISE_LINES and sum(self.noises.values()) <= ALL_NOISE_LINES:
+            self(priority, text)
+        else:
+            self._hide(peer, "its connections that failed")
+
+    def _hide(self, peer, what):
+        self.hidden[peer, what] = self.hidden.get((peer, what), 0) + 1
 
     def tick(self, now):
         """Begins a new window when the old one is over, and reports what that one suppressed."""
         if now < self.window_end:
             return
-        if self.suppressed:
-            self(NOTICE, "%d more lines about connections were suppressed" % self.suppressed)
-        self.window_end, self.lines, self.suppressed = now + LOG_WINDOW, 0, 0
+        hidden = self.hidden
+        self.window_end, self.uses, self.noises, self.hidden = now + WINDOW, {}, {}, {}
+        for number, ((peer, what), count) in enumerate(
+                sorted(hidden.items(), key=lambda item: item[0][1])):     # use before noise
+            if number == NOISE_LINES:
+                self(NOTICE, "the same of %d more addresses" % (len(hidden) - number))
+                break
+            self(NOTICE, "%s: %d more lines about %s were suppressed" % (peer, count, what))
+
+
+def count_line(lines, peer):
+    """(whom the line is counted for, how many there are now): those who are too many to tell apart are OTHERS."""
+    if len(lines) >= PEERS and peer not in lines:
+        peer = OTHERS
+    lines[peer] = lines.get(peer, 0) + 1
+    return peer, lines[peer]
 
 
 def stderr_is_journal():

@@ -11,6 +11,9 @@ PEM_LIMIT = 256 * 1024
 SUPPORTED_KEYS = "use RSA 2048 to 4096, prime256v1, secp384r1 or secp521r1, for example from: catcherctl cert generate"
 # Forward secrecy and authenticated encryption only; any Java of the last ten years has them. TLS 1.3 brings its own.
 CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
+# OpenSSL's reasons that are a security level's, and what to do then.
+POLICY_REASONS = ("EE_KEY_TOO_SMALL", "CA_KEY_TOO_SMALL", "CA_MD_TOO_WEAK")
+SEE_POLICY = "install a pair that the policy allows (openssl.cnf, update-crypto-policies --show), or change the policy"
 OP_IGNORE_UNEXPECTED_EOF = 0x80     # ssl.h of OpenSSL 3; Python names it from 3.10
 OP_NO_RENEGOTIATION = 0x40000000    # ssl names it from Python 3.7; OpenSSL knows it from 1.1.0h
 
@@ -69,17 +72,42 @@ class Pair:
         return name, bits
 
     def context(self):
-        """A new ssl.SSLContext for the server side. Raises Refused where OpenSSL does not take the pair."""
+        """A new ssl.SSLContext for the server side. Raises Refused if OpenSSL or the system refuses the pair."""
         try:
             import ssl
         except ImportError as error:
             raise Refused(EX_CONFIG, "this Python cannot do TLS: %s" % error,
                           "install its ssl module, or: catcherctl mode tcp") from None
+        try:
+            context = self._bare_context(ssl)
+        except ssl.SSLError as error:
+            raise Refused(EX_CONFIG, "OpenSSL of this system can do no TLS 1.2 or newer: %s" % plain(error.reason),
+                          SEE_POLICY) from None
+        self._load_into(context)
+        return context
+
+    def _bare_context(self, ssl):
+        """The context without the pair: the system's policy (openssl.cnf), made stricter here and never looser.
+
+        That holds for a Python that leaves the defaults to OpenSSL, as those of distributions do.
+        """
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        if hasattr(ssl, "TLSVersion"):
-            context.minimum_version = ssl.TLSVersion.TLSv1_2
-        else:
+        allowed = {cipher["name"] for cipher in context.get_ciphers()}
+        context.set_ciphers(CIPHERS)
+        ours = [name for name in (cipher["name"] for cipher in context.get_ciphers())
+                if name in allowed and not name.startswith("TLS_")]
+        if not ours:
+            # What the policy has for TLS 1.2 is not good enough for us; TLS 1.3 has a list of its own.
+            context.options |= ssl.OP_NO_TLSv1_2
+        if not hasattr(ssl, "TLSVersion"):
             context.options |= ssl.OP_NO_TLSv1 | ssl.OP_NO_TLSv1_1
+        elif context.minimum_version < ssl.TLSVersion.TLSv1_2:
+            context.minimum_version = ssl.TLSVersion.TLSv1_2
+        # Distributions refuse keys below 2048 bits by their security level 2. Level 1 is the vendor's 1024; it is set
+        # for such a key only, and lowers nothing for any other, nor a level that somebody has raised.
+        small = self.name == "RSA" and self.bits < 2048 and getattr(context, "security_level", 2) <= 2
+        if ours:
+            context.set_ciphers(":".join(ours) + ":@SECLEVEL=1" * small)
         context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_CIPHER_SERVER_PREFERENCE | ssl.OP_SINGLE_ECDH_USE
         # Python 3.10 to 3.11.2 ask OpenSSL 3 to take a stream that was cut short for a whole one.
         context.options &= ~OP_IGNORE_UNEXPECTED_EOF
@@ -88,10 +116,9 @@ class Pair:
         if hasattr(context, "num_tickets"):
             context.num_tickets = 0
             context.options |= ssl.OP_NO_TICKET     # alone it would make OpenSSL keep TLS 1.3 sessions in its cache
-        # Distributions refuse keys below 2048 bits by their security level 2. Level 1 is the vendor's 1024; it is set
-        # for such a key only, and lowers nothing for any other.
-        small = self.name == "RSA" and self.bits < 2048
-        context.set_ciphers(CIPHERS + ":@SECLEVEL=1" if small else CIPHERS)
+        return context
+
+    def _load_into(self, context):
         crt, key = in_memory(self.crt), in_memory(self.key)
         try:
             context.load_cert_chain("/proc/self/fd/%d" % crt, "/proc/self/fd/%d" % key, password=lambda: b"")
@@ -100,12 +127,50 @@ class Pair:
             if reason in ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED"):
                 raise Refused(EX_CONFIG, "%s does not belong to %s" % (self.key_path, self.crt_path),
                               NEW_PAIR) from None
+            if reason in POLICY_REASONS:
+                raise Refused(EX_CONFIG, "the security policy of this system refuses %s: %s" % (
+                    self.crt_path, plain(reason)), SEE_POLICY) from None
             raise Refused(EX_CONFIG, "OpenSSL refuses the pair %s, %s: %s" % (
                 self.key_path, self.crt_path, plain(reason)), NEW_PAIR) from None
         finally:
             os.close(crt)
             os.close(key)
+
+    def try_out(self, context):
+        """Shakes hands with ourselves: a pair that no peer could use is not to be listened with. Raises Refused."""
+        import ssl
+        why = ""
+        for options in (0, getattr(ssl, "OP_NO_TLSv1_3", 0)):
+            try:
+                shake_hands(context, self._client_context(ssl, options))
+                return
+            except ssl.SSLError as error:
+                why = plain(error.reason)
+        raise Refused(EX_CONFIG, "no TLS handshake is possible with %s and the security policy of this system: %s" % (
+            self.crt_path, why), SEE_POLICY)
+
+    def _client_context(self, ssl, options):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        context.options |= options
+        if self.name == "RSA" and self.bits < 2048:
+            context.set_ciphers("DEFAULT:@SECLEVEL=1")
         return context
+
+
+def shake_hands(server_context, client_context):
+    """A TLS handshake in memory. Raises ssl.SSLError if it fails."""
+    import ssl
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    ends = [client_context.wrap_bio(to_client, to_server), server_context.wrap_bio(to_server, to_client, True)]
+    while ends:
+        for end in list(ends):
+            try:
+                end.do_handshake()
+                ends.remove(end)
+            except ssl.SSLWantReadError:
+                continue
 
 
 def in_memory(data):

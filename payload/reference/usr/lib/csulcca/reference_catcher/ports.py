@@ -2,9 +2,13 @@
 
 import errno
 import socket
+import sys
 
 from .log import NOTICE
 from .refusal import EDIT_CONF, EX_FAILED, Refused
+from .settings import unmapped
+
+TCP_TIME_WAIT, TCP_LISTEN = 6, 10   # tcp_states.h
 
 
 def listen(settings, log):
@@ -20,8 +24,8 @@ def listen(settings, log):
             sockets.append(listener(family, name))
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
-                raise Refused(EX_FAILED, "port %d is in use by another process" % port,
-                              "see which with: ss -tanp 'sport = :%d'" % port) from None
+                raise Refused(EX_FAILED, "port %d is in use: %s" % (port, who_has(port)),
+                              "see which program with: ss -tanp 'sport = :%d'" % port) from None
             if settings.chosen or error.errno not in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
                 raise Refused(EX_FAILED, "cannot listen on port %d of %s: %s" % (port, address, error.strerror),
                               "see the addresses of this system with: ip address") from None
@@ -46,6 +50,59 @@ def listener(family, name):
         sock.close()
         raise
     return sock
+
+
+def who_has(port):
+    """What occupies the local PORT by the kernel's tables (proc_pid_net(5)): a listener, or connections of this system.
+
+    A connection that was made from here may have the port as its own end, open or closed not long ago.
+    """
+    listening, open_, closed = [], [], []
+    for name, family in (("tcp", socket.AF_INET), ("tcp6", socket.AF_INET6)):
+        try:
+            with open("/proc/self/net/" + name, "rb") as file:
+                rows = [line.split() for line in file.read().splitlines()[1:]]
+        except OSError:
+            continue
+        for row in rows:
+            if int(row[1].rpartition(b":")[2], 16) != port:
+                continue
+            state = int(row[3], 16)
+            if state == TCP_LISTEN:
+                listening.append(shown_address(family, row[1]))
+            elif state == TCP_TIME_WAIT:
+                closed.append(shown_address(family, row[2]))
+            else:
+                open_.append(shown_address(family, row[2]))
+    if listening:
+        return "another process listens on " + " and ".join(listening[:4])
+    if open_:
+        return "an outgoing connection of this system to %s has it as its own port" % " and ".join(open_[:4])
+    if closed:
+        return "an outgoing connection to %s had it, which is over, and the port is free again within a minute" % (
+            " and ".join(closed[:4]))
+    return "another process has it"
+
+
+def shown_address(family, text):
+    """ADDRESS:PORT as the kernel's tables have it (words of 32 bits in the host's order) as people write it."""
+    address, _, port = text.partition(b":")
+    data = bytes.fromhex(address.decode())
+    words = [data[at:at + 4] for at in range(0, len(data), 4)]
+    packed = b"".join(words if sys.byteorder == "big" else [word[::-1] for word in words])
+    host = unmapped(socket.inet_ntop(family, packed))
+    return ("[%s]:%d" if ":" in host else "%s:%d") % (host, int(port, 16))
+
+
+def origin(host):
+    """What counts as one peer: an IPv4 address; of IPv6 the network of 64 bits, all of which one host may use."""
+    host = unmapped(host.partition("%")[0])
+    if ":" not in host:
+        return host
+    packed = socket.inet_pton(socket.AF_INET6, host)
+    if not any(packed[:8]):
+        return host
+    return socket.inet_ntop(socket.AF_INET6, packed[:8] + bytes(8)) + "/64"
 
 
 def backend_addresses(settings):

@@ -1,6 +1,7 @@
 """The process itself: what ps shows of it, and the limits that the system sets it."""
 
 import os
+import socket
 
 from .log import DEBUG
 
@@ -31,6 +32,31 @@ def show_as(words, log):
             file.write(os.path.basename(os.fsencode(words[0]))[:15])
     except (OSError, ValueError, IndexError) as error:
         log(DEBUG, "ps shows the interpreter's arguments: %s" % error)
+
+
+def leave_no_core():
+    """Keeps memory, and with it the key, out of core files, and out of what the system pipes to a crash reporter."""
+    import resource
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    # A crash reporter may look past the limit, and then finds no memory that was ours (core(5), coredump_filter).
+    try:
+        with open("/proc/self/coredump_filter", "wb", buffering=0) as file:
+            file.write(b"0")
+    except OSError:
+        return      # a kernel without core files has no such file
+
+
+def tell_systemd(state):
+    """Sends STATE, such as READY=1, to the service manager if it asked for that (sd_notify(3)); True if it was sent."""
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if address[:1] not in ("/", "@"):
+        return False
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
+            sock.sendto(state.encode("ascii"), address.replace("@", "\0", 1) if address[0] == "@" else address)
+    except OSError:
+        return False
+    return True
 
 
 def allow_descriptors(settings):

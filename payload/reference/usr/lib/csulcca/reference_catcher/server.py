@@ -7,12 +7,14 @@ import socket
 import time
 
 from .connection import CLOSED, CONNECT, FAREWELL, HANDSHAKE, RELAY, Connection
-from .log import ERROR, INFO, NOTICE, WARNING
+from .log import ERROR, INFO, WARNING
+from .ports import origin
+from .process import tell_systemd
 from .refusal import Refused
+from .settings import unmapped
 from .streams import ROUNDS, PlainEnd, TlsEnd
 
-DRAIN = 5.0             # seconds that a stop waits for relays which still move data,
-QUIET = 1.0             # and after so many seconds without any, a relay counts as at rest
+AT_REST = 0.2           # a relay that has moved nothing for this part of stop_timeout does not hold up a stop
 ACCEPT_PAUSE = 0.5      # seconds without accepting when the system has no descriptor or memory left
 SESSION_CACHE = 512     # sessions that OpenSSL may keep for TLS 1.2 clients before a new context is made
 
@@ -26,6 +28,7 @@ class Server:
         self.context = make_context() if make_context else None
         self.selector = selectors.DefaultSelector()
         self.connections = {}       # used as an ordered set: the oldest first
+        self.of_origin = {}         # the same for each origin() that has any
         self.unfinished = {}        # connections that stopped only to give others their turn
         self.next_check = 0.0       # when a deadline may have come
         self.accepting = False
@@ -45,6 +48,7 @@ class Server:
         self.selector.register(self.wake, selectors.EVENT_READ)
         self._accept_from_now(True)
         self.log(INFO, ready)
+        tell_systemd("READY=1")
         while not self.stopping or self.connections:
             for key, _ in self.selector.select(self._timeout()):
                 self._event(key)
@@ -84,9 +88,10 @@ class Server:
         self.log.tick(now)
         if not self.accepting and not self.stopping:
             self._accept_from_now(True)
-        soonest = self.log.window_end if self.log.suppressed else float("inf")
+        soonest = self.log.window_end if self.log.hidden else float("inf")
+        quiet = AT_REST * self.settings.stop_timeout
         for connection in list(self.connections):
-            resting = connection.state == RELAY and now - connection.moved_at >= QUIET
+            resting = connection.state == RELAY and now - connection.moved_at >= quiet
             if self.stopping and connection.state == RELAY and (resting or now >= self.stop_at):
                 connection.cut()
             elif now >= connection.deadline:
@@ -94,18 +99,19 @@ class Server:
             if connection.state != CLOSED:
                 soonest = min(soonest, connection.deadline)
         if self.stopping and self.connections:
-            soonest = min(soonest, now + 0.1)
+            soonest = min(soonest, now + quiet / 10)
         self.next_check = soonest
 
     def _stop(self):
-        """Stops accepting at once; relays that still move data have DRAIN seconds, all others end."""
+        """Stops accepting at once; relays that still move data have stop_timeout, all others end."""
         if self.stopping:
             return
         now = time.monotonic()
-        self.stop_at, self.next_check = now + DRAIN, now
+        self.stop_at, self.next_check = now + self.settings.stop_timeout, now
         self._accept_from_now(False)
         for listener in self.listeners:
             listener.close()
+        tell_systemd("STOPPING=1")
         self.log(INFO, "stopping, %d connections" % len(self.connections))
         for connection in list(self.connections):
             connection.stop()
@@ -133,17 +139,18 @@ class Server:
                 if error.errno in (errno.ECONNABORTED, errno.EPERM, errno.EPROTO):
                     continue    # that peer is gone, or a firewall rule does not want it
                 # No descriptors or no memory left: the waiting peer would wake us again at once, for ever.
-                self.log.connection(ERROR, "cannot accept for now: %s" % error.strerror)
+                self.log.use("the system", ERROR, "cannot accept for now: %s" % error.strerror)
                 self._accept_from_now(False)
                 self.check_by(time.monotonic() + ACCEPT_PAUSE)
                 return
-            self._admit(sock, "[%s]:%d" % address[:2] if ":" in address[0] else "%s:%d" % address[:2])
+            host = unmapped(address[0])
+            self._admit(sock, ("[%s]:%d" if ":" in host else "%s:%d") % (host, address[1]), origin(host))
 
-    def _admit(self, sock, peer):
-        if len(self.connections) >= self.settings.max_connections and not self._make_room():
+    def _admit(self, sock, peer, source):
+        full = self._full(source)
+        if full:
             sock.close()
-            self.log.connection(WARNING, "%s: refused, all %d connections are in use (max_connections= in %s)" % (
-                peer, self.settings.max_connections, self.settings.path))
+            self.log.noise(source, WARNING, "%s: refused, %s in %s)" % (peer, full, self.settings.path))
             return
         try:
             sock.setblocking(False)
@@ -152,19 +159,36 @@ class Server:
             client = TlsEnd(sock, self._tls_context()) if self.context else PlainEnd(sock)
         except (OSError, MemoryError) as error:
             sock.close()
-            self.log.connection(ERROR, "%s: %s" % (peer, error))
+            self.log.noise(source, ERROR, "%s: %s" % (peer, error))
             return
-        connection = Connection(self, client, peer)
+        connection = Connection(self, client, peer, source)
         self.connections[connection] = None
+        self.of_origin.setdefault(source, {})[connection] = None
         connection.step()
 
-    def _make_room(self):
-        """Ends the oldest connection that is only being closed or, next, has not finished its handshake."""
+    def _full(self, source):
+        """Why there is no room for one more connection of SOURCE, or "": room may be made at the cost of others.
+
+        Those of SOURCE pay for what SOURCE has too many of; else whoever has the most pays first.
+        """
+        mine = self.of_origin.get(source, {})
+        limit = self.settings.max_connections_per_address
+        if len(mine) >= limit and not self._make_room(mine):
+            return "all %d connections that one address may have are in use (max_connections_per_address=" % limit
+        limit = self.settings.max_connections
+        if len(self.connections) >= limit and not any(
+                self._make_room(pool) for pool in sorted(self.of_origin.values(), key=len, reverse=True)):
+            return "all %d connections are in use (max_connections=" % limit
+        return ""
+
+    @staticmethod
+    def _make_room(pool):
+        """Ends the oldest connection of POOL that is only being closed or, next, has not finished its handshake."""
         for state in (FAREWELL, HANDSHAKE):
-            for connection in self.connections:
+            for connection in pool:
                 if connection.state == state:
                     if state == HANDSHAKE:
-                        connection.end(NOTICE, "no handshake yet, ended to make room for a newer connection")
+                        connection.fail("no handshake yet, ended to make room for a newer connection")
                     else:
                         connection.close()
                     return True
@@ -176,7 +200,7 @@ class Server:
             try:
                 self.context = self.make_context()
             except (OSError, Refused) as error:
-                self.log.connection(ERROR, "no new TLS context, the old one goes on: %s" % error)
+                self.log.use("OpenSSL", ERROR, "no new TLS context, the old one goes on: %s" % error)
         return self.context
 
     # -- what connections ask for
@@ -193,6 +217,10 @@ class Server:
         """CONNECTION is closed."""
         self.connections.pop(connection, None)
         self.unfinished.pop(connection, None)
+        mine = self.of_origin.get(connection.origin, {})
+        mine.pop(connection, None)
+        if not mine:
+            self.of_origin.pop(connection.origin, None)
 
     def watch(self, connection):
         """Waits for what CONNECTION's state can use, and for nothing else: that would wake us for ever."""

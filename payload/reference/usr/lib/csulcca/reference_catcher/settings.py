@@ -11,6 +11,7 @@ CONF = "/etc/cca/reference-catcher.conf"
 # Names another configuration file, for tests. Safe: who sets our environment could as well start another program.
 CONF_VARIABLE = "REFERENCE_CATCHER_CONF"
 CONF_LIMIT = 64 * 1024
+MAPPED = bytes(10) + b"\xff\xff"     # how an IPv6 address begins that stands for one of IPv4
 
 
 def read_file(path, limit):
@@ -28,8 +29,8 @@ def read_file(path, limit):
 class Settings:
     """reference-catcher.conf: ``key=value`` lines and ``#`` comments, every key optional, absent file = defaults.
 
-    backend: None, ("unix", PATH) or ("tcp", HOST, PORT); max_connections; handshake_timeout and idle_timeout in
-    seconds; port; listen: numeric addresses, all by default.
+    backend: None, ("unix", PATH) or ("tcp", HOST, PORT); max_connections, and of them max_connections_per_address;
+    handshake_timeout, idle_timeout and stop_timeout in seconds; port; listen: numeric addresses, all by default.
     Raises Refused (EX_CONFIG) for anything else.
     """
 
@@ -37,16 +38,20 @@ class Settings:
         self.path = path
         self.backend = None
         self.max_connections = 256
+        self.max_connections_per_address = None     # half of max_connections
         self.handshake_timeout = 10.0
         self.idle_timeout = 300.0
+        self.stop_timeout = 5.0     # a stop waits so long for relays that still move data
         self.port = PORT
         self.listen = ("0.0.0.0", "::")
         self.chosen = False     # whether listen= was given: then each address must work
         readers = {
             "backend": self._backend,
             "max_connections": lambda value: number(value, 1, 4096, int),
+            "max_connections_per_address": lambda value: number(value, 1, 4096, int),
             "handshake_timeout": lambda value: number(value, 0.1, 120, float),
             "idle_timeout": lambda value: number(value, 0.1, 86400, float),
+            "stop_timeout": lambda value: number(value, 0.1, 25, float),
             "port": lambda value: number(value, 1, 65535, int),
             "listen": self._listen,
         }
@@ -60,6 +65,8 @@ class Settings:
                 setattr(self, key, readers.pop(key)(value))
             except ValueError as error:
                 self._refuse("line %d: %s= %s" % (count, key, error))
+        if self.max_connections_per_address is None:
+            self.max_connections_per_address = (self.max_connections + 1) // 2
 
     def _lines(self):
         try:
@@ -90,7 +97,7 @@ class Settings:
         return ("tcp", host, number(port, 1, 65535, int))
 
     def _listen(self, value):
-        addresses = tuple(part.strip() for part in value.split(","))
+        addresses = tuple(unmapped(part.strip()) for part in value.split(","))
         for address in addresses:
             try:
                 socket.getaddrinfo(address, 0, flags=socket.AI_NUMERICHOST)
@@ -98,6 +105,15 @@ class Settings:
                 raise ValueError("wants numeric addresses with commas between them") from None
         self.chosen = True
         return addresses
+
+
+def unmapped(address):
+    """The IPv4 address that a numeric IPv6 ADDRESS stands for (::ffff:10.1.2.3), else ADDRESS."""
+    try:
+        packed = socket.inet_pton(socket.AF_INET6, address)
+    except (OSError, ValueError):
+        return address
+    return socket.inet_ntop(socket.AF_INET, packed[12:]) if packed[:12] == MAPPED else address
 
 
 def number(text, low, high, kind):

@@ -7,7 +7,7 @@ import socket
 from .log import ERROR, WARNING, Log, summary
 from .pair import Pair
 from .ports import backend_addresses, backend_name, listen
-from .process import allow_descriptors, show_as
+from .process import allow_descriptors, leave_no_core, show_as
 from .refusal import EX_FAILED, EX_USAGE, Refused
 from .server import Server
 from .settings import CONF, CONF_VARIABLE, Settings
@@ -22,7 +22,10 @@ def serve(argv, log):
     program = os.path.abspath(argv[0])
     show_as([program] + argv[1:], log)
     settings = Settings(os.environ.get(CONF_VARIABLE) or CONF)
+    leave_no_core()
     pair = Pair(os.path.dirname(program)) if tls else None
+    if pair:
+        pair.try_out(pair.context())
     allow_descriptors(settings)
     backends = backend_addresses(settings)
     listeners = listen(settings, log)

@@ -190,7 +190,7 @@ def handshake_problem(reason):
     if reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNKNOWN_PROTOCOL", "PACKET_LENGTH_TOO_LONG"):
         return "the peer does not speak TLS (on the TKE: Enable SSL/TLS is not ticked)"
     if reason in ("UNSUPPORTED_PROTOCOL", "VERSION_TOO_LOW"):
-        return "the peer offers no TLS 1.2 or newer"
+        return "the peer offers no TLS 1.2 or newer, or none that this system allows"
     text = plain(reason)
     if "ALERT" in reason and ("CERTIFICATE" in reason or "UNKNOWN_CA" in reason):
         return "the peer does not accept our certificate (%s); import it into the TKE" % text
