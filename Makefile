@@ -8,7 +8,6 @@ PYTHON = .venv/bin/python
 
 # What the package carries besides ours: a tree that is laid over /.
 PAYLOAD ?= payload/reference
-PAYLOAD_KIND = $(if $(shell find $(PAYLOAD) -name 'libcsulcca.so*' 2>/dev/null),vendor,reference)
 VERSION = $(shell sed -n 's/^version *= *//p' setup.cfg)
 
 .PHONY: help
@@ -161,21 +160,18 @@ install:
 	$(FILES) copy '$(DESTDIR)' $(DIRECTORIES); \
 	echo '$(VERSION)' > '$(DESTDIR)$(LIBDIR)/version'
 
-# A maintainer script is its template with the text of the hook that both families share. rpm expands macros in its
-# own scriptlets, hence the doubled % there.
-debian/csulcca.%: debian/csulcca.%.in hooks/%.sh
-	sed -e '/^@HOOK@$$/{' -e 'r hooks/$*.sh' -e 'd' -e '}' $< | sed 's/@PAYLOAD_KIND@/$(PAYLOAD_KIND)/g' > $@
+# A maintainer script is its template with the text of the hook that both families share.
+.DELETE_ON_ERROR:
+SCRIPTLET = python3 -B install/scriptlet.py
+debian/csulcca.%: debian/csulcca.%.in hooks/%.sh install/scriptlet.py catcher_install/paths.py
+	$(SCRIPTLET) deb $< hooks/$*.sh '$(PAYLOAD)' > $@
 
-define RPM_SCRIPTLET
-rpm/$(1).scriptlet: rpm/$(1).in hooks/$(2).sh
-	sed 's/%/%%/g' hooks/$(2).sh > $$@.hook
-	sed -e '/^@HOOK@$$$$/{' -e 'r $$@.hook' -e 'd' -e '}' $$< | sed 's/@PAYLOAD_KIND@/$$(PAYLOAD_KIND)/g' > $$@
-	rm $$@.hook
-endef
-$(eval $(call RPM_SCRIPTLET,pre,preinst))
-$(eval $(call RPM_SCRIPTLET,posttrans,postinst))
-$(eval $(call RPM_SCRIPTLET,preun,prerm))
-$(eval $(call RPM_SCRIPTLET,postun,postrm))
+rpm/pre.scriptlet: HOOK = preinst
+rpm/posttrans.scriptlet: HOOK = postinst
+rpm/preun.scriptlet: HOOK = prerm
+rpm/postun.scriptlet: HOOK = postrm
+rpm/%.scriptlet: rpm/%.in $(wildcard hooks/*.sh) install/scriptlet.py catcher_install/paths.py
+	$(SCRIPTLET) rpm $< hooks/$(HOOK).sh '$(PAYLOAD)' > $@
 
 .PHONY: scriptlets-deb scriptlets-rpm
 scriptlets-deb: debian/csulcca.preinst debian/csulcca.postinst debian/csulcca.prerm debian/csulcca.postrm

@@ -22,8 +22,8 @@ csulcca_postrm() {
         ;;
     esac
     rm -f /var/lib/csulcca/before-upgrade /var/lib/csulcca/before-upgrade.new /var/lib/csulcca/lock
-    rm -f /var/lib/csulcca/.state.json.csulcca-new /etc/cca/.catcher.conf.csulcca-new
-    rm -rf /opt/IBM/CCA/bin/.catcher-pair.draft
+    rm -f /var/lib/csulcca/.state.json.csulcca-new @CONF_DRAFT@
+    rm -rf @STAGE_DRAFT@
     # When the timer last ran (Persistent=).
     rm -f /var/lib/systemd/timers/stamp-csulcca-check.timer
     if [ "$1" = deb ] && [ "$2" = purge ] || ! csulcca_stamp_has_pair; then

@@ -3,8 +3,8 @@
 # Notes what the service looks like while the old package's unit still exists, since no later scriptlet can see it, and
 # refuses one thing: to replace IBM's host library by a payload that has none. POSIX shell: our Python may not be here.
 
-# CCA's groups where the payload is IBM's, else none; the build says it.
-CSULCCA_GROUPS=""
+# CCA's groups where the payload is IBM's, else none.
+CSULCCA_GROUPS="@PAYLOAD_GROUPS@"
 
 csulcca_preinst() {
     csulcca_family=$1
@@ -50,9 +50,11 @@ csulcca_note_service() {
         csulcca_tree=yes
     fi
     csulcca_groups=no
-    if grep -q '^cca_[a-z]*:' /etc/group 2>/dev/null; then
-        csulcca_groups=yes
-    fi
+    for csulcca_group in @LEGACY_GROUPS@; do
+        if grep -q "^$csulcca_group:" /etc/group 2>/dev/null; then
+            csulcca_groups=yes
+        fi
+    done
     # What an attempt noted that was killed; a note that a power failure has cut says nothing.
     csulcca_earlier=""
     if [ -n "$(find "$csulcca_note" -type f -mmin -1440 2>/dev/null)" ] && grep -qx 'active=\(yes\|no\)' "$csulcca_note"; then

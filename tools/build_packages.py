@@ -170,7 +170,7 @@ def stage(source: Path, payload: Path, version: str | None, work: Path) -> Stage
     if groups:
         with open(source / "debian/copyright", "a", encoding="utf-8") as file:
             file.write(VENDORS_COPYRIGHT)
-    capable = write_attributes(source)
+    capable = has_capabilities(source)
 
     replace(source / "setup.cfg", r"(?m)^version *=.*$", "version = %s" % metadata.version)
     replace(source / "debian/control", r"(?m)^Architecture: all$", "Architecture: %s" % found.machine[0])
@@ -210,23 +210,16 @@ def is_vendors(found: payloads.Payload) -> bool:
 
 
 def write_groups(source: Path, groups: bool) -> None:
-    """The names that hooks/preinst.sh creates and, for systems made from images, the file for systemd-sysusers."""
-    replace(source / "hooks/preinst.sh", r"(?m)^CSULCCA_GROUPS=.*$",
-            'CSULCCA_GROUPS="%s"' % " ".join(payloads.GROUPS if groups else ()))
+    """For systems made from images: the file from which systemd-sysusers makes CCA's groups."""
     if groups:
         lines = ["# CCA's groups, which stay when the package goes.", *("g %s -" % name for name in payloads.GROUPS)]
         (source / "units/sysusers").mkdir()
         (source / "units/sysusers/csulcca.conf").write_text("\n".join(lines) + "\n", encoding="ascii")
 
 
-def write_attributes(source: Path) -> bool:
-    """Have the deb's postinst give the payload's groups, modes and capabilities, for which a .deb has no place.
-
-    Returns whether there are capabilities.
-    """
+def has_capabilities(source: Path) -> bool:
+    """Whether the deb's postinst has capabilities to give."""
     lines = (source / (STAGED["deb"] + ".attributes")).read_text(encoding="ascii").splitlines()
-    calls = ["        csulcca_attributes %s" % line for line in lines]
-    replace(source / "debian/csulcca.postinst.in", r"(?m)^ *# @ATTRIBUTES@$", "\n".join(calls) or "        :")
     return any(line.split(" ")[2] != "-" for line in lines)
 
 

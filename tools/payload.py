@@ -18,11 +18,12 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple, cast
 
+from catcher_install import paths
 from tools.refusal import Refused
 
 CATCHER = "opt/IBM/CCA/bin/catcher.exe"
 # CCA's groups; root and they are all that a file of a payload may belong to, since nothing else is there on a host.
-GROUPS = ("cca_admin", "cca_clrmk", "cca_lfmkp", "cca_cmkp", "cca_setmk")
+GROUPS = paths.LEGACY_GROUPS
 
 # CCA takes some tens of megabytes. More is a mistake, or made to fill the build host.
 MAX_BYTES = 2 << 30

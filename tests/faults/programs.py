@@ -21,6 +21,8 @@ from typing import NamedTuple
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
+from install import scriptlet
+
 TREE = pathlib.Path(__file__).resolve().parents[2]
 DIRECTORIES = ("opt", "etc", "var", "usr")
 LOOKED_AT = ("opt", "etc", "var")
@@ -75,7 +77,8 @@ START = (RUN, "CSUTKEcat", "start")
 CURVE = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-521", "-nodes")
 MINE = ("/usr/bin/openssl", "req", "-x509", *CURVE, "-subj", "/CN=mine.example.com", "-days", "365", "-addext",
         "subjectAltName=DNS:mine.example.com", "-keyout", "/etc/my.key", "-out", "/etc/my.crt")  # fmt: skip
-PREINST = (TREE / "hooks/preinst.sh").read_text() + '\ncsulcca_preinst "$@"\n'
+NAMES = scriptlet.names(str(TREE / "payload/reference"))
+PREINST = scriptlet.filled((TREE / "hooks/preinst.sh").read_text(), NAMES) + '\ncsulcca_preinst "$@"\n'
 # A host just after dpkg has unpacked us over CCA 7.3: what preinst noted (not that the catcher ran, for the stub never
 # listens, and would be waited for), an init script that was edited, its links, and a configuration without a directive.
 OF_7_3 = ("/bin/sh", "-c", """
@@ -115,8 +118,8 @@ def named(name: str) -> Program:
 
 def install(target: pathlib.Path) -> None:
     """The product as its packages install it, a daemon and a systemctl that end at once, bytecode as on a host."""
-    subprocess.run(["make", "-s", "install", f"DESTDIR={target}", "PAYLOAD=payload/reference", "PAYLOAD_KIND=reference",
-                    "VERSION=8.0.0"], cwd=TREE, check=True, timeout=TIMEOUT_S)  # fmt: skip
+    subprocess.run(["make", "-s", "install", f"DESTDIR={target}", "PAYLOAD=payload/reference", "VERSION=8.0.0"],
+                   cwd=TREE, check=True, timeout=TIMEOUT_S)  # fmt: skip
     for path in ("opt/IBM/CCA/bin/catcher.exe", "usr/bin/systemctl"):
         (target / path).parent.mkdir(parents=True, exist_ok=True)
         (target / path).write_text(STUB)

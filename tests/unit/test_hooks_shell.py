@@ -13,10 +13,12 @@ import time
 import pytest
 
 from catcher_install import pair, paths, stamp
+from install import scriptlet
 
 from .support import TREE, Machine, make_stamp
 
 SHELLS = [shell for shell in ("/bin/dash", "/bin/bash") if os.path.exists(shell)]
+REFERENCE = os.path.join(TREE, "payload/reference")
 ABSOLUTE = re.compile(r"(?<![A-Za-z0-9_./$}*-])/(?=(?:etc|opt|usr|var|run|lib|proc|srv)\b)")
 
 
@@ -52,8 +54,8 @@ class Root:
         """(exit status, output) of a function of the file that is named after it; or of the file phase="NAME"."""
         with open(os.path.join(TREE, "hooks", place.get("phase", function[len("csulcca_"):]) + ".sh")) as stream:
             text = stream.read()
-        text = text.replace("@PAYLOAD_KIND@", self.kind)
-        text = text.replace('CSULCCA_GROUPS=""', 'CSULCCA_GROUPS="%s"' % self.groups)
+        known = dict(scriptlet.names(REFERENCE), PAYLOAD_KIND=self.kind, PAYLOAD_GROUPS=self.groups)
+        text = scriptlet.filled(text, known)
         text = ABSOLUTE.sub(lambda found: self.base + "/", text)
         script = "set -eu\n%s\n%s \"$@\"\n" % (text, function)
         child = subprocess.Popen([self.shell, "-c", script, function] + list(arguments), stdin=subprocess.DEVNULL,
@@ -77,6 +79,7 @@ def test_every_path_is_moved():
     for name in ("preinst", "postinst", "prerm", "postrm"):
         with open(os.path.join(TREE, "hooks", name + ".sh")) as stream:
             text = "\n".join(line for line in stream.read().splitlines() if not line.lstrip().startswith("#"))
+        text = scriptlet.filled(text, scriptlet.names(REFERENCE))
         moved = ABSOLUTE.sub("@", text)
         left = re.findall(r"(?<![A-Za-z0-9_@.$}*/-])/(?:etc|opt|usr|var|run|lib)/\S*", moved)
         assert left == []
@@ -353,6 +356,20 @@ def test_a_journal_that_keeps_nothing_does_not_hide_that_it_ran(root, keeps, sto
     systemd.seen()
     told = note(root)
     assert (told["unit"], told["active"]) == ("enabled", "no" if stopped_long_ago else "yes")
+
+
+@pytest.mark.parametrize("group", ["cca_operators", "cca_ops", "my_cca_admin", "cca_admin2", "cca_adm", "CCA_ADMIN"])
+def test_a_group_of_somebody_elses_is_no_trace_of_7x(root, group):
+    root.put("/etc/group", b"root:x:0:\n%s:x:990:\n" % group.encode())
+    assert root.run("csulcca_preinst", "rpm", "1") == (0, "")
+    assert note(root)["groups"] == "no"
+
+
+@pytest.mark.parametrize("group", paths.LEGACY_GROUPS)
+def test_each_group_of_ccas_is_a_trace_of_7x(root, group):
+    root.put("/etc/group", b"root:x:0:\n%s:x:990:\n" % group.encode())
+    assert root.run("csulcca_preinst", "deb", "install") == (0, "")
+    assert note(root)["groups"] == "yes"
 
 
 def test_a_note_of_an_attempt_that_was_killed_is_kept(root):

@@ -1,0 +1,69 @@
+"""install/scriptlet.py: maintainer scripts out of templates, hooks and the library's constants."""
+
+import os
+import re
+
+import pytest
+
+from catcher_install import paths
+from install import scriptlet
+
+from .support import TREE
+
+HOOKS = sorted(name for name in os.listdir(os.path.join(TREE, "hooks")) if name.endswith(".sh"))
+
+
+@pytest.fixture
+def payload(tmp_path):
+    (tmp_path / "payload").mkdir()
+    return tmp_path / "payload"
+
+
+def names(payload):
+    return scriptlet.names(str(payload))
+
+
+@pytest.mark.parametrize("family,percent", [("deb", "%"), ("rpm", "%%")])
+def test_percent_signs_of_a_hook_are_doubled_for_rpm_alone(family, percent, payload):
+    made = scriptlet.assembled(family, "%{macro}\n@HOOK@\nend %%\n", "echo 50% \\1 @CONF@\n\n", names(payload))
+    assert made == "%%{macro}\necho 50%s \\1 %s\nend %%%%\n" % (percent, paths.CONF)
+
+
+def test_a_name_that_nobody_knows_ends_the_build(payload):
+    with pytest.raises(SystemExit) as raised:
+        scriptlet.filled("@CONF@ @NOWHERE@", names(payload))
+    assert "NOWHERE" in str(raised.value)
+
+
+def test_lists_become_words(payload):
+    assert scriptlet.filled("@LEGACY_GROUPS@", names(payload)) == " ".join(paths.LEGACY_GROUPS)
+
+
+@pytest.mark.parametrize("library,attributes,kind,has_groups", [
+    (None, None, "reference", False), (None, "", "reference", False),
+    ("usr/lib64/libcsulcca.so", None, "vendor", True), ("usr/lib/s390x-linux-gnu/libcsulcca.so.8", "", "vendor", True),
+    (None, "0755 root cap_net_raw=ep /opt/IBM/CCA/bin/ivp.e\n", "reference", False),
+    (None, "2755 cca_setmk - /opt/IBM/CCA/bin/loadmk.e\n", "reference", True),
+])
+def test_what_a_payload_is(payload, library, attributes, kind, has_groups):
+    if library:
+        (payload / library).parent.mkdir(parents=True)
+        (payload / library).write_bytes(b"")
+    if attributes is not None:
+        payload.with_name("payload.attributes").write_text(attributes)
+    known = names(payload)
+    assert known["PAYLOAD_KIND"] == kind
+    assert known["PAYLOAD_GROUPS"] == (" ".join(paths.LEGACY_GROUPS) if has_groups else "")
+    calls = ["csulcca_attributes " + line for line in (attributes or "").splitlines()]
+    assert known["ATTRIBUTES"] == ("\n".join(calls) or ":")
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+def test_a_hook_names_no_list_that_python_has(hook):
+    """Else the two would drift."""
+    with open(os.path.join(TREE, "hooks", hook)) as stream:
+        text = stream.read()
+    lists = {name: value for name, value in vars(paths).items() if isinstance(value, tuple)}
+    assert "LEGACY_GROUPS" in lists
+    for name, values in lists.items():
+        assert [one for one in values if re.search(r"(?<!\w)%s(?!\w)" % re.escape(one), text)] == [], name
