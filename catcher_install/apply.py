@@ -25,10 +25,6 @@ if MYPY:
 
 # A converge takes a second; a hook that waits longer than this is better finished by the next run.
 LOCK_SECONDS = 60
-# From exec to a listening port it takes well below a second, on an emulated s390x a few.
-LISTEN_SECONDS = 20
-# Asking systemctl costs more than looking at the port, so it is asked at every 25th look: twice a second.
-LOOKS_A_STATE = 25
 
 SERVICE_VERBS = (planner.RESTART, planner.TRY_RESTART, planner.START)
 # What history is told from goes only when the stamp has recorded it.
@@ -173,7 +169,8 @@ def _attempt(host: "Host", action: "Action", outcome: Outcome) -> "Optional[str]
         if action.kind in (planner.MAKE_PAIR, planner.PLACE_STAGED_PAIR):
             told = finding("pair-not-generated", reason=error.message, hint=error.hint)
         else:
-            told = finding("service-failed", verb=action.kind, unit=paths.UNIT, reason=error.message)
+            told = error.finding or finding(
+                "service-failed", verb=action.kind, unit=paths.UNIT, reason=error.message)
         outcome.findings.append(told)
         return None
     except OSError as error:
@@ -223,8 +220,11 @@ def _enable(host: "Host", action: "Action", outcome: Outcome) -> None:
 
 
 def _change_service(host: "Host", action: "Action", outcome: Outcome) -> None:
-    """Start or restart, unless the administrator's policy forbids it (policy-rc.d, Debian's invoke-rc.d(8))."""
-    from . import systemd
+    """Start or restart, unless the administrator's policy forbids it (policy-rc.d, Debian's invoke-rc.d(8)).
+
+    Who installs a service finds it answering, so the port is waited for.
+    """
+    from . import port, systemd
 
     policy = "/usr/sbin/policy-rc.d"
     entry = host.lstat(policy)
@@ -233,29 +233,12 @@ def _change_service(host: "Host", action: "Action", outcome: Outcome) -> None:
         return
     if action.kind != planner.START or not systemd.is_unit_current(host):
         systemd.call(host, "daemon-reload")
-    systemd.call(host, action.kind, paths.UNIT)
+    if action.kind == planner.START:
+        systemd.start(host)
+    else:
+        systemd.restart(host, action.kind)
     if action.kind != planner.TRY_RESTART:
-        _wait_for_daemon(host)
-
-
-def _wait_for_daemon(host: "Host") -> None:
-    """Who installs a service finds it answering: wait for the port. CatcherError where the service ends or hangs."""
-    from . import systemd
-
-    looks = 0
-
-    def settled() -> bool:
-        nonlocal looks
-        looks += 1
-        if host.is_listening(paths.PORT):
-            return True
-        if looks % LOOKS_A_STATE == 0:
-            # Raises where the service is no longer active.
-            systemd.require_active(host)
-        return False
-
-    if not host.wait_until(settled, LISTEN_SECONDS):
-        raise CatcherError("it does not listen on port %d after %d seconds" % (paths.PORT, LISTEN_SECONDS))
+        port.wait_for_catcher(host)
 
 
 _DO = {

@@ -1,12 +1,21 @@
 """Errors that a person is expected to meet: what is wrong, and what to type."""
 
+MYPY = False
+if MYPY:
+    from typing import Optional
+
+    from .messages import Finding
+
 
 class CatcherError(Exception):
     """An expected failure.
 
     message: one line that says what is wrong.
     hint: one line that says what to type, or "".
+    finding: the finding that says the same, where the catalogue has one.
     """
+
+    finding: "Optional[Finding]" = None
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)

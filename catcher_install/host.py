@@ -286,6 +286,10 @@ class Host:
         """Seconds since the epoch."""
         return time.time()
 
+    def uptime(self) -> float:
+        """Seconds since boot, as systemd counts them in its monotonic time stamps."""
+        return time.monotonic()
+
     def node_name(self) -> str:
         """The kernel's host name; under ``--root``, what /etc/hostname will set."""
         if self.root == "/":
@@ -524,6 +528,15 @@ class Host:
             return False
         users = [line.split()[1:] for line in status.splitlines() if line.startswith(b"Uid:")]
         return users == [[b"0"] * 4] and _is_of_this_system(pid)
+
+    def control_group(self, pid: int) -> str:
+        """The control group in which systemd has put a process (cgroups(7)); "" if that cannot be seen."""
+        try:
+            lines = self.read("/proc/%d/cgroup" % pid, 16 * 1024, head=True).decode("utf-8", "replace").splitlines()
+        except OSError:
+            return ""
+        groups = dict(line.split(":", 2)[1:] for line in lines if line.count(":") > 1)
+        return groups.get("name=systemd") or groups.get("", "")
 
     def command_line(self, pid: int) -> "List[str]":
         """The words of a process's command line; none where it has ended meanwhile."""

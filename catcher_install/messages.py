@@ -170,7 +170,22 @@ CATALOG = {
     "port-taken-outgoing": (
         ERROR, "",
         "port {port} is taken by an outgoing connection of {program} (PID {pid})",
-        "keep the port free: sysctl -w net.ipv4.ip_local_reserved_ports={port}; then restart that program",
+        "restart that program; the catcher comes up by itself then, and each of its starts reserves the port",
+    ),
+    "port-closing": (
+        WARNING, "",
+        "port {port} is not free yet: the kernel keeps a connection that was closed for up to a minute",
+        "wait a minute; the catcher comes up by itself then. Look: catcherctl status",
+    ),
+    "port-shared": (
+        WARNING, "",
+        "{other} listens on port {port} too, on another address: who connects there does not reach the catcher",
+        "see where: ss -tlnp 'sport = :{port}'   and stop that program",
+    ),
+    "not-verified": (
+        WARNING, TRANSIENT,
+        "not verified: the catcher runs as it should; {reason}",
+        "look from another host that may connect: catcherctl probe HOST",
     ),
     "mode-not-running": (
         WARNING, "",

@@ -5,6 +5,7 @@ Imported only by a run that has something to ask: a daemon start has nothing.
 
 from . import config, paths
 from .errors import CatcherError
+from .record import Record
 
 MYPY = False
 if MYPY:
@@ -17,6 +18,7 @@ PROGRAMS = ("/usr/bin/systemctl", "/bin/systemctl")
 # Seconds for an answer, and for a change of the service.
 ASK_SECONDS = 30
 CHANGE_SECONDS = 120
+START_SECONDS = 30
 # What stands before a script in a command line, and before a program of another architecture.
 INTERPRETERS = ("sh", "dash", "bash", "python", "platform-python", "qemu-")
 
@@ -43,9 +45,22 @@ def call(host: "Host", *arguments: str, timeout: float = CHANGE_SECONDS) -> str:
     return text
 
 
-def restart(host: "Host") -> None:
-    """Restart the catcher. Raises CatcherError if systemd cannot."""
-    call(host, "restart", paths.UNIT)
+def start(host: "Host") -> None:
+    """Start the catcher for the first time. Raises CatcherError if systemd cannot.
+
+    A start may wait for other units, such as a network-online.target that never comes: after START_SECONDS that raises
+    TimeoutError, and systemd goes on by itself.
+    """
+    call(host, "start", paths.UNIT, timeout=START_SECONDS)
+
+
+def restart(host: "Host", verb: str = "restart") -> None:
+    """Restart the catcher. Raises CatcherError if systemd cannot.
+
+    verb: or "try-restart", which does nothing if it does not run. What the unit waits for at boot is not waited for:
+    the host is up, and the catcher ran on it.
+    """
+    call(host, verb, "--job-mode=ignore-dependencies", paths.UNIT)
 
 
 def show(host: "Host", *properties: str) -> "Dict[str, str]":
@@ -58,16 +73,38 @@ def show(host: "Host", *properties: str) -> "Dict[str, str]":
     return dict(line.split("=", 1) for line in said.splitlines() if "=" in line)
 
 
+class Service(Record):
+    """The catcher's service as systemd has it now.
+
+    state: "active", "activating", "inactive", "failed" ... (systemd's ActiveState); "" if systemd cannot be asked.
+    sub: systemd's SubState, e.g. "running" or "auto-restart". main_pid: of its main process, or None.
+    started: seconds after boot when that was executed; 0.0 if it never was.
+    """
+
+    __slots__ = ("state", "sub", "main_pid", "started")
+    state: str
+    sub: str
+    main_pid: "Optional[int]"
+    started: float
+
+
+def service(host: "Host") -> Service:
+    """Ask systemd for the service's state."""
+    said = show(host, "ActiveState", "SubState", "MainPID", "ExecMainStartTimestampMonotonic")
+    started = said.get("ExecMainStartTimestampMonotonic", "")
+    main = said.get("MainPID", "")
+    return Service(
+        state=said.get("ActiveState", ""), sub=said.get("SubState", ""),
+        main_pid=int(main) if main.isdigit() and int(main) else None,
+        started=int(started) / 1e6 if started.isdigit() else 0.0,
+    )
+
+
 def is_unit_current(host: "Host") -> bool:
     """Whether systemd has the unit as it is on disk: then a reload, which can take longer than making the pair, would
     bring nothing. Before version 242 systemd finds a new unit only after a reload."""
     said = show(host, "LoadState", "NeedDaemonReload")
     return said.get("LoadState") == "loaded" and said.get("NeedDaemonReload") == "no"
-
-
-def require_active(host: "Host") -> None:
-    """Raise CatcherError with its state if the service is not active."""
-    call(host, "is-active", paths.UNIT)
 
 
 def has_failed(host: "Host") -> bool:
@@ -96,6 +133,14 @@ def catcher(host: "Host") -> "Optional[int]":
         if runs_catcher(host.command_line(pid)) and host.is_root_process(pid):
             return pid
     return None
+
+
+def is_of_catcher(host: "Host", pid: int, catcher: int) -> bool:
+    """Whether a process is the catcher or a child of it: the service's control group has no others."""
+    if pid == catcher:
+        return True
+    group = host.control_group(catcher) if host.is_booted() else ""
+    return group.endswith("/" + paths.UNIT) and host.control_group(pid) == group
 
 
 def runs_catcher(words: "List[str]") -> bool:

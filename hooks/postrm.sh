@@ -16,7 +16,7 @@ csulcca_postrm() {
             # A daemon of ours would go on in its mode; 7.x only starts what does not run.
             systemctl stop csulcca-check.timer </dev/null >/dev/null 2>&1 || :
             systemctl daemon-reload </dev/null || :
-            systemctl try-restart CSUTKEcat.service </dev/null || :
+            systemctl try-restart --job-mode=ignore-dependencies CSUTKEcat.service </dev/null || :
         fi
         return 0
         ;;

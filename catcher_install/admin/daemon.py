@@ -1,7 +1,8 @@
 """The running daemon as an administrator's command sees it: who holds the port, a restart, what answers after it."""
 
-from .. import config, paths, systemd
+from .. import config, paths, port, systemd
 from ..errors import CatcherError
+from ..messages import finding
 from ..probe import probe, result
 from ..probe.result import ProbeResult
 from ..record import Record
@@ -9,10 +10,11 @@ from ..text import shown
 
 MYPY = False
 if MYPY:
-    from typing import Callable, List, Optional
+    from typing import List, Optional
 
     from ..facts import HostFacts
     from ..host import Host
+    from ..messages import Finding
 
 # From a restart to the first answer it takes well below a second; on a busy, emulated machine some seconds.
 ANSWER_SECONDS = 15
@@ -21,51 +23,23 @@ LOOK_SECONDS = 4
 # systemctl is asked whether the service has failed at every 50th look, about once a second.
 LOOKS_A_STATE = 50
 RESTART = "systemctl restart CSUTKEcat"
-ADDRESSES = ("127.0.0.1", "[::1]")
+LOOPBACK = ("127.0.0.1", "[::1]")
+EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+# A probe that met nobody, unless it has an address.
+NOT_REACHED = (result.REFUSED, result.UNREACHABLE, result.TIMED_OUT)
 
-# Who holds the port
-CATCHER = "catcher"
-OTHER = "other"
-UNKNOWN = "unknown"
-NOBODY = "none"
+# What came of a verification. UNVERIFIED: the daemon listens as it should, and no connection could be made from here.
+VERIFIED = "verified"
+UNVERIFIED = "unverified"
+FAILED = "failed"
 
 
-class Holder(Record):
-    """Who has the catcher's port.
+class Verification(Record):
+    """Whether the daemon does what it should: VERIFIED, UNVERIFIED or FAILED, and why not, as the end of a sentence."""
 
-    state: CATCHER, OTHER, UNKNOWN (somebody; only root may see who) or NOBODY.
-    pid: of the process, or None. program: its name, "" where unknown. addresses: local ones, e.g. "0.0.0.0" or "::".
-    listens: it listens, rather than having the port for an outgoing connection.
-    """
-
-    __slots__ = ("state", "pid", "program", "addresses", "listens")
+    __slots__ = ("state", "reason")
     state: str
-    pid: "Optional[int]"
-    program: str
-    addresses: "List[str]"
-    listens: bool
-
-
-def holder(host: "Host") -> Holder:
-    """Who has the port now."""
-    # Without an inode: a connection that only waits for its end, and is nobody's any more.
-    taken = [one for one in host.tcp_sockets(paths.PORT) if one.inode]
-    listening = [one for one in taken if one.listens]
-    if not taken:
-        return Holder(state=NOBODY, pid=None, program="", addresses=[], listens=False)
-    catcher = systemd.catcher(host)
-    pids = [host.socket_owner(one.inode, catcher) for one in listening or taken]
-    known = [pid for pid in pids if pid is not None]
-    ours = [pid for pid in known if pid == catcher]
-    first = ours or known
-    pid = first[0] if first else None
-    state = UNKNOWN if pid is None else CATCHER if ours else OTHER
-    if state == CATCHER and not listening:
-        # Connections of a daemon that is ending: the port is nobody's.
-        return Holder(state=NOBODY, pid=None, program="", addresses=[], listens=False)
-    program = "" if pid is None else shown(host.program_name(pid), 40)
-    addresses = sorted({one.address for one in listening or taken})
-    return Holder(state=state, pid=pid, program=program, addresses=addresses, listens=bool(listening))
+    reason: str
 
 
 def may_restart(host: "Host", facts: "HostFacts") -> str:
@@ -90,47 +64,72 @@ def restart_only(host: "Host") -> str:
 
 
 def look(host: "Host") -> ProbeResult:
-    """What answers on this host's port, over a real connection; IPv6 is tried where IPv4 has nobody."""
+    """What answers over a real connection where the catcher listens; on this host's loopback if it listens nowhere.
+
+    The next address is tried if one has nobody.
+    """
     found = None
-    for address in ADDRESSES:
+    for address in _listening(host) or LOOPBACK:
         seen = probe.probe("%s:%d" % (address, paths.PORT), timeout=LOOK_SECONDS, host=host)
         if found is None or seen.state in (result.TLS, result.TCP):
             found = seen
-        if found.state not in (result.REFUSED, result.UNREACHABLE):
+        if found.state not in NOT_REACHED or seen.address:
             break
     assert found is not None
     return found
 
 
-def speaks_tls_with(sha256: str) -> "Callable[[ProbeResult], str]":
-    """A condition for wait_for(): TLS, and the certificate has this hash."""
+def _listening(host: "Host") -> "List[str]":
+    """Addresses to which a connection from this host should reach the catcher; none if it does not listen."""
+    held = port.holder(host)
+    if held.state != port.CATCHER:
+        return []
+    reached = [EVERYWHERE.get(address, address) for address in held.addresses]
+    return ["[%s]" % address if ":" in address else address for address in reached]
 
-    def problem(seen: ProbeResult) -> str:
+
+class Wanted:
+    """What the daemon should speak. Called with what a look saw, it returns "" or the problem, as a sentence's end.
+
+    mode: config.TLS or config.TCP. sha256: of the certificate that it should show in TLS.
+    """
+
+    def __init__(self, host: "Optional[Host]", mode: str, sha256: str = "") -> None:
+        self._host = host
+        self.mode = mode
+        self.sha256 = sha256
+
+    def __call__(self, seen: ProbeResult) -> str:
+        return self._tls(seen) if self.mode == config.TLS else self._tcp(seen)
+
+    def _tls(self, seen: ProbeResult) -> str:
         if seen.state != result.TLS:
             return _instead(seen)
-        if seen.chain[0].sha256 != sha256:
+        if seen.chain[0].sha256 != self.sha256:
             return "it shows another certificate (SHA-256 %s...)" % seen.chain[0].sha256[:23]
         return ""
 
-    return problem
-
-
-def speaks_tcp(host: "Host") -> "Callable[[ProbeResult], str]":
-    """A condition for wait_for(): it takes connections, and does not answer TLS."""
-
-    def problem(seen: ProbeResult) -> str:
+    def _tcp(self, seen: ProbeResult) -> str:
         if seen.state == result.TLS:
             return "it speaks TLS (%s)" % seen.version
         if seen.state == result.TCP:
             return ""
-        if seen.state == result.TIMED_OUT and seen.address:
+        if seen.state == result.TIMED_OUT and seen.address and self._host is not None:
             # A daemon may stay silent whatever it is told; then its arguments are the evidence.
-            held = holder(host)
-            if held.state == CATCHER and systemd.running_mode(host, held.pid) == config.TCP:
+            held = port.holder(self._host)
+            if held.state == port.CATCHER and systemd.running_mode(self._host, held.pid) == config.TCP:
                 return ""
         return _instead(seen)
 
-    return problem
+
+def speaks_tls_with(sha256: str) -> Wanted:
+    """TLS, and the certificate has this hash."""
+    return Wanted(None, config.TLS, sha256)
+
+
+def speaks_tcp(host: "Host") -> Wanted:
+    """It takes connections, and does not answer TLS."""
+    return Wanted(host, config.TCP)
 
 
 def _instead(seen: ProbeResult) -> str:
@@ -141,29 +140,59 @@ def _instead(seen: ProbeResult) -> str:
     return "no connection came about: %s" % shown(seen.reason)
 
 
-def wait_for(host: "Host", condition: "Callable[[ProbeResult], str]") -> str:
-    """Look at the port until a condition has no problem any more. Returns "", or the problem that lasted.
+def verify(host: "Host", wanted: Wanted) -> Verification:
+    """Look at the daemon, until it does what is wanted or ANSWER_SECONDS are over.
 
-    condition: from what a look saw to a problem, as the end of a sentence, or "". It ends early where systemd has given
-    the service up.
+    It ends early if systemd has given the service up, if another program has the port, or if the daemon listens and
+    cannot be reached from here: a firewall, IPAddressDeny=, a network of its own. Then only its arguments can be seen;
+    they must be those of the wanted mode.
     """
     looks = 0
-    problem = ""
+    seen = Verification(state=FAILED, reason="")
 
     def settled() -> bool:
-        nonlocal looks, problem
+        nonlocal looks, seen
         looks += 1
-        problem = condition(look(host))
-        return not problem or (looks % LOOKS_A_STATE == 0 and systemd.has_failed(host))
+        seen = _once(host, wanted)
+        return seen.state != FAILED or (looks % LOOKS_A_STATE == 0 and systemd.has_failed(host))
 
     host.wait_until(settled, ANSWER_SECONDS)
-    if problem:
-        held = holder(host)
-        if held.state == OTHER:
-            problem = "port %d is held by %s (PID %s)" % (paths.PORT, held.program, held.pid)
-    return problem
+    return seen
 
 
-def restart_and_wait(host: "Host", condition: "Callable[[ProbeResult], str]") -> str:
-    """Restart the daemon and wait_for() a condition. Returns "" or the problem; a restart that fails is one, too."""
-    return restart_only(host) or wait_for(host, condition)
+def _once(host: "Host", wanted: Wanted) -> Verification:
+    """One look. Whatever answers, it must be the catcher that has the port."""
+    before = port.holder(host)
+    if before.state == port.OTHER:
+        return Verification(state=FAILED, reason=(
+            "port %d is held by %s (PID %s)" % (paths.PORT, before.program, before.pid)))
+    seen = look(host)
+    problem = wanted(seen)
+    after = port.holder(host)
+    if not problem:
+        if after.state == port.CATCHER:
+            return Verification(state=VERIFIED, reason="")
+        return Verification(state=FAILED, reason="what answers on port %d is not the catcher" % paths.PORT)
+    unreachable = seen.state in NOT_REACHED and not seen.address and before.state == port.CATCHER and after == before
+    if unreachable and systemd.running_mode(host, before.pid) == wanted.mode:
+        reason = "it listens on %s, and cannot be reached there from this host: %s" % (
+            " and ".join(before.addresses), shown(seen.reason))
+        return Verification(state=UNVERIFIED, reason=reason)
+    return Verification(state=FAILED, reason=problem)
+
+
+def restart_and_verify(host: "Host", wanted: Wanted) -> Verification:
+    """Restart the daemon and verify() what it does; a restart that fails is a failure, too."""
+    problem = restart_only(host)
+    return Verification(state=FAILED, reason=problem) if problem else verify(host, wanted)
+
+
+def unverified(seen: Verification) -> "List[Finding]":
+    """The finding of a change that stands although nobody could look at it; none if it was verified."""
+    return [finding("not-verified", reason=seen.reason)] if seen.state == UNVERIFIED else []
+
+
+def restart_and_wait(host: "Host", wanted: Wanted) -> str:
+    """As restart_and_verify(); returns "" or the problem. What cannot be verified from here is none."""
+    seen = restart_and_verify(host, wanted)
+    return seen.reason if seen.state == FAILED else ""

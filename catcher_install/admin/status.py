@@ -1,11 +1,11 @@
 """What ``catcherctl status`` shows: one picture of configuration, service, port, OpenSSL, pair and findings."""
 
-from .. import config, messages, pair, paths, plan, report, systemd, transition
+from .. import config, messages, pair, paths, plan, port, report, systemd, transition
 from .. import facts as fact_collector
 from ..cert import host_names
 from ..messages import finding
 from ..text import moment, shown
-from . import daemon, installed_pair
+from . import installed_pair
 
 MYPY = False
 if MYPY:
@@ -30,15 +30,17 @@ def collect_status(host: "Host") -> "Dict[str, Any]":
     not_before and not_after (seconds since the epoch, 0 where unknown), names, sha1 and sha256 ("" where unknown) of
     the certificate, problem ("" where it can be used, or is not looked at since TLS is not configured).
     service: enabled, masked, pid (of the daemon, or null).
-    listener: port, state ("catcher", "other", "unknown" where only root may see who, "none"), pid, program, addresses,
+    listener: port, state ("catcher", "other", "unknown" where only root may see who, "closing" where closed
+    connections wait for their end, "none"), pid, program, addresses,
     listens (false where the port is taken by an outgoing connection).
     tke: enable_tls: whether the box Enable SSL/TLS must be ticked there, or null.
     findings: id, severity ("info", "warning", "error"), message, fix.
     """
+    port.wait_for_start(host)
     facts = fact_collector.collect(host)
     complete = installed_pair.may_read_key(host) and _may_read_stamp(host)
     planned = plan.plan(facts, transition.of(transition.APPLY))
-    held = daemon.holder(host)
+    held = port.holder(host)
     pid = systemd.catcher(host)
     mode = systemd.running_mode(host, pid)
     seen = installed_pair.installed(host)
@@ -95,7 +97,7 @@ def _may_read_stamp(host: "Host") -> bool:
 
 
 def _findings(
-    host: "Host", facts: "HostFacts", planned: "plan.Plan", seen: "installed_pair.Installed", held: "daemon.Holder",
+    host: "Host", facts: "HostFacts", planned: "plan.Plan", seen: "installed_pair.Installed", held: "port.Holder",
     pid: "Optional[int]", mode: "Optional[str]",
 ) -> "List[Finding]":
     """What a converge and a start would say, and what shows only on the running system."""
@@ -105,17 +107,16 @@ def _findings(
     if planned.mode == config.TLS and facts.pair.state == pair.BOTH and not (facts.verdict or {}).get("problem"):
         found += installed_pair.more_findings(host, facts, seen)
     known = [one["id"] for one in found]
-    if held.state == daemon.OTHER and held.listens:
-        found.append(finding("port-taken", port=str(paths.PORT), program=held.program, pid=str(held.pid)))
-    elif held.state == daemon.OTHER:
-        found.append(finding("port-taken-outgoing", port=str(paths.PORT), program=held.program, pid=str(held.pid)))
+    taken = port.problem(host, held)
+    if taken is not None:
+        found.append(taken)
     elif not facts.booted or facts.unit.masked:
         pass
-    elif pid is None and held.state == daemon.NOBODY and facts.unit.enabled:
+    elif pid is None and held.state in (port.NOBODY, port.CLOSING) and facts.unit.enabled:
         # Where a start is refused, the reason is among the findings already.
         if decision.arguments is not None:
             found.append(finding("not-running"))
-    elif pid is not None and held.state == daemon.NOBODY:
+    elif pid is not None and held.state in (port.NOBODY, port.CLOSING):
         found.append(finding("not-listening", port=str(paths.PORT)))
     told = "tls-configured-tcp-running" in known
     if mode is not None and planned.mode is not None and mode != planned.mode and not told:
@@ -162,10 +163,11 @@ def _port_line(held: "Dict[str, Any]") -> str:
     does = "listens" if held["listens"] else "has an outgoing connection"
     where = "on " + " and ".join(held["addresses"])
     return "%d, %s" % (held["port"], {
-        daemon.CATCHER: "the catcher listens %s" % where,
-        daemon.OTHER: "not the catcher but %s %s %s" % (who, does, where),
-        daemon.UNKNOWN: "somebody %s %s" % (does, where),
-        daemon.NOBODY: "nobody listens",
+        port.CATCHER: "the catcher listens %s" % where,
+        port.CLOSING: "nobody listens, and closed connections wait for their end",
+        port.OTHER: "not the catcher but %s %s %s" % (who, does, where),
+        port.UNKNOWN: "somebody %s %s" % (does, where),
+        port.NOBODY: "nobody listens",
     }[held["state"]])
 
 

@@ -42,6 +42,22 @@ def machine(tmp_path):
     return installed(tmp_path)
 
 
+@pytest.fixture
+def proc(machine):
+    """Write a /proc: sockets, and processes with their words and what they have open."""
+
+    def write(tcp=(), tcp6=(), processes=()):
+        for name, lines in (("tcp", tcp), ("tcp6", tcp6)):
+            machine.put("/proc/net/" + name, ("  sl  local_address ...\n" + "".join(lines)).encode("ascii"))
+        for pid, words, inodes in processes:
+            machine.processes[pid] = words
+            machine.put("/proc/%d/comm" % pid, os.path.basename(words[0]).encode("ascii") + b"\n")
+            for number, inode in enumerate(inodes):
+                machine.put_link("/proc/%d/fd/%d" % (pid, number), "socket:[%d]" % inode)
+
+    return write
+
+
 @pytest.fixture(scope="session")
 def a_pair():
     """(key, certificate) as the library makes them, made once; PEM."""

@@ -4,6 +4,7 @@ import os
 import shutil
 import socket
 import ssl
+import sys
 import tempfile
 import threading
 import time
@@ -11,6 +12,9 @@ import time
 from catcher_install import apply, paths, plan, transition
 from catcher_install.admin import daemon
 from catcher_install.host import Host
+
+# The catcher's, as the machine's /proc shows it.
+PID, INODE = 100, 7
 
 
 class Daemon:
@@ -75,6 +79,7 @@ class Daemon:
         self.listener.bind(("127.0.0.1", self.port))
         self.listener.listen(20)
         self.speaks = "tls" if tls else "tcp"
+        self.show([paths.CATCHER] + ["-tls"] * tls)
         self.thread = threading.Thread(target=serve, args=(self.listener, context), daemon=True)
         self.thread.start()
 
@@ -87,6 +92,20 @@ class Daemon:
         self.thread.join(10)
         assert not self.thread.is_alive()
         self.listener = self.speaks = None
+        self.show([])
+
+    def show(self, words):
+        """Have the machine's /proc say that the catcher runs with these words and has the port; [] if it does not."""
+        self.machine.processes.pop(PID, None)
+        lines = ["header"]
+        if words:
+            self.machine.processes[PID] = words
+            self.machine.put("/proc/%d/comm" % PID, b"catcher.exe\n")
+            if not self.machine.lexists("/proc/%d/fd/3" % PID):
+                self.machine.put_link("/proc/%d/fd/3" % PID, "socket:[%d]" % INODE)
+            address = "0100007F" if sys.byteorder == "little" else "7F000001"
+            lines.append("   0: %s:%04X 00000000:0000 0A 0:0 0:0 0 0 0 %d 1" % (address, self.port, INODE))
+        self.machine.put("/proc/net/tcp", "\n".join(lines).encode("ascii"))
 
 
 def serve(listener, context):

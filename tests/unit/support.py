@@ -182,6 +182,9 @@ class Machine(Scripted):
     def now(self):
         return Host.now(self) if self.time is None else self.time
 
+    def uptime(self):
+        return 1000.0
+
     def pids(self):
         return sorted(self.processes)
 

@@ -8,6 +8,7 @@ import pytest
 from catcher_install import apply, config, messages, pair, paths, plan, stamp, transition
 from catcher_install.errors import CatcherError
 
+from .proc import ANY_4, LISTENS, line
 from .support import GROWERS, Killed, fault, ids, installed, make_stamp, tree_of
 
 FRESH = transition.from_scriptlet("rpm", ["1"])
@@ -553,6 +554,7 @@ def test_exit_status_of_findings():
     assert apply.exit_status([{"id": "conf-unusable"}]) == 3
 
 
+WITHOUT_WAITING = "--job-mode=ignore-dependencies"
 SHOWN = ["show", "-p", "LoadState", "-p", "NeedDaemonReload", paths.UNIT]
 
 
@@ -568,7 +570,8 @@ def test_a_first_installation_reloads_systemd_only_where_it_must(machine, said, 
     machine.enable()
     machine.systemctl(lambda argv, stdin: (0, said if argv[1] == "show" else b""))
     apply.converge(machine, transition.of(transition.INSTALL))
-    assert machine.systemctl_calls() == [SHOWN] + [["daemon-reload"]] * reloads + [["start", paths.UNIT]]
+    calls = [call for call in machine.systemctl_calls() if call[0] != "show" or call == SHOWN]
+    assert calls == [SHOWN] + [["daemon-reload"]] * reloads + [["start", paths.UNIT]]
 
 
 def test_an_upgrade_always_reloads_systemd(machine):
@@ -576,7 +579,23 @@ def test_an_upgrade_always_reloads_systemd(machine):
     machine.enable()
     machine.systemctl((0, b"LoadState=loaded\nNeedDaemonReload=no\n"))
     apply.converge(machine, transition.of(transition.UPGRADE, "8.0.0"))
-    assert machine.systemctl_calls() == [["daemon-reload"], ["try-restart", paths.UNIT]]
+    assert machine.systemctl_calls() == [["daemon-reload"], ["try-restart", WITHOUT_WAITING, paths.UNIT]]
+
+
+def test_a_restart_waits_for_nothing_that_the_unit_waits_for_at_boot(tmp_path, quick_pair):
+    """A network-online.target that never comes does not keep an upgrade, or a service that ran, from going on."""
+    machine = host_upgraded_by_rpm(tmp_path)
+    machine.systemctl()
+    apply.converge(machine, LEGACY)
+    assert ["restart", WITHOUT_WAITING, paths.UNIT] in machine.systemctl_calls()
+
+
+def test_who_has_the_port_is_a_finding_of_the_installation(machine, proc, quick_pair):
+    machine.enable()
+    machine.systemctl((0, b"MainPID=0\nActiveState=activating\nSubState=auto-restart\n"))
+    proc([line(ANY_4, paths.PORT, LISTENS, 9)], [], [(200, ["/usr/sbin/sshd"], [9])])
+    outcome = apply.converge(machine, FRESH)
+    assert ids(outcome.findings) == ["port-taken"] and plan.START not in outcome.done
 
 
 # -- findings of actions that fail -------------------------------------------------------------------------------------

@@ -41,11 +41,6 @@ def machine(memory, monkeypatch):
     apply.converge(machine, transition.of(transition.INSTALL))
     daemon.systemctl(["systemctl", "restart"], b"")
     daemon.restarts = 0
-    machine.processes = {100: [paths.CATCHER, "-tls"]}
-    machine.put("/proc/100/comm", b"catcher.exe\n")
-    sockets = "header\n   0: 00000000:%04X 00000000:0000 0A 0:0 0:0 0 0 0 7 1\n" % daemon.port
-    machine.put("/proc/net/tcp", sockets.encode("ascii"))
-    machine.put_link("/proc/100/fd/3", "socket:[7]")
     yield machine
     daemon.stop()
 

@@ -1,129 +1,18 @@
-"""Who holds the port, seen in a machine's own /proc, and in a table of made-up ones."""
-
-import os
-import socket
-import sys
+"""When a change restarts the daemon, and what of it counts as verified afterwards."""
 
 import pytest
 
-from catcher_install import paths, systemd
+from catcher_install import paths
 from catcher_install.admin import daemon
 from catcher_install.host import Host
-from catcher_install.probe import result
+from catcher_install.probe import probe, result
 
+from ..proc import ANY_4, ANY_6, CONNECTED, LISTENS, LITTLE, LOOPBACK_4, LOOPBACK_6, line
 from ..support import make_facts
 
-LITTLE = sys.byteorder == "little"
-ANY_4 = "00000000"
-LOOPBACK_4 = "0100007F" if LITTLE else "7F000001"
-ANY_6 = "0" * 32
-LOOPBACK_6 = "000000000000000000000000" + ("01000000" if LITTLE else "00000001")
-LISTENS, CONNECTED, TIME_WAIT = "0A", "01", "06"
+TEN_1_2_3 = "0302010A" if LITTLE else "0A010203"
 
-
-def line(address, port, state, inode):
-    rest = "00000000:00000000 00:00000000 00000000     0        0 %d 1 0 100 0 0 10 0\n" % inode
-    return "   0: %s:%04X 00000000:0000 %s " % (address, port, state) + rest
-
-
-@pytest.fixture
-def proc(machine):
-    """Write a /proc: sockets, and processes with their words and what they have open."""
-
-    def write(tcp=(), tcp6=(), processes=()):
-        for name, lines in (("tcp", tcp), ("tcp6", tcp6)):
-            machine.put("/proc/net/" + name, ("  sl  local_address ...\n" + "".join(lines)).encode("ascii"))
-        for pid, words, inodes in processes:
-            machine.processes[pid] = words
-            machine.put("/proc/%d/comm" % pid, os.path.basename(words[0]).encode("ascii") + b"\n")
-            for number, inode in enumerate(inodes):
-                machine.put_link("/proc/%d/fd/%d" % (pid, number), "socket:[%d]" % inode)
-
-    return write
-
-
-CATCHER = (100, [paths.CATCHER, "-tls"], [7, 8])
-SCRIPT = (100, ["/bin/sh", paths.CATCHER], [7, 8])
-SSHD = (200, ["/usr/sbin/sshd"], [1, 9])
-EDITOR = (50, ["/usr/bin/vim", paths.CATCHER], [1])
 PORT = 50003
-
-HOLDERS = {
-    "nobody": (([], [], [CATCHER]), ("none", None, "", [], False)),
-    "the catcher, both": (
-        ([line(ANY_4, PORT, LISTENS, 7)], [line(ANY_6, PORT, LISTENS, 8)], [CATCHER, SSHD]),
-        ("catcher", 100, "catcher.exe", ["0.0.0.0", "::"], True)),
-    "the catcher, by its interpreter": (
-        ([], [line(ANY_6, PORT, LISTENS, 8)], [SCRIPT]), ("catcher", 100, "sh", ["::"], True)),
-    "the catcher with a client": (
-        ([line(ANY_4, PORT, LISTENS, 7), line(LOOPBACK_4, PORT, CONNECTED, 8)], [], [CATCHER]),
-        ("catcher", 100, "catcher.exe", ["0.0.0.0"], True)),
-    "another program": (
-        ([line(LOOPBACK_4, PORT, LISTENS, 9)], [], [CATCHER, SSHD]), ("other", 200, "sshd", ["127.0.0.1"], True)),
-    "another program, IPv6": (
-        ([], [line(LOOPBACK_6, PORT, LISTENS, 9)], [SSHD]), ("other", 200, "sshd", ["::1"], True)),
-    "another program beside the catcher": (
-        ([line(LOOPBACK_4, PORT, LISTENS, 9), line(ANY_4, PORT, LISTENS, 7)], [], [CATCHER, SSHD]),
-        ("catcher", 100, "catcher.exe", ["0.0.0.0", "127.0.0.1"], True)),
-    "an outgoing connection": (
-        ([line(LOOPBACK_4, PORT, CONNECTED, 9)], [], [CATCHER, SSHD]), ("other", 200, "sshd", ["127.0.0.1"], False)),
-    "a connection that only waits": (
-        ([line(LOOPBACK_4, PORT, TIME_WAIT, 0)], [], [SSHD]), ("none", None, "", [], False)),
-    "the last connections of a catcher": (
-        ([line(LOOPBACK_4, PORT, CONNECTED, 7)], [], [CATCHER]), ("none", None, "", [], False)),
-    "somebody else's, as no root": (
-        ([line(ANY_4, PORT, LISTENS, 77)], [], [SSHD]), ("unknown", None, "", ["0.0.0.0"], True)),
-    "another port": (([line(ANY_4, PORT + 1, LISTENS, 9)], [], [SSHD]), ("none", None, "", [], False)),
-}
-
-
-@pytest.mark.parametrize("name", sorted(HOLDERS))
-def test_holder(machine, proc, name):
-    (tcp, tcp6, processes), wanted = HOLDERS[name]
-    proc(tcp, tcp6, processes)
-    held = daemon.holder(machine)
-    assert (held.state, held.pid, held.program, held.addresses, held.listens) == wanted
-
-
-def test_an_editor_is_no_catcher(machine, proc):
-    proc(processes=[EDITOR])
-    assert systemd.catcher(machine) is None
-    proc(processes=[CATCHER])
-    assert systemd.catcher(machine) == 100
-
-
-def test_without_a_proc(machine):
-    assert daemon.holder(machine).state == daemon.NOBODY
-    assert systemd.catcher(machine) is None
-
-
-@pytest.mark.parametrize("family,address", [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")],
-                         ids=["IPv4", "IPv6"])
-def test_the_kernels_own_tables(monkeypatch, family, address):
-    """This process is found by its real socket, whichever way round this machine's bytes are."""
-    with socket.socket(family) as sock:
-        try:
-            sock.bind((address, 0))
-        except OSError as error:
-            pytest.skip("no %s here: %s" % (address, error.strerror))
-        monkeypatch.setattr(paths, "PORT", sock.getsockname()[1])
-        assert daemon.holder(Host()).state == daemon.NOBODY
-        sock.listen(1)
-        held = daemon.holder(Host())
-        assert (held.state, held.pid, held.addresses, held.listens) == (daemon.OTHER, os.getpid(), [address], True)
-        assert held.program == Host().program_name(os.getpid()) != ""
-    assert daemon.holder(Host()).state == daemon.NOBODY
-
-
-def test_an_outgoing_connection_of_the_kernels(monkeypatch):
-    with socket.socket() as server, socket.socket() as client:
-        server.bind(("127.0.0.1", 0))
-        server.listen(1)
-        client.bind(("127.0.0.1", 0))
-        monkeypatch.setattr(paths, "PORT", client.getsockname()[1])
-        client.connect(server.getsockname())
-        held = daemon.holder(Host())
-        assert (held.state, held.pid, held.listens) == (daemon.OTHER, os.getpid(), False)
 
 
 @pytest.mark.parametrize("change,wanted", [
@@ -147,10 +36,11 @@ def test_waiting_ends_where_systemd_has_given_up(machine, monkeypatch):
     machine.systemctl(lambda argv, stdin: (0 if argv[1] == "is-failed" else 1, b""))
     looks = []
     monkeypatch.setattr(machine, "wait_until", lambda condition, timeout: Host.wait_until(machine, condition, 10))
-    monkeypatch.setattr(daemon, "look", lambda host: looks.append(1))
-    assert daemon.wait_for(machine, lambda seen: "nothing listens") == "nothing listens"
+    monkeypatch.setattr(daemon, "look", lambda host: looks.append(1) or found(result.REFUSED, ""))
+    said = daemon.verify(machine, daemon.speaks_tcp(machine))
+    assert (said.state, said.reason) == (daemon.FAILED, "nothing listens on port 50003")
     assert len(looks) == daemon.LOOKS_A_STATE
-    assert machine.systemctl_calls() == [["is-failed", "--quiet", paths.UNIT]]
+    assert machine.systemctl_calls().count(["is-failed", "--quiet", paths.UNIT]) == 1
 
 
 def found(state, address="127.0.0.1", version=""):
@@ -174,3 +64,80 @@ def found(state, address="127.0.0.1", version=""):
 def test_speaks_tcp(machine, proc, seen, words, wanted):
     proc([line(ANY_4, PORT, LISTENS, 7)], [], [(100, words, [7])])
     assert daemon.speaks_tcp(machine)(seen) == wanted
+
+
+# -- verifying ---------------------------------------------------------------------------------------------------------
+
+@pytest.fixture
+def looked_at(machine, monkeypatch):
+    """looked_at(what a look sees, ...): the addresses that were then connected to."""
+    targets = []
+
+    def set(*seen):
+        def probed(target, timeout, host):
+            targets.append(target)
+            return seen[min(len(targets), len(seen)) - 1]
+
+        monkeypatch.setattr(probe, "probe", probed)
+        return targets
+
+    return set
+
+
+@pytest.mark.parametrize("tcp,tcp6,wanted", [
+    ([line(ANY_4, PORT, LISTENS, 7)], [line(ANY_6, PORT, LISTENS, 8)], ["127.0.0.1:50003", "[::1]:50003"]),
+    ([], [line(ANY_6, PORT, LISTENS, 8)], ["[::1]:50003"]),
+    ([line(TEN_1_2_3, PORT, LISTENS, 7)], [], ["10.1.2.3:50003"]),
+    ([], [line(LOOPBACK_6, PORT, LISTENS, 8)], ["[::1]:50003"]),
+    ([], [], ["127.0.0.1:50003", "[::1]:50003"]),
+])
+def test_it_is_looked_at_where_it_listens(machine, proc, looked_at, tcp, tcp6, wanted):
+    """listen= of the reference catcher, or whatever else a daemon does."""
+    proc(tcp, tcp6, [(100, [paths.CATCHER], [7, 8])])
+    targets = looked_at(found(result.REFUSED, ""))
+    daemon.look(machine)
+    assert targets == wanted
+
+
+UNREACHED = [result.REFUSED, result.UNREACHABLE, result.TIMED_OUT]
+
+
+@pytest.mark.parametrize("state", UNREACHED)
+@pytest.mark.parametrize("words,wanted", [
+    ([paths.CATCHER], daemon.UNVERIFIED), ([paths.CATCHER, "-tls"], daemon.FAILED)])
+def test_what_cannot_be_reached_from_here_is_not_verified(machine, proc, looked_at, state, words, wanted):
+    """IPAddressDeny=, a firewall, a network of its own: the change stands, if the daemon's arguments are right."""
+    proc([line(TEN_1_2_3, PORT, LISTENS, 7)], [], [(100, words, [7])])
+    looked_at(found(state, ""))
+    said = daemon.verify(machine, daemon.speaks_tcp(machine))
+    assert said.state == wanted
+    if wanted == daemon.UNVERIFIED:
+        assert said.reason == "it listens on 10.1.2.3, and cannot be reached there from this host: it may hang"
+        assert [one["id"] for one in daemon.unverified(said)] == ["not-verified"]
+
+
+@pytest.mark.parametrize("state", UNREACHED)
+def test_what_does_not_listen_has_failed(machine, proc, looked_at, state):
+    proc([], [], [(100, [paths.CATCHER], [7])])
+    looked_at(found(state, ""))
+    said = daemon.verify(machine, daemon.speaks_tcp(machine))
+    assert said.state == daemon.FAILED and daemon.unverified(said) == []
+
+
+@pytest.mark.parametrize("entry", [line(ANY_4, PORT, LISTENS, 9), line(LOOPBACK_4, PORT, CONNECTED, 9), ""])
+def test_a_stranger_that_answers_verifies_nothing(machine, proc, looked_at, entry):
+    """A user's program on the port may speak plain TCP as well as the catcher."""
+    machine.systemctl((0, b"MainPID=100\n"))
+    proc([entry] if entry else [], [], [(100, [paths.CATCHER], []), (200, [paths.CATCHER], [9])])
+    looked_at(found(result.TCP))
+    said = daemon.verify(machine, daemon.speaks_tcp(machine))
+    assert said.state == daemon.FAILED
+    assert ("held by catcher.exe (PID 200)" if entry else "is not the catcher") in said.reason
+
+
+def test_what_answers_as_it_should_is_verified(machine, proc, looked_at):
+    proc([line(ANY_4, PORT, LISTENS, 7)], [], [(100, [paths.CATCHER], [7])])
+    looked_at(found(result.REFUSED, ""), found(result.TLS, version="TLSv1.3"), found(result.TCP))
+    assert daemon.verify(machine, daemon.speaks_tcp(machine)).state in (daemon.VERIFIED, daemon.UNVERIFIED)
+    looked_at(found(result.TCP))
+    assert daemon.verify(machine, daemon.speaks_tcp(machine)).state == daemon.VERIFIED

@@ -5,8 +5,7 @@ import ssl
 
 import pytest
 
-from catcher_install import apply, config, facts, paths, plan, stamp, transition
-from catcher_install.admin import daemon as daemon_module
+from catcher_install import apply, config, facts, paths, plan, port, stamp, transition
 from catcher_install.admin import mode, status
 from catcher_install.cert import generate
 from catcher_install.errors import CatcherError
@@ -291,9 +290,8 @@ def test_a_pair_that_cannot_be_made_changes_nothing_and_restarts_nothing(machine
 
 
 def test_who_else_holds_the_port_is_said(machine, daemon, monkeypatch):
-    held = daemon_module.Holder(state=daemon_module.OTHER, pid=4711, program="sshd", addresses=["0.0.0.0"],
-                                listens=True)
-    monkeypatch.setattr(daemon_module, "holder", lambda host: held)
+    held = port.Holder(state=port.OTHER, pid=4711, program="sshd", addresses=["0.0.0.0"], listens=True, beside="")
+    monkeypatch.setattr(port, "holder", lambda host: held)
     daemon.behaviour = ["nothing", "obey"]
     with pytest.raises(CatcherError, match=r"port \d+ is held by sshd \(PID 4711\)"):
         mode.change(machine, config.TLS, restart=True)

@@ -5,8 +5,8 @@ import os
 
 import pytest
 
-from catcher_install import apply, config, messages, pair, paths, transition
-from catcher_install.admin import daemon, mode, status
+from catcher_install import apply, config, messages, pair, paths, port, transition
+from catcher_install.admin import mode, status
 from catcher_install.host import Host
 
 from .. import pem
@@ -32,11 +32,11 @@ def machine(memory, monkeypatch):
     return machine
 
 
-def holder(state=daemon.CATCHER, pid=100, program="catcher.exe", listens=True):
-    return daemon.Holder(state=state, pid=pid, program=program, addresses=["0.0.0.0", "::"], listens=listens)
+def holder(state=port.CATCHER, pid=100, program="catcher.exe", listens=True):
+    return port.Holder(state=state, pid=pid, program=program, addresses=["0.0.0.0", "::"], listens=listens, beside="")
 
 
-NOBODY = daemon.Holder(state=daemon.NOBODY, pid=None, program="", addresses=[], listens=False)
+NOBODY = port.Holder(state=port.NOBODY, pid=None, program="", addresses=[], listens=False, beside="")
 
 
 def runs(machine, monkeypatch, *words):
@@ -45,7 +45,7 @@ def runs(machine, monkeypatch, *words):
 
 
 def held(monkeypatch, by):
-    monkeypatch.setattr(daemon, "holder", lambda host: by)
+    monkeypatch.setattr(port, "holder", lambda host: by)
 
 
 def seen(machine):
@@ -122,12 +122,12 @@ def test_from_an_upgrade_to_tls_by_what_status_says(memory, monkeypatch):
 
 
 def foreign(machine, monkeypatch):
-    held(monkeypatch, holder(daemon.OTHER, 200, "sshd"))
+    held(monkeypatch, holder(port.OTHER, 200, "sshd"))
     machine.processes = {200: ["sshd"]}
 
 
 def outgoing(machine, monkeypatch):
-    held(monkeypatch, holder(daemon.OTHER, 200, "curl", listens=False))
+    held(monkeypatch, holder(port.OTHER, 200, "curl", listens=False))
     machine.processes = {200: ["curl"]}
 
 

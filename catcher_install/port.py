@@ -1,0 +1,140 @@
+"""The catcher's port: who has it, what to say if that is not the catcher, and waiting for the catcher to have it."""
+
+from . import paths, systemd
+from .errors import CatcherError
+from .messages import finding, text
+from .record import Record
+from .text import shown
+
+MYPY = False
+if MYPY:
+    from typing import List, Optional
+
+    from .host import Host
+    from .messages import Finding
+
+# Who holds the port. CLOSING: connections without a process, which only wait for their end, up to a minute.
+CATCHER = "catcher"
+OTHER = "other"
+UNKNOWN = "unknown"
+CLOSING = "closing"
+NOBODY = "none"
+
+# From exec to a listening port it takes well below a second, on an emulated s390x a few.
+START_SECONDS = 20
+# Asking systemctl costs more than looking at the port, so it is asked at every 25th look: twice a second.
+LOOKS_A_STATE = 25
+
+
+class Holder(Record):
+    """Who has the catcher's port.
+
+    state: CATCHER, OTHER, UNKNOWN (somebody; only root may see who), CLOSING or NOBODY.
+    pid: of the process, or None. program: its name, "" if unknown. addresses: local ones, e.g. "0.0.0.0" or "::".
+    listens: it listens, rather than having the port for an outgoing connection.
+    beside: of another program that listens on the port too, on another address: its name and PID as text, or "".
+    """
+
+    __slots__ = ("state", "pid", "program", "addresses", "listens", "beside")
+    state: str
+    pid: "Optional[int]"
+    program: str
+    addresses: "List[str]"
+    listens: bool
+    beside: str
+
+
+def holder(host: "Host") -> Holder:
+    """Who has the port now."""
+    sockets = host.tcp_sockets(paths.PORT)
+    catcher = systemd.catcher(host)
+    # Without an inode: nobody's any more.
+    taken = [one for one in sockets if one.listens] or [one for one in sockets if one.inode]
+    owners = [host.socket_owner(one.inode, catcher) for one in taken]
+    listens = any(one.listens for one in taken)
+    own = [catcher is not None and pid is not None and systemd.is_of_catcher(host, pid, catcher) for pid in owners]
+    ours = [one for one, mine in zip(taken, own) if mine]
+    strangers = [pid for pid, mine in zip(owners, own) if pid is not None and not mine]
+    if not taken or (ours and not listens):
+        # The last connections of a daemon that is ending are in nobody's way.
+        state = CLOSING if sockets and not ours else NOBODY
+        addresses = sorted({one.address for one in sockets}) if state == CLOSING else []
+        return Holder(state=state, pid=None, program="", addresses=addresses, listens=False, beside="")
+    pid = catcher if ours else strangers[0] if strangers else None
+    beside = "%s (PID %d)" % (_program(host, strangers[0]), strangers[0]) if ours and strangers else ""
+    return Holder(
+        state=UNKNOWN if pid is None else CATCHER if ours else OTHER,
+        pid=pid,
+        program="" if pid is None else _program(host, pid),
+        addresses=sorted({one.address for one in ours or taken}),
+        listens=listens,
+        beside=beside,
+    )
+
+
+def _program(host: "Host", pid: int) -> str:
+    return shown(host.program_name(pid), 40)
+
+
+def problem(host: "Host", held: Holder) -> "Optional[Finding]":
+    """What keeps the catcher from the port, or from a part of it; None if nothing does."""
+    port = str(paths.PORT)
+    if held.state == OTHER:
+        id = "port-taken" if held.listens else "port-taken-outgoing"
+        return finding(id, port=port, program=held.program, pid=str(held.pid))
+    if held.state == CLOSING and systemd.service(host).state in ("activating", "failed"):
+        # A daemon that sets SO_REUSEADDR does not mind them, so they matter only if a start has failed.
+        return finding("port-closing", port=port)
+    return finding("port-shared", port=port, other=held.beside) if held.beside else None
+
+
+def wait_for_catcher(host: "Host") -> None:
+    """Wait until the catcher has the port after a start. Raises CatcherError, with a finding if another program has it,
+    as soon as it is clear that it will not; after START_SECONDS at the latest."""
+    looks = 0
+
+    def settled() -> bool:
+        nonlocal looks
+        looks += 1
+        listens = host.is_listening(paths.PORT)
+        if listens or looks % LOOKS_A_STATE == 0:
+            _require_free(host)
+        return listens
+
+    if not host.wait_until(settled, START_SECONDS):
+        raise CatcherError("it does not listen on port %d after %d seconds" % (paths.PORT, START_SECONDS))
+
+
+def _require_free(host: "Host") -> None:
+    """Raise CatcherError if the catcher cannot have the port, or has ended."""
+    held = holder(host)
+    taken = problem(host, held)
+    if taken is not None and held.state != CATCHER:
+        error = CatcherError(text(taken))
+        error.finding = taken
+        raise error
+    service = systemd.service(host)
+    if held.state != CATCHER and (service.state in ("failed", "inactive") or service.sub == "auto-restart"):
+        raise CatcherError("it ended again at once (why: journalctl -u CSUTKEcat)")
+
+
+def is_starting(host: "Host") -> bool:
+    """Whether the service is between its start and the port: then what is missing yet is no finding."""
+    service = systemd.service(host)
+    if service.state not in ("active", "activating", "reloading") or service.sub in ("auto-restart", "exited"):
+        return False
+    return service.main_pid is not None and host.uptime() - service.started < START_SECONDS
+
+
+def wait_for_start(host: "Host") -> None:
+    """Let a service that has just been started come to its port; returns at once if it was not."""
+    if not host.is_booted() or host.is_listening(paths.PORT) or not is_starting(host):
+        return
+    looks = 0
+
+    def settled() -> bool:
+        nonlocal looks
+        looks += 1
+        return host.is_listening(paths.PORT) or (looks % LOOKS_A_STATE == 0 and not is_starting(host))
+
+    host.wait_until(settled, START_SECONDS)

@@ -1,0 +1,209 @@
+"""Who holds the port, seen in a machine's own /proc and in a table of made-up ones, and waiting for it."""
+
+import os
+import socket
+
+import pytest
+
+from catcher_install import messages, paths, port, systemd
+from catcher_install.errors import CatcherError
+from catcher_install.host import Host
+
+from .proc import ANY_4, ANY_6, CONNECTED, LISTENS, LOOPBACK_4, LOOPBACK_6, TIME_WAIT, line
+
+CATCHER = (100, [paths.CATCHER, "-tls"], [7, 8])
+SCRIPT = (100, ["/bin/sh", paths.CATCHER], [7, 8])
+SSHD = (200, ["/usr/sbin/sshd"], [1, 9])
+EDITOR = (50, ["/usr/bin/vim", paths.CATCHER], [1])
+PORT = 50003
+
+HOLDERS = {
+    "nobody": (([], [], [CATCHER]), ("none", None, "", [], False)),
+    "the catcher, both": (
+        ([line(ANY_4, PORT, LISTENS, 7)], [line(ANY_6, PORT, LISTENS, 8)], [CATCHER, SSHD]),
+        ("catcher", 100, "catcher.exe", ["0.0.0.0", "::"], True)),
+    "the catcher, by its interpreter": (
+        ([], [line(ANY_6, PORT, LISTENS, 8)], [SCRIPT]), ("catcher", 100, "sh", ["::"], True)),
+    "the catcher with a client": (
+        ([line(ANY_4, PORT, LISTENS, 7), line(LOOPBACK_4, PORT, CONNECTED, 8)], [], [CATCHER]),
+        ("catcher", 100, "catcher.exe", ["0.0.0.0"], True)),
+    "another program": (
+        ([line(LOOPBACK_4, PORT, LISTENS, 9)], [], [CATCHER, SSHD]), ("other", 200, "sshd", ["127.0.0.1"], True)),
+    "another program, IPv6": (
+        ([], [line(LOOPBACK_6, PORT, LISTENS, 9)], [SSHD]), ("other", 200, "sshd", ["::1"], True)),
+    "another program beside the catcher": (
+        ([line(LOOPBACK_4, PORT, LISTENS, 9), line(ANY_4, PORT, LISTENS, 7)], [], [CATCHER, SSHD]),
+        ("catcher", 100, "catcher.exe", ["0.0.0.0"], True)),
+    "an outgoing connection": (
+        ([line(LOOPBACK_4, PORT, CONNECTED, 9)], [], [CATCHER, SSHD]), ("other", 200, "sshd", ["127.0.0.1"], False)),
+    "a connection that only waits": (
+        ([line(LOOPBACK_4, PORT, TIME_WAIT, 0)], [], [SSHD]), ("closing", None, "", ["127.0.0.1"], False)),
+    "the last connections of a catcher": (
+        ([line(LOOPBACK_4, PORT, CONNECTED, 7)], [], [CATCHER]), ("none", None, "", [], False)),
+    "somebody else's, as no root": (
+        ([line(ANY_4, PORT, LISTENS, 77)], [], [SSHD]), ("unknown", None, "", ["0.0.0.0"], True)),
+    "another port": (([line(ANY_4, PORT + 1, LISTENS, 9)], [], [SSHD]), ("none", None, "", [], False)),
+}
+
+
+@pytest.mark.parametrize("name", sorted(HOLDERS))
+def test_holder(machine, proc, name):
+    (tcp, tcp6, processes), wanted = HOLDERS[name]
+    proc(tcp, tcp6, processes)
+    held = port.holder(machine)
+    assert (held.state, held.pid, held.program, held.addresses, held.listens) == wanted
+
+
+def test_an_editor_is_no_catcher(machine, proc):
+    proc(processes=[EDITOR])
+    assert systemd.catcher(machine) is None
+    proc(processes=[CATCHER])
+    assert systemd.catcher(machine) == 100
+
+
+def test_without_a_proc(machine):
+    assert port.holder(machine).state == port.NOBODY
+    assert systemd.catcher(machine) is None
+
+
+@pytest.mark.parametrize("family,address", [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")],
+                         ids=["IPv4", "IPv6"])
+def test_the_kernels_own_tables(monkeypatch, family, address):
+    """This process is found by its real socket, whichever way round this machine's bytes are."""
+    with socket.socket(family) as sock:
+        try:
+            sock.bind((address, 0))
+        except OSError as error:
+            pytest.skip("no %s here: %s" % (address, error.strerror))
+        monkeypatch.setattr(paths, "PORT", sock.getsockname()[1])
+        assert port.holder(Host()).state == port.NOBODY
+        sock.listen(1)
+        held = port.holder(Host())
+        assert (held.state, held.pid, held.addresses, held.listens) == (port.OTHER, os.getpid(), [address], True)
+        assert held.program == Host().program_name(os.getpid()) != ""
+    assert port.holder(Host()).state == port.NOBODY
+
+
+def test_an_outgoing_connection_of_the_kernels(monkeypatch):
+    with socket.socket() as server, socket.socket() as client:
+        server.bind(("127.0.0.1", 0))
+        server.listen(1)
+        client.bind(("127.0.0.1", 0))
+        monkeypatch.setattr(paths, "PORT", client.getsockname()[1])
+        client.connect(server.getsockname())
+        held = port.holder(Host())
+        assert (held.state, held.pid, held.listens) == (port.OTHER, os.getpid(), False)
+
+
+def shows(**properties):
+    """A systemctl that shows these properties of the unit."""
+    lines = "".join("%s=%s\n" % pair for pair in properties.items()).encode("ascii")
+    return lambda argv, stdin: (0, lines if argv[1] == "show" else b"")
+
+
+def test_a_stranger_with_the_catchers_name_is_named(machine, proc):
+    """argv[0] and the port, won by SO_REUSEADDR, are what anybody can have."""
+    machine.systemctl(shows(MainPID=100, ActiveState="active", SubState="running"))
+    proc([line(ANY_4, PORT, LISTENS, 9)], [], [CATCHER, (200, [paths.CATCHER, "-tls"], [9])])
+    held = port.holder(machine)
+    assert (held.state, held.pid) == (port.OTHER, 200)
+    assert port.problem(machine, held)["id"] == "port-taken"
+    machine.booted = False
+    machine.users = {200}
+    assert port.holder(machine).state == port.OTHER
+
+
+def test_a_stranger_beside_the_catcher_is_named(machine, proc):
+    proc([line(LOOPBACK_4, PORT, LISTENS, 9), line(ANY_4, PORT, LISTENS, 7)], [], [CATCHER, SSHD])
+    held = port.holder(machine)
+    assert held.state == port.CATCHER and held.beside == "sshd (PID 200)"
+    told = port.problem(machine, held)
+    assert told["id"] == "port-shared" and "sshd (PID 200) listens" in messages.text(told)
+
+
+@pytest.mark.parametrize("group,state", [
+    ("/system.slice/CSUTKEcat.service", "catcher"), ("/system.slice/other.service", "other"),
+    ("/user.slice/x/system.slice/CSUTKEcat.service", "other"), ("", "other")])
+def test_a_child_of_the_catcher_is_told_by_its_control_group(machine, proc, group, state):
+    machine.systemctl(shows(MainPID=100))
+    proc([line(ANY_4, PORT, LISTENS, 9)], [], [(100, [paths.CATCHER], []), (200, [paths.CATCHER], [9])])
+    machine.put("/proc/100/cgroup", b"0::/system.slice/CSUTKEcat.service\n")
+    machine.put("/proc/200/cgroup", b"1:name=systemd:%s\n0::/\n" % group.encode("ascii") if group else b"")
+    assert port.holder(machine).state == state
+
+
+@pytest.mark.parametrize("state,told", [("activating", True), ("failed", True), ("inactive", False), ("active", False)])
+def test_closed_connections_matter_if_a_start_has_failed(machine, proc, state, told):
+    proc([line(LOOPBACK_4, PORT, TIME_WAIT, 0)])
+    machine.systemctl(shows(ActiveState=state, MainPID=0))
+    found = port.problem(machine, port.holder(machine))
+    assert (found["id"] == "port-closing") if told else found is None
+
+
+# -- waiting -----------------------------------------------------------------------------------------------------------
+
+JUST_STARTED = {"ActiveState": "active", "SubState": "running", "MainPID": 100,
+                "ExecMainStartTimestampMonotonic": 999500000}
+
+
+@pytest.mark.parametrize("change,waits", [
+    ({}, True), ({"ActiveState": "activating", "SubState": "start"}, True),
+    # Long ago; not at all; between two attempts.
+    ({"ExecMainStartTimestampMonotonic": 970000000}, False), ({"ActiveState": "inactive", "MainPID": 0}, False),
+    ({"ActiveState": "failed", "MainPID": 0}, False), ({"SubState": "auto-restart", "MainPID": 0}, False),
+    ({"ActiveState": "activating", "SubState": "auto-restart"}, False),
+])
+def test_only_a_service_that_was_just_started_is_waited_for(machine, monkeypatch, change, waits):
+    machine.listening = False
+    machine.systemctl(shows(**dict(JUST_STARTED, **change)))
+    looks = []
+
+    def wait(condition, timeout):
+        looks.append(condition())
+        machine.listening = True
+        looks.append(condition())
+
+    monkeypatch.setattr(machine, "wait_until", wait)
+    port.wait_for_start(machine)
+    assert looks == ([False, True] if waits else [])
+
+
+def test_a_start_that_fails_meanwhile_is_not_waited_for(machine, monkeypatch):
+    machine.listening = False
+    machine.systemctl(shows(**JUST_STARTED))
+
+    def wait(condition, timeout):
+        machine.systemctl(shows(ActiveState="failed", MainPID=0))
+        results = [condition() for _ in range(port.LOOKS_A_STATE)]
+        assert results == [False] * (port.LOOKS_A_STATE - 1) + [True]
+
+    monkeypatch.setattr(machine, "wait_until", wait)
+    port.wait_for_start(machine)
+
+
+@pytest.mark.parametrize("entry,processes,id", [
+    (line(LOOPBACK_4, PORT, LISTENS, 9), [SSHD], "port-taken"),
+    (line(LOOPBACK_4, PORT, CONNECTED, 9), [SSHD], "port-taken-outgoing"),
+    (line(LOOPBACK_4, PORT, TIME_WAIT, 0), [], "port-closing"),
+])
+def test_who_has_the_port_is_said_instead_of_waited_for(machine, proc, entry, processes, id):
+    """Half a second after the start, not after twenty."""
+    proc([entry], [], processes)
+    machine.listening = id == "port-taken"
+    machine.systemctl(shows(ActiveState="activating", SubState="auto-restart", MainPID=0))
+    looks = []
+    machine.wait_until = lambda condition, timeout: any(looks.append(1) or condition() for _ in range(100))
+    with pytest.raises(CatcherError) as failed:
+        port.wait_for_catcher(machine)
+    assert failed.value.finding["id"] == id
+    assert len(looks) <= port.LOOKS_A_STATE
+
+
+def test_a_catcher_that_ends_at_once_is_not_waited_for(machine):
+    machine.listening = False
+    machine.systemctl(shows(ActiveState="activating", SubState="auto-restart", MainPID=0))
+    with pytest.raises(CatcherError, match="it ended again at once"):
+        port.wait_for_catcher(machine)
+    machine.systemctl(shows(ActiveState="active", SubState="running", MainPID=100))
+    with pytest.raises(CatcherError, match="does not listen on port 50003 after"):
+        port.wait_for_catcher(machine)
