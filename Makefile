@@ -14,13 +14,13 @@ VERSION = $(shell sed -n 's/^version *= *//p' setup.cfg)
 help:
 	@sed -n 's/^#: //p' $(MAKEFILE_LIST)
 
-#: make packages [PAYLOAD=csulcca-8.2.54.s390x.rpm|.deb|dir] [CCA_VERSION=8.0.0]
+#: make packages [PAYLOAD=csulcca-8.2.54.s390x.rpm|.deb|dir] [CCA_VERSION=8.0.0] [VENDOR='the Vendor tag of the rpm']
 #:     build the .deb, the .rpm, their bill of materials (SPDX) and SHA256SUMS into dist/
 .PHONY: packages
 packages:
 	@sh tools/bootstrap.sh packages
 	@/usr/bin/python3 tools/build_packages.py $(if $(filter command line environment,$(origin PAYLOAD)),--payload '$(PAYLOAD)') \
-	    $(if $(CCA_VERSION),--version '$(CCA_VERSION)')
+	    $(if $(CCA_VERSION),--version '$(CCA_VERSION)') $(if $(VENDOR),--vendor '$(VENDOR)')
 
 #: make repo KEY=fingerprint [URL=https://...]
 #:     signed repositories of the packages in dist/, for apt and for dnf and zypper, into dist/repo/; SHA256SUMS.asc

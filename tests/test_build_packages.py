@@ -463,6 +463,14 @@ def test_a_build_profile_leaves_the_service_disabled_and_not_the_timer(profiles:
     assert "deb-systemd-helper debian-installed 'csulcca-check.timer'" not in postinst
 
 
+def test_both_families_name_the_home_page_of_setup_cfg() -> None:
+    parser = configparser.ConfigParser(interpolation=None)
+    parser.read(TREE / "setup.cfg")
+    page = parser["csulcca"]["repository"].removesuffix(".git")
+    assert f"\nHomepage: {page}\n" in (TREE / "debian/control").read_text()
+    assert re.search(r"(?m)^URL: +%s$" % re.escape(page), (TREE / "rpm/csulcca.spec").read_text())
+
+
 def test_uscan_finds_a_release_by_debian_watch(tmp_path: Path) -> None:
     """debian/watch looks for tags in the repository that setup.cfg names; here that is one on this machine."""
     watch = (TREE / "debian/watch").read_text()

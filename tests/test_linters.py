@@ -8,11 +8,13 @@ import os
 import re
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from install import scriptlet
+from tests.fixtures import vendor8
 
 TREE = Path(__file__).resolve().parent.parent
 PATH = "%s:%s:/usr/sbin:/sbin" % (TREE / ".venv/bin", os.environ["PATH"])
@@ -126,14 +128,56 @@ def test_rpmlint_of_the_rpm(packages: Path) -> None:
     assert_rpmlint_has_nothing_to_say(rpm)
 
 
-def test_rpmlint_of_the_spec(packages: Path) -> None:
-    assert_rpmlint_has_nothing_to_say(packages / "source/rpm/csulcca.spec")
+def test_rpmlint_of_the_spec(packages: Path, tmp_path: Path) -> None:
+    # By itself: filters for openSUSE's checks are beside it.
+    assert_rpmlint_has_nothing_to_say(Path(shutil.copy(packages / "source/rpm/csulcca.spec", tmp_path)))
 
 
 def assert_rpmlint_has_nothing_to_say(path: Path) -> None:
     printed = clean("rpmlint", "--config", TREE / "rpm/rpmlint.toml", path)
     findings = re.findall(r"(?m)^\S+: [EW]: .*", printed)
     assert not findings, "\n".join(findings)
+
+
+# openSUSE's settings come with rpmlint's source alone.
+RPMLINT = "rpmlint==2.10.0 --hash=sha256:5a45470f3d31731545adfd1321abf678e4e48ccda0f4ab96fda9526e99bbce2d\n"
+# openSUSE builds no package with 1000. One point is one error that has no number of its own there.
+MUCH_BADNESS = 100
+
+
+@pytest.fixture(scope="module")
+def opensuse_rpmlint() -> Path:
+    """rpmlint's source, from PyPI once."""
+    tool("rpmlint")
+    place = TREE / ".cache" / RPMLINT.split(" ")[0]
+    if not place.exists():
+        with tempfile.TemporaryDirectory(dir=place.parent) as work:
+            Path(work, "pin").write_text(RPMLINT)
+            clean("python3", "-m", "pip", "-q", "--disable-pip-version-check", "download", "--no-deps",
+                  "--no-binary=:all:", "--no-build-isolation", "--require-hashes", "-d", work, "-r", f"{work}/pin")
+            (archive,) = Path(work).glob("*.tar.gz")
+            shutil.unpack_archive(archive, work)
+            (source,) = Path(work).glob("rpmlint-*/")
+            (source / "xdg").mkdir()
+            (source / "configs/openSUSE").rename(source / "xdg/rpmlint")
+            source.rename(place)
+    return place
+
+
+@pytest.mark.parametrize("payload_of", ["reference", "vendor"])
+def test_rpmlint_as_opensuse_runs_it(payload_of: str, packages: Path, opensuse_rpmlint: Path, tmp_path: Path) -> None:
+    if payload_of == "vendor":
+        payload = vendor8.build_rpm(tmp_path, "s390x")
+        packages = tmp_path / "dist"
+        clean("python3", TREE / "tools/build_packages.py", "--payload", payload, "--output", packages)
+    (rpm,) = packages.glob("*.rpm")
+    command = ["/usr/bin/python3", "-c", "from rpmlint.cli import lint; lint()",
+               "-r", str(TREE / "rpm/csulcca-rpmlintrc"), str(rpm)]  # fmt: skip
+    environment = {"PYTHONPATH": str(opensuse_rpmlint), "XDG_CONFIG_DIRS": str(opensuse_rpmlint / "xdg")}
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environment})
+    assert "/xdg/rpmlint/scoring.toml" in done.stdout, done.stdout + done.stderr
+    badness = re.search(r"(\d+) badness", done.stdout)
+    assert badness and int(badness[1]) < MUCH_BADNESS, done.stdout
 
 
 FIREWALLD_READS = """

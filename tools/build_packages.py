@@ -77,6 +77,7 @@ def main(arguments: list[str] | None = None) -> int:
                         metavar="PACKAGE|DIR", help="the vendor's .rpm or .deb, or a directory that is laid over / "
                         "(default: the reference catcher)")
     parser.add_argument("--version", help="version of the packages (default: the payload's own, or that of setup.cfg)")
+    parser.add_argument("--vendor", help="the Vendor tag of the rpm (default: that of setup.cfg)")
     parser.add_argument("--output", type=Path, default=TREE / "dist", metavar="DIR", help="default: dist/")
     parser.add_argument("--stage", type=Path, metavar="DIR",
                         help="build nothing: leave the source tree that would be built, for dpkg-buildpackage, in DIR")
@@ -87,7 +88,8 @@ def main(arguments: list[str] | None = None) -> int:
             if options.stage is not None:
                 stage(options.stage, options.payload, options.version, Path(work))
             else:
-                for line in build(Path(work), options.payload, options.version, options.output):
+                for line in build(Path(work), options.payload, options.version, options.output,
+                                  options.vendor):
                     print(line, flush=True)
     except Refused as refusal:
         print("packages: %s\n  %s" % (refusal, refusal.hint), file=sys.stderr)
@@ -101,9 +103,12 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def build(work: Path, payload: Path, version: str | None, output: Path) -> Iterator[str]:
+def build(work: Path, payload: Path, version: str | None, output: Path,
+          vendor: str | None = None) -> Iterator[str]:
     """Build both packages below ``work`` and put them into ``output``, yielding lines of progress."""
     staged = stage(work / "source", payload, version, work)
+    if vendor:
+        staged = staged._replace(metadata=staged.metadata._replace(vendor=vendor))
     metadata, machine = staged.metadata, staged.machine
     for path, reason in staged.left_out:
         yield "left out of the payload: /%s (%s)" % (path, reason)
@@ -249,6 +254,7 @@ def build_rpm(work: Path, name: str, staged: Staged, environment: dict[str, str]
         "_topdir": str(top),
         "_dbpath": str(work / "rpmdb"),
         "_buildhost": "localhost",
+        "vendor": metadata.vendor,
         "use_source_date_epoch_as_buildtime": "1",
         "clamp_mtime_to_source_date_epoch": "1",
         "build_mtime_policy": "clamp_to_source_date_epoch",

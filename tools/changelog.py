@@ -12,13 +12,14 @@ from tools.refusal import Refused
 
 
 class Metadata(NamedTuple):
-    """Name, version and release of the packages, and which other packages they depend on and recommend."""
+    """Name, version and release of the packages, which others they depend on and recommend, and the rpm's vendor."""
 
     name: str
     version: str
     release: str
     requires: list[str]
     recommends: list[str]
+    vendor: str
 
 
 class Change(NamedTuple):
@@ -56,7 +57,8 @@ def read_metadata(
     if int(re.split(r"[^0-9]", version)[0]) < 8:
         raise Refused("version %s would make hosts take this package for CCA 7.x, which it upgrades" % version,
                       "for example: make packages CCA_VERSION=8.0.0")
-    return Metadata(parser["metadata"]["name"], version, release, requires, recommends)
+    return Metadata(parser["metadata"]["name"], version, release, requires, recommends,
+                    parser["csulcca"]["vendor"])
 
 
 def read_changes(text: str) -> list[Change]:

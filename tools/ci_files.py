@@ -246,6 +246,7 @@ def obs_service() -> str:
     <param name="extract">{OBS_SPEC}</param>
     <param name="extract">{OBS_DSC}</param>
     <param name="extract">{OBS_CHANGELOG}</param>
+    <param name="extract">rpm/csulcca-rpmlintrc</param>
   </service>
   <service name="tar" mode="buildtime"/>
   <service name="recompress" mode="buildtime">

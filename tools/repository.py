@@ -3,7 +3,7 @@
 
     OUTPUT/csulcca.asc        the public key
     OUTPUT/deb/               a flat repository: Packages, Release, InRelease, and csulcca.sources for a client
-    OUTPUT/rpm/               signed packages, repodata/ with repomd.xml.asc, and csulcca.repo for a client
+    OUTPUT/rpm/               signed packages, repodata/ with repomd.xml.asc; csulcca.repo and .vendors for a client
 
 The packages in dist/ stay as they were built, byte for byte; those of OUTPUT/rpm/ are copies with a signature inside,
 since rpm keeps it there. A .deb has none: apt trusts it through the checksums of the signed index. What is published
@@ -146,7 +146,16 @@ def make_rpm_md(directory: Path, key: str, url: str, seconds: int) -> None:
         "# dnf: /etc/yum.repos.d/{0}.repo; zypper: /etc/zypp/repos.d/{0}.repo\n"
         "[{0}]\nname=TKE catcher of IBM CCA\nbaseurl={1}/rpm\nenabled=1\ngpgcheck=1\nrepo_gpgcheck=1\n"
         "# For zypper, which is otherwise content with the signature of the index.\npkg_gpgcheck=1\n"
-        "gpgkey={1}/{0}.asc\n".format(NAME, url))
+        "gpgkey={1}/{0}.asc\n"
+        "# zypper upgrades CCA 7.x from here only after you allow the change of vendor: see {1}/rpm/{0}.vendors\n"
+        .format(NAME, url))
+    vendors = {run("rpm", "-qp", "--nosignature", "--qf", "%{VENDOR}", str(package))
+               for package in directory.glob("*.rpm")}
+    (directory / (NAME + ".vendors")).write_text(
+        "# For /etc/zypp/vendors.d. zypper takes the vendors that are named here for one, and so upgrades CCA 7.x.\n"
+        "# The vendor of what is installed must be among them; to see it: rpm -q --qf '%{{VENDOR}}\\n' {0}\n"
+        "# If it has none, or without this file: zypper update --allow-vendor-change {0}\n"
+        "[main]\nvendors = {1}\n".format(NAME, ",".join(["IBM Corporation", *sorted(vendors)])))
 
 
 def signature(path: Path, name: str, key: str, kind: str = "--detach-sign") -> None:

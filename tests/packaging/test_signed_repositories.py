@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from tests.fixtures import cca73
 from tests.matrix.machine import Result
 from tests.test_linters import tool
 
@@ -113,10 +114,48 @@ def test_7_3_is_upgraded_with_the_whole_system(boot, built, repository, variant)
         # Its `upgrade` keeps back a package of which a recommended one can't be had, as on some cells.
         "apt": "apt-get update && apt-get -y dist-upgrade",
         "dnf": "dnf -y upgrade",
-        "zypper": "zypper --gpg-auto-import-keys refresh && zypper --non-interactive update",
+        "zypper": "zypper --gpg-auto-import-keys refresh && zypper --non-interactive update --allow-vendor-change",
     }
     done = system.machine.run(f"({commands[system.cell.package_manager]}) <&- 2>&1")
     assert "Traceback" not in done.out
+    assert_sound(system, "tcp", findings=["upgraded-tcp-kept"])
+
+
+# dist-upgrade is not one of them: whether it does is a setting of zypp.conf.
+STICKS = ["zypper -n update", "zypper -n install csulcca", "zypper -n patch"]
+WAYS = {
+    "the repository's file": f"cp {PLACE}/rpm/csulcca.vendors /etc/zypp/vendors.d/ && zypper -n update",
+    "for once": "zypper -n update --allow-vendor-change csulcca",
+    "the package itself": f"zypper -n install {PLACE}/rpm/csulcca-8.0.0-1.noarch.rpm",
+}
+
+
+@pytest.mark.scenario("repository")
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.only(lambda cell: cell.package_manager == "zypper", "only zypper keeps to a vendor")
+def test_zypper_goes_from_ibm_to_us_when_told_to(boot, repository, way, tmp_path):
+    system = boot()
+    old = cca73.build(tmp_path / "ibm", arch=system.cell.machine, formats=["rpm"], vendor="IBM Corporation").rpm
+    system.package("rpm", "install", old)
+    put(system, repository)
+    system.machine.run("mkdir -p /etc/zypp/vendors.d && zypper --gpg-auto-import-keys refresh")
+    for command in STICKS:
+        assert system.machine.run(f"{command} <&- 2>&1", check=False).rc == 0
+        assert system.show("rpm -q --qf '%{VERSION}' csulcca") == "7.3.0"
+    system.machine.run(f"({WAYS[way]}) <&- 2>&1")
+    assert_sound(system, "tcp", findings=["upgraded-tcp-kept"])
+
+
+@pytest.mark.scenario("repository")
+@pytest.mark.only(lambda cell: cell.package_manager == "zypper", "only zypper keeps to a vendor")
+def test_zypper_needs_no_telling_where_the_vendor_is_the_same(boot, built, tmp_path, publishers):
+    system = boot()
+    old = cca73.build(tmp_path / "ibm", arch=system.cell.machine, formats=["rpm"], vendor="IBM Corporation").rpm
+    system.package("rpm", "install", old)
+    builder = [sys.executable, str(TREE / "tools/build_packages.py"), "--vendor", "IBM Corporation"]
+    subprocess.run([*builder, "--output", str(tmp_path / "dist")], check=True, stdout=subprocess.DEVNULL)
+    put(system, publishers["maintainer"].publish(tmp_path / "dist"))
+    system.machine.run("(zypper --gpg-auto-import-keys refresh && zypper -n update) <&- 2>&1")
     assert_sound(system, "tcp", findings=["upgraded-tcp-kept"])
 
 
