@@ -583,6 +583,14 @@ def test_run_of_what_cannot_be_run(tmp_path):
 
 
 @real_programs
+@pytest.mark.parametrize("program", ["/bin/true", "/usr/bin/openssl", "/nowhere"])
+def test_run_of_what_is_in_another_root(image, program):
+    put(image, program, b"#!/bin/sh\n", 0o755)
+    with pytest.raises(PermissionError, match="another root directory"):
+        image.run([program], timeout=5)
+
+
+@real_programs
 def test_run_leaves_no_zombie_and_no_open_file():
     host = Host()
     before = sorted(os.listdir("/proc/self/fd"))

@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from catcher_install import apply, paths, transition
+from catcher_install import apply, paths, process, transition
 from catcher_install.admin import cli
 from catcher_install.errors import CatcherError
 
@@ -15,7 +15,7 @@ from .. import pem
 from ..authority import issue
 from ..daemon import Daemon, in_memory, shown
 from ..schema import conforms
-from ..support import TREE, child_python, installed, tree_of
+from ..support import TREE, Machine, child_python, fault, installed, tree_of
 
 VERBS = [[], ["status"], ["mode"], ["cert"], ["cert", "show"], ["cert", "check"], ["cert", "generate"],
          ["cert", "request"], ["cert", "install"], ["cert", "export"], ["probe"], ["tke-guide"], ["plan"], ["apply"]]
@@ -292,6 +292,50 @@ def test_no_key_is_made_below_a_root(run, tmp_path):
     ran = run("apply", "--root", str(tmp_path))
     assert ran.status in (0, 3)
     assert os.listdir(str(tmp_path / "opt/IBM/CCA/bin")) == []
+
+
+HOSTILE = ("/bin/true", "/bin/sh", "/usr/bin/openssl", "/usr/bin/getent", "/usr/bin/systemctl", "/usr/sbin/policy-rc.d")
+
+
+@pytest.mark.real_programs
+@pytest.mark.parametrize("conf", [b"TLS_ON\n", None], ids=["configured", "fresh"])
+@pytest.mark.parametrize("verb", ["plan", "apply"])
+def test_nothing_of_another_root_is_run(run, tmp_path, monkeypatch, verb, conf):
+    """Whoever looks at a tree does not know yet whose it is; and who only looks changes nothing."""
+    ran = []
+
+    def hostile(*arguments):
+        ran.append(arguments)
+        return 0, b"OpenSSL 3.0.13 30 Jan 2024\n"
+
+    monkeypatch.setattr(process, "run", hostile)
+    tree = Machine(tmp_path)
+    tree.put(paths.CATCHER, b"#!/bin/sh\n", 0o755)
+    tree.put("/usr/lib64/libssl.so.3", b"")
+    tree.put(paths.VERSION, b"8.0.0\n")
+    for path in HOSTILE:
+        tree.put(path, b"#!/bin/sh\n", 0o755)
+    if conf is not None:
+        tree.put(paths.CONF, conf)
+    os.makedirs(tree.on_disk(paths.STATE_DIR))
+    before = tree_of(tree, times=True)
+    done = run(verb, "--root", str(tmp_path), "--json")
+    assert done.status in (0, 3), done.err
+    assert ran == []
+    if verb == "plan":
+        assert tree_of(tree, times=True) == before
+    if conf is None:
+        # Which mode is possible is only known where its own OpenSSL may be asked.
+        assert tree.get(paths.CONF) is None
+        assert "tls-unknown" in [one["id"] for one in json.loads(done.out)["findings"]]
+
+
+@pytest.mark.parametrize("words", [["status"], ["status", "--json"], ["plan"], ["tke-guide"], ["cert", "show"]])
+def test_who_only_asks_makes_no_file(machine, run, words):
+    before = tree_of(machine, times=True)
+    with fault() as calls:
+        assert run(*words).status in (0, 3)
+    assert calls.log == [] and tree_of(machine, times=True) == before
 
 
 # -- the process -------------------------------------------------------------------------------------------------------
