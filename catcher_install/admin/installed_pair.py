@@ -53,7 +53,7 @@ def installed(host: "Host") -> Installed:
             der = pem.der(block)
         except ValueError:
             return nothing("%s is not PEM" % paths.CERTIFICATE)
-        chain.append(details.describe(host, der))
+        chain.append(details.describe(der))
     if not chain:
         return nothing("%s holds no certificate" % paths.CERTIFICATE)
     if chain[0].problem:

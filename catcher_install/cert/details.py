@@ -1,27 +1,22 @@
 """What a certificate says: whose it is, for which names, until when; and whether a name is among them."""
 
 import hashlib
-import re
 
-from .. import paths
-from ..errors import MissingDependency
-from ..host import Host
 from ..record import Record
-from . import crypto
+from . import x509
 from .names import a_labels, ip_address
 
 MYPY = False
 if MYPY:
-    from typing import Any, Dict, List, Tuple
+    from typing import Any, List, Tuple
 
 # Of a longer chain only so many certificates are shown.
 CHAIN_LIMIT = 16
 
-NOTHING_READ = {"subject": "", "issuer": "", "self_issued": False, "common_names": [], "dns_names": [],
-                "addresses": [], "not_before": 0, "not_after": 0}
 # The short forms of attribute types that certificates of servers have (RFC 4519, RFC 2985); others keep their OID.
+COMMON_NAME = "2.5.4.3"
 ATTRIBUTES = {
-    "2.5.4.3": "CN", "2.5.4.5": "serialNumber", "2.5.4.6": "C", "2.5.4.7": "L", "2.5.4.8": "ST", "2.5.4.10": "O",
+    COMMON_NAME: "CN", "2.5.4.5": "serialNumber", "2.5.4.6": "C", "2.5.4.7": "L", "2.5.4.8": "ST", "2.5.4.10": "O",
     "2.5.4.11": "OU", "0.9.2342.19200300.100.1.25": "DC", "1.2.840.113549.1.9.1": "emailAddress",
 }
 
@@ -52,10 +47,6 @@ class Certificate(Record):
     def names(self) -> "List[str]":
         """Everything that may be typed as Host Name/IP for this certificate, each once."""
         return list(dict.fromkeys(self.dns_names + self.addresses + self.common_names))
-
-
-class _Unread(Exception):
-    """A certificate cannot be read in this way, and why."""
 
 
 # -- does the certificate fit the name ---------------------------------------------------------------------------------
@@ -100,118 +91,25 @@ def _covers(pattern: str, name: str) -> bool:
 # -- reading -----------------------------------------------------------------------------------------------------------
 
 
-def describe(host: Host, der: bytes) -> Certificate:
-    """What a certificate (DER) says. Never raises for what it holds: see its problem.
-
-    By cryptography, or where that is missing or does not like it, by the openssl command.
-    """
-    read: Dict[str, Any] = {}
-    problems = []
-    for way in (_read_with_cryptography, _read_with_openssl):
-        try:
-            read = way(host, der)
-        except (_Unread, MissingDependency) as error:
-            problems.append(str(error))
-        else:
-            break
+def describe(der: bytes) -> Certificate:
+    """What a certificate (DER) says. Never raises for what it holds: see its problem."""
+    hashes = {"sha1": _colons(hashlib.sha1(der).hexdigest()), "sha256": _colons(hashlib.sha256(der).hexdigest())}
+    try:
+        one = x509.read(der)
+    except ValueError as error:
+        return Certificate(subject="", issuer="", self_issued=False, common_names=[], dns_names=[], addresses=[],
+                           not_before=0, not_after=0, problem="not a certificate: %s" % error, **hashes)
     return Certificate(
-        sha1=_colons(hashlib.sha1(der).hexdigest()), sha256=_colons(hashlib.sha256(der).hexdigest()),
-        problem="" if read else "; ".join(problems), **(read or NOTHING_READ)
+        subject=_name_text(one.subject), issuer=_name_text(one.issuer), self_issued=one.subject == one.issuer,
+        common_names=[value for oid, value in one.subject if oid == COMMON_NAME], dns_names=one.dns_names,
+        addresses=one.addresses, not_before=one.not_before, not_after=one.not_after, problem="", **hashes
     )
+
+
+def _name_text(name: "List[Tuple[str, str]]") -> str:
+    return ", ".join("%s=%s" % (ATTRIBUTES.get(oid, oid), value) for oid, value in name)
 
 
 def _colons(digest: str) -> str:
     """A digest as consoles show it: AB:CD:..."""
     return ":".join(digest[at:at + 2] for at in range(0, len(digest), 2)).upper()
-
-
-def _read_with_cryptography(host: Host, der: bytes) -> "Dict[str, Any]":
-    import warnings
-
-    lib = crypto.load()
-    x509 = lib.x509
-    try:
-        with warnings.catch_warnings():
-            # It warns of what is odd in a certificate, with lines of its own source, on stderr.
-            warnings.simplefilter("ignore")
-            loaded = x509.load_der_x509_certificate(der, lib.backend)
-            subject, issuer = (
-                [(ATTRIBUTES.get(a.oid.dotted_string, a.oid.dotted_string), str(a.value)) for a in name]
-                for name in (loaded.subject, loaded.issuer)
-            )
-            not_before, not_after = lib.validity_of(loaded)
-            dns: List[str] = []
-            addresses: List[str] = []
-            for extension in loaded.extensions:
-                if isinstance(extension.value, x509.SubjectAlternativeName):
-                    dns = extension.value.get_values_for_type(x509.DNSName)
-                    addresses = [str(a) for a in extension.value.get_values_for_type(x509.IPAddress)]
-            self_issued = loaded.subject == loaded.issuer
-    except Exception as error:
-        # Whatever its parser meets on hostile input.
-        raise _Unread("not a certificate that cryptography reads (%s)" % type(error).__name__) from error
-    return _read_fields(subject, issuer, self_issued, dns, addresses, not_before, not_after)
-
-
-def _read_fields(
-    subject: "List[Tuple[str, str]]", issuer: "List[Tuple[str, str]]", self_issued: bool, dns: "List[str]",
-    addresses: "List[str]", not_before: int, not_after: int,
-) -> "Dict[str, Any]":
-    """The fields of a Certificate that come from reading it. subject, issuer: (attribute, value) in order."""
-    return {
-        "subject": ", ".join("%s=%s" % one for one in subject), "issuer": ", ".join("%s=%s" % one for one in issuer),
-        "self_issued": self_issued, "common_names": [value for key, value in subject if key == "CN"],
-        "dns_names": dns, "addresses": addresses, "not_before": not_before, "not_after": not_after,
-    }
-
-
-def _read_with_openssl(host: Host, der: bytes) -> "Dict[str, Any]":
-    """By ``openssl x509``: a line for each attribute, control characters escaped, so that a value cannot be two."""
-    arguments = ["x509", "-inform", "DER", "-noout", "-subject", "-issuer", "-dates", "-ext", "subjectAltName",
-                 "-nameopt", "sep_multiline,sname,utf8,esc_ctrl"]
-    try:
-        status, output = host.run([paths.OPENSSL] + arguments, timeout=10, stdin=der)
-    except OSError as error:
-        raise _Unread("%s: %s" % (paths.OPENSSL, error.strerror)) from error
-    text = output.decode("utf-8", "replace")
-    if status != 0 or "subject=" not in text:
-        raise _Unread("not a certificate that openssl reads")
-    names: Dict[str, List[Tuple[str, str]]] = {"subject": [], "issuer": []}
-    dates = {}
-    dns, addresses = [], []
-    section = ""
-    for line in text.split("\n"):
-        if not line.startswith("    "):
-            section, _, value = line.partition("=")
-            if section in ("notBefore", "notAfter"):
-                dates[section] = _seconds(value)
-        elif section in names:
-            key, _, value = line[4:].partition("=")
-            if key:
-                names[section].append((key, _unescaped(value)))
-        elif section.startswith("X509v3 Subject Alternative Name"):
-            for item in line.strip().split(", "):
-                kind, _, value = item.partition(":")
-                if kind == "DNS":
-                    dns.append(value)
-                elif kind == "IP Address" and ip_address(value) is not None:
-                    addresses.append(str(ip_address(value)))
-    if len(dates) != 2:
-        raise _Unread("openssl shows no validity")
-    subject, issuer = names["subject"], names["issuer"]
-    return _read_fields(subject, issuer, subject == issuer, dns, addresses, dates["notBefore"], dates["notAfter"])
-
-
-def _unescaped(value: str) -> str:
-    """An attribute's value without openssl's escapes: a backslash before itself and before two digits."""
-    return re.sub(r"\\([0-9A-F]{2}|\\)", lambda m: "\\" if m.group(1) == "\\" else chr(int(m.group(1), 16)), value)
-
-
-def _seconds(date: str) -> int:
-    """Seconds since the epoch of a date as openssl prints it."""
-    import ssl
-
-    try:
-        return int(ssl.cert_time_to_seconds(date))
-    except ValueError as error:
-        raise _Unread("openssl shows a date that is none") from error

@@ -8,6 +8,12 @@ CURVES = (
     ("secp384r1", "secp384r1", "1.3.132.0.34"),
     ("secp521r1", "secp521r1", "1.3.132.0.35"),
 )
+# Others that are met, so that a message has a name for them.
+OTHER_CURVES = {
+    "1.3.132.0.10": "secp256k1", "1.3.132.0.33": "secp224r1", "1.2.840.10045.3.1.1": "prime192v1",
+    "1.3.36.3.3.2.8.1.1.7": "brainpoolP256r1", "1.3.36.3.3.2.8.1.1.11": "brainpoolP384r1",
+    "1.3.36.3.3.2.8.1.1.13": "brainpoolP512r1",
+}
 # Of a key that we make.
 GENERATED_CURVE = "secp521r1"
 RSA_SMALLEST = 1024
@@ -35,10 +41,11 @@ class KeyKind(Record):
 
 
 def elliptic(curve: str) -> KeyKind:
-    """Return the kind of a key on a curve, given by either name; one of another curve is not supported."""
-    for name, other_name, _ in CURVES:
-        if curve in (name, other_name):
-            return KeyKind(algorithm="EC " + name, rsa_bits=0, problem="")
+    """Return the kind of a key on a curve, given by either name or by its object identifier."""
+    for names in CURVES:
+        if curve in names:
+            return KeyKind(algorithm="EC " + names[0], rsa_bits=0, problem="")
+    curve = OTHER_CURVES.get(curve, curve)
     problem = "an EC key on %s, which the catcher does not support" % curve
     return KeyKind(algorithm="EC " + curve, rsa_bits=0, problem=problem)
 

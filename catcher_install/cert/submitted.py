@@ -83,7 +83,7 @@ def check(host: "Host", key_file: PemFile, crt_file: PemFile) -> Material:
     key, algorithm = _load_key(key_file, key_pem, lib)
     chain = [_load_certificate(crt_file, number, pem, lib) for number, pem in enumerate(blocks, 1)]
     _require_match(key, key_file, chain, crt_file, lib)
-    told = [details.describe(host, _der(one, lib)) for one in chain]
+    told = [details.describe(_der(one, lib)) for one in chain]
     _require_valid(told, crt_file, host.now())
     problem = chain_problem(lib, chain)
     if problem:

@@ -64,7 +64,7 @@ def probe(target: str, name: "Optional[str]" = None, timeout: float = TIMEOUT, h
         result.chain_note = "only the server's own certificate could be read: no answer from %s" % paths.OPENSSL
     elif len(chain) > CHAIN_LIMIT:
         result.chain_note = "%d more certificates were sent" % (len(chain) - CHAIN_LIMIT)
-    result.chain = [details.describe(host, der) for der in chain[:CHAIN_LIMIT]]
+    result.chain = [details.describe(der) for der in chain[:CHAIN_LIMIT]]
     result.matched = details.match(wanted, result.chain[0])
     result.anchor_problem = trust.ask_anchored(address, server_name, chain[-1], deadline)
     result.findings = certificate_findings(result, host.now()) + address_findings(result)

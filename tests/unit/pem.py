@@ -31,6 +31,8 @@ def key_of(kind):
             return stream.read()
     if kind in ("ed25519", "ed448", "x25519"):
         return openssl(["genpkey", "-algorithm", kind])
+    if kind == "rsa-pss":
+        return openssl(["genpkey", "-algorithm", "RSA-PSS", "-pkeyopt", "rsa_keygen_bits:2048"])
     return openssl(["genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:" + kind,
                     "-pkeyopt", "ec_param_enc:named_curve"])
 

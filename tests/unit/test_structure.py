@@ -41,8 +41,6 @@ ALLOWED = {
     "probe.connection": {"socket", "time", "threading"},
     "probe.handshake": {"socket", "ssl"},
     "probe.trust": {"ssl"},
-    # Reading a date.
-    "cert.details": {"ssl.cert_time_to_seconds"},
 }
 
 # Arrows between the folders go down only. The ground floor imports cert/ inside functions, when it is asked to.

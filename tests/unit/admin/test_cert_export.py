@@ -26,7 +26,7 @@ def test_export(machine, daemon, stick):
     assert machine.names(stick) == ["catcher-hashes.txt", "catcher.crt"]
     assert machine.get(stick + "/catcher.crt") == machine.get(paths.CERTIFICATE)
     sheet = machine.get(stick + "/catcher-hashes.txt").decode("ascii")
-    one = details.describe(machine, der(machine.get(paths.CERTIFICATE)))
+    one = details.describe(der(machine.get(paths.CERTIFICATE)))
     assert one.sha1 in sheet and one.sha256 in sheet and "tke1.example.com" in sheet and "50003" not in sheet[:20]
     assert "Wrote /mnt/usb/catcher.crt" in lines
     assert "is the USB stick mounted?" in "\n".join(lines)

@@ -37,7 +37,7 @@ def test_install(machine, daemon, frozen):
     assert left == [] and found(machine) == []
     text = "\n".join(lines)
     assert "it shows exactly this certificate" in text and KEPT in text
-    assert details.describe(machine, der(NEW[1])).sha256 in text
+    assert details.describe(der(NEW[1])).sha256 in text
 
 
 def test_install_twice_keeps_both(machine, daemon, frozen):

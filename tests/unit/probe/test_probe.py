@@ -22,9 +22,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from catcher_install import messages
-from catcher_install.cert import crypto, details
+from catcher_install.cert import details
 from catcher_install.cert.names import ip_address
-from catcher_install.errors import CatcherError, MissingDependency
+from catcher_install.errors import CatcherError
 from catcher_install.host import Host
 from catcher_install.probe import connection, handshake, probe, report
 from catcher_install.probe import result as results
@@ -873,53 +873,11 @@ def test_certificate_with_a_thousand_names(tmp_path):
     assert any("and 988 more" in line for line in report.lines(result))
 
 
-# -- reading certificates ----------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("made", [
-    {"cn": "plain"},
-    {"cn": None, "dns": ["only.san.example"]},
-    {"cn": "a, b+c=\"d\" \\ # <e>; f", "dns": ["*.example.com"]},
-    {"cn": "m\u00fcller \u65e5\u672c", "ips": ["192.0.2.7", "2001:db8::7", "::"]},
-    {"cn": "x", "attributes": [(NameOID.COUNTRY_NAME, "DE"), (NameOID.ORGANIZATION_NAME, "Bank, Inc."),
-                               (NameOID.COMMON_NAME, "first")]},
-    {"cn": "mail", "attributes": [(NameOID.EMAIL_ADDRESS, "a@b.example"), (NameOID.DOMAIN_COMPONENT, "example"),
-                                  (NameOID.SERIAL_NUMBER, "5"), (NameOID.LOCALITY_NAME, "B"),
-                                  (NameOID.STATE_OR_PROVINCE_NAME, "BW"), (NameOID.ORGANIZATIONAL_UNIT_NAME, "Z")]},
-    {"cn": "x" * 300},
-    {"cn": "old", "days": (-20000, -10000)},
-], ids=["plain", "no CN", "special characters", "UTF-8", "two CNs", "attributes", "long CN", "1970s"])
-def test_openssl_reads_a_certificate_as_cryptography_does(made, monkeypatch):
-    der = Made(**made).der
-    with warnings.catch_warnings(record=True) as warned:
-        warnings.simplefilter("always")
-        first = details.describe(NoPrograms(), der)
-    assert not warned
-    assert first.problem == ""
-
-    def missing():
-        raise MissingDependency("python3-cryptography cannot be used (ImportError)", "install python3-cryptography")
-
-    monkeypatch.setattr(crypto, "load", missing)
-    assert details.describe(Host(), der) == first
-
-
-@pytest.mark.parametrize("der", [b"", b"\x30", b"\x30\x82\x01\x00" + bytes(256), b"-----BEGIN CERTIFICATE-----",
-                                 os.urandom(1024 * 1024)], ids=["empty", "cut", "zeros", "PEM", "1 MiB"])
-def test_what_is_no_certificate_still_has_its_hashes(der):
-    one = details.describe(Host(), der)
-    assert "cryptography" in one.problem
-    assert "openssl" in one.problem
-    assert re.match(r"\A([0-9A-F]{2}:){31}[0-9A-F]{2}\Z", one.sha256)
-    assert re.match(r"\A([0-9A-F]{2}:){19}[0-9A-F]{2}\Z", one.sha1)
-
-
 def test_certificate_that_cannot_be_read_is_a_finding(good, tmp_path, monkeypatch):
-    def unread(host, der):
-        raise details._Unread("not a certificate that is read")
+    def unread(der):
+        raise ValueError("it is cut off")
 
-    monkeypatch.setattr(details, "_read_with_cryptography", unread)
-    monkeypatch.setattr(details, "_read_with_openssl", unread)
+    monkeypatch.setattr(details.x509, "read", unread)
     with Peer(speaks_tls(good.files(tmp_path))) as peer:
         result = look(peer, "localhost")
     assert ids(result) == ["probe-certificate-unreadable"]

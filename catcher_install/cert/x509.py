@@ -1,0 +1,226 @@
+"""What an X.509 certificate (RFC 5280) in DER says, read without any library.
+
+One reader for certificates of ours, of administrators and of peers: whether ``cryptography`` is installed makes no
+difference, and no text that a tool prints for people is parsed. Signatures are not looked at here.
+"""
+
+import datetime
+import ipaddress
+
+from ..record import Record
+from . import keys
+
+MYPY = False
+if MYPY:
+    from typing import Iterator, List, Optional, Tuple
+
+BOOLEAN, INTEGER, BIT_STRING, OCTET_STRING, OID, SEQUENCE, SET = 0x01, 0x02, 0x03, 0x04, 0x06, 0x30, 0x31
+UTC_TIME, GENERALIZED_TIME = 0x17, 0x18
+VERSION, EXTENSIONS = 0xA0, 0xA3
+DNS_NAME, IP_ADDRESS = 0x82, 0x87
+# The string types (X.680) that names are written in.
+STRINGS = {
+    0x0C: "utf-8", 0x12: "latin-1", 0x13: "latin-1", 0x14: "latin-1", 0x16: "latin-1", 0x1A: "latin-1",
+    0x1C: "utf-32-be", 0x1E: "utf-16-be",
+}  # fmt: skip
+
+RSA_KEY = "1.2.840.113549.1.1.1"
+EC_KEY = "1.2.840.10045.2.1"
+OTHER_KEYS = {
+    "1.2.840.113549.1.1.10": "RSA-PSS", "1.2.840.10040.4.1": "DSA", "1.3.101.112": "Ed25519", "1.3.101.113": "Ed448",
+}
+# Signature algorithms whose digest no longer counts.
+WEAK_SIGNATURES = {
+    "1.2.840.113549.1.1.2": "MD2", "1.2.840.113549.1.1.3": "MD4", "1.2.840.113549.1.1.4": "MD5",
+    "1.2.840.113549.1.1.5": "SHA-1", "1.3.14.3.2.29": "SHA-1", "1.2.840.10045.4.1": "SHA-1",
+    "1.2.840.10040.4.3": "SHA-1",
+}
+ALTERNATIVE_NAMES, KEY_USAGE, EXTENDED_USAGE = "2.5.29.17", "2.5.29.15", "2.5.29.37"
+# The first of a key usage's bits: digitalSignature.
+SIGNS = 0x80
+
+
+class X509(Record):
+    """One certificate.
+
+    subject, issuer: (attribute's OID, value) in order; subject_der, issuer_der: the same as bytes, to be compared.
+    not_before, not_after: seconds since the epoch. key: of what kind the public key is; public: its DER.
+    dns_names, addresses: of the SAN. weak: the digest that it is signed with if that no longer counts, else "".
+    signs: its key usage allows signing (or there is none). usages: OIDs of its extended key usage, or None.
+    """
+
+    __slots__ = ("subject", "issuer", "subject_der", "issuer_der", "not_before", "not_after", "key", "public",
+                 "dns_names", "addresses", "weak", "signs", "usages")  # fmt: skip
+    subject: "List[Tuple[str, str]]"
+    issuer: "List[Tuple[str, str]]"
+    subject_der: bytes
+    issuer_der: bytes
+    not_before: int
+    not_after: int
+    key: keys.KeyKind
+    public: bytes
+    dns_names: "List[str]"
+    addresses: "List[str]"
+    weak: str
+    signs: bool
+    usages: "Optional[List[str]]"
+
+
+def read(der: bytes) -> X509:
+    """Return what a certificate says. Raises ValueError, with the reason, for bytes that are none."""
+    outer = _one(der, SEQUENCE)
+    fields = _elements(_one(outer, SEQUENCE, more=True))
+    tag, value, _ = _next(fields)
+    if tag == VERSION:
+        tag, value, _ = _next(fields)
+    signature = _sequence(fields)
+    issuer, issuer_der = _name(fields)
+    first, last = _validity(_sequence(fields))
+    subject, subject_der = _name(fields)
+    tag, spki, public = _next(fields)
+    if tag != SEQUENCE:
+        raise ValueError("it has no public key")
+    found = X509(
+        subject=subject, issuer=issuer, subject_der=subject_der, issuer_der=issuer_der, not_before=first,
+        not_after=last, key=_key(spki), public=public, dns_names=[], addresses=[],
+        weak=WEAK_SIGNATURES.get(_oid(_one(signature, OID, more=True)), ""), signs=True, usages=None,
+    )
+    for tag, value, _ in fields:
+        if tag == EXTENSIONS:
+            _read_extensions(found, _one(value, SEQUENCE))
+    return found
+
+
+# -- DER ---------------------------------------------------------------------------------------------------------------
+
+
+def _elements(data: bytes) -> "Iterator[Tuple[int, bytes, bytes]]":
+    """(tag, content, all of it) of each element in turn. Raises ValueError where the lengths do not fit."""
+    at = 0
+    while at < len(data):
+        if len(data) - at < 2:
+            raise ValueError("it is cut off")
+        tag, length, start = data[at], data[at + 1], at + 2
+        if length >= 0x80:
+            size = length & 0x7F
+            if not 1 <= size <= 4 or len(data) - start < size:
+                raise ValueError("it has a length that is none")
+            length, start = int.from_bytes(data[start:start + size], "big"), start + size
+        if length > len(data) - start:
+            raise ValueError("it is cut off")
+        yield tag, data[start:start + length], data[at:start + length]
+        at = start + length
+
+
+def _next(elements: "Iterator[Tuple[int, bytes, bytes]]") -> "Tuple[int, bytes, bytes]":
+    for element in elements:
+        return element
+    raise ValueError("something is missing in it")
+
+
+def _one(data: bytes, tag: int, more: bool = False) -> bytes:
+    """The content of the element that data is, or with *more* begins with."""
+    found, content, whole = _next(_elements(data))
+    if found != tag or (len(whole) != len(data) and not more):
+        raise ValueError("it is not a certificate")
+    return content
+
+
+def _sequence(elements: "Iterator[Tuple[int, bytes, bytes]]") -> bytes:
+    tag, content, _ = _next(elements)
+    if tag != SEQUENCE:
+        raise ValueError("it is not a certificate")
+    return content
+
+
+def _oid(data: bytes) -> str:
+    """An object identifier with dots (X.690, 8.19)."""
+    numbers, value = [], 0
+    for byte in data[:64]:
+        value = value << 7 | byte & 0x7F
+        if not byte & 0x80:
+            numbers.append(value)
+            value = 0
+    if not numbers:
+        raise ValueError("it has an identifier that is none")
+    first = min(numbers[0] // 40, 2)
+    return ".".join(str(number) for number in [first, numbers[0] - 40 * first] + numbers[1:])
+
+
+# -- the parts of a certificate ----------------------------------------------------------------------------------------
+
+
+def _name(elements: "Iterator[Tuple[int, bytes, bytes]]") -> "Tuple[List[Tuple[str, str]], bytes]":
+    tag, content, whole = _next(elements)
+    if tag != SEQUENCE:
+        raise ValueError("it has a name that is none")
+    found = []
+    for _, attributes, _ in _elements(content):
+        for _, attribute, _ in _elements(attributes):
+            parts = _elements(attribute)
+            oid = _oid(_next(parts)[1])
+            kind, value, _ = _next(parts)
+            found.append((oid, value.decode(STRINGS.get(kind, "latin-1"), "backslashreplace")))
+    return found, whole
+
+
+def _validity(data: bytes) -> "Tuple[int, int]":
+    parts = _elements(data)
+    return _seconds(*_next(parts)[:2]), _seconds(*_next(parts)[:2])
+
+
+def _seconds(tag: int, value: bytes) -> int:
+    """Seconds since the epoch of a time (RFC 5280, 4.1.2.5); its seconds may be missing, as in old certificates."""
+    text = value.decode("ascii", "replace")
+    if tag == UTC_TIME:
+        text = ("19" if text[:2] >= "50" else "20") + text
+    elif tag != GENERALIZED_TIME:
+        raise ValueError("it has a date that is none")
+    digits = text[:-1] + "00" if len(text) == 13 else text[:-1]
+    if not text.endswith("Z") or len(digits) != 14 or not digits.isdigit():
+        raise ValueError("it has a date that is none")
+    moment = datetime.datetime.strptime(digits, "%Y%m%d%H%M%S")
+    return int((moment - datetime.datetime(1970, 1, 1)).total_seconds())
+
+
+def _key(spki: bytes) -> keys.KeyKind:
+    """Of what kind the key in a SubjectPublicKeyInfo's content is."""
+    parts = _elements(spki)
+    algorithm = _elements(_sequence(parts))
+    oid = _oid(_next(algorithm)[1])
+    tag, bits, _ = _next(parts)
+    if tag != BIT_STRING:
+        raise ValueError("it has no public key")
+    if oid == RSA_KEY:
+        # Behind the number of unused bits.
+        modulus = _one(_one(bits[1:], SEQUENCE), INTEGER, more=True)
+        return keys.rsa(int.from_bytes(modulus, "big").bit_length())
+    if oid == EC_KEY:
+        tag, curve, _ = _next(algorithm)
+        return keys.elliptic(_oid(curve) if tag == OID else "a curve without a name")
+    return keys.other(OTHER_KEYS.get(oid, oid))
+
+
+def _read_extensions(found: X509, data: bytes) -> None:
+    for _, extension, _ in _elements(data):
+        parts = _elements(extension)
+        oid = _oid(_next(parts)[1])
+        tag, value, _ = _next(parts)
+        if tag == BOOLEAN:
+            tag, value, _ = _next(parts)
+        if oid == ALTERNATIVE_NAMES:
+            _read_names(found, _one(value, SEQUENCE))
+        elif oid == KEY_USAGE:
+            found.signs = bool(_one(value, BIT_STRING)[1:2] and _one(value, BIT_STRING)[1] & SIGNS)
+        elif oid == EXTENDED_USAGE:
+            found.usages = [_oid(one) for _, one, _ in _elements(_one(value, SEQUENCE))]
+
+
+def _read_names(found: X509, data: bytes) -> None:
+    for tag, value, _ in _elements(data):
+        if tag == DNS_NAME:
+            found.dns_names.append(value.decode("latin-1"))
+        elif tag == IP_ADDRESS:
+            if len(value) not in (4, 16):
+                raise ValueError("it has an address that is none")
+            found.addresses.append(str(ipaddress.ip_address(value)))
