@@ -21,9 +21,6 @@ RECORD_HEADER = 6
 # Whoever speaks TLS answers it, with a ServerHello or an alert.
 GREETING = b"\x16\x03\x01\x00\x2d\x01\x00\x00\x29\x03\x03" + bytes(32) + b"\x00\x00\x02\xc0\x2b\x01\x00"
 
-# The catcher may have a key of RSA 1024, which the security level of distributions refuses to look at.
-CIPHERS = "DEFAULT:@SECLEVEL=0"
-
 
 class Shake:
     """A TLS handshake over a connection: tls (ssl.SSLObject) when done; heard: the first bytes of the peer."""
@@ -121,17 +118,20 @@ def _may_be_server(heard: bytes) -> bool:
 
 
 def context() -> "Any":
-    """A context that offers TLS 1.2 and newer, accepts every certificate, and no key is too small to be looked at."""
+    """A context that offers TLS 1.2 and newer, as far as this system's policy allows, and accepts every certificate.
+
+    Whether a key or a digest is too weak for the policy is asked where a certificate is verified: see trust.
+    """
     import ssl
 
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     made.check_hostname = False
     made.verify_mode = ssl.CERT_NONE
     if hasattr(made, "minimum_version"):
-        made.minimum_version = ssl.TLSVersion.TLSv1_2
+        # The policy may ask for more.
+        made.minimum_version = max(made.minimum_version, ssl.TLSVersion.TLSv1_2)
     else:
         made.options |= ssl.OP_NO_SSLv2 | ssl.OP_NO_SSLv3 | ssl.OP_NO_TLSv1 | ssl.OP_NO_TLSv1_1
-    made.set_ciphers(CIPHERS)
     return made
 
 

@@ -1,9 +1,10 @@
 """Whom a chain of certificates convinces: this system's trust store, and a TKE that imported its last certificate."""
 
 from .. import paths
+from ..cert import pem
 from ..host import Host
 from .connection import FAREWELL, Deadline, address_text, connect, farewell
-from .handshake import CIPHERS, NotTls, Shake, context
+from .handshake import NotTls, Shake, context
 from .result import Ended
 
 MYPY = False
@@ -13,42 +14,46 @@ if MYPY:
 # x509_vfy.h; ssl names the first from Python 3.10
 X509_V_FLAG_PARTIAL_CHAIN = 0x80000
 X509_V_FLAG_NO_CHECK_TIME = 0x200000
+# How OpenSSL ends what it says of a key or digest that is below the security level that this system sets.
+BELOW_POLICY = (" too weak",)
+POLICY = " for the policy of this system's OpenSSL"
 
 
-def ask_s_client(
-    host: Host, address: "Tuple[int, Any]", server_name: "Optional[str]", deadline: Deadline
-) -> "Tuple[List[bytes], Optional[str]]":
+def ask_s_client(host: Host, address: "Tuple[int, Any]", server_name: "Optional[str]", deadline: Deadline
+                 ) -> "Tuple[List[bytes], Optional[str]]":
     """(chain in DER, problem with the system's trust store) by one connection of ``openssl s_client``.
 
-    s_client goes on where verification fails, so the far side sees no alert. ([], None) where it could not be asked.
+    s_client goes on where verification fails, so the far side sees no alert. But the far side can write into its text:
+    that there is no problem is believed only if ask_system() finds none. ([], None) where it could not be asked.
     """
-    import ssl
-
     where = address_text(address[1])
     arguments = ["s_client", "-connect", "%s:%d" % ("[%s]" % where if ":" in where else where, address[1][1]),
-                 "-showcerts", "-no_check_time", "-cipher", CIPHERS]
+                 "-showcerts", "-no_check_time"]
     arguments += ["-servername", server_name] if server_name else ["-noservername"]
     try:
         # Its standard input is empty, at which it ends when the handshake has.
         _, output = host.run([paths.OPENSSL] + arguments, timeout=max(0.001, deadline.left()))
     except OSError:
         return [], None
-    text = output.decode("ascii", "replace")
-    # The first section of this name is s_client's own; whatever the far side sends as data comes behind it.
-    _, found, rest = text.partition("\nCertificate chain\n")
-    section, end, rest = rest.partition("\n---\n")
-    if not found or not end:
+    # The first section of this name is s_client's own; whatever the far side sends as data comes behind it. No name in
+    # a certificate makes a line of it.
+    _, _, rest = output.partition(b"\nCertificate chain\n")
+    section, end, rest = rest.partition(b"\n---\n")
+    try:
+        chain = [pem.der(block) for block in pem.PemFile("s_client", section).certificates()]
+    except ValueError:
+        chain = []
+    if not end or not chain:
         return [], None
-    chain = []
-    for block in section.split("-----BEGIN CERTIFICATE-----")[1:]:
-        body = block.partition("-----END CERTIFICATE-----")[0]
-        try:
-            chain.append(ssl.PEM_cert_to_DER_cert("-----BEGIN CERTIFICATE-----%s-----END CERTIFICATE-----" % body))
-        except ValueError:
-            return [], None
-    if "\nVerification: OK\n" in rest:
-        return chain, ""
-    return chain, rest.partition("\nVerification error: ")[2].partition("\n")[0] or None
+    said = rest.partition(b"\nVerification error: ")[2].partition(b"\n")[0].decode("ascii", "replace")
+    return chain, said or ask_system(address, server_name, deadline)
+
+
+def ask_system(address: "Tuple[int, Any]", server_name: "Optional[str]", deadline: Deadline) -> "Optional[str]":
+    """"" where a connection verifies with this system's trust store, else the problem; None where none came about."""
+    made = context()
+    made.load_default_certs()
+    return _verify(made, address, server_name, deadline)
 
 
 def ask_anchored(
@@ -61,14 +66,22 @@ def ask_anchored(
     import ssl
 
     made = context()
-    made.verify_mode = ssl.CERT_REQUIRED
-    # Validity in time is reported for itself; a root need not have been sent.
-    made.verify_flags = int(made.verify_flags) | X509_V_FLAG_PARTIAL_CHAIN | X509_V_FLAG_NO_CHECK_TIME
     try:
         # As PEM: Python 3.6 does not see the end of DER where it runs with OpenSSL 3.
         made.load_verify_locations(cadata=ssl.DER_cert_to_PEM_cert(anchor))
     except ssl.SSLError as error:
         return "it cannot be a trust anchor (%s)" % (error.reason or "not a certificate").lower().replace("_", " ")
+    return _verify(made, address, server_name, deadline)
+
+
+def _verify(made: "Any", address: "Tuple[int, Any]", server_name: "Optional[str]", deadline: Deadline
+            ) -> "Optional[str]":
+    """"" where a connection verifies with a context's trust anchors, else the problem; None where none came about."""
+    import ssl
+
+    made.verify_mode = ssl.CERT_REQUIRED
+    # Validity in time is reported for itself; a root need not have been sent.
+    made.verify_flags = int(made.verify_flags) | X509_V_FLAG_PARTIAL_CHAIN | X509_V_FLAG_NO_CHECK_TIME
     try:
         sock = connect(address, deadline.left())
     except Ended:
@@ -78,7 +91,8 @@ def ask_anchored(
         shake.run(deadline)
     except ssl.SSLError as error:
         farewell(sock, min(FAREWELL, deadline.left()))
-        return getattr(error, "verify_message", None) or (error.reason or "failed").lower().replace("_", " ")
+        problem = getattr(error, "verify_message", None) or (error.reason or "failed").lower().replace("_", " ")
+        return problem + (POLICY if problem.endswith(BELOW_POLICY) else "")
     except (NotTls, EOFError, OSError):
         farewell(sock, min(FAREWELL, deadline.left()))
         return None

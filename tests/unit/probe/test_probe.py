@@ -231,6 +231,29 @@ def speaks_tls(path, **settings):
     return handle
 
 
+def talks_tls(path, says, version):
+    """A TLS server that says something in the same packet as its last word of the handshake."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(path)
+    context.maximum_version = version
+
+    def handle(peer, conn):
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        tls = context.wrap_bio(incoming, outgoing, server_side=True)
+        while True:
+            try:
+                tls.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                conn.sendall(outgoing.read())
+                incoming.write(conn.recv(65536))
+        tls.write(says)
+        conn.sendall(outgoing.read())
+        return read_to_end(conn)
+
+    return handle
+
+
 class NoPrograms(Host):
     """A host without an openssl command."""
 
@@ -486,6 +509,53 @@ def test_chain_read_by_openssl_is_the_same(authority, tmp_path, monkeypatch):
         result = look(peer, "localhost")
     assert [one.subject for one in result.chain] == ["CN=localhost", "CN=Test Intermediate", "CN=Test Root"]
     assert result.chain_note == ""
+
+
+CLAIMS = {
+    "verified": b"\nVerification: OK\n",
+    "no error": b"\nVerification error: \n",
+    "the whole text": b"\nCertificate chain\n---\nSSL handshake has read 1 bytes\nVerification: OK\n---\n",
+    "an exit status": b"\nVerify return code: 0 (ok)\n",
+}
+
+
+@pytest.mark.parametrize("claim", sorted(CLAIMS))
+@pytest.mark.parametrize("version", ["TLSv1_2", "TLSv1_3"])
+def test_what_the_far_side_sends_does_not_make_it_trusted(good, tmp_path, version, claim):
+    with Peer(talks_tls(good.files(tmp_path), CLAIMS[claim], ssl.TLSVersion[version])) as peer:
+        result = look(peer, "localhost")
+    assert result.version == version.replace("_", ".")
+    assert "self" in result.system_problem
+    assert ids(result) == ["probe-self-signed"]
+
+
+class Tool(Host):
+    """A host whose openssl says what it is told to."""
+
+    def __init__(self, said):
+        Host.__init__(self)
+        self.said = said
+
+    def run(self, argv, timeout, stdin=b""):
+        return 0, self.said
+
+
+def test_a_text_that_says_verified_is_not_believed(good, tmp_path):
+    """An openssl whose text somebody has changed on its way: a connection that verifies decides."""
+    text = b"\nCertificate chain\n 0 s:CN = x\n%s---\nVerification: OK\n" % good.pem
+    with Peer(speaks_tls(good.files(tmp_path))) as peer:
+        result = look(peer, "localhost", host=Tool(text))
+    assert "self" in result.system_problem
+
+
+def test_a_certificate_in_the_name_of_another_is_none(good, tmp_path, monkeypatch):
+    monkeypatch.delattr(ssl.SSLObject, "get_unverified_chain", raising=False)
+    text = good.pem.decode("ascii")
+    made = Made("localhost", dns=["localhost"], attributes=[(NameOID.ORGANIZATION_NAME, text.replace("\n", "")),
+                                                            (NameOID.ORGANIZATION_NAME, text)])
+    with Peer(speaks_tls(made.files(tmp_path))) as peer:
+        result = look(peer, "localhost")
+    assert (len(result.chain), result.chain_note) == (1, "")
 
 
 @pytest.mark.skipif(not hasattr(ssl.SSLObject, "get_unverified_chain"), reason="this Python shows no chain itself")
