@@ -1,5 +1,6 @@
 """The CI files are what the declaration gives, and each is one that its own tool or schema accepts."""
 
+import dataclasses
 import fnmatch
 import re
 import shutil
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.matrix import images
+from tests.matrix import engine, images
 from tools import ci_files
 
 from .test_linters import clean
@@ -42,10 +43,74 @@ def test_a_mistake_in_the_declaration_is_one_line_and_what_to_do(monkeypatch, ca
     assert "distros.toml is not valid TOML" in problem and hint
 
 
-def test_every_vendor_image_has_a_job():
-    jobs = yaml.safe_load(ci_files.github())["jobs"]["vendor-image"]["strategy"]["matrix"]["cell"]
-    assert jobs == ci_files.with_image()
-    assert jobs == yaml.safe_load(ci_files.gitlab())["vendor-image"]["parallel"]["matrix"][0]["CELL"]
+def test_every_system_that_a_runner_can_have_has_a_job():
+    """Those that it can't are those for which a host needs something that Debian's mirrors do not have."""
+    jobs = yaml.safe_load(ci_files.github())["jobs"]["system"]["strategy"]["matrix"]["cell"]
+    assert jobs == yaml.safe_load(ci_files.gitlab())["system"]["parallel"]["matrix"][0]["CELL"]
+    missing = {*images.cells()} - {*jobs}
+    assert all(images.cell(name).recipe.get("needs") for name in missing)
+    assert len(jobs) + len(missing) == len(images.cells())
+
+
+def test_actionlint_accepts():
+    clean("actionlint", TREE / ".github/workflows/check.yml")
+
+
+def test_actions_are_pinned_by_commit():
+    used = re.findall(r"uses: (.*)", ci_files.github())
+    assert len(used) > 8
+    assert [one for one in used if not re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40} # v[\d.]+", one)] == []
+
+
+def test_what_jobs_leave_does_not_stay_for_ever_but_for_a_release():
+    jobs = yaml.safe_load(ci_files.gitlab())
+    kept = {name: job["artifacts"]["expire_in"] for name, job in jobs.items() if "artifacts" in job}
+    assert kept.pop("release") == "never"
+    assert set(kept) >= {"packages", "check", ".system"} and "never" not in kept.values()
+
+
+def test_an_image_is_kept_by_what_it_is_made_of(capsys, monkeypatch):
+    """The key that the workflow asks for needs no engine, and follows the recipe."""
+    monkeypatch.setattr(engine, "prepare", lambda: pytest.fail("something ran"))
+    keys = []
+    for cell in images.cells().values():
+        images.main(["key", cell.name])
+        keys.append(capsys.readouterr().out.strip())
+    assert len(set(keys)) == len(keys)
+    assert all(re.fullmatch(r"[\w.-]+-[0-9a-f]{12}", key) for key in keys)
+    for cell in (images.with_role("example")[0], images.with_role("ready-made")[0]):
+        change = {"recipe": {**cell.recipe, "packages": ["x"]}} if cell.recipe else {"add": ["x"]}
+        assert images.cache_key(dataclasses.replace(cell, **change)) != images.cache_key(cell)
+
+
+@pytest.mark.parametrize("tag, key, said", [("v{}", True, ""), ("v0", True, "is not the version"),
+                                            ("v{}", False, "SIGNING_KEY is empty")], ids=str)  # fmt: skip
+def test_a_release_is_signed_with_the_key_of_the_secret(tmp_path, tag, key, said):
+    """The script of the job with a real gpg; `make` writes down which key it is given."""
+    (home := tmp_path / "gnupg").mkdir(mode=0o700)
+    (other := tmp_path / "signer").mkdir(mode=0o700)
+    make = tmp_path / "bin/make"
+    make.parent.mkdir()
+    make.write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/made\nmkdir -p dist/repo\n')
+    make.chmod(0o755)
+    gpg = ["gpg", "--batch", "--homedir", other, "--passphrase", ""]
+    subprocess.run([*gpg, "--quick-generate-key", "release@csulcca.invalid", "ed25519", "sign"], check=True)
+    secret = subprocess.run([*gpg, "--armor", "--export-secret-keys"], check=True, text=True, stdout=subprocess.PIPE)
+    listed = subprocess.run([*gpg, "--with-colons", "--list-keys"], check=True, text=True, stdout=subprocess.PIPE)
+    shutil.copy(TREE / "setup.cfg", tmp_path)
+    environment = {"PATH": f"{make.parent}:/usr/bin:/bin", "GNUPGHOME": str(home),
+                   "TAG": tag.format(ci_files.setting("metadata", "version")),
+                   "SIGNING_KEY": secret.stdout if key else ""}  # fmt: skip
+    for job in (yaml.safe_load(ci_files.github())["jobs"]["release"]["steps"][2]["run"],
+                yaml.safe_load(ci_files.gitlab())["release"]["script"][0]):  # fmt: skip
+        done = subprocess.run(["bash", "-ec", job], cwd=tmp_path, env=environment, text=True, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT)  # fmt: skip
+        assert (done.returncode == 0) == (not said), done.stdout
+        assert said in done.stdout
+        if not said:
+            fingerprint = re.search(r"(?m)^fpr:+([0-9A-F]+):", listed.stdout)
+            assert fingerprint and (tmp_path / "made").read_text() == f"repo KEY={fingerprint[1]}\n"
+            assert (tmp_path / "dist/repo.tar.gz").exists()
 
 
 def test_the_job_that_checks_runs_what_ci_runs_and_publishes_what_each_part_found():

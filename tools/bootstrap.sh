@@ -284,10 +284,12 @@ make_venv() {
         exit 1
     fi
     echo "make $set needs Python tools for tests and linting; installing tools/requirements.txt into .venv"
-    rm -rf .venv
-    if ! quietly /usr/bin/python3 -m venv --system-site-packages .venv ||
-        ! quietly .venv/bin/python -m pip --disable-pip-version-check install -r tools/requirements.txt; then
+    # One that works is only brought up to date: something may be running in it.
+    if ! .venv/bin/python -m pip --version >/dev/null 2>&1; then
         rm -rf .venv
+        quietly /usr/bin/python3 -m venv --system-site-packages .venv || true
+    fi
+    if ! quietly .venv/bin/python -m pip --disable-pip-version-check install -r tools/requirements.txt; then
         echo "the Python tools could not be installed; what was printed is above" >&2
         exit 1
     fi

@@ -30,7 +30,25 @@ OBS_SPEC = ".obs/csulcca.spec"
 OBS_DSC = ".obs/csulcca.dsc"
 OBS_CHANGELOG = ".obs/debian.changelog"
 MINUTES_CHECK = 60
-MINUTES_CELL = 30
+MINUTES_CELL = 60
+# By commit: what a tag names may change.
+ACTIONS = {
+    "actions/checkout": "11bd71901bbe5b1630ceea73d27597364c9af683 # v4.2.2",
+    "actions/cache": "5a3ec84eff668545956fd18022155c47e93e2684 # v4.2.3",
+    "actions/upload-artifact": "ea165f8d65b6e75b540449e92b4886f43607fa02 # v4.6.2",
+    "actions/download-artifact": "d3f86a106a0bac45b974a628896c90dbdf5c8093 # v4.3.0",
+}
+# What of dist/ is for others.
+RELEASED = ("*.deb", "*.rpm", "*.spdx.json", "SHA256SUMS")
+# Of a job for a tag, in which the secret SIGNING_KEY has an ASCII-armoured private key that needs no passphrase.
+SIGN = """\
+version=$(sed -n 's/^version *= *//p' setup.cfg)
+test "$TAG" = "v$version" || { echo "the tag $TAG is not the version of setup.cfg, v$version"; exit 1; }
+test -n "$SIGNING_KEY" || { echo "the secret SIGNING_KEY is empty: put a private key into it, ASCII-armoured"; exit 1; }
+printf '%s\\n' "$SIGNING_KEY" | gpg --batch --import
+make repo KEY="$(gpg --batch --with-colons --list-secret-keys | awk -F: '$1 == "fpr" { print $10; exit }')"
+tar -C dist -czf dist/repo.tar.gz repo
+"""
 
 
 def setting(section: str, key: str) -> str:
@@ -46,9 +64,14 @@ def declared() -> dict[str, dict[str, Any]]:
     return toml.load(images.DECLARATION)["cell"]
 
 
-def with_image() -> list[str]:
-    """Cells that a machine with a container registry can run from the vendor's image."""
-    return [name for name, table in declared().items() if table.get("oci")]
+def runnable() -> list[str]:
+    """Cells that a machine with Debian's mirrors and a container registry can run."""
+    return [name for name, table in declared().items() if not table.get("recipe", {}).get("needs")]
+
+
+def examples() -> list[str]:
+    """One cell a family, of the architecture of the machine that it runs on."""
+    return [name for name, table in declared().items() if "example" in table.get("roles", ())]
 
 
 def of(key: str) -> list[str]:
@@ -67,88 +90,229 @@ def indented(lines: list[str], width: int) -> str:
     return "".join(f"{' ' * width}- {line}\n" for line in lines)
 
 
+def uses(action: str) -> str:
+    """A step's line."""
+    return f"uses: {action}@{ACTIONS[action]}"
+
+
 def github() -> str:
-    """One job for `make check`, and one a cell with a vendor's image."""
+    """Jobs for the packages, for `make check`, for each cell, for a native s390x, and for a release."""
+    released = "".join(f"            dist/{name}\n" for name in RELEASED)
+    sign = "".join(f"          {line}\n" for line in SIGN.splitlines())
+    files = " ".join(f"dist/{name}" for name in (*RELEASED, "SHA256SUMS.asc", "repo.tar.gz"))
     return HEADER + f"""\
 name: check
 
 on:
   push:
   pull_request:
+  workflow_dispatch:
 
 permissions:
   contents: read
 
+# A newer push to a pull request takes the place of the run before it.
+concurrency:
+  group: ${{{{ github.workflow }}}}-${{{{ github.ref }}}}
+  cancel-in-progress: ${{{{ github.event_name == 'pull_request' }}}}
+
 jobs:
+  packages:
+    runs-on: ubuntu-latest
+    timeout-minutes: {MINUTES_CELL}
+    steps:
+      - {uses("actions/checkout")}
+      - run: make packages
+      - {uses("actions/upload-artifact")}
+        with:
+          name: packages
+          path: |
+{released}\
+          if-no-files-found: error
+
   check:
     runs-on: ubuntu-latest
     timeout-minutes: {MINUTES_CHECK}
     steps:
-      - uses: actions/checkout@v4
+      - {uses("actions/checkout")}
       # Not `sudo make check`: sudo does not hand CI on, and then a tool that is missing is no failure.
       - run: sudo .ci/run
-      - uses: actions/upload-artifact@v4
+      - {uses("actions/upload-artifact")}
         if: always()
         with:
           name: check
           path: dist/check-*.xml
           if-no-files-found: error
 
-  vendor-image:
+  system:
     runs-on: ubuntu-latest
     timeout-minutes: {MINUTES_CELL}
     strategy:
       fail-fast: false
       matrix:
         cell:
-{indented(with_image(), 10)}\
+{indented(runnable(), 10)}\
+    env:
+      CELL: ${{{{ matrix.cell }}}}
+      CCA_IMAGES: oci:${{{{ github.workspace }}}}/images
     steps:
-      - uses: actions/checkout@v4
-      - run: sudo CI=true make matrix CELL=${{{{ matrix.cell }}}} PULL=1
-      - uses: actions/upload-artifact@v4
+      - {uses("actions/checkout")}
+      # The week: an image is built again for newer packages, even if its recipe is the same.
+      - id: key
+        run: echo "key=$(python3 -m tests.matrix.images key "$CELL")-$(date +%G-%V)" >> "$GITHUB_OUTPUT"
+      - id: cache
+        {uses("actions/cache")}
+        with:
+          path: images
+          key: image-${{{{ steps.key.outputs.key }}}}
+      - run: sudo CI=true CCA_IMAGES="$CCA_IMAGES" make matrix CELL="$CELL" PULL=1
+      - if: steps.cache.outputs.cache-hit != 'true'
+        run: |
+          sudo CCA_IMAGES="$CCA_IMAGES" python3 -m tests.matrix.images publish "$CELL"
+          sudo chown -R "$USER" images
+      - {uses("actions/upload-artifact")}
         if: always()
         with:
           name: matrix-${{{{ matrix.cell }}}}
           path: dist/matrix*
           if-no-files-found: error
+
+  # The variable S390X_RUNNER of the repository names the label of its runner, if there is one.
+  system-s390x:
+    if: vars.S390X_RUNNER != ''
+    runs-on: ${{{{ vars.S390X_RUNNER }}}}
+    timeout-minutes: {MINUTES_CHECK}
+    steps:
+      - {uses("actions/checkout")}
+      - run: sudo CI=true make matrix CELL="{' '.join(examples())}"
+      - {uses("actions/upload-artifact")}
+        if: always()
+        with:
+          name: matrix-s390x
+          path: dist/matrix*
+          if-no-files-found: error
+
+  release:
+    if: startsWith(github.ref, 'refs/tags/v')
+    needs: [packages, check, system]
+    runs-on: ubuntu-latest
+    timeout-minutes: {MINUTES_CELL}
+    # Its secret is for this environment alone, which may ask somebody first.
+    environment: release
+    permissions:
+      contents: write
+    steps:
+      - {uses("actions/checkout")}
+      - {uses("actions/download-artifact")}
+        with:
+          name: packages
+          path: dist
+      - env:
+          SIGNING_KEY: ${{{{ secrets.SIGNING_KEY }}}}
+          TAG: ${{{{ github.ref_name }}}}
+        run: |
+{sign}\
+      - env:
+          GH_TOKEN: ${{{{ github.token }}}}
+          TAG: ${{{{ github.ref_name }}}}
+        run: gh release create "$TAG" --verify-tag --generate-notes {files}
 """
 
 
 def gitlab() -> str:
     """The same for GitLab; its runner must allow privileged containers."""
+    sign = "".join(f"      {line}\n" for line in SIGN.splitlines())
     return HEADER + f"""\
 # The runner must allow privileged containers: the tests boot systemd in containers of their own.
+stages: [test, release]
+
 default:
   image: {runner()}
+  interruptible: true
   before_script:
     - apt-get -q update
-    - apt-get -qy --no-install-recommends install git make
+    - apt-get -qy --no-install-recommends install git make python3
+
+packages:
+  stage: test
+  timeout: {MINUTES_CELL} minutes
+  script:
+    - make packages
+  artifacts:
+    expire_in: 1 month
+    paths:
+      - dist/
 
 check:
+  stage: test
   timeout: {MINUTES_CHECK} minutes
   script:
     - .ci/run
   artifacts:
     when: always
+    expire_in: 1 week
     paths:
       - dist/
     reports:
       junit: dist/check-*.xml
 
-vendor-image:
+.system:
+  stage: test
   timeout: {MINUTES_CELL} minutes
+  artifacts:
+    when: always
+    expire_in: 1 week
+    paths:
+      - dist/matrix*
+    reports:
+      junit: dist/matrix*.xml
+
+system:
+  extends: .system
+  variables:
+    CCA_IMAGES: oci:$CI_PROJECT_DIR/images
   parallel:
     matrix:
       - CELL:
-{indented(with_image(), 10)}\
+{indented(runnable(), 10)}\
+  # What images are made by; an image whose own recipe is unchanged is taken, too.
+  cache:
+    key:
+      prefix: $CELL
+      files:
+        - tests/matrix/distros.toml
+        - tests/matrix/images.py
+    paths:
+      - images/
   script:
     - make matrix CELL="$CELL" PULL=1
+    - python3 -m tests.matrix.images publish "$CELL"
+
+# The variable S390X_RUNNER says that there is a runner with the tag s390x.
+system-s390x:
+  extends: .system
+  tags: [s390x]
+  rules:
+    - if: $S390X_RUNNER
+  script:
+    - make matrix CELL="{' '.join(examples())}"
+
+release:
+  stage: release
+  rules:
+    - if: $CI_COMMIT_TAG =~ /^v/
+  needs: [packages, check, system]
+  interruptible: false
+  # SIGNING_KEY comes from the project's settings: a protected variable.
+  variables:
+    TAG: $CI_COMMIT_TAG
+  script:
+    - |
+{sign}\
   artifacts:
-    when: always
+    expire_in: never
     paths:
       - dist/
-    reports:
-      junit: dist/matrix*.xml
 """
 
 

@@ -305,6 +305,17 @@ def built_reference(wanted: Cell) -> str:
     return f"{REPOSITORY}/{wanted.name}:{digest[:12]}"
 
 
+def cache_key(wanted: Cell) -> str:
+    """What a cache outside of this host may keep the cell's image by: its name and the hash of what it is made by.
+
+    Needs no engine. A vendor's image that changes under its name makes no other key, but another image.
+    """
+    if wanted.recipe:
+        return built_reference(wanted).removeprefix(REPOSITORY + "/").replace(":", "-")
+    made_by = wanted.oci + vendor.script(wanted.package_manager, wanted.add)
+    return f"{wanted.name}-{hashlib.sha256(made_by.encode()).hexdigest()[:12]}"
+
+
 def mmdebstrap_argv(wanted: Cell) -> list[str]:
     """The command that makes the Debian root, without target and without what depends on the host.
 
@@ -515,6 +526,8 @@ def main(arguments: Sequence[str]) -> None:
     building = verbs.add_parser("build", help="build images (of every cell with ci = true, without a name)")
     building.add_argument("cells", nargs="*", metavar="CELL")
     building.add_argument("--rebuild", action="store_true", help="even if there, to get newer packages")
+    keying = verbs.add_parser("key", help="what a cache may keep a cell's image by")
+    keying.add_argument("cells", nargs=1, metavar="CELL")
     publishing = verbs.add_parser("publish", help="put images where CCA_IMAGES says, for others to fetch")
     publishing.add_argument("cells", nargs="+", metavar="CELL")
     verbs.add_parser("blocked", help="the cells with ci = true that this host can't run, and why")
@@ -525,6 +538,9 @@ def main(arguments: Sequence[str]) -> None:
         if options.verb == "systems":
             for one in cells().values():
                 print(f"{one.name:{width}}  {one.provenance:15} {one.stands_for}", flush=True)
+            return
+        if options.verb == "key":
+            print(cache_key(cell(options.cells[0])))
             return
         engine.prepare()
         if options.verb == "list":
