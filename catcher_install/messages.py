@@ -1,4 +1,4 @@
-"""Every finding: a stable id, how serious it is, how long it holds, what is wrong, and what to type.
+"""Every finding: a stable id, how serious it is, how long it holds, what is wrong, and what to do about it.
 
 Ids are an interface: scripts read them from ``catcherctl status --json`` and from the journal.
 """
@@ -24,108 +24,132 @@ TRANSIENT = "t"
 FAILURE = "f"
 ROOT = "r"
 
-# id: (severity, marks, what is wrong, what to type). Facts in braces are filled in by text() and fix().
+# id: (severity, marks, what is wrong, what to do). Facts in braces are filled in by text() and fix(). What to do has a
+# line for each step: a line that begins with two blanks is a command, complete as it stands, any other a sentence.
 CATALOG = {
     "upgraded-tcp-kept": (
         WARNING, LASTING + ROOT,
-        "upgraded from CCA 7.x: the catcher still speaks plain TCP, as before",
-        "to finish TLS setup: catcherctl mode tls   and then: catcherctl tke-guide   "
-        "(to keep TCP and end this: catcherctl mode tcp)",
+        "this host was upgraded from CCA 7.x, and the catcher still speaks plain TCP",
+        "to finish the TLS setup:\n"
+        "  catcherctl mode tls\n"
+        "  catcherctl tke-guide\n"
+        "to keep plain TCP:\n"
+        "  catcherctl mode tcp",
     ),
     "tls-not-possible": (
         WARNING, LASTING + ROOT,
         "TLS is not possible, so the catcher is set to plain TCP: {reason}",
-        "install OpenSSL 1.1.1 or newer with its library, then: catcherctl mode tls",
+        "install OpenSSL 1.1.1 or newer with its library, then type:\n"
+        "  catcherctl mode tls",
     ),
     "tls-configured-tcp-running": (
         WARNING, "",
         "configured TLS, running TCP: {reason}",
-        "install OpenSSL 1.1.1 or newer with its library, then: systemctl restart CSUTKEcat",
+        "install OpenSSL 1.1.1 or newer with its library, then type:\n"
+        "  systemctl restart CSUTKEcat",
     ),
     "tls-required-not-possible": (
         ERROR, "",
-        "TLS_REQUIRED is set and TLS is not possible: {reason}",
-        "install OpenSSL 1.1.1 or newer with its library, then: systemctl restart CSUTKEcat",
+        "TLS_REQUIRED is set, and TLS is not possible: {reason}",
+        "install OpenSSL 1.1.1 or newer with its library, then type:\n"
+        "  systemctl restart CSUTKEcat",
     ),
     "tls-unknown": (
         INFO, "",
-        "whether TLS is possible is decided at the first start of the catcher: {reason}",
-        "on the running system: catcherctl status",
+        "the first start of the catcher decides whether TLS is possible: {reason}",
+        "on the running system, type:\n"
+        "  catcherctl status",
     ),
     "mode-undecided": (
         WARNING, "",
         "the mode is not decided yet: {reason}",
-        "mend that, then: catcherctl apply",
+        "fix that, then type:\n"
+        "  catcherctl apply",
     ),
     "conf-unusable": (
         ERROR, "",
-        "/etc/cca/catcher.conf was left as it is, because it cannot be used: {reason}",
-        "leave one line TLS_ON or TLS_OFF in it, then: systemctl restart CSUTKEcat",
+        "/etc/cca/catcher.conf cannot be used and was left as it is: {reason}",
+        "leave one line TLS_ON or TLS_OFF in it, then type:\n"
+        "  systemctl restart CSUTKEcat",
     ),
     "conf-no-directive": (
         WARNING, "",
-        "/etc/cca/catcher.conf has no directive; the default is used: {mode}",
-        "set it: catcherctl mode tls   or   catcherctl mode tcp",
+        "/etc/cca/catcher.conf sets no mode; the default is used: {mode}",
+        "to set TLS:\n"
+        "  catcherctl mode tls\n"
+        "to set plain TCP:\n"
+        "  catcherctl mode tcp",
     ),
     "conf-was-missing": (
         WARNING, TRANSIENT + ROOT,
-        "/etc/cca/catcher.conf was missing and has been written again: {mode}",
-        "look: catcherctl status",
+        "/etc/cca/catcher.conf was missing and was written again: {mode}",
+        "check that this is the mode you want:\n"
+        "  catcherctl status",
     ),
     "pair-half": (
         ERROR, "",
-        "{present} is there and {missing} is not; nothing was generated and nothing changed",
-        "bring back {missing}, or move {present} away; then: systemctl restart CSUTKEcat",
+        "{present} exists and {missing} does not; nothing was generated or changed",
+        "restore {missing}, or move {present} away, then type:\n"
+        "  systemctl restart CSUTKEcat",
     ),
     "pair-unusable": (
         ERROR, ROOT,
         "the key and certificate cannot be used: {reason}",
-        "install a good pair: catcherctl cert install KEY CRT",
+        "install another pair:\n"
+        "  catcherctl cert install KEY CRT",
     ),
     "pair-expired": (
         WARNING, ROOT,
         "the certificate expired on {date}",
-        "install a new pair: catcherctl cert install KEY CRT   (and import it into the TKE)",
+        "install a new pair, then import its certificate into the TKE:\n"
+        "  catcherctl cert install KEY CRT",
     ),
     "pair-expires-soon": (
         WARNING, "",
         "the certificate expires on {date}",
-        "install a new pair in time: catcherctl cert install KEY CRT   (and import it into the TKE)",
+        "install a new pair before that date, then import its certificate into the TKE:\n"
+        "  catcherctl cert install KEY CRT",
     ),
     "pair-names-stale": (
         WARNING, "",
-        "the certificate does not fit this host any more: {reason}",
+        "the certificate no longer fits this host: {reason}",
         "{hint}",
     ),
     "pair-name-missing": (
         WARNING, "",
         "the certificate does not name {name}; it names {names}",
-        "on the TKE, use one of its names as Host Name/IP; or: catcherctl cert request --name {name}",
+        "on the TKE, use a name from the certificate as Host Name/IP; or request a new certificate:\n"
+        "  catcherctl cert request --name {name}",
     ),
     "pair-chain-broken": (
         WARNING, "",
         "the chain in catcher.crt is broken: {reason}",
-        "install the certificates in order, the server's first: catcherctl cert install KEY CRT",
+        "put the certificates in order, the server's own first, then type:\n"
+        "  catcherctl cert install KEY CRT",
     ),
     "pair-not-yet-valid": (
         WARNING, ROOT,
         "the certificate is not valid before {date}",
-        "check this host's clock: timedatectl",
+        "check this host's clock:\n"
+        "  timedatectl",
     ),
     "pair-weak-key": (
         WARNING, "",
         "the RSA key has {bits} bits; use 2048 or more",
-        "install a stronger pair: catcherctl cert install KEY CRT",
+        "install a stronger pair:\n"
+        "  catcherctl cert install KEY CRT",
     ),
     "pair-key-readable": (
         WARNING, "",
-        "catcher.key can be read by others than root (mode {mode})",
-        "chmod 600 /opt/IBM/CCA/bin/catcher.key",
+        "users other than root can read catcher.key (mode {mode})",
+        "let only root read it:\n"
+        "  chmod 600 /opt/IBM/CCA/bin/catcher.key",
     ),
     "pair-deferred": (
         INFO, TRANSIENT + ROOT,
-        "the key and certificate are left to the first start of the catcher: {reason}",
-        "nothing needs to be done; look afterwards: catcherctl status",
+        "the first start of the catcher will make the key and certificate: {reason}",
+        "you do not have to do anything; after the start you can check:\n"
+        "  catcherctl status",
     ),
     "pair-not-generated": (
         ERROR, FAILURE,
@@ -134,68 +158,82 @@ CATALOG = {
     ),
     "pair-not-replaced": (
         ERROR, FAILURE + TRANSIENT,
-        "the new key and certificate were not put in place: {reason}",
+        "the new key and certificate were not installed: {reason}",
         "{hint}",
     ),
     "pair-unchecked": (
         INFO, ROOT,
         "the key and certificate were not checked: {reason}",
-        "install python3-cryptography",
+        "install the package python3-cryptography",
     ),
     "write-failed": (
         ERROR, FAILURE,
         "{path} could not be written: {reason}",
-        "mend that, then: catcherctl apply",
+        "fix that, then type:\n"
+        "  catcherctl apply",
     ),
     "service-failed": (
         ERROR, FAILURE + TRANSIENT,
         "systemctl {verb} {unit} failed: {reason}",
-        "look: systemctl status CSUTKEcat",
+        "see why:\n"
+        "  systemctl status CSUTKEcat",
     ),
     "not-running": (
         ERROR, "",
         "the service is enabled and the catcher does not run",
-        "systemctl start CSUTKEcat   (why it ended: journalctl -u CSUTKEcat)",
+        "start it:\n"
+        "  systemctl start CSUTKEcat\n"
+        "see why it stopped:\n"
+        "  journalctl -u CSUTKEcat",
     ),
     "not-listening": (
         ERROR, "",
-        "the catcher runs and nothing listens on port {port}",
-        "systemctl restart CSUTKEcat   (what it says: journalctl -u CSUTKEcat)",
+        "the catcher runs, but does not listen on port {port}",
+        "restart it:\n"
+        "  systemctl restart CSUTKEcat\n"
+        "see what it says:\n"
+        "  journalctl -u CSUTKEcat",
     ),
     "port-taken": (
         ERROR, "",
-        "port {port} is held by {program} (PID {pid}), so the catcher cannot listen",
-        "stop that program, then: systemctl restart CSUTKEcat",
+        "{program} (PID {pid}) has port {port}, so the catcher cannot listen",
+        "stop that program, then type:\n"
+        "  systemctl restart CSUTKEcat",
     ),
     "port-taken-outgoing": (
         ERROR, "",
-        "port {port} is taken by an outgoing connection of {program} (PID {pid})",
-        "restart that program; the catcher comes up by itself then, and each of its starts reserves the port",
+        "an outgoing connection of {program} (PID {pid}) uses port {port}",
+        "restart that program; the catcher then starts by itself, and reserves the port for its next starts",
     ),
     "port-closing": (
         WARNING, "",
-        "port {port} is not free yet: the kernel keeps a connection that was closed for up to a minute",
-        "wait a minute; the catcher comes up by itself then. Look: catcherctl status",
+        "port {port} is not free yet: the kernel keeps a closed connection for up to a minute",
+        "wait a minute; the catcher then starts by itself; to check:\n"
+        "  catcherctl status",
     ),
     "port-shared": (
         WARNING, "",
-        "{other} listens on port {port} too, on another address: who connects there does not reach the catcher",
-        "see where: ss -tlnp 'sport = :{port}'   and stop that program",
+        "{other} also listens on port {port}, on another address; connections to it do not reach the catcher",
+        "find that program and stop it:\n"
+        "  ss -tlnp 'sport = :{port}'",
     ),
     "not-verified": (
         WARNING, TRANSIENT,
-        "not verified: the catcher runs as it should; {reason}",
-        "look from another host that may connect: catcherctl probe HOST",
+        "not verified: the catcher runs as it should, but {reason}",
+        "on another host that may connect, type:\n"
+        "  catcherctl probe HOST",
     ),
     "mode-not-running": (
         WARNING, "",
         "catcher.conf says {configured}, and the running catcher speaks {running}",
-        "systemctl restart CSUTKEcat",
+        "restart the catcher:\n"
+        "  systemctl restart CSUTKEcat",
     ),
     "unit-forking": (
         WARNING, "",
-        "the edited unit in /etc/systemd/system says Type=forking, as CCA 7.x did; it is still served that way",
-        "set Type=simple and remove PIDFile: systemctl edit --full CSUTKEcat",
+        "the edited unit in /etc/systemd/system still says Type=forking, as in CCA 7.x; it works for now",
+        "set Type=simple and remove PIDFile:\n"
+        "  systemctl edit --full CSUTKEcat",
     ),
     "payload-missing": (
         ERROR, "",
@@ -204,109 +242,124 @@ CATALOG = {
     ),
     "scriptlet-unknown": (
         WARNING, TRANSIENT + ROOT,
-        "the package manager's call is not understood: {arguments}",
-        "look: catcherctl status",
+        "the package manager called a hook with arguments that it does not know: {arguments}",
+        "check the state of this host:\n"
+        "  catcherctl status",
     ),
     "busy": (
         WARNING, TRANSIENT + ROOT + FAILURE,
-        "another converge was still at work after {seconds} seconds",
-        "wait for it, then: catcherctl apply",
+        "another csulcca run had not finished after {seconds} seconds",
+        "wait until it has finished, then type:\n"
+        "  catcherctl apply",
     ),
     # What a probe finds at the far side.
     "probe-unknown-name": (
         ERROR, "",
-        "{host} cannot be looked up: {reason}",
-        "try its IP address, or add the name to DNS or /etc/hosts; the TKE must know it, too",
+        "the name {host} has no address: {reason}",
+        "use its IP address, or add the name to DNS or /etc/hosts; the TKE must know the name too",
     ),
     "probe-refused": (
         ERROR, "",
         "nothing listens on port {port} of {host}: the connection was refused",
-        "on that host: systemctl status CSUTKEcat",
+        "on that host, type:\n"
+        "  systemctl status CSUTKEcat",
     ),
     "probe-unreachable": (
         ERROR, "",
         "{host} port {port} cannot be reached: {reason}",
-        "check the address, the route and the firewalls on the way",
+        "check the address, the route, and the firewalls between here and there",
     ),
     "probe-timeout": (
         ERROR, "",
         "{host} port {port} did not answer: {reason}",
-        "check the address and every firewall on the way; on that host: systemctl status CSUTKEcat",
+        "check the address, and the firewalls between here and there; on that host, type:\n"
+        "  systemctl status CSUTKEcat",
     ),
     "probe-speaks-tcp": (
         WARNING, "",
         "{host} port {port} speaks plain TCP, not TLS: {reason}",
-        "on the TKE, untick the box Enable SSL/TLS of this host; or, on that host: catcherctl mode tls",
+        "on the TKE, clear the box Enable SSL/TLS of this host; or, on that host, type:\n"
+        "  catcherctl mode tls",
     ),
     "probe-tls-too-old": (
         ERROR, "",
-        "{host} port {port} speaks no TLS that is new enough, and the catcher and the TKE need 1.2: {reason}",
-        "update OpenSSL on that host, or see what else listens there: ss -ltnp 'sport = :{port}'",
+        "{host} port {port} speaks TLS older than 1.2, which the catcher and the TKE need: {reason}",
+        "update OpenSSL on that host, or see which program listens there:\n"
+        "  ss -ltnp 'sport = :{port}'",
     ),
     "probe-handshake-refused": (
         ERROR, "",
         "{host} port {port} speaks TLS and refused the handshake: {reason}",
-        "on that host: journalctl -u CSUTKEcat",
+        "on that host, type:\n"
+        "  journalctl -u CSUTKEcat",
     ),
     "probe-handshake-broken": (
         ERROR, "",
-        "the TLS handshake with {host} port {port} broke off: {reason}",
-        "on that host: journalctl -u CSUTKEcat",
+        "the TLS handshake with {host} port {port} failed: {reason}",
+        "on that host, type:\n"
+        "  journalctl -u CSUTKEcat",
     ),
     "probe-without-ssl": (
         ERROR, "",
-        "{host} port {port} speaks TLS, and the Python here cannot: {reason}",
-        "install OpenSSL's library for it, or the python3 package again",
+        "{host} port {port} speaks TLS, and Python on this host cannot: {reason}",
+        "install the OpenSSL library that Python needs, or install the package python3 again",
     ),
     "probe-name-mismatch": (
         WARNING, "",
         "the certificate is not for {name}; the TKE will refuse it under that Host Name/IP",
-        "use one of these on the TKE: {names}; or install another pair on that host: catcherctl cert install KEY CRT",
+        "on the TKE, use one of these as Host Name/IP: {names}\n"
+        "or, on that host, install another pair:\n"
+        "  catcherctl cert install KEY CRT",
     ),
     "probe-name-only-cn": (
         INFO, "",
-        "{name} is in the CN only, while the certificate lists other DNS names in its SAN",
-        "nothing for the TKE; other TLS clients look at the SAN only",
+        "{name} is only in the CN, while the SAN lists other DNS names",
+        "the TKE accepts this; other TLS clients look only at the SAN",
     ),
     "probe-certificate-expired": (
         WARNING, "",
         "certificate {number} of {count} ({subject}) expired on {date}",
-        "install a new pair on that host: catcherctl cert install KEY CRT   (and import it into the TKE)",
+        "on that host, install a new pair, then import its certificate into the TKE:\n"
+        "  catcherctl cert install KEY CRT",
     ),
     "probe-certificate-not-yet-valid": (
         WARNING, "",
         "certificate {number} of {count} ({subject}) is not valid before {date}",
-        "check the clocks of this host and of that one: timedatectl",
+        "check the clocks of both hosts:\n"
+        "  timedatectl",
     ),
     "probe-certificate-expires-soon": (
         WARNING, "",
         "certificate {number} of {count} ({subject}) expires on {date}",
-        "install a new pair on that host in time: catcherctl cert install KEY CRT   (and import it into the TKE)",
+        "on that host, install a new pair before that date, then import its certificate into the TKE:\n"
+        "  catcherctl cert install KEY CRT",
     ),
     "probe-certificate-unreadable": (
         WARNING, "",
         "certificate {number} of {count} cannot be read: {reason}",
-        "install python3-cryptography here; if it stays so, install another pair on that host",
+        "install the package python3-cryptography here; if that does not help, install another pair on that host",
     ),
     "probe-self-signed": (
         INFO, "",
-        "the certificate is self-signed: the TKE accepts it once it is imported there",
-        "compare the hashes above with the TKE's Confirm Import window; the steps: catcherctl tke-guide",
+        "the certificate is self-signed: the TKE accepts it after you import it there",
+        "compare the hashes above with the window Confirm Import of the TKE; for the steps, type on that host:\n"
+        "  catcherctl tke-guide",
     ),
     "probe-chain-incomplete": (
         INFO, "",
         "the issuer of certificate {number} of {count} ({issuer}) was not sent",
-        "import that CA into the TKE by USB stick, or add its certificate behind the others in catcher.crt there",
+        "import the certificate of that CA into the TKE by USB stick, or append it to catcher.crt on that host",
     ),
     "probe-chain-unverified": (
         WARNING, "",
         "the chain does not verify, even with its last certificate as trust anchor: {reason}",
-        "install a pair with its chain in order, server certificate first: catcherctl cert install KEY CRT",
+        "on that host, install a pair with its chain in order, the server's certificate first:\n"
+        "  catcherctl cert install KEY CRT",
     ),
     "probe-address-failed": (
         INFO, "",
-        "{host} also has the address {address}, and that one did not answer: {reason}",
-        "check it, since the TKE may try it first",
+        "{host} also has the address {address}, which did not answer: {reason}",
+        "check that address, because the TKE may try it first",
     ),
 }
 
@@ -337,7 +390,7 @@ def is_marked(found: "Finding", mark: str) -> bool:
 
 
 def _row(found: "Finding") -> "Tuple[str, str, str, str]":
-    return CATALOG.get(found["id"]) or (WARNING, "", found["id"], "catcherctl status")
+    return CATALOG.get(found["id"]) or (WARNING, "", found["id"], "see:\n  catcherctl status")
 
 
 class _Facts(dict):
@@ -353,5 +406,5 @@ def text(found: "Finding") -> str:
 
 
 def fix(found: "Finding") -> str:
-    """What to type, one line."""
+    """What to do, a line for each step; a line that begins with two blanks is a command."""
     return _row(found)[3].format_map(_Facts(found))

@@ -14,19 +14,23 @@ PRIORITY = {messages.INFO: 6, messages.WARNING: 4, messages.ERROR: 3}
 
 
 def finding_lines(found: "Finding") -> "List[str]":
-    """What is wrong and what to type, a line each."""
-    lines = ["%s [%s]" % (messages.text(found), found["id"])]
+    """What is wrong, in one line, and below it what to do, each step in a line of its own."""
     fix = messages.fix(found)
-    return lines + ["  " + fix] if fix else lines
+    return ["%s [%s]" % (messages.text(found), found["id"])] + ["  " + line for line in fix.split("\n") if line]
 
 
 def journal_line(found: "Finding") -> str:
-    """One line for a log."""
-    return "%s [%s] -- %s" % (messages.text(found), found["id"], messages.fix(found))
+    """A finding as one line for a log."""
+    return "%s [%s] -- %s" % (messages.text(found), found["id"], in_one_line(messages.fix(found)))
+
+
+def in_one_line(fix: str) -> str:
+    """What to do as one line: steps are separated by a semicolon, and a command follows the colon before it."""
+    return "; ".join(line.strip() for line in fix.split("\n")).replace(":; ", ": ")
 
 
 def finding_fields(found: "Finding") -> "Dict[str, str]":
-    """A finding for ``--json``: id, severity, message, fix."""
+    """A finding for ``--json``: id, severity, message, fix (lines; those that begin with two blanks are commands)."""
     return {
         "id": found["id"],
         "severity": messages.severity(found),
@@ -36,13 +40,14 @@ def finding_fields(found: "Finding") -> "Dict[str, str]":
 
 
 def flagged_lines(fields: "Dict[str, str]") -> "List[str]":
-    """finding_fields() as two lines of a report: what is wrong, with "!" if it needs attention, and what to type."""
+    """Render finding_fields() for a report: what is wrong, with "!" if it needs attention, and below it what to do."""
     flag = "i" if fields["severity"] == messages.INFO else "!"
-    return ["  %s  %s [%s]" % (flag, fields["message"], fields["id"]), "     %s" % fields["fix"]]
+    said = "  %s  %s [%s]" % (flag, fields["message"], fields["id"])
+    return [said] + ["     " + line for line in fields["fix"].split("\n")]
 
 
 def plan_lines(plan: "Plan") -> "List[str]":
-    """What a converge would do and why."""
+    """What ``catcherctl apply`` would do and why."""
     lines = ["This host is seen as: %s." % plan.history]
     if not plan.actions:
         lines.append("Nothing to do.")

@@ -73,12 +73,17 @@ def fields_table(name: str) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _line(line: str) -> str:
+    """A line of a finding as Markdown: a command, which begins with two blanks, as code."""
+    return f"`{line.strip()}`" if line.startswith("  ") else line
+
+
 def findings_table(name: str) -> str:
-    """The Markdown table of a catalog; what a finding fills in is `...` there."""
-    lines = ["| id | severity | what is wrong | what to type |", "| --- | --- | --- | --- |"]
+    """The Markdown table of a catalog; what a finding fills in is ... there."""
+    lines = ["| id | severity | what is wrong | what to do |", "| --- | --- | --- | --- |"]
     for id, (severity, _, text, fix) in sorted(CATALOGS[name].items()):
-        told = [re.sub(r"\{[a-z_]+\}", "`...`", re.sub(" {2,}", " ", part)) for part in (text, fix)]
-        lines.append(f"| `{id}` | {severity} | {told[0]} | {told[1]} |")
+        wrong, todo = (re.sub(r"\{[a-z_]+\}", "...", part) for part in (text, fix))
+        lines.append(f"| `{id}` | {severity} | {wrong} | {'<br>'.join(_line(line) for line in todo.splitlines())} |")
     return "\n".join(lines) + "\n"
 
 

@@ -66,10 +66,10 @@ def main(arguments: "List[str]") -> int:
 
 
 def _fail(message: str, hint: str) -> int:
-    """One line that says what is wrong and one with what to type, whatever names and bytes of others are in them."""
+    """Say in one line what is wrong, and below it what to do, whatever names and bytes of others are in them."""
     sys.stderr.write("catcherctl: %s\n" % shown(message, LINE_LIMIT))
-    if hint:
-        sys.stderr.write("  %s\n" % shown(hint, LINE_LIMIT))
+    for line in hint.split("\n") if hint else []:
+        sys.stderr.write("  %s\n" % shown(line, LINE_LIMIT))
     return FAILED
 
 

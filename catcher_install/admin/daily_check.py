@@ -20,7 +20,7 @@ def main(arguments: "List[str]") -> int:
         syslog.openlog(journal.TAG)
         for one in found:
             if one["id"].startswith("pair-"):
-                line = "%s [%s] -- %s" % (one["message"], one["id"], one["fix"])
+                line = "%s [%s] -- %s" % (one["message"], one["id"], report.in_one_line(one["fix"]))
                 syslog.syslog(report.PRIORITY[one["severity"]], plain(line))
     except Exception as error:  # noqa: BLE001 - one line, and its story goes to the journal
         journal.log_fault(error)

@@ -112,7 +112,7 @@ def more_findings(host: "Host", facts: "HostFacts", seen: Installed) -> "List[Fi
     if reason:
         again = "catcherctl cert generate --force" if ours else "catcherctl cert request"
         found.append(finding("pair-names-stale", reason=reason,
-                             hint="make a new one: %s   (and import it into the TKE)" % again))
+                             hint="make a new certificate, then import it into the TKE:\n  %s" % again))
     reason = _chain_problem(seen)
     if reason:
         found.append(finding("pair-chain-broken", reason=reason))
@@ -147,8 +147,8 @@ def _stale_names(host: "Host", own: "details.Certificate", ours: bool, accepted:
     if not lacks and not gone:
         return ""
     lacks += [address for address in present.addresses if not details.match(address, own)]
-    parts = ["it lacks %s" % submitted.names_text(lacks)] if lacks else []
-    parts += ["it lists %s, which this host has not" % submitted.names_text(gone)] if gone else []
+    parts = ["it does not list %s" % submitted.names_text(lacks)] if lacks else []
+    parts += ["it lists %s, which this host no longer has" % submitted.names_text(gone)] if gone else []
     return "; ".join(parts)
 
 

@@ -113,30 +113,31 @@ def _before(mode: str, facts: GuideFacts, typed: "List[str]") -> "List[str]":
     if mode == config.TLS:
         text += _before_tls(facts, typed)
     if not typed:
-        text.append("This host has no name or address that others can use. Type instead of HOST what the TKE reaches "
-                    "it by.")
+        text.append("This host has no name or address that others can use. Instead of HOST, type the name or address "
+                    "by which the TKE reaches it.")
     if facts.configured != mode:
         said = "is configured for %s" % facts.configured.upper() if facts.configured else "has no mode configured"
         text.append("The catcher %s. On this host, type: catcherctl mode %s" % (said, mode))
     elif facts.running is None:
-        text.append("The catcher is configured for %s and not running. On this host, type: "
+        text.append("The catcher is configured for %s and does not run. On this host, type: "
                     "systemctl start CSUTKEcat" % wanted)
     elif facts.running != mode:
-        text.append("The catcher is configured for %s and running in %s. On this host, type: catcherctl status"
+        text.append("The catcher is configured for %s and runs in %s mode. On this host, type: catcherctl status"
                     % (wanted, facts.running.upper()))
     else:
-        text.append("The catcher is configured for %s and running; nothing is left to do on this host." % wanted)
+        text.append("The catcher is configured for %s and running. You have nothing more to do on this host." % wanted)
     if mode == config.TCP:
-        text.append("Plain TCP is not encrypted; CCA 8.0 and newer can do TLS: catcherctl tke-guide tls")
+        text.append("Plain TCP is not encrypted. CCA 8.0 and newer can do TLS. For the steps, type: "
+                    "catcherctl tke-guide tls")
     return text
 
 
 def _before_tls(facts: GuideFacts, typed: "List[str]") -> "List[str]":
     one = facts.certificate
     if one is None:
-        return ["No certificate can be shown: %s." % facts.problem,
-                "On this host, type: catcherctl cert generate      (or: catcherctl cert install KEY CRT)",
-                "Then this guide again, since it will show the hashes that you have to compare."]
+        return ["This guide cannot show a certificate: %s." % facts.problem,
+                "On this host, type: catcherctl cert generate",
+                "Then type again: catcherctl tke-guide. It will show the hashes that you have to compare."]
     text = []
     if facts.now > one.not_after:
         text.append("The certificate has expired. On this host, type: catcherctl cert install KEY CRT")
@@ -144,47 +145,49 @@ def _before_tls(facts: GuideFacts, typed: "List[str]") -> "List[str]":
         text.append("The certificate is not valid yet. Check this host's clock: timedatectl")
     own = [facts.names.full, facts.names.short] + facts.names.addresses
     if not typed:
-        text.append("The certificate holds no name that can be typed. On this host, type: "
+        text.append("The certificate contains no name that you can type. On this host, type: "
                     "catcherctl cert install KEY CRT")
     elif not any(name in own for name in typed):
-        text.append("The certificate has none of this host's names and addresses, only those above. They must lead "
-                    "to this host.")
+        text.append("The certificate does not contain the names and addresses of this host, only those above. They "
+                    "must lead to this host.")
     if not one.self_issued:
-        text.append("The certificate is signed by a CA (%s). Where the TKE has that CA's certificate already, skip "
-                    "step 1." % shown(one.issuer))
+        text.append("A CA signed the certificate (%s). If the TKE has the certificate of that CA already, skip step 1."
+                    % shown(one.issuer))
     return text
 
 
 def _import_steps(host: str) -> "List[Tuple[str, List[str]]]":
-    title = "Make the TKE trust the certificate: by A or by B. Do it again after every change of it."
+    title = "Let the TKE trust the certificate: follow A or B. Repeat this whenever the certificate changes."
     return [(title, [
-        '   A. Over the network ("From Remote Server"); the catcher must be running in TLS',
-        "      a. On the TKE Welcome Page choose %s and log in." % PRIVILEGED,
-        '      b. Go to "Service Management", and there, under "Configuration", to "Certificate Management".',
-        '      c. In "Manage Trusted Signing Certificates" open the menu "Import": "From Remote Server".',
-        '      d. In "Import Remote Certificate" type  IP/Host %s  and  Port %d,  then "OK".' % (host, paths.PORT),
-        "         Both have to be what the host definition in step 2 has.",
-        '      e. "Confirm Import" shows a certificate. Compare its hashes with those above: only if they are the',
-        '         same, press "Yes". If they differ, somebody else has answered: do not confirm.',
-        '      f. "Manage Trusted Signing Certificates" lists the certificate now.',
+        '   A. Over the network ("From Remote Server"); the catcher must run in TLS mode',
+        "      a. On the TKE Welcome Page, choose %s and log in." % PRIVILEGED,
+        '      b. Open "Service Management". Under "Configuration", open "Certificate Management".',
+        '      c. In "Manage Trusted Signing Certificates", open the menu "Import" and choose "From Remote Server".',
+        '      d. In "Import Remote Certificate", type  IP/Host %s  and  Port %d,  then press "OK".' % (
+            host, paths.PORT),
+        "         Use the same host and port as in the host definition in step 2.",
+        '      e. "Confirm Import" shows a certificate. Compare its hashes with those above. Press "Yes" only if they',
+        "         are the same. If they differ, the certificate is not from this host: do not confirm.",
+        '      f. "Manage Trusted Signing Certificates" now lists the certificate.',
         "",
         '   B. By USB stick ("From Removable Media")',
-        "      a. Put the stick into the TKE and format it there, which erases it: on the TKE Welcome Page",
-        '         "Launch the Trusted Key Entry Console", "Service Management", "Format Media"; choose',
-        '         "Trusted Key Entry data" and "Format"; your stick in "Select Media Device" and "OK"; a file system',
-        '         that this host can write in "Specify File System" and "Format"; answer the question in',
-        '         "Format Media" with "Yes", and "Format Media Complete" with "OK". Take the stick out.',
-        "      b. Put it into this host, mount it, and type: catcherctl cert export DIR",
-        "         with the directory where it is mounted. It gets catcher.crt and a sheet with the hashes; the",
-        "         private key stays here. Unmount it.",
-        "      c. Put it into the TKE. On the TKE Welcome Page choose %s and log in." % PRIVILEGED,
-        '      d. Go to "Service Management", and there, under "Configuration", to "Certificate Management".',
-        '      e. In "Manage Trusted Signing Certificates" open the menu "Import": "From Removable Media".',
-        '      f. Choose your stick in "Select Media Device", "OK"; then catcher.crt in the list on the right of',
-        '         "Certificate Management", "OK"; and "OK" again for the message that it was imported.',
-        '      g. "Confirm Import" shows the certificate. Compare its hashes with those above: only if they are the',
-        '         same, press "Yes".',
-        '      h. "Manage Trusted Signing Certificates" lists the certificate now. Take the stick out.',
+        "      a. Put the stick into the TKE and format it there. This erases the stick. On the TKE Welcome Page,",
+        '         choose "Launch the Trusted Key Entry Console", "Service Management", "Format Media". Choose',
+        '         "Trusted Key Entry data" and press "Format". Choose your stick in "Select Media Device" and press',
+        '         "OK". In "Specify File System", choose a file system that this host can write, and press "Format".',
+        '         Answer the question in "Format Media" with "Yes", and "Format Media Complete" with "OK". Take the',
+        "         stick out.",
+        "      b. Put the stick into this host, mount it, and type: catcherctl cert export DIR",
+        "         DIR is the directory where the stick is mounted. The command writes catcher.crt and a sheet with",
+        "         the hashes. The private key stays on this host. Unmount the stick.",
+        "      c. Put the stick into the TKE. On the TKE Welcome Page, choose %s and log in." % PRIVILEGED,
+        '      d. Open "Service Management". Under "Configuration", open "Certificate Management".',
+        '      e. In "Manage Trusted Signing Certificates", open the menu "Import" and choose "From Removable Media".',
+        '      f. Choose your stick in "Select Media Device" and press "OK". Choose catcher.crt in the list on the',
+        '         right of "Certificate Management" and press "OK". Press "OK" again to confirm the import.',
+        '      g. "Confirm Import" shows the certificate. Compare its hashes with those above. Press "Yes" only if',
+        "         they are the same.",
+        '      h. "Manage Trusted Signing Certificates" now lists the certificate. Take the stick out.',
     ])]
 
 
@@ -193,22 +196,22 @@ def _host_steps(mode: str, host: str) -> "Tuple[str, List[str]]":
         title, box = "Tell the TKE to use TLS for this host", 'Tick the box "Enable SSL/TLS", and press "OK".'
     else:
         title = "Tell the TKE to use plain TCP for this host"
-        box = 'The box "Enable SSL/TLS" must not be ticked: click it where it is. Then press "OK".'
+        box = 'If the box "Enable SSL/TLS" is ticked, click it to clear it. Then press "OK".'
     return title, [
-        '   a. On the TKE Welcome Page choose "Launch the Trusted Key Entry Console".',
-        '   b. Go to "Trusted Key Entry" in the left sidebar, choose your version of it, and log in.',
-        '   c. In the window "Trusted Key Entry", for a host that is there already: right-click it and choose',
-        '      "Change Host". For a new one: right-click in the area "Hosts" and choose "Create Host"; give it',
-        "      Host Name/IP %s  and  Port %d, and what else it asks for." % (host, paths.PORT),
+        '   a. On the TKE Welcome Page, choose "Launch the Trusted Key Entry Console".',
+        '   b. In the left sidebar, open "Trusted Key Entry". Choose your version and log in.',
+        '   c. In the window "Trusted Key Entry": if the host is defined already, right-click it and choose',
+        '      "Change Host". If it is new, right-click the area "Hosts", choose "Create Host", and type',
+        "      Host Name/IP %s  and  Port %d, and the other values that it asks for." % (host, paths.PORT),
         "   d. " + box,
     ]
 
 
 def _last_step(mode: str, host: str) -> "Tuple[str, List[str]]":
     said = "TLSv1.2 or TLSv1.3, with the hashes above" if mode == config.TLS else "plain TCP, not TLS"
-    return "See from another machine with this package what the TKE sees", [
-        "   catcherctl probe %s" % host,
-        "   has to show: Speaks %s." % said,
+    return "On another host that has this package, check what the TKE sees", [
+        "   Type: catcherctl probe %s" % host,
+        "   It must show: Speaks %s." % said,
     ]
 
 

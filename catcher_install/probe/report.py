@@ -72,9 +72,9 @@ def lines(result: ProbeResult) -> "List[str]":
     if result.state == TLS:
         text += _certificate_lines(result)
         typed = shown(result.name) if result.matched else "as in the certificate"
-        text.append("  TKE       the box Enable SSL/TLS must be ticked; Host Name/IP %s" % typed)
+        text.append("  TKE       tick the box Enable SSL/TLS; Host Name/IP %s" % typed)
     elif result.state == TCP:
-        text.append("  TKE       the box Enable SSL/TLS must not be ticked, as long as it speaks TCP")
+        text.append("  TKE       do not tick the box Enable SSL/TLS while the catcher speaks TCP")
     for one in result.findings:
         text += flagged_lines(finding_fields(one))
     return text
@@ -92,7 +92,7 @@ def _certificate_lines(result: ProbeResult) -> "List[str]":
     itself = count == 1
     anchor = {None: "not tried", "": "verifies"}.get(result.anchor_problem, shown(result.anchor_problem or ""))
     system = {None: "not tried", "": "verifies"}.get(result.system_problem, shown(result.system_problem or ""))
-    text.append("  Trust     with %s as trust anchor: %s" % ("itself" if itself else "the chain's last one", anchor))
+    text.append("  Trust     with %s as trust anchor: %s" % ("itself" if itself else "the chain's last certificate", anchor))
     text.append("            with this system's trust store: %s" % system)
     text.append("  Chain     %d certificate%s%s" % (
         count, "" if itself else "s", ", " + result.chain_note if result.chain_note else ""))

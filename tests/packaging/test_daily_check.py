@@ -64,7 +64,7 @@ def test_a_changed_address_is_told_and_nothing_is_rekeyed(pair, built):
 
     system.machine.run("ip address del 192.0.2.10/32 dev eth0")
     told = look(system)
-    assert "it lists 192.0.2.10, which this host has not [pair-names-stale]" in told
+    assert "it lists 192.0.2.10, which this host no longer has [pair-names-stale]" in told
     assert "catcherctl cert generate --force" in told
     assert system.findings() == ["pair-names-stale"]
     # Neither the look nor a restart makes another pair: the TKE has this one.

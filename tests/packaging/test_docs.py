@@ -1,7 +1,7 @@
 """Every command of docs/, typed in order on a real system; its exit status and what it prints are what the page says.
 
 What stands here beside the pages is only what a page takes for granted: the state that a host is in when somebody opens
-it, files that come from elsewhere, and the faults that "When something is wrong" mends.
+it, files that come from elsewhere, and the faults that "When something is wrong" fixes.
 """
 
 import re
@@ -28,9 +28,9 @@ WRONG = "when-something-is-wrong"
 # The others, by the scenario in which they are typed.
 TYPED_IN = {
     "docs-install": ["first-install", "back-to-tcp"],
-    "docs-upgrade": ["finish-tls-after-upgrade"],
-    "docs-certificates": ["use-your-own-certificate", "renew"],
-    "docs-tke": ["import-into-the-tke-by-usb", "import-into-the-tke-by-remote-server"],
+    "docs-upgrade": ["finish-tls-after-upgrade", "change-window", "downgrade-to-7.3"],
+    "docs-certificates": ["use-your-own-certificate", "renew", "clean-up-old-pairs"],
+    "docs-tke": ["import-into-the-tke-by-usb", "import-into-the-tke-by-remote-server", "open-the-firewall"],
     "docs-json": ["json"],
 }
 SCENARIO_OF = {page: scenario for scenario, typed in TYPED_IN.items() for page in typed}
@@ -60,6 +60,11 @@ class Host(NamedTuple):
         old = self.built.old(self.system.cell)
         self.system.package(self.system.tools[1], "install", old)
         self.machine.run(["rm", f"/root/{old.name}"])
+
+    def finish_the_upgrade(self) -> None:
+        """From CCA 7.3, to plain TCP in this version."""
+        self.upgrade()
+        self.install()
 
     def listens(self) -> bool:
         return ":50003 " in self.system.show("ss -Hltn")
@@ -91,19 +96,29 @@ def _mount_a_stick(host: Host) -> None:
     host.machine.run("mkdir -p /mnt/usb && mount -t tmpfs usb /mnt/usb")
 
 
+def _have_the_old_package(host: Host) -> None:
+    host.install()
+    old = host.built.old(host.system.cell)
+    host.machine.copy_in(old, f"/root/{old.name}")
+
+
 BEFORE: dict[str, Callable[[Host], None]] = {
     "first-install": lambda host: None,
     "finish-tls-after-upgrade": Host.upgrade,
     "use-your-own-certificate": Host.install,
     "renew": _end_in_20_days,
     "back-to-tcp": Host.install,
+    "change-window": Host.finish_the_upgrade,
+    "downgrade-to-7.3": _have_the_old_package,
+    "clean-up-old-pairs": Host.install,
+    "open-the-firewall": Host.install,
     "import-into-the-tke-by-usb": _mount_a_stick,
     "import-into-the-tke-by-remote-server": Host.install,
     WRONG: Host.install,
     "json": Host.install,
 }
 
-# -- the faults of "When something is wrong", by heading; the page mends each ------------------------------------------
+# -- the faults of "When something is wrong", by heading; the page fixes each ------------------------------------------
 
 
 def _stop(host: Host) -> None:
@@ -144,8 +159,8 @@ FAULTS: dict[str, Callable[[Host], None]] = {
     "The catcher does not run": _stop,
     "The TKE cannot connect": _stop,
     "One of key and certificate is missing": _lose_the_certificate,
-    "Key and certificate cannot be used": _spoil_the_certificate,
-    "The certificate does not fit this host any more": _rename_the_host,
+    "The key and the certificate cannot be used": _spoil_the_certificate,
+    "The certificate no longer fits this host": _rename_the_host,
     "The configuration cannot be used": _contradict,
     "Another program has the port": _hold_the_port,
     "TLS is set, and the catcher speaks TCP": _take_openssl_away,
@@ -255,10 +270,9 @@ def type_page(host: Host, page: str, faults: "dict[str, Callable[[Host], None]]"
 
 
 def commands_that_finish_tls(status: str) -> list[str]:
-    """What a reader of `catcherctl status` is told to type, without what stands in brackets, the other choice."""
-    hints = re.findall(r"(?m)^  !  .*\n     (.+)$", status)
-    assert len(hints) == 1, status
-    return re.findall(r"catcherctl(?: [a-z-]+)+", re.sub(r"\(.*?\)", "", hints[0]))
+    """What a reader of `catcherctl status` is told to type to finish the TLS setup."""
+    assert status.count("\n  !  ") == 1, status
+    return re.findall(r"(?m)^       (\S.*)$", status.split("to keep plain TCP:")[0])
 
 
 @pytest.mark.scenario("docs-upgrade")

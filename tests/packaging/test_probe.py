@@ -63,7 +63,7 @@ def test_tls_tcp_and_refused_are_told_apart(two):
     assert done.rc == 0, done.out + done.err
     assert "  Speaks    TLSv1.3, TLS_" in done.out
     assert "zlinux1 matches (SAN DNS zlinux1)" in done.out
-    assert "the box Enable SSL/TLS must be ticked; Host Name/IP zlinux1" in done.out
+    assert "tick the box Enable SSL/TLS; Host Name/IP zlinux1" in done.out
 
     done = probe(client, address, "--name", "elsewhere.example.com")
     assert done.rc == 3
@@ -75,7 +75,7 @@ def test_tls_tcp_and_refused_are_told_apart(two):
     assert done.rc == 3
     assert "  Speaks    plain TCP, not TLS" in done.out
     assert "speaks plain TCP, not TLS: it closes the connection at a TLS greeting" in done.out
-    assert "the box Enable SSL/TLS must not be ticked" in done.out
+    assert "do not tick the box Enable SSL/TLS" in done.out
 
     system.machine.run("systemctl stop CSUTKEcat")
     done = probe(client, address)
@@ -148,7 +148,7 @@ def test_what_is_said_of_a_chain_and_of_what_it_lacks(two):
     done = probe(client, "zlinux1")
     assert done.rc == 0, done.out
     assert "  Chain     3 certificates\n" in done.out
-    assert "with the chain's last one as trust anchor: verifies\n" in done.out
+    assert "with the chain's last certificate as trust anchor: verifies\n" in done.out
     assert "with this system's trust store: verifies\n" not in done.out
     trust(client, authority.root)
     done = probe(client, "zlinux1", "--json")
@@ -203,4 +203,4 @@ def test_a_host_of_which_one_address_is_silent(two):
     done = probe(client, "zlinux1", "--timeout", "3")
     assert done.rc == 0, done.out
     assert done.out.splitlines()[0] == f"zlinux1 port 50003, through {system.machine.ip4}"
-    assert f"zlinux1 also has the address {address}, and that one did not answer" in done.out
+    assert f"zlinux1 also has the address {address}, which did not answer" in done.out

@@ -10,6 +10,10 @@ from catcher_install.probe import result
 from .support import library_modules
 
 
+# What a finding may tell an administrator to type.
+PROGRAMS = ("catcherctl", "systemctl", "journalctl", "timedatectl", "chmod", "sysctl", "ss")
+
+
 def sources():
     for name, path in sorted(library_modules().items()):
         with open(path, encoding="utf-8") as stream:
@@ -84,16 +88,35 @@ def test_each_says_how_serious_it_is_what_is_wrong_and_what_to_type(id):
     severity, _, text, fix = messages.CATALOG[id]
     assert severity in (messages.INFO, messages.WARNING, messages.ERROR)
     assert text and fix
-    for line in (text, fix):
-        assert "\n" not in line and len(line) < 130 and line == line.strip()
-    assert not text.endswith(".")
+    assert "\n" not in text and not text.endswith(".") and text == text.strip()
+    for line in [text] + fix.split("\n"):
+        assert len(line) < 130 and line == line.rstrip()
+        assert not line.endswith(".")
     filled = messages.finding(id, **dict.fromkeys(placeholders(id), "x"))
     assert messages.severity(filled) == severity
     assert "{" not in messages.text(filled) + messages.fix(filled)
     assert report.journal_line(filled).count("[%s]" % id) == 1
-    assert len(report.finding_lines(filled)) == 2
+    assert len(report.finding_lines(filled)) == 1 + len(fix.split("\n"))
     assert report.finding_fields(filled) == {
         "id": id, "severity": severity, "message": messages.text(filled), "fix": messages.fix(filled)}
+
+
+@pytest.mark.parametrize("id", sorted(messages.CATALOG))
+def test_what_to_do_is_steps_and_each_command_is_announced(id):
+    """A sentence that ends with a colon, and the commands that it speaks of, each in a line of its own."""
+    before = ""
+    for line in messages.CATALOG[id][3].split("\n") + [""]:
+        command = line.startswith("  ")
+        assert command or not before.endswith(":"), before
+        assert not command or before.endswith(":") or before.startswith("  "), line
+        assert (line.split() or [""])[0] in PROGRAMS if command else not any(name + " " in line for name in PROGRAMS)
+        before = line
+
+
+def test_one_line_for_a_log_keeps_every_step():
+    line = report.journal_line(messages.finding("upgraded-tcp-kept"))
+    assert line.endswith("[upgraded-tcp-kept] -- to finish the TLS setup: catcherctl mode tls; catcherctl tke-guide; "
+                         "to keep plain TCP: catcherctl mode tcp")
 
 
 @pytest.mark.parametrize("id", sorted(messages.CATALOG))

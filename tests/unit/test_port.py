@@ -118,7 +118,7 @@ def test_a_stranger_beside_the_catcher_is_named(machine, proc):
     held = port.holder(machine)
     assert held.state == port.CATCHER and held.beside == "sshd (PID 200)"
     told = port.problem(machine, held)
-    assert told["id"] == "port-shared" and "sshd (PID 200) listens" in messages.text(told)
+    assert told["id"] == "port-shared" and "sshd (PID 200) also listens" in messages.text(told)
 
 
 @pytest.mark.parametrize("group,state", [

@@ -123,8 +123,8 @@ def test_check_says_what_is_stale(machine, daemon):
     new_address(machine)
     (one,) = installed_pair.check(machine, [])[1]
     assert messages.text(one) == (
-        "the certificate does not fit this host any more: it lacks tke2.example.com, tke2, 192.0.2.11; "
-        "it lists 192.0.2.10, which this host has not")
+        "the certificate no longer fits this host: it does not list tke2.example.com, tke2, 192.0.2.11; "
+        "it lists 192.0.2.10, which this host no longer has")
     assert "catcherctl cert generate --force" in messages.fix(one)
 
 

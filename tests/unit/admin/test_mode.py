@@ -160,8 +160,8 @@ def unmatched():
 UNUSABLE = {
     "empty": (lambda: (b"", b""), "catcher.key is empty"),
     "not matching": (unmatched, "catcher.crt does not belong to catcher.key"),
-    "key only": (lambda: (pem.key_of("prime256v1"), None), "catcher.crt is not"),
-    "certificate only": (lambda: (None, unmatched()[1]), "catcher.key is not"),
+    "key only": (lambda: (pem.key_of("prime256v1"), None), "catcher.crt does not"),
+    "certificate only": (lambda: (None, unmatched()[1]), "catcher.key does not"),
     "expired": (expired, "the certificate expired on"),
     "not yet valid": (not_yet_valid, "the certificate is not valid before"),
 }

@@ -111,7 +111,7 @@ def test_from_an_upgrade_to_tls_by_what_status_says(memory, monkeypatch):
         runs(machine, monkeypatch)
         fields = seen(machine)
         assert ids_of(fields) == ["upgraded-tcp-kept"]
-        assert "catcherctl mode tls " in fields["findings"][0]["fix"]
+        assert "  catcherctl mode tls\n" in fields["findings"][0]["fix"]
         mode.change(machine, config.TLS, restart=True)
         assert daemon.speaks == "tls"
         runs(machine, monkeypatch, "-tls")
@@ -226,7 +226,7 @@ STATES = {
     "no payload": (no_payload, ["payload-missing"], "not running"),
     "expires soon": (soon, ["pair-expires-soon"], "your own"),
     "expired": (expired, ["pair-expired"], "the certificate expired on"),
-    "cloned": (cloned, ["pair-names-stale"], "it lacks tke2.example.com"),
+    "cloned": (cloned, ["pair-names-stale"], "it does not list tke2.example.com"),
 }
 
 

@@ -79,16 +79,16 @@ def test_tls_has_names_port_and_hashes():
 def test_tls_has_both_ways_of_import_and_then_the_ticked_box():
     said = flat("tls")
     remote, stick, box = (said.index(part) for part in (
-        'type IP/Host tke1.example.com and Port 50003, then "OK"', "catcherctl cert export DIR",
+        'type IP/Host tke1.example.com and Port 50003, then press "OK"', "catcherctl cert export DIR",
         'Tick the box "Enable SSL/TLS"'))
     assert remote < stick < box
     assert said.count("Compare its hashes with those above") == 2
-    assert "must not be ticked" not in said
+    assert "to clear it" not in said
 
 
 def test_tcp_has_the_box_not_ticked_and_no_import():
     said = flat("tcp", configured="tcp", running="tcp")
-    assert 'The box "Enable SSL/TLS" must not be ticked' in said
+    assert 'If the box "Enable SSL/TLS" is ticked, click it to clear it.' in said
     assert "Host Name/IP tke1.example.com and Port 50003" in said
     assert "Tick the box" not in said
     assert "Import" not in said
@@ -118,20 +118,20 @@ def test_mode_is_the_configured_one_unless_it_is_given(mode, configured, title):
 
 @pytest.mark.parametrize("mode, see", [("tls", "Speaks TLSv1.2 or TLSv1.3"), ("tcp", "Speaks plain TCP, not TLS")])
 def test_ends_with_the_probe_that_shows_it(mode, see):
-    assert "catcherctl probe tke1.example.com has to show: %s" % see in flat(mode)
+    assert "Type: catcherctl probe tke1.example.com It must show: %s" % see in flat(mode)
 
 
 # -- what is left to do on this host -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("mode, configured, running, said", [
-    ("tls", "tls", "tls", "nothing is left to do on this host"),
-    ("tcp", "tcp", "tcp", "nothing is left to do on this host"),
+    ("tls", "tls", "tls", "You have nothing more to do on this host"),
+    ("tcp", "tcp", "tcp", "You have nothing more to do on this host"),
     ("tls", "tcp", "tcp", "configured for TCP. On this host, type: catcherctl mode tls"),
     ("tcp", "tls", "tls", "configured for TLS. On this host, type: catcherctl mode tcp"),
     ("tls", None, None, "has no mode configured. On this host, type: catcherctl mode tls"),
-    ("tls", "tls", None, "configured for TLS and not running. On this host, type: systemctl start CSUTKEcat"),
-    ("tls", "tls", "tcp", "configured for TLS and running in TCP. On this host, type: catcherctl status"),
+    ("tls", "tls", None, "configured for TLS and does not run. On this host, type: systemctl start CSUTKEcat"),
+    ("tls", "tls", "tcp", "configured for TLS and runs in TCP mode. On this host, type: catcherctl status"),
 ])
 def test_state_of_the_catcher(mode, configured, running, said):
     assert said in flat(mode, configured=configured, running=running)
@@ -153,10 +153,10 @@ def test_tcp_needs_no_pair():
 @pytest.mark.parametrize("changes, said", [
     ({"not_after": NOW - 1}, "The certificate has expired"),
     ({"not_before": NOW + 1}, "not valid yet"),
-    ({"self_issued": False, "issuer": "CN=Bank CA"}, "signed by a CA (CN=Bank CA)"),
-    ({"dns_names": ["alias.example.com"], "common_names": [], "addresses": []}, "none of this host's names"),
-    ({"dns_names": [], "common_names": [], "addresses": []}, "holds no name that can be typed"),
-    ({"dns_names": ["*.other.example"], "common_names": [], "addresses": []}, "holds no name that can be typed"),
+    ({"self_issued": False, "issuer": "CN=Bank CA"}, "A CA signed the certificate (CN=Bank CA)"),
+    ({"dns_names": ["alias.example.com"], "common_names": [], "addresses": []}, "does not contain the names and addresses of this host"),
+    ({"dns_names": [], "common_names": [], "addresses": []}, "contains no name that you can type"),
+    ({"dns_names": ["*.other.example"], "common_names": [], "addresses": []}, "contains no name that you can type"),
 ])
 def test_certificate_that_needs_a_word(changes, said):
     assert said in flat("tls", certificate=a_certificate(**changes))
@@ -248,7 +248,7 @@ def test_certificate_that_cannot_be_shown(machine, data, problem):
     found = tke_guide.collect(machine)
     assert found.certificate is None
     assert problem in found.problem
-    assert "No certificate can be shown" in "\n".join(tke_guide.guide("tls", found))
+    assert "This guide cannot show a certificate" in "\n".join(tke_guide.guide("tls", found))
 
 
 def test_certificate_that_is_a_fifo_is_not_waited_for(machine):

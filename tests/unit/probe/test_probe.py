@@ -690,7 +690,7 @@ def test_plain_tcp(any_python, handle, evidence):
     assert result.state == results.TCP
     assert evidence in result.reason
     assert ids(result) == ["probe-speaks-tcp"]
-    assert "untick the box Enable SSL/TLS" in messages.fix(result.findings[0])
+    assert "clear the box Enable SSL/TLS" in messages.fix(result.findings[0])
     assert report.exit_status(result) == 3
     assert report.fields(result)["tls"] is None
     assert report.fields(result)["name_matches"] is None
@@ -966,7 +966,7 @@ def test_lines_of_a_good_server(good, tmp_path):
         "127.0.0.1 port %d" % peer.port, result.version, "localhost matches (SAN DNS localhost)",
         "itself (self-signed)", result.chain[0].sha1, result.chain[0].sha256,
         "DNS localhost, DNS *.tke.example.com, IP 127.0.0.1, IP ::1",
-        "the box Enable SSL/TLS must be ticked; Host Name/IP localhost", "i  the certificate is self-signed",
+        "tick the box Enable SSL/TLS; Host Name/IP localhost", "i  the certificate is self-signed",
     ):
         assert part in text
     assert "!" not in text
