@@ -501,7 +501,7 @@ class Host:
             except BlockingIOError as busy:
                 if time.monotonic() > deadline:
                     _close(fd)
-                    raise TimeoutError(errno.ETIMEDOUT, "another converge is still at work", paths.LOCK) from busy
+                    raise TimeoutError(errno.ETIMEDOUT, "another csulcca run has not finished", paths.LOCK) from busy
                 time.sleep(0.02)
             except OSError:
                 _close(fd)

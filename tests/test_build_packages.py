@@ -425,7 +425,7 @@ def test_both_families_have_every_module_of_the_library(tmp_path: Path) -> None:
 
 def test_both_families_have_the_pages_and_the_schemas_and_neither_compresses_them(tmp_path: Path) -> None:
     output = built(TREE, tmp_path)
-    pages = [path for path in (TREE / "docs").iterdir() if path.name not in ABOUT_THE_PROJECT]
+    pages = [path for path in (TREE / "docs").glob("*.md") if path.name not in ABOUT_THE_PROJECT]
     wanted = {f"/usr/share/doc/csulcca/{path.name}": path for path in pages}
     wanted |= {f"/usr/share/csulcca/schema/{path.name}": path for path in (TREE / "share/schema").iterdir()}
     assert len(wanted) > 10

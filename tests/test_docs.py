@@ -55,6 +55,29 @@ def test_links_lead_to_pages(page: str) -> None:
         assert not heading or f"\n## {heading}\n" in target.read_text(encoding="utf-8"), link
 
 
+def installed_docs() -> dict[str, pathlib.Path]:
+    """The files of /usr/share/doc/csulcca, by their path below it."""
+    table = (pages.DOCS.parent / "install/files.table").read_text(encoding="utf-8")
+    rows = re.findall(r"(?m)^0[67]\d\d +/usr/share/doc/csulcca/(\S*) +(\S+)$", table)
+    return {below + path.name: path for below, pattern in rows for path in pages.DOCS.parent.glob(pattern)}
+
+
+@pytest.mark.parametrize("name,path", installed_docs().items(), ids=installed_docs())
+def test_no_link_is_dead_where_the_pages_are_installed(name: str, path: pathlib.Path) -> None:
+    installed = installed_docs()
+    assert "index.md" in installed
+    for link in links(path.read_text(encoding="utf-8")) if path.suffix == ".md" else ():
+        target = link.partition("#")[0]
+        assert re.match(r"https?://", link) or not target or target in installed, f"{name}: {link}"
+
+
+def test_links_of_the_readmes_lead_to_files() -> None:
+    for readme in (pages.DOCS.parent / "README.md", pages.DOCS.parent / "contrib/README.md"):
+        found = links(readme.read_text(encoding="utf-8"))
+        assert found
+        assert [link for link in found if not (readme.parent / link).exists()] == []
+
+
 def test_the_index_leads_to_every_page_and_the_readme_to_the_index() -> None:
     assert {link.removesuffix(".md") for link in links(pages.text("index"))} == set(pages.ALL) - {"index"}
     assert "docs/index.md" in links((pages.DOCS.parent / "README.md").read_text(encoding="utf-8"))

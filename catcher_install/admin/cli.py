@@ -135,8 +135,8 @@ def _seconds(text: str) -> float:
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="catcherctl",
-        description="Looks after the CCA TKE catcher: its mode, its key and certificate, its service.",
-        epilog="Exit status: 0 fine, 1 failed, 2 usage, 3 works but a finding needs attention. "
+        description="Show and change the CCA TKE catcher: its mode, its key and certificate, its service.",
+        epilog="Exit status: 0 success, 1 failure, 2 usage error, 3 it works and something needs attention. "
                "More about a verb: catcherctl VERB --help",
     )
     parser.set_defaults(run=lambda options: _usage(parser))
@@ -166,7 +166,7 @@ def _usage(parser: argparse.ArgumentParser) -> int:
 
 
 def _json_option(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="the same for scripts")
+    parser.add_argument("--json", action="store_true", help="print JSON, for scripts")
 
 
 def _no_restart_option(parser: argparse.ArgumentParser) -> None:
@@ -184,7 +184,7 @@ def _add_status(verbs: "Any") -> None:
 
 
 def _add_mode(verbs: "Any") -> None:
-    mode = _verb(verbs, "mode", _mode, "show or change how the catcher talks to the TKE",
+    mode = _verb(verbs, "mode", _mode, "show or change the mode: TLS or plain TCP",
                  "catcherctl mode         # what is set in " + paths.CONF,
                  "catcherctl mode tls     # make a pair if there is none, restart, verify",
                  "catcherctl mode tcp     # as in CCA 7.x")
@@ -194,27 +194,27 @@ def _add_mode(verbs: "Any") -> None:
 
 
 def _add_cert(verbs: "Any") -> None:
-    cert = _verb(verbs, "cert", None, "look after the key and the certificate",
+    cert = _verb(verbs, "cert", None, "show, check and change the key and the certificate",
                  "catcherctl cert show", "catcherctl cert install my.key my.crt")
     cert.set_defaults(run=lambda options: _usage(cert))
     more = cert.add_subparsers(metavar="VERB")
-    show = _verb(more, "show", _cert_show, "show the certificate in place: names, validity, hashes",
+    show = _verb(more, "show", _cert_show, "show the installed certificate: names, validity, hashes",
                  "catcherctl cert show")
     _json_option(show)
-    check = _verb(more, "check", _cert_check, "judge the pair in place: usable, valid, in time, for this host",
+    check = _verb(more, "check", _cert_check, "check the installed pair: usable, valid, not expired, for this host",
                   "catcherctl cert check", "catcherctl cert check --name catcher.example.com")
     _json_option(check)
-    _name_option(check, "a name or address that the certificate must have; may be repeated")
+    _name_option(check, "a name or address that the certificate must contain; may be repeated")
     generate = _verb(more, "generate", _cert_generate, "make a key and a self-signed certificate, and use them",
-                     "catcherctl cert generate", "catcherctl cert generate --force    # a copy of the old pair is kept")
-    generate.add_argument("--force", action="store_true", help="replace a pair that is there; it is kept with its time")
+                     "catcherctl cert generate", "catcherctl cert generate --force    # keeps a copy of the old pair")
+    generate.add_argument("--force", action="store_true", help="replace an existing pair, and keep a copy of it")
     _no_restart_option(generate)
-    request = _verb(more, "request", _cert_request, "make a certificate request for a CA; the pair in use stays",
+    request = _verb(more, "request", _cert_request, "make a certificate request for a CA; the catcher keeps its pair",
                     "catcherctl cert request > catcher.csr",
                     "catcherctl cert request --out catcher.csr --name catcher.example.com")
-    request.add_argument("--out", metavar="FILE", help="write it to this new file instead of standard output")
-    request.add_argument("--present-key", action="store_true", help="for the key in use, instead of a new one")
-    _name_option(request, "a further name or address for the certificate; may be repeated")
+    request.add_argument("--out", metavar="FILE", help="write the request to this new file instead of standard output")
+    request.add_argument("--present-key", action="store_true", help="use the present key instead of a new key")
+    _name_option(request, "another name or address for the certificate; may be repeated")
     install = _verb(
         more, "install", _cert_install, "check your own key and certificate, then use them",
         "catcherctl cert install my.key my.crt",
@@ -222,8 +222,8 @@ def _add_cert(verbs: "Any") -> None:
         "catcherctl cert install signed.crt     # for the key of the last 'cert request'",
     )
     install.add_argument("key", nargs="?", metavar="KEY", help="the private key, PEM, not encrypted")
-    install.add_argument("crt", metavar="CRT", help="the certificate, PEM, its chain behind it")
-    _name_option(install, "the name that the TKE uses, where it is none of this host's; may be repeated")
+    install.add_argument("crt", metavar="CRT", help="the certificate, PEM, followed by its chain")
+    _name_option(install, "the name that the TKE uses, if it is not a name of this host; may be repeated")
     _no_restart_option(install)
     export = _verb(more, "export", _cert_export, "write the certificate, never the key, and its hashes to a USB stick",
                    "catcherctl cert export /mnt/usb")
@@ -231,25 +231,25 @@ def _add_cert(verbs: "Any") -> None:
 
 
 def _add_probe(verbs: "Any") -> None:
-    probe = _verb(verbs, "probe", _probe, "show what a TKE meets at a host: its certificate, or plain TCP",
+    probe = _verb(verbs, "probe", _probe, "show what a TKE sees of a host: its certificate, or plain TCP",
                   "catcherctl probe catcher.example.com", "catcherctl probe 192.0.2.7:50003 --name catcher.example.com")
-    probe.add_argument("target", metavar="HOST[:PORT]", type=_target, help="the port is %d if not given" % paths.PORT)
-    probe.add_argument("--name", type=_name, metavar="NAME", help="what is typed as Host Name/IP on the TKE")
-    probe.add_argument("--timeout", type=_seconds, metavar="SECONDS", help="time for everything together (10)")
+    probe.add_argument("target", metavar="HOST[:PORT]", type=_target, help="default port: %d" % paths.PORT)
+    probe.add_argument("--name", type=_name, metavar="NAME", help="the Host Name/IP that you type on the TKE")
+    probe.add_argument("--timeout", type=_seconds, metavar="SECONDS", help="limit for the whole probe (default: 10)")
     _json_option(probe)
     guide = _verb(verbs, "tke-guide", _tke_guide, "show the steps at the TKE console for this host",
                   "catcherctl tke-guide", "catcherctl tke-guide tcp")
-    guide.add_argument("mode", nargs="?", choices=(config.TLS, config.TCP), help="the configured mode if not given")
+    guide.add_argument("mode", nargs="?", choices=(config.TLS, config.TCP), help="default: the configured mode")
     _json_option(guide)
 
 
 def _add_converge(verbs: "Any") -> None:
-    planned = _verb(verbs, "plan", _plan, "show what 'apply' would do and why; changes nothing",
+    planned = _verb(verbs, "plan", _plan, "show what 'apply' would do, and why; changes nothing",
                     "catcherctl plan", "catcherctl plan --root /mnt/image --json")
-    applied = _verb(verbs, "apply", _apply, "bring this host to the state that it should be in",
+    applied = _verb(verbs, "apply", _apply, "do what is left to do on this host",
                     "catcherctl apply", "catcherctl apply --root /mnt/image")
     for one in (planned, applied):
-        one.add_argument("--root", default="/", metavar="DIR", help="an installed tree instead of this system")
+        one.add_argument("--root", default="/", metavar="DIR", help="use the installed system below this directory")
         _json_option(one)
 
 

@@ -92,7 +92,8 @@ def _certificate_lines(result: ProbeResult) -> "List[str]":
     itself = count == 1
     anchor = {None: "not tried", "": "verifies"}.get(result.anchor_problem, shown(result.anchor_problem or ""))
     system = {None: "not tried", "": "verifies"}.get(result.system_problem, shown(result.system_problem or ""))
-    text.append("  Trust     with %s as trust anchor: %s" % ("itself" if itself else "the chain's last certificate", anchor))
+    text.append("  Trust     with %s as trust anchor: %s" % (
+        "itself" if itself else "the chain's last certificate", anchor))
     text.append("            with this system's trust store: %s" % system)
     text.append("  Chain     %d certificate%s%s" % (
         count, "" if itself else "s", ", " + result.chain_note if result.chain_note else ""))

@@ -9,7 +9,6 @@ from catcher_install.probe import result
 
 from .support import library_modules
 
-
 # What a finding may tell an administrator to type.
 PROGRAMS = ("catcherctl", "systemctl", "journalctl", "timedatectl", "chmod", "sysctl", "ss")
 

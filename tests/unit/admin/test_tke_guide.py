@@ -154,7 +154,7 @@ def test_tcp_needs_no_pair():
     ({"not_after": NOW - 1}, "The certificate has expired"),
     ({"not_before": NOW + 1}, "not valid yet"),
     ({"self_issued": False, "issuer": "CN=Bank CA"}, "A CA signed the certificate (CN=Bank CA)"),
-    ({"dns_names": ["alias.example.com"], "common_names": [], "addresses": []}, "does not contain the names and addresses of this host"),
+    ({"dns_names": ["alias.example.com"], "common_names": [], "addresses": []}, "does not contain the names and"),
     ({"dns_names": [], "common_names": [], "addresses": []}, "contains no name that you can type"),
     ({"dns_names": ["*.other.example"], "common_names": [], "addresses": []}, "contains no name that you can type"),
 ])
