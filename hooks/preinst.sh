@@ -1,7 +1,8 @@
 # csulcca_preinst FAMILY ARGUMENTS...: before the new files are there (deb preinst, rpm %pre).
 #
 # Notes what the service looks like while the old package's unit still exists, since no later scriptlet can see it, and
-# refuses one thing: to replace IBM's host library by a payload that has none. POSIX shell: our Python may not be here.
+# refuses two things: to replace IBM's host library by a payload that has none, and to upgrade CCA 5. POSIX shell: our
+# Python may not be here.
 
 # CCA's groups where the payload is IBM's, else none.
 CSULCCA_GROUPS="@PAYLOAD_GROUPS@"
@@ -13,7 +14,10 @@ csulcca_preinst() {
     deb:install | deb:upgrade) ;;
     deb:*) return 0 ;;
     esac
-    csulcca_refuse_host_library "$csulcca_family" "${1-}" || return 1
+    if ! csulcca_refuse_cca_5 || ! csulcca_refuse_host_library "$csulcca_family" "${1-}"; then
+        (csulcca_undo_old_prerm "$csulcca_family") || :
+        return 1
+    fi
     # Subshells: a failing redirection would end a POSIX shell, and with it the transaction.
     (csulcca_note_service "$csulcca_family") || :
     # After the note, for which groups that are there are a trace of 7.x.
@@ -40,6 +44,31 @@ csulcca_refuse_host_library() {
         fi
     done
     return 0
+}
+
+# CCA 5 and older keep their programs in /opt/IBM/CEX3C, which is a link since CCA 6: what becomes of its groups, libraries
+# and key storage in one step is not known.
+csulcca_refuse_cca_5() {
+    [ -d /opt/IBM/CEX3C/bin ] && [ ! -h /opt/IBM/CEX3C ] || return 0
+    echo "csulcca: an upgrade from CCA 5 (its programs are in /opt/IBM/CEX3C) is not supported; no file was changed" >&2
+    echo "csulcca:   remove its package, which leaves the key storage, and install this one; then: catcherctl mode tcp|tls" >&2
+    return 1
+}
+
+# With dpkg the old prerm has run before us: what it stopped and disabled is as before after a refusal.
+csulcca_undo_old_prerm() {
+    [ "$1" = deb ] && [ -d /run/systemd/system ] || return 0
+    csulcca_start=no
+    if ! csulcca_is_active && csulcca_was_stopped_by_this_transaction; then
+        csulcca_start=yes
+    fi
+    case $(csulcca_unit_state) in
+    enabled | masked) ;;
+    *) ! csulcca_was_disabled_by_this_transaction || systemctl --quiet enable CSUTKEcat.service </dev/null || : ;;
+    esac
+    if [ "$csulcca_start" = yes ]; then
+        systemctl start CSUTKEcat.service </dev/null || :
+    fi
 }
 
 csulcca_note_service() {

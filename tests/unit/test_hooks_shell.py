@@ -112,6 +112,55 @@ def test_a_vendors_payload_replaces_it(root):
     assert root.run("csulcca_preinst", "rpm", "2")[0] == 0
 
 
+CCA_5 = {
+    "CCA 5.2": (["/opt/IBM/CEX3C/bin/catcher.exe", "/etc/init.d/CSUTKEcat"], True),
+    "CCA 5 without a catcher": (["/opt/IBM/CEX3C/bin/ivp.e"], True),
+    "what the removal of CCA 5 leaves": (["/opt/IBM/CEX3C/keys/deskey.list"], False),
+    "CCA 7": (["/opt/IBM/CCA/bin/catcher.exe"], False),
+}
+
+
+@pytest.mark.parametrize("arguments", [("deb", "upgrade", "5.2.23-1"), ("deb", "install"), ("rpm", "2"), ("rpm", "1")])
+@pytest.mark.parametrize("kind", ["reference", "vendor"])
+@pytest.mark.parametrize("name", sorted(CCA_5))
+def test_cca_5_is_refused_before_anything_changes(root, name, kind, arguments):
+    files, refuses = CCA_5[name]
+    root.kind = kind
+    root.groups = "cca_admin"
+    for path in files:
+        root.put(path)
+    if name == "CCA 7":
+        os.symlink("CCA", root.path("/opt/IBM/CEX3C"))
+    status, output = root.run("csulcca_preinst", *arguments)
+    assert status == (1 if refuses else 0), output
+    if refuses:
+        assert "remove its package" in output and len(output.splitlines()) == 2
+        assert not root.exists("/var/lib/csulcca")
+
+
+@pytest.mark.parametrize("reason", ["CCA 5", "a host library"])
+@pytest.mark.parametrize("stopped", [True, False])
+def test_what_the_old_prerm_did_is_undone_by_a_refusal(root, reason, stopped):
+    """dpkg runs it first: the service that it has stopped and disabled serves on."""
+    systemd = Systemd(root, InactiveEnterTimestampMonotonic=(950 if stopped else 10) * 10 ** 6)
+    root.put("/usr/lib/systemd/system/CSUTKEcat.service")
+    if stopped:
+        root.put("/etc/systemd/system/multi-user.target.wants/other.service")
+    root.put("/old.prerm", b"systemctl disable --now CSUTKEcat\n")
+    root.put("/bin/dpkg-query", b"#!/bin/sh\necho %s\n" % root.path("/old.prerm").encode("ascii"), 0o755)
+    root.put("/proc/uptime", b"1000.00 0\n")
+    root.put("/proc/%d/stat" % os.getpid(), b"1 (dpkg) S " + b"1 " * 18 + b"%d 0\n" % (90000 if stopped else 99999))
+    root.put("/opt/IBM/CEX3C/bin/x" if reason == "CCA 5" else "/usr/lib64/libcsulcca.so")
+    systemd.write()
+    if not stopped:
+        for directory, _, _ in os.walk(root.path("/etc/systemd")):
+            os.utime(directory, (1, 1))
+    assert root.run("csulcca_preinst", "deb", "upgrade", "5.2.23-1")[0] == 1
+    changes = [line for line in root.get("/asked").decode("ascii").splitlines()
+               if not line.startswith("show") and "is-active" not in line]
+    assert changes == (["--quiet enable CSUTKEcat.service", "start CSUTKEcat.service"] if stopped else [])
+
+
 # -- preinst: the note -------------------------------------------------------------------------------------------------
 
 def note(root):
@@ -216,11 +265,13 @@ class Systemd:
         root = self.root
         root.put("/shown", "".join("%s=%s\n" % pair for pair in self.shown.items()).encode("ascii"))
         root.put("/bin/systemctl", b'''#!/bin/sh
+echo "$*" >>%(asked)s
 case "$*" in
 *is-active*) grep -qx ActiveState=active %(shown)s ;;
 show*) while [ $# -gt 1 ]; do [ "$1" != -p ] || grep "^$2=" %(shown)s; shift; done ;;
 esac
-'''.replace(b"%(shown)s", root.path("/shown").encode("ascii")), 0o755)
+'''.replace(b"%(shown)s", root.path("/shown").encode("ascii"))
+            .replace(b"%(asked)s", root.path("/asked").encode("ascii")), 0o755)
         # Each entry is a set of FIELD=value; as journalctl, an entry is shown if it has all that are asked for.
         root.put("/journal", repr(self.log).encode("ascii"))
         root.put("/bin/journalctl", b'''#!/usr/bin/python3
