@@ -32,6 +32,8 @@ find . -mindepth 1 -name __pycache__ -prune -o -mindepth 1 -print | LC_ALL=C sor
     else
         case $path in
         /etc/*) printf '%s%%config(noreplace) "%s"\n' "$(attributes_of "$path")" "$path" ;;
+        # The spec has compressed it; quotes would keep rpm from seeing a pattern.
+        /usr/share/man/*) printf '%s%s*\n' "$(attributes_of "$path")" "$path" ;;
         *) printf '%s"%s"\n' "$(attributes_of "$path")" "$path" ;;
         esac
     fi

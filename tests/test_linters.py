@@ -210,8 +210,8 @@ def test_ufw_takes_its_profile(tmp_path: Path) -> None:
 
 
 def test_mandoc() -> None:
-    pages = sorted((TREE / "man").iterdir())
-    assert len(pages) == 3
+    pages = sorted([*(TREE / "man").iterdir(), *(TREE / "payload/reference").rglob("man?/*")])
+    assert len(pages) == 4
     done = subprocess.run([tool("mandoc"), "-T", "lint", *map(str, pages)], text=True, stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT)
     # The pages themselves are not installed here, and whether systemd's are says nothing about ours.

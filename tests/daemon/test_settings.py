@@ -1,14 +1,16 @@
 """reference-catcher.conf."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from reference_catcher.refusal import Refused
 from reference_catcher.settings import Settings
 
-from .process import PATIENCE
+from .process import PATIENCE, PAYLOAD
 
 
 @pytest.mark.parametrize("text, said", [
@@ -46,3 +48,31 @@ def test_a_configuration_file_that_is_none(tmp_path, program):
 
 def test_the_default_port_is_50003():
     assert Settings("/nonexistent").port == 50003
+
+
+@pytest.fixture
+def keys(tmp_path):
+    """Every key, as the catcher lists them."""
+    (tmp_path / "conf").write_text("nothing\n")
+    with pytest.raises(Refused) as refused:
+        Settings(str(tmp_path / "conf"))
+    return re.findall(r"(\w+)=", refused.value.line)
+
+
+def test_the_manual_page_explains_each_key_and_no_other(keys):
+    page = (PAYLOAD / "usr/share/man/man5/reference-catcher.conf.5").read_text()
+    assert sorted(re.findall(r"(?m)^\.It Cm (\w+)$", page)) == keys
+    assert len(keys) == 8
+
+
+def test_the_template_has_each_key_with_its_default(tmp_path, keys):
+    template = (PAYLOAD / "usr/share/csulcca/reference-catcher.conf").read_text()
+    lines = re.findall(r"(?m)^#(\w+=.+)$", template)
+    assert sorted(line.partition("=")[0] for line in lines) == keys
+    assert not re.search(r"(?m)^[^#\n]", template)
+    for text in ("\n".join(line for line in lines if not line.startswith("backend=")), template):
+        (tmp_path / "conf").write_text(text)
+        found, default = vars(Settings(str(tmp_path / "conf"))), vars(Settings("/nonexistent"))
+        for values in (found, default):
+            del values["path"], values["chosen"]
+        assert found == default

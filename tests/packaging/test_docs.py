@@ -27,7 +27,7 @@ WRONG = "when-something-is-wrong"
 
 # The others, by the scenario in which they are typed.
 TYPED_IN = {
-    "docs-install": ["first-install", "back-to-tcp"],
+    "docs-install": ["first-install", "back-to-tcp", "configure-the-backend"],
     "docs-upgrade": ["finish-tls-after-upgrade", "change-window", "downgrade-to-7.3"],
     "docs-certificates": ["use-your-own-certificate", "renew", "clean-up-old-pairs"],
     "docs-tke": ["import-into-the-tke-by-usb", "import-into-the-tke-by-remote-server", "open-the-firewall"],
@@ -102,6 +102,16 @@ def _have_the_old_package(host: Host) -> None:
     host.machine.copy_in(old, f"/root/{old.name}")
 
 
+BACKEND = "import socketserver; socketserver.ThreadingTCPServer(('127.0.0.1', 50004), {0}).serve_forever()"
+
+
+def _start_a_backend(host: Host) -> None:
+    host.install()
+    handler = "type('Echo', (socketserver.StreamRequestHandler,), {'handle': lambda self: self.rfile.read()})"
+    host.machine.run(["systemd-run", "--unit=backend", "python3", "-c", BACKEND.format(handler)])
+    host.machine.wait_for("a backend", lambda: ":50004 " in host.system.show("ss -Hltn"))
+
+
 BEFORE: dict[str, Callable[[Host], None]] = {
     "first-install": lambda host: None,
     "finish-tls-after-upgrade": Host.upgrade,
@@ -112,6 +122,7 @@ BEFORE: dict[str, Callable[[Host], None]] = {
     "downgrade-to-7.3": _have_the_old_package,
     "clean-up-old-pairs": Host.install,
     "open-the-firewall": Host.install,
+    "configure-the-backend": _start_a_backend,
     "import-into-the-tke-by-usb": _mount_a_stick,
     "import-into-the-tke-by-remote-server": Host.install,
     WRONG: Host.install,
