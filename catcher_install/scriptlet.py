@@ -22,8 +22,6 @@ def main(arguments: "List[str]") -> int:
 
 
 def _run(family: str, arguments: "List[str]") -> int:
-    # For their bytecode: the daemon's start needs these too, and to its unit /usr is read-only.
-    from . import launch, text  # noqa: F401
     from .apply import converge
     from .host import Host
 

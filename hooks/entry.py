@@ -7,6 +7,9 @@ import sys
 # One short run: collecting garbage would only cost time, most of it while cryptography is imported.
 gc.disable()
 
+# The bytecode is made by hooks/postinst.sh: to the daemon's unit /usr is read-only, and nothing else writes any.
+sys.dont_write_bytecode = True
+
 if sys.version_info < (3, 6):  # noqa: UP036 - /usr/bin/python3 may be anything
     sys.exit("csulcca needs Python 3.6 or newer; this is %s" % sys.version.split()[0])
 
@@ -28,6 +31,11 @@ try:
         from catcher_install.launch import main
     elif name == "scriptlet":
         from catcher_install.scriptlet import main
+    elif name == "compile":
+        import compileall
+
+        def main(arguments):
+            return 0 if compileall.compile_dir(sys.path[0], quiet=2) else 1
     elif name == "watch":
         from catcher_install.admin.daily_check import main
     else:

@@ -89,6 +89,28 @@ def test_running_it_again_changes_nothing(boot, built, mode, tool):
     assert_sound(system, mode, findings=findings)
 
 
+BYTECODE = "find /usr/lib/csulcca -name '*.pyc' -size +0 -printf '%p %T@\\n' | sort"
+
+
+@pytest.mark.scenario("reinstall")
+@one_of_each_family
+def test_the_hook_alone_writes_bytecode_and_all_of_it(boot, built):
+    """To the daemon's unit /usr is read-only, and what a later command wrote could be cut by a power failure."""
+    system = boot()
+    system.package(system.tools[1], "install", built.new(system.cell.family))
+    made = system.show(BYTECODE)
+    sources = system.show("find /usr/lib/csulcca -name '*.py'").splitlines()
+    assert len(made.splitlines()) == len(sources) > 30
+    system.machine.run("rm -rf /usr/lib/csulcca/catcher_install/__pycache__")
+    left = system.show(BYTECODE)
+    system.machine.run("catcherctl status && catcherctl cert show && catcherctl apply && systemctl restart CSUTKEcat")
+    assert system.show(BYTECODE) == left
+
+    system.package(system.tools[1], "reinstall", built.new(system.cell.family))
+    assert [line.split()[0] for line in system.show(BYTECODE).splitlines()] == [
+        line.split()[0] for line in made.splitlines()]
+
+
 @pytest.mark.scenario("policy-rc.d")
 @pytest.mark.parametrize("history", one_of(["first installation", "upgrade from 7.3"]))
 @only_deb

@@ -789,7 +789,8 @@ def test_purge_keeps_what_somebody_put_in_the_way_of_a_replacement(root):
 
 def test_postinst_hands_its_arguments_and_exit_status_on(root):
     root.put("/usr/lib/csulcca/run", b"#!/bin/sh\nprintf '<%s>' \"$@\"\nexit 7\n", 0o755)
-    assert root.run("csulcca_postinst", "deb", "configure", "7.3.0-1") == (7, "<scriptlet><deb><configure><7.3.0-1>")
+    told = "<compile><scriptlet><deb><configure><7.3.0-1>"
+    assert root.run("csulcca_postinst", "deb", "configure", "7.3.0-1") == (7, told)
 
 
 @pytest.mark.parametrize("phase,arguments", [("csulcca_postinst", ("rpm", "2")), ("csulcca_prerm", ("rpm", "1"))])

@@ -281,7 +281,7 @@ import sys
 before = set(sys.modules)
 sys.path.insert(0, sys.argv[1])
 from tests.unit.support import Executed, Machine, OPENSSL_3
-from catcher_install import apply, host, paths, transition
+from catcher_install import apply, paths, transition
 machine = Machine(sys.argv[2])
 machine.programs[paths.OPENSSL] = (0, OPENSSL_3)
 machine.put("/usr/bin/systemctl", b"", 0o755)
@@ -294,10 +294,6 @@ if sys.argv[3] == "start":
         launch.main(["start"])
     except Executed:
         pass
-elif sys.argv[3] == "hook":
-    from catcher_install import scriptlet
-    host.Host = lambda: machine
-    scriptlet.main(["rpm", "2"])
 else:
     done = apply.converge(machine, transition.from_scriptlet("rpm", ["2"])).done
 print(done)
@@ -321,16 +317,6 @@ def run_with_nothing_to_do(tmp_path, how):
 
 
 MODES = pytest.mark.parametrize("conf", [b"TLS_ON\n", b"TLS_OFF\n"], ids=["TLS", "TCP"])
-
-
-@MODES
-def test_a_hook_imports_what_a_daemon_start_needs(tmp_path, quick_pair, conf):
-    """So that its bytecode is there: /usr is read-only to the unit, which would compile it at every start."""
-    converged(tmp_path, conf)
-    needed, imported = [{name for name in run_with_nothing_to_do(tmp_path, how)[2] if "catcher_install" in name}
-                        for how in ("start", "hook")]
-    assert "catcher_install.launch" in needed
-    assert needed <= imported
 
 
 @MODES
