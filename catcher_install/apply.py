@@ -30,24 +30,43 @@ SERVICE_VERBS = (planner.RESTART, planner.TRY_RESTART, planner.START)
 # What history is told from goes only when the stamp has recorded it.
 TRACES = (planner.RETIRE_LEGACY_LINKS, planner.FORGET_CAPTURE)
 AFTER_STAMP = TRACES + SERVICE_VERBS
+# What puts a pair in its place.
+PLACES = (planner.PLACE_STAGED_PAIR, planner.MAKE_PAIR, planner.PUT_PAIR, planner.RETURN_PAIR)
 POLICY_DENIES = 101
 ATTEMPTS = 3
 
 
 class Outcome(Record):
-    """What a converge did: the plan, the facts after it, all findings (of the plan and of what failed), and the kinds
-    of the actions carried out. recorded: the stamp says what the facts are."""
+    """What a converge did.
 
-    __slots__ = ("plan", "facts", "findings", "done", "recorded")
+    plan: what it did. before, facts: the facts before and after it. findings: of the plan and of what failed. done: the
+    kinds of the actions carried out. recorded: the stamp says what the facts are. kept: the suffix of the names under
+    which a pair was kept that another one replaced; "" if none was replaced.
+    """
+
+    __slots__ = ("plan", "before", "facts", "findings", "done", "recorded", "kept")
     plan: "Plan"
+    before: "HostFacts"
     facts: "HostFacts"
     findings: "List[Finding]"
     done: "List[str]"
     recorded: bool
+    kept: str
+
+    def changed(self) -> bool:
+        """Whether configuration or pair are other than before."""
+        return any(kind in self.done for kind in PLACES + (planner.WRITE_CONFIG,))
+
+    def failures(self) -> "List[Finding]":
+        """What did not work."""
+        return [one for one in self.findings if messages.is_marked(one, messages.FAILURE)]
 
 
 def converge(host: "Host", transition: "Transition") -> Outcome:
-    """Bring the host to where its facts say that it should be. Running it twice changes nothing the second time."""
+    """Bring the host to where its facts say that it should be. Running it twice changes nothing the second time.
+
+    Raises CatcherError, before anything changes, if what an administrator's transition asks for cannot work.
+    """
     tls = None
     if transition.kind in (transitions.START, transitions.APPLY):
         # Mostly there is nothing to do, and then no lock is needed.
@@ -55,14 +74,13 @@ def converge(host: "Host", transition: "Transition") -> Outcome:
         tls = facts.tls
         plan = planner.plan(facts, transition)
         if not plan.actions:
-            return Outcome(plan=plan, facts=facts, findings=plan.findings, done=[], recorded=True)
+            return _outcome(plan, facts, plan.findings, recorded=True)
     try:
         lock = host.lock(LOCK_SECONDS)
     except TimeoutError:
-        facts = fact_collector.collect(host, tls)
+        facts = _collect(host, transition, tls)
         plan = planner.plan(facts, transition)
-        busy = finding("busy", seconds=str(LOCK_SECONDS))
-        return Outcome(plan=plan, facts=facts, findings=plan.findings + [busy], done=[], recorded=False)
+        return _outcome(plan, facts, plan.findings + [finding("busy", seconds=str(LOCK_SECONDS))])
     try:
         outcome = _converge_files(host, transition, tls)
     finally:
@@ -78,6 +96,19 @@ def converge(host: "Host", transition: "Transition") -> Outcome:
     return outcome
 
 
+def _outcome(plan: "Plan", facts: "HostFacts", findings: "List[Finding]", recorded: bool = False) -> Outcome:
+    """The outcome as long as nothing has been done."""
+    return Outcome(plan=plan, before=facts, facts=facts, findings=list(findings), done=[], recorded=recorded, kept="")
+
+
+def _collect(host: "Host", transition: "Transition", tls: "Optional[TlsCapability]") -> "HostFacts":
+    """The facts that the plan for a transition depends on."""
+    facts = fact_collector.collect(host, tls)
+    if transition.kind in (transitions.SET_MODE, transitions.PUT_PAIR):
+        return fact_collector.judged(host, facts)
+    return facts
+
+
 def _converge_files(
     host: "Host", transition: "Transition", tls: "Optional[TlsCapability]", attempts: int = ATTEMPTS
 ) -> Outcome:
@@ -85,9 +116,9 @@ def _converge_files(
 
     tls: what is known of OpenSSL already. attempts: how often a plan is made, if somebody else changes catcher.conf.
     """
-    facts = fact_collector.collect(host, tls)
+    facts = _collect(host, transition, tls)
     plan = planner.plan(facts, transition)
-    outcome = Outcome(plan=plan, facts=facts, findings=list(plan.findings), done=[], recorded=False)
+    outcome = _outcome(plan, facts, plan.findings)
     generated: Optional[str] = None
     try:
         for action in plan.actions:
@@ -102,29 +133,50 @@ def _converge_files(
         return _converge_files(host, transition, facts.tls, attempts - 1)
     if transition.kind in (transitions.NOTHING, transitions.ABORT):
         return outcome
-    if outcome.done:
-        outcome.facts = fact_collector.collect(host, facts.tls)
-    _write_stamp(host, transition, outcome, generated)
-    pending = any(
-        action.kind in (planner.PLACE_STAGED_PAIR, planner.MAKE_PAIR) and action.kind not in outcome.done
-        for action in plan.actions
-    )
+    if transition.request is not None and outcome.failures() and not outcome.changed():
+        # What an administrator asked for did not work, and nothing has changed: nothing is noted either.
+        return outcome
+    if transition.kind == transitions.RETURN:
+        _write_returned_stamp(host, outcome)
+    else:
+        if outcome.done:
+            outcome.facts = _collect(host, transition, facts.tls)
+        _write_stamp(host, transition, outcome, generated)
+    pending = any(action.kind in PLACES and action.kind not in outcome.done for action in plan.actions)
     # What could not be placed stays staged, so that the next run can; so does the proof of whose a pair is, until the
-    # stamp has it.
-    if outcome.facts.pair.staged and not pending and outcome.recorded:
+    # stamp has it. A pair that an administrator wants in use does not wait for that: without the proof it counts as
+    # theirs, which nothing ever removes.
+    wanted = transition.kind in (transitions.PUT_PAIR, transitions.RETURN)
+    if outcome.facts.pair.staged and not pending and (outcome.recorded or wanted):
         _report(outcome, paths.STAGE, lambda: pair.clear(host))
+        if planner.RETURN_PAIR in outcome.done:
+            # What came back is no longer kept beside its successor.
+            for name in pair.FILES:
+                host.remove(paths.BIN + "/" + name + transition.request.kept)
     return outcome
+
+
+def _write_returned_stamp(host: "Host", outcome: Outcome) -> None:
+    """Give the stamp the content that the plan has for it."""
+    for action in outcome.plan.actions:
+        if action.kind == planner.WRITE_STAMP:
+            outcome.recorded = _report(outcome, paths.STAMP, lambda new=action.data: _put_stamp(host, new))
+    outcome.facts = outcome.facts.replace(pair=pair.look(host))
+
+
+def _put_stamp(host: "Host", new: "stamp.Stamp") -> None:
+    host.ensure_dir(paths.STATE_DIR, 0o755)
+    host.replace(paths.STAMP, stamp.render(new), 0o600)
 
 
 def _write_stamp(host: "Host", transition: "Transition", outcome: Outcome, generated: "Optional[str]") -> None:
     """Write state.json if it would change; its content follows from the facts as they are now."""
     facts = outcome.facts
     settled = facts.replace(pair=facts.pair.replace(staged=False, draft=False))
-    after = planner.plan(settled, transition)
+    after = planner.plan(settled, transition, asked=False)
     # What a second look finds: files that could not be read again, say.
     outcome.findings += [one for one in after.findings if one not in outcome.findings]
-    failed = [one for one in outcome.findings if messages.is_marked(one, messages.FAILURE)]
-    new = planner.next_stamp(settled, after.findings + failed, after.mode)
+    new = planner.next_stamp(settled, after.findings + outcome.failures(), after.mode, transition)
     if generated is not None:
         new = new.replace(generated_pair=generated or None)
     if new == facts.stamp:
@@ -135,11 +187,7 @@ def _write_stamp(host: "Host", transition: "Transition", outcome: Outcome, gener
         outcome.findings.append(finding("write-failed", path=paths.STAMP, reason=facts.unread))
         return
 
-    def write() -> None:
-        host.ensure_dir(paths.STATE_DIR, 0o755)
-        host.replace(paths.STAMP, stamp.render(new), 0o600)
-
-    if _report(outcome, paths.STAMP, write):
+    if _report(outcome, paths.STAMP, lambda: _put_stamp(host, new)):
         outcome.done.append(planner.WRITE_STAMP)
         outcome.recorded = True
         outcome.facts = facts.replace(stamp=new)
@@ -166,7 +214,7 @@ def _attempt(host: "Host", action: "Action", outcome: Outcome) -> "Optional[str]
         outcome.findings.append(finding("pair-not-replaced", reason=error.message, hint=error.hint))
         return None
     except CatcherError as error:
-        if action.kind in (planner.MAKE_PAIR, planner.PLACE_STAGED_PAIR):
+        if action.kind in PLACES:
             told = finding("pair-not-generated", reason=error.message, hint=error.hint)
         else:
             told = error.finding or finding(
@@ -189,7 +237,12 @@ def _attempt(host: "Host", action: "Action", outcome: Outcome) -> "Optional[str]
 def _write_config(host: "Host", action: "Action", outcome: Outcome) -> None:
     host.ensure_dir(paths.CONF_DIR, 0o755)
     # An edit goes to the file that was read, through a link, too.
-    host.replace(paths.CONF, action.data or b"", 0o644, follow=action.edits, expected=outcome.facts.config.data)
+    host.replace(paths.CONF, action.data or b"", 0o644, follow=action.edits, expected=outcome.before.config.data)
+
+
+def _remove_config(host: "Host", action: "Action", outcome: Outcome) -> None:
+    host.remove(paths.CONF)
+    host.sync_dir(paths.CONF_DIR)
 
 
 def _make_pair(host: "Host", action: "Action", outcome: Outcome) -> str:
@@ -203,6 +256,30 @@ def _make_pair(host: "Host", action: "Action", outcome: Outcome) -> str:
 def _place_staged_pair(host: "Host", action: "Action", outcome: Outcome) -> "Optional[str]":
     made = pair.place(host) if host.is_own_dir(paths.STAGE) else None
     return pair.place_replacement(host) if host.is_own_dir(paths.REPLACE_STAGE) else made
+
+
+def _put_pair(host: "Host", action: "Action", outcome: Outcome) -> str:
+    """Put a pair in the place of what is there, which is kept."""
+    key, crt = action.data.key, action.data.certificate
+    if not key:
+        from .cert import generate, host_names
+
+        key, crt = generate.generate(host, host_names.collect(host))
+    pair.clear(host)
+    if pair.look(host).fingerprint == pair.fingerprint(key, crt):
+        # An earlier, interrupted run brought this very pair.
+        return ""
+    outcome.kept = pair.begin_replacement(host, key, crt, generated=not action.data.key)
+    return pair.place_replacement(host)
+
+
+def _return_pair(host: "Host", action: "Action", outcome: Outcome) -> None:
+    """Bring back the pair that was kept."""
+    before = action.data.before
+    ours = before.stamp is not None and before.stamp.generated_pair == before.pair.fingerprint != ""
+    pair.clear(host)
+    pair.begin_return(host, action.data.kept, ours)
+    pair.place_replacement(host)
 
 
 def _retire_legacy_links(host: "Host", action: "Action", outcome: Outcome) -> None:
@@ -245,7 +322,10 @@ _DO = {
     planner.PLACE_STAGED_PAIR: _place_staged_pair,
     planner.CLEAR_DRAFT: lambda host, action, outcome: pair.clear(host),
     planner.WRITE_CONFIG: _write_config,
+    planner.REMOVE_CONFIG: _remove_config,
     planner.MAKE_PAIR: _make_pair,
+    planner.PUT_PAIR: _put_pair,
+    planner.RETURN_PAIR: _return_pair,
     planner.RETIRE_LEGACY_LINKS: _retire_legacy_links,
     planner.ENABLE: _enable,
     planner.DISABLE: _enable,
@@ -259,7 +339,10 @@ _WHERE = {
     planner.PLACE_STAGED_PAIR: paths.KEY,
     planner.CLEAR_DRAFT: paths.STAGE_DRAFT,
     planner.WRITE_CONFIG: paths.CONF,
+    planner.REMOVE_CONFIG: paths.CONF,
     planner.MAKE_PAIR: paths.KEY,
+    planner.PUT_PAIR: paths.KEY,
+    planner.RETURN_PAIR: paths.KEY,
     planner.RETIRE_LEGACY_LINKS: paths.INIT_SCRIPT,
     planner.FORGET_CAPTURE: paths.CAPTURE,
 }

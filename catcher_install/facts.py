@@ -100,7 +100,7 @@ def collect(host: "Host", tls: "Optional[openssl.TlsCapability]" = None) -> Host
 
     tls: what this run has already found out about OpenSSL, so that a second look costs no second process.
     """
-    configuration = _config(host)
+    configuration = read_config(host)
     stamp, unread = _stamp(host)
     files = pair.look(host)
     if tls is None:
@@ -131,7 +131,7 @@ def collect(host: "Host", tls: "Optional[openssl.TlsCapability]" = None) -> Host
     )
 
 
-def _config(host: "Host") -> config.Config:
+def read_config(host: "Host") -> config.Config:
     try:
         data = host.read_optional(paths.CONF, config.SIZE_LIMIT)
     except OSError as error:
@@ -285,24 +285,25 @@ def _version(host: "Host") -> str:
 def _verdict(host: "Host", files: pair.PairFiles, stamp: "Optional[stamp_file.Stamp]") -> "Optional[Dict[str, object]]":
     """The judgement on the pair in place, remembered while neither file has changed.
 
-    Keys: identity (pair.PairFiles), the fields of check.Verdict, and "unchecked" with the reason where the pair
+    Keys: fingerprint (pair.PairFiles), the fields of check.Verdict, and "unchecked" with the reason if the pair
     could not be judged because a package is missing.
     """
     if files.state != pair.BOTH:
         return None
     memory = stamp.checked_pair if stamp is not None else None
-    if memory is not None and "unknown" not in files.identity and _is_verdict_on(memory, files.identity):
+    if memory is not None and files.fingerprint and _is_verdict_on(memory, files.fingerprint):
         return memory
     from .cert import check
     from .errors import MissingDependency
 
-    verdict: Dict[str, object] = {"identity": files.identity}
+    verdict: Dict[str, object] = {"fingerprint": ""}
     try:
-        judged = check.check(*pair.read(host))
+        key, crt = pair.read(host)
+        # Of what is judged, which need not be what look() has seen.
+        verdict["fingerprint"] = pair.fingerprint(key, crt)
+        judged = check.check(key, crt)
     except OSError as error:
         judged = check.unusable("they cannot be read (%s)" % error.strerror)
-        # That may be over in a moment: it is no verdict to be remembered.
-        verdict["identity"] = "unknown"
     except MissingDependency as missing:
         judged = check.unusable("")
         verdict["unchecked"] = missing.message
@@ -318,10 +319,10 @@ def judged(host: "Host", facts: HostFacts) -> HostFacts:
     return facts.replace(verdict=_verdict(host, facts.pair, facts.stamp))
 
 
-def _is_verdict_on(memory: "Dict[str, object]", identity: str) -> bool:
+def _is_verdict_on(memory: "Dict[str, object]", fingerprint: str) -> bool:
     """Whether a remembered verdict is whole and about these files."""
     return (
-        memory.get("identity") == identity
+        memory.get("fingerprint") == fingerprint
         and memory.get("problem") == ""
         and all(isinstance(memory.get(name), int) for name in ("rsa_bits", "not_before", "not_after"))
     )

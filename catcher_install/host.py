@@ -216,6 +216,17 @@ class Host:
         """Whether this process may change the host as a whole: it is root."""
         return os.geteuid() == 0
 
+    def asked_by(self) -> str:
+        """Who runs this process: its user, and the one who logged in for it (proc(5), loginuid), if anyone did."""
+        login = b""
+        try:
+            login = self.read("/proc/self/loginuid", 32).strip()
+        except OSError:
+            return "uid %d" % os.geteuid()
+        # 2 ** 32 - 1: nobody logged in.
+        known = login.isdigit() and int(login) != 4294967295
+        return "uid %d%s" % (os.geteuid(), ", logged in as uid %d" % int(login) if known else "")
+
     def in_chroot(self) -> bool:
         """Whether our root directory is not PID 1's. False where /proc cannot tell and nothing else says so."""
         if self.root != "/":
@@ -328,6 +339,10 @@ class Host:
         if "SYSTEMD_OFFLINE" in os.environ:
             environment["SYSTEMD_OFFLINE"] = os.environ["SYSTEMD_OFFLINE"]
         return process.run(argv, environment, timeout, stdin)
+
+    def signals(self) -> "process.Signals":
+        """A context in which a hang-up, a termination or an interrupt ends nothing half done; see process.Signals."""
+        return process.Signals()
 
     def terminate(self, pid: int) -> None:
         """Ask a process to end (SIGTERM); one that has ended already is no error."""

@@ -9,6 +9,7 @@ MYPY = False
 if MYPY:
     from typing import List
 
+    from .host import Host
     from .messages import Finding
 
 TAG = "csulcca"
@@ -24,6 +25,14 @@ def tell(found: "List[Finding]") -> None:
         syslog.syslog(priority, plain(report.journal_line(one)))
         for line in report.finding_lines(one):
             say("csulcca: " + line)
+
+
+def record(host: "Host", text: str) -> None:
+    """One line on a change that an administrator asked for: what became of it, and who asked as the kernel knows it."""
+    import syslog
+
+    syslog.openlog(TAG)
+    syslog.syslog(syslog.LOG_NOTICE, plain("catcherctl %s -- asked by %s" % (text, host.asked_by())))
 
 
 def say(text: str) -> None:

@@ -7,7 +7,7 @@ vendor documents. Whatever the package's hooks could not do is done before that.
 import os
 import sys
 
-from . import messages, paths, plan, report, transition
+from . import messages, paths, plan, report, start, transition
 from .errors import CatcherError
 from .host import Host
 from .text import plain
@@ -61,7 +61,7 @@ def _start(host: Host) -> int:
     from .apply import converge
 
     outcome = converge(host, transition.of(transition.START))
-    decision = plan.launch_decision(outcome.facts, outcome.plan.mode)
+    decision = start.launch_decision(outcome.facts, outcome.plan.mode)
     known = decision.findings
     _tell(known + [one for one in outcome.findings if one not in known])
     if decision.arguments is None:
@@ -99,7 +99,7 @@ def _check(host: Host) -> int:
 
     facts = collect(host)
     planned = plan.plan(facts, transition.of(transition.START))
-    foreseen = plan.launch_decision(plan.foresee(facts, planned), planned.mode)
+    foreseen = start.launch_decision(start.foresee(facts, planned), planned.mode)
     for one in foreseen.findings:
         for line in report.finding_lines(one):
             print(line)

@@ -49,21 +49,21 @@ class PairFiles(Record):
     """What stands where the pair belongs.
 
     state: NONE, KEY_ONLY, CERTIFICATE_ONLY or BOTH (any kind of file counts, even a dangling link).
-    identity: a text that changes whenever one of the two files does; "" unless BOTH.
+    fingerprint: fingerprint() of the two files; "" unless BOTH, and if they cannot be read.
     key_mode: the key's permission bits, or None.
     staged: a complete pair waits to be placed. draft: something of paths.DRAFTS that was never finished lies about.
     """
 
-    __slots__ = ("state", "identity", "key_mode", "staged", "draft")
+    __slots__ = ("state", "fingerprint", "key_mode", "staged", "draft")
     state: str
-    identity: str
+    fingerprint: str
     key_mode: "Optional[int]"
     staged: bool
     draft: bool
 
 
 def look(host: "Host") -> PairFiles:
-    """What is there; reads no content."""
+    """What is there. Raises nothing for what may be there."""
     key = host.lstat(paths.KEY)
     certificate = host.lstat(paths.CERTIFICATE)
     if key is not None and certificate is not None:
@@ -74,19 +74,18 @@ def look(host: "Host") -> PairFiles:
         state = NONE if certificate is None else CERTIFICATE_ONLY
     return PairFiles(
         state=state,
-        identity=_identity(host, key) + " " + _identity(host, certificate) if state == BOTH else "",
+        fingerprint=_fingerprint_in_place(host) if state == BOTH else "",
         key_mode=stat.S_IMODE(key.st_mode) if key is not None and stat.S_ISREG(key.st_mode) else None,
         staged=host.is_own_dir(paths.STAGE) or host.is_own_dir(paths.REPLACE_STAGE),
         draft=any(host.lexists(one) for one in paths.DRAFTS),
     )
 
 
-def _identity(host: "Host", entry: "Optional[os.stat_result]") -> str:
-    """An lstat result as text; links have none, since what they lead to may change unseen."""
-    if entry is None or not stat.S_ISREG(entry.st_mode):
-        return "unknown"
-    # Not st_ctime: it moves when a staged twin is unlinked.
-    return "%d:%d:%d:%d" % (entry.st_dev, entry.st_ino, entry.st_size, entry.st_mtime_ns)
+def _fingerprint_in_place(host: "Host") -> str:
+    try:
+        return fingerprint(*read(host))
+    except OSError:
+        return ""
 
 
 def read(host: "Host") -> "tuple":
@@ -96,9 +95,16 @@ def read(host: "Host") -> "tuple":
 
 def fingerprint(key: bytes, certificate: bytes) -> str:
     """SHA-256 in hex over both files, key first: ``cat catcher.key catcher.crt | sha256sum``."""
-    import hashlib
+    # hashlib loads OpenSSL's library, and that costs a daemon start more than all else here.
+    try:
+        from _sha2 import sha256  # type: ignore[import-not-found]
+    except ImportError:
+        try:
+            from _sha256 import sha256  # type: ignore[import-not-found]
+        except ImportError:
+            from hashlib import sha256
 
-    return hashlib.sha256(key + certificate).hexdigest()
+    return str(sha256(key + certificate).hexdigest())
 
 
 def stage(host: "Host", key: bytes, certificate: bytes) -> None:

@@ -1,13 +1,37 @@
 """The decision tables: facts and a transition in, actions and findings out. No I/O.
 
 History decides what an absent or empty catcher.conf means; see history() and _configuration(). What a daemon start
-does with the same facts is launch_decision().
+does with the same facts is in start.py.
 """
 
 from . import config, messages, openssl, pair, paths
 from . import transition as transitions
+from .actions import (
+    CLEAR_DRAFT,
+    DISABLE,
+    ENABLE,
+    FORGET_CAPTURE,
+    FRESH,
+    KNOWN,
+    LEGACY,
+    MAKE_PAIR,
+    ORDER,
+    PLACE_STAGED_PAIR,
+    PUT_PAIR,
+    REMOVE_CONFIG,
+    RESTART,
+    RETIRE_LEGACY_LINKS,
+    RETURN_PAIR,
+    START,
+    TRY_RESTART,
+    WRITE_CONFIG,
+    WRITE_STAMP,
+    Action,
+    Plan,
+    act,
+)
+from .errors import CatcherError, KeyRefused
 from .messages import finding
-from .record import Record
 from .stamp import Stamp
 
 MYPY = False
@@ -16,67 +40,8 @@ if MYPY:
 
     from .facts import HostFacts
     from .messages import Finding
-    from .transition import Transition
+    from .transition import PairRequest, ReturnRequest, Transition
 
-# Histories
-FRESH = "fresh"
-LEGACY = "legacy upgrade"
-KNOWN = "8.x upgrade"
-
-# Actions, in the order in which they are carried out. The stamp is the last thing written; what goes after it (links of
-# 7.x, the note of preinst) is what a re-run would need to see, had it been killed before the stamp.
-PLACE_STAGED_PAIR = "place staged pair"
-CLEAR_DRAFT = "clear draft"
-WRITE_CONFIG = "write configuration"
-MAKE_PAIR = "make pair"
-RETIRE_LEGACY_LINKS = "retire SysV links"
-ENABLE = "enable"
-DISABLE = "disable"
-WRITE_STAMP = "write stamp"
-RESTART = "restart"
-TRY_RESTART = "try-restart"
-START = "start"
-FORGET_CAPTURE = "forget capture"
-ORDER = (
-    PLACE_STAGED_PAIR, CLEAR_DRAFT, WRITE_CONFIG, MAKE_PAIR, ENABLE, DISABLE, WRITE_STAMP,
-    RETIRE_LEGACY_LINKS, RESTART, TRY_RESTART, START, FORGET_CAPTURE,
-)  # fmt: skip
-
-SECONDS_A_DAY = 24 * 3600
-
-
-class Action(Record):
-    """One step: its kind (of ORDER), why it is taken, and its data (the new bytes of a file, else None). edits: whether
-    that file was there."""
-
-    __slots__ = ("kind", "why", "data", "edits")
-    kind: str
-    why: str
-    data: "Optional[bytes]"
-    edits: bool
-
-
-class Plan(Record):
-    """What to do in order, what an administrator must know, the mode that the configuration has after it (config.TLS,
-    config.TCP, or None where it is unusable or undecided), and the history that was recognised."""
-
-    __slots__ = ("actions", "findings", "mode", "history")
-    actions: "List[Action]"
-    findings: "List[Finding]"
-    mode: "Optional[str]"
-    history: str
-
-
-class Launch(Record):
-    """How the daemon is started.
-
-    arguments: behind the program's name: ["-tls"] or []. None where the start is refused.
-    findings: the refusal is the last one of severity error.
-    """
-
-    __slots__ = ("arguments", "findings")
-    arguments: "Optional[List[str]]"
-    findings: "List[Finding]"
 
 
 def history(facts: "HostFacts", transition: "Transition") -> str:
@@ -94,44 +59,56 @@ def history(facts: "HostFacts", transition: "Transition") -> str:
     return KNOWN if transition.kind == transitions.UPGRADE else FRESH
 
 
-def plan(facts: "HostFacts", transition: "Transition") -> Plan:
-    """What a converge does. The same facts and transition always give the same plan."""
+def plan(facts: "HostFacts", transition: "Transition", asked: bool = True) -> Plan:
+    """What a converge does. The same facts and transition always give the same plan.
+
+    asked: what an administrator's transition asks for is still to be done; False for the facts that it has left, of
+    which only the findings and the stamp are wanted. Raises CatcherError if what is asked for cannot work.
+    """
     past = history(facts, transition)
+    known = facts.stamp
+    if transition.kind == transitions.RETURN and asked:
+        return _return(facts, transition.request)
+    first: List[Action] = []
+    if transition.kind == transitions.SET_MODE:
+        if asked:
+            first, facts = _set_mode(facts, transition.request.mode)
+        # Whoever sets a mode has decided: no earlier event is told of any more.
+        facts, past = _without_lasting(facts), KNOWN
     if transition.kind in (transitions.NOTHING, transitions.ABORT):
         called_off = transition.kind == transitions.ABORT and _may_start(facts)
-        actions = [_act(START, "the removal was called off")] if called_off else []
+        actions = [act(START, "the removal was called off")] if called_off else []
         return Plan(actions=actions, findings=[], mode=None, history=past)
     actions, findings, mode = _configuration(facts, past)
-    more, found = _pair(facts, mode, transition)
-    actions += more
+    if transition.kind == transitions.PUT_PAIR and asked:
+        more, found = _put_pair(facts, transition.request)
+    else:
+        more, found = plan_pair(facts, mode, transition)
+    actions += first + more
     findings += found
     actions += _service(facts, transition, past)
     if facts.unit.forking:
         findings.append(finding("unit-forking"))
     if not any(action.kind in _CHANGES_FACTS for action in actions):
-        stamp = next_stamp(facts, findings, mode)
-        if stamp != facts.stamp:
-            actions.append(_act(WRITE_STAMP, "record what this converge left"))
+        stamp = next_stamp(facts, findings, mode, transition)
+        if stamp != known:
+            actions.append(act(WRITE_STAMP, "record what this converge left"))
     actions.sort(key=lambda action: ORDER.index(action.kind))
     return Plan(actions=actions, findings=findings, mode=mode, history=past)
 
 
 # After one of these the facts are collected again before the stamp is decided.
-_CHANGES_FACTS = (PLACE_STAGED_PAIR, CLEAR_DRAFT, WRITE_CONFIG, MAKE_PAIR)
+_CHANGES_FACTS = (PLACE_STAGED_PAIR, CLEAR_DRAFT, WRITE_CONFIG, MAKE_PAIR, PUT_PAIR)
 
 
-def _act(kind: str, why: str, data: "Optional[bytes]" = None, edits: bool = False) -> Action:
-    return Action(kind=kind, why=why, data=data, edits=edits)
-
-
-def _default_mode(facts: "HostFacts") -> "Optional[str]":
+def default_mode(facts: "HostFacts") -> "Optional[str]":
     """TLS where possible (vendor text); None where that is not known here."""
     if facts.tls is None:
         return None
     return config.TLS if facts.tls.possible else config.TCP
 
 
-def _no_tls_reason(facts: "HostFacts") -> str:
+def no_tls_reason(facts: "HostFacts") -> str:
     return facts.tls.reason if facts.tls is not None else "OpenSSL cannot be asked here"
 
 
@@ -149,25 +126,25 @@ def _configuration(facts: "HostFacts", past: str) -> "Tuple[List[Action], List[F
         data = config.with_mode(conf.data or b"", config.TCP)
         why = "CCA 7.x spoke TCP only, and an upgrade keeps the mode"
         return (
-            [_act(WRITE_CONFIG, why, data, edits=conf.data is not None)],
+            [act(WRITE_CONFIG, why, data, edits=conf.data is not None)],
             _about_mode(facts, past, config.TCP),
             config.TCP,
         )
-    default = _default_mode(facts)
+    default = default_mode(facts)
     if conf.state == config.UNSET:
         shown = "TLS" if default == config.TLS else "TCP"
         return [], [finding("conf-no-directive", mode=shown)], default
     remembered = facts.stamp.mode if facts.stamp is not None else None
     mode = remembered or default
     if mode is None:
-        return [], [finding("tls-unknown", reason=_no_tls_reason(facts))], None
+        return [], [finding("tls-unknown", reason=no_tls_reason(facts))], None
     findings = _about_mode(facts, past, mode)
     if past == KNOWN:
         why = "the mode of the last converge" if remembered else "TLS where possible"
         findings.append(finding("conf-was-missing", mode=mode.upper()))
     else:
-        why = "TLS is possible" if mode == config.TLS else "TLS is not possible: " + _no_tls_reason(facts)
-    return [_act(WRITE_CONFIG, why, config.fresh(mode))], findings, mode
+        why = "TLS is possible" if mode == config.TLS else "TLS is not possible: " + no_tls_reason(facts)
+    return [act(WRITE_CONFIG, why, config.fresh(mode))], findings, mode
 
 
 def _about_mode(facts: "HostFacts", past: str, mode: str) -> "List[Finding]":
@@ -190,13 +167,13 @@ def _about_mode(facts: "HostFacts", past: str, mode: str) -> "List[Finding]":
     return found
 
 
-def _pair(
+def plan_pair(
     facts: "HostFacts", mode: "Optional[str]", transition: "Transition"
 ) -> "Tuple[List[Action], List[Finding]]":
     """What becomes of the key and certificate. An administrator's files are only ever reported on."""
     if facts.pair.staged:
-        return [_act(PLACE_STAGED_PAIR, "an earlier run was interrupted")], []
-    actions = [_act(CLEAR_DRAFT, "an earlier run was interrupted")] if facts.pair.draft else []
+        return [act(PLACE_STAGED_PAIR, "an earlier run was interrupted")], []
+    actions = [act(CLEAR_DRAFT, "an earlier run was interrupted")] if facts.pair.draft else []
     if mode != config.TLS or facts.tls is None or not facts.tls.possible:
         return actions, []
     if facts.pair.state == pair.NONE:
@@ -207,8 +184,33 @@ def _pair(
         if transition.kind != transitions.START and not facts.networked:
             # The certificate would lack the host's addresses.
             return actions, [finding("pair-deferred", reason="rpm runs its scriptlets without the host's network")]
-        return actions + [_act(MAKE_PAIR, "neither catcher.key nor catcher.crt is there")], []
+        return actions + [act(MAKE_PAIR, "neither catcher.key nor catcher.crt is there")], []
     return actions, pair_findings(facts)
+
+
+def _put_pair(facts: "HostFacts", request: "PairRequest") -> "Tuple[List[Action], List[Finding]]":
+    """A pair that an administrator wants. Raises CatcherError if it may not take the place of what is there."""
+    if not request.key:
+        refuse_key_in_image(facts)
+    if facts.pair.state != pair.NONE and not request.may_replace:
+        what = {pair.KEY_ONLY: "a key", pair.CERTIFICATE_ONLY: "a certificate"}.get(
+            facts.pair.state, "a key and a certificate")
+        raise CatcherError("there is %s already" % what,
+                           "to replace it, and keep a copy: catcherctl cert generate --force")
+    actions = [act(PLACE_STAGED_PAIR, "an earlier run was interrupted")] if facts.pair.staged else []
+    if not request.key:
+        return actions + [act(PUT_PAIR, "an administrator asks for a new pair", request)], []
+    if not actions and pair.fingerprint(request.key, request.certificate) == facts.pair.fingerprint:
+        return [], pair_findings(facts)
+    return actions + [act(PUT_PAIR, "it is the pair that an administrator gives", request)], []
+
+
+def refuse_key_in_image(facts: "HostFacts") -> None:
+    """Raise KeyRefused if every copy of this system would share a key."""
+    if facts.image or not facts.booted:
+        where = facts.image or "a system that systemd does not run"
+        raise KeyRefused("no key is made in %s, since every copy of it would share that key" % where,
+                         "start the catcher where it is to run: it makes its key then")
 
 
 def pair_findings(facts: "HostFacts") -> "List[Finding]":
@@ -244,54 +246,122 @@ def pair_findings(facts: "HostFacts") -> "List[Finding]":
     return found
 
 
+# A start becomes the daemon; what an administrator asks for is put to use, and verified, by who asked.
+_LEAVES_SERVICE = (transitions.START, transitions.SET_MODE, transitions.PUT_PAIR)
+
+
 def _service(facts: "HostFacts", transition: "Transition", past: str) -> "List[Action]":
     """What the packaging macros cannot do: carry the service's state over an upgrade from a package that may itself
     disable and stop it, and end the life of 7.x's init script. Where preinst could not note the state (a full disk),
     a service that is enabled is taken for one that ran."""
-    if transition.kind == transitions.START:
+    if transition.kind in _LEAVES_SERVICE:
         return []
     actions = []
     capture = facts.capture
     if facts.unit.legacy_links:
-        actions.append(_act(RETIRE_LEGACY_LINKS, "the systemd unit replaces CCA 7.x's init script"))
+        actions.append(act(RETIRE_LEGACY_LINKS, "the systemd unit replaces CCA 7.x's init script"))
     if transition.kind == transitions.APPLY and capture is None:
         return actions
     if capture is not None and not facts.unit.masked:
         if capture.unit == "enabled" and not facts.unit.enabled:
-            actions.append(_act(ENABLE, "it was enabled before the upgrade"))
+            actions.append(act(ENABLE, "it was enabled before the upgrade"))
         if capture.unit == "disabled" and facts.unit.enabled:
-            actions.append(_act(DISABLE, "it was disabled before the upgrade"))
+            actions.append(act(DISABLE, "it was disabled before the upgrade"))
     if capture is not None:
-        actions.append(_act(FORGET_CAPTURE, "this upgrade is finished"))
+        actions.append(act(FORGET_CAPTURE, "this upgrade is finished"))
     if not facts.booted or facts.unit.masked:
         return actions
     if capture is not None and capture.unit != "none":
         if capture.active:
-            actions.append(_act(RESTART, "it was running before"))
+            actions.append(act(RESTART, "it was running before"))
     elif (capture is not None or (transition.kind == transitions.INSTALL and past == FRESH)) and _may_start(facts):
-        actions.append(_act(START, "a new installation is started"))
+        actions.append(act(START, "a new installation is started"))
     elif _may_start(facts) and (
         transition.kind == transitions.INSTALL or (transition.kind == transitions.UPGRADE and past == LEGACY)
     ):
         # An upgrade is an installation to rpm's %posttrans, and CCA 7.x's own scriptlets stop the service.
-        actions.append(_act(RESTART, "it may have been stopped, or run the version before"))
+        actions.append(act(RESTART, "it may have been stopped, or run the version before"))
     elif transition.kind != transitions.APPLY:
-        actions.append(_act(TRY_RESTART, "it runs the version before"))
+        actions.append(act(TRY_RESTART, "it runs the version before"))
     return actions
+
+
+def _set_mode(facts: "HostFacts", mode: str) -> "Tuple[List[Action], HostFacts]":
+    """The edit of catcher.conf for a mode that an administrator sets, and the facts with it.
+
+    Raises CatcherError if the new mode could not work, or would cut off a link that works. facts: with a verdict on the
+    pair, also in TCP mode (facts.judged()).
+    """
+    conf = facts.config
+    if conf.state == config.UNUSABLE:
+        raise CatcherError("%s cannot be used: %s" % (paths.CONF, conf.problem),
+                           "leave one line TLS_ON or TLS_OFF in it")
+    if mode == config.TCP and conf.required:
+        raise CatcherError("%s says TLS_REQUIRED" % paths.CONF, "remove that line first, if you want TCP")
+    if mode == config.TLS:
+        if facts.tls is not None and not facts.tls.possible:
+            raise CatcherError("TLS is not possible here: %s" % facts.tls.reason,
+                               "install OpenSSL 1.1.1 or newer first")
+        for one in pair_findings(facts):
+            # An expired certificate does not keep the daemon from starting, but the TKE from connecting.
+            if messages.severity(one) == messages.ERROR or one["id"] in ("pair-expired", "pair-not-yet-valid"):
+                raise CatcherError("not changed: %s" % messages.text(one), messages.fix(one))
+    data = config.fresh(mode) if conf.data is None else config.with_mode(conf.data, mode)
+    actions = []
+    if data != conf.data:
+        actions = [act(WRITE_CONFIG, "an administrator sets the mode", data, edits=conf.data is not None)]
+    return actions, facts.replace(config=config.parse(data))
+
+
+def _without_lasting(facts: "HostFacts") -> "HostFacts":
+    if facts.stamp is None:
+        return facts
+    left = [one for one in facts.stamp.findings if not messages.is_marked(one, messages.LASTING)]
+    return facts.replace(stamp=facts.stamp.replace(findings=left))
+
+
+def _return(facts: "HostFacts", request: "ReturnRequest") -> Plan:
+    """Bring back what was before a change that did not work, unless somebody else has changed it since."""
+    before, after = request.before, request.after
+    actions = []
+    if after.config.data != before.config.data and facts.config.data == after.config.data:
+        if before.config.data is None:
+            actions.append(act(REMOVE_CONFIG, "it was not there before"))
+        else:
+            actions.append(act(WRITE_CONFIG, "the change did not work", before.config.data, edits=True))
+    if request.kept:
+        if facts.pair.fingerprint != after.pair.fingerprint or facts.pair.state != after.pair.state:
+            raise CatcherError("somebody else changed the pair meanwhile, and that was left alone")
+        actions.append(act(RETURN_PAIR, "the change did not work", request))
+    if before.stamp is not None:
+        stamp = before.stamp
+        if not request.kept and facts.stamp is not None:
+            # A pair that was made for a new mode stays, and stays ours.
+            stamp = stamp.replace(generated_pair=facts.stamp.generated_pair, checked_pair=facts.stamp.checked_pair)
+        actions.append(act(WRITE_STAMP, "the change did not work", stamp))
+    return Plan(actions=actions, findings=[], mode=before.config.state, history=KNOWN)
 
 
 def _may_start(facts: "HostFacts") -> bool:
     return facts.booted and facts.unit.enabled and not facts.unit.masked
 
 
-def next_stamp(facts: "HostFacts", findings: "List[Finding]", mode: "Optional[str]") -> Stamp:
-    """The stamp that these facts deserve; equal to the present one where there is nothing to do."""
+def next_stamp(
+    facts: "HostFacts", findings: "List[Finding]", mode: "Optional[str]", transition: "Transition"
+) -> Stamp:
+    """The stamp that these facts deserve; equal to the present one if there is nothing to do."""
     old = facts.stamp
     verdict = facts.verdict
+    names = old.accepted_names if old is not None else None
+    made = old.generated_pair if old is not None else None
+    if transition.kind == transitions.PUT_PAIR:
+        if transition.request.names:
+            names = {facts.pair.fingerprint: transition.request.names}
+        # An earlier run may have placed this pair, and not have been able to say that it is the administrator's.
+        made = made if made == facts.pair.fingerprint else None
     if verdict is None and old is not None and facts.pair.state == pair.BOTH:
         verdict = old.checked_pair
-    if verdict is not None and (verdict.get("problem") or "unchecked" in verdict
-                                or "unknown" in str(verdict.get("identity"))):  # fmt: skip
+    if verdict is not None and (verdict.get("problem") or "unchecked" in verdict or not verdict["fingerprint"]):
         # Like a no of OpenSSL, it may have another cause than the files, and is asked for again each time.
         verdict = None
     if facts.tls is not None:
@@ -301,9 +371,10 @@ def next_stamp(facts: "HostFacts", findings: "List[Finding]", mode: "Optional[st
     return Stamp(
         package_version=facts.version,
         mode=mode or (old.mode if old is not None else None),
-        generated_pair=old.generated_pair if old is not None else None,
+        generated_pair=made,
         findings=noted(findings),
         checked_pair=verdict,
+        accepted_names=names if names and facts.pair.fingerprint in names else None,
         checked_openssl=checked_openssl,
     )
 
@@ -311,53 +382,3 @@ def next_stamp(facts: "HostFacts", findings: "List[Finding]", mode: "Optional[st
 def noted(findings: "List[Finding]") -> "List[Finding]":
     """Those of some findings that the stamp keeps."""
     return [one for one in findings if not messages.is_marked(one, messages.TRANSIENT)]
-
-
-def launch_decision(facts: "HostFacts", planned: "Optional[str]" = None) -> Launch:
-    """The rules of a daemon start, after a converge: which arguments, or a refusal with its finding.
-
-    planned: the mode that the converge decided on, which counts where it could not write it into catcher.conf.
-    """
-    conf = facts.config
-    found: List[Finding] = []
-
-    def refused(reason: "Finding") -> Launch:
-        return Launch(arguments=None, findings=found + [reason])
-
-    if not facts.catcher:
-        return refused(finding("payload-missing"))
-    if conf.state == config.UNUSABLE:
-        return refused(finding("conf-unusable", reason=conf.problem))
-    possible = facts.tls is not None and facts.tls.possible
-    mode = conf.state if conf.state in (config.TLS, config.TCP) else planned or _default_mode(facts) or config.TCP
-    if conf.state == config.UNSET:
-        found.append(finding("conf-no-directive", mode=mode.upper()))
-    if not possible and conf.required:
-        return refused(finding("tls-required-not-possible", reason=_no_tls_reason(facts)))
-    if mode == config.TLS and not possible:
-        found.append(finding("tls-configured-tcp-running", reason=_no_tls_reason(facts)))
-        mode = config.TCP
-    if mode == config.TCP:
-        return Launch(arguments=[], findings=found)
-    # A whole pair is judged as it is, even where a staged one could not take its place.
-    judged = facts.replace(pair=facts.pair.replace(staged=False)) if facts.pair.state == pair.BOTH else facts
-    _, about = _pair(judged, config.TLS, transitions.of(transitions.START))
-    for one in about:
-        if messages.severity(one) == messages.ERROR:
-            return refused(one)
-    if facts.pair.state != pair.BOTH:
-        reason = facts.image or "no pair was made"
-        return refused(finding("pair-not-generated", reason=reason, hint="look: catcherctl status"))
-    return Launch(arguments=["-tls"], findings=found + about)
-
-
-def foresee(facts: "HostFacts", planned: Plan) -> "HostFacts":
-    """The facts as a plan's actions would leave them, as far as a daemon start depends on them. For CSUTKEcat check."""
-    for action in planned.actions:
-        if action.kind == WRITE_CONFIG and action.data is not None:
-            facts = facts.replace(config=config.parse(action.data))
-        if action.kind in (MAKE_PAIR, PLACE_STAGED_PAIR):
-            good = {"problem": "", "rsa_bits": 0, "not_before": 0, "not_after": int(facts.now) + SECONDS_A_DAY}
-            made = facts.pair.replace(state=pair.BOTH, staged=False, key_mode=pair.KEY_MODE)
-            facts = facts.replace(pair=made, verdict=good)
-    return facts

@@ -1,4 +1,4 @@
-"""Running a program and waiting for its end. Host.run() alone uses this."""
+"""Running a program and waiting for its end, and what others may send to this process meanwhile."""
 
 import errno
 import os
@@ -7,10 +7,68 @@ import time
 
 MYPY = False
 if MYPY:
-    from typing import Dict, List, Sequence, Tuple
+    from typing import Any, Dict, List, Sequence, Tuple
 
 BLOCK = 64 * 1024
 OUTPUT_LIMIT = 1024 * 1024
+
+
+class Signals:
+    """``with Signals() as signals``: a hang-up, a termination and an interrupt are remembered, and end nothing.
+
+    They raise KeyboardInterrupt within ``with signals.raised()``, also one that came before. Signals come to the main
+    thread alone; in another one this does nothing.
+    """
+
+    def __init__(self) -> None:
+        self._came = self._raises = False
+        self._before: Dict[int, Any] = {}
+
+    def __enter__(self) -> "Signals":
+        # Here, since it costs a daemon start more than this module does.
+        import signal
+
+        try:
+            for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
+                self._before[number] = signal.signal(number, self._remember)
+        except ValueError:
+            # Another thread than the main one.
+            self._before = {}
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        import signal
+
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _remember(self, number: int, frame: object) -> None:
+        self._came = True
+        if self._raises:
+            self._raises = False
+            raise KeyboardInterrupt
+
+    def raised(self) -> "_Raised":
+        """A context in which they are raised."""
+        return _Raised(self)
+
+    def let_through(self, raises: bool) -> None:
+        """Raise what comes from now on, and what has come, or remember it only."""
+        self._raises = raises
+        if raises and self._came:
+            self._raises = False
+            raise KeyboardInterrupt
+
+
+class _Raised:
+    def __init__(self, signals: Signals) -> None:
+        self._signals = signals
+
+    def __enter__(self) -> None:
+        self._signals.let_through(True)
+
+    def __exit__(self, *error: object) -> None:
+        self._signals.let_through(False)
 
 
 def run(argv: "Sequence[str]", environment: "Dict[str, str]", timeout: float, stdin: bytes) -> "Tuple[int, bytes]":

@@ -53,6 +53,7 @@ def plan_lines(plan: "Plan") -> "List[str]":
         lines.append("Nothing to do.")
     for action in plan.actions:
         lines.append("%s: %s." % (action.kind, action.why))
-        if action.kind == "write configuration" and action.data is not None:
-            lines.append("  /etc/cca/catcher.conf: %s" % action.data.decode("utf-8", "replace").strip())
+        text = action.text()
+        if text is not None:
+            lines.append("  /etc/cca/catcher.conf: %s" % text.strip())
     return lines

@@ -2,7 +2,9 @@
 
 Fields: format_version (1), package_version, mode ("tls", "tcp" or null), generated_pair (SHA-256 in hex over the bytes
 of catcher.key followed by those of catcher.crt of a pair that we made, or null), findings (a list of {"id", ...}),
-checked_pair (the verdict on a good pair, with the identity of the two files that it holds for, or null),
+checked_pair (the verdict on a good pair, with the fingerprint of the two files that it holds for, or null),
+accepted_names (the names that an administrator installed the pair in place for, {fingerprint of the pair: [names]}, or
+null),
 checked_openssl (OpenSSL's version, where TLS is possible, with the identity of the files that it holds for, or null).
 """
 
@@ -20,12 +22,14 @@ SIZE_LIMIT = 256 * 1024
 class Stamp(Record):
     """The content of state.json; see the module's text for the fields."""
 
-    __slots__ = ("package_version", "mode", "generated_pair", "findings", "checked_pair", "checked_openssl")
+    __slots__ = ("package_version", "mode", "generated_pair", "findings", "checked_pair", "accepted_names",
+                 "checked_openssl")
     package_version: str
     mode: "Optional[str]"
     generated_pair: "Optional[str]"
     findings: "List[Dict[str, str]]"
     checked_pair: "Optional[Dict[str, object]]"
+    accepted_names: "Optional[Dict[str, object]]"
     checked_openssl: "Optional[Dict[str, object]]"
 
 
@@ -66,6 +70,7 @@ def parse(data: bytes) -> "Optional[Stamp]":
         return None
     mode, pair, findings = value.get("mode"), value.get("generated_pair"), value.get("findings")
     checked_pair, checked_openssl = value.get("checked_pair"), value.get("checked_openssl")
+    accepted = value.get("accepted_names")
     return Stamp(
         package_version=str(value.get("package_version", "")),
         mode=mode if mode in ("tls", "tcp") else None,
@@ -74,6 +79,7 @@ def parse(data: bytes) -> "Optional[Stamp]":
         if isinstance(findings, list)
         else [],
         checked_pair=checked_pair if isinstance(checked_pair, dict) else None,
+        accepted_names=accepted if isinstance(accepted, dict) else None,
         checked_openssl=checked_openssl if isinstance(checked_openssl, dict) else None,
     )
 

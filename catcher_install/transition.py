@@ -8,7 +8,9 @@ from .record import Record
 
 MYPY = False
 if MYPY:
-    from typing import Optional, Sequence
+    from typing import Any, List, Optional, Sequence
+
+    from .facts import HostFacts
 
 INSTALL = "install"
 UPGRADE = "upgrade"
@@ -17,24 +19,64 @@ NOTHING = "nothing"
 UNKNOWN = "unknown"
 START = "start"
 APPLY = "apply"
+SET_MODE = "set mode"
+PUT_PAIR = "put pair"
+RETURN = "return"
 
 
 class Transition(Record):
     """What is going on.
 
     kind: INSTALL, UPGRADE, ABORT, NOTHING (a call that asks for no work), UNKNOWN (arguments that are not
-        understood: facts decide), START (the daemon is about to be executed) or APPLY (an administrator's converge).
+        understood: facts decide), START (the daemon is about to be executed), APPLY (an administrator's converge), or
+        what an administrator asks for: SET_MODE, PUT_PAIR, and RETURN to what was before one of these.
     old_version: the version configured before, where the package manager says it; else None.
+    request: what exactly is asked for, a ModeRequest, PairRequest or ReturnRequest; else None.
     """
 
-    __slots__ = ("kind", "old_version")
+    __slots__ = ("kind", "old_version", "request")
     kind: str
     old_version: "Optional[str]"
+    request: "Any"
 
 
-def of(kind: str, old_version: "Optional[str]" = None) -> Transition:
+class ModeRequest(Record):
+    """mode: config.TLS or config.TCP."""
+
+    __slots__ = ("mode",)
+    mode: str
+
+
+class PairRequest(Record):
+    """A key and a certificate that take the place of what is there.
+
+    key, certificate: PEM; both b"" if a new pair is to be made here. may_replace: whether a pair, or half of one, may
+    be there already. names: which the certificate was checked for, on top of the host's.
+    """
+
+    __slots__ = ("key", "certificate", "may_replace", "names")
+    key: bytes
+    certificate: bytes
+    may_replace: bool
+    names: "List[str]"
+
+
+class ReturnRequest(Record):
+    """Back to what was before a change that did not work.
+
+    before: the facts then (facts.HostFacts). after: those that the change left: what somebody else has changed since
+    stays. kept: the suffix under which the change kept the old pair; "" if it put none in place.
+    """
+
+    __slots__ = ("before", "after", "kept")
+    before: "HostFacts"
+    after: "HostFacts"
+    kept: str
+
+
+def of(kind: str, old_version: "Optional[str]" = None, request: object = None) -> Transition:
     """A transition of a kind."""
-    return Transition(kind=kind, old_version=old_version)
+    return Transition(kind=kind, old_version=old_version, request=request)
 
 
 def from_scriptlet(family: str, arguments: "Sequence[str]") -> Transition:

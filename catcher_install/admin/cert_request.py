@@ -1,12 +1,12 @@
 """A certificate request for a CA, and the key that waits for its answer."""
 
 from .. import facts as fact_collector
-from .. import pair, paths
+from .. import pair, paths, plan
 from ..cert import crypto, generate, host_names, submitted
 from ..cert.names import ip_address
 from ..errors import CatcherError
 from ..text import shown
-from .cert_install import Locked, refuse_key_in_image
+from .change import Locked
 
 MYPY = False
 if MYPY:
@@ -34,7 +34,7 @@ def request(host: "Host", wanted: "List[str]", present_key: bool, out: "Optional
     if not host.lexists(path):
         if present_key:
             raise CatcherError("there is no %s" % path, "leave out --present-key, and a new key is made")
-        refuse_key_in_image(fact_collector.collect(host))
+        plan.refuse_key_in_image(fact_collector.collect(host))
         with Locked(host):
             # replace(): a whole key or none, however this ends.
             host.replace(path, generate.new_key(), pair.KEY_MODE)

@@ -15,7 +15,7 @@ from ..text import json_text, plain, shown
 
 MYPY = False
 if MYPY:
-    from typing import Any, Dict, Iterable, List, NoReturn
+    from typing import Any, Callable, Dict, Iterable, List, NoReturn
 
 JSON_FORMAT = 1
 FAILED = 1
@@ -39,6 +39,9 @@ def main(arguments: "List[str]") -> int:
     try:
         try:
             options = _parser().parse_args(arguments)
+            if options.dry_run and not options.changes:
+                raise CatcherError("--dry-run is for the verbs mode, cert install, cert generate and apply",
+                                   "catcherctl --dry-run mode tls")
             status = options.run(options)
         finally:
             # Here, since a failure at the interpreter's end could not be caught.
@@ -139,7 +142,9 @@ def _parser() -> argparse.ArgumentParser:
         epilog="Exit status: 0 success, 1 failure, 2 usage error, 3 it works and something needs attention. "
                "More about a verb: catcherctl VERB --help",
     )
-    parser.set_defaults(run=lambda options: _usage(parser))
+    parser.add_argument("--dry-run", action="store_true",
+                        help="show what mode, cert install, cert generate or apply would do, and change nothing")
+    parser.set_defaults(run=lambda options: _usage(parser), changes=False)
     verbs = parser.add_subparsers(metavar="VERB")
     _add_status(verbs)
     _add_mode(verbs)
@@ -169,7 +174,9 @@ def _json_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON, for scripts")
 
 
-def _no_restart_option(parser: argparse.ArgumentParser) -> None:
+def _change_options(parser: argparse.ArgumentParser) -> None:
+    """Of a verb that changes the running catcher."""
+    parser.set_defaults(changes=True)
     parser.add_argument("--no-restart", action="store_true", help="do not restart the catcher")
 
 
@@ -189,7 +196,7 @@ def _add_mode(verbs: "Any") -> None:
                  "catcherctl mode tls     # make a pair if there is none, restart, verify",
                  "catcherctl mode tcp     # as in CCA 7.x")
     mode.add_argument("mode", nargs="?", choices=(config.TLS, config.TCP), help="the mode to change to")
-    _no_restart_option(mode)
+    _change_options(mode)
     _json_option(mode)
 
 
@@ -208,7 +215,7 @@ def _add_cert(verbs: "Any") -> None:
     generate = _verb(more, "generate", _cert_generate, "make a key and a self-signed certificate, and use them",
                      "catcherctl cert generate", "catcherctl cert generate --force    # keeps a copy of the old pair")
     generate.add_argument("--force", action="store_true", help="replace an existing pair, and keep a copy of it")
-    _no_restart_option(generate)
+    _change_options(generate)
     request = _verb(more, "request", _cert_request, "make a certificate request for a CA; the catcher keeps its pair",
                     "catcherctl cert request > catcher.csr",
                     "catcherctl cert request --out catcher.csr --name catcher.example.com")
@@ -224,7 +231,7 @@ def _add_cert(verbs: "Any") -> None:
     install.add_argument("key", nargs="?", metavar="KEY", help="the private key, PEM, not encrypted")
     install.add_argument("crt", metavar="CRT", help="the certificate, PEM, followed by its chain")
     _name_option(install, "the name that the TKE uses, if it is not a name of this host; may be repeated")
-    _no_restart_option(install)
+    _change_options(install)
     export = _verb(more, "export", _cert_export, "write the certificate, never the key, and its hashes to a USB stick",
                    "catcherctl cert export /mnt/usb")
     export.add_argument("directory", metavar="DIR", help="a directory on the mounted stick")
@@ -248,6 +255,7 @@ def _add_converge(verbs: "Any") -> None:
                     "catcherctl plan", "catcherctl plan --root /mnt/image --json")
     applied = _verb(verbs, "apply", _apply, "do what is left to do on this host",
                     "catcherctl apply", "catcherctl apply --root /mnt/image")
+    applied.set_defaults(changes=True)
     for one in (planned, applied):
         one.add_argument("--root", default="/", metavar="DIR", help="use the installed system below this directory")
         _json_option(one)
@@ -277,8 +285,19 @@ def _own_host() -> Host:
 
 
 def _plan(options: argparse.Namespace) -> int:
-    planned = plan.plan(collect(_host(options.root)), transition.of(transition.APPLY))
-    if options.json:
+    return _tell_plan(options, plan.plan(collect(_host(options.root)), transition.of(transition.APPLY)))
+
+
+def _foresee(options: argparse.Namespace, asked: "Callable[[Host], transition.Transition]") -> int:
+    """What a verb would do, for --dry-run. asked: the verb's transition on a host."""
+    from . import change
+
+    host = _own_host()
+    return _tell_plan(options, change.foresee(host, asked(host)))
+
+
+def _tell_plan(options: argparse.Namespace, planned: "plan.Plan") -> int:
+    if getattr(options, "json", False):
         _print_json(_plan_fields(planned))
     else:
         _print(report.plan_lines(planned))
@@ -295,8 +314,7 @@ def _plan_fields(planned: "plan.Plan") -> "Dict[str, Any]":
         "history": planned.history,
         "mode": planned.mode,
         "actions": [
-            {"kind": action.kind, "why": action.why,
-             "data": None if action.data is None else action.data.decode("utf-8", "replace")}
+            {"kind": action.kind, "why": action.why, "data": action.text()}
             for action in planned.actions
         ],
         "findings": [report.finding_fields(one) for one in planned.findings],
@@ -304,6 +322,8 @@ def _plan_fields(planned: "plan.Plan") -> "Dict[str, Any]":
 
 
 def _apply(options: argparse.Namespace) -> int:
+    if options.dry_run:
+        return _plan(options)
     host = _host(options.root) if options.root != "/" else _own_host()
     outcome = apply.converge(host, transition.of(transition.APPLY))
     if options.json:
@@ -331,9 +351,11 @@ def _mode(options: argparse.Namespace) -> int:
         names = {config.TLS: "tls", config.TCP: "tcp", config.UNSET: "not set", config.ABSENT: "not set"}
         told = [names.get(conf.state, "unusable: " + conf.problem)]
     else:
-        from .mode import change
+        from .mode import asked, set_mode
 
-        lines, found = change(_own_host(), options.mode, restart=not options.no_restart)
+        if options.dry_run:
+            return _foresee(options, lambda host: asked(options.mode))
+        lines, found = set_mode(_own_host(), options.mode, restart=not options.no_restart)
         status = apply.exit_status(found)
         conf = collect(host).config
         told = lines
@@ -399,6 +421,8 @@ def _cert_check(options: argparse.Namespace) -> int:
 def _cert_generate(options: argparse.Namespace) -> int:
     from . import cert_install
 
+    if options.dry_run:
+        return _foresee(options, lambda host: cert_install.asked_to_generate(options.force))
     return _report(*cert_install.generate(_own_host(), options.force, not options.no_restart))
 
 
@@ -420,6 +444,8 @@ def _cert_install(options: argparse.Namespace) -> int:
     from . import cert_install
 
     files = [options.crt] if options.key is None else [options.key, options.crt]
+    if options.dry_run:
+        return _foresee(options, lambda host: cert_install.asked_to_install(host, files, options.name))
     return _report(*cert_install.install(_own_host(), files, options.name, not options.no_restart))
 
 

@@ -121,11 +121,9 @@ def more_findings(host: "Host", facts: "HostFacts", seen: Installed) -> "List[Fi
 
 def accepted_names(facts: "HostFacts") -> "List[str]":
     """The names that an administrator installed the present pair for, with ``--name``."""
-    remembered = (facts.stamp.checked_pair if facts.stamp is not None else None) or {}
-    if remembered.get("identity") != facts.pair.identity:
-        return []
-    accepted = remembered.get("accepted_names")
-    return [str(name) for name in accepted] if isinstance(accepted, list) else []
+    accepted = facts.stamp.accepted_names if facts.stamp is not None else None
+    names = (accepted or {}).get(facts.pair.fingerprint)
+    return [str(name) for name in names] if isinstance(names, list) else []
 
 
 def _stale_names(host: "Host", own: "details.Certificate", ours: bool, accepted: "List[str]") -> str:

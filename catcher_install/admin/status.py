@@ -1,6 +1,6 @@
 """What ``catcherctl status`` shows: one picture of configuration, service, port, OpenSSL, pair and findings."""
 
-from .. import config, messages, pair, paths, plan, port, report, systemd, transition
+from .. import config, messages, pair, paths, plan, port, report, start, systemd, transition
 from .. import facts as fact_collector
 from ..cert import host_names
 from ..messages import finding
@@ -102,7 +102,7 @@ def _findings(
 ) -> "List[Finding]":
     """What a converge and a start would say, and what shows only on the running system."""
     found = list(planned.findings)
-    decision = plan.launch_decision(facts, planned.mode)
+    decision = start.launch_decision(facts, planned.mode)
     found += [one for one in decision.findings if one["id"] not in [other["id"] for other in found]]
     if planned.mode == config.TLS and facts.pair.state == pair.BOTH and not (facts.verdict or {}).get("problem"):
         found += installed_pair.more_findings(host, facts, seen)

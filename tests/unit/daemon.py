@@ -9,7 +9,7 @@ import tempfile
 import threading
 import time
 
-from catcher_install import apply, paths, plan, transition
+from catcher_install import apply, paths, start, transition
 from catcher_install.admin import daemon
 from catcher_install.host import Host
 
@@ -57,7 +57,7 @@ class Daemon:
         if how == "interrupt":
             raise KeyboardInterrupt()
         if how == "obey":
-            decision = plan.launch_decision(apply.converge(self.machine, transition.of(transition.START)).facts)
+            decision = start.launch_decision(apply.converge(self.machine, transition.of(transition.START)).facts)
             if decision.arguments is not None:
                 self.start(self.machine.locate(paths.KEY, follow=True),
                            self.machine.locate(paths.CERTIFICATE, follow=True), tls="-tls" in decision.arguments)

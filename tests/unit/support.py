@@ -357,7 +357,7 @@ def make_facts(**changes):
         "config": config.absent(),
         "stamp": None,
         "unread": "",
-        "pair": pair.PairFiles(state=pair.NONE, identity="", key_mode=None, staged=False, draft=False),
+        "pair": pair.PairFiles(state=pair.NONE, fingerprint="", key_mode=None, staged=False, draft=False),
         "capture": None,
         "unit": facts.UnitFacts(enabled=False, masked=False, forking=False, legacy_links=[]),
         "tls": openssl.TlsCapability(possible=True, version="3.0.13", library="/usr/lib64/libssl.so.3", reason="",
@@ -377,7 +377,8 @@ def make_stamp(**changes):
     from catcher_install import stamp
 
     fields = {
-        "package_version": "8.0.0", "mode": "tls", "generated_pair": None, "findings": [], "checked_pair": None,
+        "package_version": "8.0.0", "mode": "tls", "generated_pair": None, "findings": [],
+        "checked_pair": None, "accepted_names": None,
         "checked_openssl": None,
     }
     fields.update(changes)

@@ -284,7 +284,15 @@ def test_a_pair_that_could_not_be_read_once_is_judged_again(machine, quick_pair)
     """A verdict of that moment is not remembered: the daemon would never start again."""
     apply.converge(machine, FRESH)
     machine.remove(paths.STAMP)
-    Once(machine, "read", paths.KEY, errno.EIO)
+    real, reads = machine.read, []
+
+    def second_fails(path, *rest, **named):
+        reads.append(path)
+        if path == paths.KEY and reads.count(path) == 2:
+            raise OSError(errno.EIO, os.strerror(errno.EIO), path)
+        return real(path, *rest, **named)
+
+    machine.read = second_fails
     told = apply.converge(machine, FRESH)
     assert "pair-unusable" in ids(told.findings)
     again = apply.converge(machine, START)
@@ -335,8 +343,8 @@ def after_planning(monkeypatch, change):
     """Somebody else's change of the host takes place between what a converge reads and what it writes."""
     real = apply.planner.plan
 
-    def planned(*arguments):
-        made = real(*arguments)
+    def planned(*arguments, **named):
+        made = real(*arguments, **named)
         change()
         return made
 
@@ -612,7 +620,7 @@ def test_an_action_that_fails_is_a_failure(machine, monkeypatch, kind, error):
     monkeypatch.setitem(apply._DO, kind, fail)
     action = plan.Action(kind=kind, why="a test", data=None, edits=False)
     planned = plan.Plan(actions=[action], findings=[], mode=None, history=plan.FRESH)
-    monkeypatch.setattr(plan, "plan", lambda facts, transition: planned)
+    monkeypatch.setattr(plan, "plan", lambda facts, transition, asked=True: planned)
     outcome = apply.converge(machine, transition.of(transition.APPLY))
     assert outcome.findings and outcome.done in ([], [plan.WRITE_STAMP])
     assert all(messages.is_marked(one, messages.FAILURE) for one in outcome.findings)

@@ -371,7 +371,7 @@ def test_a_fault_of_ours_is_one_line(machine, started, capsys, monkeypatch):
 
     logged = []
     monkeypatch.setattr(syslog, "syslog", lambda priority, line: logged.append(line))
-    monkeypatch.setattr(launch.plan, "launch_decision", fail)
+    monkeypatch.setattr(launch.start, "launch_decision", fail)
     assert started() == 1
     errors = capsys.readouterr().err
     assert "ZeroDivisionError" in errors and "Traceback" not in errors

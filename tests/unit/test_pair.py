@@ -45,25 +45,31 @@ def test_anything_of_that_name_counts(machine, what):
     assert state_of(machine) == pair.KEY_ONLY
 
 
-def test_identity_changes_with_either_file(machine):
+def test_the_fingerprint_is_of_these_very_bytes(machine):
+    """The same size, time and inode do not make another file the same; another time does not make it another."""
     machine.put(paths.KEY, KEY, 0o600)
     machine.put(paths.CERTIFICATE, CRT)
-    first = pair.look(machine).identity
-    assert pair.look(machine).identity == first and "unknown" not in first
-    machine.replace(paths.CERTIFICATE, CRT, 0o644)
-    second = pair.look(machine).identity
-    assert second != first
+    assert pair.look(machine).fingerprint == pair.fingerprint(KEY, CRT)
     os.utime(machine.on_disk(paths.KEY), (1, 1))
-    assert pair.look(machine).identity not in (first, second)
+    assert pair.look(machine).fingerprint == pair.fingerprint(KEY, CRT)
+    with open(machine.on_disk(paths.KEY), "r+b") as stream:
+        stream.write(KEY.swapcase())
+    os.utime(machine.on_disk(paths.KEY), (1, 1))
+    assert pair.look(machine).fingerprint == pair.fingerprint(KEY.swapcase(), CRT)
 
 
-def test_identity_of_a_link_is_not_known(machine):
-    """What it leads to may change unseen."""
+def test_the_fingerprint_is_of_what_a_link_leads_to(machine):
     machine.put("/etc/ssl/private/k", KEY, 0o600)
     machine.put_link(paths.KEY, "/etc/ssl/private/k")
     machine.put(paths.CERTIFICATE, CRT)
-    assert "unknown" in pair.look(machine).identity
+    assert pair.look(machine).fingerprint == pair.fingerprint(KEY, CRT)
     assert pair.look(machine).key_mode is None
+
+
+def test_what_cannot_be_read_has_no_fingerprint(machine):
+    machine.put_link(paths.KEY, "/nowhere")
+    machine.put(paths.CERTIFICATE, CRT)
+    assert pair.look(machine).state == pair.BOTH and pair.look(machine).fingerprint == ""
 
 
 def test_stage_and_place(machine):

@@ -150,12 +150,13 @@ def test_every_plan_is_in_order():
 # -- the pair ----------------------------------------------------------------------------------------------------------
 
 TLS = config.parse(b"TLS_ON\n")
-GOOD = {"identity": "1:1:1:1 1:1:1:2", "problem": "", "algorithm": "EC secp521r1", "rsa_bits": 0,
+GOOD = {"fingerprint": "ab" * 32, "problem": "", "algorithm": "EC secp521r1", "rsa_bits": 0,
         "not_before": 1600000000, "not_after": 1900000000}
 
 
 def whole_pair(verdict, key_mode=0o600, **changes):
-    files = pair.PairFiles(state=pair.BOTH, identity=GOOD["identity"], key_mode=key_mode, staged=False, draft=False)
+    files = pair.PairFiles(state=pair.BOTH, fingerprint=GOOD["fingerprint"], key_mode=key_mode, staged=False,
+                           draft=False)
     return make_facts(config=TLS, pair=files, verdict=verdict, **changes)
 
 
@@ -210,7 +211,7 @@ def test_where_a_pair_is_made(called, changes, makes):
 
 def test_a_stamp_that_would_not_change_is_not_written():
     facts = make_facts(config=CONF)
-    first = plan.next_stamp(facts, [], config.TCP)
+    first = plan.next_stamp(facts, [], config.TCP, APPLY)
     assert plan.plan(facts.replace(stamp=first), APPLY).actions == []
     again = plan.plan(facts.replace(stamp=first, version="8.0.1"), APPLY)
     assert [action.kind for action in again.actions] == [plan.WRITE_STAMP]
@@ -225,9 +226,9 @@ def test_the_notice_of_an_upgrade_stays_until_the_mode_changes():
 
 def test_the_fingerprint_of_our_pair_is_kept():
     old = make_stamp(generated_pair="ab" * 32)
-    assert plan.next_stamp(make_facts(stamp=old), [], config.TCP).generated_pair == "ab" * 32
+    assert plan.next_stamp(make_facts(stamp=old), [], config.TCP, APPLY).generated_pair == "ab" * 32
 
 
 def test_findings_of_the_moment_are_not_kept():
     told = [{"id": "pair-deferred", "reason": "x"}, {"id": "pair-weak-key", "bits": "1024"}]
-    assert plan.next_stamp(make_facts(), told, config.TLS).findings == [{"id": "pair-weak-key", "bits": "1024"}]
+    assert plan.next_stamp(make_facts(), told, config.TLS, APPLY).findings == [{"id": "pair-weak-key", "bits": "1024"}]

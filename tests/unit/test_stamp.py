@@ -13,7 +13,7 @@ FULL = make_stamp(
     mode="tcp",
     generated_pair="ab" * 32,
     findings=[{"id": "upgraded-tcp-kept"}, {"id": "tls-not-possible", "reason": "OpenSSL \u00fc is \"old\"\n"}],
-    checked_pair={"identity": "1:2:3:4 5:6:7:8", "problem": "", "algorithm": "EC secp521r1", "rsa_bits": 0,
+    checked_pair={"fingerprint": "ab" * 32, "problem": "", "algorithm": "EC secp521r1", "rsa_bits": 0,
                   "not_before": 1, "not_after": 2},
 )
 
@@ -26,7 +26,8 @@ def test_what_is_written_is_read_again(one):
 def test_the_documented_fields():
     fields = json.loads(stamp.render(FULL).decode("ascii"))
     assert sorted(fields) == [
-        "checked_openssl", "checked_pair", "findings", "format_version", "generated_pair", "mode", "package_version"]
+        "accepted_names", "checked_openssl", "checked_pair", "findings", "format_version", "generated_pair", "mode",
+        "package_version"]
     assert fields["format_version"] == 1
     assert fields["package_version"] == "8.0.0"
 
@@ -67,6 +68,7 @@ WRONG_TYPES = {
     "generated_pair": [1, None, {}],
     "findings": [None, "x", [1, {}, {"id": 1}, ["id"]]],
     "checked_pair": [1, "x", None, []],
+    "accepted_names": [1, "x", None, []],
     "checked_openssl": [1, "x", None, []],
     "package_version": [None, 8.0],
 }

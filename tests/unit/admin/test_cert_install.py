@@ -6,7 +6,7 @@ import os
 import pytest
 
 from catcher_install import pair, paths, stamp
-from catcher_install.admin import cert_install
+from catcher_install.admin import cert_install, change
 from catcher_install.cert import details
 from catcher_install.errors import CatcherError
 
@@ -36,7 +36,7 @@ def test_install(machine, daemon, frozen):
     assert remembered(machine).checked_pair["algorithm"] == "EC secp384r1"
     assert left == [] and found(machine) == []
     text = "\n".join(lines)
-    assert "it shows exactly this certificate" in text and KEPT in text
+    assert "it speaks TLS with exactly this certificate" in text and KEPT in text
     assert details.describe(der(NEW[1])).sha256 in text
 
 
@@ -65,7 +65,7 @@ def test_install_in_tcp_mode_tries_nothing(machine, daemon):
     lines, left = install(machine)
     assert in_place(machine) == NEW
     assert daemon.restarts == 0 and shown(daemon.port) == "tcp"
-    assert "not tried, since the catcher is in TCP mode" in "\n".join(lines) and left == []
+    assert "Not tried, because the catcher is in TCP mode" in "\n".join(lines) and left == []
     assert remembered(machine).generated_pair is None
 
 
@@ -99,7 +99,7 @@ def test_install_where_the_restart_is_not_ours(machine, daemon, why, said):
         machine.booted = False
     lines, _ = install(machine)
     assert in_place(machine) == NEW and daemon.restarts == 0
-    assert "Not restarted, since %s; the restart is yours: systemctl restart CSUTKEcat" % said in lines
+    assert "Not restarted, because %s. Restart it yourself: systemctl restart CSUTKEcat" % said in lines
 
 
 def test_install_cures_a_pair_that_kept_the_catcher_down(machine, daemon):
@@ -212,7 +212,7 @@ def test_a_failed_first_pair_leaves_none(machine, daemon):
     for path in (paths.KEY, paths.CERTIFICATE):
         os.unlink(machine.on_disk(path))
     daemon.behaviour = ["nothing"]
-    with pytest.raises(CatcherError, match="what was there before is back"):
+    with pytest.raises(CatcherError, match="the old pair is back"):
         install(machine)
     assert machine.names(paths.BIN) == ["catcher.exe"]
 
@@ -244,7 +244,7 @@ def test_a_failed_pair_over_links_leaves_the_links(machine, daemon):
 
 def test_somebody_elses_pair_is_not_rolled_back_over(machine, daemon, monkeypatch):
     """Another administrator put files of his own in place while ours were tried."""
-    real = cert_install.daemon.restart_and_wait
+    real = change.daemon.restart_and_wait
 
     def other(host, condition):
         for path in (paths.KEY, paths.CERTIFICATE):
@@ -252,7 +252,7 @@ def test_somebody_elses_pair_is_not_rolled_back_over(machine, daemon, monkeypatc
             machine.put(path, b"theirs\n")
         return real(host, condition)
 
-    monkeypatch.setattr(cert_install.daemon, "restart_and_wait", other)
+    monkeypatch.setattr(change.daemon, "restart_and_wait", other)
     daemon.behaviour = ["nothing"]
     with pytest.raises(CatcherError) as failed:
         install(machine)

@@ -2,11 +2,8 @@
 
 import os
 
-import pytest
-
-from catcher_install import apply, paths, transition
+from catcher_install import apply, paths, plan, transition
 from catcher_install.admin import cert_install, installed_pair
-from catcher_install.errors import CatcherError
 
 from ..authority import issue
 from ..daemon import shown
@@ -29,7 +26,8 @@ def test_names_that_are_not_this_hosts_need_to_be_named(machine, daemon):
     assert left == []
     apply.converge(machine, transition.of(transition.UPGRADE, "8.0.0-1"))
     assert ids(installed_pair.check(machine, [])[1]) == []
-    os.utime(machine.on_disk(paths.CERTIFICATE), (1000000000, 1000000000))
+    # Another certificate with the same names was not asked about.
+    machine.put(paths.CERTIFICATE, issue(NEW_KEY, "service.example.com", ("service.example.com",)))
     assert ids(installed_pair.check(machine, [])[1]) == ["pair-names-stale"]
 
 
@@ -48,18 +46,20 @@ def test_a_directory_in_the_way_changes_nothing(machine, daemon):
     assert "neither a file nor a link" in error.message
 
 
-def test_a_pair_that_changes_meanwhile_is_left_alone(machine, daemon, monkeypatch):
+def test_a_pair_that_changes_between_look_and_change_is_kept(machine, daemon, monkeypatch):
     put(machine, *NEW)
-    real = cert_install._Before
+    edited = machine.get(paths.KEY) + b"\n"
+    real = plan.plan
 
-    def between_look_and_lock(host, seen):
-        machine.put(paths.KEY, machine.get(paths.KEY) + b"\n", 0o600)
-        return real(host, seen)
+    def meanwhile(*arguments, **named):
+        if machine.get(paths.KEY) != NEW[0]:
+            machine.put(paths.KEY, edited, 0o600)
+        return real(*arguments, **named)
 
-    monkeypatch.setattr(cert_install, "_Before", between_look_and_lock)
-    with pytest.raises(CatcherError, match="changed by somebody else"):
-        cert_install.install(machine, ["/root/my.key", "/root/my.crt"], [], True)
-    assert in_place(machine) != NEW and daemon.restarts == 0
+    monkeypatch.setattr(plan, "plan", meanwhile)
+    cert_install.install(machine, ["/root/my.key", "/root/my.crt"], [], True)
+    kept = [name for name in machine.names(paths.BIN) if name.startswith("catcher.key.")]
+    assert in_place(machine) == NEW and [machine.get(paths.BIN + "/" + name) for name in kept] == [edited]
 
 
 def test_both_in_one_file(machine, daemon):

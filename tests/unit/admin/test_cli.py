@@ -173,7 +173,7 @@ def test_mode(run, machine):
     ran = run("mode")
     assert (ran.status, ran.out) == (0, "tls\n")
     ran = run("mode", "tcp")
-    assert ran.status == 0 and ran.err == "" and "must not be ticked" in ran.out
+    assert ran.status == 0 and ran.err == "" and "clear the box" in ran.out
     assert shown(machine.daemon.port) == "tcp"
     assert run("mode").out == "tcp\n"
     machine.put(paths.CONF, b"TLS_ON\nTLS_OFF\n")
@@ -201,10 +201,10 @@ def test_cert(run, machine):
     assert ran.status == 3
     assert [one["id"] for one in json.loads(ran.out)["findings"]] == ["pair-name-missing"]
     ran = run("cert", "install", "/root/new.key", "/root/new.crt")
-    assert ran.status == 0 and "shows exactly this certificate" in ran.out
+    assert ran.status == 0 and "it speaks TLS with exactly this certificate" in ran.out
     assert "already" in failed(run("cert", "generate"))
     ran = run("cert", "generate", "--force", "--no-restart")
-    assert ran.status == 0 and "Not restarted, as you said" in ran.out
+    assert ran.status == 0 and "Not restarted, as you asked" in ran.out
     os.unlink(machine.on_disk(paths.KEY))
     ran = run("cert", "check")
     assert ran.status == 1 and "[pair-half]" in ran.out

@@ -52,22 +52,22 @@ def remembered(machine):
 
 def test_tls_after_an_upgrade(machine, daemon):
     assert found(machine) == ["upgraded-tcp-kept"]
-    lines, left = mode.change(machine, config.TLS, restart=True)
+    lines, left = mode.set_mode(machine, config.TLS, restart=True)
     assert machine.get(paths.CONF) == b"TLS_ON\n"
     assert shown(daemon.port) == der(machine)
     assert left == [] and found(machine) == []
     assert daemon.restarts == 1
     text = "\n".join(lines)
-    assert "tick the box Enable SSL/TLS" in text and "must not" not in text
-    assert "SHA-256" in text and "it speaks TLS with this certificate" in text
+    assert "tick the box Enable SSL/TLS" in text and "clear the box" not in text
+    assert "SHA-256" in text and "it speaks TLS with exactly this certificate" in text
 
 
 def test_tcp_after_an_upgrade_ends_the_notice_and_cuts_no_link(machine, daemon):
-    lines, left = mode.change(machine, config.TCP, restart=True)
+    lines, left = mode.set_mode(machine, config.TCP, restart=True)
     assert machine.get(paths.CONF) == b"TLS_OFF\n"
     assert daemon.restarts == 0 and shown(daemon.port) == "tcp"
     assert left == [] and found(machine) == []
-    assert "must not be ticked" in "\n".join(lines)
+    assert "clear the box Enable SSL/TLS" in "\n".join(lines)
     # It stays ended, also for the hooks of the next version.
     apply.converge(machine, transition.of(transition.UPGRADE, "8.0.0-1"))
     assert found(machine) == []
@@ -75,8 +75,8 @@ def test_tcp_after_an_upgrade_ends_the_notice_and_cuts_no_link(machine, daemon):
 
 
 def test_there_and_back(machine, daemon):
-    mode.change(machine, config.TLS, restart=True)
-    lines, left = mode.change(machine, config.TCP, restart=True)
+    mode.set_mode(machine, config.TLS, restart=True)
+    lines, left = mode.set_mode(machine, config.TCP, restart=True)
     assert machine.get(paths.CONF) == b"TLS_OFF\n"
     assert shown(daemon.port) == "tcp" and left == []
     assert "it speaks plain TCP" in "\n".join(lines)
@@ -89,36 +89,36 @@ def test_an_explicit_mode_ends_each_lasting_finding(machine, daemon, id, wanted)
     told = {"id": id, "reason": "it was not"}
     machine.put(paths.STAMP, stamp.render(remembered(machine).replace(findings=[told])))
     assert found(machine) == [id]
-    _, left = mode.change(machine, wanted, restart=True)
+    _, left = mode.set_mode(machine, wanted, restart=True)
     assert left == [] and found(machine) == [] and remembered(machine).findings == []
 
 
 def test_comments_and_line_ends_stay(machine, daemon):
     machine.put(paths.CONF, COMMENTED % b"TLS_OFF")
-    mode.change(machine, config.TLS, restart=True)
+    mode.set_mode(machine, config.TLS, restart=True)
     assert machine.get(paths.CONF) == COMMENTED % b"TLS_ON"
 
 
 def test_an_absent_configuration_is_written(machine, daemon):
     os.unlink(machine.on_disk(paths.CONF))
-    mode.change(machine, config.TLS, restart=True)
+    mode.set_mode(machine, config.TLS, restart=True)
     assert machine.get(paths.CONF) == b"TLS_ON\n"
     assert shown(daemon.port) == der(machine)
 
 
 def test_without_a_restart(machine, daemon):
-    lines, _ = mode.change(machine, config.TLS, restart=False)
+    lines, _ = mode.set_mode(machine, config.TLS, restart=False)
     assert machine.get(paths.CONF) == b"TLS_ON\n"
     assert daemon.restarts == 0 and shown(daemon.port) == "tcp"
     assert "systemctl restart CSUTKEcat" in "\n".join(lines)
     # What is set and not running yet is brought to run by saying it again.
-    mode.change(machine, config.TLS, restart=True)
+    mode.set_mode(machine, config.TLS, restart=True)
     assert daemon.restarts == 1 and shown(daemon.port) == der(machine)
 
 
 @pytest.mark.parametrize("why", ["masked", "not booted", "disabled and stopped"])
 def test_where_a_restart_is_not_ours(machine, daemon, why):
-    mode.change(machine, config.TLS, restart=False)
+    mode.set_mode(machine, config.TLS, restart=False)
     daemon.stop()
     if why == "masked":
         machine.put_link(paths.UNIT_ADMIN, "/dev/null")
@@ -126,15 +126,15 @@ def test_where_a_restart_is_not_ours(machine, daemon, why):
         machine.booted = False
     else:
         os.unlink(machine.on_disk("/etc/systemd/system/multi-user.target.wants/" + paths.UNIT))
-    lines, _ = mode.change(machine, config.TCP, restart=True)
+    lines, _ = mode.set_mode(machine, config.TCP, restart=True)
     assert daemon.restarts == 0
     assert machine.get(paths.CONF) == b"TLS_OFF\n"
-    assert "the restart is yours: systemctl restart CSUTKEcat" in "\n".join(lines)
+    assert "Restart it yourself: systemctl restart CSUTKEcat" in "\n".join(lines)
 
 
 def test_a_mode_is_set_in_an_image_and_its_key_left_to_the_first_start(machine, daemon):
     machine.booted = False
-    _, left = mode.change(machine, config.TLS, restart=True)
+    _, left = mode.set_mode(machine, config.TLS, restart=True)
     assert machine.get(paths.CONF) == b"TLS_ON\n"
     assert ids(left) == ["pair-deferred"]
     assert machine.get(paths.KEY) is None
@@ -176,7 +176,7 @@ def test_tls_does_not_cut_off_tcp_for_a_pair_that_is(machine, daemon, name):
         machine.put(paths.CERTIFICATE, crt)
     before = tree_of(machine, times=True)
     with pytest.raises(CatcherError) as refused:
-        mode.change(machine, config.TLS, restart=True)
+        mode.set_mode(machine, config.TLS, restart=True)
     assert UNUSABLE[name][1] in refused.value.message and refused.value.hint
     assert tree_of(machine, times=True) == before
     assert daemon.restarts == 0 and shown(daemon.port) == "tcp"
@@ -196,23 +196,25 @@ def test_refused(machine, daemon, name):
     prepare(machine)
     before = tree_of(machine, times=True)
     with pytest.raises(CatcherError) as refused:
-        mode.change(machine, wanted, restart=True)
+        mode.set_mode(machine, wanted, restart=True)
     assert why in refused.value.message and refused.value.hint
     assert tree_of(machine, times=True) == before
     assert daemon.restarts == 0
 
 
-def test_a_configuration_that_changes_meanwhile_is_left_alone(machine, daemon, monkeypatch):
-    real = mode._refuse
+def test_an_edit_of_the_configuration_meanwhile_is_not_lost(machine, daemon, monkeypatch):
+    """Configuration management writes it between our look and our change."""
+    real, edits = plan.plan, []
 
-    def slow(host, seen, wanted):
-        real(host, seen, wanted)
-        machine.put(paths.CONF, b"# edited\nTLS_OFF\n")
+    def meanwhile(*arguments, **named):
+        planned = real(*arguments, **named)
+        if not edits:
+            edits.append(machine.put(paths.CONF, b"# edited\nTLS_OFF\n"))
+        return planned
 
-    monkeypatch.setattr(mode, "_refuse", slow)
-    with pytest.raises(CatcherError, match="changed by somebody else"):
-        mode.change(machine, config.TLS, restart=True)
-    assert machine.get(paths.CONF) == b"# edited\nTLS_OFF\n"
+    monkeypatch.setattr(plan, "plan", meanwhile)
+    mode.set_mode(machine, config.TLS, restart=True)
+    assert edits and machine.get(paths.CONF) == b"# edited\nTLS_ON\n"
 
 
 # -- the old mode comes back -------------------------------------------------------------------------------------------
@@ -231,10 +233,10 @@ def test_tls_that_does_not_come_up_is_taken_back(machine, daemon, behaviour):
     machine.put(paths.CONF, COMMENTED % b"TLS_OFF")
     daemon.behaviour = [behaviour, "obey"]
     with pytest.raises(CatcherError) as failed:
-        mode.change(machine, config.TLS, restart=True)
+        mode.set_mode(machine, config.TLS, restart=True)
     assert failed.value.message.startswith("TLS did not come up: ")
     assert FAILURES[behaviour] in failed.value.message
-    assert failed.value.message.endswith("the mode before is back and in use")
+    assert failed.value.message.endswith("the previous mode is back and in use")
     assert "journalctl" in failed.value.hint
     assert machine.get(paths.CONF) == COMMENTED % b"TLS_OFF"
     assert daemon.restarts == 2 and shown(daemon.port) == "tcp"
@@ -247,12 +249,12 @@ def test_tls_that_does_not_come_up_is_taken_back(machine, daemon, behaviour):
 
 @pytest.mark.parametrize("behaviour", ["nothing", "another certificate"])
 def test_tcp_that_does_not_come_up_is_taken_back(machine, daemon, behaviour):
-    mode.change(machine, config.TLS, restart=True)
+    mode.set_mode(machine, config.TLS, restart=True)
     daemon.behaviour = [behaviour, "obey"]
     with pytest.raises(CatcherError) as failed:
-        mode.change(machine, config.TCP, restart=True)
+        mode.set_mode(machine, config.TCP, restart=True)
     why = "it speaks TLS" if behaviour == "another certificate" else "nothing listens"
-    assert why in failed.value.message and failed.value.message.endswith("the mode before is back and in use")
+    assert why in failed.value.message and failed.value.message.endswith("the previous mode is back and in use")
     assert machine.get(paths.CONF) == b"TLS_ON\n"
     assert shown(daemon.port) == der(machine)
     assert remembered(machine).mode == "tls"
@@ -261,8 +263,8 @@ def test_tcp_that_does_not_come_up_is_taken_back(machine, daemon, behaviour):
 def test_where_the_old_mode_does_not_answer_either_that_is_said(machine, daemon):
     daemon.behaviour = ["nothing"]
     with pytest.raises(CatcherError) as failed:
-        mode.change(machine, config.TLS, restart=True)
-    assert "back, and does not answer either (nothing listens" in failed.value.message
+        mode.set_mode(machine, config.TLS, restart=True)
+    assert "is back, and does not answer either (nothing listens" in failed.value.message
     assert machine.get(paths.CONF) == b"TLS_OFF\n"
 
 
@@ -270,7 +272,7 @@ def test_an_absent_configuration_is_absent_again(machine, daemon):
     os.unlink(machine.on_disk(paths.CONF))
     daemon.behaviour = ["nothing", "obey"]
     with pytest.raises(CatcherError):
-        mode.change(machine, config.TLS, restart=True)
+        mode.set_mode(machine, config.TLS, restart=True)
     # What the daemon's own start then writes is the mode of the stamp: TCP, as before.
     assert machine.get(paths.CONF) == b"TLS_OFF\n"
     assert shown(daemon.port) == "tcp"
@@ -282,7 +284,7 @@ def test_a_pair_that_cannot_be_made_changes_nothing_and_restarts_nothing(machine
 
     monkeypatch.setattr(generate, "generate", broken)
     with pytest.raises(CatcherError) as failed:
-        mode.change(machine, config.TLS, restart=True)
+        mode.set_mode(machine, config.TLS, restart=True)
     assert "no entropy" in failed.value.message
     assert machine.get(paths.CONF) == b"TLS_OFF\n"
     assert daemon.restarts == 0 and shown(daemon.port) == "tcp"
@@ -294,11 +296,11 @@ def test_who_else_holds_the_port_is_said(machine, daemon, monkeypatch):
     monkeypatch.setattr(port, "holder", lambda host: held)
     daemon.behaviour = ["nothing", "obey"]
     with pytest.raises(CatcherError, match=r"port \d+ is held by sshd \(PID 4711\)"):
-        mode.change(machine, config.TLS, restart=True)
+        mode.set_mode(machine, config.TLS, restart=True)
 
 
 def test_status_is_content_after_an_explicit_tcp(machine, daemon):
     machine.processes[4711] = [paths.CATCHER]
-    mode.change(machine, config.TCP, restart=True)
+    mode.set_mode(machine, config.TCP, restart=True)
     seen = status.collect_status(machine)
     assert [one["id"] for one in seen["findings"] if one["id"] != "not-listening"] == []

@@ -112,7 +112,7 @@ def test_from_an_upgrade_to_tls_by_what_status_says(memory, monkeypatch):
         fields = seen(machine)
         assert ids_of(fields) == ["upgraded-tcp-kept"]
         assert "  catcherctl mode tls\n" in fields["findings"][0]["fix"]
-        mode.change(machine, config.TLS, restart=True)
+        mode.set_mode(machine, config.TLS, restart=True)
         assert daemon.speaks == "tls"
         runs(machine, monkeypatch, "-tls")
         fields = seen(machine)

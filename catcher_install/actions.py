@@ -1,0 +1,70 @@
+"""What a plan is made of: its actions, in the order in which they are carried out, and what was recognised."""
+
+from .record import Record
+
+MYPY = False
+if MYPY:
+    from typing import Any, List, Optional
+
+    from .messages import Finding
+
+# Histories
+FRESH = "fresh"
+LEGACY = "legacy upgrade"
+KNOWN = "8.x upgrade"
+
+# Actions, in the order in which they are carried out. The stamp is the last thing written; what goes after it (links of
+# 7.x, the note of preinst) is what a re-run would need to see, had it been killed before the stamp.
+PLACE_STAGED_PAIR = "place staged pair"
+CLEAR_DRAFT = "clear draft"
+WRITE_CONFIG = "write configuration"
+REMOVE_CONFIG = "remove configuration"
+MAKE_PAIR = "make pair"
+PUT_PAIR = "put pair in place"
+RETURN_PAIR = "put old pair back"
+RETIRE_LEGACY_LINKS = "retire SysV links"
+ENABLE = "enable"
+DISABLE = "disable"
+WRITE_STAMP = "write stamp"
+RESTART = "restart"
+TRY_RESTART = "try-restart"
+START = "start"
+FORGET_CAPTURE = "forget capture"
+ORDER = (
+    PLACE_STAGED_PAIR, CLEAR_DRAFT, WRITE_CONFIG, REMOVE_CONFIG, MAKE_PAIR, PUT_PAIR, RETURN_PAIR, ENABLE, DISABLE,
+    WRITE_STAMP, RETIRE_LEGACY_LINKS, RESTART, TRY_RESTART, START, FORGET_CAPTURE,
+)  # fmt: skip
+
+class Action(Record):
+    """One step: its kind (of ORDER), why it is taken, and what it needs.
+
+    data: WRITE_CONFIG: the new bytes. PUT_PAIR: the transition.PairRequest. RETURN_PAIR: the transition.ReturnRequest.
+    WRITE_STAMP: the Stamp, or None if it follows from the facts as they are then. Else None.
+    edits: WRITE_CONFIG: whether the file was there.
+    """
+
+    __slots__ = ("kind", "why", "data", "edits")
+    kind: str
+    why: str
+    data: "Any"
+    edits: bool
+
+    def text(self) -> "Optional[str]":
+        """The new text of catcher.conf; None for an action that does not write it."""
+        return self.data.decode("utf-8", "replace") if self.kind == WRITE_CONFIG else None
+
+
+class Plan(Record):
+    """What to do in order, what an administrator must know, the mode that the configuration has after it (config.TLS,
+    config.TCP, or None where it is unusable or undecided), and the history that was recognised."""
+
+    __slots__ = ("actions", "findings", "mode", "history")
+    actions: "List[Action]"
+    findings: "List[Finding]"
+    mode: "Optional[str]"
+    history: str
+
+
+def act(kind: str, why: str, data: object = None, edits: bool = False) -> Action:
+    """An action; see Action."""
+    return Action(kind=kind, why=why, data=data, edits=edits)

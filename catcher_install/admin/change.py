@@ -1,0 +1,203 @@
+"""What an administrator asks for: applied, put to use and verified over a real connection, or taken back.
+
+``mode``, ``cert install`` and ``cert generate`` walk the same way as the package's hooks: facts, plan, apply. What
+comes on top is here: the restart, the connection that must show the change, the way back, and a line in the journal.
+"""
+
+from .. import apply, config, facts, journal, messages, paths, plan, start, transition
+from ..errors import CatcherError
+from . import daemon, installed_pair
+
+MYPY = False
+if MYPY:
+    from typing import Tuple
+
+    from ..apply import Outcome
+    from ..facts import HostFacts
+    from ..host import Host
+    from ..process import Signals
+    from ..transition import Transition
+
+WHY = "why: journalctl -u CSUTKEcat"
+LOCK_SECONDS = 60
+
+
+class Locked:
+    """``with Locked(host)``: no other csulcca run changes anything. Raises CatcherError if one does not end."""
+
+    def __init__(self, host: "Host") -> None:
+        self._host = host
+
+    def __enter__(self) -> None:
+        try:
+            self._lock = self._host.lock(LOCK_SECONDS)
+        except TimeoutError as error:
+            raise CatcherError("another change is still at work", "wait for it, then try again") from error
+
+    def __exit__(self, *error: object) -> None:
+        if self._lock is not None:
+            self._lock.free()
+
+
+def foresee(host: "Host", asked: "Transition") -> "plan.Plan":
+    """What carry_out() would do. Changes nothing. Raises CatcherError as it does."""
+    return plan.plan(facts.judged(host, facts.collect(host)), asked)
+
+
+def carry_out(host: "Host", asked: "Transition", restart: bool) -> "Tuple[Outcome, str]":
+    """Apply a transition, put it to use, and verify it. Returns the outcome, and a line on how it is in use.
+
+    restart: whether the daemon may be restarted for it. A hang-up, a termination or an interrupt does not leave it half
+    done: the change is then taken back. Each attempt is one line in the journal. Raises CatcherError; then nothing has
+    changed, or what was before is back.
+    """
+    told = _named(asked)
+    with host.signals() as signals:
+        try:
+            outcome = apply.converge(host, asked)
+            told += _difference(asked, outcome)
+            line = _use_or_take_back(host, asked, outcome, restart, signals)
+        except CatcherError as error:
+            journal.record(host, "%s failed: %s" % (told, error.message))
+            raise
+        journal.record(host, "%s: %s" % (told, line))
+    return outcome, line
+
+
+def _use_or_take_back(
+    host: "Host", asked: "Transition", outcome: "Outcome", restart: bool, signals: "Signals"
+) -> str:
+    """A line on how the change is in use. Raises CatcherError if it is not, and then it has been taken back.
+
+    A change that cannot be verified from here stands; the outcome then has a finding that says so.
+    """
+    problem = _not_applied(asked, outcome)
+    if problem:
+        if not outcome.changed():
+            failed = outcome.failures() or start.launch_decision(outcome.facts).findings
+            raise CatcherError(problem, messages.fix(failed[-1]))
+        raise _take_back(host, asked, outcome, problem, restart=False)
+    line = ""
+    try:
+        with signals.raised():
+            line, seen = _put_to_use(host, asked, outcome, restart)
+    except OSError as error:
+        seen = _failed(error.strerror or "error %s" % error.errno)
+    except KeyboardInterrupt:
+        seen = _failed("interrupted")
+    if seen.state == daemon.FAILED:
+        raise _take_back(host, asked, outcome, seen.reason, restart=True)
+    outcome.findings += daemon.unverified(seen)
+    return line
+
+
+def _failed(reason: str) -> "daemon.Verification":
+    return daemon.Verification(state=daemon.FAILED, reason=reason)
+
+
+def _named(asked: "Transition") -> str:
+    """What is asked for, for the journal."""
+    if asked.kind == transition.SET_MODE:
+        return "mode %s" % asked.request.mode
+    return "cert install" if asked.request.key else "cert generate"
+
+
+def _difference(asked: "Transition", outcome: "Outcome") -> str:
+    """What a change replaced, for the journal."""
+    if asked.kind == transition.SET_MODE:
+        return " (was: %s)" % outcome.before.config.state
+    return " (the old pair is kept as *%s)" % outcome.kept if outcome.kept else ""
+
+
+def _not_applied(asked: "Transition", outcome: "Outcome") -> str:
+    """Why what was asked for is not in place, or ""."""
+    failures = outcome.failures()
+    if asked.kind == transition.PUT_PAIR:
+        missing = plan.PUT_PAIR in [one.kind for one in outcome.plan.actions] and plan.PUT_PAIR not in outcome.done
+        return messages.text(failures[-1]) if missing and failures else ""
+    decision = start.launch_decision(outcome.facts)
+    deferred = any(one["id"] == "pair-deferred" for one in outcome.findings)
+    if decision.arguments is not None or deferred:
+        return ""
+    return messages.text((failures or decision.findings)[-1])
+
+
+def _put_to_use(
+    host: "Host", asked: "Transition", outcome: "Outcome", restart: bool
+) -> "Tuple[str, daemon.Verification]":
+    """Restart and verify, as far as that should be done: (a line on what was done, what was seen)."""
+    nothing = daemon.Verification(state=daemon.VERIFIED, reason="")
+    decision = start.launch_decision(outcome.facts)
+    is_mode = asked.kind == transition.SET_MODE
+    if decision.arguments is None:
+        if not is_mode:
+            return "Not restarted, because the catcher cannot start: %s" % messages.text(
+                decision.findings[-1]), nothing
+    elif not is_mode and "-tls" not in decision.arguments:
+        return "Not tried, because the catcher is in TCP mode. To use them: catcherctl mode tls", nothing
+    if not restart:
+        return "Not restarted, as you asked. To use the change: %s" % daemon.RESTART, nothing
+    reason = daemon.may_restart(host, outcome.facts)
+    if reason:
+        return "Not restarted, because %s. Restart it yourself: %s" % (reason, daemon.RESTART), nothing
+    wanted, shows = daemon.speaks_tcp(host), "it speaks plain TCP"
+    if decision.arguments:
+        seen = installed_pair.installed(host)
+        if not seen.chain:
+            return "", _failed(seen.problem)
+        wanted, shows = daemon.speaks_tls_with(seen.chain[0].sha256), "it speaks TLS with exactly this certificate"
+    if not outcome.changed() and not wanted(daemon.look(host)):
+        # No reason to cut a connection.
+        return "Not restarted: over a real connection %s already." % shows, nothing
+    verified = daemon.restart_and_verify(host, wanted)
+    if verified.state == daemon.UNVERIFIED:
+        return "Restarted the catcher, and could not verify what it speaks.", verified
+    return "Restarted the catcher: over a real connection %s." % shows, verified
+
+
+def _take_back(host: "Host", asked: "Transition", outcome: "Outcome", problem: str, restart: bool) -> CatcherError:
+    """Bring back what was before. Returns the error that says what happened.
+
+    restart: the daemon may be at work with the change already.
+    """
+    is_mode = asked.kind == transition.SET_MODE
+    failed = "%s did not come up: %s" % (
+        asked.request.mode.upper() if is_mode else "the catcher with the new certificate", problem)
+    if not outcome.changed():
+        return CatcherError(failed, WHY)
+    what = "the previous mode" if is_mode else "the old pair"
+    request = transition.ReturnRequest(before=outcome.before, after=outcome.facts, kept=outcome.kept)
+    try:
+        back = apply.converge(host, transition.of(transition.RETURN, request=request))
+        # Without the stamp's old content the pair that is back counts as an administrator's: no reason to say no.
+        missing = [one.kind for one in back.plan.actions if one.kind not in back.done and one.kind != plan.WRITE_STAMP]
+        if missing:
+            raise CatcherError(messages.text(back.failures()[-1]) if back.failures() else "no %s" % missing[0])
+    except (CatcherError, OSError) as error:
+        reason = error.message if isinstance(error, CatcherError) else error.strerror
+        return CatcherError("%s; %s could not be put back: %s" % (failed, what, reason), _by_hand(asked, outcome))
+    if not restart or daemon.may_restart(host, outcome.before):
+        return CatcherError("%s; %s is back" % (failed, what), WHY)
+    again = _restart_before(host, outcome.before)
+    state = "is back, and does not answer either (%s)" % again if again else "is back and in use"
+    return CatcherError("%s; %s %s" % (failed, what, state), WHY)
+
+
+def _restart_before(host: "Host", before: "HostFacts") -> str:
+    """Restart the daemon as it was before a change. Returns "" or what is wrong."""
+    decision = start.launch_decision(before)
+    if decision.arguments is None:
+        # It decides for itself what to do about it.
+        return daemon.restart_only(host)
+    if not decision.arguments:
+        return daemon.restart_and_wait(host, daemon.speaks_tcp(host))
+    chain = installed_pair.installed(host).chain
+    return daemon.restart_and_wait(host, daemon.speaks_tls_with(chain[0].sha256 if chain else ""))
+
+
+def _by_hand(asked: "Transition", outcome: "Outcome") -> str:
+    """What to type if a change cannot be taken back."""
+    if asked.kind == transition.SET_MODE:
+        return "catcherctl mode %s" % (config.TCP if asked.request.mode == config.TLS else config.TLS)
+    return "the old pair is kept: catcherctl cert install %s%s %s%s" % (
+        paths.KEY, outcome.kept, paths.CERTIFICATE, outcome.kept)
