@@ -27,8 +27,7 @@ ROOT = "r"
 # id: (severity, marks, what is wrong, what to do). Facts in braces are filled in by text() and fix(). What to do has a
 # line for each step: a line that begins with two blanks is a command, complete as it stands, any other a sentence.
 CATALOG = {
-    "upgraded-tcp-kept": (
-        WARNING, LASTING + ROOT,
+    "upgraded-tcp-kept": (WARNING, LASTING + ROOT,
         "this host was upgraded from CCA 7.x, and the catcher still speaks plain TCP",
         "to finish the TLS setup:\n"
         "  catcherctl mode tls\n"
@@ -36,328 +35,273 @@ CATALOG = {
         "to keep plain TCP:\n"
         "  catcherctl mode tcp",
     ),
-    "tls-not-possible": (
-        WARNING, LASTING + ROOT,
+    "tls-not-possible": (WARNING, LASTING + ROOT,
         "TLS is not possible, so the catcher is set to plain TCP: {reason}",
         "install OpenSSL 1.1.1 or newer with its library, then type:\n"
         "  catcherctl mode tls",
     ),
-    "tls-configured-tcp-running": (
-        WARNING, "",
+    "tls-configured-tcp-running": (WARNING, "",
         "configured TLS, running TCP: {reason}",
         "install OpenSSL 1.1.1 or newer with its library, then type:\n"
         "  systemctl restart CSUTKEcat",
     ),
-    "tls-required-not-possible": (
-        ERROR, "",
+    "tls-required-not-possible": (ERROR, "",
         "TLS_REQUIRED is set, and TLS is not possible: {reason}",
         "install OpenSSL 1.1.1 or newer with its library, then type:\n"
         "  systemctl restart CSUTKEcat",
     ),
-    "tls-unknown": (
-        INFO, "",
+    "tls-unknown": (INFO, "",
         "the first start of the catcher decides whether TLS is possible: {reason}",
         "on the running system, type:\n"
         "  catcherctl status",
     ),
-    "mode-undecided": (
-        WARNING, "",
+    "mode-undecided": (WARNING, "",
         "the mode is not decided yet: {reason}",
         "fix that, then type:\n"
         "  catcherctl apply",
     ),
-    "conf-unusable": (
-        ERROR, "",
+    "conf-unusable": (ERROR, "",
         "/etc/cca/catcher.conf cannot be used and was left as it is: {reason}",
         "leave one line TLS_ON or TLS_OFF in it, then type:\n"
         "  systemctl restart CSUTKEcat",
     ),
-    "conf-no-directive": (
-        WARNING, "",
+    "conf-no-directive": (WARNING, "",
         "/etc/cca/catcher.conf sets no mode; the default is used: {mode}",
         "to set TLS:\n"
         "  catcherctl mode tls\n"
         "to set plain TCP:\n"
         "  catcherctl mode tcp",
     ),
-    "conf-was-missing": (
-        WARNING, TRANSIENT + ROOT,
+    "conf-was-missing": (WARNING, TRANSIENT + ROOT,
         "/etc/cca/catcher.conf was missing and was written again: {mode}",
         "check that this is the mode you want:\n"
         "  catcherctl status",
     ),
-    "pair-half": (
-        ERROR, "",
+    "pair-half": (ERROR, "",
         "{present} exists and {missing} does not; nothing was generated or changed",
         "restore {missing}, or move {present} away, then type:\n"
         "  systemctl restart CSUTKEcat",
     ),
-    "pair-unusable": (
-        ERROR, ROOT,
+    "pair-unusable": (ERROR, ROOT,
         "the key and certificate cannot be used: {reason}",
         "install another pair:\n"
         "  catcherctl cert install KEY CRT",
     ),
-    "pair-expired": (
-        WARNING, ROOT,
+    "pair-expired": (WARNING, ROOT,
         "the certificate expired on {date}",
         "install a new pair, then import its certificate into the TKE:\n"
         "  catcherctl cert install KEY CRT",
     ),
-    "pair-expires-soon": (
-        WARNING, "",
+    "pair-expires-soon": (WARNING, "",
         "the certificate expires on {date}",
         "install a new pair before that date, then import its certificate into the TKE:\n"
         "  catcherctl cert install KEY CRT",
     ),
-    "pair-names-stale": (
-        WARNING, "",
+    "pair-names-stale": (WARNING, "",
         "the certificate no longer fits this host: {reason}",
         "{hint}",
     ),
-    "pair-name-missing": (
-        WARNING, "",
+    "pair-name-missing": (WARNING, "",
         "the certificate does not name {name}; it names {names}",
         "on the TKE, use a name from the certificate as Host Name/IP; or request a new certificate:\n"
         "  catcherctl cert request --name {name}",
     ),
-    "pair-chain-broken": (
-        WARNING, "",
+    "pair-chain-broken": (WARNING, "",
         "the chain in catcher.crt is broken: {reason}",
         "put the certificates in order, the server's own first, then type:\n"
         "  catcherctl cert install KEY CRT",
     ),
-    "pair-not-yet-valid": (
-        WARNING, ROOT,
+    "pair-not-yet-valid": (WARNING, ROOT,
         "the certificate is not valid before {date}",
         "check this host's clock:\n"
         "  timedatectl",
     ),
-    "pair-weak-key": (
-        WARNING, "",
+    "pair-weak-key": (WARNING, "",
         "the RSA key has {bits} bits; use 2048 or more",
         "install a stronger pair:\n"
         "  catcherctl cert install KEY CRT",
     ),
-    "pair-key-readable": (
-        WARNING, "",
+    "pair-key-readable": (WARNING, "",
         "users other than root can read catcher.key (mode {mode})",
         "let only root read it:\n"
         "  chmod 600 /opt/IBM/CCA/bin/catcher.key",
     ),
-    "pair-deferred": (
-        INFO, TRANSIENT + ROOT,
+    "pair-deferred": (INFO, TRANSIENT + ROOT,
         "the first start of the catcher will make the key and certificate: {reason}",
         "you do not have to do anything; after the start you can check:\n"
         "  catcherctl status",
     ),
-    "pair-not-generated": (
-        ERROR, FAILURE,
+    "pair-not-generated": (ERROR, FAILURE,
         "the key and certificate could not be generated: {reason}",
         "{hint}",
     ),
-    "pair-not-replaced": (
-        ERROR, FAILURE + TRANSIENT,
+    "pair-not-replaced": (ERROR, FAILURE + TRANSIENT,
         "the new key and certificate were not installed: {reason}",
         "{hint}",
     ),
-    "pair-unchecked": (
-        INFO, ROOT,
+    "pair-unchecked": (INFO, ROOT,
         "the key and certificate were not checked: {reason}",
         "install the package python3-cryptography",
     ),
-    "write-failed": (
-        ERROR, FAILURE,
+    "write-failed": (ERROR, FAILURE,
         "{path} could not be written: {reason}",
         "fix that, then type:\n"
         "  catcherctl apply",
     ),
-    "service-failed": (
-        ERROR, FAILURE + TRANSIENT,
+    "service-failed": (ERROR, FAILURE + TRANSIENT,
         "systemctl {verb} {unit} failed: {reason}",
         "see why:\n"
         "  systemctl status CSUTKEcat",
     ),
-    "not-running": (
-        ERROR, "",
+    "not-running": (ERROR, "",
         "the service is enabled and the catcher does not run",
         "start it:\n"
         "  systemctl start CSUTKEcat\n"
         "see why it stopped:\n"
         "  journalctl -u CSUTKEcat",
     ),
-    "not-listening": (
-        ERROR, "",
+    "not-listening": (ERROR, "",
         "the catcher runs, but does not listen on port {port}",
         "restart it:\n"
         "  systemctl restart CSUTKEcat\n"
         "see what it says:\n"
         "  journalctl -u CSUTKEcat",
     ),
-    "port-taken": (
-        ERROR, "",
+    "port-taken": (ERROR, "",
         "{program} (PID {pid}) has port {port}, so the catcher cannot listen",
         "stop that program, then type:\n"
         "  systemctl restart CSUTKEcat",
     ),
-    "port-taken-outgoing": (
-        ERROR, "",
+    "port-taken-outgoing": (ERROR, "",
         "an outgoing connection of {program} (PID {pid}) uses port {port}",
         "restart that program; the catcher then starts by itself, and reserves the port for its next starts",
     ),
-    "port-closing": (
-        WARNING, "",
+    "port-closing": (WARNING, "",
         "port {port} is not free yet: the kernel keeps a closed connection for up to a minute",
         "wait a minute; the catcher then starts by itself; to check:\n"
         "  catcherctl status",
     ),
-    "port-shared": (
-        WARNING, "",
+    "port-shared": (WARNING, "",
         "{other} also listens on port {port}, on another address; connections to it do not reach the catcher",
         "find that program and stop it:\n"
         "  ss -tlnp 'sport = :{port}'",
     ),
-    "not-verified": (
-        WARNING, TRANSIENT,
+    "not-verified": (WARNING, TRANSIENT,
         "not verified: the catcher runs as it should, but {reason}",
         "on another host that may connect, type:\n"
         "  catcherctl probe HOST",
     ),
-    "mode-not-running": (
-        WARNING, "",
+    "mode-not-running": (WARNING, "",
         "catcher.conf says {configured}, and the running catcher speaks {running}",
         "restart the catcher:\n"
         "  systemctl restart CSUTKEcat",
     ),
-    "unit-forking": (
-        WARNING, "",
+    "unit-forking": (WARNING, "",
         "the edited unit in /etc/systemd/system still says Type=forking, as in CCA 7.x; it works for now",
         "set Type=simple and remove PIDFile:\n"
         "  systemctl edit --full CSUTKEcat",
     ),
-    "payload-missing": (
-        ERROR, "",
+    "payload-missing": (ERROR, "",
         "/opt/IBM/CCA/bin/catcher.exe is missing or not executable",
         "install the package again",
     ),
-    "scriptlet-unknown": (
-        WARNING, TRANSIENT + ROOT,
+    "scriptlet-unknown": (WARNING, TRANSIENT + ROOT,
         "the package manager called a hook with arguments that it does not know: {arguments}",
         "check the state of this host:\n"
         "  catcherctl status",
     ),
-    "busy": (
-        WARNING, TRANSIENT + ROOT + FAILURE,
+    "busy": (WARNING, TRANSIENT + ROOT + FAILURE,
         "another csulcca run had not finished after {seconds} seconds",
         "wait until it has finished, then type:\n"
         "  catcherctl apply",
     ),
     # What a probe finds at the far side.
-    "probe-unknown-name": (
-        ERROR, "",
+    "probe-unknown-name": (ERROR, "",
         "the name {host} has no address: {reason}",
         "use its IP address, or add the name to DNS or /etc/hosts; the TKE must know the name too",
     ),
-    "probe-refused": (
-        ERROR, "",
+    "probe-refused": (ERROR, "",
         "nothing listens on port {port} of {host}: the connection was refused",
         "on that host, type:\n"
         "  systemctl status CSUTKEcat",
     ),
-    "probe-unreachable": (
-        ERROR, "",
+    "probe-unreachable": (ERROR, "",
         "{host} port {port} cannot be reached: {reason}",
         "check the address, the route, and the firewalls between here and there",
     ),
-    "probe-timeout": (
-        ERROR, "",
+    "probe-timeout": (ERROR, "",
         "{host} port {port} did not answer: {reason}",
         "check the address, and the firewalls between here and there; on that host, type:\n"
         "  systemctl status CSUTKEcat",
     ),
-    "probe-speaks-tcp": (
-        WARNING, "",
+    "probe-speaks-tcp": (WARNING, "",
         "{host} port {port} speaks plain TCP, not TLS: {reason}",
         "on the TKE, clear the box Enable SSL/TLS of this host; or, on that host, type:\n"
         "  catcherctl mode tls",
     ),
-    "probe-tls-too-old": (
-        ERROR, "",
+    "probe-tls-too-old": (ERROR, "",
         "{host} port {port} speaks TLS older than 1.2, which the catcher and the TKE need: {reason}",
         "update OpenSSL on that host, or see which program listens there:\n"
         "  ss -ltnp 'sport = :{port}'",
     ),
-    "probe-handshake-refused": (
-        ERROR, "",
+    "probe-handshake-refused": (ERROR, "",
         "{host} port {port} speaks TLS and refused the handshake: {reason}",
         "on that host, type:\n"
         "  journalctl -u CSUTKEcat",
     ),
-    "probe-handshake-broken": (
-        ERROR, "",
+    "probe-handshake-broken": (ERROR, "",
         "the TLS handshake with {host} port {port} failed: {reason}",
         "on that host, type:\n"
         "  journalctl -u CSUTKEcat",
     ),
-    "probe-without-ssl": (
-        ERROR, "",
+    "probe-without-ssl": (ERROR, "",
         "{host} port {port} speaks TLS, and Python on this host cannot: {reason}",
         "install the OpenSSL library that Python needs, or install the package python3 again",
     ),
-    "probe-name-mismatch": (
-        WARNING, "",
+    "probe-name-mismatch": (WARNING, "",
         "the certificate is not for {name}; the TKE will refuse it under that Host Name/IP",
         "on the TKE, use one of these as Host Name/IP: {names}\n"
         "or, on that host, install another pair:\n"
         "  catcherctl cert install KEY CRT",
     ),
-    "probe-name-only-cn": (
-        INFO, "",
+    "probe-name-only-cn": (INFO, "",
         "{name} is only in the CN, while the SAN lists other DNS names",
         "the TKE accepts this; other TLS clients look only at the SAN",
     ),
-    "probe-certificate-expired": (
-        WARNING, "",
+    "probe-certificate-expired": (WARNING, "",
         "certificate {number} of {count} ({subject}) expired on {date}",
         "on that host, install a new pair, then import its certificate into the TKE:\n"
         "  catcherctl cert install KEY CRT",
     ),
-    "probe-certificate-not-yet-valid": (
-        WARNING, "",
+    "probe-certificate-not-yet-valid": (WARNING, "",
         "certificate {number} of {count} ({subject}) is not valid before {date}",
         "check the clocks of both hosts:\n"
         "  timedatectl",
     ),
-    "probe-certificate-expires-soon": (
-        WARNING, "",
+    "probe-certificate-expires-soon": (WARNING, "",
         "certificate {number} of {count} ({subject}) expires on {date}",
         "on that host, install a new pair before that date, then import its certificate into the TKE:\n"
         "  catcherctl cert install KEY CRT",
     ),
-    "probe-certificate-unreadable": (
-        WARNING, "",
+    "probe-certificate-unreadable": (WARNING, "",
         "certificate {number} of {count} cannot be read: {reason}",
         "install the package python3-cryptography here; if that does not help, install another pair on that host",
     ),
-    "probe-self-signed": (
-        INFO, "",
+    "probe-self-signed": (INFO, "",
         "the certificate is self-signed: the TKE accepts it after you import it there",
         "compare the hashes above with the window Confirm Import of the TKE; for the steps, type on that host:\n"
         "  catcherctl tke-guide",
     ),
-    "probe-chain-incomplete": (
-        INFO, "",
+    "probe-chain-incomplete": (INFO, "",
         "the issuer of certificate {number} of {count} ({issuer}) was not sent",
         "import the certificate of that CA into the TKE by USB stick, or append it to catcher.crt on that host",
     ),
-    "probe-chain-unverified": (
-        WARNING, "",
+    "probe-chain-unverified": (WARNING, "",
         "the chain does not verify, even with its last certificate as trust anchor: {reason}",
         "on that host, install a pair with its chain in order, the server's certificate first:\n"
         "  catcherctl cert install KEY CRT",
     ),
-    "probe-address-failed": (
-        INFO, "",
+    "probe-address-failed": (INFO, "",
         "{host} also has the address {address}, which did not answer: {reason}",
         "check that address, because the TKE may try it first",
     ),

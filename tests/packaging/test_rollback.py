@@ -135,7 +135,7 @@ def assert_mode_is_taken_back(system, to: str, odd: bytes, fault: str, why: str)
 
     said = refused_and_taken_back(system, f"catcherctl mode {to}", CONF, fault)
     assert why in said
-    assert "; the mode before is back and in use\n" in said
+    assert "; the previous mode is back and in use\n" in said
     assert system.conf() == odd
     assert system.status()["mode"]["configured"] == ("tcp" if to == "tls" else "tls")
 

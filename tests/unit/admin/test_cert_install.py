@@ -244,7 +244,7 @@ def test_a_failed_pair_over_links_leaves_the_links(machine, daemon):
 
 def test_somebody_elses_pair_is_not_rolled_back_over(machine, daemon, monkeypatch):
     """Another administrator put files of his own in place while ours were tried."""
-    real = change.daemon.restart_and_wait
+    real = change.daemon.restart_and_verify
 
     def other(host, condition):
         for path in (paths.KEY, paths.CERTIFICATE):
@@ -252,7 +252,7 @@ def test_somebody_elses_pair_is_not_rolled_back_over(machine, daemon, monkeypatc
             machine.put(path, b"theirs\n")
         return real(host, condition)
 
-    monkeypatch.setattr(change.daemon, "restart_and_wait", other)
+    monkeypatch.setattr(change.daemon, "restart_and_verify", other)
     daemon.behaviour = ["nothing"]
     with pytest.raises(CatcherError) as failed:
         install(machine)
