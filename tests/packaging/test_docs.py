@@ -27,9 +27,9 @@ WRONG = "when-something-is-wrong"
 
 # The others, by the scenario in which they are typed.
 TYPED_IN = {
-    "docs-install": ["first-install", "back-to-tcp", "configure-the-backend"],
+    "docs-install": ["first-install", "back-to-tcp", "configure-the-backend", "monitor"],
     "docs-upgrade": ["finish-tls-after-upgrade", "change-window", "downgrade-to-7.3"],
-    "docs-certificates": ["use-your-own-certificate", "renew", "clean-up-old-pairs"],
+    "docs-certificates": ["use-your-own-certificate", "renew", "clean-up-old-pairs", "renew-through-an-enterprise-ca"],
     "docs-tke": ["import-into-the-tke-by-usb", "import-into-the-tke-by-remote-server", "open-the-firewall"],
     "docs-json": ["json"],
 }
@@ -123,6 +123,8 @@ BEFORE: dict[str, Callable[[Host], None]] = {
     "clean-up-old-pairs": Host.install,
     "open-the-firewall": Host.install,
     "configure-the-backend": _start_a_backend,
+    "monitor": Host.install,
+    "renew-through-an-enterprise-ca": Host.install,
     "import-into-the-tke-by-usb": _mount_a_stick,
     "import-into-the-tke-by-remote-server": Host.install,
     WRONG: Host.install,
@@ -201,6 +203,20 @@ def _pair_of(kind: str, name: str, path: str) -> Callable[[Host], None]:
     return make
 
 
+def _renewed(key: str, certificate: str, chain: str) -> Callable[[Host], None]:
+    """What a program that renews certificates has saved; the chain has its file, or is in that of the certificate."""
+
+    def save(host: Host) -> None:
+        ca, own = Authority(), key_of("prime256v1")
+        issued = ca.issue(own, common_name="zlinux1", dns=["zlinux1"])
+        host.machine.run(["mkdir", "-p", certificate.rpartition("/")[0]])
+        host.machine.write(key, own, mode=0o600)
+        host.machine.write(certificate, issued)
+        host.machine.write(chain, ca.certificate if chain != certificate else issued + ca.certificate)
+
+    return save
+
+
 def _bring_openssl_back(host: Host) -> None:
     host.machine.run("mv /root/openssl /usr/bin/openssl")
 
@@ -210,6 +226,10 @@ SUPPLIES: dict[str, Callable[[Host], None]] = {
     r"/ catcherctl cert install renewed\.crt": _signed("/root/renewed.csr", "/root/renewed.crt"),
     r"/ catcherctl cert install other\.key": _pair_of("secp384r1", "elsewhere", "/root/other"),
     r"/ catcherctl cert install ed25519": _pair_of("ed25519", "zlinux1", "/root/ed25519"),
+    r"certmonger / /usr/local/libexec/": _renewed(*map("/etc/pki/csulcca/{}".format, (
+        "catcher.key", "catcher.crt", "ca.crt"))),
+    r"certbot / RENEWED": _renewed(*map("/etc/letsencrypt/live/csulcca/{}".format, (
+        "privkey.pem", "fullchain.pem", "fullchain.pem"))),
     r"TLS is set, and the catcher speaks TCP / systemctl restart": _bring_openssl_back,
 }
 

@@ -1,0 +1,73 @@
+"""contrib/monitoring/csulcca-monitor: what it makes of `catcherctl status --json`."""
+
+import importlib.machinery
+import importlib.util
+import pathlib
+import re
+
+import pytest
+import yaml
+
+HERE = pathlib.Path(__file__).resolve().parent.parent / "contrib/monitoring"
+NOW = 1_800_000_000
+loader = importlib.machinery.SourceFileLoader("csulcca_monitor", str(HERE / "csulcca-monitor"))
+spec = importlib.util.spec_from_loader(loader.name, loader)
+assert spec is not None
+monitor = importlib.util.module_from_spec(spec)
+loader.exec_module(monitor)
+
+
+def seen(*findings, running="tls", complete=True, not_after=NOW + 40 * 86400):
+    return {
+        "format_version": 1, "complete": complete, "mode": {"configured": "tls", "running": running, "agree": True},
+        "listener": {"state": "catcher" if running else "none", "listens": bool(running)},
+        "pair": {"not_after": not_after},
+        "findings": [{"id": id, "severity": severity, "message": "m|n", "fix": ""} for id, severity in findings],
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("what,state,said", [
+    (seen(), 0, "CSULCCA OK: the catcher speaks TLS | findings=0 days_left=40"),
+    (seen(("note", "info")), 0, "CSULCCA OK: the catcher speaks TLS | findings=0 days_left=40"),
+    (seen(("a", "warning")), 1, "CSULCCA WARNING: m/n [a] | findings=1 days_left=40"),
+    (seen(("a", "warning"), ("b", "error"), running=None), 2, "CSULCCA CRITICAL: m/n [b] | findings=2 days_left=40"),
+    (seen(("of a later version", "fatal")), 1, "CSULCCA WARNING: m/n [of a later version] | findings=1 days_left=40"),
+    (seen(complete=False, running="tcp", not_after=0), 0,
+     "CSULCCA OK: the catcher speaks TCP (not everything was seen: run this as root) | findings=0"),
+])  # fmt: skip
+def test_nagios_gets_a_state_a_line_and_performance_data(what, state, said):
+    assert monitor.nagios(what, NOW) == (state, said)
+
+
+def test_prometheus_gets_one_sample_a_line():
+    lines = monitor.metrics(seen(("a", "warning")), NOW)
+    sample = re.compile(r'csulcca_\w+(\{(\w+="[a-z-]+",?)+\})? \d+')
+    assert all(line.startswith("# ") or sample.fullmatch(line) for line in lines)
+    assert 'csulcca_finding{id="a",severity="warning"} 1' in lines and "csulcca_up 1" in lines
+    assert monitor.metrics(seen(running=None), NOW).count("csulcca_up 0") == 1
+    names = [line.split()[2] for line in lines if line.startswith("# TYPE ")]
+    assert len(names) == len(set(names))
+
+
+def test_the_alerts_ask_for_metrics_that_there_are():
+    exported = {line.split()[2] for line in monitor.metrics(seen(("a", "warning")), NOW) if line.startswith("# TYPE ")}
+    (group,) = yaml.safe_load((HERE / "csulcca-alerts.yml").read_text(encoding="utf-8"))["groups"]
+    for rule in group["rules"]:
+        asked = set(re.findall(r"csulcca_\w+", rule["expr"]))
+        assert asked and asked <= exported, rule["alert"]
+
+
+@pytest.mark.parametrize("answer", ["exit 1", "echo '{}'", "echo rubbish", "echo '{\"format_version\": 2}'"])
+def test_what_cannot_be_asked_is_unknown_and_the_file_says_so(tmp_path, monkeypatch, capsys, answer):
+    (tmp_path / "catcherctl").write_text(f"#!/bin/sh\n{answer}\n")
+    (tmp_path / "catcherctl").chmod(0o755)
+    monkeypatch.setattr(monitor, "COMMAND", [str(tmp_path / "catcherctl")])
+    assert monitor.main(["nagios"]) == 3 and capsys.readouterr().out.startswith("CSULCCA UNKNOWN: ")
+    assert monitor.main(["prometheus", str(tmp_path / "x.prom")]) == 1
+    assert "csulcca_status_success 0\n" in (tmp_path / "x.prom").read_text()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["catcherctl", "x.prom"]
+
+
+def test_a_wrong_call_says_how_to_call_it(capsys):
+    assert monitor.main(["nagio"]) == 3
+    assert "usage: csulcca-monitor nagios" in capsys.readouterr().err
