@@ -217,7 +217,7 @@ CATALOG = {
     ),
     # What a probe finds at the far side.
     "probe-unknown-name": (ERROR, "",
-        "the name {host} has no address: {reason}",
+        "the name {host} cannot be resolved: {reason}",
         "use its IP address, or add the name to DNS or /etc/hosts; the TKE must know the name too",
     ),
     "probe-refused": (ERROR, "",

@@ -427,6 +427,8 @@ def test_both_families_have_the_pages_and_the_schemas_and_neither_compresses_the
     output = built(TREE, tmp_path)
     pages = [path for path in (TREE / "docs").glob("*.md") if path.name not in ABOUT_THE_PROJECT]
     wanted = {f"/usr/share/doc/csulcca/{path.name}": path for path in pages}
+    wanted |= {f"/usr/share/doc/csulcca/examples/{path.name}": path for folder in ("monitoring", "renewal")
+               for path in (TREE / "contrib" / folder).glob("csulcca-*")}  # fmt: skip
     wanted |= {f"/usr/share/csulcca/schema/{path.name}": path for path in (TREE / "share/schema").iterdir()}
     assert len(wanted) > 10
     (deb,) = output.glob("*.deb")

@@ -40,8 +40,8 @@ from tools.payload_layout import in_family, lay_out  # noqa: E402
 from tools.refusal import Refused  # noqa: E402
 
 SOURCES = (
-    "catcher_install", "hooks", "install", "units", "share", "man", "docs", "rpm", "debian", "Makefile", "setup.cfg",
-    "LICENSE", "README.md",
+    "catcher_install", "hooks", "install", "units", "share", "man", "docs", "contrib", "rpm", "debian", "Makefile",
+    "setup.cfg", "LICENSE", "README.md",
 )
 NOT_SOURCES = shutil.ignore_patterns(
     "__pycache__", "*.pyc", "*.scriptlet", ".debhelper", "debhelper-build-stamp", "*.substvars", "*.debhelper.log"

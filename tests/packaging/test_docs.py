@@ -28,7 +28,7 @@ WRONG = "when-something-is-wrong"
 # The others, by the scenario in which they are typed.
 TYPED_IN = {
     "docs-install": ["first-install", "back-to-tcp", "configure-the-backend", "monitor"],
-    "docs-upgrade": ["finish-tls-after-upgrade", "change-window", "downgrade-to-7.3"],
+    "docs-upgrade": ["finish-tls-after-upgrade", "plan-a-change-window", "downgrade-to-7.3"],
     "docs-certificates": ["use-your-own-certificate", "renew", "clean-up-old-pairs", "renew-through-an-enterprise-ca"],
     "docs-tke": ["import-into-the-tke-by-usb", "import-into-the-tke-by-remote-server", "open-the-firewall"],
     "docs-json": ["json"],
@@ -118,7 +118,7 @@ BEFORE: dict[str, Callable[[Host], None]] = {
     "use-your-own-certificate": Host.install,
     "renew": _end_in_20_days,
     "back-to-tcp": Host.install,
-    "change-window": Host.finish_the_upgrade,
+    "plan-a-change-window": Host.finish_the_upgrade,
     "downgrade-to-7.3": _have_the_old_package,
     "clean-up-old-pairs": Host.install,
     "open-the-firewall": Host.install,

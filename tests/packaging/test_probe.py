@@ -105,7 +105,7 @@ def test_filtered_unreachable_and_unknown_are_told_apart(two):
 
     done = probe(client, "nobody.example.com")
     assert done.rc == 1
-    assert "nobody.example.com cannot be looked up" in done.out and "[probe-unknown-name]" in done.out
+    assert "the name nobody.example.com cannot be resolved" in done.out and "[probe-unknown-name]" in done.out
 
 
 @pytest.mark.scenario("probe-certificates")
