@@ -10,6 +10,7 @@ import sys
 from . import messages, paths, plan, report, start, transition
 from .errors import CatcherError
 from .host import Host
+from .messages import finding
 from .text import plain
 
 MYPY = False
@@ -21,6 +22,8 @@ if MYPY:
 USAGE = "usage: CSUTKEcat start | check | stop | restart | status"
 REFUSED = 78  # EX_CONFIG (sysexits.h); the unit does not restart after it
 FAILED = 1
+# Seconds between two looks at a port that is taken.
+PORT_PAUSES = (1, 2, 4, 8, 15, 30)
 
 
 def main(arguments: "List[str]") -> int:
@@ -66,6 +69,8 @@ def _start(host: Host) -> int:
     _tell(known + [one for one in outcome.findings if one not in known])
     if decision.arguments is None:
         return REFUSED
+    if host.is_run_by_systemd():
+        _wait_for_port(host)
     if outcome.facts.unit.forking and "INVOCATION_ID" in os.environ:
         _detach(host)
     try:
@@ -74,6 +79,17 @@ def _start(host: Host) -> int:
         why = "%s cannot be executed: %s" % (paths.CATCHER, error.strerror)
         raise CatcherError(why, "install the package again") from error
     return FAILED
+
+
+def _wait_for_port(host: Host) -> None:
+    """Let another program's use of the port pass, for a minute at most: a daemon that finds it taken ends, and systemd
+    before version 254 would start it every two seconds for as long as that lasts."""
+    for number, seconds in enumerate(PORT_PAUSES):
+        if host.can_bind(paths.PORT):
+            return
+        if number == 0:
+            _tell([finding("port-waiting", port=str(paths.PORT))])
+        host.pause(seconds)
 
 
 def _detach(host: Host) -> None:

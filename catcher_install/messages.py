@@ -181,6 +181,11 @@ CATALOG = {
         "wait a minute; the catcher then starts by itself; to check:\n"
         "  catcherctl status",
     ),
+    "port-waiting": (WARNING, TRANSIENT,
+        "port {port} is not free; this start waits up to a minute for it",
+        "to see who has it:\n"
+        "  catcherctl status",
+    ),
     "port-shared": (WARNING, "",
         "{other} also listens on port {port}, on another address; connections to it do not reach the catcher",
         "find that program and stop it:\n"

@@ -46,8 +46,9 @@ class Holder(Record):
 
 def holder(host: "Host") -> Holder:
     """Who has the port now."""
-    sockets = host.tcp_sockets(paths.PORT)
     catcher = systemd.catcher(host)
+    # A drop-in may give it a network of its own.
+    sockets = host.tcp_sockets(paths.PORT, catcher or 1)
     # Without an inode: nobody's any more.
     taken = [one for one in sockets if one.listens] or [one for one in sockets if one.inode]
     owners = [host.socket_owner(one.inode, catcher) for one in taken]
@@ -98,15 +99,15 @@ def wait_for_catcher(host: "Host") -> None:
         looks += 1
         listens = host.is_listening(paths.PORT)
         if listens or looks % LOOKS_A_STATE == 0:
-            _require_free(host)
-        return listens
+            return _require_free(host) or listens
+        return False
 
     if not host.wait_until(settled, START_SECONDS):
         raise CatcherError("it does not listen on port %d after %d seconds" % (paths.PORT, START_SECONDS))
 
 
-def _require_free(host: "Host") -> None:
-    """Raise CatcherError if the catcher cannot have the port, or has ended."""
+def _require_free(host: "Host") -> bool:
+    """Whether the catcher has the port. Raises CatcherError if it cannot have it, or has ended."""
     held = holder(host)
     taken = problem(host, held)
     if taken is not None and held.state != CATCHER:
@@ -116,6 +117,7 @@ def _require_free(host: "Host") -> None:
     service = systemd.service(host)
     if held.state != CATCHER and (service.state in ("failed", "inactive") or service.sub == "auto-restart"):
         raise CatcherError("it ended again at once (why: journalctl -u CSUTKEcat)")
+    return held.state == CATCHER and held.listens
 
 
 def is_starting(host: "Host") -> bool:
@@ -128,7 +130,7 @@ def is_starting(host: "Host") -> bool:
 
 def wait_for_start(host: "Host") -> None:
     """Let a service that has just been started come to its port; returns at once if it was not."""
-    if not host.is_booted() or host.is_listening(paths.PORT) or not is_starting(host):
+    if not host.is_booted() or host.is_listening(paths.PORT) or not is_starting(host) or holder(host).state == OTHER:
         return
     looks = 0
 

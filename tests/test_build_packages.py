@@ -255,7 +255,7 @@ def test_a_vendors_package_becomes_both_families_packages(build, tmp_path: Path)
     assert found["/opt/IBM/CCA/keys"] == "drwxrws--- root:cca_admin"
     assert found["/usr/lib64/libcsulcca.so"] == "lrwxrwxrwx root:root  libcsulcca.so.8.2.54"
     assert "/usr/lib64/libcsulcca.so.8.2.54" in found
-    assert found["/opt/IBM/CCA/bin/CSUTKEcat"].endswith(" /usr/lib/csulcca/run")
+    assert found["/opt/IBM/CCA/bin/CSUTKEcat"] == "-rwxr-xr-x root:root"
     assert not {"/etc/init.d/CSUTKEcat", "/etc/rc2.d/S14CSUTKEcat", "/etc/cca/catcher.conf"} & found.keys()
 
     listed = subprocess.check_output(["dpkg-deb", "-c", str(deb)], text=True)

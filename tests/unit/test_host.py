@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import socket
 import stat
 import struct
 import sys
@@ -640,6 +641,26 @@ def test_ipv4_addresses_are_those_of_this_machine():
 def test_own_elf_header_is_that_of_the_interpreter():
     with open(os.path.realpath(sys.executable), "rb") as stream:
         assert Host().own_elf_header() == stream.read(20)
+
+
+@pytest.mark.parametrize("family,address", [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET, "0.0.0.0"),
+                                            (socket.AF_INET6, "::1")])
+def test_whether_the_port_can_be_had(family, address):
+    host = Host()
+    with socket.socket(family) as server, socket.socket(family) as client:
+        try:
+            server.bind((address, 0))
+        except OSError as error:
+            pytest.skip("no %s here: %s" % (address, error.strerror))
+        port = server.getsockname()[1]
+        assert not host.can_bind(port)
+        server.listen(1)
+        assert not host.can_bind(port)
+        if address != "0.0.0.0":
+            # An outgoing connection holds its port, too.
+            client.connect((address, port))
+            assert not host.can_bind(client.getsockname()[1])
+    assert host.can_bind(port)
 
 
 def test_a_process_is_seen_by_its_command_line():

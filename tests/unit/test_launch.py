@@ -588,3 +588,37 @@ def test_several_starts_at_once_make_one_pair(tmp_path):
         assert machine.names(paths.BIN) == ["catcher.crt", "catcher.exe", "catcher.key"]
         made = stamp.parse(machine.get(paths.STAMP)).generated_pair
         assert made == pair.fingerprint(key, crt)
+
+
+# -- the port ----------------------------------------------------------------------------------------------------------
+
+@pytest.fixture
+def under_systemd(machine, monkeypatch):
+    """A start by systemd; pauses and looks at the port are counted."""
+    use(machine, b"TLS_OFF\n")
+    monkeypatch.setattr(type(machine), "is_run_by_systemd", lambda self: True)
+    machine.pauses, machine.free_after = [], 0
+    monkeypatch.setattr(machine, "pause", machine.pauses.append, raising=False)
+    monkeypatch.setattr(machine, "can_bind", lambda port: len(machine.pauses) >= machine.free_after, raising=False)
+    return machine
+
+
+@pytest.mark.parametrize("free_after,pauses", [(0, []), (1, [1]), (3, [1, 2, 4]), (99, [1, 2, 4, 8, 15, 30])])
+def test_a_port_that_is_taken_is_waited_for_with_ever_longer_pauses(under_systemd, started, capsys, free_after, pauses):
+    """Then the daemon is started all the same: it may have been told to listen elsewhere."""
+    under_systemd.free_after = free_after
+    assert started() == TCP
+    assert under_systemd.pauses == pauses
+    assert capsys.readouterr().err.count("[port-waiting]") == (1 if pauses else 0)
+
+
+def test_a_start_by_hand_does_not_wait_for_the_port(under_systemd, started, monkeypatch):
+    under_systemd.free_after = 99
+    monkeypatch.setattr(type(under_systemd), "is_run_by_systemd", lambda self: False)
+    assert started() == TCP and under_systemd.pauses == []
+
+
+def test_a_start_that_is_refused_does_not_wait_for_the_port(under_systemd, started):
+    under_systemd.free_after = 99
+    under_systemd.put(paths.CONF, b"TLS_ON\nTLS_OFF\n")
+    assert started() == launch.REFUSED and under_systemd.pauses == []

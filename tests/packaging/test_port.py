@@ -1,0 +1,106 @@
+"""Who has the port on a real system, and what is said of it at install, after a restart and after a change."""
+
+import time
+
+import pytest
+
+from .marks import one_of_each_family
+from .system import PORT, PORT_HOLDER
+
+pytestmark = pytest.mark.scenario("port")
+
+RESERVED = "/proc/sys/net/ipv4/ip_local_reserved_ports"
+# A connection of the machine with itself whose client has the catcher's port, as the kernel may give it to any client.
+OUTGOING = f"""
+import socket, time
+server = socket.socket()
+server.bind(("127.0.0.1", 0))
+server.listen(1)
+client = socket.socket()
+client.bind(("127.0.0.1", {PORT}))
+client.connect(server.getsockname())
+{{}}
+"""
+STAYS, CLOSES = "time.sleep(600)", "client.close(); time.sleep(0.1)"
+
+
+def install(system, built):
+    """How long a first installation took, in seconds."""
+    began = time.monotonic()
+    system.package(system.tools[1], "first install", built.new(system.cell.family))
+    return time.monotonic() - began
+
+
+@pytest.mark.parametrize("script,id", [(OUTGOING.format(STAYS), "port-taken-outgoing"),
+                                       (PORT_HOLDER + "\nimport time\ntime.sleep(600)\n", "port-taken")])
+def test_who_has_the_port_is_named_at_install_and_does_not_hold_it_up(boot, built, script, id):
+    system = boot()
+    system.machine.write("/srv/holder.py", script)
+    system.machine.run("systemd-run --unit=holder /usr/bin/python3 /srv/holder.py")
+    system.machine.wait_for("the holder", lambda: f":{PORT}" in system.show("ss -Htan"))
+    assert install(system, built) < 60
+    assert id in [one["id"] for one in system.stamp()["findings"]] + system.findings()
+    told = system.show(f"journalctl --sync; journalctl -o cat --no-pager | grep -F '[{id}]'")
+    assert "python3 (PID " in told
+    # It waits, and comes by itself.
+    restarts = "systemctl show -p NRestarts --value CSUTKEcat"
+    assert system.show(restarts) in ("0", "")
+    system.machine.run("systemctl stop holder")
+    system.machine.wait_for("the catcher", lambda: system.status()["listener"]["state"] == "catcher", 60)
+
+
+@one_of_each_family
+def test_the_port_is_reserved_beside_an_administrators_list(boot, built):
+    system = boot()
+    if system.machine.run(f"echo 8080,9000-9010 >{RESERVED}", check=False).rc:
+        pytest.skip("this host's containers may not set ip_local_reserved_ports")
+    install(system, built)
+    assert system.show(f"cat {RESERVED}") == "8080,9000-9010,50003"
+    system.machine.run(f"echo 50000-50010 >{RESERVED} && systemctl restart CSUTKEcat")
+    assert system.show(f"cat {RESERVED}") == "50000-50010"
+
+
+def test_status_after_a_restart_is_right(boot, built):
+    system = boot()
+    install(system, built)
+    wrong = system.show("for n in 1 2 3 4 5 6 7 8 9 10; do systemctl restart CSUTKEcat; catcherctl status >/tmp/said"
+                        " || { test $? -eq 3 && grep -q tls-not-possible /tmp/said; } || cat /tmp/said; done")
+    assert wrong == ""
+
+
+@pytest.mark.parametrize("drop_in", ["IPAddressDeny=any\nIPAddressAllow=192.0.2.0/24", "PrivateNetwork=yes"])
+def test_what_cannot_be_reached_from_here_is_not_taken_back(boot, built, drop_in):
+    system = boot()
+    install(system, built)
+    system.machine.write("/etc/systemd/system/CSUTKEcat.service.d/net.conf", f"[Service]\n{drop_in}\n")
+    system.machine.run("systemctl daemon-reload && systemctl restart CSUTKEcat")
+    done = system.machine.run("catcherctl mode tcp", check=False)
+    assert done.rc in (0, 3), done.err
+    assert system.conf() == b"TLS_OFF\n" and system.argv().endswith("catcher.exe")
+
+
+HANGS = """[Unit]
+Before=network-online.target
+DefaultDependencies=no
+[Service]
+Type=oneshot
+ExecStart=/bin/sleep 400
+"""
+
+
+@one_of_each_family
+def test_a_network_that_never_comes_holds_nothing_up(boot, built):
+    system = boot()
+    install(system, built)
+    system.machine.write("/etc/systemd/system/hangs.service", HANGS)
+    system.machine.run("systemctl daemon-reload && systemctl stop network-online.target;"
+                       " systemctl add-wants network-online.target hangs.service && systemctl daemon-reload"
+                       " && systemctl start --no-block network-online.target")
+    assert "hangs.service" in system.show("systemctl list-jobs")
+    before = system.show("systemctl show -p MainPID --value CSUTKEcat")
+    began = time.monotonic()
+    assert system.machine.run("catcherctl mode tcp", check=False).rc in (0, 3)
+    system.package(system.tools[1], "install", built.new(system.cell.family, "8.0.1"))
+    assert time.monotonic() - began < 60
+    assert system.service() == ("enabled", "active")
+    assert system.show("systemctl show -p MainPID --value CSUTKEcat") != before

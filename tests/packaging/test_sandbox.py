@@ -1,0 +1,89 @@
+"""The service as its unit shuts it in: what it reaches, what it does not, and what comes to be after its start."""
+
+import pytest
+
+from .marks import one_of_each_family
+from .system import DAEMON
+
+pytestmark = pytest.mark.scenario("sandbox")
+
+TRIED = "/var/lib/csulcca/tried"
+SCRIPT = "/srv/try.sh"
+NEW = "/opt/IBM/CCA/bin/new"
+DROP_IN = "/etc/systemd/system/CSUTKEcat.service.d/try.conf"
+# Run by the unit itself, so as shut in as the daemon. What must not be possible ...
+REFUSED = {
+    "systemd-run": "systemd-run --wait --quiet touch /srv/escaped",
+    "stop another service": "systemctl stop csulcca-check.timer",
+    "the system bus": "busctl --timeout=5 call org.freedesktop.systemd1 /org/freedesktop/systemd1"
+                      " org.freedesktop.systemd1.Manager Reload",
+    "write the daemon": f"echo >>{DAEMON}",
+    "remove the daemon": f"rm -f {DAEMON}",
+    "replace the daemon": f"touch {NEW} && mv -f {NEW} {DAEMON}",
+    "replace the control script": f"touch {NEW} && mv -f {NEW} /opt/IBM/CCA/bin/CSUTKEcat",
+    "move the directory": "mv /opt/IBM/CCA/bin /opt/IBM/CCA/bin.old",
+    "replace the library": "touch /usr/lib/csulcca/run",
+    "a program beside": "mkdir /opt/IBM/CCA/other",
+    "a cron job": "mkdir -p /etc/cron.d && touch /etc/cron.d/x",
+    "a crontab": "mkdir -p /var/spool/cron && touch /var/spool/cron/x",
+    "a unit": "touch /etc/systemd/system/x.service",
+    "a unit until the next boot": "touch /run/systemd/system/x.service",
+    "home of root": "touch /root/x",
+    "a list of ports": "echo 1 >/proc/sys/net/ipv4/ip_local_reserved_ports",
+}
+# ... and what must be.
+ALLOWED = {
+    "a new pair": "touch /opt/IBM/CCA/bin/x && mv /opt/IBM/CCA/bin/x /opt/IBM/CCA/bin/y && rm /opt/IBM/CCA/bin/y",
+    "the mode": "touch /etc/cca/x && rm /etc/cca/x",
+    "key storage on another file system": "touch /opt/IBM/CCA/keys/x",
+    "a log line": "logger -t csulcca-tried reached",
+    "names": "getent hosts localhost",
+}
+
+
+def tell(cases):
+    """A script that notes which of the cases went through."""
+    lines = [f"if ({command}) >/dev/null 2>&1; then echo '{name}'; fi >>{TRIED}\n" for name, command in cases.items()]
+    return "".join(lines)
+
+
+def test_what_the_service_reaches_and_what_it_does_not(boot, built):
+    system = boot()
+    system.machine.run("mkdir -p /opt/IBM/CCA /data && mount -t tmpfs data /data && ln -s /data /opt/IBM/CCA/keys")
+    system.package(system.tools[1], "first install", built.new(system.cell.family))
+    system.machine.write(SCRIPT, "#!/bin/sh\n" + tell(REFUSED) + tell(ALLOWED))
+    before = system.tree("/opt", "/usr/lib/csulcca", "/etc/systemd")
+    # What is refused inside is possible outside: the test of the test, of what can be undone.
+    outside = {name: REFUSED[name] for name in ("a cron job", "home of root", "the system bus", "a program beside")}
+    system.machine.write("/srv/outside.sh", tell(outside))
+    system.machine.run("sh /srv/outside.sh")
+    assert set(system.show(f"cat {TRIED}").splitlines()) == set(outside) - {"the system bus"} | {
+        name for name in ("the system bus",) if system.machine.exists("/run/dbus/system_bus_socket")}
+    system.machine.run(f"rm -rf {TRIED} /etc/cron.d/x /root/x /opt/IBM/CCA/other")
+
+    system.machine.write(DROP_IN, f"[Service]\nExecStartPost=/bin/sh {SCRIPT}\n")
+    system.machine.run("systemctl daemon-reload && systemctl restart CSUTKEcat")
+
+    assert system.show(f"cat {TRIED}").splitlines() == list(ALLOWED)
+    assert system.show("systemctl is-active csulcca-check.timer") == "active"
+    assert not system.machine.exists("/srv/escaped")
+    system.machine.run(f"rm -r {NEW} {DROP_IN.rpartition('/')[0]}")
+    assert system.tree("/opt", "/usr/lib/csulcca", "/etc/systemd") == before
+    assert "reached" in system.show("journalctl -t csulcca-tried -o cat")
+
+
+# A command beside the daemon: its control group and its file systems.
+INSIDE = ("pid=$(systemctl show -p MainPID --value CSUTKEcat); group=$(sed -n 's/^0:://p' /proc/$pid/cgroup);"
+          " echo $$ >/sys/fs/cgroup$group/cgroup.procs; exec nsenter -m -t $pid sh -c '{}'")
+
+
+@one_of_each_family
+def test_a_crypto_adapter_that_comes_after_the_start_is_reached(boot, built):
+    """Of a number that no driver has the kernel says another thing than of one that is refused."""
+    system = boot()
+    system.package(system.tools[1], "first install", built.new(system.cell.family))
+    system.machine.run("rm -f /dev/z90crypt && mknod /dev/z90crypt c 10 61 && mknod /dev/sdz c 21 61")
+    seen = {path: system.machine.run(["sh", "-c", INSIDE.format(f"exec 3<{path}")], check=False).err
+            for path in ("/dev/z90crypt", "/dev/sdz")}
+    assert "No such device" in seen["/dev/z90crypt"], seen
+    assert "not permitted" in seen["/dev/sdz"], seen

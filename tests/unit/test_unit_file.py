@@ -1,0 +1,85 @@
+"""What units/CSUTKEcat.service promises; that systemd and the kernel keep it is tested in containers."""
+
+import os
+import subprocess
+
+import pytest
+
+from catcher_install import paths
+
+from .support import TREE
+
+UNIT = os.path.join(TREE, "units", "CSUTKEcat.service")
+RESERVE = os.path.join(TREE, "hooks", "reserve-port")
+
+
+def settings(name):
+    """The words of all lines NAME=, without the "-" of paths that may be absent."""
+    with open(UNIT, encoding="utf-8") as stream:
+        lines = [line.strip().partition("=")[2] for line in stream if line.startswith(name + "=")]
+    return [word.lstrip("-+") for line in lines for word in line.split()]
+
+
+def test_devices_are_allowed_by_their_class():
+    """A path is looked up at the start: a node that comes later would stay out of reach."""
+    assert settings("DevicePolicy") == ["closed"]
+    allowed = [word for word in settings("DeviceAllow") if word != "rw"]
+    assert allowed == ["char-misc", "char-zcrypt"]
+    # z/VM's commands, and somebody's keyboard, are of that class, too.
+    assert {"/dev/vmcp", "/dev/uinput"} <= set(settings("InaccessiblePaths"))
+
+
+def test_nothing_that_root_runs_can_be_written():
+    assert settings("ProtectSystem") == ["strict"]
+    writable = settings("ReadWritePaths")
+    assert sorted(writable) == ["/etc/cca", paths.BIN, paths.KEY_STORAGE, paths.STATE_DIR]
+    programs = {paths.CATCHER, paths.BIN + "/CSUTKEcat", paths.BIN + "/panel.exe", paths.BIN + "/ivp.e"}
+    assert programs <= set(settings("ReadOnlyPaths"))
+
+
+def test_no_socket_of_who_obeys_root_is_seen():
+    """The directory is hidden: a socket that is made again would be seen again where only the old one is."""
+    assert settings("TemporaryFileSystem") == ["/run:ro"]
+    shown = settings("BindReadOnlyPaths") + settings("BindPaths")
+    assert all(path.startswith("/run/") for path in shown)
+    for path in ("/run/systemd/private", "/run/dbus/system_bus_socket", "/run/podman/podman.sock", "/run/docker.sock",
+                 "/run/systemd/io.systemd.Manager", "/run/udev/control"):  # fmt: skip
+        assert not [one for one in shown if (path + "/").startswith(one + "/")], path
+    # Where this is a running system, and where the log goes.
+    assert {"/run/systemd/system", "/run/systemd/journal"} <= set(shown)
+
+
+def test_attempts_go_on_for_ever_and_ever_more_slowly():
+    assert settings("StartLimitIntervalSec") == ["0"] and settings("RestartSec") == ["2"]
+    assert settings("RestartSteps") and settings("RestartMaxDelaySec")
+
+
+LISTS = [
+    (b"\n", b"50003\n"), (b"8080,9000-9010\n", b"8080,9000-9010,50003\n"), (b"50000-50002,50004-50010\n", None),
+    (b"50003\n", b"50003\n"), (b"1,50000-50010\n", b"1,50000-50010\n"), (b"50003-50004,8080\n", b"50003-50004,8080\n"),
+    (b"5000\n", b"5000,50003\n"),
+]
+
+
+@pytest.mark.parametrize("there,wanted", LISTS)
+def test_the_port_is_added_to_the_list_that_is_there(tmp_path, there, wanted):
+    listed = tmp_path / "ports"
+    listed.write_bytes(there)
+    assert reserve(listed) == (0, b"")
+    assert listed.read_bytes() == (wanted or there.strip() + b",50003\n")
+
+
+@pytest.mark.parametrize("what", ["absent", "a directory"])
+def test_a_list_that_cannot_be_used_is_no_error(tmp_path, what):
+    if what == "a directory":
+        (tmp_path / "ports").mkdir()
+    assert reserve(tmp_path / "ports") == (0, b"")
+
+
+def reserve(listed):
+    """(exit status, output) of the script with another file in place of the kernel's."""
+    with open(RESERVE, encoding="utf-8") as stream:
+        text = stream.read().replace("/proc/sys/net/ipv4/ip_local_reserved_ports", str(listed))
+    child = subprocess.Popen(["sh", "-c", text], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    output = child.communicate()[0]
+    return child.returncode, output
