@@ -5,6 +5,7 @@ import contextlib
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 
 import pytest
@@ -15,7 +16,7 @@ from tests.packaging.conftest import built, prepared  # noqa: F401 - fixtures
 from tests.packaging.soundness import wait_until_it_listens
 from tests.packaging.system import CERTIFICATE, KEY, System
 
-from .playbook import ANSIBLE, play
+from .playbook import ANSIBLE, PlayFailed, play
 
 TREE = pathlib.Path(__file__).resolve().parent.parent.parent
 CELLS = [cell.name for cell in images.with_role("example")]
@@ -48,6 +49,51 @@ def test_the_role_installs_sets_the_mode_and_then_has_nothing_to_do(built, name)
             assert System(one, cell).argv() == "/opt/IBM/CCA/bin/catcher.exe -tls"
         assert len({one.read(KEY) for one in machines}) == len(machines)
         assert changes(play(machines, package, "csulcca_mode=tls")) == {"0"}
+
+
+# A repository on the host's own disk, by package manager: how it is indexed, and how the host knows of it.
+REPOSITORIES = {
+    "apt": ("dpkg-scanpackages", "/etc/apt/sources.list.d/local.list", "deb [trusted=yes] file:/srv/repo ./\n"),
+    "dnf": ("createrepo_c", "/etc/yum.repos.d/local.repo", "[local]\nname=l\nbaseurl=file:///srv/repo\ngpgcheck=0\n"),
+    "zypper": ("createrepo_c", "/etc/zypp/repos.d/local.repo",
+               "[local]\nname=l\nenabled=1\nbaseurl=file:///srv/repo\ngpgcheck=0\n"),
+}  # fmt: skip
+VERSION = {"deb": "dpkg-query --show --showformat='${Version}' csulcca",
+           "rpm": "rpm -q --queryformat %{VERSION} csulcca"}
+ONE_A_MANAGER = {cell.package_manager: cell.name for cell in
+                 [*(one for one in images.cells().values() if one.recipe and one.boot), *images.with_role("example")]}
+
+
+@pytest.mark.parametrize("name", ONE_A_MANAGER.values())
+def test_from_a_repository_the_role_upgrades_cca_7_and_leaves_8_alone(built, name, tmp_path):  # noqa: F811
+    cell = images.cell(name)
+    indexer, place, source = REPOSITORIES[cell.package_manager]
+
+    def publish(machine, package):
+        repository = tmp_path / package.name
+        repository.mkdir()
+        shutil.copy(package, repository)
+        index = subprocess.run([indexer, "."], cwd=repository, check=True, capture_output=True).stdout
+        if cell.package_manager == "apt":
+            (repository / "Packages").write_bytes(index)
+        machine.run("rm -rf /srv/repo")
+        machine.copy_in(repository, "/srv/repo")
+        machine.run("chmod -R a+rX /srv/repo")
+        machine.write(place, source)
+
+    with Machine(images.ensure(cell), name="z1") as machine:
+        system = System(machine, cell)
+        system.package(system.tools[0], "install", built.old(cell))
+        publish(machine, built.old(cell))
+        with pytest.raises(PlayFailed, match="still installed: the host's repositories have no newer one"):
+            play([machine])
+        publish(machine, built.new(cell.family))
+        play([machine])
+        assert system.show(VERSION[cell.family]).startswith("8.0.0")
+        assert system.argv() == "/opt/IBM/CCA/bin/catcher.exe"
+        publish(machine, built.new(cell.family, "8.0.1"))
+        assert changes(play([machine])) == {"0"}
+        assert system.show(VERSION[cell.family]).startswith("8.0.0")
 
 
 def test_the_role_puts_an_own_pair_into_use(built, tmp_path):  # noqa: F811
