@@ -29,14 +29,16 @@ SEEN = ("process", "last-run", "journal")
 class Capture(Record):
     """What the preinst scriptlet saw before the old package's files went (hooks/preinst.sh).
 
-    tree: a CCA tree without our private library was installed, so a CCA before 8. groups: CCA's groups were there.
+    tree: a CCA tree was installed that had neither our private library nor another trace of ours: CCA 7.x, or the
+    vendor's own 8.x. ours: its CSUTKEcat was that of 8.x of ours. groups: CCA's groups were there.
     unit: "enabled", "disabled", "masked" or "none". active: the daemon was running.
     mode: the one in which the daemon was seen (config.TLS or config.TCP), or None. seen: by what: "process" (it was
     running), "last-run" (systemd remembers the command line), "journal" (journald does), "no".
     """
 
-    __slots__ = ("tree", "groups", "unit", "active", "mode", "seen")
+    __slots__ = ("tree", "ours", "groups", "unit", "active", "mode", "seen")
     tree: bool
+    ours: bool
     groups: bool
     unit: str
     active: bool
@@ -67,7 +69,7 @@ class HostFacts(Record):
     config, stamp, pair, capture, unit: as their types say; stamp and capture are None where there is none.
     unread: which of those two, or of the directories that tell of CCA 7.x where they do not, could not be read, and
     why, as one sentence's end; "" mostly.
-    tls: None where OpenSSL cannot be asked (a foreign root).
+    tls: whether TLS is possible: yes, no, or not known.
     traces: what CCA 7.x left, by name; empty where nothing did.
     catcher: the daemon is there and executable. version: of this package.
     verdict: on the pair, remembered or fresh; None where TLS is out of the question or there is no whole pair.
@@ -87,7 +89,7 @@ class HostFacts(Record):
     pair: pair.PairFiles
     capture: "Optional[Capture]"
     unit: UnitFacts
-    tls: "Optional[openssl.TlsCapability]"
+    tls: openssl.TlsCapability
     traces: "List[str]"
     catcher: bool
     version: str
@@ -111,7 +113,7 @@ def collect(host: "Host", tls: "Optional[openssl.TlsCapability]" = None) -> Host
     if stamp is not None or traces:
         # They tell enough.
         traces_unread = ""
-    tls_matters = configuration.state != config.TCP and (tls is None or tls.possible)
+    tls_matters = configuration.state != config.TCP and tls.possible is not False
     return HostFacts(
         booted=host.is_booted(),
         networked=host.has_own_network(),
@@ -172,10 +174,10 @@ def _unread(path: str, error: OSError) -> str:
     return "%s cannot be read (%s)" % (path, error.strerror or "error %s" % error.errno)
 
 
-def _tls(host: "Host", stamp: "Optional[stamp_file.Stamp]") -> "Optional[openssl.TlsCapability]":
+def _tls(host: "Host", stamp: "Optional[stamp_file.Stamp]") -> openssl.TlsCapability:
     if host.root != "/":
         # Its programs are not run: they may be anybody's.
-        return None
+        return openssl.unknown("programs of another root directory are not run")
     return openssl.capability(host, stamp.checked_openssl if stamp is not None else None)
 
 
@@ -204,6 +206,7 @@ def _capture(host: "Host", now: float) -> "Tuple[Optional[Capture], str]":
     seen = values.get("mode") in (config.TLS, config.TCP) and values.get("seen") in SEEN
     capture = Capture(
         tree=values["tree"] == "yes",
+        ours=values.get("ours") == "yes",
         groups=values["groups"] == "yes",
         unit=values["unit"],
         active=values["active"] == "yes",

@@ -350,8 +350,10 @@ class Host:
         step = 40 if struct.calcsize("P") == 8 else 32
         return [socket.inet_ntoa(bytes(buffer[at + 20:at + 24])) for at in range(0, used, step)]
 
-    def run(self, argv: "Sequence[str]", timeout: float, stdin: bytes = b"") -> "Tuple[int, bytes]":
-        """Run a program and wait: (exit status, standard output and error together).
+    def run(
+        self, argv: "Sequence[str]", timeout: float, stdin: bytes = b"", only_output: bool = False
+    ) -> "Tuple[int, bytes]":
+        """Run a program and wait: (exit status, standard output and error together; with only_output, without errors).
 
         argv: an absolute path first; no shell is involved. A signal n gives status 128 + n.
         timeout: seconds; then the program is killed and TimeoutError raised. Output beyond 1 MiB is dropped.
@@ -365,7 +367,7 @@ class Host:
         environment = dict(CHILD_ENVIRONMENT)
         if "SYSTEMD_OFFLINE" in os.environ:
             environment["SYSTEMD_OFFLINE"] = os.environ["SYSTEMD_OFFLINE"]
-        return process.run(argv, environment, timeout, stdin)
+        return process.run(argv, environment, timeout, stdin, only_output)
 
     def signals(self) -> "process.Signals":
         """A context in which a hang-up, a termination or an interrupt ends nothing half done; see process.Signals."""

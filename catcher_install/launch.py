@@ -21,6 +21,7 @@ if MYPY:
 
 USAGE = "usage: CSUTKEcat start | check | stop | restart | status"
 REFUSED = 78  # EX_CONFIG (sysexits.h); the unit does not restart after it
+AGAIN = 75  # EX_TEMPFAIL: systemd tries again
 FAILED = 1
 # Seconds between two looks at a port that is taken.
 PORT_PAUSES = (1, 2, 4, 8, 15, 30)
@@ -68,7 +69,7 @@ def _start(host: Host) -> int:
     known = decision.findings
     _tell(known + [one for one in outcome.findings if one not in known])
     if decision.arguments is None:
-        return REFUSED
+        return AGAIN if decision.again else REFUSED
     if host.is_run_by_systemd():
         _wait_for_port(host)
     if outcome.facts.unit.forking and "INVOCATION_ID" in os.environ:

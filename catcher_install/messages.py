@@ -35,6 +35,17 @@ CATALOG = {
         "to keep plain TCP:\n"
         "  catcherctl mode tcp",
     ),
+    "mode-as-seen": (INFO, TRANSIENT + ROOT,
+        "the old catcher was seen in {mode} (by: {seen}), so the mode is {mode}",
+        "nothing needs to be done; to see the mode, type:\n"
+        "  catcherctl status",
+    ),
+    "mode-changed-by-restart": (WARNING, LASTING + ROOT,
+        "catcher.conf says {configured}, and the old catcher was seen in {seen}: the restart changed the mode",
+        "to set the mode that the TKE uses, type one of:\n"
+        "  catcherctl mode tls\n"
+        "  catcherctl mode tcp",
+    ),
     "tls-not-possible": (WARNING, LASTING + ROOT,
         "TLS is not possible, so the catcher is set to plain TCP: {reason}",
         "install OpenSSL 1.1.1 or newer with its library, then type:\n"
@@ -49,6 +60,11 @@ CATALOG = {
         "TLS_REQUIRED is set, and TLS is not possible: {reason}",
         "install OpenSSL 1.1.1 or newer with its library, then type:\n"
         "  systemctl restart CSUTKEcat",
+    ),
+    "tls-not-known": (ERROR, "",
+        "the catcher does not start, because it is not known whether TLS is possible: {reason}",
+        "systemd tries again by itself; to see why OpenSSL does not answer, type:\n"
+        "  journalctl -u CSUTKEcat",
     ),
     "tls-unknown": (INFO, "",
         "the first start of the catcher decides whether TLS is possible: {reason}",

@@ -6,7 +6,6 @@ command may be installed without the library or the reverse.
 """
 
 import errno
-import os
 
 from . import paths
 from .record import Record
@@ -20,14 +19,9 @@ if MYPY:
 
 SONAMES = ("libssl.so.3", "libssl.so.1.1")
 OLDEST = (1, 1, 1)
-# What a command or a file may answer now and not in a moment.
+# What a file may answer now and not in a moment.
 PASSING = (errno.EACCES, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.EIO, errno.ETIMEDOUT,
            errno.EINTR)  # fmt: skip
-# What Host.run() gives for SIGKILL and SIGTERM: a machine without memory, or one that goes down. Not for SIGSEGV.
-KILLED = (137, 143)
-# What ld.so(8) gives where it cannot load a program, and the two ways in which it ends its message with an error.
-NOT_LOADED = 127
-PASSING_ENDS = tuple(text for number in PASSING for text in (": " + os.strerror(number), ": Error %d" % number))
 
 # The system's own library directories. Others (/usr/local, LD_LIBRARY_PATH) are an administrator's experiments.
 LIBRARY_DIRS = ("/usr/lib64", "/lib64", "/usr/lib", "/lib")
@@ -39,15 +33,15 @@ LOADER_CACHE = "/etc/ld.so.cache"
 class TlsCapability(Record):
     """Whether TLS is possible, with the evidence.
 
-    possible: both tests hold.
+    possible: both tests hold, or one does not; None if that is not known, and then reason says why.
     version: OpenSSL's version as the command prints it, e.g. "1.1.1k"; None where it is not known.
     library: path of a usable libssl, or None.
-    reason: why not, as one sentence without its full stop; "" where TLS is possible.
+    reason: why not, as one sentence without its full stop; "" if TLS is possible.
     identity: a text that changes whenever a file does that the version depends on; "" unless possible.
     """
 
     __slots__ = ("possible", "version", "library", "reason", "identity")
-    possible: bool
+    possible: "Optional[bool]"
     version: "Optional[str]"
     library: "Optional[str]"
     reason: str
@@ -84,34 +78,39 @@ def parse_version(text: str) -> "Optional[Tuple[Tuple[int, int, int], str]]":
 
 
 class _NoAnswer(Exception):
-    """OpenSSL could not be asked this time; whether it can do TLS is not known."""
+    """OpenSSL could not be asked this time, and why; whether it can do TLS is not known."""
 
 
-def _version(host: "Host") -> "Tuple[Optional[Tuple[int, int, int]], Optional[str], str]":
-    """OpenSSL's version as (numbers, text, reason why not new enough or ""). Raises _NoAnswer."""
+def _version(host: "Host") -> "Tuple[Optional[str], str]":
+    """OpenSSL's version as (text, reason why it is not new enough or ""). Raises _NoAnswer.
+
+    A no is known only if the command is not there, or says what it is. Standard output alone is read.
+    """
     try:
-        status, output = host.run([paths.OPENSSL, "version"], timeout=10)
+        status, output = host.run([paths.OPENSSL, "version"], timeout=10, only_output=True)
+    except FileNotFoundError:
+        return None, "the command %s is not installed" % paths.OPENSSL
     except OSError as error:
-        if error.errno in PASSING:
-            raise _NoAnswer from error
-        what = "is not installed" if error.errno == 2 else "does not run (%s)" % error.strerror
-        return None, None, "the command %s %s" % (paths.OPENSSL, what)
-    if status in KILLED:
-        raise _NoAnswer
-    text = output.decode("ascii", "replace").strip().split("\n")[0]
-    # Saying nothing without an error is not having been able to write.
-    if status == NOT_LOADED and text.endswith(PASSING_ENDS) or status == 0 and not text:
-        raise _NoAnswer
+        raise _NoAnswer("%s does not run (%s)" % (paths.OPENSSL, error.strerror)) from error
+    if status > 128:
+        raise _NoAnswer("%s was killed by signal %d" % (paths.OPENSSL, status - 128))
     if status != 0:
-        return None, None, "%s version failed with exit status %d" % (paths.OPENSSL, status)
+        raise _NoAnswer("%s version failed with exit status %d" % (paths.OPENSSL, status))
+    text = output.decode("ascii", "replace").strip().split("\n")[0]
     parsed = parse_version(text)
     if parsed is None:
-        said = shown(text, 60) or "no output"
-        return None, None, "%s is not an OpenSSL that is understood (%s)" % (paths.OPENSSL, said)
+        said = "%s is not an OpenSSL that is understood (%s)" % (paths.OPENSSL, shown(text, 60) or "no output")
+        if _names_itself(text):
+            return None, said
+        raise _NoAnswer(said)
     numbers, full = parsed
-    if numbers < OLDEST:
-        return numbers, full, "OpenSSL %s is older than 1.1.1" % full
-    return numbers, full, ""
+    return full, "OpenSSL %s is older than 1.1.1" % full if numbers < OLDEST else ""
+
+
+def _names_itself(text: str) -> bool:
+    """Whether a text is a product's name and version: LibreSSL 3.8.2."""
+    words = text.split()
+    return len(words) > 1 and words[0].isalpha() and words[0].isascii() and words[1][:1].isdigit()
 
 
 def _elf_identity(header: bytes) -> "Optional[bytes]":
@@ -150,7 +149,7 @@ def _library(host: "Host") -> "Tuple[Optional[str], str]":
                 else:
                     return path, ""
     if refused:
-        raise _NoAnswer
+        raise _NoAnswer(seen[0])
     return None, seen[0] if seen else "neither libssl.so.3 nor libssl.so.1.1 is installed"
 
 
@@ -163,32 +162,44 @@ def _identity(host: "Host", library: str) -> str:
     )
 
 
-def capability(host: "Host", memory: "Optional[Dict[str, object]]" = None) -> "Optional[TlsCapability]":
-    """Whether TLS is possible on this host; never raises for what a host may look like.
+def capability(host: "Host", memory: "Optional[Dict[str, object]]" = None) -> TlsCapability:
+    """Whether TLS is possible on this host: yes, no, or not known. Never raises for what a host may look like.
 
-    None where it cannot be asked because of what may be over in a moment: no access, a disk that fails, too few
-    descriptors, too little memory or time, a signal. A new host must not get TCP for good because of that.
-    memory: what remember() gave for an earlier answer. While no file has changed the command is not run: that takes
-    a third of the time that Python needs to start.
+    Not known: the command was killed, hung, could not be started, or said nothing that makes sense. That is never taken
+    for a no. memory: what remember() gave for an earlier yes. It holds while nothing is known that speaks against it;
+    while no file has changed the command is not even run, which takes a third of the time that Python needs to start.
     """
+    known = (memory or {}).get("version")
+    library, missing = None, ""
     try:
-        return _capability(host, memory)
-    except _NoAnswer:
-        return None
-
-
-def _capability(host: "Host", memory: "Optional[Dict[str, object]]") -> TlsCapability:
-    """As capability(); raises _NoAnswer."""
-    library, library_reason = _library(host)
-    identity = _identity(host, library) if library is not None else ""
-    if memory is not None and identity and memory.get("identity") == identity:
-        known = memory.get("version")
+        library, missing = _library(host)
+        identity = _identity(host, library) if library is not None else ""
+        if identity and isinstance(known, str) and (memory or {}).get("identity") == identity:
+            return _possible(known, library, identity)
+        version, reason = _version(host)
+    except _NoAnswer as error:
+        if missing:
+            # Whatever the command would say.
+            return _impossible(None, None, missing)
         if isinstance(known, str):
-            return TlsCapability(possible=True, version=known, library=library, reason="", identity=identity)
-    _, version, version_reason = _version(host)
-    reasons = [reason for reason in (version_reason, library_reason) if reason]
-    return TlsCapability(possible=not reasons, version=version, library=library, reason="; ".join(reasons),
-                         identity="" if reasons else identity)  # fmt: skip
+            return _possible(known, library, str((memory or {}).get("identity")))
+        return unknown(str(error), library)
+    if reason or missing:
+        return _impossible(version, library, "; ".join(one for one in (reason, missing) if one))
+    return _possible(str(version), library, identity)
+
+
+def unknown(reason: str, library: "Optional[str]" = None) -> TlsCapability:
+    """The answer if none is known, and why."""
+    return TlsCapability(possible=None, version=None, library=library, reason=reason, identity="")
+
+
+def _impossible(version: "Optional[str]", library: "Optional[str]", reason: str) -> TlsCapability:
+    return TlsCapability(possible=False, version=version, library=library, reason=reason, identity="")
+
+
+def _possible(version: str, library: "Optional[str]", identity: str) -> TlsCapability:
+    return TlsCapability(possible=True, version=version, library=library, reason="", identity=identity)
 
 
 def remember(tls: TlsCapability) -> "Optional[Dict[str, object]]":

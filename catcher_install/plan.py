@@ -45,14 +45,15 @@ if MYPY:
 
 
 def history(facts: "HostFacts", transition: "Transition") -> str:
-    """FRESH, LEGACY or KNOWN, by facts: dpkg's old version, else a tree of 7.x that preinst saw, else our stamp, else
-    traces of 7.x. RPM's count says nothing about what was there before, and erase + install looks like a first one."""
+    """FRESH, LEGACY or KNOWN, by facts: dpkg's old version, else a tree without a trace of ours that preinst saw, else
+    our stamp or another trace of 8.x, else traces of 7.x. RPM's count says nothing about what was there before, and
+    erase + install looks like a first one."""
     before_8 = transitions.is_before_8(transition.old_version)
     if before_8 is not None:
         return LEGACY if before_8 else KNOWN
     if facts.capture is not None and facts.capture.tree:
         return LEGACY
-    if facts.stamp is not None:
+    if facts.stamp is not None or (facts.capture is not None and facts.capture.ours):
         return KNOWN
     if facts.traces or facts.unit.legacy_links:
         return LEGACY
@@ -103,13 +104,7 @@ _CHANGES_FACTS = (PLACE_STAGED_PAIR, CLEAR_DRAFT, WRITE_CONFIG, MAKE_PAIR, PUT_P
 
 def default_mode(facts: "HostFacts") -> "Optional[str]":
     """TLS where possible (vendor text); None where that is not known here."""
-    if facts.tls is None:
-        return None
-    return config.TLS if facts.tls.possible else config.TCP
-
-
-def no_tls_reason(facts: "HostFacts") -> str:
-    return facts.tls.reason if facts.tls is not None else "OpenSSL cannot be asked here"
+    return {True: config.TLS, False: config.TCP}.get(facts.tls.possible)  # type: ignore[arg-type]
 
 
 def _configuration(facts: "HostFacts", past: str) -> "Tuple[List[Action], List[Finding], Optional[str]]":
@@ -122,14 +117,13 @@ def _configuration(facts: "HostFacts", past: str) -> "Tuple[List[Action], List[F
     if facts.unread:
         # It would say what this host was.
         return [], [finding("mode-undecided", reason=facts.unread)], None
-    if past == LEGACY:
-        data = config.with_mode(conf.data or b"", config.TCP)
-        why = "CCA 7.x spoke TCP only, and an upgrade keeps the mode"
-        return (
-            [act(WRITE_CONFIG, why, data, edits=conf.data is not None)],
-            _about_mode(facts, past, config.TCP),
-            config.TCP,
-        )
+    seen = _seen_mode(facts)
+    if past == LEGACY or seen is not None:
+        mode = seen or config.TCP
+        why = "the old catcher was seen in this mode" if seen else "CCA 7.3 and older spoke TCP only"
+        data = config.with_mode(conf.data or b"", mode)
+        action = act(WRITE_CONFIG, why + ", and an upgrade keeps the mode", data, edits=conf.data is not None)
+        return [action], _about_mode(facts, past, mode), mode
     default = default_mode(facts)
     if conf.state == config.UNSET:
         shown = "TLS" if default == config.TLS else "TCP"
@@ -137,14 +131,19 @@ def _configuration(facts: "HostFacts", past: str) -> "Tuple[List[Action], List[F
     remembered = facts.stamp.mode if facts.stamp is not None else None
     mode = remembered or default
     if mode is None:
-        return [], [finding("tls-unknown", reason=no_tls_reason(facts))], None
+        return [], [finding("tls-unknown", reason=facts.tls.reason)], None
     findings = _about_mode(facts, past, mode)
     if past == KNOWN:
         why = "the mode of the last converge" if remembered else "TLS where possible"
         findings.append(finding("conf-was-missing", mode=mode.upper()))
     else:
-        why = "TLS is possible" if mode == config.TLS else "TLS is not possible: " + no_tls_reason(facts)
+        why = "TLS is possible" if mode == config.TLS else "TLS is not possible: " + facts.tls.reason
     return [act(WRITE_CONFIG, why, config.fresh(mode))], findings, mode
+
+
+def _seen_mode(facts: "HostFacts") -> "Optional[str]":
+    """The mode in which preinst saw a daemon that was not ours, of CCA 7.x or the vendor's own of 8.x; else None."""
+    return facts.capture.mode if facts.capture is not None and facts.capture.tree else None
 
 
 def _about_mode(facts: "HostFacts", past: str, mode: str) -> "List[Finding]":
@@ -155,13 +154,18 @@ def _about_mode(facts: "HostFacts", past: str, mode: str) -> "List[Finding]":
     """
     earlier = facts.stamp.findings if facts.stamp is not None and facts.stamp.mode == mode else []
     found = [f for f in earlier if messages.is_marked(f, messages.LASTING)]
+    seen = _seen_mode(facts)
+    if seen is not None and seen != mode:
+        found = [finding("mode-changed-by-restart", configured=mode.upper(), seen=seen.upper())]
+    elif seen == config.TLS and facts.capture is not None:
+        found.append(finding("mode-as-seen", mode=seen.upper(), seen=facts.capture.seen))
     if mode == config.TCP:
         written_by_us = facts.config.state == config.ABSENT or facts.config.data == config.fresh(config.TCP)
-        if past == LEGACY:
+        if past == LEGACY and seen in (None, config.TCP):
             found = [finding("upgraded-tcp-kept")]
-        elif past == FRESH and written_by_us and facts.tls is not None and not facts.tls.possible:
+        elif past == FRESH and written_by_us and facts.tls.possible is False:
             found = [finding("tls-not-possible", reason=facts.tls.reason)]
-    elif facts.tls is not None and not facts.tls.possible:
+    elif facts.tls.possible is False:
         id = "tls-required-not-possible" if facts.config.required else "tls-configured-tcp-running"
         found.append(finding(id, reason=facts.tls.reason))
     return found
@@ -174,7 +178,7 @@ def plan_pair(
     if facts.pair.staged:
         return [act(PLACE_STAGED_PAIR, "an earlier run was interrupted")], []
     actions = [act(CLEAR_DRAFT, "an earlier run was interrupted")] if facts.pair.draft else []
-    if mode != config.TLS or facts.tls is None or not facts.tls.possible:
+    if mode != config.TLS or not facts.tls.possible:
         return actions, []
     if facts.pair.state == pair.NONE:
         if facts.image:
@@ -299,7 +303,10 @@ def _set_mode(facts: "HostFacts", mode: str) -> "Tuple[List[Action], HostFacts]"
     if mode == config.TCP and conf.required:
         raise CatcherError("%s says TLS_REQUIRED" % paths.CONF, "remove that line first, if you want TCP")
     if mode == config.TLS:
-        if facts.tls is not None and not facts.tls.possible:
+        if facts.tls.possible is None:
+            raise CatcherError("it is not known whether TLS is possible: %s" % facts.tls.reason,
+                               "openssl version")
+        if not facts.tls.possible:
             raise CatcherError("TLS is not possible here: %s" % facts.tls.reason,
                                "install OpenSSL 1.1.1 or newer first")
         for one in pair_findings(facts):
@@ -364,10 +371,9 @@ def next_stamp(
     if verdict is not None and (verdict.get("problem") or "unchecked" in verdict or not verdict["fingerprint"]):
         # Like a no of OpenSSL, it may have another cause than the files, and is asked for again each time.
         verdict = None
-    if facts.tls is not None:
-        checked_openssl = openssl.remember(facts.tls)
-    else:
-        checked_openssl = old.checked_openssl if old is not None else None
+    checked_openssl = openssl.remember(facts.tls)
+    if facts.tls.possible is None and old is not None:
+        checked_openssl = old.checked_openssl
     return Stamp(
         package_version=facts.version,
         mode=mode or (old.mode if old is not None else None),

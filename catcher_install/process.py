@@ -71,9 +71,13 @@ class _Raised:
         self._signals.let_through(False)
 
 
-def run(argv: "Sequence[str]", environment: "Dict[str, str]", timeout: float, stdin: bytes) -> "Tuple[int, bytes]":
+def run(
+    argv: "Sequence[str]", environment: "Dict[str, str]", timeout: float, stdin: bytes, only_output: bool = False
+) -> "Tuple[int, bytes]":
     """Run a program and wait: (exit status, standard output and error together).
 
+    only_output: standard error is thrown away, since anything may be written there: ld.so(8) complains of a preloaded
+    library that is gone, say.
     argv: an absolute path first; no shell is involved. A signal n gives status 128 + n.
     timeout: seconds; then the program is killed and TimeoutError raised. Output beyond OUTPUT_LIMIT is dropped.
     Raises OSError where the program cannot be executed.
@@ -83,7 +87,11 @@ def run(argv: "Sequence[str]", environment: "Dict[str, str]", timeout: float, st
     out_read, out_write = os.pipe()
     in_read, in_write = os.pipe()
     try:
-        pid = _spawn(argv, environment, in_read, out_write)
+        errors = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC) if only_output else os.dup(out_write)
+        try:
+            pid = _spawn(argv, environment, in_read, out_write, errors)
+        finally:
+            os.close(errors)
     except OSError:
         os.close(in_write)
         os.close(out_read)
@@ -98,12 +106,12 @@ def run(argv: "Sequence[str]", environment: "Dict[str, str]", timeout: float, st
     return status, output
 
 
-def _spawn(argv: "Sequence[str]", environment: "Dict[str, str]", stdin: int, output: int) -> int:
-    """Start a program with these two files as its standard streams; its PID. Raises OSError where exec fails."""
+def _spawn(argv: "Sequence[str]", environment: "Dict[str, str]", stdin: int, output: int, errors: int) -> int:
+    """Start a program with these files as its standard streams; its PID. Raises OSError if exec fails."""
     if hasattr(os, "posix_spawn"):
         # No copy of our memory's page tables, which fork pays for. From Python 3.8.
         streams = [(os.POSIX_SPAWN_DUP2, stdin, 0), (os.POSIX_SPAWN_DUP2, output, 1),
-                   (os.POSIX_SPAWN_DUP2, output, 2)]  # fmt: skip
+                   (os.POSIX_SPAWN_DUP2, errors, 2)]  # fmt: skip
         return os.posix_spawn(argv[0], list(argv), environment, file_actions=streams)
     failed_read, failed_write = os.pipe()
     pid = os.fork()
@@ -111,7 +119,7 @@ def _spawn(argv: "Sequence[str]", environment: "Dict[str, str]", stdin: int, out
         try:
             os.dup2(stdin, 0)
             os.dup2(output, 1)
-            os.dup2(output, 2)
+            os.dup2(errors, 2)
             os.chdir("/")
             os.execve(argv[0], list(argv), environment)
         except OSError as error:

@@ -3,7 +3,7 @@
 from . import config, messages, pair, transition
 from .actions import MAKE_PAIR, PLACE_STAGED_PAIR, WRITE_CONFIG
 from .messages import finding
-from .plan import default_mode, no_tls_reason, plan_pair
+from .plan import default_mode, plan_pair
 from .record import Record
 
 MYPY = False
@@ -20,13 +20,14 @@ SECONDS_A_DAY = 24 * 3600
 class Launch(Record):
     """How the daemon is started.
 
-    arguments: behind the program's name: ["-tls"] or []. None where the start is refused.
-    findings: the refusal is the last one of severity error.
+    arguments: behind the program's name: ["-tls"] or []. None if the start is refused.
+    findings: the refusal is the last one of severity error. again: the refusal may be over in a moment.
     """
 
-    __slots__ = ("arguments", "findings")
+    __slots__ = ("arguments", "findings", "again")
     arguments: "Optional[List[str]]"
     findings: "List[Finding]"
+    again: bool
 
 
 def launch_decision(facts: "HostFacts", planned: "Optional[str]" = None) -> Launch:
@@ -37,24 +38,26 @@ def launch_decision(facts: "HostFacts", planned: "Optional[str]" = None) -> Laun
     conf = facts.config
     found: List[Finding] = []
 
-    def refused(reason: "Finding") -> Launch:
-        return Launch(arguments=None, findings=found + [reason])
+    def refused(reason: "Finding", again: bool = False) -> Launch:
+        return Launch(arguments=None, findings=found + [reason], again=again)
 
     if not facts.catcher:
         return refused(finding("payload-missing"))
     if conf.state == config.UNUSABLE:
         return refused(finding("conf-unusable", reason=conf.problem))
-    possible = facts.tls is not None and facts.tls.possible
-    mode = conf.state if conf.state in (config.TLS, config.TCP) else planned or default_mode(facts) or config.TCP
+    # What is not known never gives plain TCP.
+    mode = conf.state if conf.state in (config.TLS, config.TCP) else planned or default_mode(facts) or config.TLS
     if conf.state == config.UNSET:
         found.append(finding("conf-no-directive", mode=mode.upper()))
-    if not possible and conf.required:
-        return refused(finding("tls-required-not-possible", reason=no_tls_reason(facts)))
-    if mode == config.TLS and not possible:
-        found.append(finding("tls-configured-tcp-running", reason=no_tls_reason(facts)))
+    if mode == config.TLS and facts.tls.possible is None:
+        return refused(finding("tls-not-known", reason=facts.tls.reason), again=True)
+    if not facts.tls.possible and conf.required:
+        return refused(finding("tls-required-not-possible", reason=facts.tls.reason))
+    if mode == config.TLS and not facts.tls.possible:
+        found.append(finding("tls-configured-tcp-running", reason=facts.tls.reason))
         mode = config.TCP
     if mode == config.TCP:
-        return Launch(arguments=[], findings=found)
+        return Launch(arguments=[], findings=found, again=False)
     # A whole pair is judged as it is, even where a staged one could not take its place.
     judged = facts.replace(pair=facts.pair.replace(staged=False)) if facts.pair.state == pair.BOTH else facts
     _, about = plan_pair(judged, config.TLS, transition.of(transition.START))
@@ -64,7 +67,7 @@ def launch_decision(facts: "HostFacts", planned: "Optional[str]" = None) -> Laun
     if facts.pair.state != pair.BOTH:
         reason = facts.image or "no pair was made"
         return refused(finding("pair-not-generated", reason=reason, hint="look: catcherctl status"))
-    return Launch(arguments=["-tls"], findings=found + about)
+    return Launch(arguments=["-tls"], findings=found + about, again=False)
 
 
 def foresee(facts: "HostFacts", planned: "Plan") -> "HostFacts":

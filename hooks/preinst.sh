@@ -75,7 +75,10 @@ csulcca_note_service() {
     csulcca_state=/var/lib/csulcca
     csulcca_note=$csulcca_state/before-upgrade
     csulcca_tree=no
-    if [ -e /opt/IBM/CCA/bin/catcher.exe ] && [ ! -e /usr/lib/csulcca/catcher_install ]; then
+    csulcca_ours=no
+    if csulcca_has_our_control_script; then
+        csulcca_ours=yes
+    elif [ -e /opt/IBM/CCA/bin/catcher.exe ] && [ ! -e /usr/lib/csulcca/catcher_install ]; then
         csulcca_tree=yes
     fi
     csulcca_groups=no
@@ -122,8 +125,8 @@ csulcca_note_service() {
     set -C
     # Half a note, on a full disk, would say what is not so; without one the traces of 7.x count.
     # The last line shows that the note is whole.
-    if printf 'tree=%s\ngroups=%s\nunit=%s\nmode=%s\nseen=%s\nactive=%s\n' "$csulcca_tree" "$csulcca_groups" \
-        "$csulcca_unit" "${csulcca_mode% *}" "${csulcca_mode#* }" "$csulcca_active" >"$csulcca_note.new"; then
+    if printf 'tree=%s\nours=%s\ngroups=%s\nunit=%s\nmode=%s\nseen=%s\nactive=%s\n' "$csulcca_tree" "$csulcca_ours" \
+        "$csulcca_groups" "$csulcca_unit" "${csulcca_mode% *}" "${csulcca_mode#* }" "$csulcca_active" >"$csulcca_note.new"; then
         # On disk before it has its name, and before 7.x's files go: after a power failure nothing else may tell of it.
         sync "$csulcca_note.new" || :
         mv -fT "$csulcca_note.new" "$csulcca_note"
@@ -140,6 +143,17 @@ csulcca_make_groups() {
             groupadd --system "$csulcca_group" </dev/null || :
         fi
     done
+}
+
+# CSUTKEcat of 8.x of ours, a link to our starter or a file that calls it: /opt was kept, or restored, and the rest of the
+# system may be new.
+csulcca_has_our_control_script() {
+    csulcca_control=/opt/IBM/CCA/bin/CSUTKEcat
+    if [ -h "$csulcca_control" ]; then
+        [ "$(readlink "$csulcca_control")" = /usr/lib/csulcca/run ]
+    else
+        grep -qs /usr/lib/csulcca/run "$csulcca_control"
+    fi
 }
 
 # enabled, disabled, masked or none, from the files: systemd may not run here.

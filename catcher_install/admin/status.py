@@ -56,10 +56,10 @@ def collect_status(host: "Host") -> "Dict[str, Any]":
         "host": host_names.collect(host).full,
         "mode": {"configured": planned.mode, "running": mode, "agree": mode == planned.mode},
         "tls": {
-            "possible": facts.tls.possible if facts.tls else None,
-            "version": facts.tls.version if facts.tls else None,
-            "library": facts.tls.library if facts.tls else None,
-            "reason": facts.tls.reason if facts.tls else "",
+            "possible": facts.tls.possible,
+            "version": facts.tls.version,
+            "library": facts.tls.library,
+            "reason": facts.tls.reason,
         },
         "pair": {
             "state": facts.pair.state,

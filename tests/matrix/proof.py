@@ -43,7 +43,7 @@ BREAKAGES = (
     Breakage(
         "an upgrade flips the mode",
         "catcher_install/plan.py",
-        'config.with_mode(conf.data or b"", config.TCP)',
+        'config.with_mode(conf.data or b"", mode)',
         'config.with_mode(conf.data or b"", config.TLS)',
         frozenset((cell, scenario) for cell in (DEB, RPM) for scenario in FROM_7_3),
     ),
@@ -52,7 +52,7 @@ BREAKAGES = (
         "catcher_install/plan.py",
         "    if facts.pair.state == pair.NONE:\n        if facts.image:\n",
         "    if facts.pair.state == pair.NONE:\n        if facts.image:\n"
-        '            return [_act(MAKE_PAIR, "in an image, too")], []\n',
+        '            return [act(MAKE_PAIR, "in an image, too")], []\n',
         frozenset((cell, scenario) for cell in (DEB, RPM) for scenario in ("image-build", "other-root")),
     ),
     Breakage(

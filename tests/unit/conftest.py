@@ -22,7 +22,7 @@ def no_real_programs(monkeypatch, request):
     if request.node.get_closest_marker("real_programs"):
         return
 
-    def refuse(self, argv, timeout, stdin=b""):
+    def refuse(self, argv, timeout, stdin=b"", only_output=False):
         raise UnplannedSpawn(list(argv))
 
     monkeypatch.setattr(Host, "run", refuse)

@@ -62,7 +62,7 @@ class Scripted(Host):
         self.spawned = []
         self.executed = None
 
-    def run(self, argv, timeout, stdin=b""):
+    def run(self, argv, timeout, stdin=b"", only_output=False):
         argv = list(argv)
         self.spawned.append(argv)
         if argv[0] not in self.programs:
@@ -209,9 +209,10 @@ class Machine(Scripted):
         elif self.get(library) is not None:
             os.unlink(self.on_disk(library))
 
-    def capture(self, tree="no", groups="no", unit="none", active="no", mode="none", seen="no"):
+    def capture(self, tree="no", groups="no", unit="none", active="no", mode="none", seen="no", ours="no"):
         """What the preinst scriptlet noted."""
-        lines = ("tree=" + tree, "groups=" + groups, "unit=" + unit, "mode=" + mode, "seen=" + seen, "active=" + active)
+        lines = ("tree=" + tree, "ours=" + ours, "groups=" + groups, "unit=" + unit, "mode=" + mode, "seen=" + seen,
+                 "active=" + active)
         self.put(paths.CAPTURE, "\n".join(lines + ("",)).encode("ascii"))
 
     def enable(self):
@@ -389,6 +390,7 @@ def make_capture(**changes):
     """What preinst saw on a host with no trace of an earlier CCA; then *changes*."""
     from catcher_install import facts
 
-    fields = {"tree": False, "groups": False, "unit": "none", "active": False, "mode": None, "seen": "no"}
+    fields = {"tree": False, "groups": False, "unit": "none", "active": False, "mode": None, "seen": "no",
+              "ours": False}
     fields.update(changes)
     return facts.Capture(**fields)

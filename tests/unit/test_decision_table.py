@@ -6,7 +6,7 @@ exactly one row, and is tested twice: in plan(), which sees nothing but facts, a
 
 import pytest
 
-from catcher_install import apply, config, messages, paths, plan, stamp, transition
+from catcher_install import apply, config, messages, openssl, paths, plan, stamp, transition
 from catcher_install.facts import UnitFacts
 from catcher_install.openssl import TlsCapability
 
@@ -265,12 +265,13 @@ def test_a_mode_changed_by_hand_between_two_upgrades_stays(machine, quick_pair):
 
 
 def test_where_openssl_cannot_be_asked_a_fresh_host_is_left_undecided():
-    planned = plan.plan(make_facts(tls=None), transition.of(transition.APPLY))
+    planned = plan.plan(make_facts(tls=openssl.unknown("a test")), transition.of(transition.APPLY))
     assert ids(planned.findings) == ["tls-unknown"]
     assert planned.mode is None
     assert [action.kind for action in planned.actions] == [plan.WRITE_STAMP]
 
 
 def test_where_openssl_cannot_be_asked_a_legacy_host_still_keeps_tcp():
-    planned = plan.plan(make_facts(tls=None, traces=[paths.KEY_STORAGE]), transition.of(transition.APPLY))
+    facts = make_facts(tls=openssl.unknown("a test"), traces=[paths.KEY_STORAGE])
+    planned = plan.plan(facts, transition.of(transition.APPLY))
     assert [action.data for action in planned.actions if action.kind == plan.WRITE_CONFIG] == [b"TLS_OFF\n"]

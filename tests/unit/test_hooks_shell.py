@@ -167,7 +167,7 @@ def note(root):
     return dict(line.split("=", 1) for line in root.get(paths.CAPTURE).decode("ascii").splitlines())
 
 
-NO_CCA = {"tree": "no", "groups": "no", "unit": "none", "mode": "none", "seen": "no", "active": "no"}
+NO_CCA = {"tree": "no", "ours": "no", "groups": "no", "unit": "none", "mode": "none", "seen": "no", "active": "no"}
 
 
 def before_8(root):
@@ -783,6 +783,26 @@ def test_purge_keeps_what_somebody_put_in_the_way_of_a_replacement(root):
     root.put(paths.CERTIFICATE, b"theirs")
     assert root.run("csulcca_postrm", "deb", "purge") == (0, "")
     assert b"theirs" in in_bin(root).values() and KEY in in_bin(root).values() and CRT in in_bin(root).values()
+
+
+@pytest.mark.parametrize("kind,ours", [("link", "yes"), ("file", "yes"), ("of 7.x", "no"), ("link of others", "no"),
+                                       ("none", "no")])
+def test_preinst_knows_the_control_script_of_8(root, kind, ours):
+    """/opt was kept, /usr is new: its CSUTKEcat says what it was."""
+    root.put(paths.CATCHER, b"", 0o755)
+    os.rmdir(root.path("/usr/lib/csulcca/catcher_install"))
+    control = root.path(paths.BIN + "/CSUTKEcat")
+    if kind == "link":
+        os.symlink(root.path("/usr/lib/csulcca/run"), control)
+    elif kind == "link of others":
+        os.symlink("/usr/local/bin/run", control)
+    elif kind != "none":
+        text = "exec /usr/lib/csulcca/run CSUTKEcat" if kind == "file" else "/opt/IBM/CCA/bin/catcher.exe # csulcca"
+        text = text.replace("/usr/lib", root.path("/usr/lib"))
+        root.put(paths.BIN + "/CSUTKEcat", ("#!/bin/sh\n%s\n" % text).encode())
+    assert root.run("csulcca_preinst", "rpm", "1")[0] == 0
+    note = root.get(paths.CAPTURE).decode()
+    assert "ours=%s\n" % ours in note and ("tree=no\n" in note) == (ours == "yes")
 
 
 # -- postinst and prerm ------------------------------------------------------------------------------------------------

@@ -85,6 +85,44 @@ def test_mode(machine, started, capsys, a_pair, name):
         assert [line for line in errors.splitlines() if "[%s] -- " % told in line] == errors.splitlines() != []
 
 
+# Why whether TLS is possible cannot be found out: what openssl does
+UNKNOWN = {
+    "killed": (137, b""), "hangs": TimeoutError(110, "no answer within 10 seconds"), "no process": OSError(11, "Again"),
+    "a broken policy": (1, b""), "spoilt": (0, b"\x00\xff"),
+}
+
+
+@pytest.mark.parametrize("name", sorted(UNKNOWN))
+@pytest.mark.parametrize("conf", [b"TLS_ON\n", b"TLS_ON\nTLS_REQUIRED\n", b"# no directive\n", None], ids=str)
+def test_what_is_not_known_is_never_served_in_clear(machine, started, capsys, a_pair, name, conf):
+    """systemd tries again. And nothing is decided for good: with an answer it is TLS."""
+    use(machine, conf, a_pair)
+    good = machine.programs[paths.OPENSSL]
+    machine.programs[paths.OPENSSL] = UNKNOWN[name]
+    assert started() == launch.AGAIN != REFUSED
+    assert "[tls-not-known]" in capsys.readouterr().err
+    assert machine.get(paths.CONF) == conf
+    machine.programs[paths.OPENSSL] = good
+    assert started() == TLS
+
+
+@pytest.mark.parametrize("name", sorted(UNKNOWN))
+def test_a_remembered_yes_starts_tls_whatever_openssl_does(machine, started, a_pair, name):
+    use(machine, b"TLS_ON\n", a_pair)
+    assert started() == TLS
+    # Another file than the one that was asked.
+    machine.put("/usr/bin/openssl", b"#!/bin/sh\n", 0o755)
+    machine.programs[paths.OPENSSL] = UNKNOWN[name]
+    for _ in range(2):
+        assert started() == TLS
+
+
+def test_plain_tcp_needs_no_openssl(machine, started, a_pair):
+    use(machine, b"TLS_OFF\n", a_pair)
+    machine.programs[paths.OPENSSL] = UNKNOWN["killed"]
+    assert started() == TCP
+
+
 @pytest.mark.parametrize("name", sorted(MODES))
 def test_check_says_what_a_start_would_do_and_does_nothing(machine, started, capsys, a_pair, name):
     conf, possible, result, told = MODES[name]

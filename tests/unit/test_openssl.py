@@ -59,57 +59,88 @@ def test_only_1_1_1_and_newer_is_new_enough(machine, text):
     machine.programs[paths.OPENSSL] = (0, text.encode("ascii") + b"\n")
     able = openssl.capability(machine)
     expected = VERSIONS[text] is not None and VERSIONS[text][0] >= (1, 1, 1)
-    assert able.possible == expected == (able.reason == "")
+    assert (able.possible is True) == expected == (able.reason == "")
     assert able.version == (VERSIONS[text][1] if VERSIONS[text] else None)
     assert able.library == "/usr/lib64/libssl.so.3"
     assert "\n" not in able.reason and not able.reason.endswith(".")
 
 
+NOT_UNDERSTOOD = "/usr/bin/openssl is not an OpenSSL that is understood (%s)"
+# What the command answers: (whether TLS is possible, if libssl is there, and the reason)
 ANSWERS = {
-    "not installed": (FileNotFoundError(2, "No such file or directory"),
+    "not installed": (FileNotFoundError(2, "No such file or directory"), False,
                       "the command /usr/bin/openssl is not installed"),
-    "of another architecture": (OSError(8, "Exec format error"),
-                                "the command /usr/bin/openssl does not run (Exec format error)"),
-    "fails": ((1, OPENSSL_3), "/usr/bin/openssl version failed with exit status 1"),
-    "library missing": ((127, b"openssl: error while loading shared libraries: libssl.so.3: cannot open shared object"
-                              b" file: No such file or directory\n"),
-                        "/usr/bin/openssl version failed with exit status 127"),
-    "crashes": ((139, b""), "/usr/bin/openssl version failed with exit status 139"),
-    "garbage": ((0, b"\xff\x00\x1b[2J\r\n" + b"x" * 5000),
-                None),
-    "LibreSSL": ((0, b"LibreSSL 3.8.2\n"), "/usr/bin/openssl is not an OpenSSL that is understood (LibreSSL 3.8.2)"),
-    "too old": ((0, b"OpenSSL 1.1.0l  10 Sep 2019\n"), "OpenSSL 1.1.0l is older than 1.1.1"),
-    "pre-release": ((0, b"OpenSSL 1.1.1-pre9 (beta) 21 Aug 2018\n"), "OpenSSL 1.1.1-pre9 is older than 1.1.1"),
+    "LibreSSL": ((0, b"LibreSSL 3.8.2\n"), False, NOT_UNDERSTOOD % "LibreSSL 3.8.2"),
+    "too old": ((0, b"OpenSSL 1.1.0l  10 Sep 2019\n"), False, "OpenSSL 1.1.0l is older than 1.1.1"),
+    "pre-release": ((0, b"OpenSSL 1.1.1-pre9 (beta) 21 Aug 2018\n"), False, "OpenSSL 1.1.1-pre9 is older than 1.1.1"),
+    "of another architecture": (OSError(8, "Exec format error"), None,
+                                "/usr/bin/openssl does not run (Exec format error)"),
+    "fails": ((1, OPENSSL_3), None, "/usr/bin/openssl version failed with exit status 1"),
+    "library missing": ((127, b""), None, "/usr/bin/openssl version failed with exit status 127"),
+    "crashes": ((139, b""), None, "/usr/bin/openssl was killed by signal 11"),
+    "killed": ((137, b""), None, "/usr/bin/openssl was killed by signal 9"),
+    "hangs": (TimeoutError(110, "no answer within 10 seconds"), None,
+              "/usr/bin/openssl does not run (no answer within 10 seconds)"),
+    "out of descriptors": (OSError(24, "Too many open files"), None,
+                           "/usr/bin/openssl does not run (Too many open files)"),
+    "may not be run": (PermissionError(13, "Permission denied"), None,
+                       "/usr/bin/openssl does not run (Permission denied)"),
+    "no memory": (OSError(12, "Cannot allocate memory"), None,
+                  "/usr/bin/openssl does not run (Cannot allocate memory)"),
+    "says nothing": ((0, b""), None, NOT_UNDERSTOOD % "no output"),
+    "garbage": ((0, b"\xff\x00\x1b[2J\r\n" + b"x" * 5000), None, None),
+    "a text of another program": ((0, b"usage: openssl\n"), None, NOT_UNDERSTOOD % "usage: openssl"),
 }
 
 
 @pytest.mark.parametrize("name", sorted(ANSWERS))
 def test_the_library_without_a_good_command(machine, name):
-    answer, reason = ANSWERS[name]
+    """What could not be found out is neither a yes nor a no: a new host must not get TCP for good because of it."""
+    answer, possible, reason = ANSWERS[name]
     machine.programs[paths.OPENSSL] = answer
     able = openssl.capability(machine)
-    assert not able.possible
+    assert able.possible is possible
     assert able.library == "/usr/lib64/libssl.so.3"
     if reason is not None:
         assert able.reason == reason
-    assert len(able.reason) < 150 and able.reason.isprintable()
+    assert 0 < len(able.reason) < 150 and able.reason.isprintable()
+    assert openssl.remember(able) is None
 
 
-LOADING = b"/usr/bin/openssl: error while loading shared libraries: libssl.so.3: %s\n"
+MEMORY = {"identity": "of an earlier time", "version": "3.0.13"}
 
 
-@pytest.mark.parametrize("answer", [TimeoutError(110, "no answer within 10 seconds"),
-                                    OSError(24, "Too many open files"),
-                                    PermissionError(13, "Permission denied"),
-                                    OSError(12, "Cannot allocate memory"), OSError(5, "Input/output error"),
-                                    (137, b""), (143, b""), (0, b""),
-                                    (127, LOADING % b"cannot read file data: Input/output error"),
-                                    (127, LOADING % b"cannot stat shared object: Permission denied"),
-                                    (127, LOADING % b"cannot open shared object file: Error 24")], ids=str)
-def test_a_command_that_could_not_be_asked_this_time_tells_nothing(machine, answer):
-    """What is over in a moment must not give a new host TCP for good."""
-    machine.programs[paths.OPENSSL] = answer
-    assert openssl.capability(machine) is None
+@pytest.mark.parametrize("name", sorted(name for name in ANSWERS if ANSWERS[name][1] is None))
+def test_a_remembered_yes_holds_where_nothing_is_known(machine, name):
+    machine.programs[paths.OPENSSL] = ANSWERS[name][0]
+    able = openssl.capability(machine, MEMORY)
+    assert able.possible is True and able.version == "3.0.13"
+    # And it is not forgotten: the next run has it, too.
+    assert openssl.remember(able) == MEMORY
+
+
+@pytest.mark.parametrize("name", sorted(name for name in ANSWERS if ANSWERS[name][1] is False))
+def test_a_known_no_ends_a_remembered_yes(machine, name):
+    machine.programs[paths.OPENSSL] = ANSWERS[name][0]
+    able = openssl.capability(machine, MEMORY)
+    assert able.possible is False and openssl.remember(able) is None
+
+
+def test_without_a_library_no_answer_of_the_command_matters(machine):
+    machine.remove("/usr/lib64/libssl.so.3")
+    for answer, _, _ in ANSWERS.values():
+        machine.programs[paths.OPENSSL] = answer
+        assert openssl.capability(machine).possible is False
+
+
+@pytest.mark.real_programs
+def test_noise_on_standard_error_is_no_answer(tmp_path, monkeypatch):
+    """ld.so complains of an agent's library that is gone; a version among such words is none."""
+    program = tmp_path / "openssl"
+    program.write_text("#!/bin/sh\necho 'OpenSSL 1.0.2k  26 Jan 2017' >&2\necho 'OpenSSL 3.0.13 30 Jan 2024'\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(paths, "OPENSSL", str(program))
+    assert openssl.capability(Host()).version == "3.0.13"
 
 
 def elf_of(bits=2, order=1, number=62):

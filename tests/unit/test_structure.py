@@ -29,8 +29,6 @@ ALLOWED = {
     # Text of a moment: no system call.
     "pair": {"time.strftime", "time.gmtime"},
     "text": {"time.strftime", "time.gmtime"},
-    # Text of an error, likewise.
-    "openssl": {"os.strerror"},
     # The kernel's random numbers.
     "cert.generate": {"os.urandom"},
     # Who calls us, and a fork for units of Type=forking that administrators kept from CCA 7.x.
