@@ -1,5 +1,6 @@
 """The reference catcher, started as a process of its own."""
 
+import compileall
 import os
 import shutil
 import signal
@@ -29,10 +30,11 @@ def python(request):
 
 @pytest.fixture(scope="session")
 def library(tmp_path_factory):
-    """The directory of the catcher's package: a copy, which each Python may compile once for all tests."""
+    """The directory of the catcher's package: a copy with the bytecode that the package's hook would make."""
     copy = tmp_path_factory.mktemp("library")
     shutil.copytree(PAYLOAD / LIBRARY / "reference_catcher", copy / "reference_catcher",
                     ignore=shutil.ignore_patterns("__pycache__"))
+    compileall.compile_dir(str(copy), quiet=2)
     return copy
 
 

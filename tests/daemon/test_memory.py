@@ -1,5 +1,6 @@
 """Memory that peers cannot make grow."""
 
+import contextlib
 import random
 import select
 import socket
@@ -118,3 +119,37 @@ def test_memory_stays_flat_over_20000_connections(start):
     shake(catcher.connect())
     # Memory comes in arenas of up to 1 MiB: one or two are no leak. Half a kilobyte left by each connection were 9 MiB.
     assert catcher.resident() - before < 3 * MEGABYTE
+
+
+def test_memory_of_stuck_relays_is_bounded_and_given_back(start, backend):
+    """100 TLS relays that both sides fill and nobody empties; then they go."""
+    stuck, block, small = threading.Event(), bytes(65536), (socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+
+    def fill(sock):
+        sock.settimeout(0.01)
+        with contextlib.suppress(TimeoutError):
+            while True:
+                sock.send(block)
+        stuck.wait(PATIENCE)
+
+    server = backend(fill)
+    server.listener.setsockopt(*small)      # the kernel's buffers are not the subject
+    catcher = start("-tls", pair=pair(), backend=server.name)
+    context = tls_context(pair())
+    # What the first of many costs once.
+    with context.wrap_socket(catcher.connect(), server_hostname="localhost"):
+        catcher.wait_for("relayed to")
+    before = catcher.resident()
+    with contextlib.ExitStack() as stack:
+        for _ in range(100):
+            sock = catcher.connect()
+            sock.setsockopt(*small)
+            client = stack.enter_context(context.wrap_socket(sock, server_hostname="localhost"))
+            client.settimeout(0.01)
+            with contextlib.suppress(TimeoutError):
+                while True:
+                    client.send(block)
+        grown = catcher.resident() - before
+        assert MEGABYTE < grown < 100 * 130 * 1024
+        stuck.set()
+    eventually(lambda: catcher.resident() - before < 3 * MEGABYTE, "the memory was given back")

@@ -59,6 +59,15 @@ def tell_systemd(state):
     return True
 
 
+def give_back_memory():
+    """Has the C library give free memory to the system: by itself it keeps all that is below the last piece in use."""
+    try:
+        import ctypes
+        ctypes.CDLL(None).malloc_trim(0)
+    except (ImportError, OSError, AttributeError):
+        return      # then it stays ours, for the next connections; musl has no such call
+
+
 def allow_descriptors(settings):
     """Raises the soft limit of descriptors to what max_connections needs; short of it, accepting pauses at times."""
     needed = 2 * settings.max_connections + 64

@@ -9,13 +9,14 @@ import time
 from .connection import CLOSED, CONNECT, FAREWELL, HANDSHAKE, RELAY, Connection
 from .log import ERROR, INFO, WARNING
 from .ports import origin
-from .process import tell_systemd
+from .process import give_back_memory, tell_systemd
 from .refusal import Refused
 from .settings import unmapped
 from .streams import ROUNDS, PlainEnd, TlsEnd
 
 AT_REST = 0.2           # a relay that has moved nothing for this part of stop_timeout does not hold up a stop
 ACCEPT_PAUSE = 0.5      # seconds without accepting when the system has no descriptor or memory left
+MANY = 64               # connections whose memory is worth giving back
 SESSION_CACHE = 512     # sessions that OpenSSL may keep for TLS 1.2 clients before a new context is made
 
 
@@ -30,6 +31,7 @@ class Server:
         self.connections = {}       # used as an ordered set: the oldest first
         self.of_origin = {}         # the same for each origin() that has any
         self.unfinished = {}        # connections that stopped only to give others their turn
+        self.most = 0               # connections at the same time since memory was given back
         self.next_check = 0.0       # when a deadline may have come
         self.accepting = False
         self.stop_at = None         # the end of the drain, once a stop is asked for
@@ -78,6 +80,10 @@ class Server:
         self.unfinished.pop(connection, None)
         connection.step()
 
+    def _has_emptied(self):
+        """Whether so many connections are gone that their memory should go, too."""
+        return self.most >= MANY and len(self.connections) <= self.most // 4
+
     def _timeout(self):
         if self.unfinished:
             return 0
@@ -86,6 +92,9 @@ class Server:
     def _check(self, now):
         """Ends what has reached its deadline, and finds the next one."""
         self.log.tick(now)
+        if self._has_emptied():
+            self.most = len(self.connections)
+            give_back_memory()
         if not self.accepting and not self.stopping:
             self._accept_from_now(True)
         soonest = self.log.window_end if self.log.hidden else float("inf")
@@ -163,6 +172,7 @@ class Server:
             return
         connection = Connection(self, client, peer, source)
         self.connections[connection] = None
+        self.most = max(self.most, len(self.connections))
         self.of_origin.setdefault(source, {})[connection] = None
         connection.step()
 
@@ -221,6 +231,8 @@ class Server:
         mine.pop(connection, None)
         if not mine:
             self.of_origin.pop(connection.origin, None)
+        if self._has_emptied():
+            self.check_by(time.monotonic())
 
     def watch(self, connection):
         """Waits for what CONNECTION's state can use, and for nothing else: that would wake us for ever."""

@@ -3,8 +3,12 @@
 import errno
 import socket
 
-CHUNK = 64 * 1024       # the most that is read at once, and held for each direction of a connection
+CHUNK = 64 * 1024       # the most that is read at once, and held for each direction of a connection in TCP;
+RECORD = 16 * 1024      # in TLS what one record carries: what is more would lie in OpenSSL's memory
+SEALED = RECORD + 512   # and a record as it is sent
 ROUNDS = 16             # chunks that one connection moves before the others get their turn
+# One for all, since there is one thread: what one read finds and the next write does not take is copied.
+SPARE = memoryview(bytearray(CHUNK))
 
 
 class Cut(OSError):
@@ -19,10 +23,13 @@ class PlainEnd:
         self.watched = 0        # the events that the selector knows
         self.drained = True     # everything that was received has been read
 
-    def read(self):
-        """Some bytes; b"" at the end of the stream; None if there are none now. Raises OSError."""
+    def read(self, most=CHUNK):
+        """Some bytes, until the next read of any end; b"" at the end of the stream; None if there are none now.
+
+        Raises OSError.
+        """
         try:
-            return self.sock.recv(CHUNK)
+            return SPARE[:self.sock.recv_into(SPARE[:most])]
         except (BlockingIOError, InterruptedError):
             return None
 
@@ -67,7 +74,7 @@ class TlsEnd(PlainEnd):
 
     def _receive(self):
         """Gives OpenSSL one chunk from the socket; False if there is none now."""
-        data = None if self.ended else PlainEnd.read(self)
+        data = None if self.ended else PlainEnd.read(self, SEALED)
         if data is None:
             return False
         self.drained = False
@@ -95,7 +102,7 @@ class TlsEnd(PlainEnd):
 
     def _decrypt(self):
         try:
-            data = self.tls.read(CHUNK)
+            data = SPARE[:self.tls.read(RECORD, SPARE)]
         except self.ssl.SSLWantReadError:
             data = None
         except self.ssl.SSLZeroReturnError:
@@ -107,8 +114,11 @@ class TlsEnd(PlainEnd):
         self.drained = not data
         return data
 
-    def read(self):
-        data = self._decrypt()
+    def read(self, most=RECORD):
+        # Asking OpenSSL in vain costs as much as a small record.
+        there = self.inbox.pending or self.tls.pending() or self.ended
+        self.drained = not there
+        data = self._decrypt() if there else None
         if data is None and self.may_read() and self._receive():
             data = self._decrypt()
         return data
@@ -123,7 +133,7 @@ class TlsEnd(PlainEnd):
     def flush(self):
         while True:
             if not self.unsent:
-                self.unsent = self.outbox.read(CHUNK)
+                self.unsent = self.outbox.read(SEALED)
             if not self.unsent:
                 return True
             count = PlainEnd.write(self, self.unsent)
@@ -135,7 +145,7 @@ class TlsEnd(PlainEnd):
         return bool(self.unsent or self.outbox.pending)
 
     def may_read(self):
-        return self.outbox.pending < 2 * CHUNK  # more than a write leaves there: key updates that wait for answers
+        return self.outbox.pending < 2 * SEALED  # more than a write leaves there: key updates that wait for answers
 
     def close_write(self):
         if not self.notified:
@@ -154,7 +164,8 @@ class Flow:
 
     def __init__(self, source, target):
         self.source, self.target = source, target
-        self.buffer = memoryview(b"")
+        self.buffer = b""
+        self.chunk = RECORD if isinstance(source, TlsEnd) or isinstance(target, TlsEnd) else CHUNK
         self.count = 0      # bytes written
         self.ended = False  # the source is at its end,
         self.done = False   # and the target has been told
@@ -162,21 +173,22 @@ class Flow:
     def pump(self):
         """Moves what can be moved now. True if it stopped only to give others their turn. Raises OSError."""
         for _ in range(ROUNDS):
-            if self.buffer:
-                count = self.target.write(self.buffer)
-                if not count:
+            data = self.buffer
+            if not data:
+                if self.ended:
+                    self.done = self.done or self.target.close_write()
                     return False
-                self.count += count
-                self.buffer = self.buffer[count:]
-            elif self.ended:
-                self.done = self.done or self.target.close_write()
-                return False
-            else:
-                data = self.source.read()
+                data = self.source.read(self.chunk)
                 if data is None:
                     return False
-                self.ended = not data
-                self.buffer = memoryview(data)
+                if not data:
+                    self.ended = True
+                    continue
+            count = self.target.write(data)
+            self.count += count
+            self.buffer = bytes(data[count:])
+            if not count:
+                return False
         return True
 
 
