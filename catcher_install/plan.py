@@ -119,14 +119,14 @@ def _configuration(facts: "HostFacts", past: str) -> "Tuple[List[Action], List[F
         return [], [finding("mode-undecided", reason=facts.unread)], None
     seen = _seen_mode(facts)
     if past == LEGACY or seen is not None:
-        mode = seen or config.TCP
+        kept = seen or config.TCP
         why = "the old catcher was seen in this mode" if seen else "CCA 7.3 and older spoke TCP only"
-        data = config.with_mode(conf.data or b"", mode)
+        data = config.with_mode(conf.data or b"", kept)
         action = act(WRITE_CONFIG, why + ", and an upgrade keeps the mode", data, edits=conf.data is not None)
-        return [action], _about_mode(facts, past, mode), mode
+        return [action], _about_mode(facts, past, kept), kept
     default = default_mode(facts)
     if conf.state == config.UNSET:
-        shown = "TLS" if default == config.TLS else "TCP"
+        shown = "TCP" if default == config.TCP else "TLS"
         return [], [finding("conf-no-directive", mode=shown)], default
     remembered = facts.stamp.mode if facts.stamp is not None else None
     mode = remembered or default

@@ -32,10 +32,7 @@ try:
     elif name == "scriptlet":
         from catcher_install.scriptlet import main
     elif name == "compile":
-        import compileall
-
-        def main(arguments):
-            return 0 if compileall.compile_dir(sys.path[0], quiet=2) else 1
+        from catcher_install.scriptlet import compile_library as main
     elif name == "watch":
         from catcher_install.admin.daily_check import main
     else:

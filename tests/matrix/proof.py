@@ -43,7 +43,7 @@ BREAKAGES = (
     Breakage(
         "an upgrade flips the mode",
         "catcher_install/plan.py",
-        'config.with_mode(conf.data or b"", mode)',
+        'config.with_mode(conf.data or b"", kept)',
         'config.with_mode(conf.data or b"", config.TLS)',
         frozenset((cell, scenario) for cell in (DEB, RPM) for scenario in FROM_7_3),
     ),

@@ -45,12 +45,12 @@ def test_a_good_run(machine, log, quick_pair, arguments):
 def test_findings_go_to_the_journal_and_to_who_watches(machine, log, capsys):
     assert scriptlet.main(["deb", "configure", "7.3.0-1"]) == 0
     assert log == [(syslog.LOG_WARNING, log[0][1])]
-    assert "[upgraded-tcp-kept] -- to finish TLS setup: catcherctl mode tls" in log[0][1]
+    assert "[upgraded-tcp-kept] -- to finish the TLS setup: catcherctl mode tls" in log[0][1]
     said = capsys.readouterr()
     assert said.out == ""
     lines = said.err.splitlines()
-    assert len(lines) == 2 and all(line.startswith("csulcca: ") for line in lines)
-    assert lines[1].startswith("csulcca:   to finish TLS setup: catcherctl mode tls")
+    assert len(lines) == 6 and all(line.startswith("csulcca: ") for line in lines)
+    assert lines[1:3] == ["csulcca:   to finish the TLS setup:", "csulcca:     catcherctl mode tls"]
 
 
 @pytest.mark.parametrize("conf,priority", [(b"TLS_ON\nTLS_OFF\n", syslog.LOG_ERR), (b"# x\n", syslog.LOG_WARNING)])
@@ -70,7 +70,7 @@ def test_unknown_arguments_are_told_and_facts_decide(machine, log, capsys, quick
     told = [line for _, line in log if "[scriptlet-unknown]" in line]
     assert len(told) == 1 and len(told[0]) < 300
     errors = capsys.readouterr().err
-    assert "Traceback" not in errors and len(errors.splitlines()) == 2
+    assert "Traceback" not in errors and len(errors.splitlines()) == 3
     assert all(line.isprintable() for line in errors.splitlines())
 
 

@@ -1,0 +1,156 @@
+"""mode, cert install and cert generate as transitions: their cost, what they foresee, what ends them, what is noted."""
+
+import os
+import signal
+import syslog
+
+import pytest
+
+from catcher_install import config, facts, paths
+from catcher_install.admin import cert_install, change, cli, mode
+from catcher_install.errors import CatcherError
+
+from ..daemon import shown
+from ..support import tree_of
+from .hosts import NEW, der, in_place, install, put
+
+COLLECTS = 3
+
+
+@pytest.fixture
+def collects(monkeypatch):
+    """How often the facts were collected."""
+    made, real = [], facts.collect
+    monkeypatch.setattr(facts, "collect", lambda *arguments: made.append(1) or real(*arguments))
+    return made
+
+
+@pytest.fixture
+def log(monkeypatch):
+    """The lines that went to the journal."""
+    lines = []
+    monkeypatch.setattr(syslog, "openlog", lambda tag: None)
+    monkeypatch.setattr(syslog, "syslog", lambda priority, line: lines.append(line))
+    return lines
+
+
+def to_tcp(machine):
+    return mode.set_mode(machine, config.TCP, restart=True)
+
+
+def generate(machine):
+    return cert_install.generate(machine, True, True)
+
+
+COMMANDS = {"mode": to_tcp, "cert install": install, "cert generate": generate}
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_the_facts_are_collected_twice(machine, daemon, collects, name):
+    COMMANDS[name](machine)
+    # The daemon's own start, which the test's systemctl makes, is not the command's.
+    assert len(collects) - daemon.restarts <= COLLECTS - 1
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_the_facts_are_collected_three_times_if_the_change_is_taken_back(machine, daemon, collects, name):
+    daemon.behaviour = ["nothing", "obey"]
+    with pytest.raises(CatcherError):
+        COMMANDS[name](machine)
+    assert len(collects) - daemon.restarts <= COLLECTS
+
+
+# -- --dry-run ---------------------------------------------------------------------------------------------------------
+
+FORESEEN = {
+    "mode": (["mode", "tcp"], ["write configuration: ", "  /etc/cca/catcher.conf: TLS_OFF"]),
+    "cert install": (["cert", "install", "/root/my.key", "/root/my.crt"], ["put pair in place: "]),
+    "cert generate": (["cert", "generate", "--force"], ["put pair in place: "]),
+    "apply": (["apply"], ["Nothing to do."]),
+}
+
+
+@pytest.fixture
+def on_machine(machine, monkeypatch):
+    """catcherctl acts on the machine."""
+    machine.put(paths.LIBRARY + "/run")
+    monkeypatch.setattr(cli, "Host", lambda root="/": machine)
+    return machine
+
+
+@pytest.mark.parametrize("name", sorted(FORESEEN))
+def test_a_dry_run_says_what_would_be_done_and_does_nothing(on_machine, daemon, capsys, name):
+    put(on_machine, *NEW)
+    arguments, wanted = FORESEEN[name]
+    before = tree_of(on_machine, times=True)
+    assert cli.main(["--dry-run"] + arguments) == 0
+    told = capsys.readouterr().out
+    assert [part for part in wanted if part not in told] == []
+    assert tree_of(on_machine, times=True) == before and daemon.restarts == 0
+
+
+def test_a_dry_run_refuses_what_the_command_refuses(on_machine, daemon, capsys):
+    assert cli.main(["--dry-run", "cert", "generate"]) == 1
+    assert "there is a key and a certificate already" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [["status"], ["cert", "show"], ["probe", "localhost"]], ids=" ".join)
+def test_a_dry_run_of_what_changes_nothing_is_a_mistake(on_machine, capsys, arguments):
+    assert cli.main(["--dry-run"] + arguments) == 1
+    assert "--dry-run is for" in capsys.readouterr().err
+
+
+# -- signals -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM, signal.SIGINT], ids=lambda one: one.name)
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_a_signal_while_it_is_verified_takes_the_change_back(machine, daemon, monkeypatch, log, name, number):
+    old, conf = in_place(machine), machine.get(paths.CONF)
+    real, sent = change.daemon.restart_and_verify, []
+
+    def interrupted(host, wanted):
+        if not sent:
+            sent.append(os.kill(os.getpid(), number))
+        return real(host, wanted)
+
+    monkeypatch.setattr(change.daemon, "restart_and_verify", interrupted)
+    with pytest.raises(CatcherError, match="interrupted; the .* is back and in use"):
+        COMMANDS[name](machine)
+    assert (in_place(machine), machine.get(paths.CONF)) == (old, conf)
+    assert shown(daemon.port) == der(old[1])
+    assert len(log) == 1 and "interrupted" in log[0]
+
+
+def test_a_signal_before_that_is_not_lost(machine, daemon, monkeypatch):
+    """It comes while files are written: the change is finished there, and then taken back."""
+    real = change.apply.converge
+
+    def with_signal(*arguments):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return real(*arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(change.apply, "converge", with_signal)
+        with pytest.raises(CatcherError, match="interrupted"):
+            to_tcp(machine)
+    assert machine.get(paths.CONF) == b"TLS_ON\n"
+    # And the caller's handlers are back.
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+# -- the journal -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name,told", [("mode", "catcherctl mode tcp (was: tls): "),
+                                       ("cert install", "(the old pair is kept as"),
+                                       ("cert generate", "catcherctl cert generate (the old pair")])
+def test_every_change_is_a_line_in_the_journal(machine, daemon, log, name, told):
+    COMMANDS[name](machine)
+    assert len(log) == 1 and told in log[0] and " -- asked by uid " in log[0]
+
+
+def test_a_refusal_is_a_line_too(machine, daemon, log):
+    with pytest.raises(CatcherError):
+        cert_install.generate(machine, False, True)
+    assert len(log) == 1 and "cert generate failed: there is a key and a certificate already" in log[0]
