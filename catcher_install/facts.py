@@ -6,6 +6,7 @@ import stat
 from . import config, openssl, pair, paths
 from . import stamp as stamp_file
 from .record import Record
+from .text import shown
 
 MYPY = False
 if MYPY:
@@ -24,6 +25,10 @@ NOTED = (
 )
 # By what the mode was seen; notes of earlier versions do not say a mode.
 SEEN = ("process", "last-run", "journal")
+
+
+# What CSUTKEcat.service hides from the daemon (ProtectHome=, PrivateTmp=).
+HIDDEN = ("/root/", "/home/", "/run/user/", "/tmp/", "/var/tmp/")
 
 
 class Capture(Record):
@@ -128,7 +133,7 @@ def collect(host: "Host", tls: "Optional[openssl.TlsCapability]" = None) -> Host
         traces=traces,
         catcher=_is_program(host, paths.CATCHER),
         version=_version(host),
-        verdict=_verdict(host, files, stamp) if tls_matters else None,
+        verdict=_verdict(host, files, stamp, tls) if tls_matters else None,
         now=now,
     )
 
@@ -285,47 +290,73 @@ def _version(host: "Host") -> str:
     return data.decode("ascii", "replace").strip() if data else "unpackaged"
 
 
-def _verdict(host: "Host", files: pair.PairFiles, stamp: "Optional[stamp_file.Stamp]") -> "Optional[Dict[str, object]]":
-    """The judgement on the pair in place, remembered while neither file has changed.
+def _verdict(
+    host: "Host", files: pair.PairFiles, stamp: "Optional[stamp_file.Stamp]", tls: "Optional[openssl.TlsCapability]"
+) -> "Optional[Dict[str, object]]":
+    """The judgement on the pair in place, remembered while neither file has changed, nor the policy of OpenSSL.
 
-    Keys: fingerprint (pair.PairFiles), the fields of check.Verdict, and "unchecked" with the reason if the pair
-    could not be judged because a package is missing.
+    Keys: fingerprint and key_size (pair.PairFiles), policy (openssl.policy()), the fields of check.Verdict, and
+    "unchecked" with the reason if OpenSSL could not be asked.
     """
     if files.state != pair.BOTH:
         return None
     memory = stamp.checked_pair if stamp is not None else None
-    if memory is not None and files.fingerprint and _is_verdict_on(memory, files.fingerprint):
+    policy = openssl.policy(host, tls)
+    known = memory is not None and _is_verdict_on(memory, files)
+    hidden = _hidden(host)
+    if known and memory is not None and memory.get("policy") == policy and (not hidden or host.is_run_by_systemd()):
         return memory
     from .cert import check
-    from .errors import MissingDependency
 
-    verdict: Dict[str, object] = {"fingerprint": ""}
+    verdict: Dict[str, object] = {"fingerprint": "", "key_size": 0, "policy": policy}
     try:
         key, crt = pair.read(host)
         # Of what is judged, which need not be what look() has seen.
-        verdict["fingerprint"] = pair.fingerprint(key, crt)
-        judged = check.check(key, crt)
+        verdict.update(fingerprint=pair.fingerprint(key, crt), key_size=len(key))
+        judged = check.check(host, key, crt)
+        if hidden and not host.is_run_by_systemd():
+            judged = check.unusable(hidden)
     except OSError as error:
-        judged = check.unusable("they cannot be read (%s)" % error.strerror)
-    except MissingDependency as missing:
-        judged = check.unusable("")
-        verdict["unchecked"] = missing.message
+        judged = check.unusable(hidden or "they cannot be read (%s)" % error.strerror)
+    if judged.unchecked and known:
+        # What could not be found out does not undo what was.
+        return memory
     for name in judged.__slots__:
-        verdict[name] = getattr(judged, name)
+        if name != "unchecked" or judged.unchecked:
+            verdict[name] = getattr(judged, name)
     return verdict
+
+
+def _hidden(host: "Host") -> str:
+    """Why the service does not see the pair, as the end of a sentence; "" if it does."""
+    for path in (paths.KEY, paths.CERTIFICATE):
+        try:
+            real = host.real_path(path)
+        except OSError:
+            # A link in a circle, which cannot be read either.
+            continue
+        if (real + "/").startswith(HIDDEN):
+            return "%s leads to %s, and the service sees nothing below %s" % (
+                path.rpartition("/")[2], shown(real), " ".join(one.rstrip("/") for one in HIDDEN))
+    return ""
 
 
 def judged(host: "Host", facts: HostFacts) -> HostFacts:
     """The same facts with the verdict on the pair, also in a mode that does not use it."""
     if facts.verdict is not None:
         return facts
-    return facts.replace(verdict=_verdict(host, facts.pair, facts.stamp))
+    return facts.replace(verdict=_verdict(host, facts.pair, facts.stamp, facts.tls))
 
 
-def _is_verdict_on(memory: "Dict[str, object]", fingerprint: str) -> bool:
+def _is_verdict_on(memory: "Dict[str, object]", files: pair.PairFiles) -> bool:
     """Whether a remembered verdict is whole and about these files."""
     return (
-        memory.get("fingerprint") == fingerprint
+        files.fingerprint != ""
+        and memory.get("fingerprint") == files.fingerprint
+        # Bytes that moved from one file into the other leave the fingerprint as it was.
+        and memory.get("key_size") == files.key_size
         and memory.get("problem") == ""
-        and all(isinstance(memory.get(name), int) for name in ("rsa_bits", "not_before", "not_after"))
+        and all(isinstance(memory.get(name), int) for name in (
+            "rsa_bits", "not_before", "not_after", "issuer_not_after"))
+        and all(isinstance(memory.get(name), str) for name in ("chain", "issuer"))
     )

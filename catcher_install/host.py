@@ -29,11 +29,11 @@ LINK_LIMIT = 40
 PATH_LIMIT = 4096
 COPY_BLOCK = 64 * 1024
 # What a child gets instead of the caller's environment: no OPENSSL_CONF, LD_LIBRARY_PATH or PYTHONPATH of anybody's.
+# The system's own openssl.cnf holds: it is its administrator's policy.
 CHILD_ENVIRONMENT = {
     "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
     "LC_ALL": "C",
     "HOME": "/",
-    "OPENSSL_CONF": "/dev/null",
 }
 
 
@@ -113,6 +113,10 @@ class Host:
         except OSError:
             return "-"
         return "%d:%d:%d" % (entry.st_ino, entry.st_size, entry.st_ctime_ns)
+
+    def real_path(self, path: str) -> str:
+        """The path without links of what *path* leads to, as far as it can be followed."""
+        return self._inside(os.path.realpath(self.locate(path, follow=True)))
 
     def is_dir(self, path: str) -> bool:
         """Whether *path* is, or links to, a directory."""

@@ -127,6 +127,16 @@ CATALOG = {
         "put the certificates in order, the server's own first, then type:\n"
         "  catcherctl cert install KEY CRT",
     ),
+    "pair-issuer-expired": (WARNING, ROOT,
+        "{issuer} expired on {date}",
+        "get a new chain from your CA, then type:\n"
+        "  catcherctl cert install KEY CRT",
+    ),
+    "pair-issuer-expires-soon": (WARNING, ROOT,
+        "{issuer} expires on {date}",
+        "get a new chain from your CA before that date, then type:\n"
+        "  catcherctl cert install KEY CRT",
+    ),
     "pair-not-yet-valid": (WARNING, ROOT,
         "the certificate is not valid before {date}",
         "check this host's clock:\n"
@@ -157,7 +167,8 @@ CATALOG = {
     ),
     "pair-unchecked": (INFO, ROOT,
         "the key and certificate were not checked: {reason}",
-        "install the package python3-cryptography",
+        "check them later:\n"
+        "  catcherctl cert check",
     ),
     "write-failed": (ERROR, FAILURE,
         "{path} could not be written: {reason}",

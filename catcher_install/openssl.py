@@ -26,6 +26,12 @@ PASSING = (errno.EACCES, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN,
 # The system's own library directories. Others (/usr/local, LD_LIBRARY_PATH) are an administrator's experiments.
 LIBRARY_DIRS = ("/usr/lib64", "/lib64", "/usr/lib", "/lib")
 
+# What limits OpenSSL on Debian and SUSE, on Red Hat's, and by the policies of the latter two.
+POLICY_FILES = (
+    "/etc/ssl/openssl.cnf", "/etc/pki/tls/openssl.cnf", "/etc/crypto-policies/back-ends/opensslcnf.config",
+    "/etc/crypto-policies/state/current", "/etc/system-fips",
+)
+
 # Where ld.so(8) finds libraries: a new directory of libraries changes it.
 LOADER_CACHE = "/etc/ld.so.cache"
 
@@ -151,6 +157,12 @@ def _library(host: "Host") -> "Tuple[Optional[str], str]":
     if refused:
         raise _NoAnswer(seen[0])
     return None, seen[0] if seen else "neither libssl.so.3 nor libssl.so.1.1 is installed"
+
+
+def policy(host: "Host", tls: "Optional[TlsCapability]") -> str:
+    """Return a text that changes whenever OpenSSL does, or what it is told to accept on this system."""
+    told = " ".join(host.identity(path) for path in POLICY_FILES)
+    return "%s %s" % (tls.identity if tls is not None else "", told)
 
 
 def _identity(host: "Host", library: str) -> str:

@@ -49,14 +49,15 @@ class PairFiles(Record):
     """What stands where the pair belongs.
 
     state: NONE, KEY_ONLY, CERTIFICATE_ONLY or BOTH (any kind of file counts, even a dangling link).
-    fingerprint: fingerprint() of the two files; "" unless BOTH, and if they cannot be read.
+    fingerprint: fingerprint() of the two files; "" unless BOTH, and if they cannot be read. key_size: bytes of the key.
     key_mode: the key's permission bits, or None.
     staged: a complete pair waits to be placed. draft: something of paths.DRAFTS that was never finished lies about.
     """
 
-    __slots__ = ("state", "fingerprint", "key_mode", "staged", "draft")
+    __slots__ = ("state", "fingerprint", "key_size", "key_mode", "staged", "draft")
     state: str
     fingerprint: str
+    key_size: int
     key_mode: "Optional[int]"
     staged: bool
     draft: bool
@@ -72,20 +73,24 @@ def look(host: "Host") -> PairFiles:
         state = KEY_ONLY
     else:
         state = NONE if certificate is None else CERTIFICATE_ONLY
+    made, key_size = _fingerprint_in_place(host) if state == BOTH else ("", 0)
     return PairFiles(
         state=state,
-        fingerprint=_fingerprint_in_place(host) if state == BOTH else "",
+        fingerprint=made,
+        key_size=key_size,
         key_mode=stat.S_IMODE(key.st_mode) if key is not None and stat.S_ISREG(key.st_mode) else None,
         staged=host.is_own_dir(paths.STAGE) or host.is_own_dir(paths.REPLACE_STAGE),
         draft=any(host.lexists(one) for one in paths.DRAFTS),
     )
 
 
-def _fingerprint_in_place(host: "Host") -> str:
+def _fingerprint_in_place(host: "Host") -> "tuple":
+    """The fingerprint and the key's size; "" and 0 if the files cannot be read."""
     try:
-        return fingerprint(*read(host))
+        key, certificate = read(host)
+        return fingerprint(key, certificate), len(key)
     except OSError:
-        return ""
+        return "", 0
 
 
 def read(host: "Host") -> "tuple":

@@ -229,22 +229,31 @@ def pair_findings(facts: "HostFacts") -> "List[Finding]":
             there, gone = gone, there
         return [finding("pair-half", present=there, missing=gone)]
     verdict = facts.verdict or {}
+    if verdict.get("problem"):
+        return [finding("pair-unusable", reason=str(verdict["problem"]))]
     found = []
     if verdict.get("unchecked"):
         found.append(finding("pair-unchecked", reason=str(verdict["unchecked"])))
-    elif verdict.get("problem"):
-        return [finding("pair-unusable", reason=str(verdict["problem"]))]
-    else:
-        if facts.now > int(str(verdict.get("not_after", 0))):
-            found.append(finding("pair-expired", date=moment(verdict.get("not_after"))))
-        if facts.now < int(str(verdict.get("not_before", 0))):
-            found.append(finding("pair-not-yet-valid", date=moment(verdict.get("not_before"))))
-        bits = int(str(verdict.get("rsa_bits", 0)))
-        if bits:
-            from .cert.keys import RSA_RECOMMENDED
+    elif verdict.get("chain"):
+        found.append(finding("pair-chain-broken", reason=str(verdict["chain"])))
+    first, last, issuers = (int(str(verdict.get(name, 0))) for name in ("not_before", "not_after", "issuer_not_after"))
+    if facts.now > last:
+        found.append(finding("pair-expired", date=moment(last)))
+    elif facts.now + messages.SOON_SECONDS > last:
+        found.append(finding("pair-expires-soon", date=moment(last)))
+    if facts.now < first:
+        found.append(finding("pair-not-yet-valid", date=moment(first)))
+    issuer = str(verdict.get("issuer"))
+    if issuers and facts.now > issuers:
+        found.append(finding("pair-issuer-expired", issuer=issuer, date=moment(issuers)))
+    elif issuers and facts.now + messages.SOON_SECONDS > issuers:
+        found.append(finding("pair-issuer-expires-soon", issuer=issuer, date=moment(issuers)))
+    bits = int(str(verdict.get("rsa_bits", 0)))
+    if bits:
+        from .cert.keys import RSA_RECOMMENDED
 
-            if bits < RSA_RECOMMENDED:
-                found.append(finding("pair-weak-key", bits=str(bits)))
+        if bits < RSA_RECOMMENDED:
+            found.append(finding("pair-weak-key", bits=str(bits)))
     if facts.pair.key_mode is not None and facts.pair.key_mode & 0o077:
         found.append(finding("pair-key-readable", mode="%04o" % facts.pair.key_mode))
     return found

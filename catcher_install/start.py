@@ -14,7 +14,8 @@ if MYPY:
     from .facts import HostFacts
     from .messages import Finding
 
-SECONDS_A_DAY = 24 * 3600
+# How long a pair that is still to be made is good, at least.
+YEAR_SECONDS = 365 * 24 * 3600
 
 
 class Launch(Record):
@@ -76,7 +77,7 @@ def foresee(facts: "HostFacts", planned: "Plan") -> "HostFacts":
         if action.kind == WRITE_CONFIG and action.data is not None:
             facts = facts.replace(config=config.parse(action.data))
         if action.kind in (MAKE_PAIR, PLACE_STAGED_PAIR):
-            good = {"problem": "", "rsa_bits": 0, "not_before": 0, "not_after": int(facts.now) + SECONDS_A_DAY}
+            good = {"problem": "", "rsa_bits": 0, "not_before": 0, "not_after": int(facts.now) + YEAR_SECONDS}
             made = facts.pair.replace(state=pair.BOTH, staged=False, key_mode=pair.KEY_MODE)
             facts = facts.replace(pair=made, verdict=good)
     return facts

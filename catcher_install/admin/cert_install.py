@@ -67,7 +67,7 @@ def _key_for(host: "Host", crt_file: PemFile) -> PemFile:
             except CatcherError:
                 # Not a key at all, and there may be another one.
                 continue
-            if submitted.belongs(key_file, crt_file):
+            if submitted.belongs(host, key_file, crt_file):
                 return key_file
     raise CatcherError(
         "the certificate in %s belongs to no key that is here%s" % (

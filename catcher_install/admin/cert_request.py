@@ -39,7 +39,7 @@ def request(host: "Host", wanted: "List[str]", present_key: bool, out: "Optional
             # replace(): a whole key or none, however this ends.
             host.replace(path, generate.new_key(), pair.KEY_MODE)
         made = True
-    key, _ = submitted.load_key(submitted.read_file(host, path), lib)
+    key = submitted.load_key(submitted.read_file(host, path), lib)
     data = _signing_request(key, host_names.collect(host), wanted, lib)
     lines = []
     if out is not None:

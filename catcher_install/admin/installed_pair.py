@@ -2,9 +2,8 @@
 
 from .. import facts as fact_collector
 from .. import messages, pair, paths, plan
-from ..cert import crypto, details, generate, host_names, pem, submitted
-from ..cert.chain import chain_problem
-from ..errors import CatcherError, MissingDependency
+from ..cert import details, generate, host_names, pem, submitted, x509
+from ..errors import CatcherError
 from ..messages import finding
 from ..record import Record
 from ..text import moment, shown
@@ -58,17 +57,7 @@ def installed(host: "Host") -> Installed:
         return nothing("%s holds no certificate" % paths.CERTIFICATE)
     if chain[0].problem:
         return nothing("%s: %s" % (paths.CERTIFICATE, chain[0].problem))
-    return Installed(chain=chain, algorithm=_algorithm(blocks[0]), blocks=blocks, problem="")
-
-
-def _algorithm(block: bytes) -> str:
-    """The algorithm of a certificate's key, e.g. "EC secp521r1" or "RSA 2048"; "" where it cannot be told here."""
-    try:
-        lib = crypto.load()
-        loaded = crypto.call(lib.x509.load_pem_x509_certificate, block, lib.backend)
-        return lib.kind_of(crypto.call(loaded.public_key)).algorithm
-    except (MissingDependency, crypto.Unreadable):
-        return ""
+    return Installed(chain=chain, algorithm=x509.read(pem.der(blocks[0])).key.algorithm, blocks=blocks, problem="")
 
 
 def may_read_key(host: "Host") -> bool:
@@ -99,23 +88,18 @@ def made_here(host: "Host", facts: "HostFacts") -> "Optional[bool]":
 
 
 def more_findings(host: "Host", facts: "HostFacts", seen: Installed) -> "List[Finding]":
-    """What plan.pair_findings() leaves out, since it costs too much for a daemon start: an end that is near, names
-    that are no longer this host's, a chain that is none. Nothing where there is no certificate."""
+    """What plan.pair_findings() leaves out, since it costs too much for a daemon start: names that are no longer this
+    host's. Nothing if there is no certificate."""
     if not seen.chain:
         return []
     own = seen.chain[0]
     found = []
-    if facts.now <= own.not_after < facts.now + messages.SOON_SECONDS:
-        found.append(finding("pair-expires-soon", date=moment(own.not_after)))
     ours = made_here(host, facts)
     reason = _stale_names(host, own, bool(ours), accepted_names(facts))
     if reason:
         again = "catcherctl cert generate --force" if ours else "catcherctl cert request"
         found.append(finding("pair-names-stale", reason=reason,
                              hint="make a new certificate, then import it into the TKE:\n  %s" % again))
-    reason = _chain_problem(seen)
-    if reason:
-        found.append(finding("pair-chain-broken", reason=reason))
     return found
 
 
@@ -148,17 +132,6 @@ def _stale_names(host: "Host", own: "details.Certificate", ours: bool, accepted:
     parts = ["it does not list %s" % submitted.names_text(lacks)] if lacks else []
     parts += ["it lists %s, which this host no longer has" % submitted.names_text(gone)] if gone else []
     return "; ".join(parts)
-
-
-def _chain_problem(seen: Installed) -> str:
-    try:
-        lib = crypto.load()
-        loaded = [crypto.call(lib.x509.load_pem_x509_certificate, block, lib.backend) for block in seen.blocks]
-        return crypto.call(chain_problem, lib, loaded)
-    except MissingDependency:
-        return ""
-    except crypto.Unreadable as error:
-        return "one of its certificates cannot be read (%s)" % error
 
 
 def check(host: "Host", wanted: "List[str]") -> "Tuple[Dict[str, Any], List[Finding]]":

@@ -1,71 +1,220 @@
-"""The judgement on the bytes of a pair."""
+"""The judgement on a pair: the same for ``cert check``, ``cert install``, ``status``, ``CSUTKEcat check`` and a start.
+
+What can be read from the bytes is read here, for exact words; the rest OpenSSL says itself, in a program of its own
+(judge.py): the loader that the reference catcher uses, and handshakes, under the policy of this system.
+"""
+
+import sys
 
 from ..record import Record
-from . import crypto, keys, pem
+from ..text import shown
+from . import keys, pem, x509
+from .chain import chain_problem
+from .details import name_text
+
+MYPY = False
+if MYPY:
+    from typing import Dict, List
+
+    from ..host import Host
+
+JUDGE = __file__.rpartition("/")[0] + "/judge.py"
+SECONDS = 20
+# Bytes of a handshake's message that Java reads, so a TKE too (jdk.tls.maxHandshakeMessageSize).
+HANDSHAKE_LIMIT = 32 * 1024
+SERVER_AUTH = "1.3.6.1.5.5.7.3.1"
+ANY_USAGE = "2.5.29.37.0"
+NOT_ITS_OWN = "catcher.crt does not belong to catcher.key"
+MISMATCH = ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED")
+POLICY = ("EE_KEY_TOO_SMALL", "CA_KEY_TOO_SMALL", "CA_MD_TOO_WEAK")
 
 
 class Verdict(Record):
     """What was found of a key and a certificate file.
 
-    problem: why the pair cannot be used, as the end of a sentence; "" where it can.
-    algorithm: of the key, e.g. "EC secp521r1" or "RSA 2048"; "" where it could not be read.
-    rsa_bits: size of an RSA key, else 0.
-    not_before, not_after: validity of the certificate, seconds since the epoch; 0 where unknown.
+    problem: why the pair cannot be used, as the end of a sentence; "" if it can. unchecked: why OpenSSL could not be
+    asked; "" if it was. chain: why a client that trusts the last certificate refuses the chain, as the end of a
+    sentence; "" if it does not.
+    algorithm: of the key, e.g. "EC secp521r1" or "RSA 2048"; "" if it could not be read. rsa_bits: size of an RSA key,
+    else 0. not_before, not_after: validity of the first certificate, seconds since the epoch; 0 if unknown.
+    issuer, issuer_not_after: of the certificates behind it the one that expires first, and when; "" and 0 if none.
     """
 
-    __slots__ = ("problem", "algorithm", "rsa_bits", "not_before", "not_after")
+    __slots__ = ("problem", "unchecked", "chain", "algorithm", "rsa_bits", "not_before", "not_after", "issuer",
+                 "issuer_not_after")  # fmt: skip
     problem: str
+    unchecked: str
+    chain: str
     algorithm: str
     rsa_bits: int
     not_before: int
     not_after: int
+    issuer: str
+    issuer_not_after: int
 
 
 def unusable(problem: str) -> Verdict:
-    """The verdict on a pair that cannot be used."""
-    return Verdict(problem=problem, algorithm="", rsa_bits=0, not_before=0, not_after=0)
+    """Return the verdict on a pair that cannot be used."""
+    return Verdict(problem=problem, unchecked="", chain="", algorithm="", rsa_bits=0, not_before=0, not_after=0,
+                   issuer="", issuer_not_after=0)
 
 
-def check(key_pem: bytes, certificate_pem: bytes) -> Verdict:
-    """The verdict on the bytes of a key and a certificate file. Raises MissingDependency only.
+def check(host: "Host", key_pem: bytes, certificate_pem: bytes) -> Verdict:
+    """Return the verdict on the bytes of a key and a certificate file. Raises nothing for what they may be.
 
     The first certificate of the file is the server's own; what follows is its chain. Validity in time is reported,
     not judged: an expired certificate starts with a warning.
     """
-    lib = crypto.load()
     key_file, certificate_file = pem.PemFile("catcher.key", key_pem), pem.PemFile("catcher.crt", certificate_pem)
-    for given in (key_file, certificate_file):
-        if not given.data.strip():
-            return unusable("%s is empty" % given.path)
-        if not given.blocks:
-            return unusable("%s is %s" % (given.path, "truncated" if given.cut else "not PEM"))
-    if not key_file.keys():
-        return unusable("catcher.key holds no private key")
-    if not certificate_file.certificates():
+    problem = _key_file_problem(key_file) or _file_problem(certificate_file)
+    if problem:
+        return unusable(problem)
+    blocks = certificate_file.certificates()
+    if not blocks:
         return unusable("catcher.crt holds no certificate")
-    try:
-        certificate = crypto.call(lib.x509.load_pem_x509_certificate, certificate_file.certificates()[0], lib.backend)
-        public = crypto.call(certificate.public_key)
-        not_before, not_after = crypto.call(lib.validity_of, certificate)
-    except crypto.Unreadable as error:
-        return unusable("catcher.crt cannot be read as a certificate (%s)" % error)
-    # Reading a private key may check its primes, which takes seconds for a large one; reading a certificate is quick.
-    kind = lib.kind_of(public)
-    if kind.rsa_bits > keys.RSA_LARGEST:
-        return unusable("catcher.key is %s" % kind.problem)
-    label, block = key_file.keys()[0]
-    if len(block) > keys.PEM_LIMIT:
-        return unusable("catcher.key is larger than any key that the catcher supports")
+    chain = []
+    unread = ""
+    size = 0
+    for number, block in enumerate(blocks, 1):
+        try:
+            der = pem.der(block)
+            size += len(der)
+            chain.append(x509.read(der))
+        except ValueError as error:
+            if number == 1:
+                return unusable("catcher.crt cannot be read as a certificate (%s)" % error)
+            unread = unread or "certificate %d cannot be read (%s)" % (number, error)
+    problem = _certificate_problem(chain[0], size, len(blocks))
+    # Reading it would test its primes, for minutes.
+    if not problem and len(key_file.keys()[0][1]) > keys.PEM_LIMIT:
+        problem = "catcher.key is larger than any key that the catcher supports"
+    if problem:
+        return unusable(problem)
+    verdict = Verdict(
+        problem="", unchecked="", chain=unread or chain_problem(chain), algorithm=chain[0].key.algorithm,
+        rsa_bits=chain[0].key.rsa_bits, not_before=chain[0].not_before, not_after=chain[0].not_after,
+        issuer="", issuer_not_after=0,
+    )  # fmt: skip
+    for number, one in enumerate(chain[1:], 2):
+        if not verdict.issuer or one.not_after < verdict.issuer_not_after:
+            verdict.issuer = "certificate %d of the chain (%s)" % (number, shown(name_text(one.subject), 60))
+            verdict.issuer_not_after = one.not_after
+    small = 0 < verdict.rsa_bits < keys.RSA_RECOMMENDED
+    answers = _ask_openssl(host, key_pem, certificate_pem, blocks, small)
+    return _with_answers(verdict, chain[0], answers, key_pem, certificate_pem)
+
+
+def belongs(host: "Host", key_pem: bytes, certificate_pem: bytes) -> bool:
+    """Return whether a key is that of a certificate; no, if either cannot be read or OpenSSL not be asked."""
+    return _ask_openssl(host, key_pem, certificate_pem, [certificate_pem], True).get("load") == ""
+
+
+def _file_problem(given: pem.PemFile) -> str:
+    if not given.data.strip():
+        return "%s is empty" % given.path
+    if not given.blocks:
+        return "%s is %s" % (given.path, "truncated" if given.cut else "not PEM")
+    return ""
+
+
+def _key_file_problem(given: pem.PemFile) -> str:
+    problem = _file_problem(given)
+    if problem:
+        return problem
+    if not given.keys():
+        return "catcher.key holds no private key"
+    label, block = given.keys()[0]
     if pem.is_encrypted(label, block):
-        return unusable("catcher.key is encrypted, and a service cannot ask for its pass phrase")
+        return "catcher.key is encrypted, and a service cannot ask for its pass phrase"
+    return ""
+
+
+def _certificate_problem(own: x509.X509, size: int, count: int) -> str:
+    """Why no TLS handshake would work with a certificate, as the end of a sentence; "" if nothing is to be seen.
+
+    size: bytes in DER of all that are sent with it, count of them.
+    """
+    if own.key.problem:
+        return "catcher.key is %s" % own.key.problem
+    if not own.signs:
+        return "catcher.crt is not for signing: its key usage has no digitalSignature, and a TLS handshake needs it"
+    if own.usages is not None and SERVER_AUTH not in own.usages and ANY_USAGE not in own.usages:
+        return "catcher.crt is not for a TLS server: its extended key usage has no serverAuth"
+    # RFC 8446, 4.4.2: three bytes of length and two of extensions for each, and eight around them all.
+    if size + 5 * count + 8 > HANDSHAKE_LIMIT:
+        return "catcher.crt is larger than a handshake carries: %d bytes, and a TKE reads %d" % (size, HANDSHAKE_LIMIT)
+    return ""
+
+
+def _ask_openssl(
+    host: "Host", key_pem: bytes, certificate_pem: bytes, blocks: "List[bytes]", small: bool
+) -> "Dict[str, str]":
+    """judge.py's answers, {step: reason}; with "unknown" and why if it could not be asked."""
+    parts = [key_pem, certificate_pem, blocks[0], blocks[-1]]
+    head = "%d %d %d %d %d\n" % (len(parts[0]), len(parts[1]), len(parts[2]), len(parts[3]), small)
     try:
-        key = crypto.call(lib.serialization.load_pem_private_key, block, None, lib.backend)
-    except crypto.Unreadable as error:
-        return unusable("catcher.key cannot be read as a private key (%s)" % error)
-    kind = lib.kind_of(key)
-    if kind.problem:
-        return unusable("catcher.key is %s" % kind.problem)
-    if lib.public_bytes(public) != lib.public_bytes(key.public_key()):
-        return unusable("catcher.crt does not belong to catcher.key")
-    return Verdict(problem="", algorithm=kind.algorithm, rsa_bits=kind.rsa_bits, not_before=not_before,
-                   not_after=not_after)
+        status, output = host.run([sys.executable, "-I", "-S", JUDGE], timeout=SECONDS,
+                                  stdin=head.encode("ascii") + b"".join(parts), only_output=True)
+    except OSError as error:
+        return {"unknown": (error.strerror or "error").lower()}
+    if status != 0:
+        return {"unknown": "Python ended with status %d" % status}
+    answers = {}
+    for line in output.decode("ascii", "replace").splitlines():
+        step, tab, reason = line.partition("\t")
+        if tab:
+            answers[step] = reason
+    if "ssl" in answers:
+        return {"unknown": "the ssl module of Python cannot be loaded: %s" % shown(answers["ssl"])}
+    return answers or {"unknown": "no answer"}
+
+
+def _with_answers(
+    verdict: Verdict, own: x509.X509, answers: "Dict[str, str]", key_pem: bytes, certificate_pem: bytes
+) -> Verdict:
+    """The verdict with what OpenSSL said."""
+    if "unknown" in answers:
+        return verdict.replace(unchecked=answers["unknown"])
+    if answers.get("policy"):
+        return unusable("the policy of this system's OpenSSL allows no TLS 1.2 or newer (%s)" % _words(
+            answers["policy"]))
+    load = answers.get("load", "NO_ANSWER")
+    if load:
+        unread = verdict.chain if " cannot be read " in verdict.chain else ""
+        of_certificate = answers.get("certificate", "") and (unread or _words(answers["certificate"]))
+        return unusable(_load_problem(load, of_certificate, own, key_pem, certificate_pem))
+    for step, what in (("TLSv1_2", "TLS 1.2"), ("TLSv1_3", "TLS 1.3")):
+        reason = answers.get(step)
+        if reason:
+            if reason == "BAD_SIGNATURE":
+                return unusable("catcher.key is damaged: what it signs does not verify")
+            return unusable("no %s handshake works with them (%s)" % (what, _words(reason)))
+    if answers.get("leaf"):
+        return unusable("every client refuses catcher.crt (%s)" % _words(answers["leaf"]))
+    if answers.get("chain") and not verdict.chain:
+        if answers["chain"] == "certificate signature failure":
+            return verdict.replace(chain="one of its certificates is not signed by the key of the next one")
+        return verdict.replace(chain="a client that trusts its last certificate refuses it (%s)" % _words(
+            answers["chain"]))
+    return verdict
+
+
+def _load_problem(reason: str, of_certificate: str, own: x509.X509, key_pem: bytes, certificate_pem: bytes) -> str:
+    """Why OpenSSL did not load the pair, as the end of a sentence."""
+    if reason in MISMATCH:
+        return NOT_ITS_OWN
+    if reason in POLICY:
+        weak = " (%s)" % own.weak if own.weak and reason == "CA_MD_TOO_WEAK" else ""
+        return "the security policy of this system's OpenSSL refuses catcher.crt: %s%s" % (_words(reason), weak)
+    for name, data in (("catcher.crt", certificate_pem), ("catcher.key", key_pem)):
+        if b"\r" in data.replace(b"\r\n", b"\n").strip():
+            return "%s has line ends that OpenSSL does not read (CR); write it with LF" % name
+    if of_certificate:
+        return "catcher.crt cannot be read as a certificate (%s)" % of_certificate
+    return "catcher.key cannot be read as a private key (%s)" % _words(reason)
+
+
+def _words(reason: str) -> str:
+    """OpenSSL's name of a reason, such as NO_SHARED_CIPHER, in words; text of Python's own without its source line."""
+    text = reason.lower().replace("_", " ") if reason.isupper() else reason
+    return shown(text.partition(" (_ssl.c")[0].replace("[SSL] ", ""), 100)

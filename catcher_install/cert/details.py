@@ -100,13 +100,14 @@ def describe(der: bytes) -> Certificate:
         return Certificate(subject="", issuer="", self_issued=False, common_names=[], dns_names=[], addresses=[],
                            not_before=0, not_after=0, problem="not a certificate: %s" % error, **hashes)
     return Certificate(
-        subject=_name_text(one.subject), issuer=_name_text(one.issuer), self_issued=one.subject == one.issuer,
+        subject=name_text(one.subject), issuer=name_text(one.issuer), self_issued=one.subject == one.issuer,
         common_names=[value for oid, value in one.subject if oid == COMMON_NAME], dns_names=one.dns_names,
         addresses=one.addresses, not_before=one.not_before, not_after=one.not_after, problem="", **hashes
     )
 
 
-def _name_text(name: "List[Tuple[str, str]]") -> str:
+def name_text(name: "List[Tuple[str, str]]") -> str:
+    """Return the subject or issuer of a certificate as text, in its order, e.g. "O=Bank, CN=catcher"."""
     return ", ".join("%s=%s" % (ATTRIBUTES.get(oid, oid), value) for oid, value in name)
 
 

@@ -1,7 +1,7 @@
 """What an administrator hands over: a key, a certificate and its chain, read out of files of any kind.
 
 Everything that a catcher or a TKE would stumble over later is found here, before anything is touched, and each
-refusal says what to type. Needs ``cryptography``.
+refusal says what to type.
 """
 
 import shlex
@@ -10,21 +10,18 @@ from ..errors import CatcherError
 from ..pair import SIZE_LIMIT
 from ..record import Record
 from ..text import moment, shown
-from . import crypto, details, host_names, keys
-from .chain import chain_problem
-from .crypto import Crypto
-from .pem import PemFile, is_encrypted
+from . import check as judge
+from . import crypto, details, host_names, keys, x509
+from .pem import PemFile, der, is_encrypted
 
 MYPY = False
 if MYPY:
-    from typing import Any, List, Tuple
+    from typing import Any, List
 
     from ..host import Host
 
 # PKCS#12 begins with its version, 3, and a sequence.
 PKCS12 = b"\x02\x01\x03\x30"
-SERVER_AUTH = "1.3.6.1.5.5.7.3.1"
-ANY_USAGE = "2.5.29.37.0"
 SHOWN_NAMES = 6
 
 
@@ -69,32 +66,54 @@ def command(start: str, *words: str) -> str:
 def check(host: "Host", key_file: PemFile, crt_file: PemFile) -> Material:
     """The pair in two files (or in one file, given twice). Raises CatcherError where it could not be used, now.
 
-    The first certificate must be the key's, and each further one must have signed the one before it. Names are not
-    looked at here: see require_names().
+    The judgement is that of check.check(). What may be met in a file that is in place with a warning only, a chain that
+    is broken or a validity that is not now, is refused here. Names are not looked at: see require_names().
     """
-    lib = crypto.load()
     if not key_file.keys() and key_file.certificates() and crt_file.keys() and not crt_file.certificates():
         raise CatcherError(
             "%s is a certificate and %s a key: these look swapped" % (key_file.path, crt_file.path),
             command("type: catcherctl cert install", crt_file.path, key_file.path),
         )
-    key_pem = _key_block(key_file, lib)
-    blocks = _certificate_blocks(crt_file, lib)
-    key, algorithm = _load_key(key_file, key_pem, lib)
-    chain = [_load_certificate(crt_file, number, pem, lib) for number, pem in enumerate(blocks, 1)]
-    _require_match(key, key_file, chain, crt_file, lib)
-    told = [details.describe(_der(one, lib)) for one in chain]
+    key_pem = _key_block(key_file)
+    blocks = _certificate_blocks(crt_file)
+    verdict = judge.check(host, key_pem, b"".join(blocks))
+    if verdict.problem:
+        raise _unusable(host, verdict.problem, key_file, key_pem, crt_file, blocks)
+    if verdict.unchecked:
+        raise CatcherError("the pair cannot be tried: %s" % verdict.unchecked, "try again")
+    told = [details.describe(der(block)) for block in blocks]
     _require_valid(told, crt_file, host.now())
-    problem = chain_problem(lib, chain)
-    if problem:
-        raise CatcherError("the chain in %s is broken: %s" % (crt_file.path, problem),
+    if verdict.chain:
+        raise CatcherError("the chain in %s is broken: %s" % (crt_file.path, verdict.chain),
                            "put the server's certificate first, and behind it its issuer, then the issuer's issuer")
-    _require_server_usage(chain[0], crt_file, lib)
-    certificates = b"".join(one.public_bytes(lib.serialization.Encoding.PEM) for one in chain)
-    return Material(key=key_pem, algorithm=algorithm, certificates=certificates, chain=told)
+    return Material(key=key_pem, algorithm=verdict.algorithm, certificates=b"".join(blocks), chain=told)
 
 
-def _key_block(given: PemFile, lib: Crypto) -> bytes:
+def _unusable(
+    host: "Host", problem: str, key_file: PemFile, key_pem: bytes, crt_file: PemFile, blocks: "List[bytes]"
+) -> CatcherError:
+    """A verdict's problem, said of the files that were named."""
+    if problem == judge.NOT_ITS_OWN:
+        fits = [judge.belongs(host, key_pem, block) for block in blocks[:details.CHAIN_LIMIT]]
+        if True in fits:
+            return CatcherError(
+                "the chain in %s is in the wrong order: the key's own certificate is number %d of %d" % (
+                    crt_file.path, fits.index(True) + 1, len(blocks)),
+                "put that one first, and behind it its issuer, then the issuer's issuer",
+            )
+        return CatcherError("the certificate in %s does not belong to the key in %s" % (crt_file.path, key_file.path),
+                            "name the key that the certificate was requested with")
+    hint = "use %s, for example by: catcherctl cert request" % keys.SUPPORTED
+    if problem.startswith("catcher.key cannot be read"):
+        hint = command("see what is wrong: openssl pkey -noout -check -in", key_file.path)
+    elif problem.startswith("catcher.crt cannot be read"):
+        hint = command("see what is wrong: openssl x509 -noout -text -in", crt_file.path)
+    elif problem.startswith("catcher.crt"):
+        hint = "have one issued for a server; a request that says so: catcherctl cert request"
+    return CatcherError(problem.replace("catcher.key", key_file.path).replace("catcher.crt", crt_file.path), hint)
+
+
+def _key_block(given: PemFile) -> bytes:
     """The one private key of a file, PEM."""
     found = given.keys()
     path = given.path
@@ -106,7 +125,7 @@ def _key_block(given: PemFile, lib: Crypto) -> bytes:
             raise CatcherError("%s holds %s" % (path, what), "name the file with the private key first: KEY CRT")
         if PKCS12 in given.data[:12]:
             raise _pkcs12(path)
-        if _loads_der(given.data, lib.serialization.load_der_private_key, (None, lib.backend)):
+        if x509.is_der(given.data):
             raise CatcherError("%s is DER, and the key must be PEM" % path,
                                command("convert it: openssl pkey -inform DER -in", path, "-out", path + ".pem"))
         raise CatcherError("%s is not PEM" % path, "a PEM key begins with -----BEGIN PRIVATE KEY-----")
@@ -119,7 +138,7 @@ def _key_block(given: PemFile, lib: Crypto) -> bytes:
         raise CatcherError("%s is a key for SSH" % path, "take the key that the certificate was requested with")
     if len(block) > keys.PEM_LIMIT:
         raise CatcherError("the key in %s is larger than RSA 4096, and the catcher supports none larger" % path,
-                           _other_key())
+                           "use %s, for example by: catcherctl cert request" % keys.SUPPORTED)
     return block
 
 
@@ -134,53 +153,38 @@ def _pkcs12(path: str) -> CatcherError:
                         "%s; then: %s" % (command("openssl pkcs12 -nodes -in", path, "-out", path + ".pem"), both))
 
 
-def _loads_der(data: bytes, load: "Any", more: "Tuple[Any, ...]") -> bool:
-    """Whether bytes are DER that *load* takes."""
-    if data[:1] != b"\x30" or len(data) > keys.PEM_LIMIT:
-        return False
+def _is_der_certificate(data: bytes) -> bool:
     try:
-        load(data, *more)
-    except TypeError:
-        # It is one, and encrypted.
-        return True
-    except Exception:  # noqa: BLE001 - whatever the parser meets: it is none
+        x509.read(data)
+    except ValueError:
         return False
     return True
 
 
-def _other_key() -> str:
-    return "use %s, for example by: catcherctl cert request" % keys.SUPPORTED
-
-
-def load_key(given: PemFile, lib: Crypto) -> "Tuple[Any, str]":
-    """(key, algorithm) of the one private key in a file. Raises CatcherError where the catcher does not support it."""
-    return _load_key(given, _key_block(given, lib), lib)
-
-
-def belongs(key_file: PemFile, crt_file: PemFile) -> bool:
-    """Whether a file's key is that of the first certificate in another one; no, where either cannot be read."""
-    lib = crypto.load()
+def load_key(given: PemFile, lib: "crypto.Crypto") -> "Any":
+    """The one private key of a file, as cryptography has it. Raises CatcherError where the catcher does not support it,
+    MissingDependency where cryptography breaks at it."""
     try:
-        key, _ = load_key(key_file, lib)
-        own = _load_certificate(crt_file, 1, crt_file.certificates()[0], lib)
-    except CatcherError:
-        return False
-    return lib.public_bytes(key.public_key()) == lib.public_bytes(own.public_key())
-
-
-def _load_key(given: PemFile, block: bytes, lib: Crypto) -> "Tuple[Any, str]":
-    try:
-        key = crypto.call(lib.serialization.load_pem_private_key, block, None, lib.backend)
+        key = crypto.call(lib.serialization.load_pem_private_key, _key_block(given), None, lib.backend)
     except crypto.Unreadable as error:
         raise CatcherError("%s cannot be read as a private key (%s)" % (given.path, error),
                            command("see what is wrong: openssl pkey -noout -check -in", given.path)) from error
     kind = lib.kind_of(key)
     if kind.problem:
-        raise CatcherError("%s is %s" % (given.path, kind.problem), _other_key())
-    return key, kind.algorithm
+        raise CatcherError("%s is %s" % (given.path, kind.problem),
+                           "use %s, for example by: catcherctl cert request" % keys.SUPPORTED)
+    return key
 
 
-def _certificate_blocks(given: PemFile, lib: Crypto) -> "List[bytes]":
+def belongs(host: "Host", key_file: PemFile, crt_file: PemFile) -> bool:
+    """Whether a file's key is that of the first certificate in another one; no, where it cannot be read."""
+    try:
+        return judge.belongs(host, _key_block(key_file), crt_file.certificates()[0])
+    except CatcherError:
+        return False
+
+
+def _certificate_blocks(given: PemFile) -> "List[bytes]":
     """The certificates of a file, PEM."""
     found = given.certificates()
     path = given.path
@@ -199,49 +203,10 @@ def _certificate_blocks(given: PemFile, lib: Crypto) -> "List[bytes]":
         raise CatcherError("%s holds no certificate" % path, "name the file with the certificate last: KEY CRT")
     if PKCS12 in given.data[:12]:
         raise _pkcs12(path)
-    if _loads_der(given.data[:keys.PEM_LIMIT], lib.x509.load_der_x509_certificate, (lib.backend,)):
+    if _is_der_certificate(given.data):
         raise CatcherError("%s is DER, and the certificate must be PEM" % path,
                            command("convert it: openssl x509 -inform DER -in", path, "-out", path + ".pem"))
     raise CatcherError("%s is not PEM" % path, "a PEM certificate begins with -----BEGIN CERTIFICATE-----")
-
-
-def _load_certificate(given: PemFile, number: int, block: bytes, lib: Crypto) -> "Any":
-    try:
-        return crypto.call(_read_certificate, block, lib)
-    except crypto.Unreadable as error:
-        why = "certificate %d in %s cannot be read (%s)" % (number, given.path, error)
-        raise CatcherError(why, command("see what is wrong: openssl x509 -noout -text -in", given.path)) from error
-
-
-def _read_certificate(block: bytes, lib: Crypto) -> "Any":
-    loaded = lib.x509.load_pem_x509_certificate(block, lib.backend)
-    loaded.public_key()
-    lib.validity_of(loaded)
-    for extension in loaded.extensions:
-        extension.value  # noqa: B018 - some versions read it only here
-    return loaded
-
-
-def _der(loaded: "Any", lib: Crypto) -> bytes:
-    return bytes(loaded.public_bytes(lib.serialization.Encoding.DER))
-
-
-def _require_match(
-    key: "Any", key_file: PemFile, chain: "List[Any]", crt_file: PemFile, lib: Crypto
-) -> None:
-    """Raise CatcherError unless the first certificate is the key's."""
-    wanted = lib.public_bytes(key.public_key())
-    fits = [lib.public_bytes(one.public_key()) == wanted for one in chain]
-    if fits[0]:
-        return
-    if True in fits:
-        raise CatcherError(
-            "the chain in %s is in the wrong order: the key's own certificate is number %d of %d" % (
-                crt_file.path, fits.index(True) + 1, len(fits)),
-            "put that one first, and behind it its issuer, then the issuer's issuer",
-        )
-    raise CatcherError("the certificate in %s does not belong to the key in %s" % (crt_file.path, key_file.path),
-                       "name the key that the certificate was requested with")
 
 
 def _require_valid(chain: "List[details.Certificate]", given: PemFile, now: float) -> None:
@@ -254,18 +219,6 @@ def _require_valid(chain: "List[details.Certificate]", given: PemFile, now: floa
         if now < one.not_before:
             raise CatcherError("%s is not valid before %s" % (which, moment(one.not_before)),
                                "check this host's clock with timedatectl, or install it then")
-
-
-def _require_server_usage(own: "Any", given: PemFile, lib: Crypto) -> None:
-    """Raise CatcherError where a certificate lists what it may be used for, and a TLS server is not in that list."""
-    x509 = lib.x509
-    try:
-        usages = own.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
-    except x509.ExtensionNotFound:
-        return
-    if not any(one.dotted_string in (SERVER_AUTH, ANY_USAGE) for one in usages):
-        raise CatcherError("the certificate in %s is not for a TLS server (no serverAuth)" % given.path,
-                           "have one issued for a server; a request that says so: catcherctl cert request")
 
 
 # -- names -------------------------------------------------------------------------------------------------------------

@@ -36,8 +36,9 @@ WEAK_SIGNATURES = {
     "1.2.840.10040.4.3": "SHA-1",
 }
 ALTERNATIVE_NAMES, KEY_USAGE, EXTENDED_USAGE = "2.5.29.17", "2.5.29.15", "2.5.29.37"
-# The first of a key usage's bits: digitalSignature.
-SIGNS = 0x80
+BASIC_CONSTRAINTS = "2.5.29.19"
+# Of a key usage's first byte: digitalSignature and keyCertSign.
+SIGNS, SIGNS_CERTIFICATES = 0x80, 0x04
 
 
 class X509(Record):
@@ -46,11 +47,14 @@ class X509(Record):
     subject, issuer: (attribute's OID, value) in order; subject_der, issuer_der: the same as bytes, to be compared.
     not_before, not_after: seconds since the epoch. key: of what kind the public key is; public: its DER.
     dns_names, addresses: of the SAN. weak: the digest that it is signed with if that no longer counts, else "".
-    signs: its key usage allows signing (or there is none). usages: OIDs of its extended key usage, or None.
+    signs, signs_certificates: its key usage allows that (or there is none). usages: OIDs of its extended key usage, or
+    None. ca: whether it is one; in version 1, which cannot say, it may be. path_length: how many CAs it allows below
+    itself, or None.
     """
 
     __slots__ = ("subject", "issuer", "subject_der", "issuer_der", "not_before", "not_after", "key", "public",
-                 "dns_names", "addresses", "weak", "signs", "usages")  # fmt: skip
+                 "dns_names", "addresses", "weak", "signs", "signs_certificates", "usages", "ca",
+                 "path_length")  # fmt: skip
     subject: "List[Tuple[str, str]]"
     issuer: "List[Tuple[str, str]]"
     subject_der: bytes
@@ -63,7 +67,10 @@ class X509(Record):
     addresses: "List[str]"
     weak: str
     signs: bool
+    signs_certificates: bool
     usages: "Optional[List[str]]"
+    ca: bool
+    path_length: "Optional[int]"
 
 
 def read(der: bytes) -> X509:
@@ -71,8 +78,10 @@ def read(der: bytes) -> X509:
     outer = _one(der, SEQUENCE)
     fields = _elements(_one(outer, SEQUENCE, more=True))
     tag, value, _ = _next(fields)
-    if tag == VERSION:
-        tag, value, _ = _next(fields)
+    version_1 = tag != VERSION
+    if not version_1:
+        # The serial number.
+        _next(fields)
     signature = _sequence(fields)
     issuer, issuer_der = _name(fields)
     first, last = _validity(_sequence(fields))
@@ -83,12 +92,21 @@ def read(der: bytes) -> X509:
     found = X509(
         subject=subject, issuer=issuer, subject_der=subject_der, issuer_der=issuer_der, not_before=first,
         not_after=last, key=_key(spki), public=public, dns_names=[], addresses=[],
-        weak=WEAK_SIGNATURES.get(_oid(_one(signature, OID, more=True)), ""), signs=True, usages=None,
+        weak=WEAK_SIGNATURES.get(_oid(_one(signature, OID, more=True)), ""), signs=True,
+        signs_certificates=True, usages=None, ca=version_1, path_length=None,
     )
     for tag, value, _ in fields:
         if tag == EXTENSIONS:
             _read_extensions(found, _one(value, SEQUENCE))
     return found
+
+
+def is_der(data: bytes) -> bool:
+    """Return whether bytes are one whole structure in DER, of whatever kind."""
+    try:
+        return bool(_one(data, SEQUENCE))
+    except ValueError:
+        return False
 
 
 # -- DER ---------------------------------------------------------------------------------------------------------------
@@ -211,7 +229,15 @@ def _read_extensions(found: X509, data: bytes) -> None:
         if oid == ALTERNATIVE_NAMES:
             _read_names(found, _one(value, SEQUENCE))
         elif oid == KEY_USAGE:
-            found.signs = bool(_one(value, BIT_STRING)[1:2] and _one(value, BIT_STRING)[1] & SIGNS)
+            # Behind the number of unused bits; none at all is none set.
+            flags = (_one(value, BIT_STRING) + b"\0\0")[1]
+            found.signs, found.signs_certificates = bool(flags & SIGNS), bool(flags & SIGNS_CERTIFICATES)
+        elif oid == BASIC_CONSTRAINTS:
+            for tag, content, _ in _elements(_one(value, SEQUENCE)):
+                if tag == BOOLEAN:
+                    found.ca = content != b"\0"
+                elif tag == INTEGER:
+                    found.path_length = int.from_bytes(content, "big")
         elif oid == EXTENDED_USAGE:
             found.usages = [_oid(one) for _, one, _ in _elements(_one(value, SEQUENCE))]
 

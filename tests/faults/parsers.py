@@ -11,7 +11,9 @@ import importlib.util
 import pathlib
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+
+from catcher_install.host import Host
 
 CORPUS = pathlib.Path(__file__).resolve().parent / "corpus"
 GROWN = CORPUS.parents[2] / ".cache" / "corpus"
@@ -51,6 +53,15 @@ def _without(data: bytes, words: tuple[bytes, ...]) -> bytes:
     return data
 
 
+class Nowhere(Host):
+    """A host without programs."""
+
+    def run(self, argv: Sequence[str], timeout: float, stdin: bytes = b"",
+            only_output: bool = False) -> tuple[int, bytes]:
+        """Refuse."""
+        raise FileNotFoundError(2, "No such file or directory")
+
+
 def pem(data: bytes) -> None:
     """Each block begins with BEGIN, ends with END, and has no byte that the file has not; the judge never raises."""
     from catcher_install.cert import check, submitted
@@ -60,7 +71,7 @@ def pem(data: bytes) -> None:
         assert label and block.startswith(b"-----BEGIN ") and block.splitlines()[-1].startswith(b"-----END ")
         assert len(block) <= len(data) + 1
     assert len(given.keys()) + len(given.certificates()) <= len(given.blocks)
-    verdict = check.check(data, data)
+    verdict = check.check(Nowhere(), data, data)
     assert verdict.problem.isprintable() and len(verdict.problem) < 300
 
 

@@ -12,7 +12,7 @@ from catcher_install import config, openssl, transition
 from catcher_install.cert import check, generate, pem
 from catcher_install.cert.host_names import HostNames
 from tests.faults import parsers
-from tests.unit.support import TREE
+from tests.unit.support import TREE, Asked
 
 QUICK = hypothesis.settings(database=None, deadline=None, max_examples=200)
 PEM_PARTS = st.one_of(st.binary(max_size=40), st.sampled_from([
@@ -50,7 +50,7 @@ def test_blocks_of_a_pem_file_are_whole_and_in_the_file(data):
 @hypothesis.given(PEM, PEM)
 def test_a_pair_of_generated_bytes_is_unusable_with_one_line(key, crt):
     """Judging never raises, and what is wrong is one line that a terminal takes."""
-    verdict = check.check(key, crt)
+    verdict = check.check(Asked(), key, crt)
     assert verdict.problem and verdict.problem.isprintable() and len(verdict.problem) < 300
 
 
@@ -94,7 +94,7 @@ def test_any_host_name_and_addresses_give_a_pair_that_is_good(short, full, addre
 
     names = HostNames(short=short or "localhost", full=full or "localhost", addresses=addresses)
     key, crt = generate.generate(Clock(), names)
-    assert check.check(key, crt).problem == ""
+    assert check.check(Asked(), key, crt).problem == ""
     san = x509.load_pem_x509_certificate(crt).extensions
     if addresses:
         found = san.get_extension_for_class(x509.SubjectAlternativeName).value.get_values_for_type(x509.IPAddress)

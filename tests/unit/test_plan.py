@@ -150,13 +150,14 @@ def test_every_plan_is_in_order():
 # -- the pair ----------------------------------------------------------------------------------------------------------
 
 TLS = config.parse(b"TLS_ON\n")
-GOOD = {"fingerprint": "ab" * 32, "problem": "", "algorithm": "EC secp521r1", "rsa_bits": 0,
-        "not_before": 1600000000, "not_after": 1900000000}
+GOOD = {"fingerprint": "ab" * 32, "key_size": 1, "policy": "", "problem": "", "chain": "", "algorithm": "EC secp521r1",
+        "rsa_bits": 0, "not_before": 1600000000, "not_after": 1900000000, "issuer": "", "issuer_not_after": 0}
+DAY = 24 * 3600
 
 
 def whole_pair(verdict, key_mode=0o600, **changes):
-    files = pair.PairFiles(state=pair.BOTH, fingerprint=GOOD["fingerprint"], key_mode=key_mode, staged=False,
-                           draft=False)
+    files = pair.PairFiles(state=pair.BOTH, fingerprint=GOOD["fingerprint"], key_size=1, key_mode=key_mode,
+                           staged=False, draft=False)
     return make_facts(config=TLS, pair=files, verdict=verdict, **changes)
 
 
@@ -168,7 +169,14 @@ def whole_pair(verdict, key_mode=0o600, **changes):
     ({"rsa_bits": 1024}, ["pair-weak-key"]),
     ({"rsa_bits": 2047}, ["pair-weak-key"]),
     ({"rsa_bits": 2048}, []),
-    ({"unchecked": "python3-cryptography cannot be used"}, ["pair-unchecked"]),
+    ({"unchecked": "cannot allocate memory"}, ["pair-unchecked"]),
+    ({"unchecked": "cannot allocate memory", "not_after": 1}, ["pair-expired", "pair-unchecked"]),
+    ({"chain": "certificate 2 is not a CA"}, ["pair-chain-broken"]),
+    ({"not_after": 1700000000 + 30 * DAY}, []),
+    ({"not_after": 1700000000 + 30 * DAY - 1}, ["pair-expires-soon"]),
+    ({"issuer": "certificate 2", "issuer_not_after": 1700000000 + 30 * DAY}, []),
+    ({"issuer": "certificate 2", "issuer_not_after": 1700000000 + 30 * DAY - 1}, ["pair-issuer-expires-soon"]),
+    ({"issuer": "certificate 2", "issuer_not_after": 1699999999}, ["pair-issuer-expired"]),
     ({"rsa_bits": 1024, "not_after": 1}, ["pair-expired", "pair-weak-key"]),
 ])
 def test_findings_about_a_whole_pair(changes, found):

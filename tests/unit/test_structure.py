@@ -31,6 +31,8 @@ ALLOWED = {
     "text": {"time.strftime", "time.gmtime"},
     # The kernel's random numbers.
     "cert.generate": {"os.urandom"},
+    # A program of its own, which gives OpenSSL a pair in nameless files.
+    "cert.judge": {"os", "ssl"},
     # Who calls us, and a fork for units of Type=forking that administrators kept from CCA 7.x.
     "launch": {"os.environ", "os.fork", "os.setsid", "os._exit"},
     "journal": {"syslog.openlog", "syslog.syslog", "syslog.LOG_ERR", "syslog.LOG_NOTICE"},
@@ -49,7 +51,7 @@ LONG = {"host", "admin.cli"}
 LINES = 400
 
 # Who may talk to standard output and standard error.
-PRINTS = {"admin.cli", "launch"}
+PRINTS = {"admin.cli", "launch", "cert.judge"}
 WRITES_TO_STDERR = {"admin.cli", "launch", "journal"}
 
 # Builtins that reach the system or end the program.
@@ -230,7 +232,7 @@ def test_only_the_outermost_layer_prints(module):
     assert not streams or module in WRITES_TO_STDERR
     # argparse ends the program itself, so what stands in for it may too.
     names = {dotted(node) for node in nodes if isinstance(node, ast.Attribute)}
-    assert module == "admin.cli" or "sys.exit" not in names
+    assert module in ("admin.cli", "cert.judge") or "sys.exit" not in names
 
 
 @pytest.mark.parametrize("module", MODULES)

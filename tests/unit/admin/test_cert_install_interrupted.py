@@ -11,7 +11,7 @@ from catcher_install.admin import cert_install, change
 from catcher_install.cert import check, generate
 from catcher_install.errors import CatcherError
 
-from ..support import Killed, fault, ids, installed, tree_of
+from ..support import Asked, Killed, fault, ids, installed, tree_of
 from .hosts import NEW, in_place, put, remembered
 
 
@@ -57,7 +57,7 @@ def whole(machine, old):
     now = in_place(machine)
     if now == old:
         return "old"
-    judged = check.check(*now)
+    judged = check.check(Asked(), *now)
     assert judged.problem == "", now
     return "new"
 

@@ -3,41 +3,14 @@
 import base64
 import datetime
 import random
-import sys
 import time
 
 import pytest
 
 from catcher_install.cert import check
-from catcher_install.errors import MissingDependency
 
 from .. import pem
-
-
-def test_a_broken_cryptography_is_a_missing_one(monkeypatch):
-    for broken in (None, object()):
-        monkeypatch.setitem(sys.modules, "cryptography", broken)
-        with pytest.raises(MissingDependency) as raised:
-            check.check(b"", b"")
-        assert raised.value.hint == "install python3-cryptography"
-
-
-@pytest.mark.parametrize("error", [ImportError("no module"), AttributeError("no attribute"), OSError(5, "I/O error")])
-@pytest.mark.parametrize("loader", ["load_pem_x509_certificate", "load_pem_private_key"])
-def test_a_part_of_cryptography_that_is_not_to_be_had_is_not_the_pairs_fault(monkeypatch, loader, error):
-    from cryptography import x509
-    from cryptography.hazmat.primitives import serialization
-
-    key = pem.key_of("prime256v1")
-    crt = pem.certificate_for(key)
-
-    def broken(*arguments):
-        raise error
-
-    monkeypatch.setattr(serialization if loader == "load_pem_private_key" else x509, loader, broken)
-    with pytest.raises(MissingDependency):
-        check.check(key, crt)
-
+from ..support import Asked
 
 STORE: dict = {}
 
@@ -62,7 +35,7 @@ GOOD = {
 
 @pytest.mark.parametrize("kind", sorted(GOOD))
 def test_supported_keys(kind):
-    verdict = check.check(*pair_of(kind))
+    verdict = check.check(Asked(), *pair_of(kind))
     assert (verdict.problem, verdict.algorithm, verdict.rsa_bits) == ("",) + GOOD[kind]
 
 
@@ -79,7 +52,7 @@ BAD = {
 
 @pytest.mark.parametrize("kind", sorted(BAD))
 def test_unsupported_keys(kind):
-    verdict = check.check(*pair_of(kind))
+    verdict = check.check(Asked(), *pair_of(kind))
     assert verdict.problem.startswith(BAD[kind])
     assert len(verdict.problem) < 120
 
@@ -107,7 +80,7 @@ FORMS = {
 
 @pytest.mark.parametrize("form", sorted(FORMS))
 def test_forms_of_a_good_pair(form):
-    assert check.check(*FORMS[form]()).problem == ""
+    assert check.check(Asked(), *FORMS[form]()).problem == ""
 
 
 def halved(data):
@@ -156,7 +129,7 @@ UNUSABLE = {
 @pytest.mark.parametrize("name", sorted(UNUSABLE))
 def test_what_cannot_be_used(name):
     change, problem = UNUSABLE[name]
-    verdict = check.check(*change(*pair_of(KEY)))
+    verdict = check.check(Asked(), *change(*pair_of(KEY)))
     assert verdict.problem.startswith(problem)
     assert "\n" not in verdict.problem and len(verdict.problem) < 120
     assert (verdict.algorithm, verdict.rsa_bits, verdict.not_before, verdict.not_after) == ("", 0, 0, 0)
@@ -169,7 +142,7 @@ def test_what_cannot_be_used(name):
 def test_validity_in_time_is_reported_and_not_judged(first, last):
     key = pair_of(KEY)[0]
     first, last = datetime.datetime(*first), datetime.datetime(*last)
-    verdict = check.check(key, pem.dated(key, first, last))
+    verdict = check.check(Asked(), key, pem.dated(key, first, last))
     assert verdict.problem == ""
     assert (verdict.not_before, verdict.not_after) == (pem.seconds(first), pem.seconds(last))
 
@@ -205,7 +178,7 @@ def enormous_rsa_key(bits):
         "the wrong way round"])
 def test_hostile_keys_cost_little(data):
     started = time.process_time()
-    assert check.check(data, pair_of(KEY)[1]).problem
+    assert check.check(Asked(), data, pair_of(KEY)[1]).problem
     assert time.process_time() - started < 1
 
 
@@ -213,6 +186,6 @@ def test_a_key_that_is_too_large_is_refused_before_its_primes_are_checked():
     """Which takes seconds of each start with a recent OpenSSL."""
     key, crt = pair_of("rsa-8192")
     started = time.process_time()
-    problem = check.check(key, crt).problem
+    problem = check.check(Asked(), key, crt).problem
     assert problem == "catcher.key is an RSA key of 8192 bits; supported are 1024 to 4096"
     assert time.process_time() - started < 0.5

@@ -21,6 +21,7 @@ from catcher_install.errors import CatcherError
 
 from .. import pem
 from ..host_names import NAMES, names_of, names_to_verify
+from ..support import Asked
 
 NOW = calendar.timegm((2026, 11, 23, 12, 30, 45))
 DAY = 24 * 3600
@@ -160,7 +161,7 @@ def test_both_makers_agree(machine, with_openssl, monkeypatch, name):
     assert list(alternatives_of(one)) == list(alternatives_of(other))
     assert [(item.oid, item.critical) for item in sorted(one.extensions, key=lambda item: item.oid.dotted_string)] == [
         (item.oid, item.critical) for item in sorted(other.extensions, key=lambda item: item.oid.dotted_string)]
-    assert check.check(*made(machine, "openssl", name)).algorithm == "EC secp521r1"
+    assert check.check(Asked(), *made(machine, "openssl", name)).algorithm == "EC secp521r1"
 
 
 @pytest.mark.parametrize("node", ["h\udcc3\udcb6st.example.com", "h\udcffst"], ids=["UTF-8", "not UTF-8"])
@@ -181,7 +182,7 @@ def test_a_name_that_python_could_not_decode(machine, monkeypatch, node):
         machine.node = host_module.Host.node_name(machine)
     machine.programs["/usr/bin/getent"] = (2, b"")
     key_pem, certificate_pem = generate.generate(machine, host_names.collect(machine))
-    assert check.check(key_pem, certificate_pem).problem == ""
+    assert check.check(Asked(), key_pem, certificate_pem).problem == ""
 
 
 def test_the_key_never_is_in_a_file_while_openssl_works(with_openssl):

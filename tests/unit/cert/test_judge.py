@@ -1,0 +1,527 @@
+"""One judge: what OpenSSL itself says of a pair, with the exact reason, the same for everybody who asks."""
+
+import base64
+import datetime
+import importlib.util
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.backends import default_backend
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from catcher_install import facts, openssl, pair, paths, plan, stamp, start, transition
+from catcher_install.admin import cert_install, installed_pair, status
+from catcher_install.cert import check, keys, submitted
+from catcher_install.errors import CatcherError
+from catcher_install.messages import text
+
+from .. import pem
+from ..support import TREE, Asked, judged, own_elf_header
+
+DAY = datetime.timedelta(days=1)
+MADE: dict = {}
+
+
+def key(kind):
+    if kind not in MADE:
+        MADE[kind] = pem.key_of(kind)
+    return MADE[kind]
+
+
+def usage(*allowed):
+    names = ("digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement",
+             "key_cert_sign", "crl_sign", "encipher_only", "decipher_only")
+    return x509.KeyUsage(**{name: name in allowed for name in names})
+
+
+def critical(value):
+    return value, True
+
+
+UNKNOWN = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.3.6.1.4.1.99999.1"), b"\x05\x00")
+CA = [critical(x509.BasicConstraints(ca=True, path_length=None)), critical(usage("key_cert_sign", "crl_sign"))]
+SERVER = [critical(x509.BasicConstraints(ca=False, path_length=None)), critical(usage("digital_signature"))]
+
+
+def build(name, public, issuer, signer, extensions, digest=hashes.SHA256, first=-1, last=90):
+    """A certificate, PEM. public, signer: PEM keys. issuer: name. extensions: (value, critical)."""
+    now = datetime.datetime(1970, 1, 1) + datetime.timedelta(seconds=int(time.time()))
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
+        .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, issuer)]))
+        .public_key(pem.load(public).public_key()).serial_number(x509.random_serial_number())
+        .not_valid_before(now + first * DAY).not_valid_after(now + last * DAY)
+    )
+    for value, must in extensions:
+        builder = builder.add_extension(value, critical=must)
+    return builder.sign(pem.load(signer), digest(), default_backend()).public_bytes(serialization.Encoding.PEM)
+
+
+NAMED = [(x509.SubjectAlternativeName([x509.DNSName("tke1.example.com")]), False)]
+
+
+def lone(extensions=(), kind="prime256v1", **more):
+    """A self-signed pair."""
+    return key(kind), build("tke1.example.com", key(kind), "tke1.example.com", key(kind), NAMED + list(extensions),
+                            **more)
+
+
+def chain(extensions=SERVER, middle=CA, root=CA, kind="prime256v1", digest=hashes.SHA256, middle_digest=hashes.SHA256,
+          last=90, below=()):
+    """A pair by a CA by a root. below: extensions of one more CA between the first two."""
+    ca, top = key("secp384r1"), key("rsa-2048")
+    issuer, signer = "CA", ca
+    more = b""
+    if below:
+        issuer, signer = "CA below", key("secp521r1")
+        more = build("CA below", signer, "CA", ca, below)
+    return key(kind), b"".join((
+        build("tke1.example.com", key(kind), issuer, signer, NAMED + list(extensions), digest), more,
+        build("CA", ca, "Root", top, middle, middle_digest, last=last, first=-100),
+        build("Root", top, "Root", top, root, last=3000),
+    ))
+
+
+def by_rsa(digest):
+    """A pair by a CA with an RSA key, signed with a digest that no longer counts."""
+    return key("prime256v1"), build("tke1.example.com", key("prime256v1"), "Root", key("rsa-2048"), NAMED + SERVER,
+                                    digest) + build("Root", key("rsa-2048"), "Root", key("rsa-2048"), CA)
+
+
+def scalar(before):
+    """A P-256 key in PKCS#8 whose private number has more bytes than the curve."""
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    own = pem.load(key("prime256v1"))
+    assert isinstance(own.curve, ec.SECP256R1)
+    number = before + own.private_numbers().private_value.to_bytes(32, "big")
+    inner = der(0x30, der(2, b"\1") + der(4, number))
+    algorithm = der(0x30, bytes.fromhex("06072a8648ce3d0201") + bytes.fromhex("06082a8648ce3d030107"))
+    whole = der(0x30, der(2, b"\0") + algorithm + der(4, inner))
+    return (b"-----BEGIN PRIVATE KEY-----\n" + base64.encodebytes(whole) + b"-----END PRIVATE KEY-----\n",
+            lone(SERVER)[1])
+
+
+def der(tag, content):
+    return bytes([tag, len(content)]) + content
+
+
+def changed_scalar():
+    """A key whose public part is still that of the certificate."""
+    data, crt = lone(SERVER)
+    lines = data.split(b"\n")
+    lines[1] = lines[1][:48] + (b"B" if lines[1][48:49] == b"A" else b"A") + lines[1][49:]
+    return b"\n".join(lines), crt
+
+
+def crowded(count):
+    names = [x509.DNSName("host%05d.example.com" % n) for n in range(count)]
+    own = key("prime256v1")
+    return own, build("tke1.example.com", own, "tke1.example.com", own, SERVER + [
+        (x509.SubjectAlternativeName([x509.DNSName("tke1.example.com")] + names), False)])
+
+
+def with_cr(which):
+    files = list(chain())
+    files[which] = files[which].replace(b"\n", b"\r")
+    return tuple(files)
+
+
+REFUSED = {
+    "a key for agreement only": (lambda: lone([critical(usage("key_agreement"))]), "has no digitalSignature"),
+    "a key for encipherment only": (
+        lambda: lone([critical(usage("key_encipherment"))], kind="rsa-2048"), "has no digitalSignature"),
+    "a key for nothing": (lambda: lone([(usage("crl_sign"), False)]), "has no digitalSignature"),
+    "RSA-PSS": (lambda: (key("rsa-pss"), pem.certificate_for(key("rsa-pss"))), "a key of the type RSA-PSS"),
+    "for clients": (lambda: lone([(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), False)]), "serverAuth"),
+    "an unknown critical extension": (lambda: lone([critical(UNKNOWN)]), "unhandled critical extension"),
+    "the same by a CA": (lambda: chain(SERVER + [critical(UNKNOWN)]), "unhandled critical extension"),
+    "larger than a handshake carries": (lambda: crowded(1700), "larger than a handshake carries"),
+    "MD5": (lambda: by_rsa(hashes.MD5), "MD5"),
+    "CR in the certificate": (lambda: with_cr(1), "catcher.crt has line ends that OpenSSL does not read (CR)"),
+    "CR in the key": (lambda: with_cr(0), "catcher.key has line ends that OpenSSL does not read (CR)"),
+    "a scalar of 40 bytes": (lambda: scalar(b"\1" + bytes(7)), "catcher.key"),
+    "a key that was changed": (changed_scalar, "catcher.key is damaged"),
+}
+
+BROKEN = {
+    "a CA that may not sign": (lambda: chain(middle=[CA[0], critical(usage("digital_signature"))]), "no keyCertSign"),
+    "no CA": (lambda: chain(middle=[critical(x509.BasicConstraints(ca=False, path_length=None))]), "is not a CA"),
+    "a path that is too long": (
+        lambda: chain(middle=[critical(x509.BasicConstraints(ca=True, path_length=0)), CA[1]], below=CA), "pathLen"),
+    "the same at the root": (
+        lambda: chain(root=[critical(x509.BasicConstraints(ca=True, path_length=0)), CA[1]]), "pathLen"),
+    "names that the CA may not give": (
+        lambda: chain(middle=CA + [critical(x509.NameConstraints([x509.DNSName("other.example")], None))]),
+        "permitted subtree violation"),
+    "names that the CA must not give": (
+        lambda: chain(middle=CA + [critical(x509.NameConstraints(None, [x509.DNSName("example.com")]))]),
+        "excluded subtree violation"),
+    "a CA with an unknown critical extension": (
+        lambda: chain(middle=CA + [critical(UNKNOWN)]), "unhandled critical extension"),
+    "a CA for clients": (
+        lambda: chain(middle=CA + [(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), False)]), "purpose"),
+    "somebody else's CA": (
+        lambda: (key("prime256v1"), chain()[1].split(b"-----END")[0] + b"-----END CERTIFICATE-----\n"
+                 + lone(CA, kind="secp384r1")[1]),
+        "was not issued by"),
+    "a CA of that name with another key": (
+        lambda: (key("prime256v1"), build("tke1.example.com", key("prime256v1"), "CA", key("secp384r1"), SERVER)
+                 + build("CA", key("secp521r1"), "CA", key("secp521r1"), CA)), "not signed by the key of the next one"),
+}
+
+
+@pytest.mark.parametrize("name", sorted(REFUSED))
+def test_a_pair_that_cannot_serve(name):
+    make, why = REFUSED[name]
+    verdict = check.check(Asked(), *make())
+    assert why in verdict.problem and verdict.unchecked == "", verdict
+    assert len(verdict.problem) < 200 and all(" " <= c <= "~" for c in verdict.problem)
+
+
+@pytest.mark.parametrize("name", sorted(BROKEN))
+def test_a_chain_that_a_client_refuses(name):
+    make, why = BROKEN[name]
+    verdict = check.check(Asked(), *make())
+    assert verdict.problem == "" and why in verdict.chain, verdict
+
+
+def test_sha_1_is_seen_wherever_it_is():
+    """By the loader if the policy refuses it, else in the chain; a root's own signature is nobody's concern."""
+    verdict = check.check(Asked(), *by_rsa(hashes.SHA1))
+    assert "SHA-1" in verdict.problem + verdict.chain
+    verdict = check.check(Asked(), *chain(middle_digest=hashes.SHA1))
+    assert "SHA-1" in verdict.problem + verdict.chain or "too weak" in verdict.problem
+    own = key("rsa-2048")
+    assert check.check(Asked(), own, pem.certificate_for(own, "-sha1")).chain == ""
+
+
+GOOD = {
+    "self-signed": lambda: lone(SERVER),
+    "self-signed, a CA": lambda: lone([CA[0]]),
+    "a chain": chain,
+    "four of a chain": lambda: chain(below=CA),
+    "RSA 1024": lambda: lone(SERVER, kind="rsa-1024"),
+    "RSA 1024 by a CA": lambda: chain(kind="rsa-1024"),
+    "P-521": lambda: lone(SERVER, kind="secp521r1"),
+    "expired": lambda: lone(SERVER, first=-20, last=-10),
+    "not yet valid": lambda: lone(SERVER, first=10, last=20),
+    "crowded": lambda: crowded(900),
+    # The number is right, with zeros before it: OpenSSL takes that, and cryptography 40 panics.
+    "a padded scalar": lambda: scalar(bytes(8)),
+}
+
+
+@pytest.mark.parametrize("name", sorted(GOOD))
+def test_a_pair_that_serves(name):
+    verdict = check.check(Asked(), *GOOD[name]())
+    assert (verdict.problem, verdict.chain, verdict.unchecked) == ("", "", "")
+
+
+@pytest.mark.parametrize("last", [-2, 10])
+def test_the_issuer_that_ends_first_is_known(last):
+    verdict = check.check(Asked(), *chain(last=last))
+    assert (verdict.problem, verdict.chain) == ("", "")
+    assert verdict.issuer == "certificate 2 of the chain (CN=CA)"
+    assert abs(verdict.issuer_not_after - time.time() - last * 86400) < 60
+
+
+# -- everybody says the same -------------------------------------------------------------------------------------------
+
+
+def in_place(machine, key_pem, crt):
+    machine.put(paths.CONF, b"TLS_ON\n")
+    machine.put(paths.KEY, key_pem, 0o600)
+    machine.put(paths.CERTIFICATE, crt)
+    machine.node = "tke1.example.com"
+
+
+def what_is_said(machine):
+    """{who: the findings about the pair that it tells}."""
+    seen = facts.collect(machine)
+    decision = start.launch_decision(seen)
+    told = {
+        "plan": plan.plan(seen, transition.of(transition.APPLY)).findings,
+        "start": decision.findings,
+        "cert check": installed_pair.check(machine, [])[1],
+    }
+    said = {who: sorted(text(one) for one in found if one["id"].startswith("pair-")) for who, found in told.items()}
+    said["status"] = sorted(one["message"] for one in status.collect_status(machine)["findings"]
+                            if one["id"].startswith("pair-"))
+    return said, decision.arguments
+
+
+CASES = dict(REFUSED, **BROKEN)
+
+
+@pytest.mark.parametrize("name", sorted(CASES))
+def test_everybody_says_the_same(machine, name):
+    make, why = CASES[name]
+    key_pem, crt = make()
+    in_place(machine, key_pem, crt)
+    said, arguments = what_is_said(machine)
+    assert len({tuple(lines) for lines in said.values()}) == 1, said
+    assert any(why in line for line in said["start"])
+    assert (arguments is None) == (name in REFUSED)
+    machine.put("/root/my.key", key_pem, 0o600)
+    machine.put("/root/my.crt", crt)
+    if not name.startswith("CR "):
+        # Those are written anew with LF.
+        with pytest.raises(CatcherError) as refused:
+            cert_install.install(machine, ["/root/my.key", "/root/my.crt"], [], True)
+        assert why.replace("catcher.key", "my.key").replace("catcher.crt", "my.crt") in refused.value.message
+
+
+@pytest.mark.parametrize("last,finding", [(-2, "expired on"), (10, "expires on")])
+def test_an_issuer_that_ends_is_said_by_all_and_stops_nobody(machine, last, finding):
+    in_place(machine, *chain(last=last))
+    said, arguments = what_is_said(machine)
+    assert arguments == ["-tls"]
+    assert len({tuple(lines) for lines in said.values()}) == 1, said
+    assert "certificate 2 of the chain (CN=CA) " + finding in said["status"][0]
+
+
+@pytest.mark.parametrize("directory", ["/root/pki", "/home/pki", "/run/user/0", "/tmp", "/var/tmp/x"])
+@pytest.mark.parametrize("what", [paths.KEY, paths.CERTIFICATE])
+def test_a_pair_where_the_service_does_not_look(machine, directory, what):
+    in_place(machine, *lone(SERVER))
+    os.makedirs(machine.on_disk(directory), exist_ok=True)
+    os.rename(machine.on_disk(what), machine.on_disk(directory + "/file"))
+    machine.put_link(what, directory + "/file")
+    said, arguments = what_is_said(machine)
+    assert arguments is None
+    assert len({tuple(lines) for lines in said.values()}) == 1, said
+    name = os.path.basename(what)
+    assert "%s leads to %s/file, and the service sees nothing below /root" % (name, directory) in said["start"][0]
+
+
+def test_a_pair_that_is_a_link_into_a_visible_place(machine):
+    in_place(machine, *lone(SERVER))
+    os.makedirs(machine.on_disk("/etc/pki"))
+    os.rename(machine.on_disk(paths.KEY), machine.on_disk("/etc/pki/file"))
+    machine.put_link(paths.KEY, "/etc/pki/file")
+    assert what_is_said(machine)[1] == ["-tls"]
+
+
+# -- what is remembered ------------------------------------------------------------------------------------------------
+
+
+def count(machine, monkeypatch):
+    """How often OpenSSL is asked."""
+    asked = []
+    real = check._ask_openssl
+
+    def ask(*arguments):
+        asked.append(arguments)
+        return real(*arguments)
+
+    monkeypatch.setattr(check, "_ask_openssl", ask)
+    return asked
+
+
+def settle(machine):
+    from catcher_install import apply
+
+    for _ in range(2):
+        apply.converge(machine, transition.of(transition.START))
+    return stamp.parse(machine.get(paths.STAMP)).checked_pair
+
+
+def test_a_verdict_is_remembered_while_nothing_changes(machine, monkeypatch):
+    in_place(machine, *lone(SERVER))
+    assert settle(machine)["problem"] == ""
+    asked = count(machine, monkeypatch)
+    assert facts.collect(machine).verdict["algorithm"] == "EC prime256v1"
+    assert asked == []
+
+
+def test_other_bytes_of_the_same_size_and_time_are_judged_again(machine):
+    key_pem, crt = lone(SERVER)
+    in_place(machine, key_pem, crt)
+    settle(machine)
+    real = machine.on_disk(paths.KEY)
+    before = os.stat(real)
+    other = pem.key_of("prime256v1")
+    assert len(other) == len(key_pem)
+    with open(real, "r+b") as stream:
+        stream.write(other)
+    os.utime(real, ns=(before.st_atime_ns, before.st_mtime_ns))
+    after = os.stat(real)
+    assert (after.st_size, after.st_mtime_ns, after.st_ino) == (before.st_size, before.st_mtime_ns, before.st_ino)
+    assert what_is_said(machine)[1] is None
+
+
+def test_bytes_that_move_from_one_file_into_the_other_are_judged_again(machine):
+    """The fingerprint of the pair is that of both files one behind the other."""
+    key_pem, crt = chain()
+    in_place(machine, key_pem, crt)
+    settle(machine)
+    end = b"-----END CERTIFICATE-----\n"
+    first = crt.split(end)[0] + end
+    machine.put(paths.KEY, key_pem + first, 0o600)
+    machine.put(paths.CERTIFICATE, crt[len(first):])
+    assert pair.fingerprint(key_pem + first, crt[len(first):]) == pair.fingerprint(key_pem, crt)
+    assert what_is_said(machine)[1] is None
+
+
+@pytest.mark.parametrize("path", openssl.POLICY_FILES + (paths.OPENSSL,))
+def test_another_policy_is_asked(machine, monkeypatch, path):
+    in_place(machine, *lone(SERVER))
+    machine.put("/usr/lib64/libcrypto.so.3", own_elf_header())
+    settle(machine)
+    asked = count(machine, monkeypatch)
+    machine.put(path, b"changed", 0o755)
+    facts.collect(machine)
+    assert len(asked) == 1
+
+
+@pytest.mark.parametrize("answer", [
+    TimeoutError(110, "no answer within 20 seconds"), OSError(12, "Cannot allocate memory"), (137, b""), (0, b""),
+    (127, b"load\t\n"), (0, b"ssl\tNo module named _ssl\n"),
+], ids=["hangs", "no memory", "killed", "says nothing", "cannot run", "no ssl"])
+@pytest.mark.parametrize("remembered", [True, False])
+def test_an_openssl_that_cannot_be_asked_stops_nobody(machine, monkeypatch, answer, remembered):
+    in_place(machine, *lone(SERVER))
+    if remembered:
+        settle(machine)
+        machine.put(openssl.POLICY_FILES[0], b"changed")
+
+    def run(argv, timeout, **more):
+        if isinstance(answer, OSError):
+            raise answer
+        return answer
+
+    real = machine.run
+    monkeypatch.setattr(machine, "run", lambda argv, timeout, **more: (
+        run if argv[-1] == check.JUDGE else real)(argv, timeout, **more))
+    seen = facts.collect(machine)
+    decision = start.launch_decision(seen)
+    assert decision.arguments == ["-tls"]
+    assert [one["id"] for one in decision.findings] == ([] if remembered else ["pair-unchecked"])
+    machine.put("/root/my.key", lone(SERVER)[0], 0o600)
+    machine.put("/root/my.crt", lone(SERVER)[1])
+    with pytest.raises(CatcherError) as refused:
+        submitted.check(machine, submitted.read_file(machine, "/root/my.key"),
+                        submitted.read_file(machine, "/root/my.crt"))
+    assert "cannot be tried" in refused.value.message
+
+
+# -- the policy of the system ------------------------------------------------------------------------------------------
+
+POLICIES = {
+    "a level": ("CipherString = DEFAULT:@SECLEVEL=4", "prime256v1", "security policy of this system's OpenSSL"),
+    "TLS 1.3 only": ("MinProtocol = TLSv1.3", "prime256v1", ""),
+    "TLS 1.2 only": ("MaxProtocol = TLSv1.2", "prime256v1", ""),
+    "nothing new enough": ("MaxProtocol = TLSv1.1", "prime256v1", "allows no TLS 1.2 or newer"),
+    "no curve of that name": ("SignatureAlgorithms = RSA-PSS+SHA256\nClientSignatureAlgorithms = RSA-PSS+SHA256",
+                              "prime256v1", "handshake works"),
+}
+
+
+class UnderPolicy:
+    """As much of a host as judging needs, with an openssl.cnf of its own."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def run(self, argv, timeout, stdin=b"", only_output=False):
+        child = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={"OPENSSL_CONF": self.path})
+        output = child.communicate(stdin)[0]
+        return child.returncode, output
+
+
+@pytest.mark.parametrize("name", sorted(POLICIES))
+def test_the_policy_of_the_system_holds(tmp_path, name):
+    setting, kind, why = POLICIES[name]
+    (tmp_path / "openssl.cnf").write_text(
+        "openssl_conf = all\n[all]\nssl_conf = ssl\n[ssl]\nsystem_default = default\n[default]\n%s\n" % setting)
+    verdict = check.check(UnderPolicy(str(tmp_path / "openssl.cnf")), *lone(SERVER, kind=kind))
+    assert why in verdict.problem and bool(why) == bool(verdict.problem), verdict
+
+
+def test_the_judge_sees_nothing_of_the_callers_settings(tmp_path, monkeypatch):
+    """host.run() leaves the system's own openssl.cnf to OpenSSL, and drops what the caller's environment names."""
+    from catcher_install.host import CHILD_ENVIRONMENT
+
+    assert not any(name.startswith(("OPENSSL", "SSL_", "PYTHON", "LD_")) for name in CHILD_ENVIRONMENT)
+
+
+# -- the reference catcher ---------------------------------------------------------------------------------------------
+
+REFERENCE = os.path.join(TREE, "payload", "reference", "usr", "lib", "csulcca")
+
+
+def reference(name):
+    sys.path.insert(0, REFERENCE)
+    try:
+        return importlib.import_module("reference_catcher." + name)
+    finally:
+        sys.path.remove(REFERENCE)
+
+
+def test_the_reference_catcher_has_the_same_table_of_keys():
+    theirs = reference("certificate")
+
+    def oid(text):
+        first, second, *rest = [int(number) for number in text.split(".")]
+        out = []
+        for value in [40 * first + second] + rest:
+            part = [value & 0x7F]
+            while value > 0x7F:
+                value >>= 7
+                part.append(value & 0x7F | 0x80)
+            out += part[::-1]
+        return bytes(out)
+
+    assert {oid(number): name for name, _, number in keys.CURVES} == theirs.CURVES
+    crt = base64.b64decode(b"".join(lone(SERVER)[1].split(b"\n")[1:-2]))
+    assert theirs.public_key(crt) == ("prime256v1", None)
+
+
+@pytest.mark.parametrize("kind", ["rsa-512", "rsa-1024", "rsa-4096", "rsa-8192", "prime256v1", "secp521r1", "secp256k1",
+                                  "rsa-pss", "ed25519"])
+def test_the_reference_catcher_supports_the_same_keys(tmp_path, kind):
+    crt = pem.certificate_for(key(kind))
+    assert _reference_takes(tmp_path, key(kind), crt) == (check.check(Asked(), key(kind), crt).problem == "")
+
+
+def _reference_takes(directory, key_pem, crt):
+    (directory / "catcher.key").write_bytes(key_pem)
+    (directory / "catcher.crt").write_bytes(crt)
+    module = reference("pair")
+    try:
+        one = module.Pair(str(directory))
+        one.try_out(one.context())
+    except reference("refusal").Refused:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("name", sorted(GOOD) + sorted(BROKEN))
+def test_what_is_accepted_the_reference_catcher_accepts(tmp_path, name):
+    make = GOOD[name] if name in GOOD else BROKEN[name][0]
+    assert _reference_takes(tmp_path, *make())
+
+
+def test_the_judge_has_the_reference_catchers_context():
+    import ssl
+
+    from catcher_install.cert import judge
+
+    assert judge.CIPHERS == reference("pair").CIPHERS
+    ours = judge.server_context(ssl, False)
+    theirs = reference("pair").Pair.__new__(reference("pair").Pair)
+    theirs.name, theirs.bits = "prime256v1", None
+    made = theirs._bare_context(ssl)
+    assert [one["name"] for one in ours.get_ciphers()] == [one["name"] for one in made.get_ciphers()]
+    assert ours.minimum_version == made.minimum_version
+
+
+def test_a_killed_judge_says_nothing():
+    assert judged([sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"], b"never asked before")[0] == -9
