@@ -222,6 +222,8 @@ csulcca_mode_seen() {
 # csulcca_tell_mode COMMAND SEEN: of the daemon's command line; nothing for another program's.
 csulcca_tell_mode() {
     case " $1 " in
+    # What a shell is told may never have come to pass.
+    *' -c '*) return 1 ;;
     *[/\ ]catcher.exe\ *) ;;
     *) return 1 ;;
     esac

@@ -45,6 +45,7 @@ SCENARIOS = {
     "old-clients": "a client that speaks nothing newer than TLS 1.1 is refused",
     "rollback": "a change of the pair that does not work is taken back, and the old one is in use again",
     "rollback-mode": "a change of the mode that does not work is taken back, and the old one is in use again",
+    "seen": "in what mode and state the old daemon was seen, and who is not believed",
     "port": "who else has the port is named, and what cannot be reached or does not come is not waited for",
     "sandbox": "what the service may reach, also after its start, and what it may not",
     "daily-check": "the daily look at the certificate",

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from .marks import one_of_each_family
-from .system import PORT, PORT_HOLDER
+from .system import DAEMON, PORT, PORT_HOLDER
 
 pytestmark = pytest.mark.scenario("port")
 
@@ -31,8 +31,21 @@ def install(system, built):
     return time.monotonic() - began
 
 
-@pytest.mark.parametrize("script,id", [(OUTGOING.format(STAYS), "port-taken-outgoing"),
-                                       (PORT_HOLDER + "\nimport time\ntime.sleep(600)\n", "port-taken")])
+LISTENS = PORT_HOLDER + "\nimport time\ntime.sleep(600)\n"
+# Of another user, under the catcher's name and arguments.
+CALLS_ITSELF_SO = f"""
+import os, sys
+if len(sys.argv) < 2:
+    os.setuid(65534)
+    os.execv(sys.executable, ["{DAEMON}", "/srv/holder.py", "-tls"])
+{LISTENS}"""
+HOLDERS = {
+    "an outgoing connection": (OUTGOING.format(STAYS), "port-taken-outgoing"), "a server": (LISTENS, "port-taken"),
+    "a server that calls itself so": (CALLS_ITSELF_SO, "port-taken"),
+}
+
+
+@pytest.mark.parametrize("script,id", HOLDERS.values(), ids=list(HOLDERS))
 def test_who_has_the_port_is_named_at_install_and_does_not_hold_it_up(boot, built, script, id):
     system = boot()
     system.machine.write("/srv/holder.py", script)

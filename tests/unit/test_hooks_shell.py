@@ -349,6 +349,7 @@ RAN = ("{ path=/opt/IBM/CCA/bin/catcher.exe ; argv[]=%s ; ignore_errors=no ; "
     (paths.CATCHER + " -tls", 0, 4711, ("none", "no")), (paths.CATCHER + " -tls", 0, 0, ("none", "no")),
     (paths.CATCHER + " -tls", 4700, 4711, ("none", "no")),
     ("/opt/IBM/CCA/bin/CSUTKEcat start", 4711, 4711, ("none", "no")),
+    ("/bin/sh -c test -e /x || exec /opt/IBM/CCA/bin/catcher.exe -tls", 4711, 4711, ("none", "no")),
 ])
 def test_the_mode_of_a_daemon_that_the_old_prerm_has_stopped(root, argv, pid, main, wanted):
     assert Systemd(root, ExecStart=RAN % (argv, pid), ExecMainPID=str(main)).seen() == wanted

@@ -1,0 +1,92 @@
+"""What preinst sees on a real system of the old service, and whom it does not believe."""
+
+import pytest
+
+from .marks import one_of_each_family, only_deb
+from .soundness import assert_sound
+from .system import DAEMON
+from .turns import one_of
+
+pytestmark = pytest.mark.scenario("seen")
+
+NOTE = "/var/lib/csulcca/before-upgrade"
+UNIT = "/usr/lib/systemd/system/CSUTKEcat.service"
+# In place of CCA 7.6's daemon, which 7.3's packages do not have: takes -tls, and answers nobody.
+OF_7_6 = """#!/usr/bin/python3 -I
+import os, signal, sys
+if "CSUTKECAT_PIDFILE" in os.environ:
+    child = os.fork()
+    if child:
+        with open(os.environ["CSUTKECAT_PIDFILE"], "w") as stream:
+            stream.write("%d\\n" % child)
+        os._exit(0)
+if "says" in os.environ:
+    print("ready", flush=True)
+signal.pause()
+"""
+UNITS = {
+    "the daemon itself": "[Service]\nExecStart={daemon} {tls}\n",
+    "a script": "[Service]\nExecStart=/bin/sh -c 'exec {daemon} {tls}'\n",
+    "a script, and it logs": "[Service]\nEnvironment=says=1\nExecStart=/bin/sh -c 'exec {daemon} {tls}'\n",
+    "in the background": "[Service]\nType=forking\nPIDFile=/run/CSUTKEcat.pid\nEnvironment=CSUTKECAT_PIDFILE="
+                         "/run/CSUTKEcat.pid\nExecStart={daemon} {tls}\n",
+}
+# How the mode is seen, by what the old prerm did before: nothing (rpm's never does), or "systemctl stop".
+SEEN = {
+    "the daemon itself": ("process", "last-run"), "a script": ("process", "no"),
+    "a script, and it logs": ("process", "journal"), "in the background": ("process", "no"),
+}
+
+
+def run_preinst(system, built):
+    """What the new package's preinst notes, run as the package manager would."""
+    package = built.new(system.cell.family)
+    system.machine.copy_in(package, f"/root/{package.name}")
+    if system.cell.family == "deb":
+        system.machine.run(f"dpkg-deb -e /root/{package.name} /srv/control && DPKG_MAINTSCRIPT_NAME=preinst"
+                           " DPKG_MAINTSCRIPT_PACKAGE=csulcca sh /srv/control/preinst upgrade 7.6.10-1")
+    else:
+        system.machine.run(f"rpm -qp --nosignature --qf '%{{PREIN}}' /root/{package.name} >/srv/pre && sh /srv/pre 2")
+    return dict(line.split("=", 1) for line in system.machine.read(NOTE).decode().splitlines())
+
+
+@pytest.mark.parametrize("unit,tls", one_of(UNITS, ["-tls", ""]))
+def test_the_mode_of_the_daemon_that_ran(boot, built, unit, tls):
+    system = boot()
+    system.package(system.tools[1], "install", built.old(system.cell))
+    system.machine.run("systemctl stop CSUTKEcat")
+    system.machine.write(DAEMON, OF_7_6, mode=0o755)
+    system.machine.write(UNIT, UNITS[unit].format(daemon=DAEMON, tls=tls) + "[Install]\nWantedBy=multi-user.target\n")
+    system.machine.run("systemctl daemon-reload && systemctl start CSUTKEcat")
+    system.machine.wait_for("the daemon", lambda: DAEMON in system.argv())
+    mode, (running, stopped) = "tls" if tls else "tcp", SEEN[unit]
+
+    noted = run_preinst(system, built)
+    assert (noted["mode"], noted["seen"], noted["active"]) == (mode, running, "yes")
+
+    system.machine.run(f"rm {NOTE}; journalctl --sync; systemctl stop CSUTKEcat")
+    noted = run_preinst(system, built)
+    assert (noted["mode"], noted["seen"]) == ("none" if stopped == "no" else mode, stopped)
+
+
+LIE = """
+import socket
+fields = "MESSAGE=Stopped\\nMESSAGE_ID=9d1aaa27d60140bd96365438aad20286\\nUNIT=CSUTKEcat.service\\n_PID=1\\n_UID=0\\n"
+journal = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+journal.sendto(fields.encode(), "/run/systemd/journal/socket")
+"""
+
+
+@only_deb
+@one_of_each_family
+def test_a_user_cannot_have_a_stopped_service_started(boot, built):
+    """Sent while the package manager runs, as a user may: a hook of dpkg's stands for the right moment."""
+    system = boot()
+    system.package("dpkg", "install", built.old(system.cell, "careless"))
+    system.machine.run("systemctl disable --now CSUTKEcat")
+    system.machine.write("/srv/lie.py", LIE, mode=0o755)
+    system.machine.write("/etc/dpkg/dpkg.cfg.d/lie",
+                         'pre-invoke="setpriv --reuid=65534 --clear-groups python3 /srv/lie.py"\n')
+    system.package("dpkg", "install", built.new("deb"))
+    assert system.show("journalctl -o cat _UID=65534 | head -1") == "Stopped"
+    assert_sound(system, "tcp", service=("disabled", "inactive"), findings=["upgraded-tcp-kept"])
