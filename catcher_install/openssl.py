@@ -108,15 +108,15 @@ def _version(host: "Host") -> "Tuple[Optional[str], str]":
         said = "%s is not an OpenSSL that is understood (%s)" % (paths.OPENSSL, shown(text, 60) or "no output")
         if _names_itself(text):
             return None, said
-        raise _NoAnswer(said)
+    """Whether a text is the name and version of another product: LibreSSL 3.8.2."""
     numbers, full = parsed
     return full, "OpenSSL %s is older than 1.1.1" % full if numbers < OLDEST else ""
 
 
 def _names_itself(text: str) -> bool:
-    """Whether a text is a product's name and version: LibreSSL 3.8.2."""
+    """Whether a text is the name and version of another product: LibreSSL 3.8.2."""
     words = text.split()
-    return len(words) > 1 and words[0].isalpha() and words[0].isascii() and words[1][:1].isdigit()
+    return len(words) > 1 and words[0].isalpha() and words[0] != "OpenSSL" and words[1][:1].isdigit()
 
 
 def _elf_identity(header: bytes) -> "Optional[bytes]":

@@ -89,6 +89,7 @@ ANSWERS = {
                   "/usr/bin/openssl does not run (Cannot allocate memory)"),
     "says nothing": ((0, b""), None, NOT_UNDERSTOOD % "no output"),
     "garbage": ((0, b"\xff\x00\x1b[2J\r\n" + b"x" * 5000), None, None),
+    "a version that is cut": ((0, b"OpenSSL 3\n"), None, NOT_UNDERSTOOD % "OpenSSL 3"),
     "a text of another program": ((0, b"usage: openssl\n"), None, NOT_UNDERSTOOD % "usage: openssl"),
 }
 
