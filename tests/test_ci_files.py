@@ -2,6 +2,7 @@
 
 import dataclasses
 import fnmatch
+import os
 import re
 import shutil
 import subprocess
@@ -210,7 +211,13 @@ def obs_package(tmp_path_factory):
     return package
 
 
-def test_obs_builds_an_rpm_of_what_it_has(obs_package, tmp_path):
+@pytest.fixture
+def pytest_in_the_build_root(monkeypatch):
+    """%check and dh_auto_test want it, and only .venv has it here."""
+    monkeypatch.setenv("PATH", f"{TREE}/.venv/bin:{os.environ['PATH']}")
+
+
+def test_obs_builds_an_rpm_of_what_it_has(obs_package, tmp_path, pytest_in_the_build_root):
     (spec,) = obs_package.glob("*.spec")
     clean("rpmspec", "-P", spec)
     places = {"_topdir": tmp_path, "_sourcedir": obs_package}
@@ -223,7 +230,7 @@ def test_obs_builds_an_rpm_of_what_it_has(obs_package, tmp_path):
     assert "csulcca_payload=reference" in clean("rpm", "-qp", "--nosignature", "--scripts", rpm)
 
 
-def test_obs_builds_a_deb_of_what_it_has(obs_package, tmp_path):
+def test_obs_builds_a_deb_of_what_it_has(obs_package, tmp_path, pytest_in_the_build_root):
     """As its build-recipe-dsc does: debtransform, dpkg-source, dpkg-buildpackage."""
     assert list(obs_package.glob("debian.*")), "it does not run debtransform without any"
     debtransform = next(Path("/usr/lib").glob("*build/debtransform"), "debtransform")
