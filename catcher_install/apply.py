@@ -29,7 +29,7 @@ LOCK_SECONDS = 60
 SERVICE_VERBS = (planner.RESTART, planner.TRY_RESTART, planner.START)
 # What history is told from goes only when the stamp has recorded it.
 TRACES = (planner.RETIRE_LEGACY_LINKS, planner.FORGET_CAPTURE)
-AFTER_STAMP = TRACES + SERVICE_VERBS
+AFTER_STAMP = TRACES + SERVICE_VERBS + (planner.NOTE_OURS,)
 # What puts a pair in its place.
 PLACES = (planner.PLACE_STAGED_PAIR, planner.MAKE_PAIR, planner.PUT_PAIR, planner.RETURN_PAIR)
 POLICY_DENIES = 101
@@ -141,7 +141,8 @@ def _converge_files(
     else:
         if outcome.done:
             outcome.facts = _collect(host, transition, facts.tls)
-        _write_stamp(host, transition, outcome, generated)
+        if outcome.done or transition.kind != transitions.REMOVE:
+            _write_stamp(host, transition, outcome, generated)
     pending = any(action.kind in PLACES and action.kind not in outcome.done for action in plan.actions)
     # What could not be placed stays staged, so that the next run can; so does the proof of whose a pair is, until the
     # stamp has it. A pair that an administrator wants in use does not wait for that: without the proof it counts as
@@ -178,7 +179,7 @@ def _write_stamp(host: "Host", transition: "Transition", outcome: Outcome, gener
     outcome.findings += [one for one in after.findings if one not in outcome.findings]
     new = planner.next_stamp(settled, after.findings + outcome.failures(), after.mode, transition)
     if generated is not None:
-        new = new.replace(generated_pair=generated or None)
+        new = stamp.with_pair(new, generated or None)
     if new == facts.stamp:
         outcome.recorded = True
         return
@@ -191,6 +192,14 @@ def _write_stamp(host: "Host", transition: "Transition", outcome: Outcome, gener
         outcome.done.append(planner.WRITE_STAMP)
         outcome.recorded = True
         outcome.facts = facts.replace(stamp=new)
+
+
+def note_key(host: "Host", key: bytes) -> None:
+    """Note in the stamp, if there is one, that a key is ours which is about to be made. For who has the lock. Raises
+    OSError."""
+    known = fact_collector.collect(host).stamp
+    if known is not None:
+        host.replace(paths.STAMP, stamp.render(stamp.with_key(known, pair.fingerprint(key))), 0o600)
 
 
 def _report(outcome: Outcome, path: str, step: "object") -> bool:
@@ -290,6 +299,14 @@ def _retire_legacy_links(host: "Host", action: "Action", outcome: Outcome) -> No
         host.rename(paths.INIT_SCRIPT, paths.INIT_SCRIPT + ".dpkg-bak")
 
 
+def _note_ours(host: "Host", action: "Action", outcome: Outcome) -> None:
+    known = outcome.facts.stamp
+    made = [] if known is None else known.made_earlier + [known.generated_pair or ""]
+    lines = ["%s %s\n" % one for one in pair.ours(host, made)]
+    host.ensure_dir(paths.STATE_DIR, 0o755)
+    host.replace(paths.PURGE, "".join(lines).encode("utf-8", "surrogateescape"), 0o600)
+
+
 def _enable(host: "Host", action: "Action", outcome: Outcome) -> None:
     from . import systemd
 
@@ -327,6 +344,7 @@ _DO = {
     planner.PUT_PAIR: _put_pair,
     planner.RETURN_PAIR: _return_pair,
     planner.RETIRE_LEGACY_LINKS: _retire_legacy_links,
+    planner.NOTE_OURS: _note_ours,
     planner.ENABLE: _enable,
     planner.DISABLE: _enable,
     planner.RESTART: _change_service,
@@ -345,6 +363,7 @@ _WHERE = {
     planner.RETURN_PAIR: paths.KEY,
     planner.RETIRE_LEGACY_LINKS: paths.INIT_SCRIPT,
     planner.FORGET_CAPTURE: paths.CAPTURE,
+    planner.NOTE_OURS: paths.PURGE,
 }
 
 

@@ -19,7 +19,7 @@ from .record import Record
 
 MYPY = False
 if MYPY:
-    from typing import List, Optional
+    from typing import List, Optional, Tuple
 
     from .host import Host
 
@@ -40,9 +40,9 @@ FILES = ("catcher.key", "catcher.crt")
 KEPT = "keep."
 DROPPED = "drop."
 REMOVED = "remove."
-# In either stage, where we made the pair that it holds, before that pair's fingerprint(): one more name of its key. A
-# name is on disk when its directory is, and costs no sync of its own.
-GENERATED = "generated."
+# Of what _free_suffix() gives, and of paths.REQUEST_KEY.
+SUFFIX_CHARACTERS = set(".-0123456789TZ")
+REQUEST_SUFFIX = paths.REQUEST_KEY[len(paths.KEY):]
 
 
 class PairFiles(Record):
@@ -98,7 +98,7 @@ def read(host: "Host") -> "tuple":
     return host.read(paths.KEY, SIZE_LIMIT), host.read(paths.CERTIFICATE, SIZE_LIMIT)
 
 
-def fingerprint(key: bytes, certificate: bytes) -> str:
+def fingerprint(key: bytes, certificate: bytes = b"") -> str:
     """SHA-256 in hex over both files, key first: ``cat catcher.key catcher.crt | sha256sum``."""
     # hashlib loads OpenSSL's library, and that costs a daemon start more than all else here.
     try:
@@ -110,6 +110,26 @@ def fingerprint(key: bytes, certificate: bytes) -> str:
             from hashlib import sha256
 
     return str(sha256(key + certificate).hexdigest())
+
+
+def ours(host: "Host", made: "List[str]") -> "List[Tuple[str, str]]":
+    """(fingerprint, suffix) of what stands beside or in the place of the pair and is of *made*, by suffix.
+
+    The suffix is that of the names: "" for the pair in place, ".20261123T211200Z" for one that is kept, ".request" for
+    the key of a request, which has no certificate. made: fingerprints, of a key alone its SHA-256. Raises OSError.
+    """
+    found = []
+    for name in host.list_dir(paths.BIN, certain=True):
+        suffix = name[len(FILES[0]):]
+        if not name.startswith(FILES[0]) or suffix != REQUEST_SUFFIX and set(suffix) - SUFFIX_CHARACTERS:
+            continue
+        parts = [paths.KEY + suffix] + [paths.CERTIFICATE + suffix] * (suffix != REQUEST_SUFFIX)
+        there = [host.lstat(path) for path in parts]
+        if all(entry is not None and stat.S_ISREG(entry.st_mode) for entry in there):
+            digest = fingerprint(*[host.read(path, SIZE_LIMIT) for path in parts])
+            if digest in made:
+                found.append((digest, suffix))
+    return found
 
 
 def stage(host: "Host", key: bytes, certificate: bytes) -> None:
@@ -128,7 +148,7 @@ def stage(host: "Host", key: bytes, certificate: bytes) -> None:
 
 
 def _mark(host: "Host", made: str) -> None:
-    host.link(paths.STAGE_DRAFT + "/catcher.key", paths.STAGE_DRAFT + "/" + GENERATED + made)
+    host.link(paths.STAGE_DRAFT + "/catcher.key", paths.STAGE_DRAFT + "/" + paths.GENERATED + made)
 
 
 def place(host: "Host") -> str:
@@ -158,7 +178,7 @@ def place(host: "Host") -> str:
 def _made(host: "Host", stage: str, where: str) -> str:
     """The fingerprint() that a stage has noted, if it is still that of the pair in the directory *where*; else ""."""
     found = fingerprint(*(host.read(where + "/" + name, SIZE_LIMIT) for name in FILES))
-    return found if GENERATED + found in host.list_dir(stage, certain=True) else ""
+    return found if paths.GENERATED + found in host.list_dir(stage, certain=True) else ""
 
 
 def _same_file(one: "Optional[os.stat_result]", other: "Optional[os.stat_result]") -> bool:
@@ -287,20 +307,32 @@ def place_replacement(host: "Host") -> str:
             host.remove(target)
     host.sync_dir(paths.BIN)
     host.sync_dir(paths.REPLACE_STAGE)
-    is_ours = any(name.startswith(GENERATED) for name in staged)
+    is_ours = any(name.startswith(paths.GENERATED) for name in staged)
     return _made(host, paths.REPLACE_STAGE, paths.BIN) if is_ours else ""
 
 
 def _finish_replacement(host: "Host") -> None:
     """Keep what was replaced beside its successor, and take the stage away."""
-    for name in host.list_dir(paths.REPLACE_STAGE, certain=True):
+    names = host.list_dir(paths.REPLACE_STAGE, certain=True)
+    for name in names:
         if name.startswith(KEPT):
             _keep(host, paths.REPLACE_STAGE + "/" + name, paths.BIN + "/" + name[len(KEPT):])
+    if any(name.startswith(DROPPED) for name in names):
+        _forget_kept(host)
     host.sync_dir(paths.BIN)
     host.remove_tree_of_files(paths.STAGE_DRAFT)
     host.rename(paths.REPLACE_STAGE, paths.STAGE_DRAFT)
     host.sync_dir(paths.BIN)
     host.remove_tree_of_files(paths.STAGE_DRAFT)
+
+
+def _forget_kept(host: "Host") -> None:
+    """What came back is no longer kept beside itself."""
+    for kept in host.list_dir(paths.BIN, certain=True):
+        for name in FILES:
+            path = paths.BIN + "/" + kept
+            if kept.startswith(name + ".") and _same_file(host.lstat(path), host.lstat(paths.BIN + "/" + name)):
+                host.remove(path)
 
 
 def _keep(host: "Host", staged: str, kept: str) -> None:

@@ -15,6 +15,9 @@ CERTIFICATE = BIN + "/catcher.crt"
 # A finished pair waits in STAGE for its two links; whatever is in STAGE_DRAFT was never finished and may go.
 STAGE = BIN + "/.catcher-pair"
 STAGE_DRAFT = BIN + "/.catcher-pair.draft"
+# In either stage, if we made the pair that it holds, before that pair's fingerprint: one more name of its key. A name
+# is on disk when its directory is, and costs no sync of its own.
+GENERATED = "generated."
 # The same for a pair that an administrator puts in the place of another one.
 REPLACE_STAGE = BIN + "/.catcher-pair.replace"
 # The key of a certificate request, kept aside until its certificate is installed.
@@ -30,6 +33,10 @@ STAMP_DRAFT = draft(STAMP)
 LOCK = STATE_DIR + "/lock"
 # What the preinst scriptlet saw of the service before the old package's unit went.
 CAPTURE = STATE_DIR + "/before-upgrade"
+# What a removal notes of keys and pairs that we made, for a purge, which comes after our library has gone: lines of
+# "FINGERPRINT SUFFIX", where the pair's names end in SUFFIX; see pair.ours().
+PURGE = STATE_DIR + "/purge"
+PURGE_DRAFT = draft(PURGE)
 # What a run that was interrupted has not finished; the stamp's is written again by the next run in any case.
 DRAFTS = (STAGE_DRAFT, CONF_DRAFT, REQUEST_KEY_DRAFT)
 

@@ -15,6 +15,7 @@ from .actions import (
     KNOWN,
     LEGACY,
     MAKE_PAIR,
+    NOTE_OURS,
     ORDER,
     PLACE_STAGED_PAIR,
     PUT_PAIR,
@@ -32,7 +33,7 @@ from .actions import (
 )
 from .errors import CatcherError, KeyRefused
 from .messages import finding
-from .stamp import Stamp
+from .stamp import EMPTY, Stamp, with_pair
 
 MYPY = False
 if MYPY:
@@ -80,6 +81,8 @@ def plan(facts: "HostFacts", transition: "Transition", asked: bool = True) -> Pl
         called_off = transition.kind == transitions.ABORT and _may_start(facts)
         actions = [act(START, "the removal was called off")] if called_off else []
         return Plan(actions=actions, findings=[], mode=None, history=past)
+    if transition.kind == transitions.REMOVE:
+        return _removal(facts, past)
     actions, findings, mode = _configuration(facts, past)
     if transition.kind == transitions.PUT_PAIR and asked:
         more, found = _put_pair(facts, transition.request)
@@ -95,6 +98,15 @@ def plan(facts: "HostFacts", transition: "Transition", asked: bool = True) -> Pl
         if stamp != known:
             actions.append(act(WRITE_STAMP, "record what this converge left"))
     actions.sort(key=lambda action: ORDER.index(action.kind))
+    return Plan(actions=actions, findings=findings, mode=mode, history=past)
+
+
+def _removal(facts: "HostFacts", past: str) -> Plan:
+    """What is done while our library is there: a purge, which comes later, compares, and decides nothing."""
+    actions, _ = plan_pair(facts, None, transitions.of(transitions.REMOVE))
+    if not facts.unread:
+        actions.append(act(NOTE_OURS, "a purge removes what we made, and nothing else"))
+    findings, mode = ([], None) if facts.stamp is None else (facts.stamp.findings, facts.stamp.mode)
     return Plan(actions=actions, findings=findings, mode=mode, history=past)
 
 
@@ -353,7 +365,7 @@ def _return(facts: "HostFacts", request: "ReturnRequest") -> Plan:
         stamp = before.stamp
         if not request.kept and facts.stamp is not None:
             # A pair that was made for a new mode stays, and stays ours.
-            stamp = stamp.replace(generated_pair=facts.stamp.generated_pair, checked_pair=facts.stamp.checked_pair)
+            stamp = facts.stamp.replace(mode=stamp.mode, findings=stamp.findings)
         actions.append(act(WRITE_STAMP, "the change did not work", stamp))
     return Plan(actions=actions, findings=[], mode=before.config.state, history=KNOWN)
 
@@ -366,34 +378,23 @@ def next_stamp(
     facts: "HostFacts", findings: "List[Finding]", mode: "Optional[str]", transition: "Transition"
 ) -> Stamp:
     """The stamp that these facts deserve; equal to the present one if there is nothing to do."""
-    old = facts.stamp
-    verdict = facts.verdict
-    names = old.accepted_names if old is not None else None
-    made = old.generated_pair if old is not None else None
+    old = facts.stamp or EMPTY
+    verdict, names, made = facts.verdict, old.accepted_names, old.generated_pair
     if transition.kind == transitions.PUT_PAIR:
         if transition.request.names:
             names = {facts.pair.fingerprint: transition.request.names}
         # An earlier run may have placed this pair, and not have been able to say that it is the administrator's.
         made = made if made == facts.pair.fingerprint else None
-    if verdict is None and old is not None and facts.pair.state == pair.BOTH:
+    if verdict is None and facts.pair.state == pair.BOTH:
         verdict = old.checked_pair
     if verdict is not None and (verdict.get("problem") or "unchecked" in verdict or not verdict["fingerprint"]):
         # Like a no of OpenSSL, it may have another cause than the files, and is asked for again each time.
         verdict = None
-    checked_openssl = openssl.remember(facts.tls)
-    if facts.tls.possible is None and old is not None:
-        checked_openssl = old.checked_openssl
-    return Stamp(
-        package_version=facts.version,
-        mode=mode or (old.mode if old is not None else None),
-        generated_pair=made,
-        findings=noted(findings),
+    new = old.replace(
+        package_version=facts.version, mode=mode or old.mode,
+        findings=[one for one in findings if not messages.is_marked(one, messages.TRANSIENT)],
         checked_pair=verdict,
         accepted_names=names if names and facts.pair.fingerprint in names else None,
-        checked_openssl=checked_openssl,
+        checked_openssl=old.checked_openssl if facts.tls.possible is None else openssl.remember(facts.tls),
     )
-
-
-def noted(findings: "List[Finding]") -> "List[Finding]":
-    """Those of some findings that the stamp keeps."""
-    return [one for one in findings if not messages.is_marked(one, messages.TRANSIENT)]
+    return with_pair(new, made)

@@ -1,4 +1,5 @@
-"""What the package manager's hooks run after unpacking: converge, tell the findings, never break a transaction.
+"""What the package manager's hooks run after unpacking, and before removing: converge, tell the findings, never break a
+transaction.
 
 RPM scriptlets never fail. Debian's postinst fails only for a fault of ours that ``dpkg --configure -a`` may cure.
 """
@@ -40,4 +41,19 @@ def _run(family: str, arguments: "List[str]") -> int:
     if called.kind == transition.UNKNOWN:
         found = found + [finding("scriptlet-unknown", arguments=" ".join([family] + arguments)[:100] or "(none)")]
     journal.tell(found)
+    return 0
+
+
+def remove(arguments: "List[str]") -> int:
+    """arguments: as main() has them, of prerm or %preun, if the package goes. Exit status: 0, since what could not be
+    noted is kept."""
+    try:
+        from . import messages
+        from .apply import converge
+        from .host import Host
+
+        outcome = converge(Host(), transition.of(transition.REMOVE))
+        journal.tell([one for one in outcome.findings if messages.is_marked(one, messages.FAILURE)])
+    except Exception as error:  # noqa: BLE001 - a package transaction never sees a traceback
+        journal.log_fault(error)
     return 0

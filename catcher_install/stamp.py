@@ -1,7 +1,8 @@
 """state.json: what the last finished converge left, written last by each one.
 
 Fields: format_version (1), package_version, mode ("tls", "tcp" or null), generated_pair (SHA-256 in hex over the bytes
-of catcher.key followed by those of catcher.crt of a pair that we made, or null), findings (a list of {"id", ...}),
+of catcher.key followed by those of catcher.crt of a pair that we made, or null), made_earlier (the same of each other
+pair, and SHA-256 of each key of a request, that we made), findings (a list of {"id", ...}),
 checked_pair (the verdict on a good pair, with the fingerprint of the two files that it holds for, or null),
 accepted_names (the names that an administrator installed the pair in place for, {fingerprint of the pair: [names]}, or
 null),
@@ -17,20 +18,27 @@ if MYPY:
 
 FORMAT = 1
 SIZE_LIMIT = 256 * 1024
+# So many of made_earlier are remembered.
+EARLIER_LIMIT = 500
 
 
 class Stamp(Record):
     """The content of state.json; see the module's text for the fields."""
 
-    __slots__ = ("package_version", "mode", "generated_pair", "findings", "checked_pair", "accepted_names",
-                 "checked_openssl")
+    __slots__ = ("package_version", "mode", "generated_pair", "made_earlier", "findings", "checked_pair",
+                 "accepted_names", "checked_openssl")
     package_version: str
     mode: "Optional[str]"
     generated_pair: "Optional[str]"
+    made_earlier: "List[str]"
     findings: "List[Dict[str, str]]"
     checked_pair: "Optional[Dict[str, object]]"
     accepted_names: "Optional[Dict[str, object]]"
     checked_openssl: "Optional[Dict[str, object]]"
+
+
+EMPTY = Stamp(package_version="", mode=None, generated_pair=None, made_earlier=[], findings=[], checked_pair=None,
+              accepted_names=None, checked_openssl=None)
 
 
 class _Scanner:
@@ -69,12 +77,14 @@ def parse(data: bytes) -> "Optional[Stamp]":
     if not isinstance(value, dict) or value.get("format_version") != FORMAT:
         return None
     mode, pair, findings = value.get("mode"), value.get("generated_pair"), value.get("findings")
+    earlier = value.get("made_earlier")
     checked_pair, checked_openssl = value.get("checked_pair"), value.get("checked_openssl")
     accepted = value.get("accepted_names")
     return Stamp(
         package_version=str(value.get("package_version", "")),
         mode=mode if mode in ("tls", "tcp") else None,
         generated_pair=pair if isinstance(pair, str) else None,
+        made_earlier=[one for one in earlier if isinstance(one, str)] if isinstance(earlier, list) else [],
         findings=[f for f in findings if isinstance(f, dict) and isinstance(f.get("id"), str)]
         if isinstance(findings, list)
         else [],
@@ -82,6 +92,21 @@ def parse(data: bytes) -> "Optional[Stamp]":
         accepted_names=accepted if isinstance(accepted, dict) else None,
         checked_openssl=checked_openssl if isinstance(checked_openssl, dict) else None,
     )
+
+
+def with_pair(stamp: Stamp, made: "Optional[str]") -> Stamp:
+    """The stamp of a host with another pair: *made* is its fingerprint if we made it, else None.
+
+    Of a pair of ours that it replaces a copy may be kept, so that stays known.
+    """
+    before = [stamp.generated_pair] if stamp.generated_pair not in (None, made) else []
+    earlier = [one for one in stamp.made_earlier if one != made] + before
+    return stamp.replace(generated_pair=made, made_earlier=earlier[-EARLIER_LIMIT:])
+
+
+def with_key(stamp: Stamp, made: str) -> Stamp:
+    """The stamp of a host where we make the key of a request, *made* is its SHA-256."""
+    return stamp.replace(made_earlier=(stamp.made_earlier + [made])[-EARLIER_LIMIT:])
 
 
 def render(stamp: Stamp) -> bytes:

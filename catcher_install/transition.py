@@ -22,14 +22,16 @@ APPLY = "apply"
 SET_MODE = "set mode"
 PUT_PAIR = "put pair"
 RETURN = "return"
+REMOVE = "remove"
 
 
 class Transition(Record):
     """What is going on.
 
     kind: INSTALL, UPGRADE, ABORT, NOTHING (a call that asks for no work), UNKNOWN (arguments that are not
-        understood: facts decide), START (the daemon is about to be executed), APPLY (an administrator's converge), or
-        what an administrator asks for: SET_MODE, PUT_PAIR, and RETURN to what was before one of these.
+        understood: facts decide), START (the daemon is about to be executed), APPLY (an administrator's converge),
+        REMOVE (our files are about to go), or what an administrator asks for: SET_MODE, PUT_PAIR, and RETURN to what
+        was before one of these.
     old_version: the version configured before, where the package manager says it; else None.
     request: what exactly is asked for, a ModeRequest, PairRequest or ReturnRequest; else None.
     """

@@ -31,6 +31,8 @@ try:
         from catcher_install.launch import main
     elif name == "scriptlet":
         from catcher_install.scriptlet import main
+    elif name == "scriptlet-remove":
+        from catcher_install.scriptlet import remove as main
     elif name == "compile":
         from catcher_install.scriptlet import compile_library as main
     elif name == "watch":

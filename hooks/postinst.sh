@@ -2,11 +2,13 @@
 
 csulcca_postinst() {
     # Compiled for another version of these files: times are the same in every reproducible package.
-    find /usr/lib/csulcca -name __pycache__ -prune -exec rm -rf {} +
+    find @LIBRARY@ -name __pycache__ -prune -exec rm -rf {} +
     # Here alone, and then on disk: a power failure during some later command would leave half a file that no package owns.
-    /usr/lib/csulcca/run compile </dev/null || :
-    find /usr/lib/csulcca -name '*.pyc' -exec sync {} + || :
+    @LIBRARY@/run compile </dev/null || :
+    find @LIBRARY@ -name '*.pyc' -exec sync {} + || :
+    # Of an earlier removal.
+    rm -f @PURGE@ || :
     csulcca_status=0
-    /usr/lib/csulcca/run scriptlet "$@" </dev/null || csulcca_status=$?
+    @LIBRARY@/run scriptlet "$@" </dev/null || csulcca_status=$?
     return "$csulcca_status"
 }

@@ -1,14 +1,14 @@
 # csulcca_postrm FAMILY ARGUMENTS...: our files are gone (deb postrm, rpm %postun). POSIX shell: our Python went too.
 #
-# Kept, as the vendor documents: /etc/cca/catcher.conf. Kept by removal: the pair and the stamp that proves whose it is.
-# Purge removes the pair only where the stamp proves that we made it and it is unchanged.
+# Kept, as the vendor documents: catcher.conf. Kept by removal: the pair, and the stamp that proves whose it is. Purge
+# removes what prerm has noted as ours (catcher_install/pair.py, ours()) if it is unchanged, and judges nothing else.
 
 csulcca_postrm() {
     case "$1:${2-}" in
-    deb:purge) csulcca_remove_own_pair ;;
+    deb:purge) csulcca_remove_ours || : ;;
     deb:remove | rpm:0) ;;
     deb:abort-install | deb:abort-upgrade)
-        rm -f /var/lib/csulcca/before-upgrade
+        rm -f @CAPTURE@
         return 0
         ;;
     *)
@@ -16,124 +16,96 @@ csulcca_postrm() {
             # A daemon of ours would go on in its mode; 7.x only starts what does not run.
             systemctl stop csulcca-check.timer </dev/null >/dev/null 2>&1 || :
             systemctl daemon-reload </dev/null || :
-            systemctl try-restart --job-mode=ignore-dependencies CSUTKEcat.service </dev/null || :
+            systemctl try-restart CSUTKEcat.service </dev/null || :
         fi
         return 0
         ;;
     esac
-    rm -f /var/lib/csulcca/before-upgrade /var/lib/csulcca/before-upgrade.new /var/lib/csulcca/lock
-    rm -f /var/lib/csulcca/.state.json.csulcca-new @CONF_DRAFT@
-    rm -rf @STAGE_DRAFT@
-    # When the timer last ran (Persistent=).
-    rm -f /var/lib/systemd/timers/stamp-csulcca-check.timer
-    if [ "$1" = deb ] && [ "$2" = purge ] || ! csulcca_stamp_has_pair; then
-        rm -f /var/lib/csulcca/state.json
+    rm -rf @DRAFTS@ || :
+    # The last one: when the timer last ran (Persistent=).
+    rm -f @CAPTURE@ @CAPTURE@.new @LOCK@ @STAMP_DRAFT@ @PURGE_DRAFT@ \
+        /var/lib/systemd/timers/stamp-csulcca-check.timer || :
+    # The stamp is of no use where nothing is ours. Without a note nobody can tell.
+    if [ "$1:$2" = deb:purge ] || { [ -e @PURGE@ ] && [ ! -s @PURGE@ ]; }; then
+        rm -f @STAMP@ @PURGE@ || :
     fi
-    rmdir /var/lib/csulcca 2>/dev/null || :
-    find /usr/lib/csulcca -depth -type d -exec rmdir {} + 2>/dev/null || :
-    rmdir /etc/cca /opt/IBM/CCA/bin /opt/IBM/CCA /opt/IBM 2>/dev/null || :
+    if [ "$1" = rpm ]; then
+        # It has no purge.
+        rm -f @PURGE@ || :
+    fi
+    rmdir @STATE_DIR@ 2>/dev/null || :
+    find @LIBRARY@ -depth -type d -exec rmdir {} + 2>/dev/null || :
+    rmdir @CONF_DIR@ @BIN@ /opt/IBM/CCA /opt/IBM 2>/dev/null || :
 }
 
 # dpkg says which version comes; with rpm our files have gone and the catcher is still there.
 csulcca_is_downgrade_to_7() {
     case "$1:$2" in
     deb:[0-7].* | deb:[0-9]*:[0-7].*) return 0 ;;
-    rpm:*) [ ! -e /usr/lib/csulcca/run ] && [ -e /opt/IBM/CCA/bin/catcher.exe ] ;;
+    rpm:*) [ ! -e @LIBRARY@/run ] && [ -e @CATCHER@ ] ;;
     *) return 1 ;;
     esac
 }
 
-csulcca_stamp_has_pair() {
-    [ -f /var/lib/csulcca/state.json ] && grep -q '"generated_pair": "' /var/lib/csulcca/state.json 2>/dev/null && [ -e /opt/IBM/CCA/bin/catcher.key ]
+csulcca_remove_ours() {
+    [ -f @PURGE@ ] && [ ! -h @PURGE@ ] || return 0
+    while read -r csulcca_made csulcca_suffix; do
+        case $csulcca_suffix in */*) continue ;; esac
+        csulcca_finish_purge "$csulcca_made"
+        if [ "$(csulcca_fingerprint @KEY@"$csulcca_suffix" @CERTIFICATE@"$csulcca_suffix")" = "$csulcca_made" ]; then
+            csulcca_remove_pair "$csulcca_made" "$csulcca_suffix" ||
+                echo "csulcca: @KEY@$csulcca_suffix cannot be removed, and was left as it is" >&2
+        fi
+    done <@PURGE@
 }
 
-csulcca_remove_own_pair() {
-    csulcca_bin=/opt/IBM/CCA/bin
-    csulcca_made=""
-    if [ -f /var/lib/csulcca/state.json ]; then
-        csulcca_made=$(sed -n 's/^ *"generated_pair": "\([0-9a-f]\{64\}\)",\{0,1\}$/\1/p' /var/lib/csulcca/state.json 2>/dev/null) || :
-    fi
-    csulcca_finish_replacement
-    csulcca_drop_stage
-    csulcca_remove_if_made "" "$csulcca_made"
-}
-
-# The pair whose names end in $1 goes where its fingerprint is $2.
-csulcca_remove_if_made() {
-    csulcca_found=$(csulcca_fingerprint "$csulcca_bin/catcher.key$1" "$csulcca_bin/catcher.crt$1")
-    if [ -n "$2" ] && [ "$2" = "$csulcca_found" ]; then
-        rm -f "$csulcca_bin/catcher.key$1" "$csulcca_bin/catcher.crt$1"
-    fi
-}
-
-# SHA-256 of two files, key first; nothing where one is missing or a link.
+# SHA-256 over a key and its certificate, or over a key that has none; nothing if one of them is no file.
 csulcca_fingerprint() {
-    if [ -f "$1" ] && [ -f "$2" ] && [ ! -h "$1" ] && [ ! -h "$2" ]; then
+    [ -f "$1" ] && [ ! -h "$1" ] && [ ! -h "$2" ] || return 0
+    if [ -f "$2" ]; then
         cat "$1" "$2" | sha256sum | cut -d ' ' -f 1
+    elif [ ! -e "$2" ]; then
+        sha256sum <"$1" | cut -d ' ' -f 1
     fi
 }
 
-# Whether both names are of one file.
-csulcca_is_same() {
-    csulcca_inode=$(stat -c %d:%i "$1" 2>/dev/null) && [ "$csulcca_inode" = "$(stat -c %d:%i "$2" 2>/dev/null)" ]
+# csulcca_remove_pair FINGERPRINT SUFFIX: both files or none. What cannot be removed (immutable, say) cannot be linked
+# either. The pair in place is linked in the form of a pair that waits to be placed: killed between the two files, the
+# next purge removes the other one, and the next installation has the whole pair again.
+csulcca_remove_pair() {
+    if [ ! -e @CERTIFICATE@"$2" ]; then
+        rm -f @KEY@"$2"
+        return
+    fi
+    rm -rf @STAGE_DRAFT@ && mkdir -m 700 @STAGE_DRAFT@ || return 1
+    if ! ln @KEY@"$2" @STAGE_DRAFT@/catcher.key || ! ln @CERTIFICATE@"$2" @STAGE_DRAFT@/catcher.crt ||
+        ! ln @STAGE_DRAFT@/catcher.key @STAGE_DRAFT@/@GENERATED@"$1"; then
+        rm -rf @STAGE_DRAFT@
+        return 1
+    fi
+    if [ -n "$2" ]; then
+        rm -f @KEY@"$2" @CERTIFICATE@"$2"
+        rm -rf @STAGE_DRAFT@
+        return
+    fi
+    sync @STAGE_DRAFT@ || :
+    if ! mv -T @STAGE_DRAFT@ @STAGE@; then
+        rm -rf @STAGE_DRAFT@
+        return 1
+    fi
+    csulcca_finish_purge "$1"
 }
 
-# A pair whose placing was interrupted is ours, unless somebody has written into it or has put a file of his own there.
-csulcca_drop_stage() {
-    csulcca_stage=$csulcca_bin/.catcher-pair
-    [ -d "$csulcca_stage" ] && [ ! -h "$csulcca_stage" ] || return 0
-    csulcca_ours=no
-    csulcca_found=$(csulcca_fingerprint "$csulcca_stage/catcher.key" "$csulcca_stage/catcher.crt")
-    if [ -n "$csulcca_found" ] && [ -e "$csulcca_stage/generated.$csulcca_found" ]; then
-        csulcca_ours=yes
-    fi
+# A pair in place that is about to go: what is left of it goes.
+csulcca_finish_purge() {
+    [ -d @STAGE@ ] && [ ! -h @STAGE@ ] || return 0
+    [ "$(csulcca_fingerprint @STAGE@/catcher.key @STAGE@/catcher.crt)" = "$1" ] || return 0
     for csulcca_name in catcher.key catcher.crt; do
-        if [ -e "$csulcca_bin/$csulcca_name" ] || [ -h "$csulcca_bin/$csulcca_name" ]; then
-            csulcca_is_same "$csulcca_stage/$csulcca_name" "$csulcca_bin/$csulcca_name" || csulcca_ours=no
+        if cmp -s @STAGE@/"$csulcca_name" @BIN@/"$csulcca_name"; then
+            rm -f @BIN@/"$csulcca_name"
         fi
     done
-    if [ "$csulcca_ours" = yes ]; then
-        rm -f "$csulcca_bin/catcher.key" "$csulcca_bin/catcher.crt"
-    fi
-    rm -rf "$csulcca_stage"
-}
-
-# A replacement that was interrupted is finished, as catcher_install/pair.py does it; then what we made of it goes.
-csulcca_finish_replacement() {
-    csulcca_stage=$csulcca_bin/.catcher-pair.replace
-    [ -d "$csulcca_stage" ] && [ ! -h "$csulcca_stage" ] || return 0
-    for csulcca_name in catcher.key catcher.crt; do
-        csulcca_mine=no
-        if [ ! -e "$csulcca_bin/$csulcca_name" ] && [ ! -h "$csulcca_bin/$csulcca_name" ]; then
-            csulcca_mine=yes
-        fi
-        for csulcca_old in "$csulcca_stage/keep.$csulcca_name."* "$csulcca_stage/drop.$csulcca_name"; do
-            if csulcca_is_same "$csulcca_old" "$csulcca_bin/$csulcca_name"; then
-                csulcca_mine=yes
-            fi
-        done
-        if [ "$csulcca_mine" = yes ] && [ -e "$csulcca_stage/$csulcca_name" ]; then
-            mv -fT "$csulcca_stage/$csulcca_name" "$csulcca_bin/$csulcca_name"
-        fi
-        for csulcca_old in "$csulcca_stage/keep.$csulcca_name."*; do
-            [ -e "$csulcca_old" ] || [ -h "$csulcca_old" ] || continue
-            csulcca_suffix=${csulcca_old##*/keep."$csulcca_name"}
-            csulcca_is_same "$csulcca_old" "$csulcca_bin/$csulcca_name" ||
-                csulcca_is_same "$csulcca_old" "$csulcca_bin/$csulcca_name$csulcca_suffix" ||
-                mv -T --backup=numbered "$csulcca_old" "$csulcca_bin/$csulcca_name$csulcca_suffix"
-        done
-        # What came back is no longer kept.
-        for csulcca_old in "$csulcca_bin/$csulcca_name".*; do
-            if [ -e "$csulcca_stage/drop.$csulcca_name" ] && csulcca_is_same "$csulcca_old" "$csulcca_bin/$csulcca_name"; then
-                rm -f "$csulcca_old"
-            fi
-        done
-    done
-    for csulcca_old in "$csulcca_stage"/generated.*; do
-        csulcca_remove_if_made "" "${csulcca_old##*.}"
-    done
-    if [ -n "${csulcca_suffix-}" ]; then
-        csulcca_remove_if_made "$csulcca_suffix" "$csulcca_made"
-    fi
-    rm -rf "$csulcca_stage"
+    rm -rf @STAGE_DRAFT@
+    mv -T @STAGE@ @STAGE_DRAFT@
+    rm -rf @STAGE_DRAFT@
 }

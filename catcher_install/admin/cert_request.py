@@ -1,7 +1,7 @@
 """A certificate request for a CA, and the key that waits for its answer."""
 
+from .. import apply, pair, paths, plan
 from .. import facts as fact_collector
-from .. import pair, paths, plan
 from ..cert import crypto, generate, host_names, submitted
 from ..cert.names import ip_address
 from ..errors import CatcherError
@@ -36,8 +36,10 @@ def request(host: "Host", wanted: "List[str]", present_key: bool, out: "Optional
             raise CatcherError("there is no %s" % path, "leave out --present-key, and a new key is made")
         plan.refuse_key_in_image(fact_collector.collect(host))
         with Locked(host):
-            # replace(): a whole key or none, however this ends.
-            host.replace(path, generate.new_key(), pair.KEY_MODE)
+            new = generate.new_key()
+            # Before it is there, so that a purge can tell that it is ours. replace(): a whole key or none.
+            apply.note_key(host, new)
+            host.replace(path, new, pair.KEY_MODE)
         made = True
     key = submitted.load_key(submitted.read_file(host, path), lib)
     data = _signing_request(key, host_names.collect(host), wanted, lib)

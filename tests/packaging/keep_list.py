@@ -25,6 +25,7 @@ REMOVED = {
 # dpkg too leaves conffiles to purge, and debhelper what it knows of a unit.
 REMOVED_DEB = {
     **dict.fromkeys(("/etc/ufw", "/etc/ufw/applications.d", "/etc/ufw/applications.d/csulcca"), "a conffile"),
+    "/var/lib/csulcca/purge": "says what of that purge may remove",
     "/etc/systemd/system/multi-user.target.wants/CSUTKEcat.service": "a service that was enabled comes back enabled",
     "/etc/systemd/system/timers.target.wants/csulcca-check.timer": "a timer that was enabled comes back enabled",
     "/var/lib/systemd/deb-systemd-helper-enabled/*": "deb-systemd-helper's note of it",

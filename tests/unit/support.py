@@ -402,9 +402,8 @@ def make_stamp(**changes):
     from catcher_install import stamp
 
     fields = {
-        "package_version": "8.0.0", "mode": "tls", "generated_pair": None, "findings": [],
-        "checked_pair": None, "accepted_names": None,
-        "checked_openssl": None,
+        "package_version": "8.0.0", "mode": "tls", "generated_pair": None, "made_earlier": [], "findings": [],
+        "checked_pair": None, "accepted_names": None, "checked_openssl": None,
     }
     fields.update(changes)
     return stamp.Stamp(**fields)

@@ -4,6 +4,7 @@ The functions know absolute paths only. Here each path that they know is moved b
 are run; what they do on a whole system, with systemd and a package manager, is tested in containers.
 """
 
+import errno
 import os
 import re
 import shutil
@@ -12,7 +13,7 @@ import time
 
 import pytest
 
-from catcher_install import pair, paths, stamp
+from catcher_install import apply, pair, paths, stamp, transition
 from install import scriptlet
 
 from .support import TREE, Machine, make_stamp
@@ -565,6 +566,20 @@ def installed_with_pair(root, generated=True):
     root.put(paths.CAPTURE, b"tree=no\n")
 
 
+def before_removal(root):
+    """What prerm has our library do."""
+    machine = Machine(root.base)
+    machine.programs[paths.OPENSSL] = FileNotFoundError(errno.ENOENT, "No such file or directory")
+    return apply.converge(machine, transition.of(transition.REMOVE))
+
+
+def purge(root):
+    """All of dpkg -P."""
+    before_removal(root)
+    for action in ("remove", "purge"):
+        assert root.run("csulcca_postrm", "deb", action) == (0, "")
+
+
 def pair_is_there(root):
     return [root.exists(paths.KEY), root.exists(paths.CERTIFICATE)]
 
@@ -572,25 +587,37 @@ def pair_is_there(root):
 @pytest.mark.parametrize("arguments", [("deb", "remove"), ("rpm", "0")])
 def test_removal_keeps_what_the_vendor_documents(root, arguments):
     installed_with_pair(root)
+    before_removal(root)
     assert root.run("csulcca_postrm", *arguments) == (0, "")
     assert root.get(paths.CONF) == b"TLS_ON\n"
     assert pair_is_there(root) == [True, True]
-    # The stamp is the proof of whose pair that is, for a later purge.
-    assert sorted(os.listdir(root.path(paths.STATE_DIR))) == ["state.json"]
+    # The stamp is the proof of whose pair that is; the other tells a later purge, which rpm has not.
+    assert sorted(os.listdir(root.path(paths.STATE_DIR))) == ["purge", "state.json"][arguments[0] == "rpm":]
     assert not root.exists("/usr/lib/csulcca")
 
 
 @pytest.mark.parametrize("arguments", [("deb", "remove"), ("rpm", "0")])
 def test_removal_without_a_pair_of_ours_leaves_no_stamp(root, arguments):
     installed_with_pair(root, generated=False)
+    before_removal(root)
     assert root.run("csulcca_postrm", *arguments) == (0, "")
     assert pair_is_there(root) == [True, True]
     assert not root.exists(paths.STATE_DIR)
 
 
+@pytest.mark.parametrize("generated", [True, False])
+@pytest.mark.parametrize("arguments", [("deb", "remove"), ("rpm", "0"), ("deb", "purge")])
+def test_where_python_did_not_run_everything_is_kept(root, arguments, generated):
+    """Its interpreter went first, say. Purge keeps the pair, too: nobody has said whose it is."""
+    installed_with_pair(root, generated)
+    assert root.run("csulcca_postrm", *arguments) == (0, "")
+    assert pair_is_there(root) == [True, True]
+    assert root.exists(paths.STAMP) == (arguments != ("deb", "purge"))
+
+
 def test_purge_removes_our_unchanged_pair(root):
     installed_with_pair(root)
-    assert root.run("csulcca_postrm", "deb", "purge") == (0, "")
+    purge(root)
     assert pair_is_there(root) == [False, False]
     assert root.get(paths.CONF) == b"TLS_ON\n"
     assert not root.exists(paths.STATE_DIR) and not root.exists("/opt/IBM/CCA/bin")
@@ -628,7 +655,7 @@ def test_purge_keeps_whatever_is_not_provably_ours(root, change):
     installed_with_pair(root)
     change(root)
     before = pair_is_there(root)
-    assert root.run("csulcca_postrm", "deb", "purge") == (0, "")
+    purge(root)
     assert pair_is_there(root) == before
     assert root.get(paths.CONF) == b"TLS_ON\n"
     assert not root.exists(paths.STATE_DIR)
@@ -637,15 +664,14 @@ def test_purge_keeps_whatever_is_not_provably_ours(root, change):
 def test_purge_after_removal_of_a_package_that_made_no_pair(root):
     """Removal takes the stamp, and the pair stays."""
     installed_with_pair(root, generated=False)
-    for action in ("remove", "purge"):
-        assert root.run("csulcca_postrm", "deb", action) == (0, "")
+    purge(root)
     assert pair_is_there(root) == [True, True]
 
 
 def test_purge_after_removal_purge_twice(root):
     installed_with_pair(root)
-    for action in ("remove", "purge", "purge"):
-        assert root.run("csulcca_postrm", "deb", action) == (0, "")
+    purge(root)
+    assert root.run("csulcca_postrm", "deb", "purge") == (0, "")
     assert pair_is_there(root) == [False, False]
 
 
@@ -667,7 +693,7 @@ def test_unfinished_pairs_go(root):
     installed_with_pair(root)
     root.put(paths.STAGE_DRAFT + "/catcher.key", KEY, 0o600)
     root.put(paths.STAGE + "/catcher.key", KEY, 0o600)
-    assert root.run("csulcca_postrm", "deb", "purge") == (0, "")
+    purge(root)
     assert not root.exists("/opt/IBM/CCA")
 
 
@@ -688,7 +714,7 @@ def test_purge_of_a_pair_that_is_half_placed(root, placed):
     unfinished(root, lambda machine: pair.stage(machine, KEY, CRT))
     for name in placed:
         os.link(root.path(paths.STAGE + "/" + name), root.path(paths.BIN + "/" + name))
-    assert root.run("csulcca_postrm", "deb", "purge") == (0, "")
+    purge(root)
     assert in_bin(root) == {}
 
 
@@ -699,7 +725,7 @@ def test_purge_keeps_what_an_administrator_put_beside_or_into_an_unfinished_pair
     if by == "mv":
         os.unlink(root.path(paths.CERTIFICATE))
     root.put(paths.CERTIFICATE, b"signed")
-    assert root.run("csulcca_postrm", "deb", "purge") == (0, "")
+    purge(root)
     assert in_bin(root) == {"catcher.key": KEY, "catcher.crt": b"signed"}
 
 
@@ -715,7 +741,7 @@ def test_purge_of_an_unfinished_replacement(root, renamed, generated, old_is_our
     unfinished(root, lambda machine: pair.begin_replacement(machine, b"new key", b"new crt", generated))
     for name in renamed:
         os.rename(root.path(paths.REPLACE_STAGE + "/" + name), root.path(paths.BIN + "/" + name))
-    assert root.run("csulcca_postrm", "deb", "purge") == (0, "")
+    purge(root)
     left = in_bin(root)
     assert not [name for name in left if name.startswith(".")]
     wanted = ([] if old_is_ours else [KEY, CRT]) + ([] if generated else [b"new key", b"new crt"])
@@ -739,7 +765,7 @@ def test_purge_of_an_unfinished_return(root, renamed, old_is_ours):
     unfinished(root, begin)
     for name in renamed:
         os.rename(root.path(paths.REPLACE_STAGE + "/" + name), root.path(paths.BIN + "/" + name))
-    assert root.run("csulcca_postrm", "deb", "purge") == (0, "")
+    purge(root)
     assert in_bin(root) == ({} if old_is_ours else {"catcher.key": KEY, "catcher.crt": CRT})
 
 
@@ -756,7 +782,7 @@ def test_purge_of_a_replacement_that_was_killed_after_the_kept_names(root, old_i
     if old_is_ours:
         root.put(paths.STAMP, stamp.render(make_stamp(generated_pair=pair.fingerprint(KEY, CRT))))
     unfinished(root, begin)
-    assert root.run("csulcca_postrm", "deb", "purge") == (0, "")
+    purge(root)
     assert sorted(in_bin(root).values()) == ([] if old_is_ours else sorted([KEY, CRT]))
 
 
@@ -772,7 +798,7 @@ def test_purge_keeps_both_where_the_name_for_what_was_replaced_is_taken(root):
 
     unfinished(root, begin)
     root.put(taken[0], b"theirs")
-    assert root.run("csulcca_postrm", "deb", "purge") == (0, "")
+    purge(root)
     assert sorted(in_bin(root).values()) == sorted([KEY, CRT, b"theirs"])
 
 
@@ -782,7 +808,7 @@ def test_purge_keeps_what_somebody_put_in_the_way_of_a_replacement(root):
     unfinished(root, lambda machine: pair.begin_replacement(machine, b"new key", b"new crt", True))
     os.unlink(root.path(paths.CERTIFICATE))
     root.put(paths.CERTIFICATE, b"theirs")
-    assert root.run("csulcca_postrm", "deb", "purge") == (0, "")
+    purge(root)
     assert b"theirs" in in_bin(root).values() and KEY in in_bin(root).values() and CRT in in_bin(root).values()
 
 
@@ -804,6 +830,152 @@ def test_preinst_knows_the_control_script_of_8(root, kind, ours):
     assert root.run("csulcca_preinst", "rpm", "1")[0] == 0
     note = root.get(paths.CAPTURE).decode()
     assert "ours=%s\n" % ours in note and ("tree=no\n" in note) == (ours == "yes")
+
+
+def test_purge_after_an_unfinished_return_of_a_lone_key(root):
+    """The administrator's key, which had no certificate, does not get one of another key."""
+    def begin(machine):
+        suffix = pair.begin_replacement(machine, b"new key", b"new crt", True)
+        pair.place_replacement(machine)
+        pair.clear(machine)
+        pair.begin_return(machine, suffix, False)
+
+    root.put(paths.KEY, KEY, 0o600)
+    unfinished(root, begin)
+    os.rename(root.path(paths.REPLACE_STAGE + "/catcher.key"), root.path(paths.KEY))
+    purge(root)
+    assert in_bin(root) == {"catcher.key": KEY}
+
+
+KEPT = ".20261128T101112Z"
+OTHERS = b"others key\n", b"others certificate\n"
+
+
+def put_pair(root, suffix, files):
+    root.put(paths.KEY + suffix, files[0], 0o600)
+    root.put(paths.CERTIFICATE + suffix, files[1])
+
+
+@pytest.mark.parametrize("suffix", [KEPT, KEPT + "-2"])
+@pytest.mark.parametrize("ours", ["in place", "kept", "both", "neither"])
+def test_purge_leaves_no_private_key_that_we_made(root, suffix, ours):
+    """Of a pair of ours that was replaced a copy is kept; an administrator's files stay, in place or kept."""
+    made = (b"our key\n", b"our certificate\n"), (b"our earlier key\n", b"our earlier certificate\n")
+    in_place = made[0] if ours in ("in place", "both") else (KEY, CRT)
+    kept = made[1] if ours in ("kept", "both") else OTHERS
+    put_pair(root, "", in_place)
+    put_pair(root, suffix, kept)
+    root.put(paths.STAMP, stamp.render(make_stamp(
+        generated_pair=pair.fingerprint(*made[0]), made_earlier=["ab" * 32, pair.fingerprint(*made[1])])))
+    purge(root)
+    theirs = [one for files in (in_place, kept) if files not in made for one in files]
+    assert sorted(in_bin(root).values()) == sorted(theirs)
+
+
+@pytest.mark.parametrize("change", ["key", "certificate", "no certificate", "a link"])
+def test_purge_keeps_a_kept_pair_that_was_changed(root, change):
+    put_pair(root, KEPT, (KEY, CRT))
+    root.put(paths.STAMP, stamp.render(make_stamp(made_earlier=[pair.fingerprint(KEY, CRT)])))
+    before_removal(root)
+    if change == "key":
+        root.put(paths.KEY + KEPT, b"another", 0o600)
+    elif change == "certificate":
+        root.put(paths.CERTIFICATE + KEPT, b"signed by a CA")
+    elif change == "no certificate":
+        os.unlink(root.path(paths.CERTIFICATE + KEPT))
+    else:
+        os.rename(root.path(paths.KEY + KEPT), root.path("/etc/cca/elsewhere"))
+        os.symlink("/etc/cca/elsewhere", root.path(paths.KEY + KEPT))
+    before = sorted(os.listdir(root.path(paths.BIN)))
+    for action in ("remove", "purge"):
+        assert root.run("csulcca_postrm", "deb", action) == (0, "")
+    assert sorted(os.listdir(root.path(paths.BIN))) == before
+
+
+@pytest.mark.parametrize("ours", [True, False])
+def test_purge_and_the_key_of_a_request(root, ours):
+    root.put(paths.REQUEST_KEY, KEY, 0o600)
+    root.put(paths.REQUEST_KEY_DRAFT, b"half a key", 0o600)
+    root.put(paths.STAMP, stamp.render(make_stamp(made_earlier=[pair.fingerprint(KEY)] if ours else [])))
+    purge(root)
+    assert in_bin(root) == ({} if ours else {"catcher.key.request": KEY})
+
+
+def test_a_key_of_a_request_that_was_put_in_place_by_hand_is_the_administrators(root):
+    root.put(paths.KEY, KEY, 0o600)
+    root.put(paths.STAMP, stamp.render(make_stamp(made_earlier=[pair.fingerprint(KEY)])))
+    purge(root)
+    assert in_bin(root) == {"catcher.key": KEY}
+
+
+@pytest.mark.parametrize("name", ["catcher.key", "catcher.crt"])
+@pytest.mark.parametrize("suffix", ["", KEPT])
+def test_purge_of_a_pair_of_which_one_file_cannot_be_removed(root, name, suffix):
+    """Immutable (chattr +i): such a file cannot be linked either."""
+    put_pair(root, suffix, (KEY, CRT))
+    root.put(paths.STAMP, stamp.render(make_stamp(made_earlier=[pair.fingerprint(KEY, CRT)])))
+    before_removal(root)
+    fixed = root.path(paths.BIN + "/" + name + suffix)
+    for command in ("ln", "rm", "mv"):
+        refuse = '#!/bin/sh\nfor one; do [ "$one" != %s ] || exit 1; done\nexec %s "$@"\n' % (
+            fixed, shutil.which(command))
+        root.put("/bin/" + command, refuse.encode(), 0o755)
+    status, output = root.run("csulcca_postrm", "deb", "purge")
+    assert status == 0 and "catcher.key%s cannot be removed" % suffix in output
+    assert in_bin(root) == {"catcher.key" + suffix: KEY, "catcher.crt" + suffix: CRT}
+
+
+def killing(root, number):
+    """Have the shell killed instead of its number-th command that changes something, counted over all of them."""
+    for command in ("ln", "rm", "mv", "mkdir", "rmdir"):
+        text = """#!/bin/sh
+echo >>%s
+[ "$(wc -l <%s)" != %d ] || { kill -9 $PPID; exit 1; }
+exec %s "$@"
+""" % (root.path("/count"), root.path("/count"), number, shutil.which(command))
+        root.put("/bin/" + command, text.encode(), 0o755)
+    root.put("/count")
+
+
+def number_of_commands(root):
+    return len(root.get("/count").splitlines())
+
+
+@pytest.mark.parametrize("after", ["purge", "installation"])
+def test_a_purge_that_is_killed_anywhere(root, after):
+    """Purged again, nothing is left of ours; installed again, a whole pair is there or none."""
+    def begin():
+        put_pair(root, "", (KEY, CRT))
+        put_pair(root, KEPT, (b"our earlier key", b"our earlier certificate"))
+        root.put(paths.STAMP, stamp.render(make_stamp(
+            generated_pair=pair.fingerprint(KEY, CRT),
+            made_earlier=[pair.fingerprint(b"our earlier key", b"our earlier certificate")])))
+        before_removal(root)
+
+    begin()
+    killing(root, 0)
+    root.run("csulcca_postrm", "deb", "purge")
+    count = number_of_commands(root)
+    assert count > 10 and in_bin(root) == {}
+    for number in range(1, count + 1):
+        shutil.rmtree(root.path(paths.BIN), ignore_errors=True)
+        begin()
+        killing(root, number)
+        root.run("csulcca_postrm", "deb", "purge")
+        if after == "purge":
+            killing(root, 0)
+            assert root.run("csulcca_postrm", "deb", "purge") == (0, "")
+            left = {name: data for name, data in in_bin(root).items() if name != "catcher.crt" + KEPT}
+        else:
+            os.makedirs(root.path(paths.BIN), exist_ok=True)
+            machine = Machine(root.base)
+            machine.programs[paths.OPENSSL] = FileNotFoundError(errno.ENOENT, "No such file or directory")
+            apply.converge(machine, transition.of(transition.APPLY))
+            left = {name: data for name, data in in_bin(root).items() if KEPT not in name}
+            if left:
+                assert left == {"catcher.key": KEY, "catcher.crt": CRT}, number
+                left = {}
+        assert left == {}, number
 
 
 # -- postinst and prerm ------------------------------------------------------------------------------------------------
@@ -840,6 +1012,29 @@ def test_prerm_stops_the_service_where_the_package_goes(root, arguments, stops):
     status, output = root.run("csulcca_prerm", *arguments)
     assert status == 0
     assert ("stop CSUTKEcat.service" in output) == stops
+
+
+@pytest.mark.parametrize("arguments,runs", [(("deb", "remove"), True), (("rpm", "0"), True), (("rpm", "1"), False),
+                                            (("deb", "upgrade", "8.1"), False), (("deb", "failed-upgrade"), False)])
+@pytest.mark.parametrize("status", [0, 1, 127])
+def test_prerm_has_our_library_do_its_part_where_the_package_goes(root, arguments, runs, status):
+    """However that ends, the removal goes on, and no bytecode is left."""
+    text = "#!/bin/sh\necho \"$@\"\nmkdir -p %s\nexit %d\n" % (root.path("/usr/lib/csulcca/hooks/__pycache__"), status)
+    root.put("/usr/lib/csulcca/run", text.encode(), 0o755)
+    assert root.run("csulcca_prerm", *arguments) == (0, "scriptlet-remove %s\n" % " ".join(arguments) if runs else "")
+    assert not root.exists("/usr/lib/csulcca/hooks/__pycache__")
+
+
+def test_prerm_where_our_library_is_gone(root):
+    shutil.rmtree(root.path("/usr/lib/csulcca"))
+    assert root.run("csulcca_prerm", "deb", "remove")[0] == 0
+
+
+def test_an_installation_forgets_what_was_noted_for_a_purge(root):
+    root.put("/usr/lib/csulcca/run", b"#!/bin/sh\n", 0o755)
+    root.put(paths.PURGE, b"x \n")
+    assert root.run("csulcca_postinst", "deb", "configure") == (0, "")
+    assert not root.exists(paths.PURGE)
 
 
 def test_prerm_where_systemd_does_not_run(root):

@@ -4,10 +4,10 @@ import ast
 
 import pytest
 
-from catcher_install import messages, plan, report
+from catcher_install import messages, plan, report, transition
 from catcher_install.probe import result
 
-from .support import library_modules
+from .support import library_modules, make_facts
 
 # What a finding may tell an administrator to type.
 PROGRAMS = ("catcherctl", "systemctl", "journalctl", "timedatectl", "chmod", "sysctl", "ss")
@@ -135,7 +135,9 @@ def test_a_finding_of_another_version_has_no_marks():
     "conf-was-missing", "scriptlet-unknown", "busy", "pair-deferred", "pair-not-replaced", "service-failed"])
 def test_what_only_this_run_did_is_not_kept(id):
     told = messages.finding(id, **dict.fromkeys(placeholders(id), "x"))
-    assert plan.noted([told, messages.finding("unit-forking")]) == [messages.finding("unit-forking")]
+    found = [told, messages.finding("unit-forking")]
+    kept = plan.next_stamp(make_facts(), found, None, transition.of("apply")).findings
+    assert kept == [messages.finding("unit-forking")]
 
 
 def test_an_unknown_id_is_a_fault_of_ours():

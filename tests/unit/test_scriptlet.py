@@ -1,5 +1,6 @@
 """What the package manager's hooks run: exit status, what is told and where, and that nothing breaks a transaction."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from catcher_install.admin import status as status_module
 
 from . import pem
 from .authority import DAY, issue
-from .support import TREE, child_python
+from .support import TREE, child_python, fault
 
 
 @pytest.fixture
@@ -135,6 +136,39 @@ def test_closed_standard_streams(closed):
     output, errors = child.communicate()
     assert child.returncode == 2
     assert b"Traceback" not in output + errors
+
+
+def test_removal_says_only_what_did_not_work(machine, log, quick_pair, monkeypatch, capsys):
+    scriptlet.main(["deb", "configure", "7.3.0-1"])
+    del log[:]
+    capsys.readouterr()
+    assert scriptlet.remove(["deb", "remove"]) == 0
+    assert log == [] and capsys.readouterr().err == ""
+    assert machine.get(paths.PURGE) == b""
+    with fault(n=1, error=errno.EROFS, lasting=True):
+        assert scriptlet.remove(["rpm", "0"]) == 0
+    assert "[write-failed]" in log[0][1] and paths.PURGE in log[0][1]
+
+
+def test_removal_notes_nothing_where_the_stamp_cannot_be_read(machine, log, quick_pair, monkeypatch):
+    """What it says would be lost with it."""
+    scriptlet.main(["deb", "configure"])
+    real = machine.read
+
+    def read(path, *arguments, **named):
+        if path == paths.STAMP:
+            raise OSError(errno.EIO, "Input/output error", path)
+        return real(path, *arguments, **named)
+
+    monkeypatch.setattr(machine, "read", read)
+    assert scriptlet.remove(["deb", "remove"]) == 0
+    assert machine.get(paths.PURGE) is None and machine.get(paths.STAMP) is not None
+
+
+def test_a_fault_at_removal_does_not_stop_it(machine, log, capsys, monkeypatch):
+    monkeypatch.setattr(apply, "converge", lambda host, called: 1 // 0)
+    assert scriptlet.remove(["deb", "remove"]) == 0
+    assert "internal fault: ZeroDivisionError" in capsys.readouterr().err
 
 
 def test_entry_leads_each_name_to_its_module():

@@ -12,6 +12,7 @@ from .support import make_stamp
 FULL = make_stamp(
     mode="tcp",
     generated_pair="ab" * 32,
+    made_earlier=["cd" * 32, "ef" * 32],
     findings=[{"id": "upgraded-tcp-kept"}, {"id": "tls-not-possible", "reason": "OpenSSL \u00fc is \"old\"\n"}],
     checked_pair={"fingerprint": "ab" * 32, "problem": "", "algorithm": "EC secp521r1", "rsa_bits": 0,
                   "not_before": 1, "not_after": 2},
@@ -26,15 +27,27 @@ def test_what_is_written_is_read_again(one):
 def test_the_documented_fields():
     fields = json.loads(stamp.render(FULL).decode("ascii"))
     assert sorted(fields) == [
-        "accepted_names", "checked_openssl", "checked_pair", "findings", "format_version", "generated_pair", "mode",
-        "package_version"]
+        "accepted_names", "checked_openssl", "checked_pair", "findings", "format_version", "generated_pair",
+        "made_earlier", "mode", "package_version"]
     assert fields["format_version"] == 1
     assert fields["package_version"] == "8.0.0"
 
 
-def test_postrm_finds_the_fingerprint_by_sed():
-    """hooks/postrm.sh reads this line with sed, in a world without our Python."""
-    assert b'\n  "generated_pair": "%s",\n' % (b"ab" * 32) in stamp.render(FULL)
+@pytest.mark.parametrize("before,earlier,made,after", [
+    (None, [], "a", []), ("a", [], "a", []), ("a", [], None, ["a"]), ("a", [], "b", ["a"]), ("b", ["a"], "a", ["b"]),
+    ("b", ["a"], "b", ["a"]), (None, ["a"], "a", []), (None, ["a", "b"], None, ["a", "b"]),
+])
+def test_a_pair_of_ours_that_is_replaced_stays_known(before, earlier, made, after):
+    now = stamp.with_pair(make_stamp(generated_pair=before, made_earlier=earlier), made)
+    assert (now.generated_pair, now.made_earlier) == (made, after)
+
+
+def test_what_is_remembered_of_earlier_pairs_is_bounded():
+    now = make_stamp()
+    for number in range(3000):
+        now = stamp.with_key(stamp.with_pair(now, "%064x" % number), "%064x" % -number)
+    assert len(now.made_earlier) == stamp.EARLIER_LIMIT and now.made_earlier[-1] == "%064x" % -2999
+    assert len(stamp.render(now)) < stamp.SIZE_LIMIT / 4
 
 
 def test_unknown_fields_are_those_of_a_later_version():
@@ -66,6 +79,7 @@ def test_what_is_not_ours(name):
 WRONG_TYPES = {
     "mode": [1, "ssl", None, ["tls"]],
     "generated_pair": [1, None, {}],
+    "made_earlier": ["x", {"a": 1}, 7, None],
     "findings": [None, "x", [1, {}, {"id": 1}, ["id"]]],
     "checked_pair": [1, "x", None, []],
     "accepted_names": [1, "x", None, []],
