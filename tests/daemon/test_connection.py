@@ -87,18 +87,38 @@ def test_a_stream_that_is_cut_ends_with_an_error(start, backend, mode, direction
         client.close()
 
 
+def send_with_the_handshake(sock, context, data):
+    """DATA in the same packet as the client's last message of a TLS 1.3 handshake."""
+    inbox, outbox = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = context.wrap_bio(inbox, outbox, server_hostname="localhost")
+    while True:
+        try:
+            tls.do_handshake()
+            break
+        except ssl.SSLWantReadError:
+            sock.sendall(outbox.read())
+            inbox.write(sock.recv(65536))
+    tls.write(data)
+    sock.sendall(outbox.read())
+
+
 @pytest.mark.parametrize("mode", ["tcp", "tls"])
 def test_what_a_client_sent_to_a_lost_backend_ends_with_an_error(start, mode):
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         catcher = start(*["-tls"] * (mode == "tls"), pair=pair(), backend="127.0.0.1:%d" % closed.getsockname()[1])
-        client = connect_tls(catcher, pair()) if mode == "tls" else catcher.connect()
-        with pytest.raises(OSError):
-            client.sendall(b"a request")
-            while client.recv(1):
-                continue
-            client.sendall(b"a request")
-            client.recv(1)
+        catcher.wait_for("listening")
+        if mode == "tcp":
+            # Both are there when the catcher looks.
+            catcher.process.send_signal(signal.SIGSTOP)
+        with catcher.connect() as client:
+            if mode == "tcp":
+                client.sendall(b"a request")
+                catcher.process.send_signal(signal.SIGCONT)
+            else:
+                send_with_the_handshake(client, tls_context(pair()), b"a request")
+            with pytest.raises(ConnectionResetError):
+                read_all(client)
         catcher.wait_for("Connection refused, closed")
 
 

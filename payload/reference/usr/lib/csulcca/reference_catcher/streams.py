@@ -104,9 +104,10 @@ class TlsEnd(PlainEnd):
         try:
             data = SPARE[:self.tls.read(RECORD, SPARE)]
         except self.ssl.SSLWantReadError:
-            data = None
+            self.drained = True
+            return None
         except self.ssl.SSLZeroReturnError:
-            data = b""
+            data = SPARE[:0]
         except self.ssl.SSLError:
             if self.ended:
                 raise Cut(errno.ECONNABORTED, "the peer closed without close_notify") from None
