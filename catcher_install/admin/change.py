@@ -146,7 +146,7 @@ def _put_to_use(
         if not seen.chain:
             return "", _failed(seen.problem)
         wanted, shows = daemon.speaks_tls_with(seen.chain[0].sha256), "it speaks TLS with exactly this certificate"
-    if not outcome.changed() and not wanted(daemon.look(host)):
+    if not outcome.changed() and daemon.check(host, wanted).state == daemon.VERIFIED:
         # No reason to cut a connection.
         return "Not restarted: over a real connection %s already." % shows, nothing
     verified = daemon.restart_and_verify(host, wanted)

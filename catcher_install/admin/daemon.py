@@ -153,15 +153,15 @@ def verify(host: "Host", wanted: Wanted) -> Verification:
     def settled() -> bool:
         nonlocal looks, seen
         looks += 1
-        seen = _once(host, wanted)
+        seen = check(host, wanted)
         return seen.state != FAILED or (looks % LOOKS_A_STATE == 0 and systemd.has_failed(host))
 
     host.wait_until(settled, ANSWER_SECONDS)
     return seen
 
 
-def _once(host: "Host", wanted: Wanted) -> Verification:
-    """One look. Whatever answers, it must be the catcher that has the port."""
+def check(host: "Host", wanted: Wanted) -> Verification:
+    """What one look shows. Whatever answers, it must be the catcher that has the port."""
     before = port.holder(host)
     if before.state == port.OTHER:
         return Verification(state=FAILED, reason=(

@@ -299,6 +299,15 @@ def test_who_else_holds_the_port_is_said(machine, daemon, monkeypatch):
         mode.set_mode(machine, config.TLS, restart=True)
 
 
+def test_a_stranger_that_speaks_the_mode_is_no_reason_not_to_restart(machine, daemon, monkeypatch):
+    """The mode is TCP already, and what answers in TCP is somebody else's program."""
+    held = port.Holder(state=port.OTHER, pid=4711, program="catcher.exe", addresses=["::"], listens=True, beside="")
+    monkeypatch.setattr(port, "holder", lambda host: held)
+    with pytest.raises(CatcherError, match=r"port \d+ is held by catcher.exe \(PID 4711\)"):
+        mode.set_mode(machine, config.TCP, restart=True)
+    assert daemon.restarts > 0
+
+
 def test_status_is_content_after_an_explicit_tcp(machine, daemon):
     machine.processes[4711] = [paths.CATCHER]
     mode.set_mode(machine, config.TCP, restart=True)
