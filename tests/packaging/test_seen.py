@@ -4,8 +4,8 @@ import pytest
 
 from .marks import one_of_each_family, only_deb
 from .soundness import assert_sound
-from .system import DAEMON
-from .turns import one_of
+from .system import DAEMON, talk_tcp
+from .turns import TOOLS, one_of
 
 pytestmark = pytest.mark.scenario("seen")
 
@@ -90,3 +90,23 @@ def test_a_user_cannot_have_a_stopped_service_started(boot, built):
     system.package("dpkg", "install", built.new("deb"))
     assert system.show("journalctl -o cat _UID=65534 | head -1") == "Stopped"
     assert_sound(system, "tcp", service=("disabled", "inactive"), findings=["upgraded-tcp-kept"])
+
+
+@pytest.mark.parametrize("variant,tool", one_of(["careless", "normal"], TOOLS))
+def test_cca_5_is_refused_and_its_service_runs_on(boot, built, variant, tool):
+    system = boot()
+    tool = system.tools[TOOLS[tool]]
+    system.package(tool, "install", built.old(system.cell, variant))
+    # Where CCA 5 has its programs. Since CCA 6 this is a link, in the rpm only.
+    system.machine.run("rm -f /opt/IBM/CEX3C; mkdir -p /opt/IBM/CEX3C/bin && touch /opt/IBM/CEX3C/bin/ivp.e")
+    before = system.tree("/opt", "/etc/cca", "/etc/systemd")
+
+    done = system.package(tool, "install", built.new(system.cell.family), check=False)
+
+    assert done.rc != 0 and "an upgrade from CCA 5" in done.out + done.err
+    assert system.service() == ("enabled", "active")
+    assert "ping" in talk_tcp(system.workstation.machine, system.machine).out
+    assert not system.machine.exists("/usr/lib/csulcca/run")
+    after = system.tree("/opt", "/etc/cca", "/etc/systemd")
+    assert {path: what for path, what in after.items() if what[0] != "d"} == {
+        path: what for path, what in before.items() if what[0] != "d"}
