@@ -14,7 +14,7 @@ from .record import Record
 
 MYPY = False
 if MYPY:
-    from typing import List, Optional
+    from typing import List, Optional, Tuple
 
     from .facts import HostFacts
     from .host import Host
@@ -255,11 +255,21 @@ def _remove_config(host: "Host", action: "Action", outcome: Outcome) -> None:
 
 
 def _make_pair(host: "Host", action: "Action", outcome: Outcome) -> str:
-    from .cert import generate, host_names
-
-    key, crt = generate.generate(host, host_names.collect(host))
+    key, crt = _generate(host, outcome)
     pair.stage(host, key, crt)
     return pair.place(host)
+
+
+def _generate(host: "Host", outcome: Outcome) -> "Tuple[bytes, bytes]":
+    """A new pair for this host; what its certificate had to leave out is a finding."""
+    from .cert import generate, host_names, submitted
+
+    made = generate.generate(host, host_names.collect(host))
+    left_out = host_names.addresses(host).left_out
+    if left_out:
+        outcome.findings.append(finding("pair-addresses-left-out", count=str(len(left_out)),
+                                        addresses=submitted.names_text(left_out)))
+    return made
 
 
 def _place_staged_pair(host: "Host", action: "Action", outcome: Outcome) -> "Optional[str]":
@@ -271,9 +281,7 @@ def _put_pair(host: "Host", action: "Action", outcome: Outcome) -> str:
     """Put a pair in the place of what is there, which is kept."""
     key, crt = action.data.key, action.data.certificate
     if not key:
-        from .cert import generate, host_names
-
-        key, crt = generate.generate(host, host_names.collect(host))
+        key, crt = _generate(host, outcome)
     pair.clear(host)
     if pair.look(host).fingerprint == pair.fingerprint(key, crt):
         # An earlier, interrupted run brought this very pair.

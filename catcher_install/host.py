@@ -340,19 +340,23 @@ class Host:
         data = self.read_optional("/etc/hostname", 4096) or b""
         return data.decode("utf-8", "replace").strip()
 
-    def ipv4_addresses(self) -> "List[str]":
-        """Every IPv4 address of this host, in the kernel's order (netdevice(7), SIOCGIFCONF)."""
+    def ipv4_addresses(self) -> "List[Tuple[str, str]]":
+        """(address, interface) of every IPv4 address of this host, in the kernel's order (netdevice(7))."""
         import array
         import socket
         import struct
 
-        buffer = array.array("B", bytes(128 * 1024))
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            # Without a buffer it says how large one must be; there may be more addresses in a moment.
+            needed = struct.unpack("iL", fcntl.ioctl(sock.fileno(), 0x8912, struct.pack("iL", 0, 0)))[0]
+            buffer = array.array("B", bytes(needed + 4096))
             answer = fcntl.ioctl(sock.fileno(), 0x8912, struct.pack("iL", len(buffer), buffer.buffer_info()[0]))
         used = struct.unpack("iL", answer)[0]
         # struct ifreq: 16 bytes of name, then a sockaddr; 40 bytes on 64-bit systems, 32 on others
         step = 40 if struct.calcsize("P") == 8 else 32
-        return [socket.inet_ntoa(bytes(buffer[at + 20:at + 24])) for at in range(0, used, step)]
+        return [(socket.inet_ntoa(bytes(buffer[at + 20:at + 24])),
+                 bytes(buffer[at:at + 16]).partition(b"\0")[0].decode("ascii", "replace"))
+                for at in range(0, used, step)]
 
     def run(
         self, argv: "Sequence[str]", timeout: float, stdin: bytes = b"", only_output: bool = False

@@ -11,6 +11,8 @@ if MYPY:
 
 # How long before its end a certificate is said to expire soon.
 SOON_SECONDS = 30 * 24 * 3600
+# A clock that says less than this (2020-01-01) was not set: the product is younger.
+CLOCK_FLOOR = 1577836800
 
 INFO = "info"
 WARNING = "warning"
@@ -151,6 +153,16 @@ CATALOG = {
         "users other than root can read catcher.key (mode {mode})",
         "let only root read it:\n"
         "  chmod 600 /opt/IBM/CCA/bin/catcher.key",
+    ),
+    "pair-addresses-left-out": (INFO, ROOT,
+        "the certificate has no room for {count} addresses of this host: {addresses}",
+        "on the TKE, type the host name or another address; to see what the certificate lists:\n"
+        "  catcherctl cert show",
+    ),
+    "clock-unset": (ERROR, TRANSIENT + ROOT,
+        "no key and certificate are made while this host's clock says {date}: they would expire too early",
+        "set the clock; the next start makes them:\n"
+        "  timedatectl",
     ),
     "pair-deferred": (INFO, TRANSIENT + ROOT,
         "the first start of the catcher will make the key and certificate: {reason}",

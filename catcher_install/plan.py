@@ -34,6 +34,7 @@ from .actions import (
 from .errors import CatcherError, KeyRefused
 from .messages import finding
 from .stamp import EMPTY, Stamp, with_pair
+from .text import moment
 
 MYPY = False
 if MYPY:
@@ -42,7 +43,6 @@ if MYPY:
     from .facts import HostFacts
     from .messages import Finding
     from .transition import PairRequest, ReturnRequest, Transition
-
 
 
 def history(facts: "HostFacts", transition: "Transition") -> str:
@@ -200,6 +200,8 @@ def plan_pair(
         if transition.kind != transitions.START and not facts.networked:
             # The certificate would lack the host's addresses.
             return actions, [finding("pair-deferred", reason="rpm runs its scriptlets without the host's network")]
+        if facts.now < messages.CLOCK_FLOOR:
+            return actions, [finding("clock-unset", date=moment(facts.now))]
         return actions + [act(MAKE_PAIR, "neither catcher.key nor catcher.crt is there")], []
     return actions, pair_findings(facts)
 
@@ -231,8 +233,6 @@ def refuse_key_in_image(facts: "HostFacts") -> None:
 
 def pair_findings(facts: "HostFacts") -> "List[Finding]":
     """Findings about the files of the pair as they are; none where there are none."""
-    from .text import moment
-
     if facts.pair.state == pair.NONE:
         return []
     if facts.pair.state != pair.BOTH:

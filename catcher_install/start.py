@@ -64,7 +64,7 @@ def launch_decision(facts: "HostFacts", planned: "Optional[str]" = None) -> Laun
     _, about = plan_pair(judged, config.TLS, transition.of(transition.START))
     for one in about:
         if messages.severity(one) == messages.ERROR:
-            return refused(one)
+            return refused(one, again=one["id"] == "clock-unset")
     if facts.pair.state != pair.BOTH:
         reason = facts.image or "no pair was made"
         return refused(finding("pair-not-generated", reason=reason, hint="look: catcherctl status"))

@@ -95,6 +95,10 @@ def more_findings(host: "Host", facts: "HostFacts", seen: Installed) -> "List[Fi
     own = seen.chain[0]
     found = []
     ours = made_here(host, facts)
+    left_out = host_names.addresses(host).left_out
+    if ours and left_out:
+        found.append(finding("pair-addresses-left-out", count=str(len(left_out)),
+                             addresses=submitted.names_text(left_out)))
     reason = _stale_names(host, own, bool(ours), accepted_names(facts))
     if reason:
         again = "catcherctl cert generate --force" if ours else "catcherctl cert request"
@@ -125,10 +129,13 @@ def _stale_names(host: "Host", own: "details.Certificate", ours: bool, accepted:
         return "it names %s, and this is %s" % (submitted.names_of(own), shown(present.full, 80))
     common_name, dns = generate.subject_names(present)
     lacks = [name for name in dict.fromkeys([common_name] + dns) if not details.match(name, own)]
-    gone = [address for address in own.addresses if address not in present.addresses]
+    here = host_names.addresses(host)
+    every = set(here.listed + here.left_out + here.passing)
+    gone = [address for address in own.addresses if address not in every]
     if not lacks and not gone:
         return ""
-    lacks += [address for address in present.addresses if not details.match(address, own)]
+    listed = set(own.addresses)
+    lacks += [address for address in present.addresses if address not in listed]
     parts = ["it does not list %s" % submitted.names_text(lacks)] if lacks else []
     parts += ["it lists %s, which this host no longer has" % submitted.names_text(gone)] if gone else []
     return "; ".join(parts)

@@ -9,6 +9,8 @@ import os
 
 from .. import paths
 from ..errors import CatcherError, MissingDependency
+from ..messages import CLOCK_FLOOR
+from ..text import moment
 from . import crypto, keys
 from .host_names import HostNames
 
@@ -60,8 +62,11 @@ def serial_number() -> int:
 def generate(host: "Host", names: HostNames) -> "Tuple[bytes, bytes]":
     """A new key (PKCS#8) and self-signed certificate for a host, both PEM.
 
-    secp521r1, SHA-512, serverAuth, not a CA. Raises CatcherError where neither cryptography nor openssl can do it.
+    secp521r1, SHA-512, serverAuth, not a CA. Raises CatcherError where neither cryptography nor openssl can do it, and
+    while the clock is not set: such a pair would expire before its time.
     """
+    if host.now() < CLOCK_FLOOR:
+        raise CatcherError("the clock of this host says %s" % moment(host.now()), "set it, then try again: timedatectl")
     try:
         return crypto.call(_generate_with_cryptography, crypto.load(), names, host.now())
     except MissingDependency as error:

@@ -9,18 +9,26 @@ from ..record import Record
 
 MYPY = False
 if MYPY:
-    from typing import List, Optional
+    from typing import Dict, List, Optional, Tuple
 
     from ..host import Host
 
 LOOKUP_SECONDS = 3
+# Bytes of addresses in a certificate: a handshake must carry it, and Java reads 32 KiB.
+SAN_LIMIT = 24 * 1024
+# Of if_addr.h: flags of an IPv6 address.
+TEMPORARY, DUPLICATE, DEPRECATED = 0x01, 0x08, 0x20
+# The order in which addresses are listed; the last ones never are.
+LASTING, DEPRECATED_LAST, OF_BRIDGE, PASSING = range(4)
+# Bridges and their ports that containers and virtual machines bring.
+BRIDGES = ("docker", "br-", "cni", "podman", "virbr", "veth", "vnet", "lxcbr", "lxdbr", "flannel", "cali", "tap")
 # X.520: ub-common-name. Counted in bytes, as cryptography does.
 COMMON_NAME_LIMIT = 64
 
 
 class HostNames(Record):
     """short: host name up to its first dot; full: with domain, or the short one where none is known;
-    addresses: every global IPv4 and IPv6 address, in the kernel's order."""
+    addresses: the global IPv4 and IPv6 addresses for a certificate, see addresses()."""
 
     __slots__ = ("short", "full", "addresses")
     short: str
@@ -41,26 +49,32 @@ class HostNames(Record):
 def collect(host: "Host") -> HostNames:
     """The names and addresses of this host."""
     node = host.node_name().strip(".")
-    if not node or node == "(none)":
+    if not node or node == "(none)" or "*" in node:
+        # A certificate for a name with an asterisk would be one for half a domain.
         node = "localhost"
     short = node.split(".", 1)[0]
     full = node if "." in node else _from_hosts_file(host, node) or _from_resolver(host, node) or node
-    return HostNames(short=short, full=full, addresses=_ipv4(host) + _ipv6(host))
+    return HostNames(short=short, full=full, addresses=addresses(host).listed)
 
 
 def _from_hosts_file(host: "Host", node: str) -> "Optional[str]":
-    """The dotted name beside *node* in /etc/hosts (hosts(5))."""
+    """The dotted name beside *node* in /etc/hosts (hosts(5)), whatever the case of letters."""
     try:
         data = host.read_optional("/etc/hosts", 1024 * 1024) or b""
     except OSError:
         return None
     for line in data.decode("utf-8", "replace").splitlines():
         words = line.split("#", 1)[0].split()[1:]
-        if node in words:
+        if node.lower() in [word.lower() for word in words]:
             for word in words:
-                if word.startswith(node + "."):
+                if _is_full(word, node):
                     return word.rstrip(".")
     return None
+
+
+def _is_full(name: str, node: str) -> bool:
+    """Whether a name is *node* with a domain."""
+    return name.lower().startswith(node.lower() + ".") and "*" not in name and len(name.rstrip(".")) > len(node)
 
 
 def _from_resolver(host: "Host", node: str) -> "Optional[str]":
@@ -72,12 +86,49 @@ def _from_resolver(host: "Host", node: str) -> "Optional[str]":
     except OSError:
         return None
     words = output.decode("utf-8", "replace").split()
-    if status == 0 and len(words) > 2 and words[2].startswith(node + "."):
+    if status == 0 and len(words) > 2 and _is_full(words[2], node):
         return words[2].rstrip(".")
     return None
 
 
-def _ipv4(host: "Host") -> "List[str]":
+class Addresses(Record):
+    """This host's addresses, each once.
+
+    listed: those for a certificate, the lasting ones first. left_out: for which there is no room in one. passing:
+    temporary ones (RFC 8981), which nobody is told.
+    """
+
+    __slots__ = ("listed", "left_out", "passing")
+    listed: "List[str]"
+    left_out: "List[str]"
+    passing: "List[str]"
+
+
+def addresses(host: "Host") -> Addresses:
+    """Return the global addresses of this host; none of another root directory."""
+    found: Dict[str, int] = {}
+    for address, rank in _ipv4(host) + _ipv6(host):
+        found[address] = min(rank, found.get(address, rank))
+    ordered = sorted((one for one in found if found[one] != PASSING), key=lambda one: found[one])
+    room = SAN_LIMIT
+    for number, address in enumerate(ordered):
+        # Tag and length before the bytes of the address (RFC 5280, 4.2.1.6).
+        room -= 18 if ":" in address else 6
+        if room < 0:
+            return Addresses(listed=ordered[:number], left_out=ordered[number:], passing=_passing(found))
+    return Addresses(listed=ordered, left_out=[], passing=_passing(found))
+
+
+def _passing(found: "Dict[str, int]") -> "List[str]":
+    return [one for one in found if found[one] == PASSING]
+
+
+def _rank(interface: str) -> int:
+    return OF_BRIDGE if interface.startswith(BRIDGES) else LASTING
+
+
+# Each with (address, rank).
+def _ipv4(host: "Host") -> "List[Tuple[str, int]]":
     if host.root != "/":
         return []
     try:
@@ -85,25 +136,29 @@ def _ipv4(host: "Host") -> "List[str]":
     except OSError:
         # A kernel without IPv4.
         return []
-    return [a for a in dict.fromkeys(found) if _is_global(ipaddress.ip_address(a))]
+    return [(address, _rank(interface)) for address, interface in found if _is_global(ipaddress.ip_address(address))]
 
 
-def _ipv6(host: "Host") -> "List[str]":
+def _ipv6(host: "Host") -> "List[Tuple[str, int]]":
     """Addresses of global scope in /proc/net/if_inet6 (fourth field 00), but none that another host already has."""
     if host.root != "/":
         return []
     try:
-        data = host.read_optional("/proc/net/if_inet6", 1024 * 1024) or b""
+        data = host.read_optional("/proc/net/if_inet6", 16 * 1024 * 1024) or b""
     except OSError:
         return []
     found = []
     for line in data.decode("ascii", "replace").splitlines():
         words = line.split()
-        if len(words) < 6 or words[3] != "00" or int(words[4], 16) & 0x08:
+        if len(words) < 6 or words[3] != "00":
             continue
+        flags = int(words[4], 16)
         address = ipaddress.ip_address(bytes.fromhex(words[0]))
-        if _is_global(address):
-            found.append(str(address))
+        if flags & DUPLICATE or not _is_global(address):
+            continue
+        rank = DEPRECATED_LAST if flags & DEPRECATED else LASTING
+        rank = PASSING if flags & TEMPORARY else max(rank, _rank(words[5]))
+        found.append((str(address), rank))
     return found
 
 

@@ -144,6 +144,7 @@ class Machine(Scripted):
     """A running system as its own hooks see it: its root is "/", though its files are in a temporary directory.
 
     booted, chroot, node, ipv4, time, elf, own_network, listening: what the host answers; time None is the real clock.
+    An item of ipv4 is an address, or one with its interface.
     processes: {PID: words of its command line}, those of root unless the PID is in users.
     """
 
@@ -201,7 +202,7 @@ class Machine(Scripted):
         return self.node
 
     def ipv4_addresses(self):
-        return list(self.ipv4)
+        return [one if isinstance(one, tuple) else (one, "enc1") for one in self.ipv4]
 
     def now(self):
         return Host.now(self) if self.time is None else self.time

@@ -1,8 +1,16 @@
 """The host's names and addresses, without a network, DNS or /etc/hosts."""
 
+import ipaddress
+import time
+
 import pytest
 
-from catcher_install.cert import host_names
+from catcher_install import apply, messages, paths, start, transition
+from catcher_install.admin import installed_pair
+from catcher_install.cert import check, details, generate, host_names, pem
+from catcher_install.errors import CatcherError
+
+from ..support import Asked, ids
 
 GETENT = "/usr/bin/getent"
 
@@ -82,9 +90,142 @@ def test_ipv4_addresses_that_others_can_use_each_once_in_order(machine):
 
 
 def if_inet6(*lines):
-    """proc(5), net/if_inet6: address, interface, prefix, scope, flags, name."""
-    text = "".join("%s %02x 40 %02x %02x %8s\n" % (address, 2, scope, flags, "enc1") for address, scope, flags in lines)
+    """proc(5), net/if_inet6: address, interface, prefix, scope, flags, name. lines: address, scope, flags[, name]."""
+    text = "".join("%s %02x 40 %02x %02x %8s\n" % (line[0], 2, line[1], line[2], (line + ("enc1",))[3])
+                   for line in lines)
     return text.encode("ascii")
+
+
+def hexed(address):
+    return ipaddress.ip_address(address).packed.hex()
+
+
+def test_temporary_addresses_are_not_named(machine):
+    """net.ipv6.conf.*.use_tempaddr: they are gone in a day or a week, also those that are deprecated already."""
+    machine.put("/proc/net/if_inet6", if_inet6(
+        (hexed("2001:db8::7e57:1"), 0x00, 0x01), (hexed("2001:db8::10"), 0x00, 0x00),
+        (hexed("2001:db8::7e57:2"), 0x00, 0x21), (hexed("2001:db8::7e57:3"), 0x00, 0x41)))
+    found = host_names.addresses(machine)
+    assert found.listed == ["192.0.2.10", "2001:db8::10"] == host_names.collect(machine).addresses
+    assert found.passing == ["2001:db8::7e57:1", "2001:db8::7e57:2", "2001:db8::7e57:3"]
+    assert found.left_out == []
+
+
+def test_an_address_that_is_temporary_on_one_interface_and_lasting_on_another(machine):
+    machine.put("/proc/net/if_inet6", if_inet6(
+        (hexed("2001:db8::10"), 0x00, 0x01), (hexed("2001:db8::10"), 0x00, 0x80, "enc2")))
+    assert host_names.addresses(machine).listed == ["192.0.2.10", "2001:db8::10"]
+
+
+def test_each_address_once(machine):
+    machine.ipv4 = [("192.0.2.10", "enc1"), ("192.0.2.10", "dummy0"), ("192.0.2.10", "docker0")]
+    machine.put("/proc/net/if_inet6", if_inet6(*[(hexed("2001:db8::10"), 0x00, 0x80, name)
+                                                 for name in ("enc1", "enc2", "enc3")]))
+    assert host_names.collect(machine).addresses == ["192.0.2.10", "2001:db8::10"]
+
+
+@pytest.mark.parametrize("bridge", ["docker0", "br-0123456789ab", "cni0", "cni-podman0", "podman1", "virbr0",
+                                    "veth12ab", "lxdbr0", "flannel.1"])
+def test_addresses_of_containers_come_last(machine, bridge):
+    machine.ipv4 = [("172.17.0.1", bridge), ("192.0.2.10", "bond0"), ("10.0.0.1", "br0")]
+    machine.put("/proc/net/if_inet6", if_inet6(
+        (hexed("fd00::1"), 0x00, 0x80, bridge), (hexed("2001:db8::dead"), 0x00, 0x20),
+        (hexed("2001:db8::10"), 0x00, 0x80)))
+    assert host_names.collect(machine).addresses == [
+        "192.0.2.10", "10.0.0.1", "2001:db8::10", "2001:db8::dead", "172.17.0.1", "fd00::1"]
+
+
+def crowd(machine, count):
+    machine.ipv4 = [("172.17.0.1", "docker0"), ("192.0.2.10", "enc1")]
+    first = int(ipaddress.ip_address("2001:db8:1::"))
+    machine.put("/proc/net/if_inet6", if_inet6(*[(hexed(first + n), 0x00, 0x80) for n in range(count)]))
+
+
+def test_a_host_of_25000_addresses_has_a_certificate_that_a_handshake_carries(machine):
+    crowd(machine, 25000)
+    begin = time.process_time()
+    found = host_names.addresses(machine)
+    assert time.process_time() - begin < 3
+    assert len(found.listed) + len(found.left_out) == 25002
+    assert found.listed[:2] == ["192.0.2.10", "2001:db8:1::"] and "172.17.0.1" in found.left_out
+    assert found.listed + found.left_out == sorted(found.listed + found.left_out, key=lambda one: (
+        one == "172.17.0.1", ":" in one, int(ipaddress.ip_address(one))))
+    key, crt = generate.generate(machine, host_names.collect(machine))
+    assert len(crt) < 32 * 1024 * 4 // 3
+    verdict = check.check(Asked(), key, crt)
+    assert (verdict.problem, verdict.chain, verdict.unchecked) == ("", "", "")
+
+
+def test_what_is_left_out_is_said_and_nothing_is_stale(machine):
+    crowd(machine, 5000)
+    machine.put(paths.CONF, b"TLS_ON\n")
+    outcome = apply.converge(machine, transition.of(transition.START))
+    said = [messages.text(one) for one in outcome.findings if one["id"] == "pair-addresses-left-out"]
+    assert len(said) == 1 and "for 3636 addresses of this host: 2001:db8:1::" in said[0]
+    begin = time.process_time()
+    found = installed_pair.check(machine, [])[1]
+    assert time.process_time() - begin < 5
+    assert ids(found) == ["pair-addresses-left-out"]
+
+
+@pytest.mark.parametrize("node,hosts,result", [
+    ("ZLINUX1", b"10.0.0.7 zlinux1.example.com zlinux1\n", ("ZLINUX1", "zlinux1.example.com")),
+    ("zlinux1", b"10.0.0.7 ZLINUX1.EXAMPLE.COM ZLinux1\n", ("zlinux1", "ZLINUX1.EXAMPLE.COM")),
+    ("H\xd6ST", "10.0.0.7 h\xf6st.example.com h\xf6st\n".encode(), ("H\xd6ST", "h\xf6st.example.com")),
+    ("tke1", b"10.0.0.7 *.example.com tke1 tke1.*.com\n", ("tke1", "tke1")),
+    ("tke1", b"10.0.0.7 tke1. tke1\n", ("tke1", "tke1")),
+])
+def test_the_hosts_file_is_read_without_regard_to_case(machine, node, hosts, result):
+    machine.node = node
+    machine.put("/etc/hosts", hosts)
+    machine.programs[GETENT] = (2, b"")
+    found = host_names.collect(machine)
+    assert (found.short, found.full) == result
+
+
+def test_the_resolvers_answer_is_read_without_regard_to_case(machine):
+    machine.node = "ZLINUX1"
+    machine.programs[GETENT] = (0, b"10.0.0.7 STREAM zlinux1.example.com\n")
+    assert host_names.collect(machine).full == "zlinux1.example.com"
+
+
+@pytest.mark.parametrize("node", ["*.bank.example", "*", "host.*.example", "a*.bank.example"])
+def test_a_host_whose_name_has_an_asterisk_gets_no_wildcard(machine, node):
+    machine.node = node
+    machine.programs[GETENT] = (2, b"")
+    _, crt = generate.generate(machine, host_names.collect(machine))
+    one = details.describe(pem.der(pem.PemFile("x", crt).certificates()[0]))
+    assert one.common_names == ["localhost"] and one.dns_names == ["localhost"]
+    assert details.match("192.0.2.10", one)
+
+
+# -- the clock ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("now", [0.0, 12345.6, 946684800.0, 1577836799.0])
+def test_no_pair_is_made_while_the_clock_is_not_set(machine, now):
+    machine.time = now
+    machine.put(paths.CONF, b"TLS_ON\n")
+    outcome = apply.converge(machine, transition.of(transition.START))
+    decision = start.launch_decision(outcome.facts, outcome.plan.mode)
+    assert (decision.arguments, decision.again) == (None, True)
+    assert decision.findings[-1]["id"] == "clock-unset"
+    assert machine.get(paths.KEY) is None
+    with pytest.raises(CatcherError) as refused:
+        generate.generate(machine, host_names.collect(machine))
+    assert "clock" in refused.value.message and "timedatectl" in refused.value.hint
+    # Set, the next start makes it.
+    machine.time = 1795468320.0
+    outcome = apply.converge(machine, transition.of(transition.START))
+    assert start.launch_decision(outcome.facts, outcome.plan.mode).arguments == ["-tls"]
+    assert outcome.facts.verdict["not_after"] > machine.time + 9 * 365 * 86400
+
+
+def test_an_installation_does_not_fail_of_the_clock(machine):
+    machine.time = 0.0
+    outcome = apply.converge(machine, transition.of(transition.INSTALL))
+    assert "clock-unset" in ids(outcome.findings) and "pair-not-generated" not in ids(outcome.findings)
+    assert machine.get(paths.CONF) == b"TLS_ON\n"
 
 
 def test_ipv6_addresses_that_others_can_use(machine):

@@ -445,6 +445,18 @@ def test_the_policy_of_the_system_holds(tmp_path, name):
     assert why in verdict.problem and bool(why) == bool(verdict.problem), verdict
 
 
+@pytest.mark.parametrize("setting,steps", [
+    ("MinProtocol = TLSv1.3", ["TLSv1_3"]), ("MaxProtocol = TLSv1.2", ["TLSv1_2"]), ("", ["TLSv1_2", "TLSv1_3"]),
+    ("MinProtocol = TLSv1", ["TLSv1_2", "TLSv1_3"]),
+])
+def test_a_version_that_the_policy_forbids_is_not_spoken(tmp_path, setting, steps):
+    (tmp_path / "openssl.cnf").write_text(
+        "openssl_conf = all\n[all]\nssl_conf = ssl\n[ssl]\nsystem_default = default\n[default]\n%s\n" % setting)
+    key_pem, crt = lone(SERVER)
+    answers = check._ask_openssl(UnderPolicy(str(tmp_path / "openssl.cnf")), key_pem, crt, [crt], False)
+    assert answers == dict.fromkeys(["load"] + steps + ["leaf"], "")
+
+
 def test_the_judge_sees_nothing_of_the_callers_settings(tmp_path, monkeypatch):
     """host.run() leaves the system's own openssl.cnf to OpenSSL, and drops what the caller's environment names."""
     from catcher_install.host import CHILD_ENVIRONMENT
