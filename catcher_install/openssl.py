@@ -108,7 +108,7 @@ def _version(host: "Host") -> "Tuple[Optional[str], str]":
         said = "%s is not an OpenSSL that is understood (%s)" % (paths.OPENSSL, shown(text, 60) or "no output")
         if _names_itself(text):
             return None, said
-    """Whether a text is the name and version of another product: LibreSSL 3.8.2."""
+        raise _NoAnswer(said)
     numbers, full = parsed
     return full, "OpenSSL %s is older than 1.1.1" % full if numbers < OLDEST else ""
 
