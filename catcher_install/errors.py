@@ -11,7 +11,7 @@ class CatcherError(Exception):
     """An expected failure.
 
     message: one line that says what is wrong.
-    hint: one line that says what to type, or "".
+    hint: what to do, a line for each step, or "". A line that begins with two blanks is a command.
     finding: the finding that says the same, where the catalogue has one.
     """
 

@@ -38,7 +38,7 @@ def main(arguments: "List[str]") -> int:
         if verb in ("stop", "restart", "status"):
             return _service(Host(), verb)
     except CatcherError as error:
-        _say(messages.ERROR, error.message + (" -- " + error.hint if error.hint else ""))
+        _say(messages.ERROR, error.message + (" -- " + report.in_one_line(error.hint) if error.hint else ""))
         return FAILED
     except Exception as error:  # noqa: BLE001 - a fault of ours is one line, and its story goes to the journal
         from .journal import log_fault

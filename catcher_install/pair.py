@@ -170,7 +170,7 @@ def place(host: "Host") -> str:
                     host.remove(ours)
                 clear(host)
                 why = "%s appeared while a pair was being made; it was left alone" % target
-                raise CatcherError(why, "look: catcherctl status") from None
+                raise CatcherError(why, "see what is wrong:\n  catcherctl status") from None
     host.sync_dir(paths.BIN)
     return _made(host, paths.STAGE, paths.STAGE)
 

@@ -67,7 +67,7 @@ def launch_decision(facts: "HostFacts", planned: "Optional[str]" = None) -> Laun
             return refused(one, again=one["id"] == "clock-unset")
     if facts.pair.state != pair.BOTH:
         reason = facts.image or "no pair was made"
-        return refused(finding("pair-not-generated", reason=reason, hint="look: catcherctl status"))
+        return refused(finding("pair-not-generated", reason=reason, hint="see what is wrong:\n  catcherctl status"))
     return Launch(arguments=["-tls"], findings=found + about, again=False)
 
 

@@ -23,10 +23,11 @@ def export(host: "Host", directory: str) -> "List[str]":
     """
     seen = installed(host)
     if not seen.chain:
-        raise CatcherError(seen.problem, "catcherctl cert check")
+        raise CatcherError(seen.problem, "see what is wrong:\n  catcherctl cert check")
     typed = shown(directory) or "an empty name"
     if not directory or not host.is_dir(host.absolute(directory)):
-        raise CatcherError("%s is not a directory" % typed, "mount the USB stick, and name the directory: mount; df")
+        raise CatcherError("%s is not a directory" % typed,
+                           "mount the USB stick, and name the directory where it is mounted")
     target = host.absolute(directory)
     contents = (("catcher.crt", b"".join(seen.blocks)), (SHEET, _sheet(host, seen)))
     drafts = [target + "/." + name + ".csulcca-new" for name, _ in contents]

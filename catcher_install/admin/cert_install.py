@@ -70,20 +70,20 @@ def _key_for(host: "Host", crt_file: PemFile) -> PemFile:
             if submitted.belongs(host, key_file, crt_file):
                 return key_file
     raise CatcherError(
-        "the certificate in %s belongs to no key that is here%s" % (
+        "the certificate in %s does not belong to a key on this host%s" % (
             crt_file.path, " (tried %s)" % " and ".join(tried) if tried else ""),
-        submitted.command("name its key, too: catcherctl cert install KEY", crt_file.path),
+        submitted.command("name its key too:\n  catcherctl cert install KEY", crt_file.path),
     )
 
 
 def _bring_in(host: "Host", asked: "transition.Transition", restart: bool) -> "Tuple[List[str], List[Finding]]":
     """Put a pair in the place of what is there, and to use."""
     outcome, used = change.carry_out(host, asked, restart)
-    lines = ["This key and certificate are in place already."]
+    lines = ["The catcher has this key and certificate already."]
     if plan.PUT_PAIR in outcome.done:
-        lines = ["Put the new key and certificate in place."]
+        lines = ["Installed the new key and certificate."]
         kept = [path + outcome.kept for path in (paths.KEY, paths.CERTIFICATE) if host.lexists(path + outcome.kept)]
-        lines += ["Kept what was there: %s" % " and ".join(kept)] if kept else []
+        lines += ["Kept the old files: %s" % " and ".join(kept)] if kept else []
     _forget_request_key(host, asked.request.key)
     seen = installed_pair.installed(host)
     hashes = [seen.problem]

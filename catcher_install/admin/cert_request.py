@@ -14,7 +14,7 @@ if MYPY:
 
     from ..host import Host
 
-WRITE_HINT = "name another file: catcherctl cert request --out FILE"
+WRITE_HINT = "name another file:\n  catcherctl cert request --out FILE"
 
 
 def request(host: "Host", wanted: "List[str]", present_key: bool, out: "Optional[str]") -> "Tuple[bytes, List[str]]":
@@ -33,7 +33,7 @@ def request(host: "Host", wanted: "List[str]", present_key: bool, out: "Optional
     made = False
     if not host.lexists(path):
         if present_key:
-            raise CatcherError("there is no %s" % path, "leave out --present-key, and a new key is made")
+            raise CatcherError("there is no %s" % path, "make a new key:\n  catcherctl cert request")
         plan.refuse_key_in_image(fact_collector.collect(host))
         with Locked(host):
             new = generate.new_key()
@@ -53,7 +53,7 @@ def request(host: "Host", wanted: "List[str]", present_key: bool, out: "Optional
             raise _not_written(out, error) from error
         lines.append("Wrote the request to %s." % shown(out))
     lines.append("Its key stays in %s; only root can read it." % path)
-    lines.append("When your CA has signed it: catcherctl cert install CERTIFICATE   (the key is found by itself)")
+    lines.append("When your CA has signed it, type: catcherctl cert install CERTIFICATE")
     return data, lines
 
 
@@ -62,7 +62,7 @@ def _require_new(host: "Host", out: str) -> None:
     try:
         path = host.absolute(out)
         if host.lexists(path):
-            raise CatcherError("%s is there already" % shown(out), "name another file, or remove it")
+            raise CatcherError("%s exists already" % shown(out), "name another file, or remove it")
         if not host.is_dir(path.rpartition("/")[0] or "/"):
             raise CatcherError("%s: no such directory" % shown(out), WRITE_HINT)
     except OSError as error:

@@ -18,7 +18,7 @@ if MYPY:
     from ..process import Signals
     from ..transition import Transition
 
-WHY = "why: journalctl -u CSUTKEcat"
+WHY = "see why:\n  journalctl -u CSUTKEcat"
 LOCK_SECONDS = 60
 
 
@@ -32,7 +32,8 @@ class Locked:
         try:
             self._lock = self._host.lock(LOCK_SECONDS)
         except TimeoutError as error:
-            raise CatcherError("another change is still at work", "wait for it, then try again") from error
+            raise CatcherError("another change is not finished",
+                               "wait until it is finished, then try again") from error
 
     def __exit__(self, *error: object) -> None:
         if self._lock is not None:
@@ -161,7 +162,7 @@ def _take_back(host: "Host", asked: "Transition", outcome: "Outcome", problem: s
     restart: the daemon may be at work with the change already.
     """
     is_mode = asked.kind == transition.SET_MODE
-    failed = "%s did not come up: %s" % (
+    failed = "%s does not work: %s" % (
         asked.request.mode.upper() if is_mode else "the catcher with the new certificate", problem)
     if not outcome.changed():
         return CatcherError(failed, WHY)
@@ -175,11 +176,11 @@ def _take_back(host: "Host", asked: "Transition", outcome: "Outcome", problem: s
             raise CatcherError(messages.text(back.failures()[-1]) if back.failures() else "no %s" % missing[0])
     except (CatcherError, OSError) as error:
         reason = error.message if isinstance(error, CatcherError) else error.strerror
-        return CatcherError("%s; %s could not be put back: %s" % (failed, what, reason), _by_hand(asked, outcome))
+        return CatcherError("%s; %s could not be restored: %s" % (failed, what, reason), _by_hand(asked, outcome))
     if not restart or daemon.may_restart(host, outcome.before):
         return CatcherError("%s; %s is back" % (failed, what), WHY)
     again = _restart_before(host, outcome.before)
-    state = "is back, and does not answer either (%s)" % again if again else "is back and in use"
+    state = "is back, and does not answer (%s)" % again if again else "is back and in use"
     return CatcherError("%s; %s %s" % (failed, what, state), WHY)
 
 
@@ -198,6 +199,7 @@ def _restart_before(host: "Host", before: "HostFacts") -> str:
 def _by_hand(asked: "Transition", outcome: "Outcome") -> str:
     """What to type if a change cannot be taken back."""
     if asked.kind == transition.SET_MODE:
-        return "catcherctl mode %s" % (config.TCP if asked.request.mode == config.TLS else config.TLS)
-    return "the old pair is kept: catcherctl cert install %s%s %s%s" % (
+        before = config.TCP if asked.request.mode == config.TLS else config.TLS
+        return "restore the previous mode:\n  catcherctl mode %s" % before
+    return "the old pair is kept; to use it:\n  catcherctl cert install %s%s %s%s" % (
         paths.KEY, outcome.kept, paths.CERTIFICATE, outcome.kept)

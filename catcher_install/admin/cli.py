@@ -54,12 +54,12 @@ def main(arguments: "List[str]") -> int:
     except OSError as error:
         # Of a rename the second name is the file's own; the first is that of its draft.
         name = shown(str(error.filename2 or error.filename or "system"))
-        hint = "catcherctl status"
+        hint = "see what is wrong:\n  catcherctl status"
         if isinstance(error, PermissionError):
             hint = IMMUTABLE % name if Host().is_ours() else AS_ROOT
         return _fail("%s: %s" % (name, error.strerror), hint)
     except KeyboardInterrupt:
-        return _fail("interrupted", "catcherctl status")
+        return _fail("interrupted", "see what is wrong:\n  catcherctl status")
     except Exception as error:  # noqa: BLE001 - a fault of ours is one line, and its story goes to the journal
         from ..journal import log_fault
 

@@ -49,7 +49,7 @@ def may_restart(host: "Host", facts: "HostFacts") -> str:
     if facts.unit.masked:
         return "the service is masked"
     if not facts.unit.enabled and systemd.catcher(host) is None:
-        return "the service is disabled and not running"
+        return "the service is disabled and does not run"
     return ""
 
 
@@ -137,7 +137,7 @@ def _instead(seen: ProbeResult) -> str:
         return "it speaks plain TCP"
     if seen.state in (result.REFUSED, result.UNREACHABLE):
         return "nothing listens on port %d" % paths.PORT
-    return "no connection came about: %s" % shown(seen.reason)
+    return "no connection: %s" % shown(seen.reason)
 
 
 def verify(host: "Host", wanted: Wanted) -> Verification:
@@ -165,7 +165,7 @@ def check(host: "Host", wanted: Wanted) -> Verification:
     before = port.holder(host)
     if before.state == port.OTHER:
         return Verification(state=FAILED, reason=(
-            "port %d is held by %s (PID %s)" % (paths.PORT, before.program, before.pid)))
+            "%s (PID %s) has port %d" % (before.program, before.pid, paths.PORT)))
     seen = look(host)
     problem = wanted(seen)
     after = port.holder(host)

@@ -148,9 +148,9 @@ def check(host: "Host", wanted: "List[str]") -> "Tuple[Dict[str, Any], List[Find
     """
     facts = fact_collector.judged(host, fact_collector.collect(host))
     if facts.pair.state == pair.NONE:
-        raise CatcherError("there is no key and no certificate", "make them: catcherctl cert generate")
+        raise CatcherError("there is no key and no certificate", "make both:\n  catcherctl cert generate")
     if not may_read_key(host):
-        raise CatcherError("only root may read %s" % paths.KEY, "run it as root: sudo catcherctl cert check")
+        raise CatcherError("only root may read %s" % paths.KEY, "run it as root:\n  sudo catcherctl cert check")
     found = plan.pair_findings(facts)
     seen = installed(host)
     if not any(messages.severity(one) == messages.ERROR for one in found):
@@ -193,7 +193,7 @@ def show(host: "Host") -> "Dict[str, Any]":
     """What ``cert show`` shows; see fields(). Raises CatcherError where there is no certificate to be shown."""
     seen = installed(host)
     if not seen.chain:
-        raise CatcherError(seen.problem, "catcherctl cert check")
+        raise CatcherError(seen.problem, "see what is wrong:\n  catcherctl cert check")
     return fields(host, fact_collector.collect(host), seen)
 
 
@@ -219,7 +219,7 @@ def certificate_lines(one: "Dict[str, Any]") -> "List[str]":
     return [
         "subject    %s" % (shown(one["subject"]) or "(none)"),
         "issuer     %s" % ("itself (self-signed)" if one["self_issued"] else shown(one["issuer"]) or "(none)"),
-        "names      %s" % (", ".join(named) or "none but its CN"),
+        "names      %s" % (", ".join(named) or "only its CN"),
         "valid      %s to %s" % (moment(one["not_before"]), moment(one["not_after"])),
         "SHA-1      %s" % one["sha1"],
         "SHA-256    %s" % one["sha256"],

@@ -164,7 +164,7 @@ def _port_line(held: "Dict[str, Any]") -> str:
     where = "on " + " and ".join(held["addresses"])
     return "%d, %s" % (held["port"], {
         port.CATCHER: "the catcher listens %s" % where,
-        port.CLOSING: "nobody listens, and closed connections wait for their end",
+        port.CLOSING: "nobody listens, and the kernel keeps closed connections",
         port.OTHER: "not the catcher but %s %s %s" % (who, does, where),
         port.UNKNOWN: "somebody %s %s" % (does, where),
         port.NOBODY: "nobody listens",
@@ -182,7 +182,7 @@ def _pair_lines(files: "Dict[str, Any]") -> "List[str]":
     if files["state"] != pair.BOTH:
         return ["  Pair      %s" % {pair.NONE: "no key and no certificate"}.get(files["state"], files["state"])]
     if not files["sha256"]:
-        return ["  Pair      %s" % (files["problem"] or "there, and the certificate cannot be read")]
+        return ["  Pair      %s" % (files["problem"] or "the certificate cannot be read")]
     made = {True: ", made by this package", False: ", your own", None: ""}[files["made_here"]]
     algorithm = files["algorithm"] or "key of unknown kind"
     return [

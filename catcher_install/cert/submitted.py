@@ -71,8 +71,8 @@ def check(host: "Host", key_file: PemFile, crt_file: PemFile) -> Material:
     """
     if not key_file.keys() and key_file.certificates() and crt_file.keys() and not crt_file.certificates():
         raise CatcherError(
-            "%s is a certificate and %s a key: these look swapped" % (key_file.path, crt_file.path),
-            command("type: catcherctl cert install", crt_file.path, key_file.path),
+            "%s is a certificate and %s is a key: they look swapped" % (key_file.path, crt_file.path),
+            command("name the key first:\n  catcherctl cert install", crt_file.path, key_file.path),
         )
     key_pem = _key_block(key_file)
     blocks = _certificate_blocks(crt_file)
@@ -85,7 +85,7 @@ def check(host: "Host", key_file: PemFile, crt_file: PemFile) -> Material:
     _require_valid(told, crt_file, host.now())
     if verdict.chain:
         raise CatcherError("the chain in %s is broken: %s" % (crt_file.path, verdict.chain),
-                           "put the server's certificate first, and behind it its issuer, then the issuer's issuer")
+                           "put the server's certificate first, then its issuer, then the issuer of that")
     return Material(key=key_pem, algorithm=verdict.algorithm, certificates=b"".join(blocks), chain=told)
 
 
@@ -99,17 +99,17 @@ def _unusable(
             return CatcherError(
                 "the chain in %s is in the wrong order: the key's own certificate is number %d of %d" % (
                     crt_file.path, fits.index(True) + 1, len(blocks)),
-                "put that one first, and behind it its issuer, then the issuer's issuer",
+                "put that certificate first, then its issuer, then the issuer of that",
             )
         return CatcherError("the certificate in %s does not belong to the key in %s" % (crt_file.path, key_file.path),
                             "name the key that the certificate was requested with")
-    hint = "use %s, for example by: catcherctl cert request" % keys.SUPPORTED
+    hint = "use %s; to make a key and a request:\n  catcherctl cert request" % keys.SUPPORTED
     if problem.startswith("catcher.key cannot be read"):
-        hint = command("see what is wrong: openssl pkey -noout -check -in", key_file.path)
+        hint = command("see what is wrong:\n  openssl pkey -noout -check -in", key_file.path)
     elif problem.startswith("catcher.crt cannot be read"):
-        hint = command("see what is wrong: openssl x509 -noout -text -in", crt_file.path)
+        hint = command("see what is wrong:\n  openssl x509 -noout -text -in", crt_file.path)
     elif problem.startswith("catcher.crt"):
-        hint = "have one issued for a server; a request that says so: catcherctl cert request"
+        hint = "let your CA issue a certificate for a server; to make the request:\n  catcherctl cert request"
     return CatcherError(problem.replace("catcher.key", key_file.path).replace("catcher.crt", crt_file.path), hint)
 
 
@@ -127,30 +127,31 @@ def _key_block(given: PemFile) -> bytes:
             raise _pkcs12(path)
         if x509.is_der(given.data):
             raise CatcherError("%s is DER, and the key must be PEM" % path,
-                               command("convert it: openssl pkey -inform DER -in", path, "-out", path + ".pem"))
+                               command("convert it:\n  openssl pkey -inform DER -in", path, "-out", path + ".pem"))
         raise CatcherError("%s is not PEM" % path, "a PEM key begins with -----BEGIN PRIVATE KEY-----")
     if len(found) > 1:
-        raise CatcherError("%s holds %d private keys" % (path, len(found)), "leave the one in that is wanted")
+        raise CatcherError("%s holds %d private keys" % (path, len(found)), "keep only the key that you want to use")
     label, block = found[0]
     if is_encrypted(label, block):
         raise _encrypted(path)
     if label == "OPENSSH PRIVATE KEY":
-        raise CatcherError("%s is a key for SSH" % path, "take the key that the certificate was requested with")
+        raise CatcherError("%s is a key for SSH" % path, "use the key that the certificate was requested with")
     if len(block) > keys.PEM_LIMIT:
         raise CatcherError("the key in %s is larger than RSA 4096, and the catcher supports none larger" % path,
-                           "use %s, for example by: catcherctl cert request" % keys.SUPPORTED)
+                           "use %s; to make a key and a request:\n  catcherctl cert request" % keys.SUPPORTED)
     return block
 
 
 def _encrypted(path: str) -> CatcherError:
     return CatcherError("%s is encrypted, and a service cannot ask for its pass phrase" % path,
-                        command("decrypt it: openssl pkey -in", path, "-out", path + ".plain"))
+                        command("decrypt it:\n  openssl pkey -in", path, "-out", path + ".plain"))
 
 
 def _pkcs12(path: str) -> CatcherError:
     both = command("catcherctl cert install", path + ".pem")
     return CatcherError("%s is PKCS#12, and the pair must be PEM" % path,
-                        "%s; then: %s" % (command("openssl pkcs12 -nodes -in", path, "-out", path + ".pem"), both))
+                        "convert it, then install it:\n  %s\n  %s" % (
+                            command("openssl pkcs12 -nodes -in", path, "-out", path + ".pem"), both))
 
 
 def _is_der_certificate(data: bytes) -> bool:
@@ -168,11 +169,11 @@ def load_key(given: PemFile, lib: "crypto.Crypto") -> "Any":
         key = crypto.call(lib.serialization.load_pem_private_key, _key_block(given), None, lib.backend)
     except crypto.Unreadable as error:
         raise CatcherError("%s cannot be read as a private key (%s)" % (given.path, error),
-                           command("see what is wrong: openssl pkey -noout -check -in", given.path)) from error
+                           command("see what is wrong:\n  openssl pkey -noout -check -in", given.path)) from error
     kind = lib.kind_of(key)
     if kind.problem:
         raise CatcherError("%s is %s" % (given.path, kind.problem),
-                           "use %s, for example by: catcherctl cert request" % keys.SUPPORTED)
+                           "use %s; to make a key and a request:\n  catcherctl cert request" % keys.SUPPORTED)
     return key
 
 
@@ -195,17 +196,17 @@ def _certificate_blocks(given: PemFile) -> "List[bytes]":
     labels = " ".join(given.labels())
     if "CERTIFICATE REQUEST" in labels:
         raise CatcherError("%s is a certificate request, not a certificate" % path,
-                           "have it signed by your CA first, then install what the CA gives back")
+                           "let your CA sign it, then install the certificate that the CA sends back")
     if "PKCS7" in labels:
         raise CatcherError("%s is PKCS#7, and the certificate must be PEM" % path,
-                           command("convert it: openssl pkcs7 -print_certs -in", path, "-out", path + ".pem"))
+                           command("convert it:\n  openssl pkcs7 -print_certs -in", path, "-out", path + ".pem"))
     if given.blocks:
         raise CatcherError("%s holds no certificate" % path, "name the file with the certificate last: KEY CRT")
     if PKCS12 in given.data[:12]:
         raise _pkcs12(path)
     if _is_der_certificate(given.data):
         raise CatcherError("%s is DER, and the certificate must be PEM" % path,
-                           command("convert it: openssl x509 -inform DER -in", path, "-out", path + ".pem"))
+                           command("convert it:\n  openssl x509 -inform DER -in", path, "-out", path + ".pem"))
     raise CatcherError("%s is not PEM" % path, "a PEM certificate begins with -----BEGIN CERTIFICATE-----")
 
 
@@ -215,10 +216,11 @@ def _require_valid(chain: "List[details.Certificate]", given: PemFile, now: floa
         if number > 1:
             which = "certificate %d of the chain in %s (%s)" % (number, given.path, shown(one.subject, 60))
         if now > one.not_after:
-            raise CatcherError("%s expired on %s" % (which, moment(one.not_after)), "have a new one issued")
+            raise CatcherError("%s expired on %s" % (which, moment(one.not_after)),
+                               "let your CA issue a new certificate")
         if now < one.not_before:
             raise CatcherError("%s is not valid before %s" % (which, moment(one.not_before)),
-                               "check this host's clock with timedatectl, or install it then")
+                               "check this host's clock with timedatectl, or install the certificate after that date")
 
 
 # -- names -------------------------------------------------------------------------------------------------------------
@@ -250,10 +252,10 @@ def require_names(host: "Host", one: "details.Certificate", wanted: "List[str]",
     for name in wanted:
         if not details.match(name, one):
             raise CatcherError("the certificate does not name %s; it names %s" % (shown(name), names_of(one)),
-                               command("have one issued that does: catcherctl cert request --name", name))
+                               command("request a certificate with that name:\n  catcherctl cert request --name", name))
     ours = names_of_host(host)
     if not wanted and not any(details.match(name, one) for name in ours):
         raise CatcherError(
             "the certificate is not for this host: it names %s, and this is %s" % (names_of(one), names_text(ours)),
-            "if the TKE is to use another name for it: %s --name NAME" % again,
+            "if the TKE uses another name for this host, type:\n  %s --name NAME" % again,
         )

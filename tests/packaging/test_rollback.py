@@ -81,18 +81,18 @@ def seen(system) -> str:
 PAIR_NOT_SHOWN = {
     "is not started": "the restart failed: ",
     "ends at once": "nothing listens on port 50003",
-    "is another program with another pair": "port 50003 is held by catcher.exe (PID ",
+    "is another program with another pair": "catcher.exe (PID ",
     "speaks TCP": "it speaks plain TCP",
 }
 TLS_DID_NOT_COME_UP = {
-    "is not started": "TLS did not come up: the restart failed",
-    "ends at once": "TLS did not come up: nothing listens on port 50003",
-    "speaks TCP": "TLS did not come up: it speaks plain TCP",
-    "is another program with another pair": "TLS did not come up: port 50003 is held by catcher.exe (PID ",
+    "is not started": "TLS does not work: the restart failed",
+    "ends at once": "TLS does not work: nothing listens on port 50003",
+    "speaks TCP": "TLS does not work: it speaks plain TCP",
+    "is another program with another pair": "TLS does not work: catcher.exe (PID ",
 }
 TCP_DID_NOT_COME_UP = {
-    "ends at once": "TCP did not come up: nothing listens on port 50003",
-    "speaks TLS": "TCP did not come up: it speaks TLS (TLSv1.3)",
+    "ends at once": "TCP does not work: nothing listens on port 50003",
+    "speaks TLS": "TCP does not work: it speaks TLS (TLSv1.3)",
 }
 
 
@@ -116,9 +116,9 @@ def refused_and_taken_back(system, command: str, broken: str, fault: str) -> str
 def test_a_pair_that_the_daemon_does_not_show_is_taken_back(system, fault):
     shown = seen(system)
     said = refused_and_taken_back(system, INSTALL, CERTIFICATE, fault)
-    assert f"the catcher was restarted and did not show the new certificate: {PAIR_NOT_SHOWN[fault]}" in said
+    assert f"the catcher with the new certificate does not work: {PAIR_NOT_SHOWN[fault]}" in said
     assert "; the old pair is back and in use\n" in said
-    assert said.splitlines()[1:] == ["  why: journalctl -u CSUTKEcat"]
+    assert said.splitlines()[1:] == ["  see why:", "    journalctl -u CSUTKEcat"]
     # With the fault gone the same command goes through.
     system.machine.run(f"rm {DROP_IN} && systemctl daemon-reload")
     system.machine.run(INSTALL)
@@ -127,7 +127,7 @@ def test_a_pair_that_the_daemon_does_not_show_is_taken_back(system, fault):
 
 
 def assert_mode_is_taken_back(system, to: str, odd: bytes, fault: str, why: str) -> None:
-    """catcherctl mode says why it did not come up, and every byte of catcher.conf is as it was."""
+    """catcherctl mode says why it does not work, and every byte of catcher.conf is as it was."""
     system.machine.write(CONF, odd)
     system.machine.run("systemctl restart CSUTKEcat")
     system.machine.wait_for("a catcher that listens", lambda: bool(system.show("ss -Hltn 'sport = :50003'")))
@@ -165,8 +165,8 @@ def test_a_port_that_is_lost_meanwhile_is_named_and_the_old_pair_waits_for_it(sy
 
     done = system.machine.run(INSTALL, check=False)
     assert done.rc == 1
-    assert "port 50003 is held by python3 (PID " in done.err
-    assert "; the old pair is back, and does not answer either (port 50003 is held by python3" in done.err
+    assert "python3 (PID " in done.err
+    assert "; the old pair is back, and does not answer (python3 (PID " in done.err
     assert system.tree("/opt", "/etc/cca") == before
     assert "port-taken" in system.findings()
     # Nothing more needs to be typed than what ends the thief: the service has not given up.

@@ -126,9 +126,9 @@ def test_request_into_a_new_file_only(machine, daemon):
     data, _ = cert_request.request(machine, [], False, "/root/x.csr")
     assert machine.get("/root/x.csr") == data
     error = refused(machine, daemon, lambda: cert_request.request(machine, [], False, "/root/x.csr"))
-    assert "/root/x.csr is there already" in error.message
+    assert "/root/x.csr exists already" in error.message
     error = refused(machine, daemon, lambda: cert_request.request(machine, [], False, paths.KEY))
-    assert "is there already" in error.message
+    assert "exists already" in error.message
 
 
 def test_request_for_no_present_key(machine, daemon):

@@ -80,7 +80,7 @@ def test_install_without_a_restart(machine, daemon):
     machine.put(paths.STAMP, stamp.render(stale))
     # Saying it again brings it to use, and ends that.
     lines, _ = install(machine)
-    assert "in place already" in lines[0]
+    assert "has this key and certificate already" in lines[0]
     assert remembered(machine).findings == []
     assert daemon.restarts == 1 and shown(daemon.port) == der(NEW[1])
     # And once more changes nothing at all.
@@ -202,7 +202,7 @@ def test_a_pair_that_cannot_be_noted_is_taken_back_all_the_same(machine, daemon)
 def test_where_the_old_pair_does_not_come_up_either_that_is_said(machine, daemon):
     before = bin_tree(machine)
     daemon.behaviour = ["nothing"]
-    with pytest.raises(CatcherError, match="the old pair is back, and does not answer either"):
+    with pytest.raises(CatcherError, match="the old pair is back, and does not answer"):
         install(machine)
     assert bin_tree(machine) == before
 
@@ -257,5 +257,5 @@ def test_somebody_elses_pair_is_not_rolled_back_over(machine, daemon, monkeypatc
     with pytest.raises(CatcherError) as failed:
         install(machine)
     assert in_place(machine) == (b"theirs\n", b"theirs\n")
-    assert "could not be put back: somebody else changed the pair meanwhile" in failed.value.message
+    assert "could not be restored: somebody else changed the pair meanwhile" in failed.value.message
     assert "catcher.key.2" in failed.value.hint

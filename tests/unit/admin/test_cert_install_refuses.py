@@ -79,7 +79,7 @@ def test_a_renewed_certificate_for_the_present_key(machine, daemon):
 def test_a_certificate_for_no_key_that_is_here(machine, daemon):
     machine.put("/root/new.crt", NEW[1])
     error = refused(machine, daemon, lambda: cert_install.install(machine, ["/root/new.crt"], [], True))
-    assert "belongs to no key that is here (tried %s)" % paths.KEY in error.message
+    assert "does not belong to a key on this host (tried %s)" % paths.KEY in error.message
     assert "catcherctl cert install KEY /root/new.crt" in error.hint
 
 

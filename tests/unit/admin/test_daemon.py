@@ -19,7 +19,7 @@ PORT = 50003
     ({}, ""),
     ({"booted": False}, "systemd does not run here"),
     ({"masked": True}, "the service is masked"),
-    ({"enabled": False}, "the service is disabled and not running"),
+    ({"enabled": False}, "the service is disabled and does not run"),
     ({"enabled": False, "running": True}, ""),
 ])
 def test_when_a_change_may_restart(machine, change, wanted):
@@ -57,9 +57,9 @@ def found(state, address="127.0.0.1", version=""):
     (found(result.REFUSED, ""), [paths.CATCHER], "nothing listens on port 50003"),
     # A daemon that says nothing to a greeting that it does not know, told from one that hangs on its way to TLS.
     (found(result.TIMED_OUT), [paths.CATCHER], ""),
-    (found(result.TIMED_OUT), [paths.CATCHER, "-tls"], "no connection came about: it may hang"),
-    (found(result.TIMED_OUT), ["/usr/sbin/sshd"], "no connection came about: it may hang"),
-    (found(result.TIMED_OUT, ""), [paths.CATCHER], "no connection came about: it may hang"),
+    (found(result.TIMED_OUT), [paths.CATCHER, "-tls"], "no connection: it may hang"),
+    (found(result.TIMED_OUT), ["/usr/sbin/sshd"], "no connection: it may hang"),
+    (found(result.TIMED_OUT, ""), [paths.CATCHER], "no connection: it may hang"),
 ])
 def test_speaks_tcp(machine, proc, seen, words, wanted):
     proc([line(ANY_4, PORT, LISTENS, 7)], [], [(100, words, [7])])
@@ -132,7 +132,7 @@ def test_a_stranger_that_answers_verifies_nothing(machine, proc, looked_at, entr
     looked_at(found(result.TCP))
     said = daemon.verify(machine, daemon.speaks_tcp(machine))
     assert said.state == daemon.FAILED
-    assert ("held by catcher.exe (PID 200)" if entry else "is not the catcher") in said.reason
+    assert ("catcher.exe (PID 200) has port" if entry else "is not the catcher") in said.reason
 
 
 def test_what_answers_as_it_should_is_verified(machine, proc, looked_at):
