@@ -300,7 +300,7 @@ def place_replacement(host: "Host") -> str:
         ):
             clear(host)
             why = "%s was changed while it was being replaced; it was left alone" % target
-            raise NotReplaced(why, "look: catcherctl cert check")
+            raise NotReplaced(why, "see what is wrong:\n  catcherctl cert check")
         if ours is not None:
             host.rename(new, target)
         elif there is not None:

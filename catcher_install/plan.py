@@ -79,7 +79,7 @@ def plan(facts: "HostFacts", transition: "Transition", asked: bool = True) -> Pl
         facts, past = _without_lasting(facts), KNOWN
     if transition.kind in (transitions.NOTHING, transitions.ABORT):
         called_off = transition.kind == transitions.ABORT and _may_start(facts)
-        actions = [act(START, "the removal was called off")] if called_off else []
+        actions = [act(START, "the removal was cancelled")] if called_off else []
         return Plan(actions=actions, findings=[], mode=None, history=past)
     if transition.kind == transitions.REMOVE:
         return _removal(facts, past)
@@ -96,7 +96,7 @@ def plan(facts: "HostFacts", transition: "Transition", asked: bool = True) -> Pl
     if not any(action.kind in _CHANGES_FACTS for action in actions):
         stamp = next_stamp(facts, findings, mode, transition)
         if stamp != known:
-            actions.append(act(WRITE_STAMP, "record what this converge left"))
+            actions.append(act(WRITE_STAMP, "record the result of this run"))
     actions.sort(key=lambda action: ORDER.index(action.kind))
     return Plan(actions=actions, findings=findings, mode=mode, history=past)
 
@@ -146,7 +146,7 @@ def _configuration(facts: "HostFacts", past: str) -> "Tuple[List[Action], List[F
         return [], [finding("tls-unknown", reason=facts.tls.reason)], None
     findings = _about_mode(facts, past, mode)
     if past == KNOWN:
-        why = "the mode of the last converge" if remembered else "TLS where possible"
+        why = "the mode of the last run" if remembered else "TLS if this host can do it"
         findings.append(finding("conf-was-missing", mode=mode.upper()))
     else:
         why = "TLS is possible" if mode == config.TLS else "TLS is not possible: " + facts.tls.reason
@@ -214,7 +214,7 @@ def _put_pair(facts: "HostFacts", request: "PairRequest") -> "Tuple[List[Action]
         what = {pair.KEY_ONLY: "a key", pair.CERTIFICATE_ONLY: "a certificate"}.get(
             facts.pair.state, "a key and a certificate")
         raise CatcherError("there is %s already" % what,
-                           "to replace it, and keep a copy: catcherctl cert generate --force")
+                           "to replace it and keep a copy:\n  catcherctl cert generate --force")
     actions = [act(PLACE_STAGED_PAIR, "an earlier run was interrupted")] if facts.pair.staged else []
     if not request.key:
         return actions + [act(PUT_PAIR, "an administrator asks for a new pair", request)], []
@@ -228,7 +228,7 @@ def refuse_key_in_image(facts: "HostFacts") -> None:
     if facts.image or not facts.booted:
         where = facts.image or "a system that systemd does not run"
         raise KeyRefused("no key is made in %s, since every copy of it would share that key" % where,
-                         "start the catcher where it is to run: it makes its key then")
+                         "start the catcher on the host that it is for; it then makes its key")
 
 
 def pair_findings(facts: "HostFacts") -> "List[Finding]":
@@ -305,9 +305,9 @@ def _service(facts: "HostFacts", transition: "Transition", past: str) -> "List[A
         transition.kind == transitions.INSTALL or (transition.kind == transitions.UPGRADE and past == LEGACY)
     ):
         # An upgrade is an installation to rpm's %posttrans, and CCA 7.x's own scriptlets stop the service.
-        actions.append(act(RESTART, "it may have been stopped, or run the version before"))
+        actions.append(act(RESTART, "it may have been stopped, or run the previous version"))
     elif transition.kind != transitions.APPLY:
-        actions.append(act(TRY_RESTART, "it runs the version before"))
+        actions.append(act(TRY_RESTART, "it runs the previous version"))
     return actions
 
 

@@ -116,7 +116,7 @@ def _require_free(host: "Host") -> bool:
         raise error
     service = systemd.service(host)
     if held.state != CATCHER and (service.state in ("failed", "inactive") or service.sub == "auto-restart"):
-        raise CatcherError("it ended again at once (why: journalctl -u CSUTKEcat)")
+        raise CatcherError("it stopped again immediately (see journalctl -u CSUTKEcat)")
     return held.state == CATCHER and held.listens
 
 

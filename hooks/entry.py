@@ -43,7 +43,7 @@ try:
 except (ImportError, OSError) as error:
     # A disk that fails, or no descriptor left: not even what tells of it can be loaded.
     sys.stderr.write("csulcca: cannot run: %s\n" % ascii(str(error))[1:-1])
-    sys.stderr.write("csulcca:   mend that, then: catcherctl apply\n")
+    sys.stderr.write("csulcca:   fix that, then type: catcherctl apply\n")
     status = 0 if sys.argv[1:3] == ["scriptlet", "rpm"] else 1
 for stream in (sys.stdout, sys.stderr):
     try:

@@ -51,7 +51,7 @@ csulcca_refuse_host_library() {
 csulcca_refuse_cca_5() {
     [ -d /opt/IBM/CEX3C/bin ] && [ ! -h /opt/IBM/CEX3C ] || return 0
     echo "csulcca: an upgrade from CCA 5 (its programs are in /opt/IBM/CEX3C) is not supported; no file was changed" >&2
-    echo "csulcca:   remove its package, which leaves the key storage, and install this one; then: catcherctl mode tcp|tls" >&2
+    echo "csulcca:   remove its package (the key storage stays), then install this package, then type: catcherctl mode tcp" >&2
     return 1
 }
 

@@ -28,7 +28,8 @@ AVOID = {
     r"\bwhich \S+( \S+)? (has|have) not\b(?! \w+(ed|en|t)\b)": "does not have",
     r"(^|[.!?|:] )where (?!(it|they) (stand|lie)|to )": "if",
     r'\b(null|true|false|""|none) where\b': "if",
-    r"\bwhere (possible|none|no|not|there is|there are|TLS|that is|it (is|can|cannot|could)|unknown)\b": "if, when",
+    r"\bwhere (possible|none|no|not|there is|there are|TLS|that is|unknown)\b": "if, when",
+    r"\bwhere it (is(?! mounted)|can|cannot|could)\b": "if, when",
     r"\b(certificate|certificates|pair|validity|CA) ends\b": "expires",
     r"\bends within\b": "expires within",
     r"\bthe (restart|choice|rest) is yours\b": "restart it yourself",
@@ -101,7 +102,8 @@ def texts() -> Iterator[tuple[str, str]]:
     yield from helps(cli._parser())
     for id, (_, _, text, fix) in messages.CATALOG.items():
         yield f"finding {id}", f"{text}\n\n{fix}"
-    for path in (*sorted((TREE / "catcher_install").rglob("*.py")), TREE / "tools/demo.py"):
+    for path in (*sorted((TREE / "catcher_install").rglob("*.py")), TREE / "hooks/entry.py",
+                 TREE / "tools/demo.py"):
         for line, text in literals(path):
             yield f"{path.relative_to(TREE)}:{line}", text
 

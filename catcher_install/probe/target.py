@@ -10,7 +10,7 @@ if MYPY:
     from typing import Tuple
 
 TARGET_HINT = "type HOST or HOST:PORT, for example catcher.example.com, 192.0.2.7:50003 or [2001:db8::7]:50003"
-NAME_HINT = "type what stands in Host Name/IP on the TKE, for example --name catcher.example.com"
+NAME_HINT = "type the Host Name/IP that you use on the TKE, for example --name catcher.example.com"
 
 
 def parse(target: str) -> "Tuple[str, int]":

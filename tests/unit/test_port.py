@@ -202,7 +202,7 @@ def test_who_has_the_port_is_said_instead_of_waited_for(machine, proc, entry, pr
 def test_a_catcher_that_ends_at_once_is_not_waited_for(machine):
     machine.listening = False
     machine.systemctl(shows(ActiveState="activating", SubState="auto-restart", MainPID=0))
-    with pytest.raises(CatcherError, match="it ended again at once"):
+    with pytest.raises(CatcherError, match="it stopped again immediately"):
         port.wait_for_catcher(machine)
     machine.systemctl(shows(ActiveState="active", SubState="running", MainPID=100))
     with pytest.raises(CatcherError, match="does not listen on port 50003 after"):

@@ -255,7 +255,7 @@ def test_plan_and_apply(run, machine):
     assert sorted(fields) == ["actions", "findings", "format_version", "history", "mode"]
     assert fields["format_version"] == 1 and fields["mode"] == "tls" and fields["history"] == "8.x upgrade"
     assert fields["actions"] == [
-        {"kind": "write configuration", "why": "the mode of the last converge", "data": "TLS_ON\n"}]
+        {"kind": "write configuration", "why": "the mode of the last run", "data": "TLS_ON\n"}]
     assert [one["id"] for one in fields["findings"]] == ["conf-was-missing"] and ran.status == 3
     ran = run("apply")
     assert "done: write configuration" in ran.out and machine.get(paths.CONF) == b"TLS_ON\n"

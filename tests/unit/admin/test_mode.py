@@ -303,7 +303,7 @@ def test_a_stranger_that_speaks_the_mode_is_no_reason_not_to_restart(machine, da
     """The mode is TCP already, and what answers in TCP is somebody else's program."""
     held = port.Holder(state=port.OTHER, pid=4711, program="catcher.exe", addresses=["::"], listens=True, beside="")
     monkeypatch.setattr(port, "holder", lambda host: held)
-    with pytest.raises(CatcherError, match=r"port \d+ is held by catcher.exe \(PID 4711\)"):
+    with pytest.raises(CatcherError, match=r"catcher.exe \(PID 4711\) has port \d+"):
         mode.set_mode(machine, config.TCP, restart=True)
     assert daemon.restarts > 0
 
