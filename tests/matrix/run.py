@@ -3,11 +3,11 @@
     python3 -m tests.matrix.run [--cell CELL]... [--scenario SCENARIO]... [--pull] [--keep-failed] [--shell CELL]
 
 pytest runs the tests of tests/packaging; what it writes as JUnit XML is the only source of what passed and failed, for
-the table in the terminal and for the page. What could not be run is added to that file. Verdicts of a square: PASS;
-FAIL; BLOCKED (what this host cannot run, with its reason; never counted as passed); N/A (the tests' marks say why the
-scenario means nothing there).
+the table in the terminal and for the page. What could not be run is added to that file. Verdicts of a scenario on a
+system: PASS; FAIL; BLOCKED (what this host cannot run, with its reason; never counted as passed); N/A (the tests' marks
+say why the scenario means nothing there).
 
-Exit status: 0 where no square failed, at least one passed (in a run of the whole matrix, of each scenario), and nothing
+Exit status: 0 where nothing failed, at least one passed (in a run of the whole matrix, of each scenario), and nothing
 is blocked but what the declaration says that hosts may lack (a vendor's image, an emulator, a recipe's `needs`), not
 what --pull or a mirror did not deliver; 1 otherwise; 2 for a wrong command line.
 """
