@@ -34,9 +34,9 @@ class Config(Record):
     """What catcher.conf says.
 
     state: ABSENT, UNSET, TLS, TCP or UNUSABLE.
-    required: True where a TLS_REQUIRED line forbids falling back to TCP.
+    required: True if a line TLS_REQUIRED forbids falling back to TCP.
     problem: why the file is UNUSABLE, as the end of a sentence; "" otherwise.
-    data: the bytes of the file; None where it is absent or could not be read.
+    data: the bytes of the file; None if it is absent or could not be read.
     """
 
     __slots__ = ("state", "required", "problem", "data")
@@ -52,7 +52,7 @@ def absent() -> Config:
 
 
 def unreadable(problem: str) -> Config:
-    """The configuration where the file is there but could not be read."""
+    """The configuration of a file that is there but could not be read."""
     return Config(state=UNUSABLE, required=False, problem=problem, data=None)
 
 
@@ -115,7 +115,7 @@ def parse(data: bytes, quote: bool = True) -> Config:
 
 
 def with_mode(data: bytes, mode: str) -> bytes:
-    """*data* with its directive set to *mode* (TLS or TCP); a line of its own is added where there is none.
+    """*data* with its directive set to *mode* (TLS or TCP); a line of its own is added if there is none.
 
     data: the bytes of a file that parse() does not call UNUSABLE.
     """

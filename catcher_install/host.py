@@ -28,8 +28,8 @@ LINK_LIMIT = 40
 # need quadratic time.
 PATH_LIMIT = 4096
 COPY_BLOCK = 64 * 1024
-# What a child gets instead of the caller's environment: no OPENSSL_CONF, LD_LIBRARY_PATH or PYTHONPATH of anybody's.
-# The system's own openssl.cnf holds: it is its administrator's policy.
+# What a child gets instead of the caller's environment: no OPENSSL_CONF, LD_LIBRARY_PATH or PYTHONPATH of the caller.
+# The system's own openssl.cnf applies: it is the policy of its administrator.
 CHILD_ENVIRONMENT = {
     "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
     "LC_ALL": "C",
@@ -92,7 +92,7 @@ class Host:
     # -- reading -------------------------------------------------------------------------------------------------
 
     def lstat(self, path: str) -> "Optional[os.stat_result]":
-        """lstat of *path*, or None where there is nothing."""
+        """lstat of *path*, or None if there is nothing."""
         try:
             return _again(os.lstat, self.locate(path))
         except (FileNotFoundError, NotADirectoryError):
@@ -103,7 +103,7 @@ class Host:
         return self.lstat(path) is not None
 
     def identity(self, path: str) -> str:
-        """A text that changes whenever the file does that *path* leads to; "-" where none can be seen.
+        """A text that changes whenever the file does that *path* leads to; "-" if no file can be seen.
 
         The inode, its size, and the time of the last change of content, mode or owner, which nobody can set back. Not
         the device: its number may be another one after a boot.
@@ -131,9 +131,9 @@ class Host:
         return entry is not None and stat.S_ISDIR(entry.st_mode) and entry.st_uid in (0, os.geteuid())
 
     def list_dir(self, path: str, certain: bool = False) -> "List[str]":
-        """Names in a directory, sorted; none where it does not exist or may not be read.
+        """Names in a directory, sorted; none if it does not exist or may not be read.
 
-        certain: one that may not be read raises PermissionError, for who decides by what is not in it.
+        certain: a directory that may not be read raises PermissionError, for callers that decide by what is not in it.
         """
         try:
             return sorted(_again(os.listdir, self.locate(path, follow=True)))
@@ -180,14 +180,14 @@ class Host:
         return data[:limit]
 
     def read_optional(self, path: str, limit: int) -> "Optional[bytes]":
-        """As read(), or None where there is no such file."""
+        """As read(), or None if there is no such file."""
         try:
             return self.read(path, limit)
         except (FileNotFoundError, NotADirectoryError):
             return None
 
     def own_elf_header(self) -> bytes:
-        """The first bytes of a program of this host's architecture; b"" where none can be read."""
+        """The first bytes of a program of this host's architecture; b"" if no program can be read."""
         for path in ("/proc/self/exe",) if self.root == "/" else ("/bin/sh", "/usr/bin/openssl"):
             try:
                 return self.read(path, limit=20, head=True)
@@ -221,7 +221,7 @@ class Host:
         return os.geteuid() == 0
 
     def asked_by(self) -> str:
-        """Who runs this process: its user, and the one who logged in for it (proc(5), loginuid), if anyone did."""
+        """Who runs this process: its user, and the user who logged in for it (proc(5), loginuid), if any did."""
         login = b""
         try:
             login = self.read("/proc/self/loginuid", 32).strip()
@@ -232,7 +232,7 @@ class Host:
         return "uid %d%s" % (os.geteuid(), ", logged in as uid %d" % int(login) if known else "")
 
     def in_chroot(self) -> bool:
-        """Whether our root directory is not PID 1's. False where /proc cannot tell and nothing else says so."""
+        """Whether our root directory is not PID 1's. False if /proc cannot tell and nothing else says so."""
         if self.root != "/":
             return True
         try:
@@ -316,7 +316,7 @@ class Host:
         return None
 
     def wait_until(self, condition: "Callable[[], bool]", timeout: float) -> bool:
-        """Look at a condition until it holds; False where it does not within *timeout* seconds."""
+        """Look at a condition until it holds; False if it does not within *timeout* seconds."""
         deadline = time.monotonic() + timeout
         while not condition():
             if time.monotonic() > deadline:
@@ -365,7 +365,7 @@ class Host:
 
         argv: an absolute path first; no shell is involved. A signal n gives status 128 + n.
         timeout: seconds; then the program is killed and TimeoutError raised. Output beyond 1 MiB is dropped.
-        The environment is CHILD_ENVIRONMENT. Raises OSError where the program cannot be executed; in a foreign root it
+        The environment is CHILD_ENVIRONMENT. Raises OSError if the program cannot be executed; in a foreign root it
         never is, since nobody knows what is in there.
         """
         if self.root != "/":
@@ -399,7 +399,7 @@ class Host:
         _again(os.mkdir, self.locate(path), mode)
 
     def ensure_dir(self, path: str, mode: int) -> None:
-        """Make a directory and its parents where they are missing; existing ones keep owner and mode."""
+        """Make a directory and its parents if they are missing; existing ones keep owner and mode."""
         if not path.strip("/") or self.is_dir(path):
             return
         self.ensure_dir(os.path.dirname(path), 0o755)
@@ -507,22 +507,22 @@ class Host:
         return real if self.root == "/" else real[len(self.root):] or "/"
 
     def rename(self, old: str, new: str) -> None:
-        """rename(2): *new* is replaced where it exists."""
+        """rename(2): *new* is replaced if it exists."""
         _again(os.rename, self.locate(old), self.locate(new))
 
     def link(self, old: str, new: str) -> None:
-        """link(2): raises FileExistsError rather than replace anything."""
+        """link(2): raises FileExistsError and replaces nothing."""
         _again(os.link, self.locate(old), self.locate(new), follow_symlinks=False)
 
     def remove(self, path: str) -> None:
-        """Remove a file or link; nothing happens where there is none."""
+        """Remove a file or link; nothing happens if there is none."""
         try:
             _again(os.unlink, self.locate(path))
         except (FileNotFoundError, NotADirectoryError):
             return
 
     def remove_tree_of_files(self, path: str) -> None:
-        """Remove a directory and the files directly in it; nothing happens where there is none."""
+        """Remove a directory and the files directly in it; nothing happens if there is none."""
         entry = self.lstat(path)
         if entry is None:
             return
@@ -534,7 +534,7 @@ class Host:
         _again(os.rmdir, self.locate(path))
 
     def lock(self, timeout: float) -> "Optional[Lock]":
-        """Take the one lock of all converges; None where no lock can be had because /var cannot be written.
+        """Take the lock of all csulcca runs; None if there is none because /var cannot be written.
 
         timeout: seconds to wait for another holder; then TimeoutError. The kernel frees the lock of a killed holder.
         """
@@ -585,7 +585,7 @@ class Host:
         return groups.get("name=systemd") or groups.get("", "")
 
     def command_line(self, pid: int) -> "List[str]":
-        """The words of a process's command line; none where it has ended meanwhile."""
+        """The words of a process's command line; none if it has ended meanwhile."""
         try:
             with open("/proc/%d/cmdline" % pid, "rb") as stream:
                 return [os.fsdecode(word) for word in stream.read(4096).split(b"\0") if word]
@@ -593,7 +593,7 @@ class Host:
             return []
 
     def program_name(self, pid: int) -> str:
-        """The name of a process's program, as ps -o comm shows it; "" where it has ended meanwhile."""
+        """The name of a process's program, as ps -o comm shows it; "" if it has ended meanwhile."""
         try:
             return os.fsdecode(self.read("/proc/%d/comm" % pid, 64)).strip()
         except OSError:
@@ -643,7 +643,7 @@ class Lock:
 
 
 def _again(call: "Callable[..., Result]", *arguments: "Any", **named: "Any") -> "Result":
-    """The result of a system call, made again where a signal interrupts it.
+    """The result of a system call, made again if a signal interrupts it.
 
     Python does so by itself for calls on descriptors (PEP 475); those on names are interrupted on NFS and FUSE.
     """
@@ -655,7 +655,7 @@ def _again(call: "Callable[..., Result]", *arguments: "Any", **named: "Any") -> 
 
 
 def _close(fd: int) -> None:
-    """Close a descriptor: Linux has done that also where a signal came meanwhile, and says so on NFS and FUSE."""
+    """Close a descriptor: Linux has closed it even if a signal came meanwhile, and reports that on NFS and FUSE."""
     try:
         os.close(fd)
     except InterruptedError:
@@ -669,7 +669,7 @@ def forget_openssl_settings() -> None:
 
 
 def _is_of_this_system(pid: int) -> bool:
-    """Whether a process is in our PID namespace. Yes, where only root could tell."""
+    """Whether a process is in our PID namespace. Yes, if only root could tell."""
     try:
         return os.readlink("/proc/%d/ns/pid" % pid) == os.readlink("/proc/self/ns/pid")
     except OSError:

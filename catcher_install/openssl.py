@@ -40,7 +40,7 @@ class TlsCapability(Record):
     """Whether TLS is possible, with the evidence.
 
     possible: both tests hold, or one does not; None if that is not known, and then reason says why.
-    version: OpenSSL's version as the command prints it, e.g. "1.1.1k"; None where it is not known.
+    version: OpenSSL's version as the command prints it, e.g. "1.1.1k"; None if it is not known.
     library: path of a usable libssl, or None.
     reason: why not, as one sentence without its full stop; "" if TLS is possible.
     identity: a text that changes whenever a file does that the version depends on; "" unless possible.
@@ -120,7 +120,7 @@ def _names_itself(text: str) -> bool:
 
 
 def _elf_identity(header: bytes) -> "Optional[bytes]":
-    """Class, byte order and machine of an ELF file's first 20 bytes; None where it is no ELF file."""
+    """Class, byte order and machine of an ELF file's first 20 bytes; None if it is no ELF file."""
     if len(header) < 20 or header[:4] != b"\x7fELF":
         return None
     return header[4:6] + header[18:20]
@@ -215,5 +215,5 @@ def _possible(version: str, library: "Optional[str]", identity: str) -> TlsCapab
 
 
 def remember(tls: TlsCapability) -> "Optional[Dict[str, object]]":
-    """What capability() may be given the next time; None where the answer is no, which is asked for again each time."""
+    """What capability() may be given the next time; None if the answer is no, which is asked for again each time."""
     return {"identity": tls.identity, "version": tls.version} if tls.identity else None

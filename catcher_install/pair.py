@@ -1,13 +1,13 @@
-"""catcher.key and catcher.crt: what is there, and how a pair comes to its place together or not at all.
+"""catcher.key and catcher.crt: look at them, and put a pair in place, both files or neither.
 
 A pair is written into a draft directory, synced, and made final by renaming that directory to STAGE. From then on it is
 complete, and placing it is two hard links that any later run can finish: link(2) never replaces a file. The stage
-says what we made, since a file in place with the inode of its staged twin may have been written into. A draft that was
-never finished is simply removed.
+says what we made, because somebody may have written into a file in place that has the inode of its staged copy. A draft
+that was never finished is removed.
 
-Putting one pair in the place of another, at an administrator's word only, is made final in the same way, by renaming
-the draft to REPLACE_STAGE. That holds the new files, links to those that they replace, and from there on two renames
-remain, which any later run can finish; whatever was put there by somebody else meanwhile is left alone.
+Only an administrator's command replaces a pair. That becomes final in the same way, by renaming the draft to
+REPLACE_STAGE. That directory contains the new files and links to the files that they replace. From then on two renames
+remain, and any later run can finish them. A file that somebody else has put there meanwhile is left alone.
 """
 
 import os
@@ -46,12 +46,12 @@ REQUEST_SUFFIX = paths.REQUEST_KEY[len(paths.KEY):]
 
 
 class PairFiles(Record):
-    """What stands where the pair belongs.
+    """The files that are in the place of the pair.
 
     state: NONE, KEY_ONLY, CERTIFICATE_ONLY or BOTH (any kind of file counts, even a dangling link).
     fingerprint: fingerprint() of the two files; "" unless BOTH, and if they cannot be read. key_size: bytes of the key.
     key_mode: the key's permission bits, or None.
-    staged: a complete pair waits to be placed. draft: something of paths.DRAFTS that was never finished lies about.
+    staged: a complete pair waits to be placed. draft: there is a path of paths.DRAFTS that was never finished.
     """
 
     __slots__ = ("state", "fingerprint", "key_size", "key_mode", "staged", "draft")
@@ -154,7 +154,7 @@ def _mark(host: "Host", made: str) -> None:
 def place(host: "Host") -> str:
     """Link a staged pair to its place. STAGE stays as proof until clear().
 
-    Returns its fingerprint(); "" where somebody has written into it since. Idempotent. Raises CatcherError where
+    Returns its fingerprint(); "" if somebody has written into it since. Idempotent. Raises CatcherError if
     somebody's files stand in the way (theirs stay, and so does what an earlier run placed: a certificate may have been
     made for that key; ours go), OSError otherwise.
     """
@@ -254,7 +254,7 @@ def begin_return(host: "Host", suffix: str, generated: bool) -> None:
 
 
 def _free_suffix(host: "Host") -> str:
-    """The time in UTC, and a number where that is taken: a suffix that neither file has yet."""
+    """The time in UTC, and a number if that is taken: a suffix that neither file has yet."""
     import time
 
     taken = host.list_dir(paths.BIN, certain=True)
@@ -267,7 +267,7 @@ def _free_suffix(host: "Host") -> str:
 
 
 def _commit_replacement(host: "Host", made: str, prefix: str, suffix: str) -> None:
-    """made: the new pair's fingerprint() where we made it, else ""."""
+    """made: the new pair's fingerprint() if we made it, else ""."""
     for name in FILES:
         if host.lexists(paths.BIN + "/" + name):
             host.link(paths.BIN + "/" + name, paths.STAGE_DRAFT + "/" + prefix + name + suffix)
@@ -281,8 +281,8 @@ def _commit_replacement(host: "Host", made: str, prefix: str, suffix: str) -> No
 def place_replacement(host: "Host") -> str:
     """Put the decided pair in place. REPLACE_STAGE stays as proof until clear().
 
-    Returns the fingerprint() of a pair that we made, "" for any other, also where somebody has written into ours since.
-    Idempotent. Raises NotReplaced where somebody else's file has come since (it stays), OSError otherwise.
+    Returns the fingerprint() of a pair that we made, "" for any other pair, or if somebody has changed ours since.
+    Idempotent. Raises NotReplaced if somebody else's file has come since (it stays), OSError otherwise.
     """
     staged = host.list_dir(paths.REPLACE_STAGE, certain=True)
     for name in FILES:
@@ -336,7 +336,7 @@ def _forget_kept(host: "Host") -> None:
 
 
 def _keep(host: "Host", staged: str, kept: str) -> None:
-    """Give a staged file the name *kept*, too; or one with a number where somebody's file has that by now."""
+    """Give a staged file the name *kept*, too; or the name with a number if somebody's file has it by now."""
     free, number = kept, 1
     while True:
         try:

@@ -1,4 +1,4 @@
-"""state.json: what the last finished converge left, written last by each one.
+"""state.json: the result of the last finished run of the package; each run writes it last.
 
 Fields: format_version (1), package_version, mode ("tls", "tcp" or null), generated_pair (SHA-256 in hex over the bytes
 of catcher.key followed by those of catcher.crt of a pair that we made, or null), made_earlier (the same of each other
@@ -6,7 +6,7 @@ pair, and SHA-256 of each key of a request, that we made), findings (a list of {
 checked_pair (the verdict on a good pair, with the fingerprint of the two files that it holds for, or null),
 accepted_names (the names that an administrator installed the pair in place for, {fingerprint of the pair: [names]}, or
 null),
-checked_openssl (OpenSSL's version, where TLS is possible, with the identity of the files that it holds for, or null).
+checked_openssl (OpenSSL's version, if TLS is possible, with the identity of the files that it holds for, or null).
 """
 
 from .record import Record
@@ -52,7 +52,7 @@ class _Scanner:
 
 
 def _loads(text: str) -> object:
-    """As json.loads, without importing json (and with it re) where CPython's C scanner does it alone."""
+    """As json.loads, without importing json (and with it re) if CPython's C scanner can do it alone."""
     try:
         from _json import make_scanner
 
@@ -105,7 +105,7 @@ def with_pair(stamp: Stamp, made: "Optional[str]") -> Stamp:
 
 
 def with_key(stamp: Stamp, made: str) -> Stamp:
-    """The stamp of a host where we make the key of a request, *made* is its SHA-256."""
+    """The stamp of a host on which we make the key of a request, *made* is its SHA-256."""
     return stamp.replace(made_earlier=(stamp.made_earlier + [made])[-EARLIER_LIMIT:])
 
 
