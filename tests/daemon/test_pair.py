@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from reference_catcher.pair import Pair
 
 from .pairs import certificate, crt_pem, key_pem, openssl, pair, private_key, rsa_of_any_size
-from .peers import connect_tls
+from .peers import connect_tls, tls_context
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
@@ -172,7 +172,11 @@ def test_the_systems_ciphers_limit_ours(start, tmp_path):
     client = connect_tls(catcher, pair(), version=ssl.TLSVersion.TLSv1_2)
     assert client.tls.cipher()[0] == "ECDHE-ECDSA-AES256-GCM-SHA384"
     client.close()
-    catcher.stop()
+    context = tls_context(pair(), version=ssl.TLSVersion.TLSv1_2)
+    context.set_ciphers("ECDHE-ECDSA-AES128-GCM-SHA256")
+    with catcher.connect() as sock, pytest.raises(ssl.SSLError):
+        context.wrap_socket(sock, server_hostname="localhost")
+    catcher.wait_for("handshake failed: no shared cipher")
 
 
 @needs_system_python

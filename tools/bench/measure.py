@@ -23,8 +23,9 @@ class BenchError(MatrixError):
 class Row:
     """One line of the table: how long something takes, beside something else in the same run.
 
-    `less`: seconds of what is no part of it, and already taken off `seconds`. `low`, `high`: half of the rounds gave a
-    ratio between these. `target`: the ratio that it may have at most; None: shown for scale only.
+    `unit`: "s", or "MiB" where `seconds` and the like are memory. `less`: seconds of what is no part of it, and already
+    taken off `seconds`. `low`, `high`: half of the rounds gave a ratio between these. `target`: the ratio that it may
+    have at most; None: shown for scale only.
     """
 
     cell: str
@@ -38,6 +39,7 @@ class Row:
     high: float
     target: float | None
     runs: int
+    unit: str = "s"
 
     @property
     def verdict(self) -> str:
@@ -68,7 +70,7 @@ class Rounds:
             self.rounds.append(times_of(hyperfine([*arguments, *order])))
 
     def call(self, what: str, measured: Mapping[str, Callable[[], float]], rounds: int) -> None:
-        """Measure what no stopwatch round a command sees: each callable gives seconds."""
+        """Measure what no stopwatch round a command sees: each callable gives seconds, or MiB."""
         for order in self._turns(what, list(measured), rounds):
             self.rounds.append({name: [measured[name]()] for name in order})
 
@@ -85,8 +87,8 @@ class Rounds:
         return {command: [seconds for one in self.rounds for seconds in one[command]] for command in self.rounds[0]}
 
     def row(self, what: str, command: str, beside: str, beside_is: str, target: float | None = None,
-            less: str = "") -> Row:  # fmt: skip
-        """A line of the table. less: a command that is no part of it and is taken off."""
+            less: str = "", unit: str = "s") -> Row:  # fmt: skip
+        """A line of the table. less: a command that is no part of it and is taken off. unit: as in a Row."""
 
         def seconds(times: Times) -> tuple[float, float, float]:
             off = statistics.median(times[less]) if less else 0.0
@@ -96,7 +98,8 @@ class Rounds:
         each = [ours / theirs for ours, _, theirs in map(seconds, self.rounds)]
         low, _, high = statistics.quantiles(each, n=4)
         runs = sum(len(one[command]) for one in self.rounds)
-        return Row(self.cell, what, taken, off, beside_is, baseline, taken / baseline, low, high, target, runs)
+        return Row(self.cell, what, taken, off, beside_is, baseline, taken / baseline, low, high, target, runs,
+                   unit)
 
 
 def times_of(exported: str) -> Times:
@@ -125,13 +128,18 @@ def duration(seconds: float) -> str:
     return f"{seconds * 1e3:.{0 if seconds >= 0.1 else 1}f} ms"
 
 
+def amount(value: float, unit: str) -> str:
+    """Seconds or MiB for people."""
+    return duration(value) if unit == "s" else f"{value:.0f} {unit}"
+
+
 def table(rows: Sequence[Row]) -> str:
     """The lines of the table under their headings."""
     heading = ("", "takes", "beside", "takes", "ratio", "half of rounds", "target", "")
     lines = []
     for row in rows:
         target = "" if row.target is None else f"<= {row.target:g}"
-        lines.append((row.what, duration(row.seconds), row.beside, duration(row.beside_seconds),
+        lines.append((row.what, amount(row.seconds, row.unit), row.beside, amount(row.beside_seconds, row.unit),
                       f"{row.ratio:.2f}", f"{row.low:.2f} - {row.high:.2f}", target, row.verdict))  # fmt: skip
     widths = [max(len(line[at]) for line in [heading, *lines]) for at in range(len(heading))]
     left = (0, 2, 7)

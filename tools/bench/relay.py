@@ -1,4 +1,4 @@
-"""The reference catcher as a TLS server, beside stunnel and `openssl s_server`: handshakes, and bytes moved.
+"""The reference catcher as a TLS server, beside stunnel and `openssl s_server`: handshakes, bytes moved, and memory.
 
 All have the same key and certificate; catcher and stunnel relay to the same backend, s_server answers from a file. The
 clients are `openssl s_time` and a script of ours. All of it is in one machine, over its loopback interface.
@@ -20,6 +20,7 @@ BACKEND, STUNNEL, S_SERVER = 9000, 4433, 4434
 MEBIBYTES = 128
 SIZE = MEBIBYTES << 20
 HANDSHAKE_SECONDS = 2
+HELD = 256
 SAYS_WHY = "/root/servers.log in the machine says why"
 STUNNEL_CONF = f"""foreground = yes
 debug = 3
@@ -47,14 +48,23 @@ def bench(here: Bench) -> tuple[list[Row], dict]:
                                           for name, port in ports.items()}, count)  # fmt: skip
         up.call("bytes from the client", {name: functools.partial(transfer, machine, port, "PUT")
                                           for name, port in ports.items() if name != "s_server"}, count)  # fmt: skip
+        memory = {kind: Rounds(here.cell.name) for kind in ("idle", "stuck", "gone")}
+        for kind in ("idle", "stuck"):
+            memory[kind].call(f"memory of {kind} relays", {name: functools.partial(held, machine, ports[name], kind)
+                                                           for name in ("catcher", "stunnel")}, 3)  # fmt: skip
+        memory["gone"].call("memory after that", {name: functools.partial(resident, machine, ports[name])
+                                                  for name in ("catcher", "stunnel")}, 3)  # fmt: skip
     size = f"{MEBIBYTES} MiB"
     rows = []
     for what, rounds in (("one TLS handshake, as its client sees it", handshakes),
                          ("- the server's processor time for it", work), (f"{size} to the client", down),
                          (f"{size} from the client", up)):  # fmt: skip
         rows += [rounds.row(what, "catcher", name, name) for name in ("stunnel", "s_server") if name in rounds.times()]
+    for kind, what in (("idle", f"memory with {HELD} idle relays"), ("stuck", f"memory with {HELD} stuck relays"),
+                       ("gone", "memory when they are gone")):  # fmt: skip
+        rows.append(memory[kind].row(what, "catcher", "stunnel", "stunnel", unit="MiB"))
     return rows, {"handshakes": handshakes.rounds, "processor": work.rounds, "to the client": down.rounds,
-                  "from the client": up.rounds}
+                  "from the client": up.rounds, **{f"memory, {kind}": memory[kind].rounds for kind in memory}}
 
 
 def serve(machine: Machine) -> None:
@@ -63,7 +73,8 @@ def serve(machine: Machine) -> None:
     machine.run(["cp", "--dereference", "/bin/true", DAEMON])
     machine.run(START)
     machine.run(["mv", DAEMON + ".aside", DAEMON])
-    machine.write("/etc/cca/reference-catcher.conf", f"backend=127.0.0.1:{BACKEND}\n")
+    machine.write("/etc/cca/reference-catcher.conf", f"backend=127.0.0.1:{BACKEND}\n"
+                  f"max_connections={2 * HELD}\nmax_connections_per_address={2 * HELD}\n")
     machine.write("/etc/stunnel/bench.conf", STUNNEL_CONF)
     machine.run(f"mkdir /srv/bench && head -c {SIZE} /dev/zero > /srv/bench/file")
     before = " ".join(real_time(machine))
@@ -88,16 +99,40 @@ def handshake(machine: Machine, port: int) -> float:
     return HANDSHAKE_SECONDS / int(found[1])
 
 
-def processor_time(machine: Machine, port: int) -> float:
-    """Seconds of processor time that the server needs for one handshake, mean of as many as there are in one call."""
-    said = machine.run(f"ss -Hltnp 'sport = :{port}'").out
-    found = re.search(r"pid=(\d+)", said)
+def listener(machine: Machine, port: int) -> int:
+    """The process that listens on a port."""
+    found = re.search(r"pid=(\d+)", machine.run(f"ss -Hltnp 'sport = :{port}'").out)
     if not found:
         raise BenchError(f"nothing listens on port {port}", SAYS_WHY)
+    return int(found[1])
+
+
+def resident(machine: Machine, port: int) -> float:
+    """MiB of memory that the process has that listens on a port."""
+    status = machine.run(f"cat /proc/{listener(machine, port)}/status").out
+    return int(re.findall(r"VmRSS:\s+(\d+) kB", status)[0]) / 1024
+
+
+def held(machine: Machine, port: int, kind: str) -> float:
+    """MiB of memory that a server has with HELD relays of a kind: idle or stuck. They are gone afterwards."""
+    machine.run("rm -f /root/held; "
+                f"setsid python3 -I {BENCH}/hold.py {port} {HELD} {kind} </dev/null >/root/held 2>&1 & "
+                "echo $! > /root/holder")
+    machine.wait_for("all relays", lambda: "ready" in machine.read("/root/held").decode(), timeout=120)
+    found = resident(machine, port)
+    machine.run("kill $(cat /root/holder)")
+    machine.wait_for("the end of all relays",
+                     lambda: not machine.run(f"ss -Htn state established 'sport = :{port}'").out)
+    return found
+
+
+def processor_time(machine: Machine, port: int) -> float:
+    """Seconds of processor time that the server needs for one handshake, mean of as many as there are in one call."""
+    pid = listener(machine, port)
 
     def used() -> float:
         # proc(5), stat: utime and stime are fields 14 and 15, in ticks.
-        fields = machine.run(f"cat /proc/{found[1]}/stat").out.rpartition(")")[2].split()
+        fields = machine.run(f"cat /proc/{pid}/stat").out.rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     before = used()
