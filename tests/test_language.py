@@ -1,8 +1,8 @@
 """Words and turns of phrase that no user of the package should meet, each with what to write in its place.
 
 The list contains what once stood in our texts and made readers stop: a word is here because we wrote it. The test looks
-at everything that a user reads: README.md, docs/, the manual pages, templates, examples, `--help`, and all texts of
-the library.
+at everything that a user reads: README.md, docs/, the manual pages, templates, examples, `--help`, all texts of
+the library and of the tools, and those of the report of the matrix.
 """
 
 import ast
@@ -102,8 +102,12 @@ def texts() -> Iterator[tuple[str, str]]:
     yield from helps(cli._parser())
     for id, (_, _, text, fix) in messages.CATALOG.items():
         yield f"finding {id}", f"{text}\n\n{fix}"
-    for path in (*sorted((TREE / "catcher_install").rglob("*.py")), TREE / "hooks/entry.py",
-                 TREE / "tools/demo.py"):
+    code = [TREE / "hooks/entry.py", *sorted((TREE / "catcher_install").rglob("*.py"))]
+    code += sorted(TREE.glob("tools/*.py"))
+    code += [TREE / "tests/matrix" / name for name in ("report.py", "run.py", "scenarios.py", "progress.py")]
+    makefile = (TREE / "Makefile").read_text(encoding="utf-8").splitlines()
+    yield "make help", "\n".join(line for line in makefile if line.startswith("#:"))
+    for path in code:
         for line, text in literals(path):
             yield f"{path.relative_to(TREE)}:{line}", text
 

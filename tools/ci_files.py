@@ -494,7 +494,7 @@ execute:
 def tmt_test() -> str:
     """The test of that plan, which is the one of autopkgtest, too."""
     return HEADER + f"""\
-summary: Service, mode, certificate and a second converge, as installed
+summary: Service, mode, certificate and a second run, as installed
 test: ./{TEST}
 framework: shell
 duration: 5m

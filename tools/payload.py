@@ -248,7 +248,8 @@ def of_rpm(path: Path, work: Path) -> tuple[Entries, str, str | None]:
             found[name] = entry
             continue
         if name not in told:
-            raise Refused("PAYLOAD=%s: its archive has /%s, its header has not" % (path, name), "rpm -qplv %s" % path)
+            raise Refused("PAYLOAD=%s: its archive has /%s, which its header does not have" % (path, name),
+                          "rpm -qplv %s" % path)
         bits, user, group, capabilities = told[name]
         check_owner(path, name, user, group)
         found[name] = entry._replace(mode=bits, group=group, capabilities=capabilities)
@@ -268,7 +269,7 @@ def of_deb(path: Path, work: Path) -> tuple[Entries, str, str | None]:
 def refuse_epoch(path: Path, epoch: str) -> None:
     if epoch != "0":
         raise Refused("PAYLOAD=%s has the epoch %s, and no version of ours would ever be newer" % (path, epoch),
-                      "ask whoever built it for a package without an epoch")
+                      "ask the people who built it for a package without an epoch")
 
 
 def check_owner(path: Path, name: str, user: str, group: str) -> None:

@@ -39,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--packages", type=Path, default=TREE / "dist", metavar="DIR", help="default: dist/")
     parser.add_argument("--output", type=Path, metavar="DIR", help="default: repo/ in the directory of the packages")
     parser.add_argument("--url", default="https://packages.example.org/csulcca",
-                        help="where OUTPUT is going to be published; it stands in the files for clients")
+                        help="the address at which OUTPUT will be published; the files for clients contain it")
     options = parser.parse_args(arguments)
     os.umask(0o022)
     try:
