@@ -96,13 +96,16 @@ def test_fedora_is_not_asked_for_what_it_does_not_have(host):
 def test_one_system_and_one_scenario_need_no_more_than_they_use(host):
     assert "java-latest-openjdk-devel" in wanted(host, "check")
     native = next(cell.name for cell in images.cells().values() if cell.architecture == "native")
-    emulated = next(cell.name for cell in images.cells().values() if cell.architecture == "s390x")
+    emulated, booted = (next(cell.name for cell in images.cells().values() if cell.architecture == "s390x" and
+                             cell.kind == kind) for kind in ("container", "machine"))  # fmt: skip
     little = wanted(host, "matrix", native, "fresh")
     assert {"podman", "rpm-build"} <= little
     assert not {"java-latest-openjdk-devel", "sscg", "createrepo_c", "qemu-user-static", "ShellCheck"} & little
     assert wanted(host, "matrix", native, "repository") - little == {"createrepo_c", "rpm-sign"}
     assert wanted(host, "matrix", emulated, "fresh") - little == {"qemu-user-static"}
-    assert wanted(host, "matrix") - little == {"createrepo_c", "rpm-sign", "qemu-user-static"}
+    machine = {"qemu-system-s390x", "qemu-system-x86", "qemu-img", "e2fsprogs"}
+    assert wanted(host, "matrix", booted, "fresh") - little == {"qemu-user-static", *machine}
+    assert wanted(host, "matrix") - little == {"createrepo_c", "rpm-sign", "qemu-user-static", *machine}
 
 
 def test_what_tests_can_do_without_does_not_stop_a_command_that_may_not_install(host):

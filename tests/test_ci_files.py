@@ -45,11 +45,11 @@ def test_a_mistake_in_the_declaration_is_one_line_and_what_to_do(monkeypatch, ca
 
 
 def test_every_system_that_a_runner_can_have_has_a_job():
-    """Those that it can't are those for which a host needs something that Debian's mirrors do not have."""
+    """Those that it can't need something that Debian's mirrors do not have, or are machines in qemu."""
     jobs = yaml.safe_load(ci_files.github())["jobs"]["system"]["strategy"]["matrix"]["cell"]
     assert jobs == yaml.safe_load(ci_files.gitlab())["system"]["parallel"]["matrix"][0]["CELL"]
     missing = {*images.cells()} - {*jobs}
-    assert all(images.cell(name).recipe.get("needs") for name in missing)
+    assert all(images.cell(name).recipe.get("needs") or images.cell(name).kind == "machine" for name in missing)
     assert len(jobs) + len(missing) == len(images.cells())
 
 

@@ -44,6 +44,11 @@ check devscripts - uscan may run the tests
 check,bench,matrix/s390x qemu-user-static qemu-user-static qemu-s390x-static may emulate s390x
 check,bench,matrix/s390x binfmt-support - update-binfmts may emulate s390x
 check,bench,matrix/s390x arch-test - arch-test may emulate s390x
+check,matrix/machine qemu-system-misc qemu-system-s390x qemu-system-s390x may boot machines
+check,matrix/machine qemu-system-s390x qemu-system-s390x qemu-system-s390x may boot machines
+check,matrix/machine qemu-system-x86 qemu-system-x86 qemu-system-x86_64 may boot machines
+check,matrix/machine qemu-utils qemu-img qemu-img may boot machines
+check,matrix/machine e2fsprogs e2fsprogs mke2fs may boot machines
 check piuparts - piuparts may run the tests
 check faketime libfaketime faketime may run the tests
 check diffoscope-minimal diffoscope diffoscope may explain differences of packages
@@ -105,14 +110,16 @@ choose_sets() {
         if grep -q "^    \"$name\": " tests/matrix/scenarios.py; then
             scenarios="$scenarios matrix/$name"
         else
-            # The architecture in the table [cell.NAME] or [cell."NAME"].
-            systems="$systems matrix/$(awk -v name="$name" '
+            # The architecture and the kind in the table [cell.NAME] or [cell."NAME"].
+            systems="$systems $(awk -v name="$name" '
                 /^\[/ { here = ($0 == "[cell." name "]" || $0 == "[cell.\"" name "\"]") }
-                here && $1 == "architecture" { gsub(/"/, "", $3); print $3 }' tests/matrix/distros.toml)"
+                here && ($1 == "architecture" || $1 == "kind") { gsub(/"/, "", $3); print "matrix/" $3 }
+                ' tests/matrix/distros.toml)"
         fi
     done
     [ "$set" = matrix ] || return 0
-    for name in ${scenarios:-$(tools | grep -o 'matrix/[a-z-]*' | grep -v s390x | sort -u)} ${systems:-matrix/s390x}; do
+    for name in ${scenarios:-$(tools | grep -o 'matrix/[a-z-]*' | grep -vE 's390x|machine' | sort -u)} \
+        ${systems:-matrix/s390x matrix/machine}; do
         chosen=$chosen$name,
     done
 }

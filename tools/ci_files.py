@@ -65,8 +65,10 @@ def declared() -> dict[str, dict[str, Any]]:
 
 
 def runnable() -> list[str]:
-    """Cells that a machine with Debian's mirrors and a container registry can run."""
-    return [name for name, table in declared().items() if not table.get("recipe", {}).get("needs")]
+    """Cells that a job with Debian's mirrors and a container registry can run: not machines, which are no images that a
+    job could fetch from an earlier one."""
+    return [name for name, table in declared().items()
+            if not table.get("recipe", {}).get("needs") and table.get("kind") != "machine"]  # fmt: skip
 
 
 def examples() -> list[str]:

@@ -30,7 +30,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 
-from tests.matrix import engine, toml, vendor
+from tests.matrix import disks, engine, foreign, qemu, toml, vendor
 from tests.matrix.engine import MatrixError
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -42,7 +42,7 @@ SCRIPTS = HERE / "recipes"
 SHARED = "/build"
 # The kinds of recipe, and what each must say beside its kind and its suite.
 KINDS = {"mmdebstrap": ["packages"], "rpm-root": ["packages", "leave_out"]}
-RECIPE_FIELDS = {"kind", "suite", "packages", "apt_options", "script", "needs", "leave_out"}
+RECIPE_FIELDS = {"kind", "suite", "packages", "apt_options", "script", "needs", "leave_out", "kernel", "words"}
 PACKAGE_MANAGERS = {"deb": ["apt"], "rpm": ["dnf", "zypper"]}
 # What a log says where a disk is full, and how many of its last lines are shown of a build that failed.
 FULL_DISK = os.strerror(errno.ENOSPC)
@@ -94,6 +94,8 @@ class Cell:
     packit: str = ""
     testing_farm: str = ""
     obs: str = ""
+    kind: str = "container"
+    scenarios: list[str] = dataclasses.field(default_factory=list, hash=False)
     boot: bool = True
     ci: bool = False
     roles: list[str] = dataclasses.field(default_factory=list, hash=False)
@@ -134,6 +136,10 @@ def declared_cell(name: str, fields: dict, lists: dict[str, list[str]]) -> Cell:
     if made.package_manager not in managers:
         raise ValueError(f"unknown package_manager {made.package_manager} for {made.family}: "
                          f"one of {', '.join(managers)}")  # fmt: skip
+    if made.kind not in ("container", "machine"):
+        raise ValueError(f"unknown kind {made.kind}: container or machine")
+    if (made.kind == "machine") != ("kernel" in made.recipe):
+        raise ValueError("a machine, and nothing else, has a recipe with a kernel")
     if not (made.oci or made.recipe):
         raise ValueError("it has neither oci nor recipe")
     if made.ci and not made.recipe:
@@ -195,7 +201,11 @@ def blocked(wanted: Cell) -> str:
 
 def unmet(wanted: Cell) -> str:
     """What the cell's recipe or its machines need and this host lacks, or ``."""
-    if wanted.machine != platform.machine() and not emulates(wanted.machine):
+    if wanted.kind == "machine":
+        lacking = qemu.lacking(wanted.machine)
+        if lacking:
+            return lacking
+    elif wanted.machine != platform.machine() and not emulates(wanted.machine):
         return f"this host can't run programs for {wanted.machine}: install qemu-user-static, binfmt-support, arch-test"
     for pattern in wanted.recipe.get("needs", []):
         if not glob.glob(os.path.expanduser(pattern)):
@@ -226,12 +236,17 @@ def ensure(wanted: Cell, *, rebuild: bool = False) -> str:
     if reason:
         raise Blocked(f"{wanted.name}: {reason}", "" if wanted.recipe else f"podman pull {wanted.oci}")
     reference = reference_of(wanted)
-    if rebuild or not engine.image_exists(reference):
+    if rebuild or not exists(wanted, reference):
         with only_builder(wanted):
             # Another program may have built it while this one waited.
-            if rebuild or not (engine.image_exists(reference) or fetched(wanted, reference)):
+            if rebuild or not (exists(wanted, reference) or fetched(wanted, reference)):
                 build(wanted, reference)
     return reference
+
+
+def exists(wanted: Cell, reference: str) -> bool:
+    """Whether the image of that name has been built."""
+    return os.path.isdir(reference) if wanted.kind == "machine" else engine.image_exists(reference)
 
 
 def pull(wanted: Cell) -> str:
@@ -253,7 +268,7 @@ def published_as(reference: str) -> str:
 def fetched(wanted: Cell, reference: str) -> bool:
     """Whether the image was ready-made, and now is here."""
     source = published_as(reference)
-    if not source:
+    if not source or wanted.kind == "machine":
         return False
     done = engine.attempt("pull", "--quiet", source, timeout=PULL_TIMEOUT_S)
     if done.returncode:
@@ -266,6 +281,8 @@ def fetched(wanted: Cell, reference: str) -> bool:
 
 def publish(wanted: Cell) -> str:
     """Put the image where CCA_IMAGES says, for others to fetch; returns its name there."""
+    if wanted.kind == "machine":
+        raise MatrixError(f"{wanted.name} is no image of a container engine")
     reference = ensure(wanted)
     target = published_as(reference)
     if not target:
@@ -285,7 +302,12 @@ def ensure_all(wanted: Sequence[Cell], *, rebuild: bool = False) -> dict[str, st
 
 
 def reference_of(wanted: Cell) -> str:
-    """The name that the cell's image has, or will have: made of the vendor's image if that is here, else by recipe."""
+    """The name that the cell's image has, or will have: made of the vendor's image if that is here, else by recipe.
+
+    A machine's is the directory of its image, booted.
+    """
+    if wanted.kind == "machine":
+        return str(qemu.booted_directory(machine_image(wanted)))
     if from_vendor(wanted):
         return f"{REPOSITORY}/{wanted.name}:{vendor.tag(wanted.oci, vendor.script(wanted.package_manager, wanted.add))}"
     return built_reference(wanted)
@@ -316,6 +338,14 @@ def cache_key(wanted: Cell) -> str:
     return f"{wanted.name}-{hashlib.sha256(made_by.encode()).hexdigest()[:12]}"
 
 
+def machine_image(wanted: Cell) -> disks.Image:
+    """The image of a cell that is a machine in qemu, made or not, before its first boot."""
+    root = cache_directory() / "machines" / f"{wanted.name}-{disks.digest_of(mmdebstrap_argv(wanted))}"
+    words = wanted.recipe.get("words", "")
+    made_of = (words, disks.INIT, disks.APPLETS, disks.MODULES, disks.SIZE)
+    return disks.Image(root / f"image-{disks.digest_of(made_of)}", wanted.machine, words)
+
+
 def mmdebstrap_argv(wanted: Cell) -> list[str]:
     """The command that makes the Debian root, without target and without what depends on the host.
 
@@ -326,9 +356,12 @@ def mmdebstrap_argv(wanted: Cell) -> list[str]:
     if wanted.architecture != "native":
         made.append("--arch=" + wanted.architecture)
     made += ["--aptopt=" + option for option in wanted.recipe.get("apt_options", [])]
-    if "script" in wanted.recipe:
-        # Its text, not its path: with it the recipe's hash changes.
-        made.append("--customize-hook=" + (SCRIPTS / wanted.recipe["script"]).read_text())
+    if "kernel" in wanted.recipe:
+        made.append(disks.kernel_hook(wanted.recipe["kernel"]))
+    scripts = ["machine.sh"] if wanted.kind == "machine" else []
+    scripts += [wanted.recipe["script"]] if "script" in wanted.recipe else []
+    # Their text, not their path: with it the recipe's hash changes.
+    made += ["--customize-hook=" + (SCRIPTS / script).read_text() for script in scripts]
     made.append(f'--customize-hook=cd "$1" && rm -f {" ".join(HOST_TRACES)} && : > etc/machine-id')
     return [*made, wanted.recipe["suite"]]
 
@@ -337,6 +370,9 @@ def build(wanted: Cell, reference: str) -> None:
     """Build the cell's image as reference_of() says; raises BuildError. The caller holds the lock of only_builder()."""
     progress = Progress(wanted.name)
     progress.say("building the image, which is kept for the next time")
+    if wanted.kind == "machine":
+        build_machine(wanted, progress)
+        return
     if from_vendor(wanted):
         make_bootable(wanted, reference, progress)
     else:
@@ -369,6 +405,26 @@ def build_by_recipe(wanted: Cell, reference: str, progress: Progress) -> None:
             convert_to_rpms(wanted, root, work, progress)
         progress.say("handing the image to " + engine.current().program)
         import_root(wanted, root, reference)
+
+
+def build_machine(wanted: Cell, progress: Progress) -> None:
+    """Make the disk that the recipe describes, boot it, and keep the machine as it is then."""
+    image = machine_image(wanted)
+    image.directory.mkdir(parents=True, exist_ok=True)
+    root = image.directory.parent / "root.tar"
+    if not root.exists():
+        with tempfile.TemporaryDirectory(dir=root.parent, prefix="build-") as work:
+            made = os.path.join(work, "root.tar")
+            argv = [*mmdebstrap_argv(wanted)[:-1], *host_apt_options(), wanted.recipe["suite"], made, *mirror()]
+            where = [] if wanted.machine == platform.machine() else foreign.prefix(wanted.machine)
+            progress.run([*where, *argv])
+            os.rename(made, root)
+    if not image.is_made():
+        progress.say("making the disk")
+        disks.make(root, image, run=progress.run)
+    progress.say("booting it")
+    qemu.boot_once(image)
+    progress.say("the booted machine is kept")
 
 
 def convert_to_rpms(wanted: Cell, root: str, work: str, progress: Progress) -> None:
@@ -514,7 +570,7 @@ def state(wanted: Cell) -> str:
     reason = blocked(wanted)
     if reason:
         return f"BLOCKED ({reason})"
-    return "built" if engine.image_exists(reference_of(wanted)) else "not built"
+    return "built" if exists(wanted, reference_of(wanted)) else "not built"
 
 
 def main(arguments: Sequence[str]) -> None:

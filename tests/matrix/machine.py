@@ -1,5 +1,7 @@
 """Machines: containers of a cell's image, thrown away after use, and private networks between them.
 
+What they have in common with machines in qemu (see qemu.py) is AnyMachine.
+
     engine.prepare()
     image = images.ensure(cell)
     with Network() as lan, Machine(image, name="server", network=lan) as server:
@@ -46,7 +48,7 @@ KEEP_FAILED = os.environ.get("MATRIX_KEEP_FAILED") == "1"
 # Not engine.PREFIX: what has such a name is never swept.
 KEPT_PREFIX = "csulcca-kept"
 
-running: list[Machine] = []
+running: list[AnyMachine] = []
 """The machines of this process whose blocks have not ended, in the order in which they were started."""
 
 _numbers = itertools.count(1)
@@ -98,62 +100,20 @@ class Network:
         (engine.attempt if KEEP_FAILED else engine.call)("network", "rm", self.name)
 
 
-class Machine:
-    """One container of an image."""
+class AnyMachine:
+    """A booted system that commands are run in: all that a container and a machine in qemu have in common.
 
-    def __init__(self, image: str, *, name: str = "machine", hostname: str | None = None,
-                 network: Network | None = None, boot: bool = True, durable: bool = False,
-                 volumes: Mapping[str, str] | None = None) -> None:  # fmt: skip
-        """Say what the machine is; it exists from the block's beginning to its end.
+    A kind of system brings `_exec`, `_copy_tree_in`, `copy_out`, `reboot`, `keep`, `ip4` and `ip6`.
+    """
 
-        `name`: what errors call it. `hostname`: `name` unless given; may be a FQDN. `network`: none at all unless
-        given, then not even a default route. `durable`: it can be rebooted; else nothing of it waits for the disk, of
-        which package managers spend a good part of their time. `volumes`: directories of the host by their place in
-        the machine, read-only.
-        """
-        self.image = image
+    def __init__(self, name: str, hostname: str | None, network: Network | None) -> None:
+        """`name`: what errors call it; the others as in Machine."""
         self.name = name
         self.hostname = hostname or name
         self.network = network
-        self.boot = boot
-        self.durable = durable
-        self.volumes = dict(volumes or {})
-        self.container = engine.owned_name(f"{next(_numbers)}-{name}")
         self.state = ""
         """What `systemctl is-system-running` said at the end of the boot: running, or degraded."""
         self.kept = False
-        self._started: dict = {}
-        """What the engine said of it once it was started."""
-
-    def __enter__(self) -> Machine:
-        """Start the machine and wait until it is up; raises EngineError with what systemd said if it does not come."""
-        try:
-            engine.call(*self._run_arguments())
-            self._started = engine.inspect("container", self.container)
-            self.write("/etc/hosts", self._hosts())
-            self._wait_until_up()
-        except BaseException:
-            self._remove()
-            raise
-        running.append(self)
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None,
-                 trace: types.TracebackType | None) -> None:  # fmt: skip
-        """Remove the machine and all that was written in it, unless it is kept."""
-        if kind is not None and KEEP_FAILED:
-            self.keep()
-        running.remove(self)
-        if not self.kept:
-            self._remove()
-
-    def keep(self) -> None:
-        """Let the machine run on after its block, under a name of its own; raises EngineError."""
-        if not self.kept:
-            name = self.container.replace(engine.PREFIX, KEPT_PREFIX, 1)
-            engine.call("rename", self.container, name)
-            self.container = name
-            self.kept = True
 
     def run(self, command: str | Sequence[str], *, check: bool = True, input: str | bytes | None = None,
             timeout: float = COMMAND_TIMEOUT_S, env: Mapping[str, str] | None = None) -> Result:  # fmt: skip
@@ -188,20 +148,15 @@ class Machine:
         return self.run(["sh", "-c", '[ -e "$1" ] || [ -L "$1" ]', "sh", path], check=False).rc == 0
 
     def copy_in(self, source: str | os.PathLike[str], target: str) -> None:
-        """Copy a file or a tree of the host into the machine, owned by root.
+        """Copy a file or a tree of the build host into the system, owned by root.
 
         `target`: the copy's path; or the directory to put it in, with a slash at its end.
         """
+        target += os.path.basename(source) if target.endswith("/") else ""
         if os.path.isfile(source):
-            # As in _exec(): the engine's own way takes ten times as long.
-            target += os.path.basename(source) if target.endswith("/") else ""
             self.write(target, pathlib.Path(source).read_bytes(), mode=os.stat(source).st_mode & 0o777)
-            return
-        engine.call("cp", os.fspath(source), f"{self.container}:{target}")
-
-    def copy_out(self, source: str, target: str | os.PathLike[str]) -> None:
-        """Copy a file or a tree of the machine to the host; `target` as in `cp -r`."""
-        engine.call("cp", f"{self.container}:{source}", os.fspath(target))
+        else:
+            self._copy_tree_in(source, target)
 
     def journal(self, unit: str | None = None) -> str:
         """The journal's messages of this boot, of one unit or all, one a line, without dates."""
@@ -216,6 +171,124 @@ class Machine:
             if time.monotonic() > deadline:
                 raise EngineError(f"{self.name}: {what} did not come true within {timeout:g} s")
             time.sleep(POLL_S)
+
+    def keep(self) -> str:
+        """Keep the system after its block, to be looked into; returns under which name, or where."""
+        raise NotImplementedError
+
+    def evidence(self) -> str:
+        """What a report of a failed test should have of this system beside what the test says; may be nothing."""
+        return ""
+
+    def copy_out(self, source: str, target: str | os.PathLike[str]) -> None:
+        """Copy a file or a tree of the system to the build host; `target` as in `cp -r`."""
+        raise NotImplementedError
+
+    def reboot(self) -> None:
+        """Stop the system in order and start it again; what was written stays."""
+        raise NotImplementedError
+
+    def __enter__(self) -> AnyMachine:
+        """Start it."""
+        raise NotImplementedError
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None,
+                 trace: types.TracebackType | None) -> None:  # fmt: skip
+        """Remove it and all that was written in it."""
+        raise NotImplementedError
+
+    @property
+    def ip4(self) -> str:
+        """The system's IPv4 address on its network; raises EngineError if it has none."""
+        raise NotImplementedError
+
+    @property
+    def ip6(self) -> str:
+        """The system's global IPv6 address on its network; raises EngineError if it has none."""
+        raise NotImplementedError
+
+    def _hosts(self) -> str:
+        """/etc/hosts as an installer leaves it, with nothing of the build machine's own."""
+        names = " ".join(dict.fromkeys([self.hostname, self.hostname.partition(".")[0]]))
+        own = [self.ip4, self.ip6] if self.network else ["127.0.1.1"]
+        lines = ["127.0.0.1 localhost", "::1 localhost ip6-localhost ip6-loopback", *(f"{ip} {names}" for ip in own)]
+        return "\n".join(lines) + "\n"
+
+    def _has_address(self) -> bool:
+        """Whether every IPv6 address has got through duplicate address detection."""
+        links = json.loads(self.run(["ip", "-json", "-6", "address", "show"]).out)
+        addresses = [a for link in links for a in link["addr_info"] if link["ifname"] != "lo"]
+        states = collections.Counter(bool(a.get("tentative")) for a in addresses)
+        return states[False] > 0 and not states[True]
+
+    def _copy_tree_in(self, source: str | os.PathLike[str], target: str) -> None:
+        raise NotImplementedError
+
+    def _exec(self, argv: Sequence[str], data: bytes | None, timeout: float,
+              env: Mapping[str, str]) -> subprocess.CompletedProcess[bytes]:  # fmt: skip
+        """Run a command, whatever its exit status; raises CommandFailed where it takes too long."""
+        raise NotImplementedError
+
+
+class Machine(AnyMachine):
+    """One container of an image."""
+
+    def __init__(self, image: str, *, name: str = "machine", hostname: str | None = None,
+                 network: Network | None = None, boot: bool = True, durable: bool = False,
+                 volumes: Mapping[str, str] | None = None) -> None:  # fmt: skip
+        """Say what the machine is; it exists from the block's beginning to its end.
+
+        `name`: what errors call it. `hostname`: `name` unless given; may be a FQDN. `network`: none at all unless
+        given, then not even a default route. `durable`: it can be rebooted; else nothing of it waits for the disk, of
+        which package managers spend a good part of their time. `volumes`: directories of the host by their place in
+        the machine, read-only.
+        """
+        super().__init__(name, hostname, network)
+        self.image = image
+        self.boot = boot
+        self.durable = durable
+        self.volumes = dict(volumes or {})
+        self.container = engine.owned_name(f"{next(_numbers)}-{name}")
+        self._started: dict = {}
+        """What the engine said of it once it was started."""
+
+    def __enter__(self) -> Machine:
+        """Start the machine and wait until it is up; raises EngineError with what systemd said if it does not come."""
+        try:
+            engine.call(*self._run_arguments())
+            self._started = engine.inspect("container", self.container)
+            self.write("/etc/hosts", self._hosts())
+            self._wait_until_up()
+        except BaseException:
+            self._remove()
+            raise
+        running.append(self)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None,
+                 trace: types.TracebackType | None) -> None:  # fmt: skip
+        """Remove the machine and all that was written in it, unless it is kept."""
+        if kind is not None and KEEP_FAILED:
+            self.keep()
+        running.remove(self)
+        if not self.kept:
+            self._remove()
+
+    def keep(self) -> str:
+        """Let the machine run on after its block, under a name of its own, which is returned; raises EngineError."""
+        if not self.kept:
+            name = self.container.replace(engine.PREFIX, KEPT_PREFIX, 1)
+            engine.call("rename", self.container, name)
+            self.container = name
+            self.kept = True
+        return self.container
+
+    def _copy_tree_in(self, source: str | os.PathLike[str], target: str) -> None:
+        engine.call("cp", os.fspath(source), f"{self.container}:{target}")
+
+    def copy_out(self, source: str, target: str | os.PathLike[str]) -> None:
+        """Copy a file or a tree of the machine to the host; `target` as in `cp -r`."""
+        engine.call("cp", f"{self.container}:{source}", os.fspath(target))
 
     def reboot(self) -> None:
         """Stop a durable machine in order and start it again; what was written stays."""
@@ -266,13 +339,6 @@ class Machine:
             arguments.append("--systemd=always")
         return [*arguments, self.image, "/sbin/init", *("systemd.mask=" + unit for unit in MASKED)]
 
-    def _hosts(self) -> str:
-        """/etc/hosts as an installer leaves it, with nothing of the build machine's own."""
-        names = " ".join(dict.fromkeys([self.hostname, self.hostname.partition(".")[0]]))
-        own = [self.ip4, self.ip6] if self.network else ["127.0.1.1"]
-        lines = ["127.0.0.1 localhost", "::1 localhost ip6-localhost ip6-loopback", *(f"{ip} {names}" for ip in own)]
-        return "\n".join(lines) + "\n"
-
     def _wait_until_up(self) -> None:
         """Wait for the end of the boot, and for addresses that may be used."""
         if self.boot:
@@ -294,13 +360,6 @@ class Machine:
                 said = engine.last_line(logs.stdout + logs.stderr)
             raise EngineError(f"{self.name} ended while it booted: {said}")
         return False
-
-    def _has_address(self) -> bool:
-        """Whether every IPv6 address has got through duplicate address detection."""
-        links = json.loads(self.run(["ip", "-json", "-6", "address", "show"]).out)
-        addresses = [a for link in links for a in link["addr_info"] if link["ifname"] != "lo"]
-        states = collections.Counter(bool(a.get("tentative")) for a in addresses)
-        return states[False] > 0 and not states[True]
 
     def _exec(self, argv: Sequence[str], data: bytes | None, timeout: float,
               env: Mapping[str, str]) -> subprocess.CompletedProcess[bytes]:  # fmt: skip

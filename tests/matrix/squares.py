@@ -32,6 +32,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         # The marks of a parameter last: a system whose turn it were would still not run the test.
         marks = sorted(item.iter_markers("only"), key=lambda mark: mark in item.callspec.marks)  # type: ignore
         reasons = [str(mark.args[1]) for mark in marks if not mark.args[0](cell)]
+        if cell.scenarios and scenario not in cell.scenarios:
+            reasons.insert(0, "a container shows the same")
         if not cell.boot and item.get_closest_marker("bare") is None:
             reasons.insert(0, "it needs a booted system, and systemd can't be PID 1 there")
         if WANTED and scenario not in WANTED:
@@ -68,10 +70,12 @@ def junit_name(nodeid: str) -> str:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Where failed machines are to be kept, keep those of a test that failed, and say so in its report."""
+    """Have the report of a failed test say what its machines have to say, and where they are kept if they are to be."""
     report = yield
-    if machine.KEEP_FAILED and report.failed and report.when != "teardown":
+    if report.failed and report.when != "teardown":
         for one in machine.running:
-            one.keep()
-            report.user_properties.append(("kept", one.container))
+            if said := one.evidence():
+                report.sections.append((f"machine {one.name}", said))
+            if machine.KEEP_FAILED:
+                report.user_properties.append(("kept", one.keep()))
     return report

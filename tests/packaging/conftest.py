@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.matrix import engine, images
-from tests.matrix.machine import Machine, Network
+from tests.matrix.machine import AnyMachine, Machine, Network
+from tests.matrix.qemu import VirtualMachine
 from tests.matrix.squares import pytest_collection_modifyitems as pytest_collection_modifyitems
 from tests.matrix.squares import pytest_runtest_makereport as pytest_runtest_makereport
 
@@ -68,19 +69,26 @@ def boot(cell: images.Cell, workstation: Workstation) -> Iterator[Callable[..., 
     durable=False).
 
     With boot=False it has no init, and no network unless given, like an image build. A durable one can be rebooted.
+    A machine in qemu is always booted and durable.
     """
     with contextlib.ExitStack() as stack:
 
         def start(hostname: str = "zlinux1", network: Network | None = None, boot: bool = True,
                   image: str = "", durable: bool = False) -> System:  # fmt: skip
-            machine = Machine(image or image_of(cell), name=hostname.split(".")[0], hostname=hostname, boot=boot,
-                              durable=durable, network=network or (workstation.network if boot else None))  # fmt: skip
-            return System(stack.enter_context(machine), cell, workstation)
+            name = hostname.split(".")[0]
+            place = network or (workstation.network if boot else None)
+            if cell.kind == "machine":
+                assert boot and workstation.machine, "a network is there as long as a container is on it"
+                made: AnyMachine = VirtualMachine(image or image_of(cell), name=name, hostname=hostname, network=place)
+            else:
+                made = Machine(image or image_of(cell), name=name, hostname=hostname, boot=boot, durable=durable,
+                               network=place)  # fmt: skip
+            return System(stack.enter_context(made), cell, workstation)
 
         yield start
 
 
 @pytest.fixture
-def pair(boot: Callable[..., System], workstation: Workstation) -> tuple[System, Machine]:
+def pair(boot: Callable[..., System], workstation: Workstation) -> tuple[System, AnyMachine]:
     """A host and a machine of its own to look at it, which the test may change: (system, client)."""
     return boot(), boot("tke", network=workstation.network, boot=False).machine

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 
 from tests.matrix.images import Cell
-from tests.matrix.machine import Machine, Result
+from tests.matrix.machine import AnyMachine, Result
 
 from .workstation import Workstation
 
@@ -60,7 +60,7 @@ port.listen(5)
 class System:
     """A booted machine of a cell, and the directory with the packages to put on it."""
 
-    def __init__(self, machine: Machine, cell: Cell, workstation: Workstation | None = None) -> None:
+    def __init__(self, machine: AnyMachine, cell: Cell, workstation: Workstation | None = None) -> None:
         """Take a machine that is up. workstation: who looks at it over the network, where somebody does."""
         self.machine = machine
         self.cell = cell
@@ -153,7 +153,7 @@ class System:
         return tree
 
 
-def handshake(client: Machine, server: Machine, name: str, certificate: bytes) -> Result:
+def handshake(client: AnyMachine, server: AnyMachine, name: str, certificate: bytes) -> Result:
     """A TLS handshake from another machine that trusts only *certificate* and insists on *name*; status 0 if so."""
     client.write("/root/catcher.crt", certificate)
     option = "-verify_ip" if re.fullmatch(r"[0-9.]+|[0-9a-f:]*:[0-9a-f:]*", name) else "-verify_hostname"
@@ -162,6 +162,6 @@ def handshake(client: Machine, server: Machine, name: str, certificate: bytes) -
                        "-verify_return_error", option, name], check=False)  # fmt: skip
 
 
-def talk_tcp(client: Machine, server: Machine) -> Result:
+def talk_tcp(client: AnyMachine, server: AnyMachine) -> Result:
     """Connect in the clear from another machine, as a TKE does whose box Enable SSL/TLS is not ticked."""
     return client.run(["python3", "-c", TCP_CLIENT, server.ip4], check=False)

@@ -11,7 +11,7 @@ from typing import NamedTuple, NoReturn
 import pytest
 
 from tests import pages
-from tests.matrix.machine import Machine, Result
+from tests.matrix.machine import AnyMachine, Result
 from tests.unit.authority import Authority, issue
 from tests.unit.pem import key_of
 
@@ -43,11 +43,11 @@ class Host(NamedTuple):
     """The catcher's host, another machine with the package, and the packages."""
 
     system: System
-    other: Machine
+    other: AnyMachine
     built: Built
 
     @property
-    def machine(self) -> Machine:
+    def machine(self) -> AnyMachine:
         return self.system.machine
 
     def install(self) -> None:
@@ -238,7 +238,7 @@ SUPPLIES: dict[str, Callable[[Host], None]] = {
 
 
 @pytest.fixture
-def host(pair: tuple[System, Machine], built: Built) -> Host:
+def host(pair: tuple[System, AnyMachine], built: Built) -> Host:
     """zlinux1 with the package lying there, and zlinux2 with the package installed, that finds it by name."""
     system, other = pair
     new = built.new(system.cell.family)

@@ -23,7 +23,8 @@ class Workstation:
     def __init__(self, cells: Sequence[str], built: Built) -> None:
         """Choose its image: of the first of these cells, else of all, that runs here without emulation and has TLS."""
         wanted = [images.cell(name) for name in cells] + list(images.cells().values())
-        self.cell = next(c for c in wanted if c.architecture == "native" and c.mode == "TLS" and not images.blocked(c))
+        self.cell = next(c for c in wanted if (c.kind, c.architecture, c.mode) == ("container", "native", "TLS")
+                         and not images.blocked(c))  # fmt: skip
         self.built = built
         self.network = Network()
         self._stack = contextlib.ExitStack()
