@@ -21,8 +21,8 @@ PATH = "%s:%s:/usr/sbin:/sbin" % (TREE / ".venv/bin", os.environ["PATH"])
 # Runs on a host, hence on Python 3.6.
 INSTALLED = ("catcher_install", "hooks", "payload/reference")
 # Newer than 3.6, and used only where hasattr finds them.
-GUARDED = ("ssl.SSLContext.minimum_version", "ssl.SSLContext.num_tickets", "ssl.TLSVersion", "os.memfd_create",
-           "os.MFD_CLOEXEC", "os.posix_spawn", "os.POSIX_SPAWN_DUP2")  # fmt: skip
+GUARDED = ("ssl.SSLContext.minimum_version", "ssl.SSLContext.maximum_version", "ssl.SSLContext.num_tickets",
+           "ssl.TLSVersion", "os.memfd_create", "os.MFD_CLOEXEC", "os.posix_spawn", "os.POSIX_SPAWN_DUP2")  # fmt: skip
 
 
 def tool(name: str) -> str:
