@@ -109,9 +109,23 @@ def test_shellcheck(tmp_path: Path) -> None:
     clean("shellcheck", "--shell=sh", *files)
 
 
+# Only lintian before 2.122 has it, and later ones take an override of it for an error. CCA's init script was for
+# systems without systemd, which no supported release is; it is retired on upgrade.
+DROPPED = "--suppress-tags=package-supports-alternative-init-but-no-init.d-script"
+
+
 def test_lintian(packages: Path) -> None:
     (deb,) = packages.glob("*.deb")
-    clean("lintian", "--allow-root", "--pedantic", "--display-info", "--fail-on", "error,warning,info,pedantic", deb)
+    dropped = [DROPPED] if lintian_version() < (2, 122) else []
+    clean("lintian", *dropped, "--allow-root", "--pedantic", "--display-info",
+          "--fail-on", "error,warning,info,pedantic", deb)  # fmt: skip
+
+
+def lintian_version() -> tuple[int, ...]:
+    """Of the one that is installed."""
+    match = re.search(r"v(\d+)\.(\d+)", clean("lintian", "--version"))
+    assert match is not None
+    return int(match[1]), int(match[2])
 
 
 def test_each_lintian_override_is_used(packages: Path) -> None:

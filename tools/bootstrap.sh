@@ -41,6 +41,7 @@ repo,check,matrix/repository,matrix/repository-refused,matrix/unattended creater
 repo,check,contrib,matrix/repository,matrix/repository-refused,matrix/unattended rpm rpm-sign rpmsign must sign packages
 repo,check,matrix/repository,matrix/repository-refused,matrix/unattended gnupg gnupg2 gpg must sign indexes
 check devscripts - uscan may run the tests
+check git-buildpackage - gbp may run the tests
 check,bench,matrix/s390x qemu-user-static qemu-user-static qemu-s390x-static may emulate s390x
 check,bench,matrix/s390x binfmt-support - update-binfmts may emulate s390x
 check,bench,matrix/s390x arch-test - arch-test may emulate s390x
