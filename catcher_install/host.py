@@ -44,6 +44,9 @@ class Host:
     Methods raise OSError as the system call does.
     """
 
+    # Whether KEY is the link of an image; None until somebody asks.
+    _pair_is_in_image: "Optional[bool]" = None
+
     def __init__(self, root: str = "/") -> None:
         _require_short(root)
         self.root = os.path.realpath(root)
@@ -57,6 +60,21 @@ class Host:
 
         Inside a root every link is resolved by hand, since the kernel would resolve an absolute one against "/".
         """
+        if path.startswith(paths.BIN) and self.pair_is_in_image() and _goes_with_the_pair(path[len(paths.BIN):]):
+            path = paths.IMAGE_PAIR + path[len(paths.BIN):]
+        return self._locate(path, follow)
+
+    def pair_is_in_image(self) -> bool:
+        """Whether this is an image that keeps the pair in IMAGE_PAIR."""
+        if self._pair_is_in_image is None:
+            try:
+                target = os.readlink(self._locate(paths.KEY, False))
+            except OSError:
+                target = ""
+            self._pair_is_in_image = target == paths.IMAGE_PAIR + paths.KEY[len(paths.BIN):]
+        return self._pair_is_in_image
+
+    def _locate(self, path: str, follow: bool) -> str:
         if self.root == "/":
             return path
         _require_short(path)
@@ -674,6 +692,11 @@ def _is_of_this_system(pid: int) -> bool:
         return os.readlink("/proc/%d/ns/pid" % pid) == os.readlink("/proc/self/ns/pid")
     except OSError:
         return True
+
+
+def _goes_with_the_pair(name: str) -> bool:
+    """Whether a name in BIN, after its slash, is one of pair.py's, or the directory's own, which is looked through."""
+    return name == "" or name.startswith(("/catcher.key", "/catcher.crt", "/.catcher-pair", "/.catcher."))
 
 
 def _require_short(path: str) -> None:

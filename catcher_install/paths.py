@@ -28,6 +28,9 @@ CONF_DIR = "/etc/cca"
 CONF = CONF_DIR + "/catcher.conf"
 CONF_DRAFT = draft(CONF)
 STATE_DIR = "/var/lib/csulcca"
+# Where the pair is in an image whose /opt cannot be written when it runs: the image has links to it in the places of
+# key and certificate (hooks/postinst.sh), and Host puts there all that goes with them.
+IMAGE_PAIR = STATE_DIR
 STAMP = STATE_DIR + "/state.json"
 STAMP_DRAFT = draft(STAMP)
 LOCK = STATE_DIR + "/lock"

@@ -10,5 +10,22 @@ csulcca_postinst() {
     rm -f @PURGE@ || :
     csulcca_status=0
     @LIBRARY@/run scriptlet "$@" </dev/null || csulcca_status=$?
+    csulcca_prepare_image
     return "$csulcca_status"
+}
+
+# An image for bootc or rpm-ostree is built here. /opt cannot be written when it runs, so the places of key and certificate
+# become links; the first boot makes the pair where they lead. rpm-ostree itself moves /opt to /usr/lib/opt. What is in /var
+# is not part of the image.
+csulcca_prepare_image() {
+    [ ! -d /run/systemd/system ] || return 0
+    command -v bootc >/dev/null 2>&1 || command -v rpm-ostree >/dev/null 2>&1 || return 0
+    rm -f @STAMP@ @LOCK@
+    for csulcca_bin in @BIN@ /usr/lib@BIN@; do
+        [ -e "$csulcca_bin/catcher.exe" ] || continue
+        for csulcca_name in catcher.key catcher.crt; do
+            [ -e "$csulcca_bin/$csulcca_name" ] || [ -h "$csulcca_bin/$csulcca_name" ] ||
+                ln -s "@IMAGE_PAIR@/$csulcca_name" "$csulcca_bin/$csulcca_name" || :
+        done
+    done
 }

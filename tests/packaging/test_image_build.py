@@ -8,7 +8,8 @@ from tests.matrix import engine, images
 
 from . import other_root
 from .keep_list import may_change, whole_tree
-from .soundness import assert_sound
+from .marks import needs_tls, one_of_each_family
+from .soundness import assert_sound, wait_until_it_listens
 from .system import CERTIFICATE, KEY
 from .turns import TOOLS, one_of
 
@@ -111,3 +112,68 @@ def test_an_image_build_makes_no_key_and_the_first_boot_of_each_copy_does(image,
         assert_sound(copy, copy.cell.mode.lower(), findings=copy.first_findings())
     if system.cell.mode == "TLS":
         assert copies[0].machine.read(KEY) != copies[1].machine.read(KEY)
+
+
+# What makes an /opt that can be written in an image build, and not where the image runs. Both have a /var that is empty
+# at the first boot. Commands of the build before and after the installation, and what is read-only then.
+READ_ONLY = """[Unit]
+DefaultDependencies=no
+Before=local-fs.target systemd-tmpfiles-setup.service
+[Service]
+Type=oneshot
+ExecStart=/bin/mount --bind {0} {0}
+ExecStart=/bin/mount -o remount,bind,ro {0}
+[Install]
+WantedBy=sysinit.target
+"""
+IMAGES = {
+    "bootc": ("ln -s /bin/true /usr/bin/bootc", ":", "/opt"),
+    "rpm-ostree": (
+        "ln -s /bin/true /usr/bin/rpm-ostree",
+        "mv /opt /usr/lib/opt && ln -s var/opt /opt"
+        " && echo 'L /var/opt/IBM - - - - ../../usr/lib/opt/IBM' > /usr/lib/tmpfiles.d/opt.conf"
+        " && echo 'd /var/opt 0755 root root -' >> /usr/lib/tmpfiles.d/opt.conf",
+        "/usr",
+    ),
+}
+
+
+@pytest.mark.scenario("image-build")
+@pytest.mark.parametrize("kind", IMAGES)
+@needs_tls
+@one_of_each_family
+def test_where_opt_is_read_only_the_first_boot_makes_the_pair_below_var(image, boot, built, kind):
+    before, after, read_only = IMAGES[kind]
+    system = boot(boot=False)
+    system.machine.run(before)
+    system.package(system.tools[1], "install", built.new(system.cell.family))
+    assert_no_key(system, "")
+    assert system.machine.run(f"test -e {CERTIFICATE}", check=False).rc != 0
+    # bootc container lint: nothing is left in /var of which a tmpfiles.d line does not tell.
+    made = system.show("find /var -path '*csulcca*' -not -path '/var/*/dpkg/*' -not -path '/var/*/systemd/*'")
+    assert made == "/var/lib/csulcca"
+    assert system.show("cat /usr/lib/tmpfiles.d/*.conf | grep -c '^d /var/lib/csulcca '") == "1"
+    system.machine.write("/usr/lib/systemd/system/read-only.service", READ_ONLY.format(read_only))
+    system.machine.run(f"systemctl enable read-only.service && {after} && rm -rf /var/* /var/.[!.]*")
+    engine.call("commit", "--quiet", system.machine.container, image)
+
+    copies = [boot(name, image=image, durable=name == "copy1") for name in ("copy1", "copy2")]
+    for copy in copies:
+        assert_sound(copy, "tls")
+        assert copy.machine.run(f"touch {KEY.rpartition('/')[0]}/x", check=False).rc != 0
+        assert copy.show(f"stat -Lc '%a %U' {KEY}") == "600 root"
+        assert copy.show(f"readlink {KEY}") == "/var/lib/csulcca/catcher.key"
+    first, second = (copy.machine.read("/var/lib/csulcca/catcher.key") for copy in copies)
+    assert first != second
+
+    one = copies[0]
+    one.machine.run("catcherctl mode tcp && catcherctl mode tls && catcherctl cert generate --force")
+    assert_sound(one, "tls")
+    assert one.machine.read("/var/lib/csulcca/catcher.key") != first
+    (kept,) = one.show("ls -d /var/lib/csulcca/catcher.key.2*").splitlines()
+    assert one.machine.read(kept) == first
+    second = one.machine.read(KEY)
+    # It may have other addresses after it.
+    one.machine.reboot()
+    wait_until_it_listens(one)
+    assert one.argv() == one.fresh_argv and one.machine.read(KEY) == second

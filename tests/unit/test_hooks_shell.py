@@ -986,6 +986,25 @@ def test_postinst_hands_its_arguments_and_exit_status_on(root):
     assert root.run("csulcca_postinst", "deb", "configure", "7.3.0-1") == (7, told)
 
 
+@pytest.mark.parametrize("tool,place,runs", [
+    ("bootc", paths.BIN, False), ("rpm-ostree", "/usr/lib" + paths.BIN, False), ("bootc", paths.BIN, True),
+    ("something-else", paths.BIN, False)])  # fmt: skip
+def test_an_image_gets_links_in_the_places_of_the_pair(root, tool, place, runs):
+    root.put("/usr/lib/csulcca/run", b"#!/bin/sh\n", 0o755)
+    root.put("/bin/" + tool, b"#!/bin/sh\n", 0o755)
+    root.put(place + "/catcher.exe")
+    root.put(paths.STAMP)
+    if runs:
+        os.makedirs(root.path("/run/systemd/system"))
+    expected = not runs and tool != "something-else"
+    assert root.run("csulcca_postinst", "rpm", "1") == (0, "")
+    assert root.exists(paths.STAMP) != expected
+    for name in ("catcher.key", "catcher.crt"):
+        target = os.path.join(root.path(place), name)
+        assert os.path.islink(target) == expected
+        assert not expected or os.readlink(target) == root.path(paths.IMAGE_PAIR) + "/" + name
+
+
 @pytest.mark.parametrize("phase,arguments", [("csulcca_postinst", ("rpm", "2")), ("csulcca_prerm", ("rpm", "1"))])
 def test_bytecode_goes_from_every_folder(root, phase, arguments):
     root.put("/usr/lib/csulcca/run", b"#!/bin/sh\n", 0o755)

@@ -83,6 +83,22 @@ def test_links_in_a_circle(image):
     assert raised.value.errno == errno.ELOOP
 
 
+@pytest.mark.parametrize("link,mapped", [("/var/lib/csulcca/catcher.key", True), ("/elsewhere/catcher.key", False),
+                                         (None, False)])  # fmt: skip
+def test_what_goes_with_the_pair_is_below_var_where_the_image_says_so(tmp_path, link, mapped):
+    bin = tmp_path / "opt/IBM/CCA/bin"
+    bin.mkdir(parents=True)
+    if link is not None:
+        (bin / "catcher.key").symlink_to(link)
+    host = Host(str(tmp_path))
+    for name in ("", "/catcher.key", "/catcher.crt.20261128T200000Z", "/.catcher-pair.replace/catcher.key",
+                 "/catcher.key.request"):  # fmt: skip
+        expected = "/var/lib/csulcca" if mapped else "/opt/IBM/CCA/bin"
+        assert host.locate(paths.BIN + name) == str(tmp_path) + expected + name
+    for name in ("/catcher.exe", "/CSUTKEcat"):
+        assert host.locate(paths.BIN + name) == str(tmp_path) + "/opt/IBM/CCA/bin" + name
+
+
 def test_the_running_system_is_not_mapped():
     assert Host().locate("/etc/passwd") == "/etc/passwd"
 
