@@ -23,8 +23,8 @@ USAGE = "usage: CSUTKEcat start | check | stop | restart | status"
 REFUSED = 78  # EX_CONFIG (sysexits.h); the unit does not restart after it
 AGAIN = 75  # EX_TEMPFAIL: systemd tries again
 FAILED = 1
-# Seconds between two looks at a port that is taken.
-PORT_PAUSES = (1, 2, 4, 8, 15, 30)
+# Seconds for which a port that is taken is waited for.
+PORT_SECONDS = 60
 
 
 def main(arguments: "List[str]") -> int:
@@ -84,13 +84,13 @@ def _start(host: Host) -> int:
 
 def _wait_for_port(host: Host) -> None:
     """Let another program's use of the port pass, for a minute at most: a daemon that finds it taken ends, and systemd
-    before version 254 would start it every two seconds for as long as that lasts."""
-    for number, seconds in enumerate(PORT_PAUSES):
+    would start it every two seconds for as long as that lasts."""
+    for second in range(PORT_SECONDS):
         if host.can_bind(paths.PORT):
             return
-        if number == 0:
+        if second == 0:
             _tell([finding("port-waiting", port=str(paths.PORT))])
-        host.pause(seconds)
+        host.pause(1)
 
 
 def _detach(host: Host) -> None:

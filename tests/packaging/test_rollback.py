@@ -68,6 +68,9 @@ def break_start(system, path: str, fault: str) -> None:
     start = f"ExecStart=\nExecStart=/bin/sh -c '{as_before} && exec {START}; {FAULTS[fault]}'"
     if fault == "is not started":
         start = f"ExecStartPre=/bin/sh -c '{as_before}'"
+    if fault == "loses the port":
+        # What the service does not see otherwise.
+        start += "\nBindReadOnlyPaths=/run/systemd/private -/run/dbus"
     system.machine.write(DROP_IN, f"[Service]\n{start}\n")
     system.machine.run("systemctl daemon-reload")
 

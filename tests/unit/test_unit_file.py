@@ -50,7 +50,7 @@ def test_no_socket_of_who_obeys_root_is_seen():
 
 
 def test_attempts_go_on_for_ever():
-    """More and more slowly, which is the control script's part."""
+    """That they are few a minute is the control script's part."""
     assert settings("StartLimitIntervalSec") == ["0"] and settings("Restart") == ["on-failure"]
 
 
