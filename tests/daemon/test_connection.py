@@ -145,7 +145,7 @@ def test_a_slow_handshake_ends_at_its_time(start):
                 break
             except TimeoutError:
                 continue
-        assert 0.2 < time.monotonic() - began < 2
+        assert 0.2 < time.monotonic() - began < 4
     catcher.wait_for("TLS: no handshake within 0.3 s")
 
 

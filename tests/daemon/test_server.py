@@ -130,7 +130,7 @@ def test_a_stop_lets_a_busy_relay_finish(start, backend):
 def test_a_stop_does_not_wait_for_a_resting_relay(start, backend):
     """Neither side has ended its stream, so both see an error."""
     server = backend(echo)
-    catcher = start("-tls", pair=pair(), backend=server.name, stop_timeout=1)
+    catcher = start("-tls", pair=pair(), backend=server.name, stop_timeout=2)
     client = connect_tls(catcher, pair())
     catcher.wait_for("relayed to")
     began = time.monotonic()
@@ -138,7 +138,7 @@ def test_a_stop_does_not_wait_for_a_resting_relay(start, backend):
     with pytest.raises(ConnectionResetError):
         client.recv(1)
     assert catcher.exit_status() == 0
-    assert time.monotonic() - began < 0.8
+    assert time.monotonic() - began < 1.7
     catcher.wait_for("cut off by the stop of the catcher, 0 bytes to the backend")
     eventually(lambda: server.errors, "the backend saw an error")
 
@@ -155,7 +155,7 @@ def test_a_stop_is_bounded(start, backend):
             while client.recv(MEGABYTE):
                 continue
         assert catcher.exit_status() == 0
-        assert 0.4 < time.monotonic() - began < 2
+        assert 0.4 < time.monotonic() - began < 4
 
 
 def test_sighup_does_not_end_it(start):
