@@ -4,6 +4,7 @@ import base64
 import datetime
 import importlib.util
 import os
+import ssl
 import subprocess
 import sys
 import time
@@ -457,6 +458,17 @@ def test_a_version_that_the_policy_forbids_is_not_spoken(tmp_path, setting, step
     assert answers == dict.fromkeys(["load"] + steps + ["leaf"], "")
 
 
+@pytest.mark.parametrize("text", [
+    "openssl_conf = all\n[all]\nalg_section = algorithms\n[algorithms]\ndefault_properties = fips=yes\n",
+    "openssl_conf = all\n[all]\nproviders = p\n[p]\nfips = f\n[f]\nactivate = 1\nmodule = /nowhere/fips.so\n",
+], ids=["fips=yes without its provider", "a provider that is not there"])
+@pytest.mark.skipif(ssl.OPENSSL_VERSION_INFO < (3,), reason="OpenSSL before 3 has no providers")
+def test_an_openssl_that_can_do_nothing_is_said_in_one_line(tmp_path, text):
+    (tmp_path / "openssl.cnf").write_text(text)
+    verdict = check.check(UnderPolicy(str(tmp_path / "openssl.cnf")), *lone(SERVER))
+    assert "allows no TLS 1.2 or newer" in verdict.problem
+
+
 def test_the_judge_sees_nothing_of_the_callers_settings(tmp_path, monkeypatch):
     """host.run() leaves the system's own openssl.cnf to OpenSSL, and drops what the caller's environment names."""
     from catcher_install.host import CHILD_ENVIRONMENT
@@ -522,8 +534,6 @@ def test_what_is_accepted_the_reference_catcher_accepts(tmp_path, name):
 
 
 def test_the_judge_has_the_reference_catchers_context():
-    import ssl
-
     from catcher_install.cert import judge
 
     assert judge.CIPHERS == reference("pair").CIPHERS
