@@ -1,9 +1,14 @@
-"""contrib/monitoring/csulcca-monitor: what it makes of `catcherctl status --json`."""
+"""contrib/monitoring and contrib/renewal: what they make of the answers of catcherctl.
+
+tests/packaging/test_docs.py types them on real systems.
+"""
 
 import importlib.machinery
 import importlib.util
+import os
 import pathlib
 import re
+import subprocess
 
 import pytest
 import yaml
@@ -71,3 +76,19 @@ def test_what_cannot_be_asked_is_unknown_and_the_file_says_so(tmp_path, monkeypa
 def test_a_wrong_call_says_how_to_call_it(capsys):
     assert monitor.main(["nagio"]) == 3
     assert "usage: csulcca-monitor nagios" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("lineage,answer,status,called", [
+    ("csulcca", 0, 0, True), ("csulcca", 3, 0, True), ("csulcca", 1, 1, True), ("another", 0, 0, False),
+])  # fmt: skip
+def test_the_hook_of_certbot_hands_over_its_certificate_and_fails_if_that_is_refused(
+        tmp_path, lineage, answer, status, called):  # fmt: skip
+    (tmp_path / "catcherctl").write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/called\nexit {answer}\n')
+    (tmp_path / "catcherctl").chmod(0o755)
+    live = f"/etc/letsencrypt/live/{lineage}"
+    done = subprocess.run(["sh", HERE.parent / "renewal/csulcca-certbot-hook"], env={
+        "PATH": f"{tmp_path}:{os.environ['PATH']}", "RENEWED_LINEAGE": live, "RENEWED_DOMAINS": "zlinux1"})
+    assert done.returncode == status
+    assert (tmp_path / "called").exists() == called
+    if called:
+        assert (tmp_path / "called").read_text() == f"cert install {live}/privkey.pem {live}/fullchain.pem\n"
