@@ -4,8 +4,8 @@ An action that fails becomes a finding and the next one is tried: whatever a hoo
 the first start of the daemon.
 """
 
+from . import actions, messages, pair, paths, stamp
 from . import facts as fact_collector
-from . import messages, pair, paths, stamp
 from . import plan as planner
 from . import transition as transitions
 from .errors import CatcherError, ChangedMeanwhile
@@ -26,12 +26,12 @@ if MYPY:
 # A converge takes a second; a hook that waits longer than this is better finished by the next run.
 LOCK_SECONDS = 60
 
-SERVICE_VERBS = (planner.RESTART, planner.TRY_RESTART, planner.START)
+SERVICE_VERBS = (actions.RESTART, actions.TRY_RESTART, actions.START)
 # What history is told from goes only when the stamp has recorded it.
-TRACES = (planner.RETIRE_LEGACY_LINKS, planner.FORGET_CAPTURE)
-AFTER_STAMP = TRACES + SERVICE_VERBS + (planner.NOTE_OURS,)
+TRACES = (actions.RETIRE_LEGACY_LINKS, actions.FORGET_CAPTURE)
+AFTER_STAMP = TRACES + SERVICE_VERBS + (actions.NOTE_OURS,)
 # What puts a pair in its place.
-PLACES = (planner.PLACE_STAGED_PAIR, planner.MAKE_PAIR, planner.PUT_PAIR, planner.RETURN_PAIR)
+PLACES = (actions.PLACE_STAGED_PAIR, actions.MAKE_PAIR, actions.PUT_PAIR, actions.RETURN_PAIR)
 POLICY_DENIES = 101
 ATTEMPTS = 3
 
@@ -55,7 +55,7 @@ class Outcome(Record):
 
     def changed(self) -> bool:
         """Whether configuration or pair are other than before."""
-        return any(kind in self.done for kind in PLACES + (planner.WRITE_CONFIG,))
+        return any(kind in self.done for kind in PLACES + (actions.WRITE_CONFIG,))
 
     def failures(self) -> "List[Finding]":
         """What did not work."""
@@ -122,7 +122,7 @@ def _converge_files(
     generated: Optional[str] = None
     try:
         for action in plan.actions:
-            if action.kind not in AFTER_STAMP and action.kind != planner.WRITE_STAMP:
+            if action.kind not in AFTER_STAMP and action.kind != actions.WRITE_STAMP:
                 placed = _attempt(host, action, outcome)
                 generated = placed if placed is not None else generated
     except ChangedMeanwhile as error:
@@ -150,7 +150,7 @@ def _converge_files(
     wanted = transition.kind in (transitions.PUT_PAIR, transitions.RETURN)
     if outcome.facts.pair.staged and not pending and (outcome.recorded or wanted):
         _report(outcome, paths.STAGE, lambda: pair.clear(host))
-        if planner.RETURN_PAIR in outcome.done:
+        if actions.RETURN_PAIR in outcome.done:
             # What came back is no longer kept beside its successor.
             for name in pair.FILES:
                 host.remove(paths.BIN + "/" + name + transition.request.kept)
@@ -160,7 +160,7 @@ def _converge_files(
 def _write_returned_stamp(host: "Host", outcome: Outcome) -> None:
     """Give the stamp the content that the plan has for it."""
     for action in outcome.plan.actions:
-        if action.kind == planner.WRITE_STAMP:
+        if action.kind == actions.WRITE_STAMP:
             outcome.recorded = _report(outcome, paths.STAMP, lambda new=action.data: _put_stamp(host, new))
     outcome.facts = outcome.facts.replace(pair=pair.look(host))
 
@@ -189,7 +189,7 @@ def _write_stamp(host: "Host", transition: "Transition", outcome: Outcome, gener
         return
 
     if _report(outcome, paths.STAMP, lambda: _put_stamp(host, new)):
-        outcome.done.append(planner.WRITE_STAMP)
+        outcome.done.append(actions.WRITE_STAMP)
         outcome.recorded = True
         outcome.facts = facts.replace(stamp=new)
 
@@ -233,7 +233,7 @@ def _attempt(host: "Host", action: "Action", outcome: Outcome) -> "Optional[str]
     except OSError as error:
         reason = error.strerror or "error %s" % error.errno
         where = _WHERE.get(action.kind) or str(error.filename or "?")
-        if action.kind in SERVICE_VERBS + (planner.ENABLE, planner.DISABLE):
+        if action.kind in SERVICE_VERBS + (actions.ENABLE, actions.DISABLE):
             told = finding("service-failed", verb=action.kind, unit=paths.UNIT, reason=reason)
         else:
             told = finding("write-failed", path=where, reason=reason)
@@ -333,45 +333,45 @@ def _change_service(host: "Host", action: "Action", outcome: Outcome) -> None:
     has_policy = entry is not None and entry.st_mode & 0o111
     if has_policy and host.run([policy, "CSUTKEcat", action.kind], timeout=30)[0] == POLICY_DENIES:
         return
-    if action.kind != planner.START or not systemd.is_unit_current(host):
+    if action.kind != actions.START or not systemd.is_unit_current(host):
         systemd.call(host, "daemon-reload")
-    if action.kind == planner.START:
+    if action.kind == actions.START:
         systemd.start(host)
     else:
         systemd.restart(host, action.kind)
-    if action.kind != planner.TRY_RESTART:
+    if action.kind != actions.TRY_RESTART:
         port.wait_for_catcher(host)
 
 
 _DO = {
-    planner.PLACE_STAGED_PAIR: _place_staged_pair,
-    planner.CLEAR_DRAFT: lambda host, action, outcome: pair.clear(host),
-    planner.WRITE_CONFIG: _write_config,
-    planner.REMOVE_CONFIG: _remove_config,
-    planner.MAKE_PAIR: _make_pair,
-    planner.PUT_PAIR: _put_pair,
-    planner.RETURN_PAIR: _return_pair,
-    planner.RETIRE_LEGACY_LINKS: _retire_legacy_links,
-    planner.NOTE_OURS: _note_ours,
-    planner.ENABLE: _enable,
-    planner.DISABLE: _enable,
-    planner.RESTART: _change_service,
-    planner.TRY_RESTART: _change_service,
-    planner.START: _change_service,
-    planner.FORGET_CAPTURE: lambda host, action, outcome: host.remove(paths.CAPTURE),
+    actions.PLACE_STAGED_PAIR: _place_staged_pair,
+    actions.CLEAR_DRAFT: lambda host, action, outcome: pair.clear(host),
+    actions.WRITE_CONFIG: _write_config,
+    actions.REMOVE_CONFIG: _remove_config,
+    actions.MAKE_PAIR: _make_pair,
+    actions.PUT_PAIR: _put_pair,
+    actions.RETURN_PAIR: _return_pair,
+    actions.RETIRE_LEGACY_LINKS: _retire_legacy_links,
+    actions.NOTE_OURS: _note_ours,
+    actions.ENABLE: _enable,
+    actions.DISABLE: _enable,
+    actions.RESTART: _change_service,
+    actions.TRY_RESTART: _change_service,
+    actions.START: _change_service,
+    actions.FORGET_CAPTURE: lambda host, action, outcome: host.remove(paths.CAPTURE),
 }
 
 _WHERE = {
-    planner.PLACE_STAGED_PAIR: paths.KEY,
-    planner.CLEAR_DRAFT: paths.STAGE_DRAFT,
-    planner.WRITE_CONFIG: paths.CONF,
-    planner.REMOVE_CONFIG: paths.CONF,
-    planner.MAKE_PAIR: paths.KEY,
-    planner.PUT_PAIR: paths.KEY,
-    planner.RETURN_PAIR: paths.KEY,
-    planner.RETIRE_LEGACY_LINKS: paths.INIT_SCRIPT,
-    planner.FORGET_CAPTURE: paths.CAPTURE,
-    planner.NOTE_OURS: paths.PURGE,
+    actions.PLACE_STAGED_PAIR: paths.KEY,
+    actions.CLEAR_DRAFT: paths.STAGE_DRAFT,
+    actions.WRITE_CONFIG: paths.CONF,
+    actions.REMOVE_CONFIG: paths.CONF,
+    actions.MAKE_PAIR: paths.KEY,
+    actions.PUT_PAIR: paths.KEY,
+    actions.RETURN_PAIR: paths.KEY,
+    actions.RETIRE_LEGACY_LINKS: paths.INIT_SCRIPT,
+    actions.FORGET_CAPTURE: paths.CAPTURE,
+    actions.NOTE_OURS: paths.PURGE,
 }
 
 

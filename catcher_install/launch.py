@@ -38,7 +38,8 @@ def main(arguments: "List[str]") -> int:
         if verb in ("stop", "restart", "status"):
             return _service(Host(), verb)
     except CatcherError as error:
-        _say(messages.ERROR, error.message + (" -- " + report.in_one_line(error.hint) if error.hint else ""))
+        hint = " -- " + report.in_one_line(report.hint(error.hint)) if error.hint else ""
+        _say(messages.ERROR, error.message + hint)
         return FAILED
     except Exception as error:  # noqa: BLE001 - a fault of ours is one line, and its story goes to the journal
         from .journal import log_fault
@@ -78,7 +79,7 @@ def _start(host: Host) -> int:
         host.execute(paths.CATCHER, [paths.CATCHER] + decision.arguments)
     except OSError as error:
         why = "%s cannot be executed: %s" % (paths.CATCHER, error.strerror)
-        raise CatcherError(why, "install the package again") from error
+        raise CatcherError(why, "reinstall the package csulcca") from error
     return FAILED
 
 

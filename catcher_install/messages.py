@@ -50,17 +50,17 @@ CATALOG = {
     ),
     "tls-not-possible": (WARNING, LASTING + ROOT,
         "TLS is not possible, so the catcher is set to plain TCP: {reason}",
-        "install OpenSSL 1.1.1 or newer with its library, then type:\n"
+        "install the package openssl, 1.1.1 or newer with its library, then type:\n"
         "  catcherctl mode tls",
     ),
     "tls-configured-tcp-running": (WARNING, "",
         "configured TLS, running TCP: {reason}",
-        "install OpenSSL 1.1.1 or newer with its library, then type:\n"
+        "install the package openssl, 1.1.1 or newer with its library, then type:\n"
         "  systemctl restart CSUTKEcat",
     ),
     "tls-required-not-possible": (ERROR, "",
         "TLS_REQUIRED is set, and TLS is not possible: {reason}",
-        "install OpenSSL 1.1.1 or newer with its library, then type:\n"
+        "install the package openssl, 1.1.1 or newer with its library, then type:\n"
         "  systemctl restart CSUTKEcat",
     ),
     "tls-not-known": (ERROR, "",
@@ -179,7 +179,7 @@ CATALOG = {
     ),
     "pair-unchecked": (INFO, ROOT,
         "the key and certificate were not checked: {reason}",
-        "check them later:\n"
+        "install the package python3-cryptography, then type:\n"
         "  catcherctl cert check",
     ),
     "write-failed": (ERROR, FAILURE,
@@ -240,6 +240,11 @@ CATALOG = {
         "restart the catcher:\n"
         "  systemctl restart CSUTKEcat",
     ),
+    "stamp-of-newer-version": (WARNING, TRANSIENT + ROOT,
+        "the last run on this host was of csulcca {theirs}, which is newer than this {ours}",
+        "what the newer version has set stays; to check the state of this host, type:\n"
+        "  catcherctl status",
+    ),
     "unit-forking": (WARNING, "",
         "the edited unit in /etc/systemd/system still says Type=forking, as in CCA 7.x; it works for now",
         "set Type=simple and remove PIDFile:\n"
@@ -247,7 +252,7 @@ CATALOG = {
     ),
     "payload-missing": (ERROR, "",
         "/opt/IBM/CCA/bin/catcher.exe is missing or not executable",
-        "install the package again",
+        "reinstall the package csulcca",
     ),
     "scriptlet-unknown": (WARNING, TRANSIENT + ROOT,
         "the package manager called a hook with arguments that it does not know: {arguments}",

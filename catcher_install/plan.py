@@ -8,9 +8,6 @@ from . import config, messages, openssl, pair, paths
 from . import transition as transitions
 from .actions import (
     CLEAR_DRAFT,
-    DISABLE,
-    ENABLE,
-    FORGET_CAPTURE,
     FRESH,
     KNOWN,
     LEGACY,
@@ -20,11 +17,8 @@ from .actions import (
     PLACE_STAGED_PAIR,
     PUT_PAIR,
     REMOVE_CONFIG,
-    RESTART,
-    RETIRE_LEGACY_LINKS,
     RETURN_PAIR,
     START,
-    TRY_RESTART,
     WRITE_CONFIG,
     WRITE_STAMP,
     Action,
@@ -33,6 +27,7 @@ from .actions import (
 )
 from .errors import CatcherError, KeyRefused
 from .messages import finding
+from .service import may_start, plan_service
 from .stamp import EMPTY, Stamp, with_pair
 from .text import moment
 
@@ -78,7 +73,7 @@ def plan(facts: "HostFacts", transition: "Transition", asked: bool = True) -> Pl
         # Whoever sets a mode has decided: no earlier event is told of any more.
         facts, past = _without_lasting(facts), KNOWN
     if transition.kind in (transitions.NOTHING, transitions.ABORT):
-        called_off = transition.kind == transitions.ABORT and _may_start(facts)
+        called_off = transition.kind == transitions.ABORT and may_start(facts)
         actions = [act(START, "the removal was cancelled")] if called_off else []
         return Plan(actions=actions, findings=[], mode=None, history=past)
     if transition.kind == transitions.REMOVE:
@@ -90,9 +85,15 @@ def plan(facts: "HostFacts", transition: "Transition", asked: bool = True) -> Pl
         more, found = plan_pair(facts, mode, transition)
     actions += first + more
     findings += found
-    actions += _service(facts, transition, past)
+    actions += plan_service(facts, transition, past)
     if facts.unit.forking:
         findings.append(finding("unit-forking"))
+    if known is not None and known.package_version != facts.version:
+        # After an upgrade only: it costs the import of packaging.
+        from .optional import is_older
+
+        if is_older(facts.version, known.package_version):
+            findings.append(finding("stamp-of-newer-version", theirs=known.package_version, ours=facts.version))
     if not any(action.kind in _CHANGES_FACTS for action in actions):
         stamp = next_stamp(facts, findings, mode, transition)
         if stamp != known:
@@ -271,46 +272,6 @@ def pair_findings(facts: "HostFacts") -> "List[Finding]":
     return found
 
 
-# A start becomes the daemon; what an administrator asks for is put to use, and verified, by who asked.
-_LEAVES_SERVICE = (transitions.START, transitions.SET_MODE, transitions.PUT_PAIR)
-
-
-def _service(facts: "HostFacts", transition: "Transition", past: str) -> "List[Action]":
-    """What the packaging macros cannot do: carry the service's state over an upgrade from a package that may itself
-    disable and stop it, and end the life of 7.x's init script. Where preinst could not note the state (a full disk),
-    a service that is enabled is taken for one that ran."""
-    if transition.kind in _LEAVES_SERVICE:
-        return []
-    actions = []
-    capture = facts.capture
-    if facts.unit.legacy_links:
-        actions.append(act(RETIRE_LEGACY_LINKS, "the systemd unit replaces CCA 7.x's init script"))
-    if transition.kind == transitions.APPLY and capture is None:
-        return actions
-    if capture is not None and not facts.unit.masked:
-        if capture.unit == "enabled" and not facts.unit.enabled:
-            actions.append(act(ENABLE, "it was enabled before the upgrade"))
-        if capture.unit == "disabled" and facts.unit.enabled:
-            actions.append(act(DISABLE, "it was disabled before the upgrade"))
-    if capture is not None:
-        actions.append(act(FORGET_CAPTURE, "this upgrade is finished"))
-    if not facts.booted or facts.unit.masked:
-        return actions
-    if capture is not None and capture.unit != "none":
-        if capture.active:
-            actions.append(act(RESTART, "it was running before"))
-    elif (capture is not None or (transition.kind == transitions.INSTALL and past == FRESH)) and _may_start(facts):
-        actions.append(act(START, "a new installation is started"))
-    elif _may_start(facts) and (
-        transition.kind == transitions.INSTALL or (transition.kind == transitions.UPGRADE and past == LEGACY)
-    ):
-        # An upgrade is an installation to rpm's %posttrans, and CCA 7.x's own scriptlets stop the service.
-        actions.append(act(RESTART, "it may have been stopped, or run the previous version"))
-    elif transition.kind != transitions.APPLY:
-        actions.append(act(TRY_RESTART, "it runs the previous version"))
-    return actions
-
-
 def _set_mode(facts: "HostFacts", mode: str) -> "Tuple[List[Action], HostFacts]":
     """The edit of catcher.conf for a mode that an administrator sets, and the facts with it.
 
@@ -329,7 +290,7 @@ def _set_mode(facts: "HostFacts", mode: str) -> "Tuple[List[Action], HostFacts]"
                                "openssl version")
         if not facts.tls.possible:
             raise CatcherError("TLS is not possible here: %s" % facts.tls.reason,
-                               "install OpenSSL 1.1.1 or newer first")
+                               "install the package openssl, 1.1.1 or newer, first")
         for one in pair_findings(facts):
             # An expired certificate does not keep the daemon from starting, but the TKE from connecting.
             if messages.severity(one) == messages.ERROR or one["id"] in ("pair-expired", "pair-not-yet-valid"):
@@ -368,10 +329,6 @@ def _return(facts: "HostFacts", request: "ReturnRequest") -> Plan:
             stamp = facts.stamp.replace(mode=stamp.mode, findings=stamp.findings)
         actions.append(act(WRITE_STAMP, "the change did not work", stamp))
     return Plan(actions=actions, findings=[], mode=before.config.state, history=KNOWN)
-
-
-def _may_start(facts: "HostFacts") -> bool:
-    return facts.booted and facts.unit.enabled and not facts.unit.masked
 
 
 def next_stamp(

@@ -13,15 +13,24 @@ if MYPY:
 PRIORITY = {messages.INFO: 6, messages.WARNING: 4, messages.ERROR: 3}
 
 
+def hint(text: str) -> str:
+    """What to do, with this distribution's own command behind the name of a package that is to be installed."""
+    if "install the package " not in text:
+        return text
+    from . import optional
+
+    return "\n".join(optional.with_command(line) for line in text.split("\n"))
+
+
 def finding_lines(found: "Finding") -> "List[str]":
     """What is wrong, in one line, and below it what to do, each step in a line of its own."""
-    fix = messages.fix(found)
+    fix = hint(messages.fix(found))
     return ["%s [%s]" % (messages.text(found), found["id"])] + ["  " + line for line in fix.split("\n") if line]
 
 
 def journal_line(found: "Finding") -> str:
     """A finding as one line for a log."""
-    return "%s [%s] -- %s" % (messages.text(found), found["id"], in_one_line(messages.fix(found)))
+    return "%s [%s] -- %s" % (messages.text(found), found["id"], in_one_line(hint(messages.fix(found))))
 
 
 def in_one_line(fix: str) -> str:
@@ -35,7 +44,7 @@ def finding_fields(found: "Finding") -> "Dict[str, str]":
         "id": found["id"],
         "severity": messages.severity(found),
         "message": messages.text(found),
-        "fix": messages.fix(found),
+        "fix": hint(messages.fix(found)),
     }
 
 

@@ -4,7 +4,7 @@ A pair changes in one way only: it is decided and placed by pair.begin_replaceme
 restarted, and a real connection must show exactly the new certificate; else the files that were there come back.
 """
 
-from .. import pair, paths, plan, transition
+from .. import actions, pair, paths, transition
 from ..cert import submitted
 from ..cert.pem import PemFile
 from ..errors import CatcherError
@@ -80,7 +80,7 @@ def _bring_in(host: "Host", asked: "transition.Transition", restart: bool) -> "T
     """Put a pair in the place of what is there, and to use."""
     outcome, used = change.carry_out(host, asked, restart)
     lines = ["The catcher has this key and certificate already."]
-    if plan.PUT_PAIR in outcome.done:
+    if actions.PUT_PAIR in outcome.done:
         lines = ["Installed the new key and certificate."]
         kept = [path + outcome.kept for path in (paths.KEY, paths.CERTIFICATE) if host.lexists(path + outcome.kept)]
         lines += ["Kept the old files: %s" % " and ".join(kept)] if kept else []

@@ -4,7 +4,7 @@
 comes on top is here: the restart, the connection that must show the change, the way back, and a line in the journal.
 """
 
-from .. import apply, config, facts, journal, messages, paths, plan, start, transition
+from .. import actions, apply, config, facts, journal, messages, paths, plan, start, transition
 from ..errors import CatcherError
 from . import daemon, installed_pair
 
@@ -40,7 +40,7 @@ class Locked:
             self._lock.free()
 
 
-def foresee(host: "Host", asked: "Transition") -> "plan.Plan":
+def foresee(host: "Host", asked: "Transition") -> "actions.Plan":
     """What carry_out() would do. Changes nothing. Raises CatcherError as it does."""
     return plan.plan(facts.judged(host, facts.collect(host)), asked)
 
@@ -114,8 +114,8 @@ def _not_applied(asked: "Transition", outcome: "Outcome") -> str:
     """Why what was asked for is not in place, or ""."""
     failures = outcome.failures()
     if asked.kind == transition.PUT_PAIR:
-        missing = plan.PUT_PAIR in [one.kind for one in outcome.plan.actions] and plan.PUT_PAIR not in outcome.done
-        return messages.text(failures[-1]) if missing and failures else ""
+        planned = actions.PUT_PAIR in [one.kind for one in outcome.plan.actions]
+        return messages.text(failures[-1]) if planned and actions.PUT_PAIR not in outcome.done and failures else ""
     decision = start.launch_decision(outcome.facts)
     deferred = any(one["id"] == "pair-deferred" for one in outcome.findings)
     if decision.arguments is not None or deferred:
@@ -171,7 +171,8 @@ def _take_back(host: "Host", asked: "Transition", outcome: "Outcome", problem: s
     try:
         back = apply.converge(host, transition.of(transition.RETURN, request=request))
         # Without the stamp's old content the pair that is back counts as an administrator's: no reason to say no.
-        missing = [one.kind for one in back.plan.actions if one.kind not in back.done and one.kind != plan.WRITE_STAMP]
+        missing = [one.kind for one in back.plan.actions
+                   if one.kind not in back.done and one.kind != actions.WRITE_STAMP]
         if missing:
             raise CatcherError(messages.text(back.failures()[-1]) if back.failures() else "no %s" % missing[0])
     except (CatcherError, OSError) as error:

@@ -7,7 +7,7 @@ import argparse
 import sys
 import warnings
 
-from .. import apply, config, messages, paths, plan, report, transition
+from .. import actions, apply, config, messages, paths, plan, report, transition
 from ..errors import CatcherError
 from ..facts import collect
 from ..host import Host, forget_openssl_settings
@@ -71,7 +71,7 @@ def main(arguments: "List[str]") -> int:
 def _fail(message: str, hint: str) -> int:
     """Say in one line what is wrong, and below it what to do, whatever names and bytes of others are in them."""
     sys.stderr.write("catcherctl: %s\n" % shown(message, LINE_LIMIT))
-    for line in hint.split("\n") if hint else []:
+    for line in report.hint(hint).split("\n") if hint else []:
         sys.stderr.write("  %s\n" % shown(line, LINE_LIMIT))
     return FAILED
 
@@ -296,7 +296,7 @@ def _foresee(options: argparse.Namespace, asked: "Callable[[Host], transition.Tr
     return _tell_plan(options, change.foresee(host, asked(host)))
 
 
-def _tell_plan(options: argparse.Namespace, planned: "plan.Plan") -> int:
+def _tell_plan(options: argparse.Namespace, planned: "actions.Plan") -> int:
     if getattr(options, "json", False):
         _print_json(_plan_fields(planned))
     else:
@@ -305,7 +305,7 @@ def _tell_plan(options: argparse.Namespace, planned: "plan.Plan") -> int:
     return apply.exit_status(planned.findings)
 
 
-def _plan_fields(planned: "plan.Plan") -> "Dict[str, Any]":
+def _plan_fields(planned: "actions.Plan") -> "Dict[str, Any]":
     """The fields of ``plan --json``: format_version; history ("fresh", "legacy upgrade", "8.x upgrade"); mode ("tls",
     "tcp", or null where undecided) that catcher.conf has afterwards; actions in order, each with kind, why and data
     (the new text of catcher.conf, or null); findings: id, severity, message, fix."""

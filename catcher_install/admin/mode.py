@@ -4,7 +4,7 @@ Nothing is cut off for good: the daemon is restarted only if the new mode can wo
 it, and else the old bytes of catcher.conf come back.
 """
 
-from .. import config, paths, plan, transition
+from .. import actions, config, paths, transition
 from ..text import shown
 from . import change, installed_pair
 
@@ -29,7 +29,7 @@ def set_mode(host: "Host", mode: str, restart: bool) -> "Tuple[List[str], List[F
     CatcherError; then nothing has changed, or the old mode is back.
     """
     outcome, used = change.carry_out(host, asked(mode), restart)
-    if plan.WRITE_CONFIG in outcome.done:
+    if actions.WRITE_CONFIG in outcome.done:
         lines = ["Set the mode to %s in %s." % (mode.upper(), paths.CONF)]
     else:
         lines = ["The mode is %s already." % mode.upper()]

@@ -1,6 +1,6 @@
 """What ``catcherctl status`` shows: one picture of configuration, service, port, OpenSSL, pair and findings."""
 
-from .. import config, messages, pair, paths, plan, port, report, start, systemd, transition
+from .. import actions, config, messages, optional, pair, paths, plan, port, report, start, systemd, transition
 from .. import facts as fact_collector
 from ..cert import host_names
 from ..messages import finding
@@ -22,7 +22,8 @@ def collect_status(host: "Host") -> "Dict[str, Any]":
     """The fields of ``status --json``.
 
     format_version: 1. complete: false where this process may not see everything (it is not root's).
-    version: of the package. host: this host's full name.
+    version: of the package. host: this host's full name. distribution: its name and version, "" if the package
+    python3-distro is missing.
     mode: configured ("tls", "tcp", or null where catcher.conf cannot be used), running ("tls", "tcp", or null where no
     daemon runs), agree (running is configured).
     tls: possible (or null), version and library (or null), reason (why it is not possible, "" where it is).
@@ -54,6 +55,7 @@ def collect_status(host: "Host") -> "Dict[str, Any]":
         "complete": complete,
         "version": facts.version,
         "host": host_names.collect(host).full,
+        "distribution": optional.distribution_name(),
         "mode": {"configured": planned.mode, "running": mode, "agree": mode == planned.mode},
         "tls": {
             "possible": facts.tls.possible,
@@ -97,7 +99,7 @@ def _may_read_stamp(host: "Host") -> bool:
 
 
 def _findings(
-    host: "Host", facts: "HostFacts", planned: "plan.Plan", seen: "installed_pair.Installed", held: "port.Holder",
+    host: "Host", facts: "HostFacts", planned: "actions.Plan", seen: "installed_pair.Installed", held: "port.Holder",
     pid: "Optional[int]", mode: "Optional[str]",
 ) -> "List[Finding]":
     """What a converge and a start would say, and what shows only on the running system."""
@@ -127,6 +129,8 @@ def _findings(
 def lines(seen: "Dict[str, Any]") -> "List[str]":
     """The same for a person: plain ASCII."""
     text = ["CCA TKE catcher %s on %s" % (seen["version"], shown(seen["host"]))]
+    if seen["distribution"]:
+        text.append("  System    %s" % shown(seen["distribution"]))
     text.append("  Mode      %s" % _mode_line(seen["mode"]))
     text.append("  Service   %s" % _service_line(seen["service"]))
     text.append("  Port      %s" % _port_line(seen["listener"]))

@@ -7,6 +7,7 @@ do without it.
 import datetime
 import sys
 
+from .. import optional
 from ..errors import MissingDependency
 from . import keys
 
@@ -16,6 +17,8 @@ if MYPY:
 
     Result = TypeVar("Result")
 # What cryptography raises where a part of it cannot be loaded, and never for what it reads.
+# The oldest version that is tested; an older one is used as far as it goes.
+OLDEST = "3.2"
 BROKEN = (ImportError, OSError, AttributeError, NameError)
 
 
@@ -65,7 +68,7 @@ class Crypto:
 def load() -> Crypto:
     """Return cryptography's parts. Raises MissingDependency if the package is absent or broken."""
     try:
-        call(_add_site_packages)
+        call(optional.add_site_packages)
         return call(Crypto)
     except Unreadable as error:
         raise broken(error.__cause__ or error) from error
@@ -93,14 +96,9 @@ def call(function: "Callable[..., Result]", *arguments: "Any") -> "Result":
 
 def broken(error: BaseException) -> MissingDependency:
     """Return what to raise where cryptography cannot be used, be it a part that it loads when it is used."""
-    return MissingDependency(
-        "python3-cryptography cannot be used (%s)" % type(error).__name__, "install python3-cryptography"
-    )
-
-
-def _add_site_packages() -> None:
-    """Make the distribution's Python packages importable: the hooks start without them (python3 -S) to start fast."""
-    if sys.flags.no_site and "site" not in sys.modules:
-        import site
-
-        site.main()
+    version = str(getattr(sys.modules.get("cryptography"), "__version__", ""))
+    if version and optional.is_older(version, OLDEST):
+        why = "python3-cryptography %s is too old for this; %s or newer is needed" % (version, OLDEST)
+        return MissingDependency(why, optional.INSTALL + "python3-cryptography of a newer release")
+    return MissingDependency("python3-cryptography cannot be used (%s)" % type(error).__name__,
+                             optional.INSTALL + "python3-cryptography")

@@ -3,6 +3,7 @@
 from tests.unit.conftest import (  # noqa: F401 - pytest finds fixtures by name
     a_pair,
     machine,
+    no_distribution,
     no_real_programs,
     pytest_configure,
     pytest_report_header,

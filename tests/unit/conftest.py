@@ -29,6 +29,12 @@ def no_real_programs(monkeypatch, request):
 
 
 @pytest.fixture(autouse=True)
+def no_distribution(monkeypatch):
+    """A hint is the same on every machine that runs the tests, unless the test says which distribution it is on."""
+    monkeypatch.setitem(sys.modules, "distro", None)
+
+
+@pytest.fixture(autouse=True)
 def umask_022():
     """Tests may change the umask; the next one starts with the usual."""
     old = os.umask(0o022)
@@ -79,7 +85,8 @@ def with_openssl(machine, monkeypatch, tmp_path):
         return child.returncode, output
 
     def missing():
-        raise MissingDependency("python3-cryptography cannot be used (ImportError)", "install python3-cryptography")
+        raise MissingDependency("python3-cryptography cannot be used (ImportError)",
+                                "install the package python3-cryptography")
 
     machine.programs[paths.OPENSSL] = run
     monkeypatch.setattr(crypto, "load", missing)

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from catcher_install import apply, config, messages, pair, paths, plan, stamp, transition
+from catcher_install import actions, apply, config, messages, pair, paths, plan, stamp, transition
 from catcher_install.errors import CatcherError
 
 from .proc import ANY_4, LISTENS, line
@@ -204,7 +204,7 @@ def test_a_call_without_work_does_not_break_a_pair_that_is_half_placed(machine, 
 def test_the_stamp_is_written_last_and_first_the_configuration(machine, quick_pair):
     with fault() as faults:
         outcome = apply.converge(machine, START)
-    assert outcome.done == [plan.WRITE_CONFIG, plan.MAKE_PAIR, plan.WRITE_STAMP]
+    assert outcome.done == [actions.WRITE_CONFIG, actions.MAKE_PAIR, actions.WRITE_STAMP]
     named = [path for name, path in faults.log if name in ("rename", "link") and isinstance(path, str)]
     names = [os.path.basename(path) for path in named]
     # The key is linked in the draft, too, under the name that says that we made it.
@@ -216,10 +216,10 @@ def test_actions_come_in_the_documented_order(tmp_path):
     machine = host_upgraded_by_rpm(tmp_path)
     machine.systemctl()
     outcome = apply.converge(machine, LEGACY)
-    order = [plan.ORDER.index(kind) for kind in outcome.done]
+    order = [actions.ORDER.index(kind) for kind in outcome.done]
     assert order == sorted(order)
-    assert outcome.done == [plan.WRITE_CONFIG, plan.ENABLE, plan.WRITE_STAMP, plan.RETIRE_LEGACY_LINKS, plan.RESTART,
-                            plan.FORGET_CAPTURE]
+    assert outcome.done == [actions.WRITE_CONFIG, actions.ENABLE, actions.WRITE_STAMP, actions.RETIRE_LEGACY_LINKS,
+                            actions.RESTART, actions.FORGET_CAPTURE]
 
 
 # -- steps that fail ---------------------------------------------------------------------------------------------------
@@ -453,7 +453,7 @@ def test_the_lock_is_free_while_the_service_is_started(machine, quick_pair):
         return 0, b""
 
     machine.systemctl(started)
-    assert apply.converge(machine, FRESH).done[-1] == plan.START
+    assert apply.converge(machine, FRESH).done[-1] == actions.START
 
 
 def test_a_start_with_nothing_to_do_takes_no_lock(machine, quick_pair):
@@ -603,7 +603,7 @@ def test_who_has_the_port_is_a_finding_of_the_installation(machine, proc, quick_
     machine.systemctl((0, b"MainPID=0\nActiveState=activating\nSubState=auto-restart\n"))
     proc([line(ANY_4, paths.PORT, LISTENS, 9)], [], [(200, ["/usr/sbin/sshd"], [9])])
     outcome = apply.converge(machine, FRESH)
-    assert ids(outcome.findings) == ["port-taken"] and plan.START not in outcome.done
+    assert ids(outcome.findings) == ["port-taken"] and actions.START not in outcome.done
 
 
 # -- findings of actions that fail -------------------------------------------------------------------------------------
@@ -618,11 +618,11 @@ def test_an_action_that_fails_is_a_failure(machine, monkeypatch, kind, error):
         raise error
 
     monkeypatch.setitem(apply._DO, kind, fail)
-    action = plan.Action(kind=kind, why="a test", data=None, edits=False)
-    planned = plan.Plan(actions=[action], findings=[], mode=None, history=plan.FRESH)
+    action = actions.Action(kind=kind, why="a test", data=None, edits=False)
+    planned = actions.Plan(actions=[action], findings=[], mode=None, history=actions.FRESH)
     monkeypatch.setattr(plan, "plan", lambda facts, transition, asked=True: planned)
     outcome = apply.converge(machine, transition.of(transition.APPLY))
-    assert outcome.findings and outcome.done in ([], [plan.WRITE_STAMP])
+    assert outcome.findings and outcome.done in ([], [actions.WRITE_STAMP])
     assert all(messages.is_marked(one, messages.FAILURE) for one in outcome.findings)
     assert apply.exit_status(outcome.findings) == 1
 

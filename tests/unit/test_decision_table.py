@@ -6,7 +6,7 @@ exactly one row, and is tested twice: in plan(), which sees nothing but facts, a
 
 import pytest
 
-from catcher_install import apply, config, messages, openssl, paths, plan, stamp, transition
+from catcher_install import actions, apply, config, messages, openssl, paths, plan, stamp, transition
 from catcher_install.facts import UnitFacts
 from catcher_install.openssl import TlsCapability
 
@@ -162,7 +162,7 @@ def test_plan(history, conf, capability):
     facts = facts_of(history, conf, capability)
     planned = plan.plan(facts, called(arguments))
     data, found = wanted(history, conf, capability)
-    writes = [action.data for action in planned.actions if action.kind == plan.WRITE_CONFIG]
+    writes = [action.data for action in planned.actions if action.kind == actions.WRITE_CONFIG]
     assert (writes[0] if writes else CONFIGURATIONS[conf][1]) == data
     assert len(writes) == (1 if data != CONFIGURATIONS[conf][1] else 0)
     assert ids(planned.findings) == found
@@ -268,10 +268,10 @@ def test_where_openssl_cannot_be_asked_a_fresh_host_is_left_undecided():
     planned = plan.plan(make_facts(tls=openssl.unknown("a test")), transition.of(transition.APPLY))
     assert ids(planned.findings) == ["tls-unknown"]
     assert planned.mode is None
-    assert [action.kind for action in planned.actions] == [plan.WRITE_STAMP]
+    assert [action.kind for action in planned.actions] == [actions.WRITE_STAMP]
 
 
 def test_where_openssl_cannot_be_asked_a_legacy_host_still_keeps_tcp():
     facts = make_facts(tls=openssl.unknown("a test"), traces=[paths.KEY_STORAGE])
     planned = plan.plan(facts, transition.of(transition.APPLY))
-    assert [action.data for action in planned.actions if action.kind == plan.WRITE_CONFIG] == [b"TLS_OFF\n"]
+    assert [action.data for action in planned.actions if action.kind == actions.WRITE_CONFIG] == [b"TLS_OFF\n"]

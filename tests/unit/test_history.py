@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from catcher_install import facts, paths, plan, stamp, transition
+from catcher_install import actions, facts, paths, plan, stamp, transition
 
 from .support import make_capture, make_facts, make_stamp
 
@@ -27,27 +27,27 @@ TRACE = [paths.KEY_STORAGE]
 
 # transition, capture, stamp, traces -> history
 CASES = {
-    "fresh, nothing there": (INSTALL, None, None, [], plan.FRESH),
-    "fresh, preinst saw nothing": (INSTALL, NO_TREE, None, [], plan.FRESH),
-    "first start, nothing there": (START, None, None, [], plan.FRESH),
-    "apply by hand, nothing there": (APPLY, None, None, [], plan.FRESH),
-    "unknown call, nothing there": (UNKNOWN, None, None, [], plan.FRESH),
-    "rpm upgrade of something, nothing there": (UPGRADE, None, None, [], plan.KNOWN),
-    "dpkg says 7.3": (from_dpkg("7.3.0-1"), None, None, [], plan.LEGACY),
-    "dpkg says 7.3, our stamp is there": (from_dpkg("7.3.0-1"), None, STAMP, [], plan.LEGACY),
-    "dpkg says 8.0": (from_dpkg("8.0.0-1"), None, None, [], plan.KNOWN),
-    "dpkg says 8.0, traces are there": (from_dpkg("8.0.0-1"), None, None, TRACE, plan.KNOWN),
-    "dpkg says 8.0, preinst saw a tree": (from_dpkg("8.0.0-1"), TREE, None, [], plan.KNOWN),
-    "dpkg says nothing useful, traces": (from_dpkg("<unknown>"), None, None, TRACE, plan.LEGACY),
-    "dpkg says nothing useful, stamp": (from_dpkg("<unknown>"), None, STAMP, [], plan.KNOWN),
-    "dpkg says nothing useful, nothing there": (from_dpkg("<unknown>"), None, None, [], plan.KNOWN),
-    "rpm upgrade, preinst saw a tree": (UPGRADE, TREE, None, [], plan.LEGACY),
-    "rpm upgrade after a downgrade, stamp": (UPGRADE, TREE, STAMP, [], plan.LEGACY),
-    "rpm upgrade, stamp": (UPGRADE, NO_TREE, STAMP, [], plan.KNOWN),
-    "rpm upgrade, stamp and traces": (UPGRADE, NO_TREE, STAMP, TRACE, plan.KNOWN),
-    "rpm -e then rpm -i": (INSTALL, NO_TREE, None, TRACE, plan.LEGACY),
-    "rpm upgrade with --noscripts, first start": (START, None, None, TRACE, plan.LEGACY),
-    "reinstall, stamp": (INSTALL, None, STAMP, [], plan.KNOWN),
+    "fresh, nothing there": (INSTALL, None, None, [], actions.FRESH),
+    "fresh, preinst saw nothing": (INSTALL, NO_TREE, None, [], actions.FRESH),
+    "first start, nothing there": (START, None, None, [], actions.FRESH),
+    "apply by hand, nothing there": (APPLY, None, None, [], actions.FRESH),
+    "unknown call, nothing there": (UNKNOWN, None, None, [], actions.FRESH),
+    "rpm upgrade of something, nothing there": (UPGRADE, None, None, [], actions.KNOWN),
+    "dpkg says 7.3": (from_dpkg("7.3.0-1"), None, None, [], actions.LEGACY),
+    "dpkg says 7.3, our stamp is there": (from_dpkg("7.3.0-1"), None, STAMP, [], actions.LEGACY),
+    "dpkg says 8.0": (from_dpkg("8.0.0-1"), None, None, [], actions.KNOWN),
+    "dpkg says 8.0, traces are there": (from_dpkg("8.0.0-1"), None, None, TRACE, actions.KNOWN),
+    "dpkg says 8.0, preinst saw a tree": (from_dpkg("8.0.0-1"), TREE, None, [], actions.KNOWN),
+    "dpkg says nothing useful, traces": (from_dpkg("<unknown>"), None, None, TRACE, actions.LEGACY),
+    "dpkg says nothing useful, stamp": (from_dpkg("<unknown>"), None, STAMP, [], actions.KNOWN),
+    "dpkg says nothing useful, nothing there": (from_dpkg("<unknown>"), None, None, [], actions.KNOWN),
+    "rpm upgrade, preinst saw a tree": (UPGRADE, TREE, None, [], actions.LEGACY),
+    "rpm upgrade after a downgrade, stamp": (UPGRADE, TREE, STAMP, [], actions.LEGACY),
+    "rpm upgrade, stamp": (UPGRADE, NO_TREE, STAMP, [], actions.KNOWN),
+    "rpm upgrade, stamp and traces": (UPGRADE, NO_TREE, STAMP, TRACE, actions.KNOWN),
+    "rpm -e then rpm -i": (INSTALL, NO_TREE, None, TRACE, actions.LEGACY),
+    "rpm upgrade with --noscripts, first start": (START, None, None, TRACE, actions.LEGACY),
+    "reinstall, stamp": (INSTALL, None, STAMP, [], actions.KNOWN),
 }
 
 
@@ -63,29 +63,29 @@ def test_a_sysv_link_alone_is_a_trace(machine, link):
     machine.put_link(link, "../init.d/CSUTKEcat")
     seen = facts.collect(machine)
     assert seen.unit.legacy_links == [link]
-    assert plan.history(seen, INSTALL) == plan.LEGACY
+    assert plan.history(seen, INSTALL) == actions.LEGACY
 
 
 @pytest.mark.parametrize("name", ["S14CSUTKEcat2", "CSUTKEcat", "SXXCSUTKEcat", "X14CSUTKEcat", "S14csutkecat"])
 def test_other_links_are_no_trace(machine, name):
     machine.put_link("/etc/rc2.d/" + name, "../init.d/other")
-    assert plan.history(facts.collect(machine), INSTALL) == plan.FRESH
+    assert plan.history(facts.collect(machine), INSTALL) == actions.FRESH
 
 
 def test_an_init_script_alone_is_a_trace(machine):
     machine.put(paths.INIT_SCRIPT, b"#!/bin/sh\n", 0o755)
-    assert plan.history(facts.collect(machine), INSTALL) == plan.LEGACY
+    assert plan.history(facts.collect(machine), INSTALL) == actions.LEGACY
 
 
 def test_key_storage_is_a_trace_where_it_holds_something(machine):
     machine.put(paths.KEY_STORAGE + "/pkadata.dat", b"")
-    assert plan.history(facts.collect(machine), INSTALL) == plan.LEGACY
+    assert plan.history(facts.collect(machine), INSTALL) == actions.LEGACY
 
 
 def test_empty_key_storage_is_none(machine):
     """The vendor's own 8.x payload ships the directory."""
     machine.ensure_dir(paths.KEY_STORAGE, 0o755)
-    assert plan.history(facts.collect(machine), INSTALL) == plan.FRESH
+    assert plan.history(facts.collect(machine), INSTALL) == actions.FRESH
 
 
 def test_key_storage_that_may_not_be_listed_is_not_called_empty(machine, monkeypatch):
@@ -110,35 +110,35 @@ def test_key_storage_that_may_not_be_listed_is_not_called_empty(machine, monkeyp
 @pytest.mark.parametrize("group", paths.LEGACY_GROUPS)
 def test_a_group_of_7x_is_a_trace(machine, group):
     machine.put("/etc/group", ("root:x:0:\n%s:x:990:\n" % group).encode("ascii"))
-    assert plan.history(facts.collect(machine), INSTALL) == plan.LEGACY
+    assert plan.history(facts.collect(machine), INSTALL) == actions.LEGACY
 
 
 @pytest.mark.parametrize("line", ["xcca_admin:x:1:", "cca_administrators:x:1:", "other:x:1:cca_admin", "#cca_admin:"])
 def test_other_groups_are_none(machine, line):
     machine.put("/etc/group", ("root:x:0:\n%s\n" % line).encode("ascii"))
-    assert plan.history(facts.collect(machine), INSTALL) == plan.FRESH
+    assert plan.history(facts.collect(machine), INSTALL) == actions.FRESH
 
 
 def test_what_preinst_saw_of_groups_counts_for_more_than_groups_now(machine):
     """This package, or its payload, may have made the groups between preinst and postinst."""
     machine.put("/etc/group", b"cca_admin:x:990:\n")
     machine.capture(groups="no")
-    assert plan.history(facts.collect(machine), INSTALL) == plan.FRESH
+    assert plan.history(facts.collect(machine), INSTALL) == actions.FRESH
     machine.put("/etc/group", b"root:x:0:\n")
     machine.capture(groups="yes")
-    assert plan.history(facts.collect(machine), INSTALL) == plan.LEGACY
+    assert plan.history(facts.collect(machine), INSTALL) == actions.LEGACY
 
 
 def test_a_host_without_etc_group(machine):
     machine.remove("/etc/group")
-    assert plan.history(facts.collect(machine), INSTALL) == plan.FRESH
+    assert plan.history(facts.collect(machine), INSTALL) == actions.FRESH
 
 
 def test_what_preinst_saw_is_of_this_transaction_only(machine):
     import os
 
     machine.capture(tree="yes")
-    assert plan.history(facts.collect(machine), UPGRADE) == plan.LEGACY
+    assert plan.history(facts.collect(machine), UPGRADE) == actions.LEGACY
     for shift in (-facts.CAPTURE_SECONDS - 60, facts.CAPTURE_SECONDS + 60):
         when = machine.now() + shift
         os.utime(machine.on_disk(paths.CAPTURE), (when, when))
@@ -148,7 +148,7 @@ def test_what_preinst_saw_is_of_this_transaction_only(machine):
 @pytest.mark.parametrize("data", [b"", b"\0\xff\n", b"tree\n", b"x" * 5000, b"tree=maybe\nunit=\n"])
 def test_a_torn_note_of_preinst_means_nothing(machine, data):
     machine.put(paths.CAPTURE, data)
-    assert plan.history(facts.collect(machine), INSTALL) == plan.FRESH
+    assert plan.history(facts.collect(machine), INSTALL) == actions.FRESH
 
 
 NOTE = b"tree=no\ngroups=no\nunit=none\nactive=no\n"
@@ -159,9 +159,9 @@ def test_a_note_that_a_power_failure_has_cut_does_not_hide_7x(machine, data):
     """It would say that there were no groups, and a host of 7.x would be set to TLS."""
     machine.put("/etc/group", b"cca_admin:x:990:\n")
     machine.put(paths.CAPTURE, data)
-    assert plan.history(facts.collect(machine), INSTALL) == plan.LEGACY
+    assert plan.history(facts.collect(machine), INSTALL) == actions.LEGACY
     machine.put(paths.CAPTURE, NOTE)
-    assert plan.history(facts.collect(machine), INSTALL) == plan.FRESH
+    assert plan.history(facts.collect(machine), INSTALL) == actions.FRESH
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"[]", b"null", b'{"format_version": 2}', b"\xff\xfe", b"x" * 300000,
@@ -169,10 +169,10 @@ def test_a_note_that_a_power_failure_has_cut_does_not_hide_7x(machine, data):
 def test_a_stamp_that_is_not_ours_is_none(machine, data):
     machine.put(paths.STAMP, data)
     machine.put(paths.KEY_STORAGE + "/pkadata.dat", b"")
-    assert plan.history(facts.collect(machine), INSTALL) == plan.LEGACY
+    assert plan.history(facts.collect(machine), INSTALL) == actions.LEGACY
 
 
 def test_any_stamp_of_ours_is_one(machine):
     machine.put(paths.STAMP, stamp.render(make_stamp(mode=None)))
     machine.put(paths.KEY_STORAGE + "/pkadata.dat", b"")
-    assert plan.history(facts.collect(machine), INSTALL) == plan.KNOWN
+    assert plan.history(facts.collect(machine), INSTALL) == actions.KNOWN

@@ -11,7 +11,7 @@ import json
 import jsonschema
 import pytest
 
-from catcher_install import plan, report
+from catcher_install import actions, report
 from catcher_install.admin import cli
 from catcher_install.messages import finding
 from catcher_install.probe import result
@@ -34,7 +34,7 @@ RIGHT = {
     "finding": FINDING,
     "certificate": CERTIFICATE,
     "status": {
-        "format_version": 1, "complete": True, "version": "8.0.0", "host": "tke1",
+        "format_version": 1, "complete": True, "version": "8.0.0", "host": "tke1", "distribution": "Debian",
         "mode": {"configured": "tls", "running": None, "agree": False},
         "tls": {"possible": True, "version": "3.0.13", "library": "/usr/lib64/libssl.so.3", "reason": ""},
         "pair": {"state": "both", "algorithm": "RSA 2048", "made_here": False, "not_before": 0, "not_after": MOMENT,
@@ -129,7 +129,7 @@ def test_a_schema_tells_right_from_wrong(name):
 
 def test_the_schemas_know_each_action_and_each_state_of_a_probe():
     kinds = schema.schema("plan")["properties"]["actions"]["items"]["properties"]["kind"]["enum"]
-    assert sorted(kinds) == sorted(plan.ORDER)
+    assert sorted(kinds) == sorted(actions.ORDER)
     states = {getattr(result, name) for name in (
         "TLS", "TCP", "UNKNOWN_NAME", "REFUSED", "UNREACHABLE", "TIMED_OUT", "HANDSHAKE_REFUSED", "HANDSHAKE_BROKEN")}
     assert set(schema.schema("probe")["properties"]["state"]["enum"]) == states

@@ -289,12 +289,12 @@ def test_a_pair_that_cannot_be_made_is_refused_with_the_reason(machine, started,
 
     def fail(host, names):
         why = "python3-cryptography cannot be used, and openssl req failed"
-        raise CatcherError(why, "install python3-cryptography")
+        raise CatcherError(why, "install the package python3-cryptography")
 
     monkeypatch.setattr(generate, "generate", fail)
     assert started() == REFUSED
     errors = capsys.readouterr().err
-    assert "openssl req failed" in errors and "install python3-cryptography" in errors
+    assert "openssl req failed" in errors and "install the package python3-cryptography" in errors
 
 
 # -- what hooks could not do -------------------------------------------------------------------------------------------
@@ -383,7 +383,7 @@ def test_a_daemon_that_cannot_be_executed(machine, started, capsys, monkeypatch)
     use(machine, b"TLS_OFF\n")
     assert started() == 1
     assert capsys.readouterr().err == (
-        "/opt/IBM/CCA/bin/catcher.exe cannot be executed: Exec format error -- install the package again\n")
+        "/opt/IBM/CCA/bin/catcher.exe cannot be executed: Exec format error -- reinstall the package csulcca\n")
 
 
 def test_lines_for_the_journal_have_a_priority(machine, started, capsys, monkeypatch):

@@ -5,7 +5,7 @@ The table of SPEC "Which mode the configuration gets" has these rows beside thos
 
 import pytest
 
-from catcher_install import apply, paths, plan, stamp, transition
+from catcher_install import actions, apply, paths, stamp, transition
 
 from .support import ids, make_stamp
 
@@ -75,12 +75,12 @@ def test_opt_was_kept_and_the_rest_of_the_system_is_new(machine, quick_pair, mod
     if mode:
         machine.put(paths.STAMP, stamp.render(make_stamp(mode=mode)))
     outcome = apply.converge(machine, RPM)
-    assert outcome.plan.history == plan.KNOWN
+    assert outcome.plan.history == actions.KNOWN
     assert machine.get(paths.CONF) == (b"TLS_OFF\n" if mode == "tcp" else b"TLS_ON\n")
 
 
 def test_key_storage_without_a_trace_of_ours_is_of_7(machine, quick_pair):
     machine.put(paths.KEY_STORAGE + "/key", b"x")
     machine.capture(tree="no", ours="no")
-    assert apply.converge(machine, RPM).plan.history == plan.LEGACY
+    assert apply.converge(machine, RPM).plan.history == actions.LEGACY
     assert machine.get(paths.CONF) == b"TLS_OFF\n"

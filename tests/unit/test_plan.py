@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from catcher_install import config, pair, paths, plan, transition
+from catcher_install import actions, config, pair, paths, plan, transition
 from catcher_install.facts import UnitFacts
 
 from .support import ids, make_capture, make_facts, make_stamp
@@ -18,7 +18,7 @@ NOTHING = transition.of(transition.NOTHING)
 UNKNOWN = transition.of(transition.UNKNOWN)
 
 CONF = config.parse(b"TLS_OFF\n")
-SERVICE = (plan.ENABLE, plan.DISABLE, plan.RESTART, plan.TRY_RESTART, plan.START)
+SERVICE = (actions.ENABLE, actions.DISABLE, actions.RESTART, actions.TRY_RESTART, actions.START)
 
 
 def unit(**changes):
@@ -35,13 +35,13 @@ def service_actions(called, **facts):
 
 # What preinst saw (state of the unit, running), what macros left -> what is done about it.
 UPGRADES = {
-    ("enabled", True, True): [plan.RESTART],
-    ("enabled", True, False): [plan.ENABLE, plan.RESTART],
+    ("enabled", True, True): [actions.RESTART],
+    ("enabled", True, False): [actions.ENABLE, actions.RESTART],
     ("enabled", False, True): [],
-    ("enabled", False, False): [plan.ENABLE],
-    ("disabled", True, True): [plan.DISABLE, plan.RESTART],
-    ("disabled", True, False): [plan.RESTART],
-    ("disabled", False, True): [plan.DISABLE],
+    ("enabled", False, False): [actions.ENABLE],
+    ("disabled", True, True): [actions.DISABLE, actions.RESTART],
+    ("disabled", True, False): [actions.RESTART],
+    ("disabled", False, True): [actions.DISABLE],
     ("disabled", False, False): [],
 }
 
@@ -52,23 +52,23 @@ def test_an_upgrade_leaves_the_service_as_it_was(was, active, enabled):
     assert service_actions(UPGRADE, capture=capture, unit=unit(enabled=enabled)) == UPGRADES[was, active, enabled]
     # Outside a running system links are made, and nothing is started.
     assert service_actions(UPGRADE, capture=capture, unit=unit(enabled=enabled), booted=False) == [
-        kind for kind in UPGRADES[was, active, enabled] if kind in (plan.ENABLE, plan.DISABLE)]
+        kind for kind in UPGRADES[was, active, enabled] if kind in (actions.ENABLE, actions.DISABLE)]
     # The administrator's mask is left alone.
     assert service_actions(UPGRADE, capture=capture, unit=unit(enabled=enabled, masked=True)) == []
 
 
 @pytest.mark.parametrize("called,enabled,booted,done", [
-    (INSTALL, True, True, [plan.START]),
-    (INSTALL, False, True, [plan.TRY_RESTART]),
+    (INSTALL, True, True, [actions.START]),
+    (INSTALL, False, True, [actions.TRY_RESTART]),
     (INSTALL, True, False, []),
-    (UPGRADE, True, True, [plan.TRY_RESTART]),
-    (UPGRADE, False, True, [plan.TRY_RESTART]),
+    (UPGRADE, True, True, [actions.TRY_RESTART]),
+    (UPGRADE, False, True, [actions.TRY_RESTART]),
     (UPGRADE, True, False, []),
-    (UNKNOWN, True, True, [plan.TRY_RESTART]),
+    (UNKNOWN, True, True, [actions.TRY_RESTART]),
     (APPLY, True, True, []),
     (APPLY, False, True, []),
     (START, True, True, []),
-    (ABORT, True, True, [plan.START]),
+    (ABORT, True, True, [actions.START]),
     (ABORT, False, True, []),
     (ABORT, True, False, []),
     (NOTHING, True, True, []),
@@ -81,23 +81,23 @@ def test_where_preinst_saw_no_service(called, enabled, booted, done):
 def test_a_service_that_is_new_with_this_package_is_started(called):
     """rpm calls it an upgrade where the package before had no unit: macros enabled ours, and nothing ran before."""
     seen_nothing = make_capture(unit="none")
-    assert service_actions(called, unit=unit(enabled=True), capture=seen_nothing) == [plan.START]
-    assert service_actions(called, unit=unit(enabled=False), capture=seen_nothing) == [plan.TRY_RESTART]
+    assert service_actions(called, unit=unit(enabled=True), capture=seen_nothing) == [actions.START]
+    assert service_actions(called, unit=unit(enabled=False), capture=seen_nothing) == [actions.TRY_RESTART]
     assert service_actions(called, unit=unit(enabled=True), capture=seen_nothing, booted=False) == []
 
 
 def test_without_a_note_an_enabled_service_of_7x_is_taken_for_one_that_ran():
     legacy = {"capture": None, "traces": [paths.KEY_STORAGE]}
     for called in (INSTALL, UPGRADE):
-        assert service_actions(called, unit=unit(enabled=True), **legacy) == [plan.RESTART]
-        assert service_actions(called, unit=unit(enabled=False), **legacy) == [plan.TRY_RESTART]
+        assert service_actions(called, unit=unit(enabled=True), **legacy) == [actions.RESTART]
+        assert service_actions(called, unit=unit(enabled=False), **legacy) == [actions.TRY_RESTART]
         assert service_actions(called, unit=unit(enabled=True), booted=False, **legacy) == []
 
 
 def test_without_a_note_what_rpm_calls_an_installation_may_be_an_upgrade_of_what_runs():
     known = {"capture": None, "stamp": make_stamp()}
-    assert service_actions(INSTALL, unit=unit(enabled=True), **known) == [plan.RESTART]
-    assert service_actions(INSTALL, unit=unit(enabled=False), **known) == [plan.TRY_RESTART]
+    assert service_actions(INSTALL, unit=unit(enabled=True), **known) == [actions.RESTART]
+    assert service_actions(INSTALL, unit=unit(enabled=False), **known) == [actions.TRY_RESTART]
 
 
 def test_a_mask_is_never_started():
@@ -117,16 +117,16 @@ def test_a_start_changes_nothing_about_the_service():
     facts = make_facts(config=CONF, unit=unit(legacy_links=["/etc/rc2.d/S14CSUTKEcat"]),
                        capture=make_capture(tree=True, unit="enabled", active=True))
     kinds = [action.kind for action in plan.plan(facts, START).actions]
-    assert kinds == [plan.WRITE_STAMP]
+    assert kinds == [actions.WRITE_STAMP]
 
 
 def test_links_of_7x_are_retired_and_the_note_is_forgotten():
     links = unit(legacy_links=["/etc/rc2.d/S14CSUTKEcat"])
     facts = make_facts(config=CONF, unit=links, capture=make_capture(tree=True))
     kinds = [action.kind for action in plan.plan(facts, UPGRADE).actions]
-    assert plan.RETIRE_LEGACY_LINKS in kinds and kinds[-1] == plan.FORGET_CAPTURE
+    assert actions.RETIRE_LEGACY_LINKS in kinds and kinds[-1] == actions.FORGET_CAPTURE
     # What only a re-run could know again goes after the stamp that records it.
-    assert kinds.index(plan.WRITE_STAMP) < kinds.index(plan.RETIRE_LEGACY_LINKS)
+    assert kinds.index(actions.WRITE_STAMP) < kinds.index(actions.RETIRE_LEGACY_LINKS)
 
 
 def test_every_plan_is_in_order():
@@ -141,7 +141,7 @@ def test_every_plan_is_in_order():
         there = make_facts().pair.replace(**files)
         facts = make_facts(config=conf, capture=seen, unit=unit(legacy_links=links), pair=there)
         kinds = [action.kind for action in plan.plan(facts, called).actions]
-        assert kinds == sorted(kinds, key=plan.ORDER.index)
+        assert kinds == sorted(kinds, key=actions.ORDER.index)
         assert len(kinds) == len(set(kinds))
         checked += 1
     assert checked == 504
@@ -211,7 +211,7 @@ def test_in_tcp_nothing_is_said_about_the_pair():
 ])
 def test_where_a_pair_is_made(called, changes, makes):
     planned = plan.plan(make_facts(config=TLS, **changes), called)
-    assert (plan.MAKE_PAIR in [action.kind for action in planned.actions]) == makes
+    assert (actions.MAKE_PAIR in [action.kind for action in planned.actions]) == makes
     assert ("pair-deferred" in ids(planned.findings)) == (not makes)
 
 
@@ -222,7 +222,7 @@ def test_a_stamp_that_would_not_change_is_not_written():
     first = plan.next_stamp(facts, [], config.TCP, APPLY)
     assert plan.plan(facts.replace(stamp=first), APPLY).actions == []
     again = plan.plan(facts.replace(stamp=first, version="8.0.1"), APPLY)
-    assert [action.kind for action in again.actions] == [plan.WRITE_STAMP]
+    assert [action.kind for action in again.actions] == [actions.WRITE_STAMP]
 
 
 def test_the_notice_of_an_upgrade_stays_until_the_mode_changes():

@@ -47,7 +47,8 @@ ALLOWED = {
 FLOORS = ("admin", "probe", "cert", "")
 
 # Modules that may have more than LINES lines: the one that touches the system, and the list of all verbs.
-LONG = {"host", "admin.cli"}
+# A catalogue is as long as what it lists.
+LONG = {"host", "admin.cli", "messages"}
 LINES = 400
 
 # Who may talk to standard output and standard error.

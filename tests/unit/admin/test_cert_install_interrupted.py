@@ -6,7 +6,7 @@ import stat
 
 import pytest
 
-from catcher_install import apply, facts, messages, pair, paths, plan, start, transition
+from catcher_install import actions, apply, facts, messages, pair, paths, plan, start, transition
 from catcher_install.admin import cert_install, change
 from catcher_install.cert import check, generate
 from catcher_install.errors import CatcherError
@@ -153,7 +153,7 @@ def test_a_start_finishes_what_an_install_began(memory):
     machine = prepared(memory / "x")
     pair.begin_replacement(machine, NEW[0], NEW[1], False)
     planned = plan.plan(facts.collect(machine), transition.of(transition.START))
-    assert [one.kind for one in planned.actions] == [plan.PLACE_STAGED_PAIR]
+    assert [one.kind for one in planned.actions] == [actions.PLACE_STAGED_PAIR]
     apply.converge(machine, transition.of(transition.START))
     assert in_place(machine) == NEW
     assert remembered(machine).generated_pair is None

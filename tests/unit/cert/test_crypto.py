@@ -30,7 +30,7 @@ def test_a_broken_package_is_a_missing_one(monkeypatch, name):
     monkeypatch.setitem(sys.modules, "cryptography", BROKEN[name])
     with pytest.raises(MissingDependency) as raised:
         crypto.load()
-    assert raised.value.hint == "install python3-cryptography"
+    assert raised.value.hint == "install the package python3-cryptography"
 
 
 @pytest.mark.parametrize("error", RAISED, ids=lambda error: type(error).__name__)

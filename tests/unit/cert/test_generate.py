@@ -211,7 +211,7 @@ def test_neither_cryptography_nor_openssl(with_openssl, answer):
     with_openssl.programs[paths.OPENSSL] = answer
     with pytest.raises(CatcherError) as raised:
         generate.generate(with_openssl, names_of("short only"))
-    assert raised.value.hint == "install python3-cryptography"
+    assert raised.value.hint == "install the package python3-cryptography"
     assert "\n" not in raised.value.message
     assert with_openssl.names(paths.BIN) == ["catcher.exe"]
 

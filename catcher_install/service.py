@@ -1,0 +1,66 @@
+"""What becomes of the service: what the packaging macros cannot do. No I/O."""
+
+from . import transition as transitions
+from .actions import (
+    DISABLE,
+    ENABLE,
+    FORGET_CAPTURE,
+    FRESH,
+    LEGACY,
+    RESTART,
+    RETIRE_LEGACY_LINKS,
+    START,
+    TRY_RESTART,
+    act,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import List
+
+    from .actions import Action
+    from .facts import HostFacts
+    from .transition import Transition
+
+# A start becomes the daemon; what an administrator asks for is put to use, and verified, by who asked.
+LEAVES_SERVICE = (transitions.START, transitions.SET_MODE, transitions.PUT_PAIR)
+
+
+def plan_service(facts: "HostFacts", transition: "Transition", past: str) -> "List[Action]":
+    """What the packaging macros cannot do: carry the service's state over an upgrade from a package that may itself
+    disable and stop it, and end the life of 7.x's init script. Where preinst could not note the state (a full disk),
+    a service that is enabled is taken for one that ran."""
+    if transition.kind in LEAVES_SERVICE:
+        return []
+    actions = []
+    capture = facts.capture
+    if facts.unit.legacy_links:
+        actions.append(act(RETIRE_LEGACY_LINKS, "the systemd unit replaces CCA 7.x's init script"))
+    if transition.kind == transitions.APPLY and capture is None:
+        return actions
+    if capture is not None and not facts.unit.masked:
+        if capture.unit == "enabled" and not facts.unit.enabled:
+            actions.append(act(ENABLE, "it was enabled before the upgrade"))
+        if capture.unit == "disabled" and facts.unit.enabled:
+            actions.append(act(DISABLE, "it was disabled before the upgrade"))
+    if capture is not None:
+        actions.append(act(FORGET_CAPTURE, "this upgrade is finished"))
+    if not facts.booted or facts.unit.masked:
+        return actions
+    if capture is not None and capture.unit != "none":
+        if capture.active:
+            actions.append(act(RESTART, "it was running before"))
+    elif (capture is not None or (transition.kind == transitions.INSTALL and past == FRESH)) and may_start(facts):
+        actions.append(act(START, "a new installation is started"))
+    elif may_start(facts) and (
+        transition.kind == transitions.INSTALL or (transition.kind == transitions.UPGRADE and past == LEGACY)
+    ):
+        # An upgrade is an installation to rpm's %posttrans, and CCA 7.x's own scriptlets stop the service.
+        actions.append(act(RESTART, "it may have been stopped, or run the previous version"))
+    elif transition.kind != transitions.APPLY:
+        actions.append(act(TRY_RESTART, "it runs the previous version"))
+    return actions
+
+
+def may_start(facts: "HostFacts") -> bool:
+    return facts.booted and facts.unit.enabled and not facts.unit.masked

@@ -1,0 +1,113 @@
+"""distro and packaging: what they are used for, and that each costs only that if it is broken or missing."""
+
+import sys
+import types
+
+import pytest
+
+from catcher_install import messages, optional, plan, report, transition
+from catcher_install.cert import crypto
+
+from .support import ids, make_facts, make_stamp
+
+# os-release's ID and ID_LIKE -> what installs a package there
+COMMANDS = {
+    ("debian", ""): "apt install", ("ubuntu", "debian"): "apt install", ("mint", "ubuntu debian"): "apt install",
+    ("fedora", ""): "dnf install", ("rhel", "fedora"): "dnf install", ("rocky", "rhel centos fedora"): "dnf install",
+    ("sles", "suse"): "zypper install", ("opensuse-leap", "suse opensuse"): "zypper install",
+    ("opensuse-tumbleweed", ""): "zypper install", ("slackware", ""): "", ("", ""): "",
+}  # fmt: skip
+HINT = "install the package python3-cryptography, then type:"
+
+
+def distro_of(id, like):
+    """The module distro on such a system."""
+    class LinuxDistribution:
+        def __init__(self, include_lsb):
+            # lsb_release is a program of who knows whom.
+            assert include_lsb is False
+
+        def id(self):
+            return id
+
+        def like(self):
+            return like
+
+        def name(self, pretty):
+            return "Some Linux 1.0 (%s)" % id if pretty else "Some Linux"
+
+    module = types.ModuleType("distro")
+    module.LinuxDistribution = LinuxDistribution
+    return module
+
+
+@pytest.mark.parametrize("id,like", sorted(COMMANDS))
+def test_a_hint_has_this_distributions_command(monkeypatch, id, like):
+    monkeypatch.setitem(sys.modules, "distro", distro_of(id, like))
+    command = COMMANDS[id, like]
+    wanted = HINT.replace("cryptography", "cryptography (%s python3-cryptography)" % command) if command else HINT
+    assert optional.with_command(HINT) == wanted
+    assert optional.with_command("look: catcherctl status") == "look: catcherctl status"
+
+
+class Broken(types.ModuleType):
+    def __getattr__(self, name):
+        raise SystemExit("a .pth file that ends everything")
+
+
+@pytest.fixture(params=["missing", "broken"])
+def without(request, monkeypatch):
+    """A function that takes a package away."""
+    return lambda name: monkeypatch.setitem(sys.modules, name, None if request.param == "missing" else Broken(name))
+
+
+def test_without_distro_a_hint_is_as_it_is_and_the_name_is_empty(without):
+    without("distro")
+    assert optional.with_command(HINT) == HINT
+    assert optional.distribution_name() == ""
+
+
+def test_findings_and_errors_have_the_command(monkeypatch):
+    monkeypatch.setitem(sys.modules, "distro", distro_of("sles", "suse"))
+    told = messages.finding("pair-unchecked", reason="x")
+    command = "zypper install python3-cryptography"
+    assert command in "\n".join(report.finding_lines(told)) and command in report.journal_line(told)
+    assert command in report.finding_fields(told)["fix"]
+
+
+# -- packaging ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("one,other,older", [
+    ("8.0.0", "8.2.54", True), ("8.10.0", "8.9.0", False), ("3.2", "3.10", True), ("8.0.0", "8.0.0", False),
+    ("8.0.0", "8.4.82f", None), ("unpackaged", "8.0.0", None), ("", "8.0.0", None)])
+def test_versions_are_compared(one, other, older):
+    assert optional.is_older(one, other) is older
+
+
+def about_versions(stamp_version, ours):
+    facts = make_facts(stamp=make_stamp(package_version=stamp_version), version=ours)
+    return [id for id in ids(plan.plan(facts, transition.of(transition.APPLY)).findings) if id.startswith("stamp")]
+
+
+def test_a_stamp_of_a_newer_version_is_told():
+    assert about_versions("8.10.0", "8.9.0") == ["stamp-of-newer-version"]
+    assert about_versions("8.9.0", "8.10.0") == []
+    assert about_versions("8.4.82f", "8.9.0") == []
+
+
+def test_without_packaging_nothing_is_said_of_versions(without):
+    without("packaging")
+    without("packaging.version")
+    assert optional.is_older("8.0.0", "8.2.0") is None
+    assert about_versions("8.10.0", "8.9.0") == []
+
+
+@pytest.mark.parametrize("version,said", [
+    ("2.8", "python3-cryptography 2.8 is too old for this; 3.2 or newer is needed"),
+    ("3.2.1", "python3-cryptography cannot be used (AttributeError)")])
+def test_what_an_old_cryptography_cannot_do_is_said(monkeypatch, version, said):
+    old = types.ModuleType("cryptography")
+    old.__version__ = version
+    monkeypatch.setitem(sys.modules, "cryptography", old)
+    assert crypto.broken(AttributeError("x")).message == said
