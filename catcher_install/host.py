@@ -454,6 +454,9 @@ class Host:
                 if (like.st_uid, like.st_gid) != (os.geteuid(), os.getegid()):
                     os.fchown(fd, like.st_uid, like.st_gid)
                 _copy_attributes(self.locate(attributes_of), fd)
+            elif os.fstat(fd).st_gid != os.getegid():
+                # A directory with setgid gives its own group.
+                os.fchown(fd, -1, os.getegid())
             os.fchmod(fd, mode)
             view = memoryview(data)
             while view:
@@ -530,7 +533,12 @@ class Host:
 
     def link(self, old: str, new: str) -> None:
         """link(2): raises FileExistsError and replaces nothing."""
-        _again(os.link, self.locate(old), self.locate(new), follow_symlinks=False)
+        try:
+            _again(os.link, self.locate(old), self.locate(new), follow_symlinks=False)
+        except OSError as error:
+            if error.errno in NO_LINKS:
+                raise OSError(error.errno, "no hard link can be made there", new) from error
+            raise
 
     def remove(self, path: str) -> None:
         """Remove a file or link; nothing happens if there is none."""

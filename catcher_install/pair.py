@@ -138,12 +138,17 @@ def stage(host: "Host", key: bytes, certificate: bytes) -> None:
     key, certificate: PEM. STAGE must not exist: place() and clear() an earlier one first.
     """
     host.remove_tree_of_files(paths.STAGE_DRAFT)
-    host.make_dir(paths.STAGE_DRAFT, 0o700)
-    host.create(paths.STAGE_DRAFT + "/catcher.key", key, KEY_MODE)
-    host.create(paths.STAGE_DRAFT + "/catcher.crt", certificate, CERTIFICATE_MODE)
-    _mark(host, fingerprint(key, certificate))
-    host.sync_dir(paths.STAGE_DRAFT)
-    host.rename(paths.STAGE_DRAFT, paths.STAGE)
+    try:
+        host.make_dir(paths.STAGE_DRAFT, 0o700)
+        host.create(paths.STAGE_DRAFT + "/catcher.key", key, KEY_MODE)
+        host.create(paths.STAGE_DRAFT + "/catcher.crt", certificate, CERTIFICATE_MODE)
+        _mark(host, fingerprint(key, certificate))
+        host.sync_dir(paths.STAGE_DRAFT)
+        host.rename(paths.STAGE_DRAFT, paths.STAGE)
+    except OSError:
+        # No hard links, or no room: no key is left where nobody looks for one.
+        host.remove_tree_of_files(paths.STAGE_DRAFT)
+        raise
     host.sync_dir(paths.BIN)
 
 

@@ -7,7 +7,9 @@ def draft(path: str) -> str:
     return "%s/.%s.csulcca-new" % (directory, name)
 
 
-BIN = "/opt/IBM/CCA/bin"
+IBM_DIR = "/opt/IBM"
+CCA_DIR = IBM_DIR + "/CCA"
+BIN = CCA_DIR + "/bin"
 CATCHER = BIN + "/catcher.exe"
 KEY = BIN + "/catcher.key"
 CERTIFICATE = BIN + "/catcher.crt"
@@ -40,6 +42,10 @@ CAPTURE = STATE_DIR + "/before-upgrade"
 # "FINGERPRINT SUFFIX", where the pair's names end in SUFFIX; see pair.ours().
 PURGE = STATE_DIR + "/purge"
 PURGE_DRAFT = draft(PURGE)
+# What an administrator may have made links of, parents first, and what the scriptlets note of that: "PATH TARGET".
+MAY_BE_LINKS = (CONF_DIR, IBM_DIR, CCA_DIR, BIN)
+LINKS = STATE_DIR + "/links"
+
 # What a run that was interrupted has not finished; the stamp's is written again by the next run in any case.
 DRAFTS = (STAGE_DRAFT, CONF_DRAFT, REQUEST_KEY_DRAFT)
 

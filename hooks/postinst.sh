@@ -1,6 +1,7 @@
 # csulcca_postinst FAMILY ARGUMENTS...: the new files are there (deb postinst after debhelper's part, rpm %posttrans).
 
 csulcca_postinst() {
+    csulcca_restore_links || :
     # Compiled for another version of these files: times are the same in every reproducible package.
     find @LIBRARY@ -name __pycache__ -prune -exec rm -rf {} +
     # Here alone, and then on disk: a power failure during some later command would leave half a file that no package owns.

@@ -5,6 +5,9 @@
 
 csulcca_postrm() {
     case "$1:${2-}" in
+    deb:purge | deb:remove | rpm:0) csulcca_restore_links || : ;;
+    esac
+    case "$1:${2-}" in
     deb:purge) csulcca_remove_ours || : ;;
     deb:remove | rpm:0) ;;
     deb:abort-install | deb:abort-upgrade)
@@ -23,7 +26,7 @@ csulcca_postrm() {
     esac
     rm -rf @DRAFTS@ || :
     # The last one: when the timer last ran (Persistent=).
-    rm -f @CAPTURE@ @CAPTURE@.new @LOCK@ @STAMP_DRAFT@ @PURGE_DRAFT@ \
+    rm -f @CAPTURE@ @CAPTURE@.new @LINKS@.new @LOCK@ @STAMP_DRAFT@ @PURGE_DRAFT@ \
         /var/lib/systemd/timers/stamp-csulcca-check.timer || :
     # The stamp is of no use where nothing is ours. Without a note nobody can tell.
     if [ "$1:$2" = deb:purge ] || { [ -e @PURGE@ ] && [ ! -s @PURGE@ ]; }; then
@@ -33,9 +36,13 @@ csulcca_postrm() {
         # It has no purge.
         rm -f @PURGE@ || :
     fi
+    if [ "$1:$2" = deb:purge ] && { [ -h @IBM_DIR@ ] || [ -h @CCA_DIR@ ]; } && [ -d @BIN@ ]; then
+        # dpkg tries empty directories again after this script, and removes a link above them with the last one.
+        (: >@BIN@/.keep) || :
+    fi
     rmdir @STATE_DIR@ 2>/dev/null || :
     find @LIBRARY@ -depth -type d -exec rmdir {} + 2>/dev/null || :
-    rmdir @CONF_DIR@ @BIN@ /opt/IBM/CCA /opt/IBM 2>/dev/null || :
+    rmdir @CONF_DIR@ @BIN@ @CCA_DIR@ @IBM_DIR@ /opt/ibm 2>/dev/null || :
 }
 
 # dpkg says which version comes; with rpm our files have gone and the catcher is still there.

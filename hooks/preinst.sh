@@ -19,6 +19,7 @@ csulcca_preinst() {
         return 1
     fi
     # Subshells: a failing redirection would end a POSIX shell, and with it the transaction.
+    (csulcca_note_links) || :
     (csulcca_note_service "$csulcca_family") || :
     # After the note, for which groups that are there are a trace of 7.x.
     (csulcca_make_groups) || :

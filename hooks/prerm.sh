@@ -9,6 +9,7 @@ csulcca_prerm() {
             systemctl stop CSUTKEcat.service </dev/null || :
             systemctl stop csulcca-check.timer csulcca-check.service </dev/null >/dev/null 2>&1 || :
         fi
+        (csulcca_note_links) || :
         # What was interrupted is finished, and what is ours is noted, while the library is there that can tell.
         if [ -x @LIBRARY@/run ]; then
             @LIBRARY@/run scriptlet-remove "$@" </dev/null || :

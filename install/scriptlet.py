@@ -2,9 +2,9 @@
 """Usage: scriptlet.py deb|rpm TEMPLATE HOOK PAYLOAD
 
 Prints a maintainer script: the file TEMPLATE, with the text of the file HOOK, which both families share, in place of
-its line @HOOK@. @NAME@ becomes a constant of catcher_install/paths.py (of several values, with blanks between), or what
-follows from the files below PAYLOAD; see names(). Runs in the source tree. Python 3.6, since any build root may have no
-newer one.
+its line @HOOK@; before that, the text of links.sh beside HOOK. @NAME@ becomes a constant of catcher_install/paths.py
+(of several values, with blanks between), or what follows from the files below PAYLOAD; see names(). Runs in the source
+tree. Python 3.6, since any build root may have no newer one.
 """
 
 import os
@@ -56,15 +56,22 @@ def assembled(family, template, hook, known):
     return filled(template, dict(known, HOOK=hook))
 
 
+def hook_text(path):
+    """The text of a hook, after the functions that all of them share."""
+    text = ""
+    for one in (os.path.join(os.path.dirname(path), "links.sh"), path):
+        with open(one, encoding="utf-8") as stream:
+            text += stream.read()
+    return text
+
+
 def main(arguments):
     """The command line; see the module's docstring."""
     if len(arguments) != 4 or arguments[0] not in ("deb", "rpm"):
         sys.exit(__doc__)
-    texts = []
-    for path in arguments[1:3]:
-        with open(path, encoding="utf-8") as stream:
-            texts.append(stream.read())
-    sys.stdout.write(assembled(arguments[0], texts[0], texts[1], names(arguments[3])))
+    with open(arguments[1], encoding="utf-8") as stream:
+        template = stream.read()
+    sys.stdout.write(assembled(arguments[0], template, hook_text(arguments[2]), names(arguments[3])))
 
 
 if __name__ == "__main__":

@@ -78,7 +78,7 @@ CURVE = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-521", "-nodes")
 MINE = ("/usr/bin/openssl", "req", "-x509", *CURVE, "-subj", "/CN=mine.example.com", "-days", "365", "-addext",
         "subjectAltName=DNS:mine.example.com", "-keyout", "/etc/my.key", "-out", "/etc/my.crt")  # fmt: skip
 NAMES = scriptlet.names(str(TREE / "payload/reference"))
-PREINST = scriptlet.filled((TREE / "hooks/preinst.sh").read_text(), NAMES) + '\ncsulcca_preinst "$@"\n'
+PREINST = scriptlet.filled(scriptlet.hook_text(str(TREE / "hooks/preinst.sh")), NAMES) + '\ncsulcca_preinst "$@"\n'
 # A host just after dpkg has unpacked us over CCA 7.3: what preinst noted (not that the catcher ran, for the stub never
 # listens, and would be waited for), an init script that was edited, its links, and a configuration without a directive.
 OF_7_3 = ("/bin/sh", "-c", """
@@ -90,6 +90,14 @@ ln -sf ../init.d/CSUTKEcat /etc/rc3.d/S90CSUTKEcat
 ln -sf ../init.d/CSUTKEcat /etc/rc6.d/K14CSUTKEcat
 printf 'tree=yes\ngroups=yes\nunit=enabled\nactive=no\n' >/var/lib/csulcca/before-upgrade
 """)
+# A pair of ours that was made and not placed yet.
+UNPLACED = ("/bin/sh", "-c", """
+set -e
+cd /opt/IBM/CCA/bin
+mkdir -m 700 .catcher-pair
+ln catcher.key ".catcher-pair/generated.$(cat catcher.key catcher.crt | sha256sum | cut -d ' ' -f 1)"
+mv catcher.key catcher.crt .catcher-pair
+""")
 PROGRAMS = (
     Program("fresh converge", (), CONFIGURE, MADE),
     Program("legacy upgrade", (OF_7_3,), (*CONFIGURE, "7.3.0-1"), KEPT),
@@ -99,6 +107,7 @@ PROGRAMS = (
     Program("cert install", (CONFIGURE, START, MINE),
             (RUN, "catcherctl", "cert", "install", "/etc/my.key", "/etc/my.crt", "--name", "mine.example.com",
              "--no-restart"), REPLACED),  # fmt: skip
+    Program("removal", (CONFIGURE, START, UNPLACED), (RUN, "scriptlet-remove", "deb", "remove"), MADE),
     # A shell, for whom every call would be one by which it loads programs: those are killed in whole transactions.
     Program("preinst", (), ("/bin/sh", "-c", PREINST, "sh", "deb", "upgrade", "7.3.0-1"), KEPT, faults=("unsynced",)),
     Program("openssl req", (CONFIGURE, START),
@@ -120,6 +129,11 @@ def install(target: pathlib.Path) -> None:
     """The product as its packages install it, a daemon and a systemctl that end at once, bytecode as on a host."""
     subprocess.run(["make", "-s", "install", f"DESTDIR={target}", "PAYLOAD=payload/reference", "VERSION=8.0.0"],
                    cwd=TREE, check=True, timeout=TIMEOUT_S)  # fmt: skip
+    for one in DIRECTORIES:
+        (target / one).mkdir(exist_ok=True)
+    # The machine of the tests may have had CCA, whose groups are a trace of it.
+    groups = [line for line in pathlib.Path("/etc/group").read_text().splitlines(True) if not line.startswith("cca_")]
+    (target / "etc/group").write_text("".join(groups))
     for path in ("opt/IBM/CCA/bin/catcher.exe", "usr/bin/systemctl"):
         (target / path).parent.mkdir(parents=True, exist_ok=True)
         (target / path).write_text(STUB)

@@ -606,6 +606,35 @@ def test_who_has_the_port_is_a_finding_of_the_installation(machine, proc, quick_
     assert ids(outcome.findings) == ["port-taken"] and actions.START not in outcome.done
 
 
+# -- file systems that are not like others -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("error", [errno.EPERM, errno.ENOTSUP, errno.ENOSYS], ids=lambda one: errno.errorcode[one])
+def test_without_hard_links_there_is_no_pair_and_a_finding(machine, quick_pair, error):
+    """vfat, or FUSE: nothing is half there, and no key lies about."""
+    with fault(n=1, error=error, lasting=True, calls=("link",)):
+        outcome = apply.converge(machine, FRESH)
+    assert [one["reason"] for one in outcome.findings if one.get("path") == paths.KEY] == [
+        "no hard link can be made there"]
+    assert [name for name in machine.names(paths.BIN) if "catcher-pair" in name or "key" in name] == []
+    # The configuration needs no pair, and gets its name in another way.
+    assert machine.get(paths.CONF) == b"TLS_ON\n" and machine.names(paths.CONF_DIR) == ["catcher.conf"]
+    apply.converge(machine, FRESH)
+    assert (machine.get(paths.KEY), machine.get(paths.CERTIFICATE)) == quick_pair
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a directory away")
+@pytest.mark.parametrize("mode", [0o2755, 0o2777, 0o3775])
+def test_a_directory_with_setgid_gives_the_key_no_group(machine, quick_pair, mode):
+    real = machine.on_disk(paths.BIN)
+    os.chown(real, 0, 4321)
+    os.chmod(real, mode)
+    assert apply.converge(machine, FRESH).findings == []
+    for path, wanted in ((paths.KEY, 0o600), (paths.CERTIFICATE, 0o644)):
+        entry = os.stat(machine.on_disk(path))
+        assert (entry.st_uid, entry.st_gid, entry.st_mode & 0o7777) == (0, 0, wanted)
+
+
 # -- findings of actions that fail -------------------------------------------------------------------------------------
 
 
