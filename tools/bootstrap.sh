@@ -42,6 +42,11 @@ repo,check,contrib,matrix/repository,matrix/repository-refused,matrix/unattended
 repo,check,matrix/repository,matrix/repository-refused,matrix/unattended gnupg gnupg2 gpg must sign indexes
 check devscripts - uscan may run the tests
 check git-buildpackage - gbp may run the tests
+check selinux-policy-dev selinux-policy-devel /usr/share/selinux/devel/Makefile may run the tests
+check checkpolicy checkpolicy checkmodule may run the tests
+check semodule-utils policycoreutils semodule_package may run the tests
+check policycoreutils policycoreutils /usr/libexec/selinux/hll/pp may run the tests
+check m4 m4 m4 may run the tests
 check,bench,matrix/s390x qemu-user-static qemu-user-static qemu-s390x-static may emulate s390x
 check,bench,matrix/s390x binfmt-support - update-binfmts may emulate s390x
 check,bench,matrix/s390x arch-test - arch-test may emulate s390x

@@ -40,8 +40,8 @@ from tools.payload_layout import in_family, lay_out  # noqa: E402
 from tools.refusal import Refused  # noqa: E402
 
 SOURCES = (
-    "catcher_install", "hooks", "install", "units", "share", "man", "docs", "contrib", "rpm", "debian", "Makefile",
-    "setup.cfg", "LICENSE", "README.md",
+    "catcher_install", "hooks", "install", "units", "share", "man", "docs", "contrib", "rpm", "debian", "selinux",
+    "Makefile", "setup.cfg", "LICENSE", "README.md",
     # For distributions, whose builds run `make build-check`.
     "tests/unit", "tests/__init__.py",
 )
