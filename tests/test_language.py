@@ -46,6 +46,8 @@ AVOID = {
     r"\bnobody (is|has|can) .* (who|that)\b": "say who",
     r"\bsecp256r1\b": "prime256v1, as the vendor writes it",
     r"\band end this\b": "say what the command does",
+    r"\bit is of \w+\b(?! (this|the|another) )": "say what has it",
+    r"\bnothing is not\b": "an empty name is not",
     r"\bor install it then\b": "install it after that date",
     r"\bis to be (?!done)\w+ed\b": "must be, or the imperative",
     r"\bhas to be what\b|\bhave to be what\b": "must be the same as",
@@ -104,6 +106,7 @@ def texts() -> Iterator[tuple[str, str]]:
         yield f"finding {id}", f"{text}\n\n{fix}"
     code = [TREE / "hooks/entry.py", *sorted((TREE / "catcher_install").rglob("*.py"))]
     code += sorted(TREE.glob("tools/*.py"))
+    code += [TREE / "tests/packaging/marks.py", TREE / "tests/packaging/turns.py"]
     code += [TREE / "tests/matrix" / name for name in ("report.py", "run.py", "scenarios.py", "progress.py")]
     makefile = (TREE / "Makefile").read_text(encoding="utf-8").splitlines()
     yield "make help", "\n".join(line for line in makefile if line.startswith("#:"))

@@ -23,7 +23,7 @@ def require_host(text: str, hint: str) -> None:
     labels = (name[:-1] if name.endswith(".") else name).split(".")
     allowed = all(c.isalnum() or c in "-_." for c in name)
     if not name or len(name) > NAME_LIMIT or not allowed or not all(labels) or name.startswith("-"):
-        raise CatcherError("%s is not a host name" % (shown(text) or "nothing"), hint)
+        raise CatcherError("%s is not a host name" % (shown(text) or "an empty name"), hint)
     if labels[-1].isdigit():
         raise CatcherError("%s is not an IPv4 address" % shown(text), hint)
 

@@ -31,5 +31,5 @@ def parse(target: str) -> "Tuple[str, int]":
 
 def _port(text: str) -> int:
     if not text or len(text) > 5 or any(c not in "0123456789" for c in text) or not 1 <= int(text) <= 65535:
-        raise CatcherError("%s is not a port: ports are 1 to 65535" % (shown(text) or "nothing"), TARGET_HINT)
+        raise CatcherError("%s is not a port: ports are 1 to 65535" % (shown(text) or "an empty text"), TARGET_HINT)
     return int(text)

@@ -5,5 +5,5 @@ import pytest
 needs_tls = pytest.mark.only(lambda cell: cell.mode == "TLS", "TLS is not possible there")
 without_tls = pytest.mark.only(lambda cell: cell.mode == "TCP", "TLS is possible there")
 one_of_each_family = pytest.mark.only(lambda cell: "example" in cell.roles, "one system of each family is enough")
-only_deb = pytest.mark.only(lambda cell: cell.family == "deb", "it is of Debian's package system")
-only_rpm = pytest.mark.only(lambda cell: cell.family == "rpm", "it is of rpm")
+only_deb = pytest.mark.only(lambda cell: cell.family == "deb", "only Debian's package system has this")
+only_rpm = pytest.mark.only(lambda cell: cell.family == "rpm", "only rpm has this")

@@ -132,7 +132,7 @@ WAYS = {
 
 @pytest.mark.scenario("repository")
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.only(lambda cell: cell.package_manager == "zypper", "only zypper keeps to a vendor")
+@pytest.mark.only(lambda cell: cell.package_manager == "zypper", "only zypper never changes the vendor by itself")
 def test_zypper_goes_from_ibm_to_us_when_told_to(boot, repository, way, tmp_path):
     system = boot()
     old = cca73.build(tmp_path / "ibm", arch=system.cell.machine, formats=["rpm"], vendor="IBM Corporation").rpm
@@ -147,7 +147,7 @@ def test_zypper_goes_from_ibm_to_us_when_told_to(boot, repository, way, tmp_path
 
 
 @pytest.mark.scenario("repository")
-@pytest.mark.only(lambda cell: cell.package_manager == "zypper", "only zypper keeps to a vendor")
+@pytest.mark.only(lambda cell: cell.package_manager == "zypper", "only zypper never changes the vendor by itself")
 def test_zypper_needs_no_telling_where_the_vendor_is_the_same(boot, built, tmp_path, publishers):
     system = boot()
     old = cca73.build(tmp_path / "ibm", arch=system.cell.machine, formats=["rpm"], vendor="IBM Corporation").rpm

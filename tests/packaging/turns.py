@@ -50,7 +50,7 @@ def _only_at(place: int, places: int, moves: bool = False) -> pytest.MarkDecorat
         number = _number(cell)
         return (number + moves * (number // places) - place) % places == 0
 
-    return pytest.mark.only(is_there, "the systems of a family take turns")
+    return pytest.mark.only(is_there, "another system of the family tries this")
 
 
 def _number(cell: images.Cell) -> int:
