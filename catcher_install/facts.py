@@ -132,7 +132,7 @@ def collect(host: "Host", tls: "Optional[openssl.TlsCapability]" = None) -> Host
         tls=tls,
         traces=traces,
         catcher=_is_program(host, paths.CATCHER),
-        version=_version(host),
+        version=version_of(host),
         verdict=_verdict(host, files, stamp, tls) if tls_matters else None,
         now=now,
     )
@@ -281,7 +281,7 @@ def _is_program(host: "Host", path: str) -> bool:
     return entry is not None and stat.S_ISREG(entry.st_mode) and bool(entry.st_mode & 0o111)
 
 
-def _version(host: "Host") -> str:
+def version_of(host: "Host") -> str:
     """The version of the installed package; "unpackaged" in a source tree."""
     try:
         data = host.read_optional(paths.VERSION, 256)

@@ -101,7 +101,7 @@ def texts() -> Iterator[tuple[str, str]]:
     for path in files:
         if path.name != "measurements.md":
             yield str(path.relative_to(TREE)), path.read_text(encoding="utf-8")
-    yield from helps(cli._parser())
+    yield from helps(cli.parser(cli._fail))
     for id, (_, _, text, fix) in messages.CATALOG.items():
         yield f"finding {id}", f"{text}\n\n{fix}"
     code = [TREE / "hooks/entry.py", *sorted((TREE / "catcher_install").rglob("*.py"))]

@@ -145,7 +145,7 @@ def takes_value(action):
 
 def test_every_verb_and_argument_has_a_row():
     found = {}
-    for words, parser in verbs(cli._parser()):
+    for words, parser in verbs(cli.parser(cli._fail)):
         found[words] = {(one.option_strings or [one.dest])[-1] for one in parser._actions if takes_value(one)}
     assert found == {words: set(row.arguments) for words, row in ROWS.items()}
 

@@ -31,7 +31,7 @@ def leaves(parser, words=()):
             yield from leaves(below, words + (name,))
 
 
-VERBS = list(leaves(cli._parser()))
+VERBS = list(leaves(cli.parser(cli._fail)))
 
 
 def offered(parser):

@@ -1,0 +1,186 @@
+"""The command line of catcherctl: its verbs, their options, and their help."""
+
+import argparse
+
+from .. import config, paths
+from ..errors import CatcherError
+
+MYPY = False
+if MYPY:
+    from typing import Any, Callable, NoReturn
+
+# What options.run is besides the words of a verb.
+USAGE = "usage"
+VERSION = "version"
+
+
+class _Parser(argparse.ArgumentParser):
+    """One line that says what is wrong and one with what to type, as everywhere."""
+
+    fail: "Callable[[str, str], int]"
+
+    def error(self, message: str) -> "NoReturn":
+        """Say it, and end with USAGE."""
+        self.fail(message, "see: %s --help" % self.prog)
+        raise SystemExit(2)
+
+
+def _name(text: str) -> str:
+    """A host name or an IP address."""
+    from ..cert.names import require_host
+
+    try:
+        require_host(text, "")
+    except CatcherError as error:
+        raise argparse.ArgumentTypeError(error.message) from error
+    return text
+
+
+def _target(text: str) -> str:
+    """HOST[:PORT]."""
+    from ..probe.target import parse
+
+    try:
+        parse(text)
+    except CatcherError as error:
+        raise argparse.ArgumentTypeError("%s; %s" % (error.message, error.hint)) from error
+    return text
+
+
+def _seconds(text: str) -> float:
+    """A time limit."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds <= 3600:
+        raise argparse.ArgumentTypeError("a time limit is between 0 and 3600 seconds, for example 10")
+    return seconds
+
+
+def parser(fail: "Callable[[str, str], int]") -> argparse.ArgumentParser:
+    """The command line of catcherctl. fail: says what is wrong and what to type.
+
+    Parsed options have run (the verb's words, USAGE or VERSION), changes (whether the verb changes the host), parser
+    (whose help is wanted, for USAGE), and the verb's own.
+    """
+    _Parser.fail = staticmethod(fail)
+    made = _Parser(
+        prog="catcherctl",
+        description="Show and change the CCA TKE catcher: its mode, its key and certificate, its service.",
+        epilog="Exit status: 0 success, 1 failure, 2 usage error, 3 it works and something needs attention. "
+               "More about a verb: catcherctl VERB --help",
+    )
+    made.add_argument("--dry-run", action="store_true",
+                        help="show what mode, cert install, cert generate or apply would do, and change nothing")
+    made.add_argument("--version", dest="run", action="store_const", const=VERSION, help="show the version")
+    made.set_defaults(run=USAGE, parser=made, changes=False)
+    verbs = made.add_subparsers(metavar="VERB")
+    _add_status(verbs)
+    _add_mode(verbs)
+    _add_cert(verbs)
+    _add_probe(verbs)
+    _add_converge(verbs)
+    return made
+
+
+def _verb(verbs: "Any", name: str, run: str, text: str, *examples: str) -> argparse.ArgumentParser:
+    """Add a verb: what it does, and examples."""
+    one: argparse.ArgumentParser = verbs.add_parser(
+        name, help=text, description=text[0].upper() + text[1:] + ".",
+        epilog="examples:\n" + "\n".join("  " + example for example in examples),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    one.set_defaults(run=run)
+    return one
+
+
+def _json_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print JSON, for scripts")
+
+
+def _change_options(parser: argparse.ArgumentParser) -> None:
+    """Of a verb that changes the running catcher."""
+    parser.set_defaults(changes=True)
+    parser.add_argument("--no-restart", action="store_true", help="do not restart the catcher")
+
+
+def _name_option(parser: argparse.ArgumentParser, text: str) -> None:
+    parser.add_argument("--name", action="append", default=[], type=_name, metavar="NAME", help=text)
+
+
+def _add_status(verbs: "Any") -> None:
+    status = _verb(verbs, "status", "status", "show mode, service, port, OpenSSL, pair, and what needs attention",
+                   "catcherctl status", "catcherctl status --json")
+    _json_option(status)
+
+
+def _add_mode(verbs: "Any") -> None:
+    mode = _verb(verbs, "mode", "mode", "show or change the mode: TLS or plain TCP",
+                 "catcherctl mode         # what is set in " + paths.CONF,
+                 "catcherctl mode tls     # make a pair if there is none, restart, verify",
+                 "catcherctl mode tcp     # as in CCA 7.x")
+    mode.add_argument("mode", nargs="?", choices=(config.TLS, config.TCP), help="the mode to change to")
+    _change_options(mode)
+    _json_option(mode)
+
+
+def _add_cert(verbs: "Any") -> None:
+    cert = _verb(verbs, "cert", USAGE, "show, check and change the key and the certificate",
+                 "catcherctl cert show", "catcherctl cert install my.key my.crt")
+    cert.set_defaults(parser=cert)
+    more = cert.add_subparsers(metavar="VERB")
+    show = _verb(more, "show", "cert show", "show the installed certificate: names, validity, hashes",
+                 "catcherctl cert show")
+    _json_option(show)
+    check = _verb(more, "check", "cert check", "check the installed pair: usable, valid, not expired, for this host",
+                  "catcherctl cert check", "catcherctl cert check --name catcher.example.com")
+    _json_option(check)
+    _name_option(check, "a name or address that the certificate must contain; may be repeated")
+    generate = _verb(more, "generate", "cert generate", "make a key and a self-signed certificate, and use them",
+                     "catcherctl cert generate", "catcherctl cert generate --force    # keeps a copy of the old pair")
+    generate.add_argument("--force", action="store_true", help="replace an existing pair, and keep a copy of it")
+    _change_options(generate)
+    request = _verb(more, "request", "cert request", "make a certificate request for a CA; the catcher keeps its pair",
+                    "catcherctl cert request > catcher.csr",
+                    "catcherctl cert request --out catcher.csr --name catcher.example.com")
+    request.add_argument("--out", metavar="FILE", help="write the request to this new file instead of standard output")
+    request.add_argument("--present-key", action="store_true", help="use the present key instead of a new key")
+    _name_option(request, "another name or address for the certificate; may be repeated")
+    install = _verb(
+        more, "install", "cert install", "check your own key and certificate, then use them",
+        "catcherctl cert install my.key my.crt",
+        "catcherctl cert install my.key my.crt --name catcher.example.com",
+        "catcherctl cert install signed.crt     # for the key of the last 'cert request'",
+    )
+    install.add_argument("key", nargs="?", metavar="KEY", help="the private key, PEM, not encrypted")
+    install.add_argument("crt", metavar="CRT", help="the certificate, PEM, followed by its chain")
+    _name_option(install, "the name that the TKE uses, if it is not a name of this host; may be repeated")
+    _change_options(install)
+    export = _verb(more, "export", "cert export", "write the certificate, never the key, and its hashes to a USB stick",
+                   "catcherctl cert export /mnt/usb")
+    export.add_argument("directory", metavar="DIR", help="a directory on the mounted stick")
+
+
+def _add_probe(verbs: "Any") -> None:
+    probe = _verb(verbs, "probe", "probe", "show what a TKE sees of a host: its certificate, or plain TCP",
+                  "catcherctl probe catcher.example.com", "catcherctl probe 192.0.2.7:50003 --name catcher.example.com")
+    probe.add_argument("target", metavar="HOST[:PORT]", type=_target, help="default port: %d" % paths.PORT)
+    probe.add_argument("--name", type=_name, metavar="NAME", help="the Host Name/IP that you type on the TKE")
+    probe.add_argument("--timeout", type=_seconds, metavar="SECONDS", help="limit for the whole probe (default: 10)")
+    _json_option(probe)
+    guide = _verb(verbs, "tke-guide", "tke_guide", "show the steps at the TKE console for this host",
+                  "catcherctl tke-guide", "catcherctl tke-guide tcp")
+    guide.add_argument("mode", nargs="?", choices=(config.TLS, config.TCP), help="default: the configured mode")
+    _json_option(guide)
+
+
+def _add_converge(verbs: "Any") -> None:
+    planned = _verb(verbs, "plan", "plan", "show what 'apply' would do, and why; changes nothing",
+                    "catcherctl plan", "catcherctl plan --root /mnt/image --json")
+    applied = _verb(verbs, "apply", "apply", "do what is left to do on this host",
+                    "catcherctl apply", "catcherctl apply --root /mnt/image")
+    applied.set_defaults(changes=True)
+    for one in (planned, applied):
+        one.add_argument("--root", default="/", metavar="DIR", help="use the installed system below this directory")
+        _json_option(one)
