@@ -34,76 +34,62 @@ CATALOG = {
         "to finish the TLS setup:\n"
         "  catcherctl mode tls\n"
         "  catcherctl tke-guide\n"
-        "to keep plain TCP:\n"
-        "  catcherctl mode tcp",
+        "to keep plain TCP:\n  catcherctl mode tcp",
     ),
     "mode-as-seen": (INFO, TRANSIENT + ROOT,
         "the old catcher was seen in {mode} (by: {seen}), so the mode is {mode}",
-        "nothing needs to be done; to see the mode, type:\n"
-        "  catcherctl status",
+        "nothing needs to be done; to see the mode, type:\n  catcherctl status",
     ),
     "mode-changed-by-restart": (WARNING, LASTING + ROOT,
         "catcher.conf says {configured}, and the old catcher was seen in {seen}: the restart changed the mode",
         "to set the mode that the TKE uses, type one of:\n"
-        "  catcherctl mode tls\n"
-        "  catcherctl mode tcp",
+        "  catcherctl mode tls\n  catcherctl mode tcp",
     ),
     "tls-not-possible": (WARNING, LASTING + ROOT,
         "TLS is not possible, so the catcher is set to plain TCP: {reason}",
-        "install the package openssl, 1.1.1 or newer with its library, then type:\n"
-        "  catcherctl mode tls",
+        "install the package openssl, 1.1.1 or newer with its library, then type:\n  catcherctl mode tls",
     ),
     "tls-configured-tcp-running": (WARNING, "",
         "configured TLS, running TCP: {reason}",
-        "install the package openssl, 1.1.1 or newer with its library, then type:\n"
-        "  systemctl restart CSUTKEcat",
+        "install the package openssl, 1.1.1 or newer with its library, then type:\n  systemctl restart CSUTKEcat",
     ),
     "tls-required-not-possible": (ERROR, "",
         "TLS_REQUIRED is set, and TLS is not possible: {reason}",
-        "install the package openssl, 1.1.1 or newer with its library, then type:\n"
-        "  systemctl restart CSUTKEcat",
+        "install the package openssl, 1.1.1 or newer with its library, then type:\n  systemctl restart CSUTKEcat",
     ),
     "tls-not-known": (ERROR, "",
         "the catcher does not start, because it is not known whether TLS is possible: {reason}",
-        "systemd tries again by itself; to see why OpenSSL does not answer, type:\n"
-        "  journalctl -u CSUTKEcat",
+        "systemd tries again by itself; to see why OpenSSL does not answer, type:\n  journalctl -u CSUTKEcat",
     ),
     "tls-unknown": (INFO, "",
         "the first start of the catcher decides whether TLS is possible: {reason}",
-        "on the running system, type:\n"
-        "  catcherctl status",
+        "on the running system, type:\n  catcherctl status",
     ),
     "mode-undecided": (WARNING, "",
         "the mode is not decided yet: {reason}",
-        "fix that, then type:\n"
-        "  catcherctl apply",
+        "fix that, then type:\n  catcherctl apply",
     ),
     "conf-unusable": (ERROR, "",
         "/etc/cca/catcher.conf cannot be used and was left as it is: {reason}",
-        "leave one line TLS_ON or TLS_OFF in it, then type:\n"
-        "  systemctl restart CSUTKEcat",
+        "leave one line TLS_ON or TLS_OFF in it, then type:\n  systemctl restart CSUTKEcat",
     ),
     "conf-no-directive": (WARNING, "",
         "/etc/cca/catcher.conf sets no mode; the default is used: {mode}",
         "to set TLS:\n"
         "  catcherctl mode tls\n"
-        "to set plain TCP:\n"
-        "  catcherctl mode tcp",
+        "to set plain TCP:\n  catcherctl mode tcp",
     ),
     "conf-was-missing": (WARNING, TRANSIENT + ROOT,
         "/etc/cca/catcher.conf was missing and was written again: {mode}",
-        "check that this is the mode you want:\n"
-        "  catcherctl status",
+        "check that this is the mode you want:\n  catcherctl status",
     ),
     "pair-half": (ERROR, "",
         "{present} exists and {missing} does not; nothing was generated or changed",
-        "restore {missing}, or move {present} away, then type:\n"
-        "  systemctl restart CSUTKEcat",
+        "restore {missing}, or move {present} away, then type:\n  systemctl restart CSUTKEcat",
     ),
     "pair-unusable": (ERROR, ROOT,
         "the key and certificate cannot be used: {reason}",
-        "install another pair:\n"
-        "  catcherctl cert install KEY CRT",
+        "install another pair:\n  catcherctl cert install KEY CRT",
     ),
     "pair-expired": (WARNING, ROOT,
         "the certificate expired on {date}",

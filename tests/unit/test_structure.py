@@ -47,8 +47,7 @@ ALLOWED = {
 FLOORS = ("admin", "probe", "cert", "")
 
 # Modules that may have more than LINES lines: the one that touches the system.
-# A catalogue is as long as what it lists.
-LONG = {"host", "messages"}
+LONG = {"host"}
 LINES = 400
 
 # Who may talk to standard output and standard error.
