@@ -165,6 +165,7 @@ def opensuse_rpmlint() -> Path:
     tool("rpmlint")
     place = TREE / ".cache" / RPMLINT.split(" ")[0]
     if not place.exists():
+        place.parent.mkdir(exist_ok=True)
         with tempfile.TemporaryDirectory(dir=place.parent) as work:
             Path(work, "pin").write_text(RPMLINT)
             clean("python3", "-m", "pip", "-q", "--disable-pip-version-check", "download", "--no-deps",
