@@ -372,7 +372,7 @@ class VirtualMachine(AnyMachine):
             lines = ["[Match]", "Name=e*", "[Network]", "DHCP=no", "IPv6AcceptRA=no",
                      *(f"Address={address.with_prefixlen}" for address in self._addresses())]  # fmt: skip
             self.write("/etc/systemd/network/10-test.network", "\n".join(lines) + "\n")
-            self.run("networkctl reload && networkctl reconfigure eth0")
+            self.run(["systemctl", "restart", "systemd-networkd"])
             self.wait_for("a usable address", self._has_address)
 
     def _has_address(self) -> bool:

@@ -107,6 +107,9 @@ def shell(name: str) -> int:
         print(f"it is still there; to remove it: {engine.current().program} rm -f {name}")
         return status
     cell = images.cell(name)
+    if cell.kind == "machine":
+        raise engine.MatrixError(f"{name} is a machine in qemu, which has no shell for a person",
+                                 "see VirtualMachine in tests/matrix/qemu.py")  # fmt: skip
     reference = images.ensure(cell)
     print("building the packages, which are kept for the next time", flush=True)
     built = packages.ensure()

@@ -56,6 +56,7 @@ SCENARIOS = {
     "docs-trouble": "the pages of docs/, typed: each fault, how it shows and what fixes it",
     "docs-json": "the pages of docs/, typed: --json, and that its output conforms to the schemas",
     "native-build": "the rpm built on the system itself, with its own macros",
+    "selinux": "SELinux, which enforces, denies nothing that the package does, and every label is right",
     "autopkgtest": "debian/tests, run by Debian's own autopkgtest",
 }
 """What each shows, in the order of the report. A mark with another name is an error."""

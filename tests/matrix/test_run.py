@@ -140,3 +140,10 @@ def test_a_shell_has_the_packages_and_says_where(monkeypatch, capsys, tmp_path):
     assert copied == [(tmp_path / f"{name}.{family}", "/root/") for name in ("new", "old")]
     said = capsys.readouterr().out
     assert CELL in said and f"/root/new.{family}" in said and "thrown away" in said
+
+
+def test_a_machine_in_qemu_has_no_shell(junit, capsys):
+    with pytest.raises(SystemExit) as ended:
+        run.main(["--shell", first(lambda cell: cell.kind == "machine")])
+    assert ended.value.code == 1
+    assert "has no shell for a person\nhint: " in capsys.readouterr().err

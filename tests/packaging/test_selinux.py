@@ -1,0 +1,65 @@
+"""Where SELinux enforces: nothing that the package does is denied, and each file has its label."""
+
+import pytest
+
+from tests.unit import pem
+from tests.unit.authority import issue
+
+from .soundness import assert_sound
+from .system import KEY, System
+
+pytestmark = [
+    pytest.mark.scenario("selinux"),
+    pytest.mark.only(lambda cell: "enforcing=1" in cell.recipe.get("words", ""), "SELinux does not enforce there"),
+]
+
+OURS = ("/opt/IBM /etc/cca /var/lib/csulcca /usr/lib/csulcca /usr/sbin/catcherctl /usr/share/csulcca "
+        "/usr/lib/systemd/system /etc/systemd/system")  # fmt: skip
+AUDIT = "/var/log/audit/audit.log"
+
+
+class Audit:
+    """The audit log of a machine, from now on."""
+
+    def __init__(self, system: System) -> None:
+        """Begin."""
+        self.system = system
+        self.seen = self._denials()
+
+    def _denials(self) -> list[str]:
+        return [line for line in self.system.show(f"cat {AUDIT}").splitlines() if "avc:  denied" in line]
+
+    def assert_quiet(self) -> None:
+        """Nothing was denied, and no file of ours has another label than the policy says."""
+        assert self._denials()[len(self.seen):] == []
+        done = self.system.machine.run(f"restorecon -invR {OURS}", check=False)
+        assert (done.out, done.err) == ("", "")
+
+
+def test_nothing_from_installation_to_removal_is_denied(boot, built):
+    system = boot()
+    assert system.show("getenforce") == "Enforcing"
+    assert system.show("systemctl is-active auditd") == "active"
+    audit = Audit(system)
+
+    system.package(system.tools[0], "first install", built.new(system.cell.family))
+    assert_sound(system, "tls")
+    audit.assert_quiet()
+    # The reference policy has no domain for it; this is that of every service without one.
+    assert system.show("ps -eo label,args | grep '[c]atcher.exe'").startswith("system_u:system_r:initrc_t:")
+
+    system.machine.run(f"chcon -t tmp_t {KEY}")
+    assert KEY in system.machine.run(f"restorecon -vR {OURS}").out, "a wrong label is not seen"
+
+    system.machine.run("catcherctl mode tcp && catcherctl mode tls")
+    audit.assert_quiet()
+    key = pem.key_of("prime256v1")
+    system.machine.write("/root/new.key", key, mode=0o600)
+    system.machine.write("/root/new.crt", issue(key, "zlinux1", ["zlinux1"]))
+    system.machine.run("catcherctl cert install /root/new.key /root/new.crt")
+    system.machine.run("systemctl start csulcca-check.service")
+    assert_sound(system, "tls")
+    audit.assert_quiet()
+
+    system.package(system.tools[1], "remove")
+    audit.assert_quiet()
