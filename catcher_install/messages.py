@@ -47,15 +47,18 @@ CATALOG = {
     ),
     "tls-not-possible": (WARNING, LASTING + ROOT,
         "TLS is not possible, so the catcher is set to plain TCP: {reason}",
-        "install the package openssl, 1.1.1 or newer with its library, then type:\n  catcherctl mode tls",
+        "install the package openssl, version 1.1.1 or newer with its library, then type:\n"
+        "  catcherctl mode tls",
     ),
     "tls-configured-tcp-running": (WARNING, "",
         "configured TLS, running TCP: {reason}",
-        "install the package openssl, 1.1.1 or newer with its library, then type:\n  systemctl restart CSUTKEcat",
+        "install the package openssl, version 1.1.1 or newer with its library, then type:\n"
+        "  systemctl restart CSUTKEcat",
     ),
     "tls-required-not-possible": (ERROR, "",
         "TLS_REQUIRED is set, and TLS is not possible: {reason}",
-        "install the package openssl, 1.1.1 or newer with its library, then type:\n  systemctl restart CSUTKEcat",
+        "install the package openssl, version 1.1.1 or newer with its library, then type:\n"
+        "  systemctl restart CSUTKEcat",
     ),
     "tls-not-known": (ERROR, "",
         "the catcher does not start, because it is not known whether TLS is possible: {reason}",
