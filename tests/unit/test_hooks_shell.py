@@ -60,7 +60,7 @@ class Root:
         script = "set -eu\n%s\n%s \"$@\"\n" % (text, function)
         child = subprocess.Popen([self.shell, "-c", script, function] + list(arguments), stdin=subprocess.DEVNULL,
                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd="/",
-                                 env={"PATH": self.path("/bin") + ":/usr/sbin:/usr/bin:/sbin:/bin"})
+                                 env={"PATH": self.path("/bin") + ":/usr/bin:/bin"})
         output = child.communicate()[0].decode("utf-8", "replace")
         return child.returncode, output
 
@@ -126,7 +126,7 @@ CCA_5 = {
 def test_cca_5_is_refused_before_anything_changes(root, name, kind, arguments):
     files, refuses = CCA_5[name]
     root.kind = kind
-    root.groups = "cca_admin"
+    with_groups(root)
     for path in files:
         root.put(path)
     if name == "CCA 7":
