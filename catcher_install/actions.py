@@ -2,8 +2,8 @@
 
 from .record import Record
 
-MYPY = False
-if MYPY:
+TYPE_CHECKING = False
+if TYPE_CHECKING:
     from typing import Any, List, Optional
 
     from .messages import Finding

@@ -12,8 +12,8 @@ from .errors import CatcherError, ChangedMeanwhile
 from .messages import finding
 from .record import Record
 
-MYPY = False
-if MYPY:
+TYPE_CHECKING = False
+if TYPE_CHECKING:
     from typing import List, Optional, Tuple
 
     from .facts import HostFacts

@@ -7,8 +7,8 @@ with ``#``. Editing changes only the directive; every other byte stays.
 from .record import Record
 from .text import shown_bytes
 
-MYPY = False
-if MYPY:
+TYPE_CHECKING = False
+if TYPE_CHECKING:
     from typing import List, Optional, Tuple
 
 TLS_ON = b"TLS_ON"

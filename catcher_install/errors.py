@@ -1,7 +1,7 @@
 """Errors that a person is expected to meet: what is wrong, and what to type."""
 
-MYPY = False
-if MYPY:
+TYPE_CHECKING = False
+if TYPE_CHECKING:
     from typing import Optional
 
     from .messages import Finding

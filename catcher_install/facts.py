@@ -8,8 +8,8 @@ from . import stamp as stamp_file
 from .record import Record
 from .text import shown
 
-MYPY = False
-if MYPY:
+TYPE_CHECKING = False
+if TYPE_CHECKING:
     from typing import Dict, List, Optional, Tuple
 
     from .host import Host

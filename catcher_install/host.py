@@ -13,8 +13,8 @@ import time
 from . import paths, process
 from .errors import ChangedMeanwhile
 
-MYPY = False
-if MYPY:
+TYPE_CHECKING = False
+if TYPE_CHECKING:
     from typing import Any, Callable, List, Optional, Sequence, Tuple, TypeVar
 
     Result = TypeVar("Result")

@@ -5,8 +5,8 @@ import sys
 from . import messages, report
 from .text import plain
 
-MYPY = False
-if MYPY:
+TYPE_CHECKING = False
+if TYPE_CHECKING:
     from typing import List
 
     from .host import Host

@@ -13,8 +13,8 @@ from .host import Host
 from .messages import finding
 from .text import plain
 
-MYPY = False
-if MYPY:
+TYPE_CHECKING = False
+if TYPE_CHECKING:
     from typing import List
 
     from .messages import Finding

@@ -3,8 +3,8 @@
 Ids are an interface: scripts read them from ``catcherctl status --json`` and from the journal.
 """
 
-MYPY = False
-if MYPY:
+TYPE_CHECKING = False
+if TYPE_CHECKING:
     from typing import Dict, Tuple
 
     Finding = Dict[str, str]

@@ -11,8 +11,8 @@ from . import paths
 from .record import Record
 from .text import shown
 
-MYPY = False
-if MYPY:
+TYPE_CHECKING = False
+if TYPE_CHECKING:
     from typing import Dict, Optional, Tuple
 
     from .host import Host

@@ -17,8 +17,8 @@ from . import paths
 from .errors import CatcherError
 from .record import Record
 
-MYPY = False
-if MYPY:
+TYPE_CHECKING = False
+if TYPE_CHECKING:
     from typing import List, Optional, Tuple
 
     from .host import Host

@@ -31,8 +31,8 @@ from .service import may_start, plan_service
 from .stamp import EMPTY, Stamp, with_pair
 from .text import moment
 
-MYPY = False
-if MYPY:
+TYPE_CHECKING = False
+if TYPE_CHECKING:
     from typing import List, Optional, Tuple
 
     from .facts import HostFacts

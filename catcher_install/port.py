@@ -6,8 +6,8 @@ from .messages import finding, text
 from .record import Record
 from .text import shown
 
-MYPY = False
-if MYPY:
+TYPE_CHECKING = False
+if TYPE_CHECKING:
     from typing import List, Optional
 
     from .host import Host

@@ -5,8 +5,8 @@ import os
 import select
 import time
 
-MYPY = False
-if MYPY:
+TYPE_CHECKING = False
+if TYPE_CHECKING:
     from typing import Any, Dict, List, Sequence, Tuple
 
 BLOCK = 64 * 1024

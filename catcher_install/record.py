@@ -4,8 +4,8 @@
 would be paid for at every daemon start.
 """
 
-MYPY = False
-if MYPY:
+TYPE_CHECKING = False
+if TYPE_CHECKING:
     from typing import Dict, Tuple
 
 

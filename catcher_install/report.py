@@ -2,8 +2,8 @@
 
 from . import messages
 
-MYPY = False
-if MYPY:
+TYPE_CHECKING = False
+if TYPE_CHECKING:
     from typing import Dict, List
 
     from .messages import Finding

@@ -7,8 +7,8 @@ RPM scriptlets never fail. Debian's postinst fails only for a fault of ours that
 from . import journal, transition
 from .messages import finding
 
-MYPY = False
-if MYPY:
+TYPE_CHECKING = False
+if TYPE_CHECKING:
     from typing import List
 
 

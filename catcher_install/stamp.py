@@ -12,8 +12,8 @@ checked_openssl (OpenSSL's version, if TLS is possible, with the identity of the
 from .record import Record
 from .text import json_text
 
-MYPY = False
-if MYPY:
+TYPE_CHECKING = False
+if TYPE_CHECKING:
     from typing import Dict, List, Optional
 
 FORMAT = 1

@@ -6,8 +6,8 @@ from .messages import finding
 from .plan import default_mode, plan_pair
 from .record import Record
 
-MYPY = False
-if MYPY:
+TYPE_CHECKING = False
+if TYPE_CHECKING:
     from typing import List, Optional
 
     from .actions import Plan

@@ -7,8 +7,8 @@ from . import config, paths
 from .errors import CatcherError
 from .record import Record
 
-MYPY = False
-if MYPY:
+TYPE_CHECKING = False
+if TYPE_CHECKING:
     from typing import Dict, List, Optional
 
     from .host import Host

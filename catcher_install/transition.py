@@ -6,8 +6,8 @@ which never says the old version; anything above 1 is an upgrade.
 
 from .record import Record
 
-MYPY = False
-if MYPY:
+TYPE_CHECKING = False
+if TYPE_CHECKING:
     from typing import Any, List, Optional, Sequence
 
     from .facts import HostFacts

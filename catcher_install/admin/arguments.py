@@ -5,8 +5,8 @@ import argparse
 from .. import config, paths
 from ..errors import CatcherError
 
-MYPY = False
-if MYPY:
+TYPE_CHECKING = False
+if TYPE_CHECKING:
     from typing import Any, Callable, NoReturn
 
 # What options.run is besides the words of a verb.

@@ -6,8 +6,8 @@ from ..errors import CatcherError
 from ..text import plain, shown
 from .installed_pair import certificate_lines, entry, installed
 
-MYPY = False
-if MYPY:
+TYPE_CHECKING = False
+if TYPE_CHECKING:
     from typing import List
 
     from ..host import Host

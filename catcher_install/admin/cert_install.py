@@ -10,8 +10,8 @@ from ..cert.pem import PemFile
 from ..errors import CatcherError
 from . import change, installed_pair
 
-MYPY = False
-if MYPY:
+TYPE_CHECKING = False
+if TYPE_CHECKING:
     from typing import List, Tuple
 
     from ..host import Host

@@ -8,8 +8,8 @@ from ..errors import CatcherError
 from ..text import shown
 from .change import Locked
 
-MYPY = False
-if MYPY:
+TYPE_CHECKING = False
+if TYPE_CHECKING:
     from typing import Any, List, Optional, Tuple
 
     from ..host import Host

@@ -8,8 +8,8 @@ from .. import actions, apply, config, facts, journal, messages, paths, plan, st
 from ..errors import CatcherError
 from . import daemon, installed_pair
 
-MYPY = False
-if MYPY:
+TYPE_CHECKING = False
+if TYPE_CHECKING:
     from typing import Tuple
 
     from ..apply import Outcome

@@ -13,8 +13,8 @@ from ..host import Host, forget_openssl_settings
 from ..text import json_text, plain, shown
 from .arguments import USAGE, VERSION, parser
 
-MYPY = False
-if MYPY:
+TYPE_CHECKING = False
+if TYPE_CHECKING:
     from argparse import Namespace
     from typing import Any, Callable, Dict, Iterable, List
 

@@ -8,8 +8,8 @@ from ..probe.result import ProbeResult
 from ..record import Record
 from ..text import shown
 
-MYPY = False
-if MYPY:
+TYPE_CHECKING = False
+if TYPE_CHECKING:
     from typing import List, Optional
 
     from ..facts import HostFacts

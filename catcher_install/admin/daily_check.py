@@ -3,8 +3,8 @@
 from .. import journal, report
 from ..text import plain
 
-MYPY = False
-if MYPY:
+TYPE_CHECKING = False
+if TYPE_CHECKING:
     from typing import List
 
 

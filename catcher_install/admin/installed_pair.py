@@ -8,8 +8,8 @@ from ..messages import finding
 from ..record import Record
 from ..text import moment, shown
 
-MYPY = False
-if MYPY:
+TYPE_CHECKING = False
+if TYPE_CHECKING:
     from typing import Any, Dict, List, Optional, Tuple
 
     from ..facts import HostFacts

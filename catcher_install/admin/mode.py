@@ -8,8 +8,8 @@ from .. import actions, config, paths, transition
 from ..text import shown
 from . import change, installed_pair
 
-MYPY = False
-if MYPY:
+TYPE_CHECKING = False
+if TYPE_CHECKING:
     from typing import List, Tuple
 
     from ..host import Host

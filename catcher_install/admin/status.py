@@ -7,8 +7,8 @@ from ..messages import finding
 from ..text import moment, shown
 from . import installed_pair
 
-MYPY = False
-if MYPY:
+TYPE_CHECKING = False
+if TYPE_CHECKING:
     from typing import Any, Dict, List, Optional
 
     from ..facts import HostFacts

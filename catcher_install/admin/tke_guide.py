@@ -12,8 +12,8 @@ from ..record import Record
 from ..text import moment, shown
 from .installed_pair import installed
 
-MYPY = False
-if MYPY:
+TYPE_CHECKING = False
+if TYPE_CHECKING:
     from typing import Any, Dict, List, Optional, Tuple
 
     from ..host import Host

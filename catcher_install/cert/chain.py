@@ -1,7 +1,7 @@
 """Whether certificates are a chain: each one issued by the next, which may do so. Signatures are left to OpenSSL."""
 
-MYPY = False
-if MYPY:
+TYPE_CHECKING = False
+if TYPE_CHECKING:
     from typing import Sequence
 
     from .x509 import X509

@@ -12,8 +12,8 @@ from . import keys, pem, x509
 from .chain import chain_problem
 from .details import name_text
 
-MYPY = False
-if MYPY:
+TYPE_CHECKING = False
+if TYPE_CHECKING:
     from typing import Dict, List
 
     from ..host import Host

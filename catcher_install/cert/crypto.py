@@ -11,8 +11,8 @@ from .. import optional
 from ..errors import MissingDependency
 from . import keys
 
-MYPY = False
-if MYPY:
+TYPE_CHECKING = False
+if TYPE_CHECKING:
     from typing import Any, Callable, Tuple, TypeVar
 
     Result = TypeVar("Result")

@@ -6,8 +6,8 @@ from ..record import Record
 from . import x509
 from .names import a_labels, ip_address
 
-MYPY = False
-if MYPY:
+TYPE_CHECKING = False
+if TYPE_CHECKING:
     from typing import Any, List, Tuple
 
 # Of a longer chain only so many certificates are shown.

@@ -14,8 +14,8 @@ from ..text import moment
 from . import crypto, keys
 from .host_names import HostNames
 
-MYPY = False
-if MYPY:
+TYPE_CHECKING = False
+if TYPE_CHECKING:
     from typing import Any, List, Tuple
 
     from ..host import Host

@@ -7,8 +7,8 @@ import ipaddress
 
 from ..record import Record
 
-MYPY = False
-if MYPY:
+TYPE_CHECKING = False
+if TYPE_CHECKING:
     from typing import Dict, List, Optional, Tuple
 
     from ..host import Host

@@ -11,8 +11,8 @@ REASON empty if it went well and else OpenSSL's word for it. Steps that one that
 import os
 import sys
 
-MYPY = False
-if MYPY:
+TYPE_CHECKING = False
+if TYPE_CHECKING:
     from typing import Any, List
 
 # As the reference catcher has them.

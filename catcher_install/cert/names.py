@@ -5,8 +5,8 @@ import ipaddress
 from ..errors import CatcherError
 from ..text import shown
 
-MYPY = False
-if MYPY:
+TYPE_CHECKING = False
+if TYPE_CHECKING:
     from typing import Any, Optional
 
 # RFC 1035, 2.3.4, without the final dot

@@ -4,8 +4,8 @@ import binascii
 
 from ..text import shown
 
-MYPY = False
-if MYPY:
+TYPE_CHECKING = False
+if TYPE_CHECKING:
     from typing import List, Tuple
 
 CERTIFICATE = "CERTIFICATE"

@@ -14,8 +14,8 @@ from . import check as judge
 from . import crypto, details, host_names, keys, x509
 from .pem import PemFile, der, is_encrypted
 
-MYPY = False
-if MYPY:
+TYPE_CHECKING = False
+if TYPE_CHECKING:
     from typing import Any, List
 
     from ..host import Host

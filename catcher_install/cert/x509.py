@@ -10,8 +10,8 @@ import ipaddress
 from ..record import Record
 from . import keys
 
-MYPY = False
-if MYPY:
+TYPE_CHECKING = False
+if TYPE_CHECKING:
     from typing import Iterator, List, Optional, Tuple
 
 BOOLEAN, INTEGER, BIT_STRING, OCTET_STRING, OID, SEQUENCE, SET = 0x01, 0x02, 0x03, 0x04, 0x06, 0x30, 0x31

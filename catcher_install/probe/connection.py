@@ -9,8 +9,8 @@ import time
 from ..cert.names import a_labels, ip_address
 from .result import REFUSED, TCP, TIMED_OUT, UNKNOWN_NAME, UNREACHABLE, Ended
 
-MYPY = False
-if MYPY:
+TYPE_CHECKING = False
+if TYPE_CHECKING:
     from typing import Any, List, Tuple
 
 ADDRESS_LIMIT = 8

@@ -7,8 +7,8 @@ from . import connection
 from .connection import Deadline, receive, send
 from .result import HANDSHAKE_BROKEN, HANDSHAKE_REFUSED, TCP, TIMED_OUT, Ended
 
-MYPY = False
-if MYPY:
+TYPE_CHECKING = False
+if TYPE_CHECKING:
     from typing import Any, List, Optional, Tuple, Union
 
 # OpenSSL reads a chain of 100 KiB at most; whoever sends more than this before a handshake ends is not a TLS server.

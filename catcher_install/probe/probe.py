@@ -17,8 +17,8 @@ from .connection import Deadline
 from .result import TLS, Ended, ProbeResult, address_findings, certificate_findings
 from .target import NAME_HINT, parse
 
-MYPY = False
-if MYPY:
+TYPE_CHECKING = False
+if TYPE_CHECKING:
     from typing import List, Optional, Tuple
 
 TIMEOUT = 10

@@ -5,8 +5,8 @@ from ..report import finding_fields, flagged_lines
 from ..text import moment, shown
 from .result import HANDSHAKE_BROKEN, HANDSHAKE_REFUSED, SHOWN_NAMES, TCP, TLS, ProbeResult
 
-MYPY = False
-if MYPY:
+TYPE_CHECKING = False
+if TYPE_CHECKING:
     from typing import Any, Dict, List
 
 

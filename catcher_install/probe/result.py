@@ -6,8 +6,8 @@ from ..messages import SOON_SECONDS, finding
 from ..record import Record
 from ..text import moment, shown
 
-MYPY = False
-if MYPY:
+TYPE_CHECKING = False
+if TYPE_CHECKING:
     from typing import List, Optional, Tuple
 
     from ..messages import Finding

@@ -5,8 +5,8 @@ from ..cert.names import require_host
 from ..errors import CatcherError
 from ..text import shown
 
-MYPY = False
-if MYPY:
+TYPE_CHECKING = False
+if TYPE_CHECKING:
     from typing import Tuple
 
 TARGET_HINT = "type HOST or HOST:PORT, for example catcher.example.com, 192.0.2.7:50003 or [2001:db8::7]:50003"

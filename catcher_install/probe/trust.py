@@ -7,8 +7,8 @@ from .connection import FAREWELL, Deadline, address_text, connect, farewell
 from .handshake import NotTls, Shake, context
 from .result import Ended
 
-MYPY = False
-if MYPY:
+TYPE_CHECKING = False
+if TYPE_CHECKING:
     from typing import Any, List, Optional, Tuple
 
 # x509_vfy.h; ssl names the first from Python 3.10

@@ -9,8 +9,7 @@ TREE = hazards.TESTS.parent
 
 def test_every_hazard_is_there_once():
     lines = [one.line for one in hazards.hazards()]
-    assert lines == sorted(set(lines)) and lines[-1] <= hazards.COUNT
-    assert lines[:hazards.COMPLETE] == list(range(1, hazards.COMPLETE + 1))
+    assert lines == list(range(1, hazards.COUNT + 1))
 
 
 @pytest.mark.parametrize("hazard", hazards.hazards(), ids=lambda one: f"{one.line} {one.name}")

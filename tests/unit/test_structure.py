@@ -64,9 +64,9 @@ def tree_of(module):
 
 
 def for_mypy_only(tree):
-    """The nodes below "if MYPY:", which never run."""
+    """The nodes below "if TYPE_CHECKING:", which never run."""
     return {id(node) for branch in ast.walk(tree) if isinstance(branch, ast.If)
-            and isinstance(branch.test, ast.Name) and branch.test.id == "MYPY" for node in ast.walk(branch)}
+            and isinstance(branch.test, ast.Name) and branch.test.id == "TYPE_CHECKING" for node in ast.walk(branch)}
 
 
 def nodes_of(tree):
