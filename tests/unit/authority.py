@@ -16,38 +16,72 @@ CLIENT = [ExtendedKeyUsageOID.CLIENT_AUTH]
 DAY = 24 * 3600
 
 
-def name_of(common_name):
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+def named(name):
+    """A subject: a common name as text, or an x509.Name as it is."""
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]) if isinstance(name, str) else name
+
+
+def moment(when):
+    """A naive UTC datetime: seconds from now, or a datetime as it is."""
+    if isinstance(when, datetime.datetime):
+        return when
+    return datetime.datetime(1970, 1, 1) + datetime.timedelta(seconds=int(time.time()) + when)
+
+
+def alternatives(dns=(), addresses=()):
+    """What a subjectAltName holds: host names, then IP addresses."""
+    return [x509.DNSName(name) for name in dns] + [x509.IPAddress(ipaddress.ip_address(text)) for text in addresses]
+
+
+def build(key, subject, signer=None, issuer=None, names=(), extensions=(), first=-DAY, last=90 * DAY,
+          digest=hashes.SHA256):
+    """The certificate of a public key, signed: cryptography's object.
+
+    key, signer: a private key as PEM or cryptography's object, or for *key* a public one; signer None: key itself.
+    subject, issuer: a common name or an x509.Name; issuer None: the subject. names: of the subjectAltName.
+    extensions: (value, critical). first, last: validity, see moment().
+    """
+    own, signs = (pem.load(one) if isinstance(one, bytes) else one for one in (key, key if signer is None else signer))
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(named(subject))
+        .issuer_name(named(subject if issuer is None else issuer))
+        .public_key(own.public_key() if hasattr(own, "public_key") else own)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(moment(first))
+        .not_valid_after(moment(last))
+    )
+    if names:
+        builder = builder.add_extension(x509.SubjectAlternativeName(list(names)), critical=False)
+    for value, critical in extensions:
+        builder = builder.add_extension(value, critical=critical)
+    return builder.sign(signs, digest(), default_backend())
+
+
+def pem_of(built):
+    """A certificate's PEM."""
+    return built.public_bytes(serialization.Encoding.PEM)
+
+
+def key_usage(*allowed):
+    """A keyUsage that allows only what is named."""
+    flags = ("digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement",
+             "key_cert_sign", "crl_sign", "encipher_only", "decipher_only")
+    return x509.KeyUsage(**{flag: flag in allowed for flag in flags})
 
 
 def issue(key, common_name="tke1.example.com", dns=("tke1.example.com",), addresses=(), issuer=None, ca=None,
-          usage=None, first=-DAY, last=90 * DAY, constraints=True):
+          usage=None, first=-DAY, last=90 * DAY):
     """A certificate, PEM.
 
     key: PEM of its own key. issuer: (PEM key, common name) of its signer, None: itself. ca: basicConstraints, if any.
-    usage: extended key usage. first, last: validity, seconds from now.
+    usage: extended key usage. first, last: validity, see moment().
     """
-    own = pem.load(key)
-    signer = own if issuer is None else pem.load(issuer[0])
-    now = datetime.datetime(1970, 1, 1) + datetime.timedelta(seconds=int(time.time()))
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(name_of(common_name))
-        .issuer_name(name_of(common_name if issuer is None else issuer[1]))
-        .public_key(own.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now + datetime.timedelta(seconds=first))
-        .not_valid_after(now + datetime.timedelta(seconds=last))
-    )
-    names = [x509.DNSName(one) for one in dns] + [x509.IPAddress(ipaddress.ip_address(one)) for one in addresses]
-    if names:
-        builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
-    if ca is not None:
-        builder = builder.add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
+    extensions = [] if ca is None else [(x509.BasicConstraints(ca=ca, path_length=None), True)]
     if usage is not None:
-        builder = builder.add_extension(x509.ExtendedKeyUsage(usage), critical=False)
-    built = builder.sign(signer, hashes.SHA256(), default_backend())
-    return built.public_bytes(serialization.Encoding.PEM)
+        extensions.append((x509.ExtendedKeyUsage(usage), False))
+    signer, above = issuer or (None, None)
+    return pem_of(build(key, common_name, signer, above, alternatives(dns, addresses), extensions, first, last))
 
 
 class Authority:
@@ -67,16 +101,8 @@ class Authority:
         """A certificate for a request (PEM), with the names that it asks for."""
         asked = x509.load_pem_x509_csr(request, default_backend())
         assert asked.is_signature_valid
-        now = datetime.datetime(1970, 1, 1) + datetime.timedelta(seconds=int(time.time()))
-        builder = (
-            x509.CertificateBuilder().subject_name(asked.subject).issuer_name(name_of("Test CA"))
-            .public_key(asked.public_key()).serial_number(x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(days=1)).not_valid_after(now + datetime.timedelta(days=90))
-        )
-        for extension in asked.extensions:
-            builder = builder.add_extension(extension.value, extension.critical)
-        built = builder.sign(pem.load(self.key), hashes.SHA256(), default_backend())
-        return built.public_bytes(serialization.Encoding.PEM)
+        extensions = [(extension.value, extension.critical) for extension in asked.extensions]
+        return pem_of(build(asked.public_key(), asked.subject, self.key, "Test CA", extensions=extensions))
 
 
 def der(certificate):

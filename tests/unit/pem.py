@@ -4,10 +4,8 @@ import datetime
 import os
 import subprocess
 
-from cryptography import x509
 from cryptography.hazmat.backends import default_backend
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.x509.oid import NameOID
+from cryptography.hazmat.primitives import serialization
 
 DATA = os.path.join(os.path.dirname(os.path.abspath(__file__)), "data")
 
@@ -46,17 +44,6 @@ def certificate_for(key, digest="-sha256"):
 def load(key):
     """A PEM key as cryptography's object."""
     return serialization.load_pem_private_key(key, None, default_backend())
-
-
-def dated(key, first, last):
-    """A self-signed certificate valid between two datetimes (UTC, naive), PEM. key: PEM of RSA or EC."""
-    private = load(key)
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "tke1.example.com")])
-    built = (
-        x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(private.public_key())
-        .serial_number(4711).not_valid_before(first).not_valid_after(last)
-    )
-    return built.sign(private, hashes.SHA256(), default_backend()).public_bytes(serialization.Encoding.PEM)
 
 
 def traditional(key, password=None):

@@ -9,7 +9,7 @@ import pytest
 
 from catcher_install.cert import check
 
-from .. import pem
+from .. import authority, pem
 from ..support import Asked
 
 STORE: dict = {}
@@ -142,7 +142,7 @@ def test_what_cannot_be_used(name):
 def test_validity_in_time_is_reported_and_not_judged(first, last):
     key = pair_of(KEY)[0]
     first, last = datetime.datetime(*first), datetime.datetime(*last)
-    verdict = check.check(Asked(), key, pem.dated(key, first, last))
+    verdict = check.check(Asked(), key, authority.issue(key, first=first, last=last))
     assert verdict.problem == ""
     assert (verdict.not_before, verdict.not_after) == (pem.seconds(first), pem.seconds(last))
 

@@ -1,7 +1,6 @@
 """One judge: what OpenSSL itself says of a pair, with the exact reason, the same for everybody who asks."""
 
 import base64
-import datetime
 import importlib.util
 import os
 import ssl
@@ -11,9 +10,8 @@ import time
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.backends import default_backend
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.hazmat.primitives import hashes
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from catcher_install import facts, openssl, pair, paths, plan, stamp, start, transition
 from catcher_install.admin import cert_install, installed_pair, status
@@ -21,10 +19,10 @@ from catcher_install.cert import check, keys, submitted
 from catcher_install.errors import CatcherError
 from catcher_install.messages import text
 
-from .. import pem
+from .. import authority, pem
+from ..authority import key_usage
 from ..support import TREE, Asked, judged, own_elf_header
 
-DAY = datetime.timedelta(days=1)
 MADE: dict = {}
 
 
@@ -34,34 +32,19 @@ def key(kind):
     return MADE[kind]
 
 
-def usage(*allowed):
-    names = ("digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement",
-             "key_cert_sign", "crl_sign", "encipher_only", "decipher_only")
-    return x509.KeyUsage(**{name: name in allowed for name in names})
-
-
 def critical(value):
     return value, True
 
 
 UNKNOWN = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.3.6.1.4.1.99999.1"), b"\x05\x00")
-CA = [critical(x509.BasicConstraints(ca=True, path_length=None)), critical(usage("key_cert_sign", "crl_sign"))]
-SERVER = [critical(x509.BasicConstraints(ca=False, path_length=None)), critical(usage("digital_signature"))]
+CA = [critical(x509.BasicConstraints(ca=True, path_length=None)), critical(key_usage("key_cert_sign", "crl_sign"))]
+SERVER = [critical(x509.BasicConstraints(ca=False, path_length=None)), critical(key_usage("digital_signature"))]
 
 
 def build(name, public, issuer, signer, extensions, digest=hashes.SHA256, first=-1, last=90):
-    """A certificate, PEM. public, signer: PEM keys. issuer: name. extensions: (value, critical)."""
-    now = datetime.datetime(1970, 1, 1) + datetime.timedelta(seconds=int(time.time()))
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
-        .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, issuer)]))
-        .public_key(pem.load(public).public_key()).serial_number(x509.random_serial_number())
-        .not_valid_before(now + first * DAY).not_valid_after(now + last * DAY)
-    )
-    for value, must in extensions:
-        builder = builder.add_extension(value, critical=must)
-    return builder.sign(pem.load(signer), digest(), default_backend()).public_bytes(serialization.Encoding.PEM)
+    """A certificate, PEM. public, signer: PEM keys. issuer: name. extensions: (value, critical). first, last: days."""
+    return authority.pem_of(authority.build(public, name, signer, issuer, extensions=extensions, digest=digest,
+                                            first=first * authority.DAY, last=last * authority.DAY))
 
 
 NAMED = [(x509.SubjectAlternativeName([x509.DNSName("tke1.example.com")]), False)]
@@ -135,10 +118,10 @@ def with_cr(which):
 
 
 REFUSED = {
-    "a key for agreement only": (lambda: lone([critical(usage("key_agreement"))]), "has no digitalSignature"),
+    "a key for agreement only": (lambda: lone([critical(key_usage("key_agreement"))]), "has no digitalSignature"),
     "a key for encipherment only": (
-        lambda: lone([critical(usage("key_encipherment"))], kind="rsa-2048"), "has no digitalSignature"),
-    "a key for nothing": (lambda: lone([(usage("crl_sign"), False)]), "has no digitalSignature"),
+        lambda: lone([critical(key_usage("key_encipherment"))], kind="rsa-2048"), "has no digitalSignature"),
+    "a key for nothing": (lambda: lone([(key_usage("crl_sign"), False)]), "has no digitalSignature"),
     "RSA-PSS": (lambda: (key("rsa-pss"), pem.certificate_for(key("rsa-pss"))), "a key of the type RSA-PSS"),
     "for clients": (lambda: lone([(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), False)]), "serverAuth"),
     "an unknown critical extension": (lambda: lone([critical(UNKNOWN)]), "unhandled critical extension"),
@@ -152,7 +135,8 @@ REFUSED = {
 }
 
 BROKEN = {
-    "a CA that may not sign": (lambda: chain(middle=[CA[0], critical(usage("digital_signature"))]), "no keyCertSign"),
+    "a CA that may not sign": (
+        lambda: chain(middle=[CA[0], critical(key_usage("digital_signature"))]), "no keyCertSign"),
     "no CA": (lambda: chain(middle=[critical(x509.BasicConstraints(ca=False, path_length=None))]), "is not a CA"),
     "a path that is too long": (
         lambda: chain(middle=[critical(x509.BasicConstraints(ca=True, path_length=0)), CA[1]], below=CA), "pathLen"),

@@ -1,7 +1,6 @@
 """Certificates are read as cryptography reads them, whoever made them, and hostile ones cost little."""
 
 import datetime
-import ipaddress
 import os
 import re
 import time
@@ -15,7 +14,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from catcher_install.cert import details, x509
 from catcher_install.cert import pem as reader
 
-from .. import pem
+from .. import authority, pem
 
 FIRST = datetime.datetime(2026, 11, 1, 2, 3, 4)
 LAST = datetime.datetime(2027, 11, 1, 2, 3, 4)
@@ -23,21 +22,13 @@ LAST = datetime.datetime(2027, 11, 1, 2, 3, 4)
 
 def build(attributes=((NameOID.COMMON_NAME, "tke1"),), names=(), days=(FIRST, LAST), usage=None, extended=None,
           kind="prime256v1", sign=hashes.SHA256):
-    key = pem.load(pem.key_of(kind))
     name = library.Name([library.NameAttribute(oid, value) for oid, value in attributes])
-    builder = (
-        library.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
-        .serial_number(4711).not_valid_before(days[0]).not_valid_after(days[1])
-    )
-    if names:
-        builder = builder.add_extension(library.SubjectAlternativeName(list(names)), critical=False)
-    if usage is not None:
-        flags = dict.fromkeys(("digital_signature", "content_commitment", "key_encipherment", "data_encipherment",
-                               "key_agreement", "key_cert_sign", "crl_sign", "encipher_only", "decipher_only"), False)
-        builder = builder.add_extension(library.KeyUsage(**dict(flags, **{usage: True})), critical=True)
+    extensions = [] if usage is None else [(authority.key_usage(usage), True)]
     if extended is not None:
-        builder = builder.add_extension(library.ExtendedKeyUsage(extended), critical=False)
-    return builder.sign(key, sign(), default_backend()).public_bytes(serialization.Encoding.DER)
+        extensions.append((library.ExtendedKeyUsage(extended), False))
+    built = authority.build(pem.key_of(kind), name, names=names, extensions=extensions, first=days[0], last=days[1],
+                            digest=sign)
+    return built.public_bytes(serialization.Encoding.DER)
 
 
 def der_of(block):
@@ -45,11 +36,11 @@ def der_of(block):
 
 
 def dns(*names):
-    return [library.DNSName(name) for name in names]
+    return authority.alternatives(dns=names)
 
 
 def addresses(*names):
-    return [library.IPAddress(ipaddress.ip_address(name)) for name in names]
+    return authority.alternatives(addresses=names)
 
 
 MADE = {
