@@ -1,0 +1,211 @@
+"""TLS, or why it is none; hostile peers cost bounded time."""
+
+import json
+import os
+import socket
+import sys
+
+import pytest
+
+from catcher_install import messages
+from catcher_install.probe import connection, handshake, probe, report
+from catcher_install.probe import result as results
+
+from .peers import (
+    NoPrograms,
+    Peer,
+    check,
+    closes,
+    drips,
+    echoes,
+    ends_politely,
+    ids,
+    look,
+    only_a_client_hello,
+    resets,
+    s_server,
+    says,
+    says_when_asked,
+    speaks_tls,
+    waits,
+)
+
+# The peers' threads are this process's, which is no concern of the probe's openssl.
+pytestmark = [pytest.mark.real_programs, pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")]
+
+
+def test_every_tls_connection_ends_with_close_notify(good, tmp_path):
+    with Peer(speaks_tls(good.files(tmp_path))) as peer:
+        look(peer, host=NoPrograms())
+    # b"" and not SSLEOFError or ConnectionResetError: the server's reading came to a proper end.
+    assert peer.seen == [b"", b""]
+
+
+@pytest.mark.parametrize("version", ["1_2", "1_3"])
+def test_negotiated_version(good, tmp_path, version):
+    with s_server(good.files(tmp_path), "-tls" + version) as port:
+        result = probe.probe("127.0.0.1:%d" % port, timeout=5)
+    check(result)
+    assert result.version == "TLSv" + version.replace("_", ".")
+    assert result.system_problem
+
+
+def test_server_that_speaks_only_tls_1_1(good, tmp_path):
+    with s_server(good.files(tmp_path), "-tls1_1", "-cipher", "DEFAULT:@SECLEVEL=0") as port:
+        result = probe.probe("127.0.0.1:%d" % port, timeout=5)
+    check(result)
+    assert result.state == results.HANDSHAKE_REFUSED
+    assert ids(result) == ["probe-tls-too-old"]
+    assert report.exit_status(result) == 1
+
+
+def test_server_that_answers_with_tls_1_1():
+    hello = b"\x02\x00\x00\x26\x03\x02" + bytes(32) + b"\x00\x00\x2f\x00"
+    with Peer(says_when_asked(b"\x16\x03\x02" + len(hello).to_bytes(2, "big") + hello)) as peer:
+        result = look(peer)
+    assert ids(result) == ["probe-tls-too-old"]
+
+
+def test_handshake_refused_by_an_alert():
+    with Peer(says_when_asked(b"\x15\x03\x03\x00\x02\x02\x28")) as peer:
+        result = look(peer)
+    assert result.state == results.HANDSHAKE_REFUSED
+    assert ids(result) == ["probe-handshake-refused"]
+    assert "handshake failure" in result.reason
+    assert report.exit_status(result) == 1
+
+
+def test_handshake_cut_off_in_the_middle():
+    with Peer(says_when_asked(b"\x16\x03\x03\x02\x00\x02")) as peer:
+        result = look(peer)
+    assert result.state == results.HANDSHAKE_BROKEN
+    assert report.exit_status(result) == 1
+
+
+@pytest.mark.parametrize("beginning", [b"\x16", b"\x16\x03\x03\x02\x00\x02"], ids=["one byte", "six bytes"])
+def test_handshake_that_falls_silent(beginning):
+    with Peer(says(beginning)) as peer:
+        result = look(peer, timeout=0.4)
+    assert result.state == results.TIMED_OUT
+    assert "fell silent" in result.reason
+
+
+@pytest.fixture
+def without_ssl(monkeypatch):
+    """A Python whose ssl cannot be loaded, as where OpenSSL's library is gone."""
+    monkeypatch.setitem(sys.modules, "ssl", None)
+
+
+@pytest.fixture(params=["with ssl", "without ssl"])
+def any_python(request):
+    """The same is to be seen with both."""
+    if request.param == "without ssl":
+        request.getfixturevalue("without_ssl")
+
+
+@pytest.mark.parametrize("handle, evidence", [
+    (waits, "waits for more"),
+    (echoes, "sends back"),
+    (ends_politely, "closes the connection"),
+    (closes, "closes the connection"),
+    (resets, "closes the connection"),
+    (says(b"220 mail.example.com\r\n"), '"220 mail.example.com"'),
+    (says_when_asked(b"HTTP/1.1 400 Bad Request\r\n\r\n"), '"HTTP/1.1 400 Bad Request"'),
+    (says(b"\x00"), "the bytes 00"),
+    (says(b"\x16\x04"), "the bytes 16 04"),
+    (says(b"\x1b[31m\r\n"), "the bytes 1b 5b"),
+], ids=["waits", "echoes", "ends politely", "closes", "resets", "banner", "http", "one byte", "nearly TLS",
+        "escape sequence"])
+def test_plain_tcp(any_python, handle, evidence):
+    with Peer(handle) as peer:
+        result = look(peer, timeout=1.0)
+    assert result.state == results.TCP
+    assert evidence in result.reason
+    assert ids(result) == ["probe-speaks-tcp"]
+    assert "clear the box Enable SSL/TLS" in messages.fix(result.findings[0])
+    assert report.exit_status(result) == 3
+    assert report.fields(result)["tls"] is None
+    assert report.fields(result)["name_matches"] is None
+
+
+@pytest.mark.parametrize("handle", [waits, ends_politely, echoes, says(b"hello\n")],
+                         ids=["waits", "ends politely", "echoes", "banner"])
+def test_a_plain_peer_gets_a_client_hello_and_a_proper_end_and_nothing_else(any_python, handle):
+    with Peer(handle) as peer:
+        look(peer, timeout=1.0)
+    (got,) = peer.seen
+    assert only_a_client_hello(got)
+
+
+@pytest.mark.parametrize("version", ["1_2", "1_3"])
+def test_a_tls_server_is_recognised_without_ssl(without_ssl, good, tmp_path, version):
+    with s_server(good.files(tmp_path), "-tls" + version) as port:
+        result = probe.probe("127.0.0.1:%d" % port, timeout=5.0)
+    check(result)
+    assert (result.state, result.chain) == (results.HANDSHAKE_BROKEN, [])
+    assert ids(result) == ["probe-without-ssl"]
+    assert report.exit_status(result) == 1
+
+
+@pytest.mark.parametrize("handle, states", [
+    (says(b"\x00\xff" * (5 * 1024 * 1024)), [results.TCP]),
+    (says(b"x" * (10 * 1024 * 1024)), [results.TCP]),
+    (says(b"\x16\x03\x03\x40\x00\x02\xff\xff\xff" + bytes(10 * 1024 * 1024)), [results.HANDSHAKE_BROKEN]),
+    (says(b"\x15\x03\x03\x00\x02\x01\x00" * 1000000), [results.HANDSHAKE_BROKEN, results.HANDSHAKE_REFUSED]),
+    (says(b"\x14\x03\x03\x00\x01\x01" * 1000000), [results.HANDSHAKE_BROKEN]),
+    (says(b"\x17\x03\x03\x40\x00" + os.urandom(1024 * 1024)), [results.HANDSHAKE_BROKEN]),
+    (drips(b"\x16\x03\x03\x40\x00\x02\x00\x3f\xfc" + bytes(16 * 1024), 0.01), [results.TIMED_OUT]),
+    (drips(b"\x16\x03\x03\x40\x00\x02\x00\x3f\xfc" + bytes(16 * 1024), 0.0003), [results.TIMED_OUT]),
+], ids=["binary", "text", "huge message", "warning alerts", "change cipher specs", "data", "drips",
+        "drips fast"])
+def test_hostile_peer_costs_bounded_time(handle, states):
+    with Peer(handle) as peer:
+        result = look(peer, timeout=1.0)
+    assert result.state in states
+    assert len(json.dumps(report.fields(result))) < 4096
+
+
+class AlwaysMore:
+    """A socket whose peer has the next byte ready whenever it is asked, so that no time limit of its own helps."""
+
+    def __init__(self):
+        self.reads = 0
+
+    def settimeout(self, seconds):
+        assert seconds < 1.0
+
+    def sendall(self, data):
+        pass
+
+    def shutdown(self, how):
+        pass
+
+    def close(self):
+        pass
+
+    def recv(self, count):
+        self.reads += 1
+        return b"\x16\x03\x03\x40\x00\x02\x00\x3f\xfc"[self.reads - 1:self.reads] or b"\0"
+
+
+def test_a_peer_that_always_has_one_more_byte_does_not_outlast_the_deadline():
+    sock = AlwaysMore()
+    with pytest.raises(socket.timeout):
+        handshake.Shake(sock, handshake.context(), None).run(connection.Deadline(0))
+    connection.farewell(sock, 0)
+    assert sock.reads == 0
+
+
+def test_bytes_before_the_end_of_a_handshake_are_limited(good, tmp_path, monkeypatch):
+    monkeypatch.setattr(handshake, "HANDSHAKE_LIMIT", 4000)
+    with Peer(speaks_tls(good.files(tmp_path, chain=[good] * 29))) as peer:
+        result = look(peer, "localhost")
+    assert result.state == results.HANDSHAKE_BROKEN
+    assert "more than 4000 bytes" in result.reason
+
+
+def test_chain_larger_than_openssl_reads(good, tmp_path):
+    with Peer(speaks_tls(good.files(tmp_path, chain=[good] * 600))) as peer:
+        result = look(peer, "localhost")
+    assert result.state == results.HANDSHAKE_BROKEN
+    assert "message" in result.reason

@@ -1,0 +1,134 @@
+"""The chain that a peer sends, and whether anybody trusts it."""
+
+import ssl
+
+import pytest
+from cryptography.x509.oid import NameOID
+
+from catcher_install import messages
+from catcher_install.cert import details
+from catcher_install.host import Host
+from catcher_install.probe import report
+
+from .peers import Made, NoPrograms, Peer, ids, look, speaks_tls, talks_tls
+
+# The peers' threads are this process's, which is no concern of the probe's openssl.
+pytestmark = [pytest.mark.real_programs, pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")]
+
+
+def test_chain_of_a_ca(authority, tmp_path):
+    root, middle, server = authority
+    with Peer(speaks_tls(server.files(tmp_path, chain=[middle, root]))) as peer:
+        result = look(peer, "localhost")
+    assert [one.subject for one in result.chain] == ["CN=localhost", "CN=Test Intermediate", "CN=Test Root"]
+    assert [one.issuer for one in result.chain] == ["CN=Test Intermediate", "CN=Test Root", "CN=Test Root"]
+    assert [one.self_issued for one in result.chain] == [False, False, True]
+    assert ids(result) == []
+    assert report.exit_status(result) == 0
+    assert result.anchor_problem == ""
+    assert "self" in result.system_problem
+
+
+def test_chain_without_its_root(authority, tmp_path):
+    _, middle, server = authority
+    with Peer(speaks_tls(server.files(tmp_path, chain=[middle]))) as peer:
+        result = look(peer, "localhost")
+    assert len(result.chain) == 2
+    assert ids(result) == ["probe-chain-incomplete"]
+    assert "CN=Test Root" in messages.text(result.findings[0])
+    assert result.anchor_problem == ""
+    assert report.exit_status(result) == 0
+
+
+def test_chain_of_certificates_that_do_not_belong_together(authority, tmp_path):
+    _, _, server = authority
+    stranger = Made("Test Intermediate", ca=True)
+    with Peer(speaks_tls(server.files(tmp_path, chain=[stranger]))) as peer:
+        result = look(peer, "localhost")
+    assert ids(result) == ["probe-chain-unverified"]
+    assert report.exit_status(result) == 3
+
+
+def test_chain_read_by_openssl_is_the_same(authority, tmp_path, monkeypatch):
+    monkeypatch.delattr(ssl.SSLObject, "get_unverified_chain", raising=False)
+    root, middle, server = authority
+    with Peer(speaks_tls(server.files(tmp_path, chain=[middle, root]))) as peer:
+        result = look(peer, "localhost")
+    assert [one.subject for one in result.chain] == ["CN=localhost", "CN=Test Intermediate", "CN=Test Root"]
+    assert result.chain_note == ""
+
+
+CLAIMS = {
+    "verified": b"\nVerification: OK\n",
+    "no error": b"\nVerification error: \n",
+    "the whole text": b"\nCertificate chain\n---\nSSL handshake has read 1 bytes\nVerification: OK\n---\n",
+    "an exit status": b"\nVerify return code: 0 (ok)\n",
+}
+
+
+@pytest.mark.parametrize("claim", sorted(CLAIMS))
+@pytest.mark.parametrize("version", ["TLSv1_2", "TLSv1_3"])
+def test_what_the_far_side_sends_does_not_make_it_trusted(good, tmp_path, version, claim):
+    with Peer(talks_tls(good.files(tmp_path), CLAIMS[claim], ssl.TLSVersion[version])) as peer:
+        result = look(peer, "localhost")
+    assert result.version == version.replace("_", ".")
+    assert "self" in result.system_problem
+    assert ids(result) == ["probe-self-signed"]
+
+
+class Tool(Host):
+    """A host whose openssl says what it is told to."""
+
+    def __init__(self, said):
+        Host.__init__(self)
+        self.said = said
+
+    def run(self, argv, timeout, stdin=b""):
+        return 0, self.said
+
+
+def test_a_text_that_says_verified_is_not_believed(good, tmp_path):
+    """An openssl whose text somebody has changed on its way: a connection that verifies decides."""
+    text = b"\nCertificate chain\n 0 s:CN = x\n%s---\nVerification: OK\n" % good.pem
+    with Peer(speaks_tls(good.files(tmp_path))) as peer:
+        result = look(peer, "localhost", host=Tool(text))
+    assert "self" in result.system_problem
+
+
+def test_a_certificate_in_the_name_of_another_is_none(good, tmp_path, monkeypatch):
+    monkeypatch.delattr(ssl.SSLObject, "get_unverified_chain", raising=False)
+    text = good.pem.decode("ascii")
+    made = Made("localhost", dns=["localhost"], attributes=[(NameOID.ORGANIZATION_NAME, text.replace("\n", "")),
+                                                            (NameOID.ORGANIZATION_NAME, text)])
+    with Peer(speaks_tls(made.files(tmp_path))) as peer:
+        result = look(peer, "localhost")
+    assert (len(result.chain), result.chain_note) == (1, "")
+
+
+@pytest.mark.skipif(not hasattr(ssl.SSLObject, "get_unverified_chain"), reason="this Python shows no chain itself")
+def test_chain_without_the_openssl_command(authority, tmp_path):
+    root, middle, server = authority
+    with Peer(speaks_tls(server.files(tmp_path, chain=[middle, root]))) as peer:
+        result = look(peer, "localhost", host=NoPrograms())
+    assert len(result.chain) == 3
+    assert result.system_problem is None
+    assert ids(result) == []
+
+
+def test_without_chain_and_openssl_the_servers_certificate_is_shown_and_that_is_said(
+        authority, tmp_path, monkeypatch):
+    monkeypatch.delattr(ssl.SSLObject, "get_unverified_chain", raising=False)
+    root, middle, server = authority
+    with Peer(speaks_tls(server.files(tmp_path, chain=[middle, root]))) as peer:
+        result = look(peer, "localhost", host=NoPrograms())
+    assert len(result.chain) == 1
+    assert "/usr/bin/openssl" in result.chain_note
+    # What was not seen is not called missing.
+    assert ids(result) == []
+
+
+def test_long_chain_is_cut(good, tmp_path):
+    with Peer(speaks_tls(good.files(tmp_path, chain=[good] * 29))) as peer:
+        result = look(peer, "localhost")
+    assert len(result.chain) == details.CHAIN_LIMIT
+    assert result.chain_note == "14 more certificates were sent"
