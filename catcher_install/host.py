@@ -206,7 +206,7 @@ class Host:
 
     def own_elf_header(self) -> bytes:
         """The first bytes of a program of this host's architecture; b"" if no program can be read."""
-        for path in ("/proc/self/exe",) if self.root == "/" else ("/bin/sh", "/usr/bin/openssl"):
+        for path in ("/proc/self/exe",) if self.root == "/" else ("/bin/sh", paths.OPENSSL):
             try:
                 return self.read(path, limit=20, head=True)
             except OSError:

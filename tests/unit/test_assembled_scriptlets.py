@@ -67,3 +67,42 @@ def test_a_hook_names_no_list_that_python_has(hook):
     assert "LEGACY_GROUPS" in lists
     for name, values in lists.items():
         assert [one for one in values if re.search(r"(?<![\w/])%s(?![\w/])" % re.escape(one), text)] == [], name
+
+
+def read(*names):
+    with open(os.path.join(TREE, *names)) as stream:
+        return stream.read()
+
+
+PHASES = sorted(hook[:-len(".sh")] for hook in HOOKS if hook != "links.sh")
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_each_hook_is_called_in_both_families_and_built(phase):
+    """A hook file that a template or a rule of make does not name would do nothing, without a word."""
+    makefile = read("Makefile")
+    assert re.search(r"^csulcca_%s\(\)" % phase, read("hooks", phase + ".sh"), re.M)
+    assert re.search(r"^csulcca_%s deb " % phase, read("debian", "csulcca.%s.in" % phase), re.M)
+    assert "debian/csulcca.%s" % phase in re.findall(r"^scriptlets-deb: (.*)", makefile, re.M)[0].split()
+    (scriptlet_of_rpm,) = re.findall(r"^rpm/(\w+)\.scriptlet: HOOK = %s$" % phase, makefile, re.M)
+    assert re.search(r"^csulcca_%s rpm " % phase, read("rpm", scriptlet_of_rpm + ".in"), re.M)
+    assert "rpm/%s.scriptlet" % scriptlet_of_rpm in re.findall(r"^scriptlets-rpm: (.*)", makefile, re.M)[0].split()
+    assert "%%%s -f rpm/%s.scriptlet" % (scriptlet_of_rpm, scriptlet_of_rpm) in read("rpm", "csulcca.spec").splitlines()
+
+
+def test_each_template_has_its_hook():
+    templates = [name for family in ("rpm", "debian") for name in os.listdir(os.path.join(TREE, family))
+                 if name.endswith(".in") and "@HOOK@" in read(family, name)]
+    assert len(templates) == 2 * len(PHASES)
+
+
+def test_each_function_of_a_hook_is_called():
+    """Those of links.sh, too, which every script has."""
+    together = "\n".join(read("hooks", hook) for hook in HOOKS)
+    together += "\n".join(read(family, name) for family in ("rpm", "debian")
+                          for name in os.listdir(os.path.join(TREE, family)) if name.endswith(".in"))
+    together += read("install", "scriptlet.py")
+    functions = re.findall(r"^(csulcca_\w+)\(\)", together, re.M)
+    assert len(functions) > 10
+    code = re.sub(r"^ *#.*", "", together, flags=re.M)
+    assert [name for name in functions if not re.search(r"\b%s\b(?!\(\))" % name, code)] == []

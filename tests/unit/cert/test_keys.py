@@ -1,8 +1,13 @@
 """The table of supported keys."""
 
+import os
+import re
+
 import pytest
 
 from catcher_install.cert import keys
+
+from ..support import TREE
 
 
 @pytest.mark.parametrize("curve,shown", [
@@ -29,3 +34,25 @@ def test_sizes_of_rsa_keys(bits, fits):
 def test_what_is_supported_is_what_the_table_has():
     assert all(name in keys.SUPPORTED for name, _, _ in keys.CURVES)
     assert keys.GENERATED_CURVE in [name for name, _, _ in keys.CURVES]
+
+
+def listings():
+    """(path, list of curves) of each sentence that lists curves."""
+    names = [os.path.join("docs", name) for name in os.listdir(os.path.join(TREE, "docs")) if name.endswith(".md")]
+    names += [os.path.join("man", name) for name in os.listdir(os.path.join(TREE, "man"))]
+    names += [os.path.join("payload/reference/usr/lib/csulcca/reference_catcher", "pair.py"), "README.md"]
+    for name in names:
+        with open(os.path.join(TREE, name), encoding="utf-8") as stream:
+            text = " ".join(stream.read().split())
+        for found in re.findall(r"\w+(?:, \w+)+,? (?:and|or) \w+", text):
+            words = re.findall(r"\w+", found)
+            if sum(1 for curve, _, _ in keys.CURVES if curve in words) > 1:
+                yield name, words
+
+
+def test_what_lists_the_curves_lists_them_all():
+    found = list(listings())
+    assert len({name for name, _ in found}) == 3
+    for name, words in found:
+        assert [curve for curve, _, _ in keys.CURVES if curve not in words] == [], name
+    assert re.findall(r"\b(?:prime|sec|brainpool)\w+", keys.SUPPORTED) == [curve for curve, _, _ in keys.CURVES]

@@ -1,0 +1,71 @@
+"""Each path is pinned in paths.py, and whatever else must name it names the same one."""
+
+import ast
+import os
+import re
+
+import pytest
+
+from catcher_install import paths
+
+from .support import TREE, library_modules
+
+PINNED = {value for value in vars(paths).values() if isinstance(value, str) and re.match(r"/\S*\Z", value)}
+PAIR = re.compile(r"(?<![\w@}.])((?:/[\w.-]+)+)/catcher\.(?:key|crt)\b")
+# Of examples in which an administrator keeps files with these names elsewhere.
+ELSEWHERE = {"/etc/pki/csulcca", "/mnt/usb"}
+
+
+def read(*names):
+    with open(os.path.join(TREE, *names), encoding="utf-8") as stream:
+        return stream.read()
+
+
+def texts():
+    """(path, text) of every file that an administrator gets or reads, and of what our packages carry."""
+    for top in ("catcher_install", "contrib", "debian", "docs", "hooks", "install", "man", "rpm", "selinux", "share",
+                "units"):
+        for directory, _, names in os.walk(os.path.join(TREE, top)):
+            for name in names:
+                if not name.endswith((".pyc", ".svg", ".png", ".gz", ".deb", ".rpm")):
+                    path = os.path.relpath(os.path.join(directory, name), TREE)
+                    yield path, read(path)
+    yield "README.md", read("README.md")
+
+
+def test_no_module_but_paths_has_a_path_of_ours():
+    found = []
+    for module, path in library_modules().items():
+        for node in ast.walk(ast.parse(read(str(path)))):
+            # ast.Str is what Python 3.6 and 3.7 have.
+            value = getattr(node, "value", getattr(node, "s", None))
+            if module != "paths" and isinstance(value, str) and value in PINNED:
+                found.append((module, value))
+    assert found == []
+
+
+def test_every_text_names_the_pair_where_it_is():
+    named = [(path, directory) for path, text in texts() for directory in PAIR.findall(text)]
+    assert len({path for path, _ in named}) > 10
+    assert [one for one in named if one[1] not in ELSEWHERE | {paths.BIN}] == []
+
+
+@pytest.mark.parametrize("unit,directive", [
+    ("CSUTKEcat.service", "RequiresMountsFor"), ("CSUTKEcat.service", "ReadWritePaths"),
+    ("csulcca-check.service", "RequiresMountsFor"),
+])
+def test_the_units_know_where_the_pair_is(unit, directive):
+    (words,) = re.findall(r"^%s=(.*)" % directive, read("units", unit), re.M)
+    assert paths.BIN in [word.lstrip("-") for word in words.split()]
+
+
+@pytest.mark.parametrize("path", [paths.BIN, paths.KEY, paths.CERTIFICATE, paths.STAGE, paths.REPLACE_STAGE,
+                                  paths.REQUEST_KEY])
+def test_the_policy_has_a_type_for_all_that_holds_a_key(path):
+    rules = [line.split() for line in read("selinux", "csulcca.fc").splitlines() if line.startswith("/")]
+    types = [words[-1] for words in rules if re.match(words[0] + r"\Z", path)]
+    assert types and "csulcca_pair_t" in types[-1]
+
+
+def test_make_install_makes_the_directory_of_the_pair():
+    assert "'$(DESTDIR)%s'" % paths.BIN in read("Makefile")
