@@ -1,13 +1,15 @@
 """The catalog of findings: each is used, each is complete, and each says what to type."""
 
 import ast
+import os
+import re
 
 import pytest
 
 from catcher_install import messages, plan, report, transition
 from catcher_install.probe import result
 
-from .support import library_modules, make_facts
+from .support import TREE, library_modules, make_facts
 
 # What a finding may tell an administrator to type.
 PROGRAMS = ("catcherctl", "systemctl", "journalctl", "timedatectl", "chmod", "sysctl", "ss")
@@ -68,6 +70,17 @@ def test_each_id_that_is_used_exists():
 def test_each_id_that_exists_is_used():
     used = {id for one in calls() for id in one[2]} | set(ids_of_ends())
     assert sorted(set(messages.CATALOG) - used) == []
+
+
+def test_each_id_is_named_by_a_test():
+    """Else a finding could be reported at the wrong time and nothing would notice."""
+    tests = ""
+    for directory, _, names in os.walk(os.path.join(TREE, "tests", "unit")):
+        for name in names:
+            if name.endswith(".py"):
+                with open(os.path.join(directory, name), encoding="utf-8") as stream:
+                    tests += stream.read()
+    assert [id for id in sorted(messages.CATALOG) if not re.search(r"(?<![\w-])%s(?![\w-])" % id, tests)] == []
 
 
 def test_the_end_of_a_probe_has_the_facts_of_its_finding():

@@ -79,6 +79,7 @@ def test_handshake_cut_off_in_the_middle():
     with Peer(says_when_asked(b"\x16\x03\x03\x02\x00\x02")) as peer:
         result = look(peer)
     assert result.state == results.HANDSHAKE_BROKEN
+    assert ids(result) == ["probe-handshake-broken"]
     assert report.exit_status(result) == 1
 
 
