@@ -17,7 +17,7 @@ ELSEWHERE = {"/etc/pki/csulcca", "/mnt/usb"}
 
 
 def read(*names):
-    with open(os.path.join(TREE, *names), encoding="utf-8") as stream:
+    with open(os.path.join(TREE, *names), encoding="utf-8", errors="replace") as stream:
         return stream.read()
 
 
@@ -27,8 +27,9 @@ def texts():
                 "units"):
         for directory, _, names in os.walk(os.path.join(TREE, top)):
             for name in names:
-                if not name.endswith((".pyc", ".svg", ".png", ".gz", ".deb", ".rpm")):
-                    path = os.path.relpath(os.path.join(directory, name), TREE)
+                path = os.path.relpath(os.path.join(directory, name), TREE)
+                # A build may have left links that lead nowhere here, and files that are no text.
+                if not name.endswith((".pyc", ".gz")) and os.path.isfile(os.path.join(TREE, path)):
                     yield path, read(path)
     yield "README.md", read("README.md")
 
