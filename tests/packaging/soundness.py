@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable
 
+from tests.matrix.images import Cell
+
 from .system import System
 
 # Names that a converge, a replacement or a package manager gives to what it has not finished, in these directories.
@@ -24,6 +26,7 @@ def assert_sound(system: System, mode: str, *, service: tuple[str, str] = ("enab
     if running:
         wait_until_it_listens(system)
     status = system.status()
+    assert is_what_it_says(system.cell, status["distribution"])
     told = [one["id"] for one in status["findings"]]
     assert sorted(told) == sorted(findings)
     assert status["mode"] == {"configured": mode, "running": mode if running else None, "agree": running}
@@ -35,6 +38,16 @@ def assert_sound(system: System, mode: str, *, service: tuple[str, str] = ("enab
     left = system.show(f"ls -A {' '.join(DIRECTORIES)} 2>/dev/null").split()
     assert [name for name in left if name.endswith(UNFINISHED) or name.startswith(UNFINISHED)] == []
     assert "Traceback" not in system.machine.journal()
+
+
+def is_what_it_says(cell: Cell, distribution: str) -> bool:
+    """Whether a system is the one of its cell, by what python3-distro reads there; true if that is not installed.
+
+    A root that is built here is of its recipe's suite; a vendor's image has the major version of its cell's name.
+    """
+    versions = [word.split(".")[0] for word in cell.name.split("-") if word[-1:].isdigit()]
+    wanted = [cell.recipe["suite"]] if cell.recipe else versions
+    return not distribution or all(word in distribution.lower() for word in wanted)
 
 
 def wait_until_it_listens(system: System) -> None:
