@@ -220,7 +220,8 @@ def _put_pair(facts: "HostFacts", request: "PairRequest") -> "Tuple[List[Action]
     if not request.key:
         return actions + [act(PUT_PAIR, "an administrator asks for a new pair", request)], []
     if not actions and pair.fingerprint(request.key, request.certificate) == facts.pair.fingerprint:
-        return [], pair_findings(facts)
+        cleared = [act(CLEAR_DRAFT, "an earlier run was interrupted")] if facts.pair.draft else []
+        return cleared, pair_findings(facts)
     return actions + [act(PUT_PAIR, "it is the pair that an administrator gives", request)], []
 
 

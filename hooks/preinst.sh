@@ -120,7 +120,11 @@ csulcca_note_service() {
             csulcca_active=yes
         fi
     fi
-    mkdir -p "$csulcca_state"
+    if [ ! -d "$csulcca_state" ]; then
+        mkdir -p "$csulcca_state"
+        # A note in a directory that is not on disk would be lost.
+        sync "${csulcca_state%/*}" || :
+    fi
     # Nothing is written through what somebody has planted: the file is new, and no directory takes the name's place.
     rm -f "$csulcca_note.new"
     set -C

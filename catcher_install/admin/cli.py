@@ -188,7 +188,7 @@ def _mode(options: "Namespace") -> int:
         if options.dry_run:
             return _foresee(options, lambda host: asked(options.mode))
         lines, found = set_mode(_own_host(), options.mode, restart=not options.no_restart)
-        status = apply.exit_status(found)
+        status = _attention(found)
         conf = collect(host).config
         told = lines
     if options.json:
@@ -210,7 +210,12 @@ def _mode_fields(conf: "config.Config", lines: "List[str]", found: "List[message
 def _report(lines: "List[str]", found: "List[messages.Finding]") -> int:
     _print(lines)
     _print_findings(found)
-    return apply.exit_status(found)
+    return _attention(found)
+
+
+def _attention(found: "List[messages.Finding]") -> int:
+    """The exit status of a change that stands, whatever could not be noted of it."""
+    return ATTENTION if any(messages.needs_attention(one) for one in found) else 0
 
 
 def _status(options: "Namespace") -> int:

@@ -31,7 +31,8 @@ RUN = "/usr/lib/csulcca/run"
 BIN = "/opt/IBM/CCA/bin"
 STUB = "#!/bin/sh\nexit 0\n"
 WHOLE_NOTE = re.compile(
-    rb"tree=(yes|no)\ngroups=(yes|no)\nunit=[a-z]+\n(mode=[a-z]+\nseen=[a-z-]+\n)?active=(yes|no)\n")
+    rb"tree=(yes|no)\nours=(yes|no)\ngroups=(yes|no)\nunit=(enabled|disabled|masked|none)\nmode=(tls|tcp|none)\n"
+    rb"seen=(process|last-run|journal|no)\nactive=(yes|no)\n")
 
 MOUNTS = r"""
 set -e
@@ -88,7 +89,7 @@ printf '#!/bin/sh\n# edited\n' >/etc/init.d/CSUTKEcat
 ln -sf ../init.d/CSUTKEcat /etc/rc2.d/S90CSUTKEcat
 ln -sf ../init.d/CSUTKEcat /etc/rc3.d/S90CSUTKEcat
 ln -sf ../init.d/CSUTKEcat /etc/rc6.d/K14CSUTKEcat
-printf 'tree=yes\ngroups=yes\nunit=enabled\nactive=no\n' >/var/lib/csulcca/before-upgrade
+printf 'tree=yes\nours=no\ngroups=yes\nunit=enabled\nmode=none\nseen=no\nactive=no\n' >/var/lib/csulcca/before-upgrade
 """)
 # A pair of ours that was made and not placed yet.
 UNPLACED = ("/bin/sh", "-c", """
@@ -138,6 +139,9 @@ def install(target: pathlib.Path) -> None:
         (target / path).parent.mkdir(parents=True, exist_ok=True)
         (target / path).write_text(STUB)
         (target / path).chmod(0o755)
+    # As the unit's ExecStartPre= and tmpfiles.d make them.
+    for path in ("etc/cca", "var/lib/csulcca"):
+        (target / path).mkdir(parents=True, exist_ok=True)
     subprocess.run(["/usr/bin/python3", "-m", "compileall", "-q", target / "usr/lib/csulcca"], check=True)
 
 
