@@ -122,8 +122,8 @@ def echo(sock):
 
 
 def eventually(condition, what):
-    """Waits until CONDITION() is true."""
-    end = time.monotonic() + PATIENCE
+    """Waits until CONDITION() is true; longer than for an answer, since a busy machine may be at something else."""
+    end = time.monotonic() + 6 * PATIENCE
     while not condition():
         assert time.monotonic() < end, "it never came true that " + what
         select.select([], [], [], 0.01)
