@@ -450,11 +450,12 @@ def logged(root, *names):
 
 
 def test_the_note_is_on_disk_before_it_has_its_name(root):
-    """After a power failure it must not be there and empty."""
+    """After a power failure it must not be there and empty, and its directory must be there."""
     logged(root, "sync", "mv")
     root.run("csulcca_preinst", "rpm", "2")
     assert root.get("/log").decode("ascii").replace(root.base, "").splitlines() == [
-        "sync %s.new" % paths.CAPTURE, "mv -fT %s.new %s" % (paths.CAPTURE, paths.CAPTURE), "sync " + paths.STATE_DIR]
+        "sync /var/lib", "sync %s.new" % paths.CAPTURE, "mv -fT %s.new %s" % (paths.CAPTURE, paths.CAPTURE),
+        "sync " + paths.STATE_DIR]
 
 
 def test_a_copy_of_an_edited_init_script_is_on_disk_before_rpm_removes_it(root):
