@@ -1,6 +1,7 @@
 """Certificates of any kind for tests: self-signed, or by a CA with its own CA above it."""
 
 import datetime
+import hashlib
 import ipaddress
 import time
 
@@ -13,6 +14,13 @@ from . import pem
 
 SERVER = [ExtendedKeyUsageOID.SERVER_AUTH]
 CLIENT = [ExtendedKeyUsageOID.CLIENT_AUTH]
+# Of digests that cryptography no longer signs with: the last byte of the algorithm sha256WithRSAEncryption that becomes
+# theirs, and what stands before the digest in an RSA signature (RFC 8017, 9.2).
+OLD_DIGESTS = {
+    "md5": (4, bytes.fromhex("3020300c06082a864886f70d020505000410")),
+    "sha1": (5, bytes.fromhex("3021300906052b0e03021a05000414")),
+}
+RSA_SHA256 = bytes.fromhex("06092a864886f70d01010b")
 DAY = 24 * 3600
 
 
@@ -55,7 +63,24 @@ def build(key, subject, signer=None, issuer=None, names=(), extensions=(), first
         builder = builder.add_extension(x509.SubjectAlternativeName(list(names)), critical=False)
     for value, critical in extensions:
         builder = builder.add_extension(value, critical=critical)
+    if digest.name in OLD_DIGESTS:
+        return signed_anew(builder.sign(signs, hashes.SHA256(), default_backend()), signs, digest.name)
     return builder.sign(signs, digest(), default_backend())
+
+
+def signed_anew(built, signer, digest):
+    """The same certificate with a signature of an RSA key over an old digest ("md5" or "sha1")."""
+    byte, prefix = OLD_DIGESTS[digest]
+    size = signer.key_size // 8
+    signed = built.tbs_certificate_bytes.replace(RSA_SHA256, RSA_SHA256[:-1] + bytes([byte]))
+    block = prefix + hashlib.new(digest, signed).digest()
+    block = b"\0\1" + b"\xff" * (size - len(block) - 3) + b"\0" + block
+    numbers = signer.private_numbers()
+    signature = pow(int.from_bytes(block, "big"), numbers.d, numbers.public_numbers.n).to_bytes(size, "big")
+    whole = built.public_bytes(serialization.Encoding.DER)
+    return x509.load_der_x509_certificate(
+        whole.replace(built.tbs_certificate_bytes, signed).replace(RSA_SHA256, RSA_SHA256[:-1] + bytes([byte]))[:-size]
+        + signature, default_backend())
 
 
 def pem_of(built):
