@@ -2,8 +2,13 @@
 # A test compares the verbs and options here with those of the command.
 
 _catcherctl() {
-    local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]} verb=${COMP_WORDS[1]} words=
+    local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]} first=1 words=
     COMPREPLY=()
+    # Options may stand before the verb.
+    while [ "$first" -lt "$COMP_CWORD" ] && [[ ${COMP_WORDS[first]} == -* ]]; do
+        first=$((first + 1))
+    done
+    local verb=${COMP_WORDS[first]}
     case $before in
     --out)
         mapfile -t COMPREPLY < <(compgen -f -- "$word")
@@ -15,12 +20,12 @@ _catcherctl() {
         ;;
     --name | --timeout) return ;;
     esac
-    if [ "$COMP_CWORD" -eq 1 ]; then
-        words="status mode cert probe tke-guide plan apply --help"
+    if [ "$COMP_CWORD" -eq "$first" ]; then
+        words="status mode cert probe tke-guide plan apply --dry-run --version --help"
     else
         if [ "$verb" = cert ]; then
-            verb="cert ${COMP_WORDS[2]}"
-            [ "$COMP_CWORD" -ne 2 ] || verb=cert
+            verb="cert ${COMP_WORDS[first+1]}"
+            [ "$COMP_CWORD" -ne $((first + 1)) ] || verb=cert
         fi
         case $verb in
         status) words="--json --help" ;;

@@ -31,7 +31,8 @@ def leaves(parser, words=()):
             yield from leaves(below, words + (name,))
 
 
-VERBS = list(leaves(cli.parser(cli._fail)))
+COMMAND = cli.parser(cli._fail)
+VERBS = list(leaves(COMMAND))
 
 
 def offered(parser):
@@ -66,6 +67,15 @@ def test_the_manual_page_explains_each_option_below_its_verb_or_once_for_all(wor
         if one.startswith("--"):
             explained = r"Fl -%s\b" % one[2:]
             assert re.search(explained, body) or re.search(r"\.It .*" + explained, shared), one
+
+
+def test_the_manual_page_explains_the_options_before_the_verb():
+    page = text_of("man", "catcherctl.8")
+    for one in COMMAND._actions:
+        for option in one.option_strings:
+            if option.startswith("--"):
+                assert re.search(r"(?m)^\.It .*Fl -%s$" % option[2:], page), option
+    assert "Fl -dry-run" in page.split(".Sh SYNOPSIS")[1].split(".Sh ")[0]
 
 
 def test_the_manual_page_has_no_verb_too_many():
@@ -117,9 +127,15 @@ def test_completion_offers_what_the_verb_takes(complete, words, parser):
     assert complete(*(words + ("t",))) & {"tls", "tcp"} == fixed
 
 
-def test_completion_offers_all_verbs(complete):
-    assert complete("") == {words[0] for words, _ in VERBS} | {"--help"}
-    assert complete("cert", "") == {words[1] for words, _ in VERBS if words[0] == "cert"} | {"--help"}
+def test_completion_offers_all_verbs_and_the_options_before_them(complete):
+    options = {option for one in COMMAND._actions for option in one.option_strings if option.startswith("--")}
+    assert {"--help", "--version", "--dry-run"} <= options
+    assert complete("") == {words[0] for words, _ in VERBS} | options
+    assert complete("--dry-run", "m") == {"mode"}
+    assert complete("--dry-run", "mode", "t") == {"tls", "tcp"}
+    for before in ((), ("--dry-run",)):
+        verbs = {words[1] for words, _ in VERBS if words[0] == "cert"}
+        assert complete(*(before + ("cert", ""))) == verbs | {"--help"}
     assert complete("st") == {"status"}
 
 
