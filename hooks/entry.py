@@ -7,7 +7,7 @@ import sys
 # One short run: collecting garbage would only cost time, most of it while cryptography is imported.
 gc.disable()
 
-# The bytecode is made by hooks/postinst.sh: to the daemon's unit /usr is read-only, and nothing else writes any.
+# Scriptlets make the bytecode (run compile): to the daemon's unit /usr is read-only, and nothing else writes any.
 sys.dont_write_bytecode = True
 
 if sys.version_info < (3, 6):  # noqa: UP036 - /usr/bin/python3 may be anything

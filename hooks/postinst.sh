@@ -1,18 +1,27 @@
 # csulcca_postinst FAMILY ARGUMENTS...: the new files are there (deb postinst after debhelper's part, rpm %posttrans).
 
 csulcca_postinst() {
+    if [ "$1:${2-}" = deb:triggered ]; then
+        # /usr/bin/python3 is another one.
+        csulcca_compile
+        return 0
+    fi
     csulcca_restore_links || :
     # Compiled for another version of these files: times are the same in every reproducible package.
     find @LIBRARY@ -name __pycache__ -prune -exec rm -rf {} +
-    # Here alone, and then on disk: a power failure during some later command would leave half a file that no package owns.
-    @LIBRARY@/run compile </dev/null || :
-    find @LIBRARY@ -name '*.pyc' -exec sync {} + || :
+    csulcca_compile
     # Of an earlier removal.
     rm -f @PURGE@ || :
     csulcca_status=0
     @LIBRARY@/run scriptlet "$@" </dev/null || csulcca_status=$?
     csulcca_prepare_image
     return "$csulcca_status"
+}
+
+# Here alone, and then on disk: a power failure during some later command would leave half a file that no package owns.
+csulcca_compile() {
+    @LIBRARY@/run compile </dev/null || :
+    find @LIBRARY@ -name '*.pyc' -exec sync {} + || :
 }
 
 # An image for bootc or rpm-ostree is built here. /opt cannot be written when it runs, so the places of key and certificate

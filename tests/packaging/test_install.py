@@ -111,6 +111,35 @@ def test_the_hook_alone_writes_bytecode_and_all_of_it(boot, built):
         line.split()[0] for line in made.splitlines()]
 
 
+# A package that has /usr/bin/python3 too, made and installed.
+OTHER_PYTHON = {
+    "deb": r"""mkdir -p /root/other/DEBIAN /root/other/usr/bin && cd /root && cp -P /usr/bin/python3 other/usr/bin/ &&
+        printf 'Package: other-python\nVersion: 1\nArchitecture: all\nMaintainer: x <x@csulcca.invalid>\n' >control &&
+        printf 'Description: x\n' | cat control - >other/DEBIAN/control && dpkg-deb -b other other.deb &&
+        dpkg --force-overwrite -i other.deb""",
+    "rpm": r"""cd /root && printf 'Name: other-python\nVersion: 1\nRelease: 1\nSummary: x\nLicense: x\n' >other.spec &&
+        printf 'BuildArch: noarch\n%%description\nx\n%%install\nmkdir -p %%{buildroot}/usr/bin\n' >>other.spec &&
+        printf 'cp -P /usr/bin/python3 %%{buildroot}/usr/bin/\n%%files\n/usr/bin/python3\n' >>other.spec &&
+        rpmbuild -bb --nodeps --define '_topdir /root/other' other.spec &&
+        rpm -i --nodeps --replacefiles other/RPMS/noarch/*.rpm""",
+}
+
+
+@pytest.mark.scenario("reinstall")
+@one_of_each_family
+def test_bytecode_is_made_when_the_host_gets_another_python(boot, built):
+    """Else every start of the daemon would compile, for /usr is read-only to it."""
+    system = boot()
+    system.package(system.tools[1], "install", built.new(system.cell.family))
+    made = system.show(BYTECODE)
+    system.machine.run("find /usr/lib/csulcca -name '*.pyc' -delete")
+    serving = system.show("systemctl show -p MainPID CSUTKEcat")
+    system.machine.run(OTHER_PYTHON[system.cell.family], timeout=120)
+    assert [line.split()[0] for line in system.show(BYTECODE).splitlines()] == [
+        line.split()[0] for line in made.splitlines()]
+    assert system.show("systemctl show -p MainPID CSUTKEcat") == serving
+
+
 @pytest.mark.scenario("policy-rc.d")
 @pytest.mark.parametrize("history", one_of(["first installation", "upgrade from 7.3"]))
 @only_deb
