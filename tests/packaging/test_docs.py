@@ -53,7 +53,6 @@ class Host(NamedTuple):
     def install(self) -> None:
         """As "First installation" does."""
         self.system.package(self.system.tools[1], "install", self.built.new(self.system.cell.family))
-        self.machine.wait_for("a listening catcher", lambda: self.settled() and self.listens())
 
     def upgrade(self) -> None:
         """From CCA 7.3, as far as before the upgrade."""
@@ -255,7 +254,7 @@ def _fail(step: pages.Step, why: str) -> NoReturn:
 
 
 def type_in(host: Host, step: pages.Step) -> Result:
-    """Type a command of a page; fails where it does not do what the page says."""
+    """Type a command of a page at once after the one before it; fails if it does not do what the page says."""
     for pattern, supply in SUPPLIES.items():
         if re.search(pattern, f"{step.heading} / {step.command}"):
             supply(host)
@@ -266,8 +265,6 @@ def type_in(host: Host, step: pages.Step) -> Result:
         _fail(step, f"exit status {done.rc}, the page says {step.status}\n{printed}")
     if not step.prints(printed):
         _fail(step, f"-- the page --\n{step.shown}\n-- printed --\n{printed}")
-    if step.command.startswith("systemctl"):
-        host.machine.wait_for("a listening catcher, or none", host.settled)
     return done
 
 
