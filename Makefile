@@ -113,7 +113,7 @@ bench:
 .PHONY: faults
 faults:
 	@sh tools/bootstrap.sh check
-	@$(PYTHON) -m tests.faults.table $(if $(ALL),--all) $(if $(FRESH),--fresh)
+	@$(PYTHON) -m tests.matrix.engine -- $(PYTHON) -m tests.faults.table $(if $(ALL),--all) $(if $(FRESH),--fresh)
 
 #: make ci-files [CHECK=1]
 #:     CI configuration for GitHub, GitLab, Packit, tmt, OBS and Salsa, from tests/matrix/distros.toml

@@ -149,6 +149,7 @@ def main() -> int:
     story = Story()
     started = time.monotonic()
     with engine.plain_errors(), tempfile.TemporaryDirectory(prefix="csulcca-demo-") as work:
+        images.cells()  # A mistake there is said before anything is built.
         engine.prepare()
         story.heading("Building the packages")
         subprocess.run([sys.executable, str(TREE / "tools/build_packages.py")], check=True)

@@ -5,6 +5,7 @@ import dataclasses
 import errno
 import os
 import re
+import shutil
 import subprocess
 import sys
 
@@ -201,6 +202,33 @@ def test_a_mistake_in_the_declaration_is_named_with_what_to_do(declaration, caps
         problem, hint = capsys.readouterr().err.splitlines()
         assert problem.startswith("error: distros.toml") and said in problem
         assert hint.startswith("hint: ")
+
+
+@pytest.fixture
+def broken_tree(tmp_path):
+    """A tree in which distros.toml is no TOML: tests/matrix is a copy, the rest is this one."""
+    (tmp_path / "tests").mkdir()
+    for path in [*TREE.iterdir(), *(TREE / "tests").iterdir()]:
+        if path.name not in ("tests", "matrix"):
+            (tmp_path / path.relative_to(TREE)).symlink_to(path)
+    shutil.copytree(TREE / "tests/matrix", tmp_path / "tests/matrix", ignore=shutil.ignore_patterns("__pycache__"))
+    with (tmp_path / "tests/matrix/distros.toml").open("a") as declared:
+        declared.write("[cell\n")
+    return tmp_path
+
+
+# What the targets of the Makefile run.
+COMMANDS = ["tests.matrix.engine -- true", "tests.matrix.images list", "tests.matrix.run", "tools.demo", "tools.bench",
+            "tests.matrix.proof", "tools.ci_files --check"]  # fmt: skip
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_mistake_in_the_declaration_is_two_lines_of_every_command_and_nothing_runs_before(broken_tree, command):
+    done = subprocess.run([sys.executable, "-m", *command.split()], cwd=broken_tree, capture_output=True, text=True)
+    assert done.returncode in (1, 2)
+    assert done.stdout == "" and "Traceback" not in done.stderr
+    problem, hint = done.stderr.splitlines()
+    assert "distros.toml is not valid TOML" in problem and "edit" in hint
 
 
 def test_a_build_that_fails_shows_the_end_of_its_log(tmp_path, monkeypatch):

@@ -133,6 +133,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--fleet", metavar="N,N,...", help="how the Ansible role grows with its hosts, instead")
     options = parser.parse_args(arguments)
     with engine.plain_errors():
+        images.cells()  # A mistake there is said before anything is built.
         engine.prepare()
         if options.matrix:
             print("\n".join(growth.bench()))
