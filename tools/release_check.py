@@ -1,4 +1,4 @@
-"""Run every command of docs/release.md and say which claims hold: `make release-check [ONLY=words of a line]`.
+"""Run every command of docs/release.md and say which claims are true: `make release-check [ONLY=words of a line]`.
 
 Verdicts: PASS; FAIL; BLOCKED, where every test that the command selects was skipped on this computer, with the reason,
 and never taken for passed. Exit status 0 only where all passed.
