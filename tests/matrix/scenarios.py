@@ -55,6 +55,7 @@ SCENARIOS = {
     "docs-tke": "the pages of docs/, typed: the certificate on its way into the TKE",
     "docs-trouble": "the pages of docs/, typed: each fault, how it shows and what fixes it",
     "docs-json": "the pages of docs/, typed: --json, and that its output conforms to the schemas",
+    "other-programs": "the pages of docs/ about other programs, with these: certbot, certmonger, firewalls, Prometheus",
     "native-build": "the rpm built on the system itself, with its own macros",
     "selinux": "SELinux, which enforces, denies nothing that the package does, and every label is right",
     "autopkgtest": "debian/tests, run by Debian's own autopkgtest",

@@ -33,7 +33,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         marks = sorted(item.iter_markers("only"), key=lambda mark: mark in item.callspec.marks)  # type: ignore
         reasons = [str(mark.args[1]) for mark in marks if not mark.args[0](cell)]
         if cell.scenarios and scenario not in cell.scenarios:
-            reasons.insert(0, "a container shows the same")
+            reasons.insert(0, "another system shows the same")
         if not cell.boot and item.get_closest_marker("bare") is None:
             reasons.insert(0, "it needs a booted system, and systemd can't be PID 1 there")
         if WANTED and scenario not in WANTED:

@@ -54,7 +54,7 @@ def _only_at(place: int, places: int, moves: bool = False) -> pytest.MarkDecorat
 
 
 def _number(cell: images.Cell) -> int:
-    """The cell's place in its family: first those that can be built anywhere, in the order of distros.toml; machines in
-    qemu, which run few of the scenarios, come last."""
+    """The cell's place in its family: first those that can be built anywhere, in the order of distros.toml; those that
+    run few of the scenarios come last."""
     family = [other for other in images.cells().values() if other.family == cell.family]
-    return sorted(family, key=lambda other: (other.kind, not (other.recipe and other.boot))).index(cell)
+    return sorted(family, key=lambda other: (bool(other.scenarios), not (other.recipe and other.boot))).index(cell)
