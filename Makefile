@@ -23,56 +23,56 @@ packages:
 	    $(if $(CCA_VERSION),--version '$(CCA_VERSION)') $(if $(VENDOR),--vendor '$(VENDOR)')
 
 #: make repo KEY=fingerprint [URL=https://...]
-#:     signed repositories of the packages in dist/, for apt and for dnf and zypper, into dist/repo/; SHA256SUMS.asc
+#:     make signed repositories of the packages in dist/, for apt and for dnf and zypper, in dist/repo/; SHA256SUMS.asc
 .PHONY: repo
 repo:
 	@sh tools/bootstrap.sh repo
 	@/usr/bin/python3 tools/repository.py --key '$(KEY)' $(if $(URL),--url '$(URL)')
 
 #: make demo
-#:     the main job end to end, in containers: a fresh install and an upgrade from CCA 7.3
+#:     build the packages and show them at work in containers: a first installation and an upgrade from CCA 7.3
 .PHONY: demo
 demo:
 	@sh tools/bootstrap.sh demo
 	@/usr/bin/python3 -m tools.demo
 
 #: make check
-#:     every test that CI runs: unit tests, linters, packages, containers
+#:     run every test that CI runs: unit tests, linters, packages, containers
 .PHONY: check
 check:
 	@sh tools/bootstrap.sh check
 	@sh tools/check.sh
 
 #: make test TESTS='tests/packaging -k "debian-13 and purge"'
-#:     chosen tests, by pytest's words for them; a system that -k names is tested even if make check leaves it out
+#:     run the tests that these arguments of pytest choose; -k may also name a system that make check leaves out
 .PHONY: test
 test:
 	@sh tools/bootstrap.sh check
 	@$(PYTHON) -m tests.matrix.engine -- $(PYTHON) -m pytest -q -rs $(TESTS)
 
 #: make release-check [ONLY=repositories]
-#:     every command of docs/release.md in order, and which of its claims hold
+#:     run every command of docs/release.md, and say which of its claims are true
 .PHONY: release-check
 release-check:
 	@sh tools/bootstrap.sh check
 	@$(PYTHON) -m tools.release_check $(if $(ONLY),--only '$(ONLY)')
 
 #: make piuparts
-#:     Debian's own test of the .deb: install, remove and purge in every order, and the upgrade from CCA 7.3
+#:     run Debian's own test of the .deb: install, remove and purge in every order, and the upgrade from CCA 7.3
 .PHONY: piuparts
 piuparts:
 	@sh tools/bootstrap.sh check
 	@$(PYTHON) -m tests.matrix.engine -- $(PYTHON) -m pytest -q tests/packaging/test_piuparts.py
 
 #: make lint
-#:     ruff, mypy, vermin, shellcheck, lintian, rpmlint, systemd-analyze
+#:     run ruff, mypy, vermin, shellcheck, lintian, rpmlint, systemd-analyze
 .PHONY: lint
 lint:
 	@sh tools/bootstrap.sh lint
 	@$(PYTHON) -m pytest -q tests/test_linters.py
 
 #: make matrix [CELL=system] [SCENARIO=name] [PULL=1] [KEEP_FAILED=1] [SHELL_IN=system]
-#:     every scenario on every system: a table here, the same as a page in dist/matrix.html, JUnit XML beside it.
+#:     run every scenario on every system, and show a table; the same is in dist/matrix.html and dist/matrix.xml (JUnit).
 #:     PULL fetches vendors' images, KEEP_FAILED keeps the machines of failed tests, SHELL_IN opens a shell in a system
 .PHONY: matrix
 matrix:
@@ -82,7 +82,7 @@ matrix:
 	    $(if $(KEEP_FAILED),--keep-failed) $(if $(SHELL_IN),--shell '$(SHELL_IN)')
 
 #: make systems, make scenarios
-#:     what make matrix knows by these names
+#:     list the names that CELL= and SCENARIO= take
 .PHONY: systems scenarios
 systems:
 	@/usr/bin/python3 -m tests.matrix.images systems
@@ -90,15 +90,15 @@ scenarios:
 	@/usr/bin/python3 -m tests.matrix.scenarios
 
 #: make matrix-proof
-#:     the packages broken on purpose, and whether exactly the right scenarios fail
+#:     break the packages on purpose, and say whether exactly the right scenarios fail
 .PHONY: matrix-proof
 matrix-proof:
 	@sh tools/bootstrap.sh check
 	@$(PYTHON) -m tests.matrix.proof
 
 #: make bench [CELL=debian-12] [EFFORT=1] | MATRIX=1 | FLEET=1,2,4,8
-#:     what hooks, starts, installations, upgrades and relayed connections take, as ratios measured side by side; all of
-#:     it into dist/bench.json. MATRIX, FLEET: instead, how time grows with cells, and with hosts of the Ansible role
+#:     measure what hooks, starts, installations, upgrades and relayed connections cost, each beside something known; the
+#:     results are also in dist/bench.json. MATRIX: how the time grows with systems. FLEET: with hosts of the Ansible role
 .PHONY: bench
 bench:
 	@sh tools/bootstrap.sh bench
@@ -107,22 +107,22 @@ bench:
 	    $(if $(MATRIX),--matrix) $(if $(FLEET),--fleet '$(FLEET)')
 
 #: make faults [ALL=1] [FRESH=1]
-#:     every program killed and refused at every call (ALL=1: also at those that load Python) and without power,
-#:     programs that run at once, package managers that are killed, protections taken out: one table of damage, which must
-#:     be zeros. As root; goes on where it was interrupted, unless FRESH=1
+#:     kill each program at each of its calls, let each call fail (ALL=1: also calls that only load Python), cut the power,
+#:     run programs at the same time, kill package managers, take protections out. Shows one table of damage, in which
+#:     every number must be 0. Needs root; continues an interrupted run, unless FRESH=1
 .PHONY: faults
 faults:
 	@sh tools/bootstrap.sh check
 	@$(PYTHON) -m tests.matrix.engine -- $(PYTHON) -m tests.faults.table $(if $(ALL),--all) $(if $(FRESH),--fresh)
 
 #: make ci-files [CHECK=1]
-#:     CI configuration for GitHub, GitLab, Packit, tmt, OBS and Salsa, from tests/matrix/distros.toml
+#:     write the CI configuration for GitHub, GitLab, Packit, tmt, OBS and Salsa from tests/matrix/distros.toml
 .PHONY: ci-files
 ci-files:
 	@/usr/bin/python3 -m tools.ci_files $(if $(CHECK),--check)
 
 #: make contrib
-#:     the Ansible role and the container image of contrib/, linted and run against containers
+#:     lint the Ansible role and the container image of contrib/, and try them on containers
 .PHONY: contrib
 contrib:
 	@sh tools/bootstrap.sh contrib

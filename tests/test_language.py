@@ -99,8 +99,7 @@ def texts() -> Iterator[tuple[str, str]]:
     files = [TREE / "README.md", *sorted((TREE / "docs").glob("*.md")), *sorted((TREE / "man").iterdir())]
     files += [path for folder in ("share", "contrib") for path in sorted((TREE / folder).rglob("*")) if path.is_file()]
     for path in files:
-        if path.name != "measurements.md":
-            yield str(path.relative_to(TREE)), path.read_text(encoding="utf-8")
+        yield str(path.relative_to(TREE)), path.read_text(encoding="utf-8")
     yield from helps(cli.parser(cli._fail))
     for id, (_, _, text, fix) in messages.CATALOG.items():
         yield f"finding {id}", f"{text}\n\n{fix}"

@@ -69,7 +69,7 @@ def fresh(story: Story, system: System, client: Machine, package: pathlib.Path) 
     tool = system.tools[0]
     story.tell(f"{tool} installs {package.name} on a host that never had CCA.")
     done = system.package(tool, "install", package, check=False)
-    story.expect(f"{tool} is content", done.rc == 0, done.out + done.err)
+    story.expect(f"{tool} reports success", done.rc == 0, done.out + done.err)
     expect_service(story, system)
     conf = system.show("cat /etc/cca/catcher.conf")
     story.expect("the host can do TLS, so catcher.conf says TLS_ON", conf == "TLS_ON", conf)
@@ -90,7 +90,7 @@ def upgrade(story: Story, system: System, client: Machine, old: pathlib.Path, ne
     story.expect("a client in TCP mode reaches the 7.3 catcher", before.rc == 0, before.out + before.err)
     story.tell(f"{tool} upgrades to {new.name}.")
     done = system.package(tool, "install", new, check=False)
-    story.expect(f"{tool} is content", done.rc == 0, done.out + done.err)
+    story.expect(f"{tool} reports success", done.rc == 0, done.out + done.err)
     expect_service(story, system)
     story.expect("the mode is kept: catcher.conf says TLS_OFF", system.show("cat /etc/cca/catcher.conf") == "TLS_OFF")
     story.expect("ps shows the daemon in TCP mode", system.argv() == DAEMON, system.argv())
@@ -177,9 +177,9 @@ def main() -> int:
         story.heading(f"BLOCKED on this host: {reason}")
     took = f"{time.monotonic() - started:.0f} s"
     if story.failures:
-        story.heading(f"{story.failures} of {story.expected} expectations FAILED, after {took}")
+        story.heading(f"{story.failures} of {story.expected} checks FAILED, after {took}")
         return 1
-    story.heading(f"All {story.expected} expectations held, after {took}")
+    story.heading(f"All {story.expected} checks passed, after {took}")
     return 1 if story.reasons else 0
 
 

@@ -88,10 +88,10 @@ def nothing_to_do(machine: Machine, here: Bench, mode: str) -> tuple[list[Row], 
     commands = dict.fromkeys((PYTHON, CONVERGE, START, DAEMON), "")
     rounds.hyperfine(hyperfine_in(machine), f"nothing to do, {mode}", commands, rounds_for(15, here.effort), runs=8)
     if written(machine) != before:
-        raise BenchError(f"{here.cell.name}: a converge with nothing to do has changed files, so this was not measured")
+        raise BenchError(f"{here.cell.name}: a hook with nothing to do has changed files, so this was not measured")
     interpreter = "python3 -I -c pass"
     return [
-        rounds.row(f"converge with nothing to do, {mode}", CONVERGE, PYTHON, interpreter, 1.5),
+        rounds.row(f"hook with nothing to do, {mode}", CONVERGE, PYTHON, interpreter, 1.5),
         rounds.row(f"our part of a daemon start, {mode}", START, PYTHON, interpreter, 1.5, less=DAEMON),
     ], rounds
 
@@ -111,7 +111,7 @@ def fresh(machine: Machine, here: Bench) -> tuple[list[Row], Rounds]:
     rounds.hyperfine(hyperfine_in(machine), "fresh converge", commands, rounds_for(12, here.effort), runs=4)
     bare = "bare script"
     return [
-        rounds.row("fresh converge with the pair", START, BARE, bare, 1.15),
+        rounds.row("first run, makes the pair", START, BARE, bare, 1.15),
         rounds.row("- the very first, right after unpacking", START_AGAIN, BARE, bare),
         *(rounds.row("- " + what, command, BARE, bare) for what, command in others.items()),
     ], rounds
@@ -155,5 +155,5 @@ def prepared_fresh(machine: Machine, here: Bench) -> tuple[str, str]:
     for path in made:
         machine.run(["test", "-s", path])
     if b"TLS_ON" not in machine.read(CONF):
-        raise BenchError(f"{here.cell.name}: a fresh converge did not choose TLS", "catcherctl status says why")
+        raise BenchError(f"{here.cell.name}: a first run did not choose TLS", "catcherctl status says why")
     return prepare, shlex.join(["rm", "-rf", *made, *BYTECODE])
