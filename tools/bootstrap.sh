@@ -137,7 +137,7 @@ register_emulator() {
         return 0
     fi
     echo "make $set lets the kernel run programs for s390x with qemu-user-static"
-    update-binfmts --enable qemu-s390x || echo "that failed: the systems of s390x will be BLOCKED"
+    update-binfmts --enable qemu-s390x || echo "that failed, so the systems with s390x will be BLOCKED"
 }
 
 # Lines "package must|may what for" of the tools that are not there.
@@ -186,7 +186,7 @@ names() {
 install_packages() {
     reason=
     if [ "${BOOTSTRAP:-1}" = 0 ]; then
-        reason="BOOTSTRAP=0 forbids to install them"
+        reason="BOOTSTRAP=0 forbids installing them"
     elif [ "$family" = none ]; then
         reason="there is neither apt-get nor dnf to install them"
     elif [ "$(id -u)" != 0 ] && ! command -v sudo >/dev/null 2>&1; then
@@ -198,7 +198,7 @@ install_packages() {
             echo "make $set cannot do without these packages, and $reason: $(names)" >&2
             exit 1
         fi
-        echo "make $set goes on without these packages, for $reason; tests that need them are skipped: $(names)" >&2
+        echo "make $set continues without these packages, because $reason; tests that need them are skipped: $(names)" >&2
         return 0
     fi
     as_root=
@@ -220,7 +220,7 @@ install_packages() {
             echo "still missing after the installation, and make $set cannot do without: $(names)" >&2
             exit 1
         fi
-        echo "not to be had on this distribution; the tests that need them are skipped: $(names)"
+        echo "not available on this distribution; the tests that need them are skipped: $(names)"
         mkdir -p .cache
         echo "$missing" | cut -d ' ' -f 1 >>.cache/not-available
     fi
@@ -293,7 +293,7 @@ make_venv() {
         return 0
     fi
     if [ "${BOOTSTRAP:-1}" = 0 ]; then
-        echo "make $set needs the Python tools of tools/requirements.txt in .venv, and BOOTSTRAP=0 forbids to install them" >&2
+        echo "make $set needs the Python tools of tools/requirements.txt in .venv, and BOOTSTRAP=0 forbids installing them" >&2
         exit 1
     fi
     echo "make $set needs Python tools for tests and linting; installing tools/requirements.txt into .venv"

@@ -39,7 +39,8 @@ def alone() -> None:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise engine.MatrixError("another make matrix runs in this tree", "wait for its end, or use a clone") from None
+        raise engine.MatrixError("another make matrix runs in this tree",
+                                 "wait until it has finished, or use another clone") from None  # fmt: skip
     for path in (report.JUNIT, report.PLAN, report.PAGE):
         path.unlink(missing_ok=True)
 
@@ -104,7 +105,7 @@ def shell(name: str) -> int:
     """A shell in a machine that a run has kept, or else in a fresh one of the cell, which is thrown away afterwards."""
     if name.startswith(KEPT_PREFIX):
         status = subprocess.run(engine.argv("exec", "-it", name, "/bin/bash"), check=False).returncode
-        print(f"it is still there; to remove it: {engine.current().program} rm -f {name}")
+        print(f"the machine is still there; to remove it: {engine.current().program} rm -f {name}")
         return status
     cell = images.cell(name)
     if cell.kind == "machine":

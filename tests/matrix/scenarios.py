@@ -33,7 +33,7 @@ SCENARIOS = {
     "shortage": "a full disk, or an /opt that leads nowhere until the first boot: reported, and fixed by the next run",
     "unwritable": "a read-only /var, or an immutable file: reported, and fixed by the next run",
     "no-python": "the hook cannot run: reported, nothing is lost, and running it again fixes it",
-    "policy-rc.d": "an administrator's policy forbids to start services: the package obeys it",
+    "policy-rc.d": "an administrator's policy forbids starting services: the package obeys it",
     "repository": "installed and upgraded from a signed repository of packages",
     "unattended": "upgraded by Debian's own unattended-upgrade, which asks no question",
     "repository-refused": "a repository with changed files or another signature: nothing is installed",
