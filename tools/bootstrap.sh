@@ -63,6 +63,7 @@ check obs-build obs-build /usr/lib/*build/debtransform may run the tests
 contrib ansible ansible ansible-playbook must run the role
 contrib ansible-lint ansible-lint ansible-lint must lint
 check,bench hyperfine hyperfine hyperfine must measure
+check chromium chromium chromium may look at the page of the matrix
 check,lint shellcheck ShellCheck shellcheck may lint
 check,lint lintian lintian lintian may lint
 check,lint rpmlint rpmlint rpmlint may lint

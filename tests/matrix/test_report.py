@@ -2,10 +2,16 @@
 
 import html
 import json
+import os
 import re
+import shutil
+import subprocess
 from xml.etree import ElementTree
 
+import pytest
+
 from tests.matrix import images, report
+from tests.matrix.scenarios import SCENARIOS as ALL_SCENARIOS
 
 CELLS = list(images.cells())[:2]
 SCENARIOS = ["fresh", "remove"]
@@ -207,3 +213,34 @@ def test_on_a_narrow_screen_each_result_has_the_name_of_its_scenario(tmp_path):
     for scenario in SCENARIOS:
         assert page.count(f'<span class="label">{scenario}</span>') == len(CELLS)
     assert "overflow-x: scroll" not in page and "min-width: 1" not in page
+
+
+# Shows the page in a frame of a width, since a window of chromium is never narrower than 500 px.
+FRAME = """<title></title><iframe width="{width}" height="900" style="border: 0" src="page.html"
+onload="document.title = [this.contentDocument.documentElement.scrollWidth, this.contentWindow.innerWidth]"></iframe>"""
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_page_of_the_whole_matrix_does_not_scroll_sideways(tmp_path, width):
+    """On a laptop and on a telephone, with failures, and with everything unfolded."""
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        assert os.environ.get("CI") != "true", "chromium is not installed"
+        pytest.skip("chromium is not installed")
+    cells, squares = list(images.cells()), {}
+    for number, cell in enumerate(cells):
+        for scenario in ALL_SCENARIOS:
+            said = {"t::" + "long_name_" * 9: f"{'x' * 300}\n" * 30} if scenario == "remove" else {}
+            verdict = report.BLOCKED if number % 3 == 2 else report.FAIL if said else report.PASS
+            why = f"no image {'x' * 90} on this host" if verdict == report.BLOCKED else ""
+            squares[cell, scenario] = report.Square(verdict, 12.3, 2, why, {} if why else said, {"y" * 99: ["t::one"]})
+    page = report.Matrix(cells, list(ALL_SCENARIOS), squares, {}).page(1843)
+    (tmp_path / "page.html").write_text(page.replace("<details>", "<details open>"))
+    (tmp_path / "frame.html").write_text(FRAME.format(width=width))
+    command = [chromium, "--headless", "--no-sandbox", "--disable-gpu", "--allow-file-access-from-files",
+               f"--user-data-dir={tmp_path}/profile", "--window-size=1400,900", "--virtual-time-budget=5000",
+               "--dump-dom", f"file://{tmp_path}/frame.html"]  # fmt: skip
+    shown = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True).stdout
+    (needed, there) = re.findall(r"<title>(\d+),(\d+)</title>", shown)[0]
+    assert int(there) == width
+    assert int(needed) <= width
