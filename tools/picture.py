@@ -1,10 +1,10 @@
 """Pictures of a terminal for README.md, from a real run: `python3 -m tools.picture NAME`.
 
-    status   installs the package in a container, and shows `catcherctl status`; run it as container tests are run:
-             .venv/bin/python -m tests.matrix.engine -- .venv/bin/python -m tools.picture status
-    matrix   shows the table that `make matrix` printed, from standard input:
-             script -qc 'make matrix' /dev/null | .venv/bin/python -m tools.picture matrix
+    status   installs the package in a container, and shows `catcherctl status`
+    matrix   runs some scenarios on the systems of `make check` and on one that needs a vendor's image, and shows the
+             table of `make matrix`
 
+Run it as container tests are run: .venv/bin/python -m tests.matrix.engine -- .venv/bin/python -m tools.picture NAME
 Each writes docs/pictures/NAME.svg, which needs no font and no script from elsewhere.
 """
 
@@ -12,6 +12,7 @@ import argparse
 import html
 import pathlib
 import re
+import subprocess
 import sys
 
 TREE = pathlib.Path(__file__).resolve().parent.parent
@@ -25,6 +26,7 @@ KEPT = "\N{NO-BREAK SPACE}"
 MARGIN = 16
 BAR = 28
 SUMMARY = re.compile(r"\d+ passed, \d+ failed, \d+ blocked")
+SCENARIOS = ("fresh", "programs", "upgrade-7.3", "upgrade-8", "reinstall", "remove", "noscripts")
 SGR = re.compile("\x1b\\[([0-9;]*)m")
 COLOURS = {"31": "#ff7b72", "32": "#3fb950", "33": "#d29922", "2": "#8b949e", "1": "#ffffff"}
 PLAIN = "#d0d7de"
@@ -83,11 +85,27 @@ def status() -> tuple[str, list[str]]:
 
 
 def matrix() -> tuple[str, list[str]]:
-    """The table of `make matrix` from standard input, from the first scenario's name to the summary."""
-    lines = [line.rstrip("\r\n") for line in sys.stdin]
-    first = next((number for number, line in enumerate(lines) if "\N{BOX DRAWINGS LIGHT VERTICAL}" in line), 1) - 1
-    last = next((number for number, line in enumerate(lines) if SUMMARY.search(line)), len(lines) - 1)
-    return "make matrix", lines[first:last + 1]
+    """`make matrix` with SCENARIOS. Raises CalledProcessError if one of them fails: what it said is on the terminal."""
+    from tests.matrix import images
+
+    cells = [cell.name for cell in [*images.in_ci(), *images.with_role("ready-made")] if not cell.scenarios]
+    names = {"CELL": " ".join(cells), "SCENARIO": " ".join(SCENARIOS)}
+    words = [f"{name}='{value}'" for name, value in names.items()]
+    # On a terminal of its own, for the colours.
+    command = ["script", "--quiet", "--return", "--command", " ".join(["make matrix", *words]), "/dev/null"]
+    said = subprocess.run(command, cwd=TREE, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+    print(said.stdout)
+    said.check_returncode()
+    typed = [f"# make matrix {words[0]} \\", " " * len("# make matrix ") + words[1]]
+    return "scenarios on systems", [*typed, *table_in(said.stdout)]
+
+
+def table_in(said: str) -> list[str]:
+    """The table in what `make matrix` printed, from the first scenario's name to the summary."""
+    lines = said.splitlines()
+    first = next(number for number, line in enumerate(lines) if "\N{BOX DRAWINGS LIGHT VERTICAL}" in line) - 1
+    last = next(number for number, line in enumerate(lines) if SUMMARY.search(line))
+    return lines[first:last + 1]
 
 
 def main(arguments: list[str]) -> int:
