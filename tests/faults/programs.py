@@ -139,9 +139,6 @@ def install(target: pathlib.Path) -> None:
         (target / path).parent.mkdir(parents=True, exist_ok=True)
         (target / path).write_text(STUB)
         (target / path).chmod(0o755)
-    # As the unit's ExecStartPre= and tmpfiles.d make them.
-    for path in ("etc/cca", "var/lib/csulcca"):
-        (target / path).mkdir(parents=True, exist_ok=True)
     subprocess.run(["/usr/bin/python3", "-m", "compileall", "-q", target / "usr/lib/csulcca"], check=True)
 
 

@@ -31,7 +31,8 @@ from tests.faults.sweep import WORKERS, Seen
 
 TRACED = ("open,openat,creat,write,pwrite64,writev,rename,renameat,renameat2,link,linkat,symlink,symlinkat,unlink,"
           "unlinkat,mkdir,mkdirat,rmdir,chmod,fchmod,fchmodat,truncate,ftruncate,fsync,fdatasync,sync,syncfs,"
-          "copy_file_range,sendfile")  # fmt: skip
+          "copy_file_range,sendfile,chdir,fchdir")  # fmt: skip
+FILLS = ("write", "pwrite64", "writev")
 NOT_MODELLED = ("writev", "symlink", "symlinkat", "syncfs", "sync", "truncate", "ftruncate", "pwrite64",
                 "copy_file_range", "sendfile")  # fmt: skip
 ALL_CHOICES = 600
@@ -280,8 +281,12 @@ def _bytes(text: str) -> bytes:
 
 
 def lines_of(trace: str) -> Iterator[tuple[str, list[str | bytes]]]:
-    """(name, arguments) of each call of strace -f -y -xx that succeeded; a descriptor as its file's path."""
+    """(name, arguments) of each call of strace -f -y -xx that succeeded; a descriptor as its file's path.
+
+    Paths are absolute. A process that has not changed its directory is taken to be in /.
+    """
     begun: dict[str, str] = {}
+    directories: dict[str, str] = {}
     for line in trace.splitlines():
         parts = PARTS.match(line)
         if parts and parts[4]:
@@ -292,10 +297,34 @@ def lines_of(trace: str) -> Iterator[tuple[str, list[str | bytes]]]:
         match = LINE.match(line)
         if not match or int(match[4]) < 0:
             continue
+        process, name = match[1], match[2]
+        here = directories.get(process, "/")
         arguments: list[str | bytes] = []
         for text, path, word in ARGUMENT.findall(match[3]):
             arguments.append(_bytes(path).decode() if path else word.strip() or _bytes(text))
-        yield match[2], arguments
+        if name not in FILLS:
+            arguments = _absolute(arguments, here)
+        if name in ("chdir", "fchdir"):
+            directories[process] = str(arguments[0])
+        else:
+            yield name, arguments
+
+
+def _absolute(arguments: list[str | bytes], here: str) -> list[str | bytes]:
+    """Arguments with each path below its directory: the descriptor that stands before it, or where the process is."""
+    found: list[str | bytes] = []
+    base = ""
+    for one in arguments:
+        if isinstance(one, bytes):
+            found.append(os.path.join(base or here, one.decode()))
+            base = ""
+            continue
+        if base:
+            found.append(base)
+        base = one if one.startswith("/") else ""
+        if not base:
+            found.append(one)
+    return [*found, base] if base else found
 
 
 def record(trace: str, before: Disk) -> Disk:
@@ -303,12 +332,10 @@ def record(trace: str, before: Disk) -> Disk:
     disk = before
     written: dict[int, int] = {}
     for name, given in lines_of(trace):
-        words = [one.decode() if isinstance(one, bytes) and name != "write" else one for one in given]
-        paths = [str(one) for one in words if isinstance(one, str) and one.startswith("/")]
-        if name.endswith(("at", "at2")) and len(paths) > 1:
-            # The directory of a descriptor stands before a path, which is absolute wherever it matters.
-            paths = [path for path, after in zip(paths, [*paths[1:], ""], strict=True) if not _is_base(path, after)]
-        if not paths or not paths[-1].startswith(tuple(f"/{one}/" for one in LOOKED_AT)):
+        words = [one for one in given if isinstance(one, str)]
+        paths = [one for one in words if one.startswith("/")]
+        # With a slash: those directories themselves are synced, too.
+        if not paths or not f"{paths[-1]}/".startswith(tuple(f"/{one}/" for one in LOOKED_AT)):
             continue
         if name in NOT_MODELLED:
             raise RuntimeError(f"{name} is not in the model: {given}")
@@ -317,14 +344,14 @@ def record(trace: str, before: Disk) -> Disk:
         if number is None:
             number = disk.deleted.get(path)
         if name in ("open", "openat", "creat"):
-            flags = next((str(one) for one in words if "O_" in str(one)), "O_CREAT|O_TRUNC")
+            flags = next((one for one in words if "O_" in one), "O_CREAT|O_TRUNC")
             if number is None and "O_CREAT" in flags:
-                disk.make(path, False, int(str(words[-1]), 8))
+                disk.make(path, False, int(words[-1], 8))
             elif number is not None and "O_TRUNC" in flags:
                 disk.cut(number, path)
                 written.pop(number, None)
         elif name in ("mkdir", "mkdirat"):
-            disk.make(path, True, int(str(words[-1]), 8))
+            disk.make(path, True, int(words[-1], 8))
         elif name in ("rename", "renameat", "renameat2"):
             disk.rename(*paths)
         elif name in ("link", "linkat"):
@@ -337,14 +364,10 @@ def record(trace: str, before: Disk) -> Disk:
             disk.write(number, data, written.get(number, 0), path)
             written[number] = written.get(number, 0) + len(data)
         elif number is not None and name in ("chmod", "fchmod", "fchmodat"):
-            disk.chmod(number, int(str(words[1 if name != "fchmodat" else 2]), 8), path)
+            disk.chmod(number, int(words[1], 8), path)
         elif number is not None and name in ("fsync", "fdatasync"):
             disk.sync(number)
     return disk
-
-
-def _is_base(path: str, after: str) -> bool:
-    return bool(after) and path in ("/", *(f"/{one}" for one in LOOKED_AT))
 
 
 def disk_of(state: pathlib.Path, installed: pathlib.Path) -> Disk:
