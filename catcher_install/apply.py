@@ -145,9 +145,10 @@ def _converge_files(
             _write_stamp(host, transition, outcome, generated)
     pending = any(action.kind in PLACES and action.kind not in outcome.done for action in plan.actions)
     # What could not be placed stays staged, so that the next run can; so does the proof of whose a pair is, until the
-    # stamp has it. A pair that an administrator wants in use does not wait for that: without the proof it counts as
-    # theirs, which nothing ever removes.
-    wanted = transition.kind in (transitions.PUT_PAIR, transitions.RETURN)
+    # stamp has it. A pair that is not ours, and one that comes back, need no proof: without it they count as an
+    # administrator's, which nothing ever removes.
+    theirs = transition.kind == transitions.PUT_PAIR and bool(transition.request.key)
+    wanted = theirs or transition.kind == transitions.RETURN
     if outcome.facts.pair.staged and not pending and (outcome.recorded or wanted):
         _report(outcome, paths.STAGE, lambda: pair.clear(host))
         if actions.RETURN_PAIR in outcome.done:

@@ -292,7 +292,8 @@ def _set_mode(facts: "HostFacts", mode: str) -> "Tuple[List[Action], HostFacts]"
         if not facts.tls.possible:
             raise CatcherError("TLS is not possible here: %s" % facts.tls.reason,
                                "install the package openssl, 1.1.1 or newer, first")
-        for one in pair_findings(facts):
+        # What an earlier run has staged will be in place; half of it may be already.
+        for one in [] if facts.pair.staged else pair_findings(facts):
             # An expired certificate does not keep the daemon from starting, but the TKE from connecting.
             if messages.severity(one) == messages.ERROR or one["id"] in ("pair-expired", "pair-not-yet-valid"):
                 raise CatcherError("not changed: %s" % messages.text(one), messages.fix(one))
@@ -343,6 +344,9 @@ def next_stamp(
             names = {facts.pair.fingerprint: transition.request.names}
         # An earlier run may have placed this pair, and not have been able to say that it is the administrator's.
         made = made if made == facts.pair.fingerprint else None
+    if made is None and facts.pair.fingerprint in old.made_earlier:
+        # A pair of ours that is back: a change that did not work was interrupted while it was being taken back.
+        made = facts.pair.fingerprint
     if verdict is None and facts.pair.state == pair.BOTH:
         verdict = old.checked_pair
     if verdict is not None and (verdict.get("problem") or "unchecked" in verdict or not verdict["fingerprint"]):

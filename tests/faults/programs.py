@@ -52,18 +52,26 @@ exec "$@"
 
 
 # What becomes of the pair that is in place.
-MADE, KEPT, REPLACED = "made", "kept", "replaced"
+MADE, KEPT, REPLACED, RENEWED = "made", "kept", "replaced", "renewed"
+Command = tuple[str, ...]
+Pair = tuple[bytes | None, bytes | None]
+"""The bytes of catcher.key and catcher.crt; None for one that is not there."""
 
 
 class Program(NamedTuple):
-    """What is swept. before: commands that make the state it begins with. pair: MADE where there is none, KEPT as it
-    was, or REPLACED by the administrator's. ours: no damage is wanted; else damage is, as proof that it would be seen.
-    needs: a command that this machine may lack. faults: what is done to it."""
+    """What is swept. before: commands that make the state it begins with. pair: MADE if there is none, KEPT as it was,
+    REPLACED by the administrator's, or RENEWED by another one of ours. again: commands that are run after a fault; the
+    command itself if empty. instead: commands; what one of them makes of the state before is fine in the end, too.
+    status: how the command ends. ours: no damage is wanted; else damage is, as proof that it would be seen. needs: a
+    command that this machine may lack. faults: what is done to it."""
 
     name: str
-    before: tuple[tuple[str, ...], ...]
-    command: tuple[str, ...]
+    before: tuple[Command, ...]
+    command: Command
     pair: str
+    again: tuple[Command, ...] = ()
+    instead: tuple[Command, ...] = ()
+    status: int = 0
     ours: bool = True
     needs: str = "sh"
     faults: tuple[str, ...] = ("kill", "error", "unsynced")
@@ -91,6 +99,19 @@ ln -sf ../init.d/CSUTKEcat /etc/rc3.d/S90CSUTKEcat
 ln -sf ../init.d/CSUTKEcat /etc/rc6.d/K14CSUTKEcat
 printf 'tree=yes\nours=no\ngroups=yes\nunit=enabled\nmode=none\nseen=no\nactive=no\n' >/var/lib/csulcca/before-upgrade
 """)
+# A host in TCP mode without a pair.
+TCP = ("/bin/sh", "-c", "mkdir -p /etc/cca && echo TLS_OFF >/etc/cca/catcher.conf")
+# A service that a change has to restart, and that does not come up again: what was changed is taken back.
+BROKEN = ("/bin/sh", "-c", """
+set -e
+mkdir -p /etc/systemd/system/multi-user.target.wants
+ln -s /usr/lib/systemd/system/CSUTKEcat.service /etc/systemd/system/multi-user.target.wants
+printf '#!/bin/sh\\n[ "$1" != restart ] || { echo "the job failed"; exit 1; }\\n' >/usr/bin/systemctl
+""")
+NO_RESTART = "--no-restart"
+MODE_TLS = (RUN, "catcherctl", "mode", "tls", NO_RESTART)
+MODE_TCP = (RUN, "catcherctl", "mode", "tcp")
+INSTALL_MINE = (RUN, "catcherctl", "cert", "install", "/etc/my.key", "/etc/my.crt", "--name", "mine.example.com")
 # A pair of ours that was made and not placed yet.
 UNPLACED = ("/bin/sh", "-c", """
 set -e
@@ -104,10 +125,16 @@ PROGRAMS = (
     Program("legacy upgrade", (OF_7_3,), (*CONFIGURE, "7.3.0-1"), KEPT),
     Program("nothing to do", (CONFIGURE, START, CONFIGURE), CONFIGURE, KEPT),
     Program("first start", (), START, MADE),
-    Program("mode", (CONFIGURE, START), (RUN, "catcherctl", "mode", "tcp", "--no-restart"), KEPT),
-    Program("cert install", (CONFIGURE, START, MINE),
-            (RUN, "catcherctl", "cert", "install", "/etc/my.key", "/etc/my.crt", "--name", "mine.example.com",
-             "--no-restart"), REPLACED),  # fmt: skip
+    Program("mode", (CONFIGURE, START), (*MODE_TCP, NO_RESTART), KEPT),
+    Program("mode tls", (TCP, CONFIGURE), MODE_TLS, MADE, again=(MODE_TLS, START)),
+    Program("mode taken back", (CONFIGURE, START, BROKEN), MODE_TCP, KEPT, status=1, again=(MODE_TCP, START),
+            instead=((*MODE_TCP, NO_RESTART),)),  # fmt: skip
+    Program("cert install", (CONFIGURE, START, MINE), (*INSTALL_MINE, NO_RESTART), REPLACED),
+    # Each run makes another pair: what was interrupted is finished by a start of the daemon.
+    Program("cert generate", (CONFIGURE, START), (RUN, "catcherctl", "cert", "generate", "--force", NO_RESTART),
+            RENEWED, again=(START,), instead=(START,)),  # fmt: skip
+    Program("cert install taken back", (CONFIGURE, START, MINE, BROKEN), INSTALL_MINE, KEPT, status=1,
+            again=(INSTALL_MINE, START), instead=((*INSTALL_MINE, NO_RESTART),)),  # fmt: skip
     Program("removal", (CONFIGURE, START, UNPLACED), (RUN, "scriptlet-remove", "deb", "remove"), MADE),
     # A shell, for whom every call would be one by which it loads programs: those are killed in whole transactions.
     Program("preinst", (), ("/bin/sh", "-c", PREINST, "sh", "deb", "upgrade", "7.3.0-1"), KEPT, faults=("unsynced",)),
@@ -255,20 +282,36 @@ def digest(state: pathlib.Path) -> str:
 class Promise:
     """What a program promises of its host, at any instant and in the end.
 
-    start: the state before it. done: after an undisturbed run that ended so. Raises RuntimeError where that run did not
-    do what the program is for: zeros of a program that does nothing would say nothing.
+    start: the state before it. done: after an undisturbed run that ended so; what runs after a fault is run on it.
+    Raises RuntimeError if that run did not do what the program is for: zeros of a program that does nothing would say
+    nothing.
     """
 
-    def __init__(self, program: Program, start: pathlib.Path, done: pathlib.Path, ended: "Ended") -> None:
-        self.pair = program.pair
-        self.files = list(zip(pair_of(start), pair_of(done), strict=True))
-        self.kept = kept_of(done)
-        self.confs = {conf_of(start), conf_of(done)}
-        fine = {MADE: self.files[0][0] is None and self.files[0][1] is not None,
-                KEPT: all(before == after for before, after in self.files),
-                REPLACED: all(before != after for before, after in self.files)}[program.pair]  # fmt: skip
-        if ended.status != 0 or not fine or program.ours and pair_problem(done):
+    def __init__(self, program: Program, installed: pathlib.Path, start: pathlib.Path, done: pathlib.Path,
+                 ended: "Ended") -> None:  # fmt: skip
+        self.program, self.installed = program, installed
+        before, after = pair_of(start), pair_of(done)
+        fine = {MADE: before[0] is None and after[0] is not None, KEPT: before == after,
+                REPLACED: _all_differ(before, after), RENEWED: _all_differ(before, after)}[program.pair]  # fmt: skip
+        if ended.status != program.status or not fine or program.ours and pair_problem(done):
             raise RuntimeError(f"{program.name} does not even run undisturbed: {ended.output.strip()}")
+        self.before = before
+        self.once = tree(done)
+        ends = [done]
+        for number, command in enumerate(program.instead):
+            ends.append(copy(start, done.with_name(f"instead-{number}")))
+            run(installed, ends[-1], command)
+        self.confs = {conf_of(one) for one in (start, *ends)}
+        self.pairs = [pair_of(one) for one in ends]
+        self.kept = [kept_of(one) for one in ends]
+        for one in ends:
+            self.run_again(one)
+        self.ends = [tree(one) for one in ends]
+
+    def run_again(self, state: pathlib.Path) -> None:
+        """Run what a host runs after a fault."""
+        for command in self.program.again or (self.program.command,):
+            run(self.installed, state, command)
 
     def damage(self, state: pathlib.Path) -> str:
         """What is wrong with a state that a fault left, or ""."""
@@ -279,20 +322,42 @@ class Promise:
         note = note_of(state)
         if note is not None and not WHOLE_NOTE.fullmatch(note):
             return f"what preinst noted is {note!r}"
-        if self.pair != MADE and any(now not in files for now, files in zip(pair_of(state), self.files, strict=True)):
+        if self.program.pair != MADE and not all(map(self._is_whole, range(2), pair_of(state))):
             return "the pair is neither the old nor the new one"
         return ""
 
-    def left(self, state: pathlib.Path, crashed: tuple[bytes | None, bytes | None]) -> str:
-        """What is wrong with the pair after a re-run, or "". crashed: the pair before that."""
-        now = pair_of(state)
-        if self.pair != MADE and list(now) != [after for _, after in self.files]:
-            return "the pair is not the one that belongs there"
-        if self.pair == MADE and None not in crashed and now != crashed:
+    def _is_whole(self, number: int, data: bytes | None) -> bool:
+        """Whether a file of the pair is the old or a new one. number: 0 for the key, 1 for the certificate."""
+        if self.program.pair == RENEWED and data != self.before[number]:
+            return public_key(data) is not None
+        return data in {self.before[number], *(one[number] for one in self.pairs)}
+
+    def left(self, state: pathlib.Path) -> str:
+        """What is wrong with a state after a fault even when everything has been run again, or ""."""
+        crashed, after = pair_of(state), tree(state)
+        if after not in self.ends:
+            self.run_again(state)
+            after = tree(state)
+        now, kept = pair_of(state), kept_of(state)
+        if self.program.pair == MADE and None not in crashed and now != crashed:
             return "another pair was made"
-        if kept_of(state) != self.kept:
+        if self.program.pair in (KEPT, REPLACED) and now not in self.pairs:
+            return "the pair is not the one that belongs there"
+        if kept not in self._kept_beside(now):
             return "the old pair is not kept"
-        return pair_problem(state)
+        return pair_problem(state) or min((differences(after, end) for end in self.ends), key=len)
+
+
+    def _kept_beside(self, now: Pair) -> list[list[bytes]]:
+        """What may be kept beside this pair."""
+        if self.program.pair == RENEWED:
+            return [[] if now == self.before else sorted(one for one in self.before if one)]
+        ends = zip(self.pairs, self.kept, strict=True)
+        return [kept for pair, kept in ends if pair == now or self.program.pair == MADE]
+
+
+def _all_differ(before: Pair, after: Pair) -> bool:
+    return all(one != other for one, other in zip(before, after, strict=True))
 
 
 def readable_key(state: pathlib.Path) -> str:
@@ -323,25 +388,32 @@ def kept_of(state: pathlib.Path) -> list[bytes]:
     return sorted(path.read_bytes() for path in kept)
 
 
-def pair_of(state: pathlib.Path) -> tuple[bytes | None, bytes | None]:
-    """The bytes of catcher.key and catcher.crt; None for one that is not there."""
+def pair_of(state: pathlib.Path) -> Pair:
+    """The pair in place."""
     key, crt = ((state / BIN[1:] / name) for name in ("catcher.key", "catcher.crt"))
     return (key.read_bytes() if key.exists() else None, crt.read_bytes() if crt.exists() else None)
 
 
+def public_key(data: bytes | None) -> bytes | None:
+    """The public key of a private key or a certificate; None if it is neither."""
+    data = data or b""
+    try:
+        if b"PRIVATE KEY" in data:
+            key = serialization.load_pem_private_key(data, None).public_key()
+        else:
+            key = x509.load_pem_x509_certificate(data).public_key()
+    except ValueError:
+        return None
+    return key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+
+
 def pair_problem(state: pathlib.Path) -> str:
     """Why the pair in place is none, or ""; no file at all is fine."""
-    key, crt = state / f"{BIN[1:]}/catcher.key", state / f"{BIN[1:]}/catcher.crt"
-    if not key.exists() and not crt.exists():
+    key, crt = pair_of(state)
+    if key is None and crt is None:
         return ""
-    try:
-        ours = serialization.load_pem_private_key(key.read_bytes(), None).public_key()
-        theirs = x509.load_pem_x509_certificate(crt.read_bytes()).public_key()
-        form = serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
-        matches = ours.public_bytes(*form) == theirs.public_bytes(*form)
-    except (OSError, ValueError):
-        matches = False
-    return "" if matches else "the pair does not match"
+    ours = public_key(key)
+    return "" if ours is not None and ours == public_key(crt) else "the pair does not match"
 
 
 def differences(found: dict[str, str], wanted: dict[str, str]) -> str:

@@ -157,12 +157,8 @@ class Sweep:
         programs.prepare(program, installed, self.start)
         done = programs.copy(self.start, scratch / "undisturbed")
         self.ended = programs.run(installed, done, program.command, "strace", "-f", "-qq", "-y", "-o", str(trace))
-        self.promise = programs.Promise(program, self.start, done, self.ended)
+        self.promise = programs.Promise(program, installed, self.start, done, self.ended)
         self.lines = trace.read_text(errors="replace").splitlines()
-        self.once = programs.tree(done)
-        # A second undisturbed run is what every re-run is compared with.
-        programs.run(installed, done, program.command)
-        self.wanted = programs.tree(done)
         self.judged: dict[str, str] = {}
 
     def calls(self) -> Iterator[Call]:
@@ -240,11 +236,7 @@ class Sweep:
         """What another run does not mend in a state, or ""."""
         held = programs.digest(state)
         if held not in self.judged:
-            after, crashed = programs.tree(state), programs.pair_of(state)
-            if after != self.wanted:
-                programs.run(self.installed, state, self.program.command)
-                after = programs.tree(state)
-            self.judged[held] = self.promise.left(state, crashed) or programs.differences(after, self.wanted)
+            self.judged[held] = self.promise.left(state)
         return self.judged[held]
 
     def _unclean(self, point: Point, ended: Met, after: dict[str, str]) -> str:
@@ -263,9 +255,10 @@ class Sweep:
             return f"it ended by signal {-ended.status}"
         if ended.status > 0 and not ended.output.strip() and point.call != "write":
             return f"status {ended.status} without a word"
-        if after not in (self.once, self.wanted) and ended.status == 0 and not ended.output.strip():
-            return "it was silent, and " + programs.differences(after, self.once)
-        undisturbed = ended.status == self.ended.status and after in (self.once, self.wanted)
+        as_wanted = after in (self.promise.once, self.promise.ends[0])
+        if not as_wanted and ended.status == 0 and not ended.output.strip():
+            return "it was silent, and " + programs.differences(after, self.promise.once)
+        undisturbed = ended.status == self.ended.status and as_wanted
         if point.fault == "error=EINTR" and not undisturbed:
             return "a signal was not survived: " + (ended.output.strip().partition("\n")[0] or f"status {ended.status}")
         return ""

@@ -3,6 +3,7 @@
 Imports next to nothing, because the tests of the hot path look at what is imported.
 """
 
+import errno
 import os
 import stat
 import sys
@@ -396,6 +397,18 @@ def make_facts(**changes):
     }
     fields.update(changes)
     return facts.HostFacts(**fields)
+
+
+def no_room_for_the_stamp(machine, monkeypatch):
+    """From now on the disk is full when the stamp is written."""
+    real = machine.replace
+
+    def replace(path, *arguments, **named):
+        if path == paths.STAMP:
+            raise OSError(errno.ENOSPC, "No space left on device", path)
+        real(path, *arguments, **named)
+
+    monkeypatch.setattr(machine, "replace", replace)
 
 
 def make_stamp(**changes):

@@ -9,7 +9,7 @@ from catcher_install import actions, apply, config, messages, pair, paths, plan,
 from catcher_install.errors import CatcherError
 
 from .proc import ANY_4, LISTENS, line
-from .support import GROWERS, Killed, fault, ids, installed, make_stamp, tree_of
+from .support import GROWERS, Killed, fault, ids, installed, make_stamp, no_room_for_the_stamp, tree_of
 
 FRESH = transition.from_scriptlet("rpm", ["1"])
 LEGACY = transition.from_scriptlet("rpm", ["2"])
@@ -408,14 +408,7 @@ def test_a_draft_of_the_configuration_that_a_crash_left_goes(machine, quick_pair
 
 def test_the_stage_is_proof_until_the_stamp_has_it(machine, quick_pair, monkeypatch):
     """A stamp that could not be written does not make our own pair somebody else's."""
-    real = machine.replace
-
-    def no_stamp(path, *arguments, **named):
-        if path == paths.STAMP:
-            raise OSError(errno.ENOSPC, "No space left on device", path)
-        real(path, *arguments, **named)
-
-    monkeypatch.setattr(machine, "replace", no_stamp)
+    no_room_for_the_stamp(machine, monkeypatch)
     apply.converge(machine, FRESH)
     monkeypatch.undo()
     apply.converge(machine, FRESH)

@@ -5,6 +5,7 @@ import itertools
 import pytest
 
 from catcher_install import actions, config, pair, paths, plan, transition
+from catcher_install.errors import CatcherError
 from catcher_install.facts import UnitFacts
 
 from .support import ids, make_capture, make_facts, make_stamp
@@ -215,6 +216,16 @@ def test_where_a_pair_is_made(called, changes, makes):
     assert ("pair-deferred" in ids(planned.findings)) == (not makes)
 
 
+def test_tls_can_be_set_where_a_pair_is_half_placed():
+    """A command that set it was killed between the two files."""
+    half = make_facts().pair.replace(state=pair.KEY_ONLY)
+    asked = transition.of(transition.SET_MODE, request=transition.ModeRequest(mode=config.TLS))
+    planned = plan.plan(make_facts(config=CONF, pair=half.replace(staged=True)), asked)
+    assert [action.kind for action in planned.actions] == [actions.PLACE_STAGED_PAIR, actions.WRITE_CONFIG]
+    with pytest.raises(CatcherError, match="catcher.crt does not"):
+        plan.plan(make_facts(config=CONF, pair=half), asked)
+
+
 # -- the stamp ---------------------------------------------------------------------------------------------------------
 
 def test_a_stamp_that_would_not_change_is_not_written():
@@ -235,6 +246,15 @@ def test_the_notice_of_an_upgrade_stays_until_the_mode_changes():
 def test_the_fingerprint_of_our_pair_is_kept():
     old = make_stamp(generated_pair="ab" * 32)
     assert plan.next_stamp(make_facts(stamp=old), [], config.TCP, APPLY).generated_pair == "ab" * 32
+
+
+@pytest.mark.parametrize("called", [APPLY, START, transition.of(transition.PUT_PAIR, request=transition.PairRequest(
+    key=b"k", certificate=b"c", may_replace=True, names=[]))])
+def test_a_pair_of_ours_that_is_back_is_ours(called):
+    """A return that was killed before the stamp, and a run that wrote one since."""
+    facts = whole_pair(GOOD, stamp=make_stamp(made_earlier=["cd" * 32, GOOD["fingerprint"]]))
+    new = plan.next_stamp(facts, [], config.TLS, called)
+    assert (new.generated_pair, new.made_earlier) == (GOOD["fingerprint"], ["cd" * 32])
 
 
 def test_findings_of_the_moment_are_not_kept():

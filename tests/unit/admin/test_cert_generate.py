@@ -6,13 +6,14 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.backends import default_backend
 
-from catcher_install import pair, paths
+from catcher_install import apply, pair, paths, transition
 from catcher_install.admin import cert_install, cert_request
 from catcher_install.errors import CatcherError, KeyRefused
 
 from .. import pem
 from ..authority import Authority
 from ..daemon import shown
+from ..support import ids, no_room_for_the_stamp
 from .hosts import KEPT, bin_tree, der, in_place, refused, remembered
 
 
@@ -39,6 +40,20 @@ def test_generate_that_fails_is_taken_back(machine, daemon):
     with pytest.raises(CatcherError):
         cert_install.generate(machine, True, True)
     assert bin_tree(machine) == before and remembered(machine).generated_pair == made
+
+
+def test_a_generated_pair_that_could_not_be_noted_is_with_the_next_run(machine, daemon, frozen, monkeypatch):
+    """Else a purge would leave its key."""
+    old = in_place(machine)
+    with monkeypatch.context() as patched:
+        no_room_for_the_stamp(machine, patched)
+        _, found = cert_install.generate(machine, True, True)
+    assert "write-failed" in ids(found) and shown(daemon.port) == der(in_place(machine)[1])
+    apply.converge(machine, transition.of(transition.START))
+    known = remembered(machine)
+    assert known.generated_pair == pair.fingerprint(*in_place(machine))
+    assert known.made_earlier == [pair.fingerprint(*old)]
+    assert machine.get(paths.KEY + KEPT) == old[0] and not pair.look(machine).staged
 
 
 def test_generate_where_there_is_none(machine, daemon):

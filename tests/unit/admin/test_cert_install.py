@@ -1,6 +1,5 @@
 """cert install: a pair is swapped as a whole or not at all, and stays only if a real connection shows it."""
 
-import errno
 import os
 
 import pytest
@@ -13,7 +12,7 @@ from catcher_install.errors import CatcherError
 from .. import pem
 from ..authority import Authority, issue
 from ..daemon import shown
-from ..support import ids, tree_of
+from ..support import ids, no_room_for_the_stamp, tree_of
 from .hosts import KEPT, NEW, NEW_KEY, bin_tree, der, found, in_place, install, put, remembered
 
 
@@ -175,14 +174,7 @@ def test_a_pair_that_cannot_be_noted_is_in_use_all_the_same(machine, daemon):
 
 def test_a_pair_that_could_not_be_noted_is_with_the_next_install(machine, daemon, monkeypatch):
     with monkeypatch.context() as patched:
-        real = machine.replace
-
-        def full(path, *arguments, **named):
-            if path == paths.STAMP:
-                raise OSError(errno.ENOSPC, "No space left on device", path)
-            real(path, *arguments, **named)
-
-        patched.setattr(machine, "replace", full)
+        no_room_for_the_stamp(machine, patched)
         install(machine)
     assert remembered(machine).generated_pair is not None
     install(machine)
