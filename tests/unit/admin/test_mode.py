@@ -5,7 +5,7 @@ import ssl
 
 import pytest
 
-from catcher_install import apply, config, facts, paths, plan, port, stamp, transition
+from catcher_install import apply, config, facts, pair, paths, plan, port, stamp, transition
 from catcher_install.admin import mode, status
 from catcher_install.cert import generate
 from catcher_install.errors import CatcherError
@@ -13,7 +13,7 @@ from catcher_install.errors import CatcherError
 from .. import pem
 from ..authority import DAY, issue
 from ..daemon import Daemon, shown
-from ..support import ids, tree_of
+from ..support import ids, no_room_for_the_stamp, tree_of
 
 COMMENTED = b"\xef\xbb\xbf# ours\r\n\r\n  %s # as agreed\r\n# end"
 
@@ -245,6 +245,17 @@ def test_tls_that_does_not_come_up_is_taken_back(machine, daemon, behaviour):
     assert remembered(machine).mode == "tcp"
     # A pair that was made stays, and is still known as ours.
     assert remembered(machine).generated_pair
+
+
+def test_a_pair_that_was_made_for_tls_that_does_not_come_up_is_ours_with_the_next_run(machine, daemon, monkeypatch):
+    daemon.behaviour = ["refuse", "obey"]
+    with monkeypatch.context() as patched:
+        no_room_for_the_stamp(machine, patched)
+        with pytest.raises(CatcherError, match="the previous mode is back"):
+            mode.set_mode(machine, config.TLS, restart=True)
+    apply.converge(machine, transition.of(transition.START))
+    made = pair.fingerprint(machine.get(paths.KEY), machine.get(paths.CERTIFICATE))
+    assert remembered(machine).generated_pair == made and not pair.look(machine).staged
 
 
 @pytest.mark.parametrize("behaviour", ["nothing", "another certificate"])
