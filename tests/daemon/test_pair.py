@@ -5,12 +5,12 @@ import ssl
 import subprocess
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from reference_catcher.pair import Pair
 
-from .pairs import certificate, crt_pem, key_pem, openssl, pair, private_key, rsa_of_any_size
+from tests.unit import pem
+from tests.unit.authority import der
+
+from .pairs import certificate, key_of, pair, rsa_of_any_size
 from .peers import connect_tls, tls_context
 
 
@@ -42,17 +42,17 @@ def test_rsa_pss_and_unnamed_curves_are_unsupported(refusal):
             ("RSA-PSS", ["-pkeyopt", "rsa_keygen_bits:2048"], "RSASSA-PSS"),
             ("EC", ["-pkeyopt", "ec_paramgen_curve:prime256v1", "-pkeyopt", "ec_param_enc:explicit"],
              "an EC key whose curve has no name")):
-        key = openssl("genpkey", "-algorithm", algorithm, *options)
-        crt = openssl("req", "-x509", "-key", "/dev/stdin", "-subj", "/CN=localhost", input=key)
+        key = pem.openssl(["genpkey", "-algorithm", algorithm, *options])
+        crt = pem.certificate_for(key)
         assert "unsupported key: " + said in refusal(78, "-tls", pair=(key, crt))
 
 
 def test_a_chain_is_sent(start):
-    authority, leaf = private_key("secp384r1"), private_key("prime256v1")
-    root = certificate(authority.public_key(), authority, name="authority", issuer="authority")
-    crt = certificate(leaf.public_key(), authority, issuer="authority")
-    catcher = start("-tls", pair=(key_pem(leaf), b"A comment\n" + crt_pem(crt) + crt_pem(root)))
-    shown = openssl("s_client", "-connect", "localhost:%d" % catcher.port, "-showcerts", input=b"").decode()
+    authority, leaf = key_of("secp384r1"), key_of("prime256v1")
+    root = certificate(authority, name="authority")
+    crt = certificate(leaf, signer=authority, issuer="authority")
+    catcher = start("-tls", pair=(leaf, b"A comment\n" + crt + root))
+    shown = pem.openssl(["s_client", "-connect", "localhost:%d" % catcher.port, "-showcerts"]).decode()
     assert shown.count("BEGIN CERTIFICATE") == 2
 
 
@@ -60,12 +60,12 @@ def test_a_chain_is_sent(start):
 def test_forms_of_pem(start, form):
     key, crt = pair()
     if form == "traditional":
-        key = key_pem(private_key("prime256v1"), serialization.PrivateFormat.TraditionalOpenSSL)
+        key = pem.traditional(key)
     elif form == "CRLF":
         key, crt = (data.replace(b"\n", b"\r\n") for data in (key, crt))
     elif form == "with EC PARAMETERS":
-        key = openssl("ecparam", "-name", "prime256v1", "-genkey")
-        crt = openssl("req", "-x509", "-key", "/dev/stdin", "-subj", "/CN=localhost", input=key)
+        key = pem.openssl(["ecparam", "-name", "prime256v1", "-genkey"])
+        crt = pem.certificate_for(key)
         assert b"EC PARAMETERS" in key
     else:
         key, crt = key + crt, key + crt
@@ -74,19 +74,18 @@ def test_forms_of_pem(start, form):
 
 def broken_pairs():
     key, crt = pair()
-    encrypted = key_pem(private_key("prime256v1"), encryption=serialization.BestAvailableEncryption(b"secret"))
+    encrypted = pem.encrypted(key, b"secret")
     middle = len(crt) // 2
     return {
         "neither": (None, None, "are missing"),
         "no certificate": (key, None, "catcher.crt is missing, and"),
         "no key": (None, crt, "catcher.key is missing, and"),
         "mismatched": (pair("RSA 2048")[0], crt, "does not belong to"),
-        "mismatched, same kind": (key_pem(ec.generate_private_key(ec.SECP256R1())), crt, "does not belong to"),
+        "mismatched, same kind": (pem.key_of("prime256v1"), crt, "does not belong to"),
         "swapped": (crt, key, "catcher.crt: not a certificate: no whole certificate in PEM"),
         "empty key": (b"", crt, "catcher.key: is empty"),
         "key is not PEM": (b"\x00\x01\x02", crt, "catcher.key: is not PEM"),
-        "DER certificate": (key, x509.load_pem_x509_certificate(crt).public_bytes(serialization.Encoding.DER),
-                            "catcher.crt: is not PEM"),
+        "DER certificate": (key, der(crt), "catcher.crt: is not PEM"),
         "cut certificate": (key, crt[:middle], "not a certificate: no whole certificate in PEM"),
         "damaged certificate": (key, crt[:30] + b"A" * 40 + crt[70:], "not a certificate: unexpected"),
         "shortened certificate": (key, b"\n".join(crt.split(b"\n")[:2] + crt.split(b"\n")[-2:]),

@@ -47,7 +47,7 @@ def build(key, subject, signer=None, issuer=None, names=(), extensions=(), first
 
     key, signer: a private key as PEM or cryptography's object, or for *key* a public one; signer None: key itself.
     subject, issuer: a common name or an x509.Name; issuer None: the subject. names: of the subjectAltName.
-    extensions: (value, critical). first, last: validity, see moment().
+    extensions: (value, critical). first, last: validity, see moment(). digest: None for a key that has its own.
     """
     own, signs = (pem.load(one) if isinstance(one, bytes) else one for one in (key, key if signer is None else signer))
     builder = (
@@ -63,9 +63,9 @@ def build(key, subject, signer=None, issuer=None, names=(), extensions=(), first
         builder = builder.add_extension(x509.SubjectAlternativeName(list(names)), critical=False)
     for value, critical in extensions:
         builder = builder.add_extension(value, critical=critical)
-    if digest.name in OLD_DIGESTS:
+    if digest is not None and digest.name in OLD_DIGESTS:
         return signed_anew(builder.sign(signs, hashes.SHA256(), default_backend()), signs, digest.name)
-    return builder.sign(signs, digest(), default_backend())
+    return builder.sign(signs, digest and digest(), default_backend())
 
 
 def signed_anew(built, signer, digest):

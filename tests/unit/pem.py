@@ -22,7 +22,7 @@ def openssl(arguments, stdin=b""):
 
 
 def key_of(kind):
-    """A private key, PKCS#8 PEM. kind: rsa-BITS or dsa-1024 (from data/), an EC curve's name, or an algorithm."""
+    """A private key, PKCS#8 PEM. kind: rsa-BITS, dsa-1024 (some are in data/), an EC curve's name, or an algorithm."""
     stored = os.path.join(DATA, kind + ".key")
     if os.path.exists(stored):
         with open(stored, "rb") as stream:
@@ -31,6 +31,8 @@ def key_of(kind):
         return openssl(["genpkey", "-algorithm", kind])
     if kind == "rsa-pss":
         return openssl(["genpkey", "-algorithm", "RSA-PSS", "-pkeyopt", "rsa_keygen_bits:2048"])
+    if kind.startswith("rsa-"):
+        return openssl(["genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:" + kind[len("rsa-"):]])
     return openssl(["genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:" + kind,
                     "-pkeyopt", "ec_param_enc:named_curve"])
 
