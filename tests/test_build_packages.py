@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import configparser
+import errno
 import gzip
 import hashlib
 import io
@@ -23,7 +24,7 @@ from tests.fixtures import vendor8
 from tests.fixtures.cca73.elf import shared_object
 from tests.fixtures.vendor8 import File
 from tests.test_linters import tool
-from tools import changelog
+from tools import build_packages, changelog
 from tools import payload as payloads
 from tools.refusal import Refused
 
@@ -150,6 +151,36 @@ HOSTILE = {
 def test_a_hostile_package_is_refused_and_nothing_outside_touched(case: str, tmp_path: Path) -> None:
     extra, expected = HOSTILE[case]
     assert_refused(vendor8.build_deb(tmp_path, "s390x", extra=extra), tmp_path, expected)
+
+
+FULL = "No space left on device"
+
+
+@pytest.mark.parametrize("failure", [
+    OSError(errno.ENOSPC, FULL, "/somewhere"),
+    subprocess.CalledProcessError(2, ["dpkg-deb", "--show", "x.deb"], stderr=f"dpkg-deb: error: copying: {FULL}\n"),
+    None,
+], ids=["ours", "of a program that is asked", "of a program that builds"])  # fmt: skip
+def test_a_full_disk_is_called_so_and_where_more_room_is_told(failure, monkeypatch, capsys) -> None:
+    def build(work, *_):
+        if failure is not None:
+            raise failure
+        build_packages.run(["sh", "-c", f"echo 'tar: x: {FULL}'; exit 2"], work, dict(os.environ))
+
+    monkeypatch.setattr(build_packages, "build", build)
+    assert build_packages.main([]) == 1
+    problem, hint = capsys.readouterr().err.splitlines()[-2:]
+    assert problem.startswith("packages: ") and FULL in problem
+    assert hint == "  make room, or name a directory with more of it: TMPDIR=DIR make packages"
+
+
+def test_a_program_that_fails_is_named_and_can_be_tried_alone(monkeypatch, capsys) -> None:
+    def build(*_):
+        raise subprocess.CalledProcessError(2, ["dpkg-deb", "--show", "a b.deb"], stderr="first\nit is no package\n")
+
+    monkeypatch.setattr(build_packages, "build", build)
+    assert build_packages.main([]) == 1
+    assert capsys.readouterr().err == "packages: dpkg-deb failed: it is no package\n  dpkg-deb --show 'a b.deb'\n"
 
 
 @pytest.mark.parametrize("build", [vendor8.build_rpm, vendor8.build_deb])

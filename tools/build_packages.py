@@ -13,6 +13,7 @@ import errno
 import hashlib
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -50,6 +51,9 @@ NOT_SOURCES = shutil.ignore_patterns(
 )
 # Where the payload is staged for each family, relative to the source tree; see tools/payload_layout.py.
 STAGED = {"deb": "payload/deb", "rpm": "payload/rpm"}
+# What a program says where a disk is full, and what to do.
+FULL_DISK = os.strerror(errno.ENOSPC)
+MORE_ROOM = "make room, or name a directory with more of it: TMPDIR=DIR make packages"
 # For debian/copyright where the payload is not ours.
 VENDORS_COPYRIGHT = """
 Files: payload/*
@@ -99,8 +103,13 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
-        print("packages: %s: %s\n  make room, or name a directory with more of it: TMPDIR=DIR make packages"
-              % (error.strerror, error.filename or tempfile.gettempdir()), file=sys.stderr)
+        print("packages: %s: %s\n  %s" % (error.strerror, error.filename or tempfile.gettempdir(), MORE_ROOM),
+              file=sys.stderr)
+        return 1
+    except subprocess.CalledProcessError as error:
+        said = (error.stderr or "").strip() or "exit status %d" % error.returncode
+        hint = MORE_ROOM if FULL_DISK in said else shlex.join(map(str, error.cmd))
+        print("packages: %s failed: %s\n  %s" % (error.cmd[0], said.splitlines()[-1], hint), file=sys.stderr)
         return 1
     return 0
 
@@ -316,6 +325,8 @@ def run(command: list[str], directory: Path, environment: dict[str, str]) -> str
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     if done.returncode != 0:
         print(done.stdout, file=sys.stderr)
+        if FULL_DISK in done.stdout:
+            raise Refused("%s failed: %s" % (command[0], FULL_DISK), MORE_ROOM)
         raise Refused("%s failed with exit status %d; what it printed is above" % (command[0], done.returncode),
                       "python3 tools/build_packages.py --stage /tmp/csulcca   (leaves the tree that was built)")
     return done.stdout

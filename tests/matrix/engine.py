@@ -27,6 +27,7 @@ import os
 import pathlib
 import re
 import resource
+import shlex
 import shutil
 import signal
 import subprocess
@@ -315,6 +316,12 @@ def plain_errors() -> Iterator[None]:
             raise
         print(f"error: {error.strerror}: {error.filename or 'where this writes'}\nhint: {FULL_DISK_HINT}",
               file=sys.stderr)
+        sys.exit(1)
+    except subprocess.CalledProcessError as error:
+        # Of a build, most likely, which has said what is wrong.
+        said = last_line(error.stderr) if isinstance(error.stderr, str) else "what it said is above"
+        print(f"error: {error.cmd[0]} failed with exit status {error.returncode}: {said}\n"
+              f"hint: to try it alone: {shlex.join(map(str, error.cmd))}", file=sys.stderr)  # fmt: skip
         sys.exit(1)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

@@ -265,6 +265,17 @@ def test_a_full_disk_is_called_so(tmp_path, monkeypatch, capsys):
     assert "images prune" in caught.value.hint
 
 
+def test_a_program_that_failed_is_named_and_how_to_try_it_alone(capsys):
+    """A build of the packages, for the demo and for a shell in a system."""
+    for options in ({}, {"capture_output": True, "text": True}):
+        with pytest.raises(SystemExit, match="1"), engine.plain_errors():
+            subprocess.run(["sh", "-c", "echo full >&2; exit 3"], check=True, **options)
+        problem, hint = capsys.readouterr().err.splitlines()
+        said = "full" if options else "what it said is above"
+        assert problem == f"error: sh failed with exit status 3: {said}"
+        assert hint == "hint: to try it alone: sh -c 'echo full >&2; exit 3'"
+
+
 def test_an_error_that_nobody_foresaw_keeps_its_traceback():
     with pytest.raises(OSError, match=os.strerror(errno.EIO)), engine.plain_errors():
         raise OSError(errno.EIO, os.strerror(errno.EIO))
