@@ -158,9 +158,10 @@ FULL = "No space left on device"
 
 @pytest.mark.parametrize("failure", [
     OSError(errno.ENOSPC, FULL, "/somewhere"),
+    shutil.Error([("from", "to", f"[Errno 28] {FULL}: 'from' -> 'to'")]),
     subprocess.CalledProcessError(2, ["dpkg-deb", "--show", "x.deb"], stderr=f"dpkg-deb: error: copying: {FULL}\n"),
     None,
-], ids=["ours", "of a program that is asked", "of a program that builds"])  # fmt: skip
+], ids=["ours", "of a copied tree", "of a program that is asked", "of a program that builds"])  # fmt: skip
 def test_a_full_disk_is_called_so_and_where_more_room_is_told(failure, monkeypatch, capsys) -> None:
     def build(work, *_):
         if failure is not None:

@@ -101,9 +101,10 @@ def main(arguments: list[str] | None = None) -> int:
         print("packages: %s\n  %s" % (refusal, refusal.hint), file=sys.stderr)
         return 1
     except OSError as error:
-        if error.errno != errno.ENOSPC:
+        # That of shutil.copytree() has no number, but the text of each file's.
+        if error.errno != errno.ENOSPC and FULL_DISK not in str(error):
             raise
-        print("packages: %s: %s\n  %s" % (error.strerror, error.filename or tempfile.gettempdir(), MORE_ROOM),
+        print("packages: %s: %s\n  %s" % (FULL_DISK, error.filename or tempfile.gettempdir(), MORE_ROOM),
               file=sys.stderr)
         return 1
     except subprocess.CalledProcessError as error:
