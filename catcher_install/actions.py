@@ -54,6 +54,10 @@ class Action(Record):
         """The new text of catcher.conf; None for an action that does not write it."""
         return self.data.decode("utf-8", "replace") if self.kind == WRITE_CONFIG else None
 
+    def makes_pair(self) -> bool:
+        """Whether a new key and certificate are made for it."""
+        return self.kind == MAKE_PAIR or (self.kind == PUT_PAIR and not self.data.key)
+
 
 class Plan(Record):
     """What to do in order, what an administrator must know, the mode that the configuration has after it (config.TLS,

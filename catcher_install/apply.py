@@ -119,28 +119,44 @@ def _converge_files(
     facts = _collect(host, transition, tls)
     plan = planner.plan(facts, transition)
     outcome = _outcome(plan, facts, plan.findings)
-    generated: Optional[str] = None
     try:
-        for action in plan.actions:
-            if action.kind not in AFTER_STAMP and action.kind != actions.WRITE_STAMP:
-                placed = _attempt(host, action, outcome)
-                generated = placed if placed is not None else generated
+        _carry_out(host, transition, outcome)
     except ChangedMeanwhile as error:
-        if attempts == 1:
-            outcome.findings.append(finding("write-failed", path=paths.CONF, reason=str(error.strerror)))
-            return outcome
-        # Another plan belongs to what is there now. What was placed is still staged.
-        return _converge_files(host, transition, facts.tls, attempts - 1)
+        if attempts > 1:
+            # Another plan belongs to what is there now. What was placed is still staged.
+            return _converge_files(host, transition, facts.tls, attempts - 1)
+        outcome.findings.append(finding("write-failed", path=paths.CONF, reason=str(error.strerror)))
+    except Exception as error:
+        # A fault of ours is a failure like any other of what an administrator asks for.
+        if transition.request is None:
+            raise
+        from .journal import log_fault
+
+        log_fault(error)
+        outcome.findings.append(finding("internal-fault", reason=type(error).__name__))
+        # Of what is there now, as much as the way back needs.
+        outcome.facts = facts.replace(config=fact_collector.read_config(host), pair=pair.look(host))
+    return outcome
+
+
+def _carry_out(host: "Host", transition: "Transition", outcome: Outcome) -> None:
+    """The actions of the plan up to the stamp. Raises ChangedMeanwhile before anything else has been done."""
+    plan = outcome.plan
+    generated: Optional[str] = None
+    for action in plan.actions:
+        if action.kind not in AFTER_STAMP and action.kind != actions.WRITE_STAMP:
+            placed = _attempt(host, action, outcome)
+            generated = placed if placed is not None else generated
     if transition.kind in (transitions.NOTHING, transitions.ABORT):
-        return outcome
+        return
     if transition.request is not None and outcome.failures() and not outcome.changed():
         # What an administrator asked for did not work, and nothing has changed: nothing is noted either.
-        return outcome
+        return
     if transition.kind == transitions.RETURN:
         _write_returned_stamp(host, outcome)
     else:
         if outcome.done:
-            outcome.facts = _collect(host, transition, facts.tls)
+            outcome.facts = _collect(host, transition, outcome.before.tls)
         if outcome.done or transition.kind != transitions.REMOVE:
             _write_stamp(host, transition, outcome, generated)
     pending = any(action.kind in PLACES and action.kind not in outcome.done for action in plan.actions)
@@ -154,7 +170,6 @@ def _converge_files(
             # What came back is no longer kept beside its successor.
             for name in pair.FILES:
                 host.remove(paths.BIN + "/" + name + transition.request.kept)
-    return outcome
 
 
 def _write_returned_stamp(host: "Host", outcome: Outcome) -> None:
@@ -261,14 +276,11 @@ def _make_pair(host: "Host", action: "Action", outcome: Outcome) -> str:
 
 
 def _generate(host: "Host", outcome: Outcome) -> "Tuple[bytes, bytes]":
-    """A new pair for this host; what its certificate had to leave out is a finding."""
+    """A new pair for this host; what its certificate leaves out is a finding."""
     from .cert import generate, host_names, submitted
 
     made = generate.generate(host, host_names.collect(host))
-    left_out = host_names.addresses(host).left_out
-    if left_out:
-        outcome.findings.append(finding("pair-addresses-left-out", count=str(len(left_out)),
-                                        addresses=submitted.names_text(left_out)))
+    outcome.findings += submitted.address_findings(host)
     return made
 
 

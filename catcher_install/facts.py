@@ -27,8 +27,9 @@ NOTED = (
 SEEN = ("process", "last-run", "journal")
 
 
-# What CSUTKEcat.service hides from the daemon (ProtectHome=, PrivateTmp=).
-HIDDEN = ("/root/", "/home/", "/run/user/", "/tmp/", "/var/tmp/")
+# What CSUTKEcat.service hides from the daemon: ProtectHome=, PrivateTmp=, TemporaryFileSystem=.
+HOMES, TEMPORARY, RUN = ("/root/", "/home/", "/run/user/"), ("/tmp/", "/var/tmp/"), "/run/"
+HIDDEN = HOMES + TEMPORARY + (RUN,)
 
 
 class Capture(Record):
@@ -335,10 +336,28 @@ def _hidden(host: "Host") -> str:
         except OSError:
             # A link in a circle, which cannot be read either.
             continue
-        if (real + "/").startswith(HIDDEN):
+        if (real + "/").startswith(HIDDEN) and not _is_shown(host, real):
             return "%s leads to %s, and the service sees nothing below %s" % (
                 path.rpartition("/")[2], shown(real), " ".join(one.rstrip("/") for one in HIDDEN))
     return ""
+
+
+def _is_shown(host: "Host", real: str) -> bool:
+    """Whether a drop-in, or another unit in the place of ours, lets the service see a path that ours hides."""
+    if not host.is_booted():
+        return False
+    from . import systemd
+
+    said = systemd.show(host, "ProtectHome", "PrivateTmp", "TemporaryFileSystem", "BindPaths", "BindReadOnlyPaths")
+    # Each is SOURCE:PLACE:OPTIONS; see systemd.exec(5).
+    bound = [one.split(":")[1:2] for name in ("BindPaths", "BindReadOnlyPaths") for one in said.get(name, "").split()]
+    if any((real + "/").startswith(place.rstrip("/") + "/") for places in bound for place in places):
+        return True
+    if real.startswith(TEMPORARY):
+        return said.get("PrivateTmp") == "no"
+    covered = [one.split(":")[0] + "/" for one in said.get("TemporaryFileSystem", RUN).split()]
+    homes = said.get("ProtectHome") in ("no", "read-only") or not real.startswith(HOMES)
+    return homes and not real.startswith(tuple(covered))
 
 
 def judged(host: "Host", facts: HostFacts) -> HostFacts:

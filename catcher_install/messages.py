@@ -42,8 +42,7 @@ CATALOG = {
     ),
     "mode-changed-by-restart": (WARNING, LASTING + ROOT,
         "catcher.conf says {configured}, and the old catcher was seen in {seen}: the restart changed the mode",
-        "to set the mode that the TKE uses, type one of:\n"
-        "  catcherctl mode tls\n  catcherctl mode tcp",
+        "to set the mode that the TKE uses, type one of:\n  catcherctl mode tls\n  catcherctl mode tcp",
     ),
     "tls-not-possible": (WARNING, LASTING + ROOT,
         "TLS is not possible, so the catcher is set to plain TCP: {reason}",
@@ -96,8 +95,7 @@ CATALOG = {
     ),
     "pair-expired": (WARNING, ROOT,
         "the certificate expired on {date}",
-        "install a new pair, then import its certificate into the TKE:\n"
-        "  catcherctl cert install KEY CRT",
+        "install a new pair, then import its certificate into the TKE:\n  catcherctl cert install KEY CRT",
     ),
     "pair-expires-soon": (WARNING, "",
         "the certificate expires on {date}",
@@ -120,43 +118,41 @@ CATALOG = {
     ),
     "pair-issuer-expired": (WARNING, ROOT,
         "{issuer} expired on {date}",
-        "get a new chain from your CA, then type:\n"
-        "  catcherctl cert install KEY CRT",
+        "get a new chain from your CA, then type:\n  catcherctl cert install KEY CRT",
     ),
     "pair-issuer-expires-soon": (WARNING, ROOT,
         "{issuer} expires on {date}",
-        "get a new chain from your CA before that date, then type:\n"
-        "  catcherctl cert install KEY CRT",
+        "get a new chain from your CA before that date, then type:\n  catcherctl cert install KEY CRT",
     ),
     "pair-not-yet-valid": (WARNING, ROOT,
         "the certificate is not valid before {date}",
-        "check this host's clock:\n"
-        "  timedatectl",
+        "check this host's clock:\n  timedatectl",
     ),
     "pair-weak-key": (WARNING, "",
         "the RSA key has {bits} bits; use 2048 or more",
-        "install a stronger pair:\n"
-        "  catcherctl cert install KEY CRT",
+        "install a stronger pair:\n  catcherctl cert install KEY CRT",
     ),
     "pair-key-readable": (WARNING, "",
         "users other than root can read catcher.key (mode {mode})",
-        "let only root read it:\n"
-        "  chmod 600 /opt/IBM/CCA/bin/catcher.key",
+        "let only root read it:\n  chmod 600 /opt/IBM/CCA/bin/catcher.key",
     ),
     "pair-addresses-left-out": (INFO, ROOT,
         "the certificate has no room for {count} addresses of this host: {addresses}",
         "on the TKE, type the host name or another address; to see what the certificate lists:\n"
         "  catcherctl cert show",
     ),
+    "pair-addresses-temporary": (INFO, TRANSIENT + ROOT,
+        "the certificate does not name the temporary IPv6 addresses of this host: {addresses}",
+        "on the TKE, type the host name or another address; to see what the certificate lists:\n"
+        "  catcherctl cert show",
+    ),
     "clock-unset": (ERROR, TRANSIENT + ROOT,
         "no key and certificate are made while this host's clock says {date}: they would expire too early",
-        "set the clock; the next start makes them:\n"
-        "  timedatectl",
+        "set the clock; the next start makes them:\n  timedatectl",
     ),
     "pair-deferred": (INFO, TRANSIENT + ROOT,
         "the first start of the catcher will make the key and certificate: {reason}",
-        "you do not have to do anything; after the start you can check:\n"
-        "  catcherctl status",
+        "you do not have to do anything; after the start you can check:\n  catcherctl status",
     ),
     "pair-not-generated": (ERROR, FAILURE,
         "the key and certificate could not be generated: {reason}",
@@ -168,37 +164,35 @@ CATALOG = {
     ),
     "pair-unchecked": (INFO, ROOT,
         "the key and certificate were not checked: {reason}",
-        "install the package python3-cryptography, then type:\n"
-        "  catcherctl cert check",
+        "install the package python3-cryptography, then type:\n  catcherctl cert check",
     ),
     "write-failed": (ERROR, FAILURE,
         "{path} could not be written: {reason}",
-        "fix that, then type:\n"
-        "  catcherctl apply",
+        "fix that, then type:\n  catcherctl apply",
+    ),
+    "internal-fault": (ERROR, FAILURE + TRANSIENT,
+        "an internal fault ({reason}) ended the change",
+        "see what happened:\n  journalctl -t csulcca",
     ),
     "service-failed": (ERROR, FAILURE + TRANSIENT,
         "systemctl {verb} {unit} failed: {reason}",
-        "see why:\n"
-        "  systemctl status CSUTKEcat",
+        "see why:\n  systemctl status CSUTKEcat",
     ),
     "not-running": (ERROR, "",
         "the service is enabled and the catcher does not run",
         "start it:\n"
         "  systemctl start CSUTKEcat\n"
-        "see why it stopped:\n"
-        "  journalctl -u CSUTKEcat",
+        "see why it stopped:\n  journalctl -u CSUTKEcat",
     ),
     "not-listening": (ERROR, "",
         "the catcher runs, but does not listen on port {port}",
         "restart it:\n"
         "  systemctl restart CSUTKEcat\n"
-        "see what it says:\n"
-        "  journalctl -u CSUTKEcat",
+        "see what it says:\n  journalctl -u CSUTKEcat",
     ),
     "port-taken": (ERROR, "",
         "{program} (PID {pid}) has port {port}, so the catcher cannot listen",
-        "stop that program, then type:\n"
-        "  systemctl restart CSUTKEcat",
+        "stop that program, then type:\n  systemctl restart CSUTKEcat",
     ),
     "port-taken-outgoing": (ERROR, "",
         "an outgoing connection of {program} (PID {pid}) uses port {port}",
@@ -206,38 +200,31 @@ CATALOG = {
     ),
     "port-closing": (WARNING, "",
         "port {port} is not free yet: the kernel keeps a closed connection for up to a minute",
-        "wait a minute; the catcher then starts by itself; to check:\n"
-        "  catcherctl status",
+        "wait a minute; the catcher then starts by itself; to check:\n  catcherctl status",
     ),
     "port-waiting": (WARNING, TRANSIENT,
         "port {port} is not free; this start waits up to a minute for it",
-        "to see who has it:\n"
-        "  catcherctl status",
+        "to see who has it:\n  catcherctl status",
     ),
     "port-shared": (WARNING, "",
         "{other} also listens on port {port}, on another address; connections to it do not reach the catcher",
-        "find that program and stop it:\n"
-        "  ss -tlnp 'sport = :{port}'",
+        "find that program and stop it:\n  ss -tlnp 'sport = :{port}'",
     ),
     "not-verified": (WARNING, TRANSIENT,
         "not verified: the catcher runs as it should, but {reason}",
-        "on another host that may connect, type:\n"
-        "  catcherctl probe HOST",
+        "on another host that may connect, type:\n  catcherctl probe HOST",
     ),
     "mode-not-running": (WARNING, "",
         "catcher.conf says {configured}, and the running catcher speaks {running}",
-        "restart the catcher:\n"
-        "  systemctl restart CSUTKEcat",
+        "restart the catcher:\n  systemctl restart CSUTKEcat",
     ),
     "stamp-of-newer-version": (WARNING, TRANSIENT + ROOT,
         "the last run on this host was of csulcca {theirs}, which is newer than this {ours}",
-        "what the newer version has set stays; to check the state of this host, type:\n"
-        "  catcherctl status",
+        "what the newer version has set stays; to check the state of this host, type:\n  catcherctl status",
     ),
     "unit-forking": (WARNING, "",
         "the edited unit in /etc/systemd/system still says Type=forking, as in CCA 7.x; it works for now",
-        "set Type=simple and remove PIDFile:\n"
-        "  systemctl edit --full CSUTKEcat",
+        "set Type=simple and remove PIDFile:\n  systemctl edit --full CSUTKEcat",
     ),
     "payload-missing": (ERROR, "",
         "/opt/IBM/CCA/bin/catcher.exe is missing or not executable",
@@ -245,13 +232,11 @@ CATALOG = {
     ),
     "scriptlet-unknown": (WARNING, TRANSIENT + ROOT,
         "the package manager called a hook with arguments that it does not know: {arguments}",
-        "check the state of this host:\n"
-        "  catcherctl status",
+        "check the state of this host:\n  catcherctl status",
     ),
     "busy": (WARNING, TRANSIENT + ROOT + FAILURE,
         "another csulcca run had not finished after {seconds} seconds",
-        "wait until it has finished, then type:\n"
-        "  catcherctl apply",
+        "wait until it has finished, then type:\n  catcherctl apply",
     ),
     # What a probe finds at the far side.
     "probe-unknown-name": (ERROR, "",
@@ -260,8 +245,7 @@ CATALOG = {
     ),
     "probe-refused": (ERROR, "",
         "nothing listens on port {port} of {host}: the connection was refused",
-        "on that host, type:\n"
-        "  systemctl status CSUTKEcat",
+        "on that host, type:\n  systemctl status CSUTKEcat",
     ),
     "probe-unreachable": (ERROR, "",
         "{host} port {port} cannot be reached: {reason}",
@@ -279,18 +263,15 @@ CATALOG = {
     ),
     "probe-tls-too-old": (ERROR, "",
         "{host} port {port} speaks TLS older than 1.2, which the catcher and the TKE need: {reason}",
-        "update OpenSSL on that host, or see which program listens there:\n"
-        "  ss -ltnp 'sport = :{port}'",
+        "update OpenSSL on that host, or see which program listens there:\n  ss -ltnp 'sport = :{port}'",
     ),
     "probe-handshake-refused": (ERROR, "",
         "{host} port {port} speaks TLS and refused the handshake: {reason}",
-        "on that host, type:\n"
-        "  journalctl -u CSUTKEcat",
+        "on that host, type:\n  journalctl -u CSUTKEcat",
     ),
     "probe-handshake-broken": (ERROR, "",
         "the TLS handshake with {host} port {port} failed: {reason}",
-        "on that host, type:\n"
-        "  journalctl -u CSUTKEcat",
+        "on that host, type:\n  journalctl -u CSUTKEcat",
     ),
     "probe-without-ssl": (ERROR, "",
         "{host} port {port} speaks TLS, and Python on this host cannot: {reason}",
@@ -299,8 +280,7 @@ CATALOG = {
     "probe-name-mismatch": (WARNING, "",
         "the certificate is not for {name}; the TKE will refuse it under that Host Name/IP",
         "on the TKE, use one of these as Host Name/IP: {names}\n"
-        "or, on that host, install another pair:\n"
-        "  catcherctl cert install KEY CRT",
+        "or, on that host, install another pair:\n  catcherctl cert install KEY CRT",
     ),
     "probe-name-only-cn": (INFO, "",
         "{name} is only in the CN, while the SAN lists other DNS names",
@@ -313,8 +293,7 @@ CATALOG = {
     ),
     "probe-certificate-not-yet-valid": (WARNING, "",
         "certificate {number} of {count} ({subject}) is not valid before {date}",
-        "check the clocks of both hosts:\n"
-        "  timedatectl",
+        "check the clocks of both hosts:\n  timedatectl",
     ),
     "probe-certificate-expires-soon": (WARNING, "",
         "certificate {number} of {count} ({subject}) expires on {date}",

@@ -58,8 +58,9 @@ def carry_out(host: "Host", asked: "Transition", restart: bool) -> "Tuple[Outcom
             outcome = apply.converge(host, asked)
             told += _difference(asked, outcome)
             line = _use_or_take_back(host, asked, outcome, restart, signals)
-        except CatcherError as error:
-            journal.record(host, "%s failed: %s" % (told, error.message))
+        except Exception as error:
+            reason = error.message if isinstance(error, CatcherError) else "internal fault: %s" % type(error).__name__
+            journal.record(host, "%s failed: %s" % (told, reason))
             raise
         journal.record(host, "%s: %s" % (told, line))
     return outcome, line
@@ -86,6 +87,9 @@ def _use_or_take_back(
         seen = _failed(error.strerror or "error %s" % error.errno)
     except KeyboardInterrupt:
         seen = _failed("interrupted")
+    except Exception as error:  # noqa: BLE001 - what a fault of ours leaves unverified is taken back, too
+        journal.log_fault(error)
+        seen = _failed("internal fault: %s" % type(error).__name__)
     if seen.state == daemon.FAILED:
         raise _take_back(host, asked, outcome, seen.reason, restart=True)
     outcome.findings += daemon.unverified(seen)
@@ -113,6 +117,9 @@ def _difference(asked: "Transition", outcome: "Outcome") -> str:
 def _not_applied(asked: "Transition", outcome: "Outcome") -> str:
     """Why what was asked for is not in place, or ""."""
     failures = outcome.failures()
+    fault = [one for one in failures if one["id"] == "internal-fault"]
+    if fault:
+        return messages.text(fault[-1])
     if asked.kind == transition.PUT_PAIR:
         planned = actions.PUT_PAIR in [one.kind for one in outcome.plan.actions]
         return messages.text(failures[-1]) if planned and actions.PUT_PAIR not in outcome.done and failures else ""
@@ -175,8 +182,8 @@ def _take_back(host: "Host", asked: "Transition", outcome: "Outcome", problem: s
                    if one.kind not in back.done and one.kind != actions.WRITE_STAMP]
         if missing:
             raise CatcherError(messages.text(back.failures()[-1]) if back.failures() else "no %s" % missing[0])
-    except (CatcherError, OSError) as error:
-        reason = error.message if isinstance(error, CatcherError) else error.strerror
+    except Exception as error:  # noqa: BLE001 - whatever it is, it must be said that the change is still there
+        reason = error.message if isinstance(error, CatcherError) else str(error)
         return CatcherError("%s; %s could not be restored: %s" % (failed, what, reason), _by_hand(asked, outcome))
     if not restart or daemon.may_restart(host, outcome.before):
         return CatcherError("%s; %s is back" % (failed, what), WHY)

@@ -117,7 +117,8 @@ def _own_host() -> Host:
 
 
 def _plan(options: "Namespace") -> int:
-    return _tell_plan(options, plan.plan(collect(_host(options.root)), transition.of(transition.APPLY)))
+    host = _host(options.root)
+    return _tell_plan(options, host, plan.plan(collect(host), transition.of(transition.APPLY)))
 
 
 def _foresee(options: "Namespace", asked: "Callable[[Host], transition.Transition]") -> int:
@@ -125,10 +126,16 @@ def _foresee(options: "Namespace", asked: "Callable[[Host], transition.Transitio
     from . import change
 
     host = _own_host()
-    return _tell_plan(options, change.foresee(host, asked(host)))
+    return _tell_plan(options, host, change.foresee(host, asked(host)))
 
 
-def _tell_plan(options: "Namespace", planned: "actions.Plan") -> int:
+def _tell_plan(options: "Namespace", host: Host, planned: "actions.Plan") -> int:
+    found = list(planned.findings)
+    if any(action.makes_pair() for action in planned.actions):
+        from ..cert.submitted import address_findings
+
+        found += address_findings(host)
+    planned = planned.replace(findings=found)
     if getattr(options, "json", False):
         _print_json(_plan_fields(planned))
     else:

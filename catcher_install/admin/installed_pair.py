@@ -95,10 +95,8 @@ def more_findings(host: "Host", facts: "HostFacts", seen: Installed) -> "List[Fi
     own = seen.chain[0]
     found = []
     ours = made_here(host, facts)
-    left_out = host_names.addresses(host).left_out
-    if ours and left_out:
-        found.append(finding("pair-addresses-left-out", count=str(len(left_out)),
-                             addresses=submitted.names_text(left_out)))
+    if ours:
+        found += [one for one in submitted.address_findings(host) if not messages.is_marked(one, messages.TRANSIENT)]
     reason = _stale_names(host, own, bool(ours), accepted_names(facts))
     if reason:
         again = "catcherctl cert generate --force" if ours else "catcherctl cert request"

@@ -95,7 +95,7 @@ class Addresses(Record):
     """This host's addresses, each once.
 
     listed: those for a certificate, the lasting ones first. left_out: for which there is no room in one. passing:
-    temporary ones (RFC 8981), which nobody is told.
+    temporary ones (RFC 8981), which no certificate names.
     """
 
     __slots__ = ("listed", "left_out", "passing")

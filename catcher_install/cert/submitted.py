@@ -7,6 +7,7 @@ refusal says what to type.
 import shlex
 
 from ..errors import CatcherError
+from ..messages import finding
 from ..pair import SIZE_LIMIT
 from ..record import Record
 from ..text import moment, shown
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from typing import Any, List
 
     from ..host import Host
+    from ..messages import Finding
 
 # PKCS#12 begins with its version, 3, and a sequence.
 PKCS12 = b"\x02\x01\x03\x30"
@@ -237,6 +239,18 @@ def names_text(every: "List[str]") -> str:
     more = len(every) - SHOWN_NAMES
     text = ", ".join(shown(name, 80) for name in every[:SHOWN_NAMES])
     return (text or "nothing") + (" and %d more" % more if more > 0 else "")
+
+
+def address_findings(host: "Host") -> "List[Finding]":
+    """Findings about the addresses of this host that a certificate made now does not name."""
+    here = host_names.addresses(host)
+    found = []
+    if here.left_out:
+        found.append(finding("pair-addresses-left-out", count=str(len(here.left_out)),
+                             addresses=names_text(here.left_out)))
+    if here.passing:
+        found.append(finding("pair-addresses-temporary", addresses=names_text(here.passing)))
+    return found
 
 
 def names_of(one: "details.Certificate") -> str:

@@ -6,7 +6,8 @@ import syslog
 
 import pytest
 
-from catcher_install import config, facts, paths
+from catcher_install import apply, config, facts, paths
+from catcher_install import plan as planner
 from catcher_install.admin import cert_install, change, cli, mode
 from catcher_install.errors import CatcherError
 
@@ -138,6 +139,48 @@ def test_a_signal_before_that_is_not_lost(machine, daemon, monkeypatch):
     assert machine.get(paths.CONF) == b"TLS_ON\n"
     # And the caller's handlers are back.
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+# -- faults of ours ----------------------------------------------------------------------------------------------------
+
+# Each with the call of it that fails; a first one may be before anything has changed.
+FAULTS = {"while it is verified": (change.daemon, "restart_and_verify", 1),
+          "once it is in place": (planner, "next_stamp", 1), "in a second look at the host": (facts, "judged", 2)}
+
+
+@pytest.mark.parametrize("where", sorted(FAULTS))
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_a_fault_of_ours_takes_the_change_back(machine, daemon, monkeypatch, log, name, where):
+    old, conf, noted = in_place(machine), machine.get(paths.CONF), machine.get(paths.STAMP)
+    module, function, at = FAULTS[where]
+    real, calls = getattr(module, function), []
+
+    def fails(*arguments, **named):
+        calls.append(1)
+        if len(calls) == at:
+            raise LookupError("a fault")
+        return real(*arguments, **named)
+
+    monkeypatch.setattr(module, function, fails)
+    with pytest.raises(CatcherError, match="LookupError.*; the .* is back"):
+        COMMANDS[name](machine)
+    assert (in_place(machine), machine.get(paths.CONF), machine.get(paths.STAMP)) == (old, conf, noted)
+    assert shown(daemon.port) == der(old[1])
+    assert "LookupError" in "".join(log) and "failed: " in log[-1]
+
+
+def test_a_fault_that_lasts_is_said_with_what_is_left_of_the_change(machine, daemon, monkeypatch, log):
+    """What can still be read of the host does not bring anything back: then it is said how to."""
+    def fails(*arguments, **named):
+        raise LookupError("a fault")
+
+    monkeypatch.setattr(planner, "next_stamp", fails)
+    with pytest.raises(CatcherError) as caught:
+        to_tcp(machine)
+    # The configuration is back, in spite of it.
+    assert machine.get(paths.CONF) == b"TLS_ON\n" and "is back" in caught.value.message
+    outcome = apply.converge(machine, mode.asked(config.TCP))
+    assert [one["id"] for one in outcome.failures()] == ["internal-fault"]
 
 
 # -- the journal -------------------------------------------------------------------------------------------------------

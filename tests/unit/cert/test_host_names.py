@@ -6,7 +6,7 @@ import time
 import pytest
 
 from catcher_install import apply, messages, paths, start, transition
-from catcher_install.admin import installed_pair
+from catcher_install.admin import cli, installed_pair
 from catcher_install.cert import check, details, generate, host_names, pem
 from catcher_install.errors import CatcherError
 
@@ -109,6 +109,32 @@ def test_temporary_addresses_are_not_named(machine):
     assert found.listed == ["192.0.2.10", "2001:db8::10"] == host_names.collect(machine).addresses
     assert found.passing == ["2001:db8::7e57:1", "2001:db8::7e57:2", "2001:db8::7e57:3"]
     assert found.left_out == []
+
+
+def temporary(machine):
+    machine.put("/proc/net/if_inet6", if_inet6((hexed("2001:db8::7e57:1"), 0x00, 0x01)))
+    machine.put(paths.CONF, b"TLS_ON\n")
+
+
+def test_what_is_temporary_is_said_when_a_pair_is_made_and_not_later(machine):
+    temporary(machine)
+    made = apply.converge(machine, transition.of(transition.START))
+    said = [messages.text(one) for one in made.findings if one["id"] == "pair-addresses-temporary"]
+    assert said == ["the certificate does not name the temporary IPv6 addresses of this host: 2001:db8::7e57:1"]
+    assert made.facts.stamp is not None and made.facts.stamp.findings == []
+    assert ids(installed_pair.check(machine, [])[1]) == []
+
+
+@pytest.mark.parametrize("words,said", [(["plan"], True), (["plan", "--json"], True),
+                                        (["--dry-run", "cert", "generate", "--force"], True),
+                                        (["--dry-run", "mode", "tcp"], False)], ids=lambda one: " ".join(map(str, one))
+                         if isinstance(one, list) else "")
+def test_what_is_temporary_is_said_before_a_pair_is_made(machine, monkeypatch, capsys, words, said):
+    temporary(machine)
+    machine.put(paths.LIBRARY + "/run")
+    monkeypatch.setattr(cli, "Host", lambda root="/": machine)
+    cli.main(words)
+    assert ("pair-addresses-temporary" in capsys.readouterr().out) == said
 
 
 def test_an_address_that_is_temporary_on_one_interface_and_lasting_on_another(machine):

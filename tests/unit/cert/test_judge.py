@@ -292,6 +292,32 @@ def test_a_pair_where_the_service_does_not_look(machine, directory, what):
     assert "%s leads to %s/file, and the service sees nothing below /root" % (name, directory) in said["start"][0]
 
 
+# What systemctl show says of a unit with a drop-in, and where the pair can then be.
+HIDES = "ProtectHome=yes\nPrivateTmp=yes\nTemporaryFileSystem=/run:ro\n"
+BOUND = HIDES + "BindReadOnlyPaths=-/run/systemd/journal:/run/systemd/journal:rbind /srv/tls:/root/tls:rbind\n"
+SHOWN = [
+    ("/root/tls", HIDES, False), ("/root/tls", HIDES.replace("ProtectHome=yes", "ProtectHome=no"), True),
+    ("/home/tls", HIDES.replace("ProtectHome=yes", "ProtectHome=read-only"), True),
+    ("/root/tls", HIDES.replace("ProtectHome=yes", "ProtectHome=tmpfs"), False),
+    ("/tmp/tls", HIDES.replace("ProtectHome=yes", "ProtectHome=no"), False),
+    ("/var/tmp/tls", HIDES.replace("PrivateTmp=yes", "PrivateTmp=no"), True),
+    ("/run/tls", HIDES, False), ("/run/tls", HIDES.replace("/run:ro", ""), True),
+    ("/run/user/0", HIDES.replace("/run:ro", ""), False), ("/run/systemd/journal", BOUND, True),
+    ("/root/tls", BOUND, True), ("/root/tls2", BOUND, False), ("/root/tls", "", False),
+]
+
+
+@pytest.mark.parametrize("directory,said,seen", SHOWN)
+def test_a_pair_where_a_drop_in_lets_the_service_look(machine, directory, said, seen):
+    in_place(machine, *lone(SERVER))
+    os.makedirs(machine.on_disk(directory), exist_ok=True)
+    os.rename(machine.on_disk(paths.KEY), machine.on_disk(directory + "/file"))
+    machine.put_link(paths.KEY, directory + "/file")
+    machine.programs["/usr/bin/systemctl"] = (0 if said else 1, said.encode())
+    machine.put("/usr/bin/systemctl", b"", 0o755)
+    assert (what_is_said(machine)[1] == ["-tls"]) == seen
+
+
 def test_a_pair_that_is_a_link_into_a_visible_place(machine):
     in_place(machine, *lone(SERVER))
     os.makedirs(machine.on_disk("/etc/pki"))
