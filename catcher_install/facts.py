@@ -21,7 +21,7 @@ NOTED = (
     ("tree", ("yes", "no")),
     ("groups", ("yes", "no")),
     ("unit", ("enabled", "disabled", "masked", "none")),
-    ("active", ("yes", "no")),
+    ("active", ("yes", "no", "unknown")),
 )
 # By what the mode was seen; notes of earlier versions do not say a mode.
 SEEN = ("process", "last-run", "journal")
@@ -37,17 +37,19 @@ class Capture(Record):
 
     tree: a CCA tree was installed that had neither our private library nor another trace of ours: CCA 7.x, or the
     vendor's own 8.x. ours: its CSUTKEcat was that of 8.x of ours. groups: CCA's groups were there.
-    unit: "enabled", "disabled", "masked" or "none". active: the daemon was running.
+    unit: "enabled", "disabled", "masked" or "none". active: the daemon was running; unsure: it may have been,
+    and nobody can tell.
     mode: the one in which the daemon was seen (config.TLS or config.TCP), or None. seen: by what: "process" (it was
     running), "last-run" (systemd remembers the command line), "journal" (journald does), "no".
     """
 
-    __slots__ = ("tree", "ours", "groups", "unit", "active", "mode", "seen")
+    __slots__ = ("tree", "ours", "groups", "unit", "active", "unsure", "mode", "seen")
     tree: bool
     ours: bool
     groups: bool
     unit: str
     active: bool
+    unsure: bool
     mode: "Optional[str]"
     seen: str
 
@@ -216,6 +218,7 @@ def _capture(host: "Host", now: float) -> "Tuple[Optional[Capture], str]":
         groups=values["groups"] == "yes",
         unit=values["unit"],
         active=values["active"] == "yes",
+        unsure=values["active"] == "unknown",
         mode=values["mode"] if seen else None,
         seen=values["seen"] if seen else "no",
     )

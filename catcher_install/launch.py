@@ -83,6 +83,23 @@ def _start(host: Host) -> int:
     return FAILED
 
 
+def make_pair(arguments: "List[str]") -> int:
+    """Do what a start does before it becomes the daemon, outside of the unit's sandbox (hooks/make-pair). arguments:
+    none. Exit status: 0, since the start itself says what is wrong."""
+    from .apply import converge
+
+    try:
+        outcome = converge(Host(), transition.of(transition.START))
+        # What only this run knows.
+        _tell([one for one in outcome.findings
+               if messages.is_marked(one, messages.TRANSIENT) or messages.is_marked(one, messages.FAILURE)])
+    except Exception as error:  # noqa: BLE001 - the start comes next, and may be able to
+        from .journal import log_fault
+
+        log_fault(error)
+    return 0
+
+
 def _wait_for_port(host: Host) -> None:
     """Let another program's use of the port pass, for a minute at most: a daemon that finds it taken ends, and systemd
     would start it every two seconds for as long as that lasts."""

@@ -178,6 +178,10 @@ CATALOG = {
         "systemctl {verb} {unit} failed: {reason}",
         "see why:\n  systemctl status CSUTKEcat",
     ),
+    "service-state-unknown": (WARNING, TRANSIENT + ROOT,
+        "it is not known whether the old catcher ran (the journal keeps nothing), so the service was not started",
+        "if it ran, type:\n  systemctl start CSUTKEcat",
+    ),
     "not-running": (ERROR, "",
         "the service is enabled and the catcher does not run",
         "start it:\n"
@@ -213,6 +217,11 @@ CATALOG = {
     "not-verified": (WARNING, TRANSIENT,
         "not verified: the catcher runs as it should, but {reason}",
         "on another host that may connect, type:\n  catcherctl probe HOST",
+    ),
+    "key-storage-unreached": (ERROR, "",
+        "{storage} leads to {path}, where the running catcher cannot write: that has changed since its start",
+        "restart the catcher:\n  systemctl restart CSUTKEcat\n"
+        "if it still cannot write there, the key storage must not be below /home, /root or /tmp",
     ),
     "mode-not-running": (WARNING, "",
         "catcher.conf says {configured}, and the running catcher speaks {running}",

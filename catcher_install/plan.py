@@ -86,6 +86,8 @@ def plan(facts: "HostFacts", transition: "Transition", asked: bool = True) -> Pl
     actions += first + more
     findings += found
     actions += plan_service(facts, transition, past)
+    if facts.capture is not None and facts.capture.unsure:
+        findings.append(finding("service-state-unknown"))
     if facts.unit.forking:
         findings.append(finding("unit-forking"))
     if known is not None and known.package_version != facts.version:

@@ -35,6 +35,8 @@ try:
         from catcher_install.scriptlet import remove as main
     elif name == "compile":
         from catcher_install.scriptlet import compile_library as main
+    elif name == "make-pair":
+        from catcher_install.launch import make_pair as main
     elif name == "watch":
         from catcher_install.admin.daily_check import main
     else:

@@ -38,7 +38,7 @@ csulcca_postrm() {
     fi
     if [ "$1:$2" = deb:purge ] && { [ -h @IBM_DIR@ ] || [ -h @CCA_DIR@ ]; } && [ -d @BIN@ ]; then
         # dpkg tries empty directories again after this script, and removes a link above them with the last one.
-        (: >@BIN@/.keep) || :
+        (echo "This file keeps dpkg from removing a link above it. You may delete it." >@BIN@/.keep) || :
     fi
     rmdir @STATE_DIR@ 2>/dev/null || :
     find @LIBRARY@ -depth -type d -exec rmdir {} + 2>/dev/null || :

@@ -90,7 +90,7 @@ csulcca_note_service() {
     done
     # What an attempt noted that was killed; a note that a power failure has cut says nothing.
     csulcca_earlier=""
-    if [ -n "$(find "$csulcca_note" -type f -mmin -1440 2>/dev/null)" ] && grep -qx 'active=\(yes\|no\)' "$csulcca_note"; then
+    if [ -n "$(find "$csulcca_note" -type f -mmin -1440 2>/dev/null)" ] && grep -qx 'active=\(yes\|no\|unknown\)' "$csulcca_note"; then
         csulcca_earlier=$csulcca_note
     fi
     # An installation that was killed half way made the groups itself.
@@ -120,6 +120,14 @@ csulcca_note_service() {
             csulcca_active=yes
         fi
     fi
+    case $1$csulcca_tree$csulcca_active$csulcca_unit in
+    debyesnoenabled | debyesnodisabled)
+        # systemd forgets a disabled unit that is stopped, so an administrator must say whether it ran.
+        if [ -d /run/systemd/system ] && csulcca_has_no_journal && csulcca_never_stopped; then
+            csulcca_active=unknown
+        fi
+        ;;
+    esac
     if [ ! -d "$csulcca_state" ]; then
         mkdir -p "$csulcca_state"
         # A note in a directory that is not on disk would be lost.
@@ -279,6 +287,10 @@ csulcca_last_logged() {
 # PID 1 logs each start and stop; without a line of it in this boot there is no journal.
 csulcca_has_no_journal() {
     [ -z "$(journalctl -q -b -n 1 --no-pager -o cat _PID=1 2>/dev/null)" ]
+}
+
+csulcca_never_stopped() {
+    ! systemctl show -p InactiveEnterTimestampMonotonic CSUTKEcat.service 2>/dev/null | grep -q '=[1-9]'
 }
 
 # dpkg runs the old prerm before us. systemd knows when the service stopped, but after "systemctl disable --now" it has

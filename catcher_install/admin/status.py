@@ -120,10 +120,38 @@ def _findings(
             found.append(finding("not-running"))
     elif pid is not None and held.state in (port.NOBODY, port.CLOSING):
         found.append(finding("not-listening", port=str(paths.PORT)))
+    storage = _unreached_storage(host, pid) if pid is not None else ""
+    if storage:
+        found.append(finding("key-storage-unreached", storage=paths.KEY_STORAGE, path=shown(storage)))
     told = "tls-configured-tcp-running" in known
     if mode is not None and planned.mode is not None and mode != planned.mode and not told:
         found.append(finding("mode-not-running", configured=planned.mode.upper(), running=mode.upper()))
     return found
+
+
+def _unreached_storage(host: "Host", pid: int) -> str:
+    """Where the key storage is, if this host can write there and the running catcher cannot; else "". The service's
+    sandbox knows what was a link at its start."""
+    if not host.lexists(paths.KEY_STORAGE):
+        return ""
+    try:
+        real = host.real_path(paths.KEY_STORAGE)
+        here, there = (_mount_options(host, who, real) for who in ("self", str(pid)))
+    except OSError:
+        return ""
+    return real if "ro" in there and "ro" not in here else ""
+
+
+def _mount_options(host: "Host", who: str, path: str) -> "List[str]":
+    """The options of the file system that has a path, as a process sees it (proc(5), mountinfo). Raises OSError."""
+    place, options = "", ""
+    for line in host.read("/proc/%s/mountinfo" % who, 16 * 1024 * 1024).decode("utf-8", "surrogateescape").splitlines():
+        words = line.split(" ")
+        point = words[4].replace("\\040", " ")
+        # Of two mounts in one place the later one is seen.
+        if len(point) >= len(place) and (path + "/").startswith(point.rstrip("/") + "/"):
+            place, options = point, words[5]
+    return options.split(",")
 
 
 def lines(seen: "Dict[str, Any]") -> "List[str]":

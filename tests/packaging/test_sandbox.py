@@ -3,7 +3,7 @@
 import pytest
 
 from .marks import one_of_each_family
-from .system import DAEMON
+from .system import DAEMON, KEY
 
 pytestmark = pytest.mark.scenario("sandbox")
 
@@ -21,6 +21,9 @@ REFUSED = {
     "remove the daemon": f"rm -f {DAEMON}",
     "replace the daemon": f"touch {NEW} && mv -f {NEW} {DAEMON}",
     "replace the control script": f"touch {NEW} && mv -f {NEW} /opt/IBM/CCA/bin/CSUTKEcat",
+    "write a program of the payload": "echo >>/opt/IBM/CCA/bin/mkrsa.exe",
+    "a program with a new name": f"touch {NEW}",
+    "replace the key": f"touch {KEY}.new && mv -f {KEY}.new {KEY}",
     "move the directory": "mv /opt/IBM/CCA/bin /opt/IBM/CCA/bin.old",
     "replace the library": "touch /usr/lib/csulcca/run",
     "a program beside": "mkdir /opt/IBM/CCA/other",
@@ -33,7 +36,6 @@ REFUSED = {
 }
 # ... and what must be.
 ALLOWED = {
-    "a new pair": "touch /opt/IBM/CCA/bin/x && mv /opt/IBM/CCA/bin/x /opt/IBM/CCA/bin/y && rm /opt/IBM/CCA/bin/y",
     "the mode": "touch /etc/cca/x && rm /etc/cca/x",
     "key storage on another file system": "touch /opt/IBM/CCA/keys/x",
     "a log line": "logger -t csulcca-tried reached",
@@ -51,6 +53,7 @@ def test_what_the_service_reaches_and_what_it_does_not(boot, built):
     system = boot()
     system.machine.run("mkdir -p /opt/IBM/CCA /data && mount -t tmpfs data /data && ln -s /data /opt/IBM/CCA/keys")
     system.package(system.tools[1], "first install", built.new(system.cell.family))
+    system.machine.write("/opt/IBM/CCA/bin/mkrsa.exe", "#!/bin/sh\n", mode=0o755)
     system.machine.write(SCRIPT, "#!/bin/sh\n" + tell(REFUSED) + tell(ALLOWED))
     before = system.tree("/opt", "/usr/lib/csulcca", "/etc/systemd")
     # What is refused inside is possible outside: the test of the test, of what can be undone.
@@ -67,7 +70,7 @@ def test_what_the_service_reaches_and_what_it_does_not(boot, built):
     assert system.show(f"cat {TRIED}").splitlines() == list(ALLOWED)
     assert system.show("systemctl is-active csulcca-check.timer") == "active"
     assert not system.machine.exists("/srv/escaped")
-    system.machine.run(f"rm -r {NEW} {DROP_IN.rpartition('/')[0]}")
+    system.machine.run(f"rm -r {DROP_IN.rpartition('/')[0]}")
     assert system.tree("/opt", "/usr/lib/csulcca", "/etc/systemd") == before
     assert "reached" in system.show("journalctl -t csulcca-tried -o cat")
 

@@ -427,7 +427,7 @@ def make_capture(**changes):
     """What preinst saw on a host with no trace of an earlier CCA; then *changes*."""
     from catcher_install import facts
 
-    fields = {"tree": False, "groups": False, "unit": "none", "active": False, "mode": None, "seen": "no",
-              "ours": False}
+    fields = {"tree": False, "groups": False, "unit": "none", "active": False, "unsure": False, "mode": None,
+              "seen": "no", "ours": False}
     fields.update(changes)
     return facts.Capture(**fields)

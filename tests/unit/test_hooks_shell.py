@@ -13,10 +13,10 @@ import time
 
 import pytest
 
-from catcher_install import apply, pair, paths, stamp, transition
+from catcher_install import apply, facts, pair, paths, plan, stamp, transition
 from install import scriptlet
 
-from .support import TREE, Machine, make_stamp
+from .support import TREE, Machine, ids, make_stamp
 
 SHELLS = [shell for shell in ("/bin/dash", "/bin/bash") if os.path.exists(shell)]
 REFERENCE = os.path.join(TREE, "payload/reference")
@@ -232,8 +232,6 @@ def test_a_tree_of_8x_is_none_of_7x(root):
 
 
 def test_what_the_shell_writes_is_what_python_reads(root, machine):
-    from catcher_install import facts
-
     before_8(root)
     root.put(WANTED)
     root.run("csulcca_preinst", "rpm", "2")
@@ -408,6 +406,33 @@ def test_a_journal_that_keeps_nothing_does_not_hide_that_it_ran(root, keeps, sto
     systemd.seen()
     told = note(root)
     assert (told["unit"], told["active"]) == ("enabled", "no" if stopped_long_ago else "yes")
+
+
+# What PID 1 has logged, when systemd says that the unit stopped, and the note.
+FORGOTTEN = [
+    (False, "0", "unknown"), (False, "", "unknown"), (False, "5000000", "no"), (True, "0", "no"),
+    (False, "950000000", "yes"),
+]
+
+
+@pytest.mark.parametrize("keeps,stopped,active", FORGOTTEN)
+def test_what_nobody_remembers_is_not_known(root, machine, keeps, stopped, active):
+    """A service that was started by hand and is not enabled: systemd forgets it once the old prerm has stopped it."""
+    systemd = Systemd(root, InactiveEnterTimestampMonotonic=stopped)
+    before_8(root)
+    root.put("/usr/lib/systemd/system/CSUTKEcat.service")
+    root.put("/proc/uptime", b"1000.00 0\n")
+    root.put("/proc/%d/stat" % os.getpid(), b"1 (dpkg) S " + b"1 " * 18 + b"90000 0\n")
+    systemd.log = [{"_PID=1", "_UID=0", "when=1.5"}] if keeps else []
+    if not stopped:
+        del systemd.shown["InactiveEnterTimestampMonotonic"]
+    systemd.seen()
+    assert (note(root)["unit"], note(root)["active"]) == ("disabled", active)
+    machine.put(paths.CAPTURE, root.get(paths.CAPTURE))
+    seen = facts.collect(machine).capture
+    assert (seen.active, seen.unsure) == (active == "yes", active == "unknown")
+    told = plan.plan(facts.collect(machine), transition.of(transition.UPGRADE)).findings
+    assert ("service-state-unknown" in ids(told)) == (active == "unknown")
 
 
 @pytest.mark.parametrize("group", ["cca_operators", "cca_ops", "my_cca_admin", "cca_admin2", "cca_adm", "CCA_ADMIN"])

@@ -359,6 +359,37 @@ def test_a_read_only_var_alone(machine, started, quick_pair, capsys):
         assert "[write-failed]" in capsys.readouterr().err
 
 
+# -- outside of the sandbox --------------------------------------------------------------------------------------------
+
+
+def test_the_pair_is_made_before_the_sandboxed_start(machine, started, quick_pair, capsys):
+    machine.put(paths.STAMP, stamp.render(stamp.EMPTY))
+    assert launch.make_pair([]) == 0
+    assert machine.executed is None and "[conf-was-missing]" in capsys.readouterr().err
+    before = tree(machine)
+    with fault(n=1, error=errno.EROFS, lasting=True):
+        assert started() == TLS
+    assert tree(machine) == before
+    assert "[conf-was-missing]" not in capsys.readouterr().err
+
+
+def test_what_stays_wrong_is_told_once(machine, started, capsys, a_pair):
+    use(machine, b"TLS_MAYBE\n", a_pair)
+    assert launch.make_pair([]) == 0
+    assert capsys.readouterr().err == ""
+    assert started() == REFUSED
+    assert capsys.readouterr().err.count("[conf-unusable]") == 1
+
+
+def test_a_fault_before_the_start_does_not_end_it(machine, started, capsys, monkeypatch, a_pair):
+    use(machine, b"TLS_ON\n", a_pair)
+    with monkeypatch.context() as patched:
+        patched.setattr(apply, "converge", lambda *arguments: 1 / 0)
+        assert launch.make_pair([]) == 0
+    assert "internal fault: ZeroDivisionError" in capsys.readouterr().err
+    assert started() == TLS
+
+
 # -- rule 3: exec ------------------------------------------------------------------------------------------------------
 
 def test_a_missing_daemon_is_refused(machine, started, capsys, a_pair):

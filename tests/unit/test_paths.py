@@ -52,12 +52,18 @@ def test_every_text_names_the_pair_where_it_is():
 
 
 @pytest.mark.parametrize("unit,directive", [
-    ("CSUTKEcat.service", "RequiresMountsFor"), ("CSUTKEcat.service", "ReadWritePaths"),
-    ("csulcca-check.service", "RequiresMountsFor"),
+    ("CSUTKEcat.service", "RequiresMountsFor"), ("csulcca-check.service", "RequiresMountsFor"),
 ])
 def test_the_units_know_where_the_pair_is(unit, directive):
     (words,) = re.findall(r"^%s=(.*)" % directive, read("units", unit), re.M)
     assert paths.BIN in [word.lstrip("-") for word in words.split()]
+
+
+def test_what_comes_before_a_start_knows_where_the_pair_is():
+    text = read("hooks", "make-pair")
+    assert "\nbin=%s\n" % paths.BIN in text and " %s " % paths.CONF in text
+    assert {paths.STAGE, paths.STAGE_DRAFT, paths.REPLACE_STAGE} == {
+        one for one in PINNED if one.startswith(paths.BIN + "/.catcher-pair")}
 
 
 @pytest.mark.parametrize("path", [paths.BIN, paths.KEY, paths.CERTIFICATE, paths.STAGE, paths.REPLACE_STAGE,

@@ -32,9 +32,7 @@ def test_devices_are_allowed_by_their_class():
 def test_nothing_that_root_runs_can_be_written():
     assert settings("ProtectSystem") == ["strict"]
     writable = settings("ReadWritePaths")
-    assert sorted(writable) == ["/etc/cca", paths.BIN, paths.KEY_STORAGE, paths.STATE_DIR]
-    programs = {paths.CATCHER, paths.BIN + "/CSUTKEcat", paths.BIN + "/panel.exe", paths.BIN + "/ivp.e"}
-    assert programs <= set(settings("ReadOnlyPaths"))
+    assert sorted(writable) == ["/etc/cca", paths.KEY_STORAGE, paths.STATE_DIR]
 
 
 def test_no_socket_of_who_obeys_root_is_seen():
@@ -52,6 +50,35 @@ def test_no_socket_of_who_obeys_root_is_seen():
 def test_attempts_go_on_for_ever():
     """That they are few a minute is the control script's part."""
     assert settings("StartLimitIntervalSec") == ["0"] and settings("Restart") == ["on-failure"]
+
+
+# What is in the directory of the pair, what catcher.conf says, and whether Python then has something to do.
+BEFORE_A_START = [
+    ([], None, True), ([], "TLS_ON\n", True), ([], "# TLS_OFF\n", True), ([], "TLS_OFF\n", False),
+    ([], " \tTLS_OFF # by hand\r\n", False), (["catcher.key", "catcher.crt"], "TLS_ON\n", False),
+    (["catcher.key"], "TLS_ON\n", False), (["catcher.crt"], None, False),
+    (["catcher.key", "catcher.crt", ".catcher-pair.replace"], "TLS_ON\n", True),
+    (["catcher.key", ".catcher-pair"], "TLS_OFF\n", True), ([".catcher-pair.draft"], "TLS_OFF\n", True),
+]
+
+
+@pytest.mark.parametrize("there,conf,asked", BEFORE_A_START)
+def test_before_a_start_python_is_asked_if_it_has_something_to_do(tmp_path, there, conf, asked):
+    for name in there:
+        (tmp_path / name).write_bytes(b"")
+    # As in an image whose pair is below /var, and not made yet.
+    if not there:
+        (tmp_path / "catcher.key").symlink_to("nowhere")
+    if conf is not None:
+        (tmp_path / "catcher.conf").write_bytes(conf.encode())
+    with open(os.path.join(TREE, "hooks", "make-pair"), encoding="utf-8") as stream:
+        text = stream.read()
+    for path, other in ((paths.BIN, tmp_path), (paths.CONF, tmp_path / "catcher.conf"),
+                        (paths.LIBRARY + "/run", "echo")):
+        assert path in text
+        text = text.replace(path, str(other))
+    child = subprocess.Popen(["sh", "-c", text], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    assert (child.communicate()[0], child.returncode) == (b"make-pair\n" if asked else b"", 0)
 
 
 LISTS = [

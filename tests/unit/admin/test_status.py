@@ -68,6 +68,40 @@ def text(fields):
     return "\n".join(status.lines(fields))
 
 
+def mounts(*places):
+    """Lines of /proc/PID/mountinfo; places: (mount point, options)."""
+    lines = ["%d 1 0:%d / %s %s shared:1 - ext4 /dev/x rw" % (n + 30, n, place, options)
+             for n, (place, options) in enumerate(places)]
+    return ("\n".join(lines) + "\n").encode()
+
+
+# Where the key storage leads, what is mounted for the host and for the daemon, and whether the daemon is cut off.
+HOST = [("/", "rw,relatime"), ("/data", "rw")]
+STRICT = [("/", "ro,relatime"), ("/data", "ro"), ("/etc/cca", "rw")]
+STORAGES = {
+    "a link since the start": ("/data/keys", HOST, STRICT, True),
+    "a link at the start": ("/data/keys", HOST, STRICT + [("/data/keys", "rw")], False),
+    "above it": ("/data/keys", HOST, [("/", "ro"), ("/data", "rw")], False),
+    "a name that only begins so": ("/data/keys", HOST, STRICT + [("/data/key", "rw"), ("/data/keys2", "rw")], True),
+    "the later one of two": ("/data/keys", HOST, STRICT + [("/data/keys", "ro"), ("/data/keys", "rw")], False),
+    "a blank": ("/data/my keys", HOST, STRICT + [("/data/my\\040keys", "rw")], False),
+    "read-only for all": ("/data/keys", [("/", "rw"), ("/data", "ro")], STRICT, False),
+    "no sandbox": ("/data/keys", HOST, HOST, False),
+}
+
+
+@pytest.mark.parametrize("name", sorted(STORAGES))
+def test_key_storage_that_the_catcher_cannot_write(machine, name):
+    leads_to, here, there, told = STORAGES[name]
+    machine.put(leads_to + "/x", b"")
+    machine.put_link(paths.KEY_STORAGE, leads_to)
+    machine.put("/proc/self/mountinfo", mounts(*here))
+    machine.put("/proc/100/mountinfo", mounts(*there))
+    assert ids_of(seen(machine)) == ["key-storage-unreached"] * told
+    if told:
+        assert "leads to /data/keys, where the running catcher cannot write" in text(seen(machine))
+
+
 def test_all_is_well(machine):
     fields = seen(machine)
     assert fields["format_version"] == 1 and fields["complete"] is True
