@@ -4,7 +4,6 @@ import time
 
 import pytest
 
-from .marks import one_of_each_family
 from .system import DAEMON, PORT, PORT_HOLDER
 
 pytestmark = pytest.mark.scenario("port")
@@ -62,7 +61,6 @@ def test_who_has_the_port_is_named_at_install_and_does_not_hold_it_up(boot, buil
     system.machine.wait_for("the catcher", lambda: system.status()["listener"]["state"] == "catcher", 60)
 
 
-@one_of_each_family
 def test_the_port_is_reserved_beside_an_administrators_list(boot, built):
     system = boot()
     if system.machine.run(f"echo 8080,9000-9010 >{RESERVED}", check=False).rc:
@@ -101,7 +99,6 @@ ExecStart=/bin/sleep 400
 """
 
 
-@one_of_each_family
 def test_a_network_that_never_comes_holds_nothing_up(boot, built):
     system = boot()
     install(system, built)

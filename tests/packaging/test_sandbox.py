@@ -2,7 +2,7 @@
 
 import pytest
 
-from .marks import one_of_each_family
+from .soundness import wait_until_it_listens
 from .system import DAEMON, KEY
 
 pytestmark = pytest.mark.scenario("sandbox")
@@ -74,13 +74,23 @@ def test_what_the_service_reaches_and_what_it_does_not(boot, built):
     assert system.tree("/opt", "/usr/lib/csulcca", "/etc/systemd") == before
     assert "reached" in system.show("journalctl -t csulcca-tried -o cat")
 
+    # Key storage that leads elsewhere since the start is said, and a restart is what reaches it.
+    system.machine.run("rm /opt/IBM/CCA/keys; mkdir /srv/later && ln -s /srv/later /opt/IBM/CCA/keys")
+    pid = system.show("systemctl show -p MainPID --value CSUTKEcat")
+    assert system.findings() == [*system.first_findings(), "key-storage-unreached"]
+    assert system.machine.run(f"nsenter -m -t {pid} touch /opt/IBM/CCA/keys/x", check=False).rc != 0
+    system.machine.run("systemctl daemon-reload && systemctl restart CSUTKEcat")
+    wait_until_it_listens(system)
+    assert system.findings() == system.first_findings()
+    pid = system.show("systemctl show -p MainPID --value CSUTKEcat")
+    system.machine.run(f"nsenter -m -t {pid} touch /opt/IBM/CCA/keys/x")
+
 
 # A command beside the daemon: its control group and its file systems.
 INSIDE = ("pid=$(systemctl show -p MainPID --value CSUTKEcat); group=$(sed -n 's/^0:://p' /proc/$pid/cgroup);"
           " echo $$ >/sys/fs/cgroup$group/cgroup.procs; exec nsenter -m -t $pid sh -c '{}'")
 
 
-@one_of_each_family
 def test_a_crypto_adapter_that_comes_after_the_start_is_reached(boot, built):
     """Of a number that no driver has the kernel says another thing than of one that is refused."""
     system = boot()

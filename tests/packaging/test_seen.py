@@ -2,7 +2,7 @@
 
 import pytest
 
-from .marks import one_of_each_family, only_deb
+from .marks import only_deb
 from .soundness import assert_sound
 from .system import DAEMON, talk_tcp
 from .turns import TOOLS, one_of
@@ -78,7 +78,6 @@ journal.sendto(fields.encode(), "/run/systemd/journal/socket")
 
 
 @only_deb
-@one_of_each_family
 def test_a_user_cannot_have_a_stopped_service_started(boot, built):
     """Sent while the package manager runs, as a user may: a hook of dpkg's stands for the right moment."""
     system = boot()
