@@ -87,7 +87,7 @@ REFUSED = {
     "link over our library": (link_over_our_library, "belongs to the package"),
     "truncated ELF": (lambda root: put(root, "opt/x", b"\x7fELF\x02"), "truncated"),
     "two machines": (two_machines, "several machines"),
-    "another machine": (lambda root: put(root, "opt/x", elf(ARM)), "no csulcca for"),
+    "another machine": (lambda root: put(root, "opt/x", elf(ARM)), "for which there is no csulcca"),
 }
 
 
@@ -111,8 +111,8 @@ NOT_PACKAGES = {
     "encrypted": (b"-----BEGIN PGP MESSAGE-----\n", "encrypted"),
     "encrypted by openssl": (b"Salted__12345678", "openssl encrypted"),
     "zip": (b"PK\x03\x04....", "zip archive"),
-    "rpm that was cut off": (b"\xed\xab\xee\xdb\x03\x00" + bytes(200), "no package that rpm can read"),
-    "deb that was cut off": (b"!<arch>\ndebian-binary   0 ", "no package that dpkg-deb can read"),
+    "rpm that was cut off": (b"\xed\xab\xee\xdb\x03\x00" + bytes(200), "not a package that rpm can read"),
+    "deb that was cut off": (b"!<arch>\ndebian-binary   0 ", "not a package that dpkg-deb can read"),
 }
 
 
@@ -217,7 +217,7 @@ def test_an_rpm_with_a_wrong_byte_is_refused(tmp_path: Path) -> None:
     data = bytearray(package.read_bytes())
     data[-20] ^= 1
     package.write_bytes(data)
-    assert_refused(package, tmp_path, "no package that rpm can read")
+    assert_refused(package, tmp_path, "not a package that rpm can read")
 
 
 def assert_refused(package: Path, tmp_path: Path, expected: str) -> None:

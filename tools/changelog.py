@@ -48,11 +48,11 @@ def read_metadata(
         version = payload_version
         release = "%s.%s" % (fix, release) if fix else release
         if not re.fullmatch(r"[0-9A-Za-z.+~]+", release):
-            raise Refused("the payload's release %r is none that both package managers understand" % fix,
+            raise Refused("the payload's release %r is not one that both package managers understand" % fix,
                           "say the version: make packages PAYLOAD=... CCA_VERSION=%s" % version)
     version = version or parser["metadata"]["version"]
     if not re.fullmatch(r"[0-9]+(\.[0-9]+)*[a-z]*([~+][0-9a-z.]+)?", version):
-        raise Refused("%r is no version that both package managers understand" % version,
+        raise Refused("%r is not a version that both package managers understand" % version,
                       "for example: make packages CCA_VERSION=8.2.54")
     if int(re.split(r"[^0-9]", version)[0]) < 8:
         raise Refused("version %s would make hosts take this package for CCA 7.x, which it upgrades" % version,

@@ -134,7 +134,7 @@ def read(path: Path, work: Path, *, plain: bool = False) -> Payload:
     catcher = entries.get(CATCHER)
     if catcher is None or catcher.kind != "f":
         raise Refused("%s: there is no file %s in it" % (label, CATCHER),
-                      "the payload is laid over /, so the catcher has to be %s in it" % CATCHER)
+                      "the payload is laid over /, so the catcher must be %s in it" % CATCHER)
     return Payload(dict(sorted(entries.items())), left_out, machine_of(label, entries), version, fix)
 
 
@@ -275,7 +275,7 @@ def refuse_epoch(path: Path, epoch: str) -> None:
 def check_owner(path: Path, name: str, user: str, group: str) -> None:
     if user != "root" or group not in ("root", *GROUPS):
         raise Refused("PAYLOAD=%s: /%s belongs to %s:%s, which hosts do not have" % (path, name, user, group),
-                      "root and the groups %s are what CCA knows" % ", ".join(GROUPS))
+                      "CCA knows only root and the groups %s" % ", ".join(GROUPS))
 
 
 def output(*command: str, about: Path) -> str:
@@ -285,7 +285,7 @@ def output(*command: str, about: Path) -> str:
                           env={**os.environ, "LC_ALL": "C"})
     if done.returncode:
         said = (done.stderr + done.stdout).strip().splitlines() or ["exit status %d" % done.returncode]
-        raise Refused("PAYLOAD=%s is no package that %s can read: %s" % (about, command[0], said[-1]),
+        raise Refused("PAYLOAD=%s is not a package that %s can read: %s" % (about, command[0], said[-1]),
                       "compare its checksum with the vendor's: sha256sum %s" % about)
     return done.stdout
 
@@ -468,8 +468,8 @@ def machine_of(label: str, entries: Entries) -> tuple[str, str]:
         byte_order = "<" if header[5] == 1 else ">"
         identity = (header[4], header[5], struct.unpack(byte_order + "H", header[18:20])[0])
         if identity not in ELF_MACHINES:
-            raise Refused("%s: /%s is for a machine that there is no csulcca for" % (label, path),
-                          "s390x and x86-64 are; `file` tells what it is for")
+            raise Refused("%s: /%s is for a machine for which there is no csulcca" % (label, path),
+                          "csulcca is for s390x and x86-64; to see what this file is for, type: file %s" % path)
         found.setdefault(ELF_MACHINES[identity], path)
     if len(found) > 1:
         raise Refused("%s is for several machines: %s"

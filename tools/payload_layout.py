@@ -26,7 +26,7 @@ def in_family(entries: Entries, family: str) -> Entries:
             entry = entry._replace(target="/" + moved(entry.target.lstrip("/")))
         if moved(path) in found and entry.kind != "d":
             raise Refused("the payload has /%s twice, once by the name /%s" % (moved(path), path),
-                          "/lib is /usr/lib on every system, and libraries lie in one directory: leave one of them")
+                          "both become the same file of the package: leave only one of them in the payload")
         found[moved(path)] = entry
     # A directory that nothing is left in.
     for directory in ("usr/lib", "usr/lib64"):

@@ -59,7 +59,7 @@ def build(key: str, packages: Path, output: Path, url: str) -> None:
             raise Refused("%s is not installed" % tool, "install %s, or: sh tools/bootstrap.sh repo" % bringer)
     found = [path for suffix in ("deb", "rpm") for path in sorted(packages.glob("%s[-_]*.%s" % (NAME, suffix)))]
     if {path.suffix for path in found} != {".deb", ".rpm"}:
-        raise Refused("%s has not packages of both families" % packages, "make packages")
+        raise Refused("%s does not contain a .deb and a .rpm of csulcca" % packages, "make packages")
     check_sums(packages)
     fingerprint = fingerprint_of(key)
     seconds = int(os.environ.get("SOURCE_DATE_EPOCH")

@@ -131,7 +131,8 @@ def enter_cgroup2_namespace() -> None:
     share_network_namespaces()
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.unshare(CLONE_NEWNS):
-        raise EngineError(f"no private mount namespace: {os.strerror(ctypes.get_errno())}", "run it as real root")
+        raise EngineError(f"no private mount namespace: {os.strerror(ctypes.get_errno())}",
+                          "run it as root of the machine, not of a user namespace")  # fmt: skip
     # Only what is below /sys is our own from here on; all else the host and other programs go on to see as before.
     mount("mount", "--make-rprivate", "/sys")
     mount("umount", "--recursive", str(CGROUP_ROOT))
@@ -185,7 +186,7 @@ def current() -> Engine:
 
 
 def podman_options() -> tuple[str, ...]:
-    """Options before the verb, for what the host has not."""
+    """Options before the verb, for what the host lacks."""
     found: list[str] = []
     if not os.path.isdir("/run/systemd/system"):
         # No slice to ask systemd for, and no journal to log to.

@@ -54,7 +54,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def square_of(item: pytest.Item) -> tuple[images.Cell | None, str | None]:
-    """The cell and the scenario of a test, None for what it has not; raises UsageError for an unknown scenario."""
+    """The cell and the scenario of a test, None for what it lacks; raises UsageError for an unknown scenario."""
     scenario = next((str(mark.args[0]) for mark in item.iter_markers("scenario")), None)
     if scenario is not None and scenario not in SCENARIOS:
         raise pytest.UsageError(f"{item.nodeid}: no scenario {scenario} in tests/matrix/scenarios.py")
