@@ -37,6 +37,7 @@ def seen(*findings, running="tls", complete=True, not_after=NOW + 40 * 86400):
     (seen(("a", "warning")), 1, "CSULCCA WARNING: m/n [a] | findings=1 days_left=40"),
     (seen(("a", "warning"), ("b", "error"), running=None), 2, "CSULCCA CRITICAL: m/n [b] | findings=2 days_left=40"),
     (seen(("of a later version", "fatal")), 1, "CSULCCA WARNING: m/n [of a later version] | findings=1 days_left=40"),
+    (seen(running=None), 0, "CSULCCA OK: the catcher does not run, and its service is off | findings=0 days_left=40"),
     (seen(complete=False, running="tcp", not_after=0), 0,
      "CSULCCA OK: the catcher speaks TCP (not everything was seen: run this as root) | findings=0"),
 ])  # fmt: skip
