@@ -78,6 +78,24 @@ def test_links_of_the_readmes_lead_to_files() -> None:
         assert [link for link in found if not (readme.parent / link).exists()] == []
 
 
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "contrib/README.md", "tests/README.md"])
+def test_what_a_readme_lets_make_do_is_a_target_with_these_settings(name: str) -> None:
+    """And a path that begins with one of the tree's folders is there."""
+    makefile = (pages.DOCS.parent / "Makefile").read_text(encoding="utf-8")
+    targets = {word for line in re.findall(r"(?m)^\.PHONY: (.+)$", makefile) for word in line.split()}
+    text = (pages.DOCS.parent / name).read_text(encoding="utf-8")
+    called = re.findall(r"(?m)(?:^    |`)(?:[A-Z_]+=\S+ )?make ([a-z-]+)((?: [A-Z_]+=(?:'[^']*'|[^ `\n]*))*)", text)
+    assert called
+    for target, settings in called:
+        assert target in targets, target
+        for setting in re.findall(r" ([A-Z_]+)=", settings):
+            assert re.search(rf"\$\(({setting})\)|\$\((?:if|foreach \w+,) ?\$\({setting}\)", makefile), setting
+    folders = "catcher_install|contrib|debian|docs|hooks|install|man|payload|rpm|selinux|share|tests|tools|units"
+    for path in re.findall(rf"`((?:{folders})/[\w./-]+)`", text):
+        # A word in capitals stands for a name.
+        assert re.search("PHASE|NAME", path) or (pages.DOCS.parent / path).exists(), path
+
+
 def test_the_index_leads_to_every_page_and_the_readme_to_the_index() -> None:
     assert {link.removesuffix(".md") for link in links(pages.text("index"))} == set(pages.ALL) - {"index"}
     assert "docs/index.md" in links((pages.DOCS.parent / "README.md").read_text(encoding="utf-8"))
