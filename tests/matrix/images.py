@@ -107,6 +107,13 @@ class Cell:
             return platform.machine()
         return MACHINES.get(self.architecture, self.architecture)
 
+    @property
+    def ground(self) -> str:
+        """The provenance, and of a machine in qemu what this host emulates of it, for reports."""
+        if self.kind == "machine" and not qemu.lacking(self.machine) and "kvm" not in qemu.accelerator(self.machine):
+            return f"{self.provenance}, emulated {self.machine}"
+        return self.provenance
+
 
 @functools.cache
 def cells() -> dict[str, Cell]:

@@ -199,7 +199,7 @@ class Matrix:
         """How many squares have each verdict, by what the cells' roots are; and how many `systems` there are."""
         found: dict[str, collections.Counter[str]] = {}
         for cell in self.cells:
-            counter = found.setdefault(images.cell(cell).provenance, collections.Counter())
+            counter = found.setdefault(images.cell(cell).ground, collections.Counter())
             counter["systems"] += 1
             counter.update(self.squares[cell, scenario].verdict for scenario in self.scenarios)
         return found
@@ -253,7 +253,7 @@ class Matrix:
 
     def _row(self, name: str) -> str:
         cell = images.cell(name)
-        words = html.escape(f"{cell.provenance}, {cell.architecture}, OpenSSL {cell.openssl or 'none'}, {cell.mode}; "
+        words = html.escape(f"{cell.ground}, {cell.architecture}, OpenSSL {cell.openssl or 'none'}, {cell.mode}; "
                             f"stands for: {cell.stands_for}")  # fmt: skip
         squares = "".join(self._square(name, scenario) for scenario in self.scenarios)
         return f'<tr><th scope="row">{html.escape(name)}<small>{words}</small></th>{squares}</tr>'

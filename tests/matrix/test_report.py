@@ -199,6 +199,16 @@ def test_blocked_systems_are_folded_and_totalled_by_what_they_are(tmp_path):
             '<td class="BLOCKED">2</td><td class="NA"></td></tr>') in page  # fmt: skip
 
 
+def test_what_is_emulated_of_a_machine_is_said(monkeypatch):
+    booted = next(one for one in images.cells().values() if (one.kind, one.architecture) == ("machine", "s390x"))
+    monkeypatch.setattr(images.qemu, "lacking", lambda machine: "")
+    monkeypatch.setattr(images.qemu, "accelerator", lambda machine: ["-accel", "tcg"])
+    assert booted.ground == "booted machine, emulated s390x"
+    monkeypatch.setattr(images.qemu, "accelerator", lambda machine: ["-accel", "kvm"])
+    assert booted.ground == "booted machine"
+    assert images.cell(CELLS[0]).ground == "Debian root"
+
+
 def test_words_of_ours_do_not_reach_readers(tmp_path):
     left_out = {"has no <purge>": ["two"]}
     found = matrix(tmp_path, *everywhere()[1:], blocked={CELLS[1]: "no image"},
