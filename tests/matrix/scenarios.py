@@ -57,6 +57,7 @@ SCENARIOS = {
     "docs-json": "the pages of docs/, typed: --json, and that its output conforms to the schemas",
     "other-programs": "the pages of docs/ about other programs, with these: certbot, certmonger, firewalls, Prometheus",
     "native-build": "the rpm built on the system itself, with its own macros",
+    "boot": "what each boot does: the first, one without a network, at a wrong date, from a disk that is read-only",
     "selinux": "SELinux, which enforces, denies nothing that the package does, and every label is right",
     "autopkgtest": "debian/tests, run by Debian's own autopkgtest",
 }

@@ -5,6 +5,9 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
+import pathlib
+import subprocess
+import sys
 import types
 from collections.abc import Sequence
 
@@ -13,6 +16,7 @@ from tests.matrix.machine import Machine, Network
 
 from .packages import Built
 
+ENTRY = pathlib.Path(__file__).resolve().parent.parent.parent / "hooks/entry.py"
 # Its files are all that it needs: no catcher runs there.
 INSTALL = {"deb": "dpkg --unpack {}", "rpm": "rpm -i --noscripts {}"}
 
@@ -54,3 +58,22 @@ class Workstation:
         done = self.machine.run(["catcherctl", "probe", address, "--name", name, "--json"], check=False)
         assert done.out.startswith("{"), done.out + done.err
         return json.loads(done.out)
+
+
+class ThroughPort(Workstation):
+    """The build host in a workstation's place: a port of its loopback leads to the catcher of a machine in qemu.
+
+    It probes, and that is all: there is no machine to run another client on.
+    """
+
+    def __init__(self, port: int) -> None:
+        """Take the number of the port."""
+        self.port = port
+
+    def probe(self, address: str, name: str) -> dict:
+        """As Workstation.probe(), by the library of this tree. address: there is no other one than the loopback's."""
+        command = [sys.executable, str(ENTRY), "catcherctl", "probe", f"127.0.0.1:{self.port}", "--name", name,
+                   "--json"]  # fmt: skip
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        assert done.stdout.startswith("{"), done.stdout + done.stderr
+        return json.loads(done.stdout)
