@@ -55,6 +55,8 @@ check,matrix/machine qemu-system-s390x qemu-system-s390x qemu-system-s390x may b
 check,matrix/machine qemu-system-x86 qemu-system-x86 qemu-system-x86_64 may boot machines
 check,matrix/machine qemu-utils qemu-img qemu-img may boot machines
 check,matrix/machine e2fsprogs e2fsprogs mke2fs may boot machines
+check btrfs-progs btrfs-progs mkfs.btrfs may boot machines
+check xfsprogs xfsprogs mkfs.xfs may boot machines
 check piuparts - piuparts may run the tests
 check faketime libfaketime faketime may run the tests
 check diffoscope-minimal diffoscope diffoscope may explain differences of packages

@@ -25,7 +25,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from tests.faults import hazards, mutations, parsers, programs, races, sweep, transactions, unsynced
+from tests.faults import hazards, mutations, parsers, powercuts, programs, races, sweep, transactions, unsynced
 from tests.faults.programs import TREE
 from tests.faults.sweep import Seen
 from tests.matrix import engine, images
@@ -88,6 +88,11 @@ def rows(everything: bool) -> list[Row]:
             upgrade = functools.partial(_upgraded, cell, tool, start, count)
             found.append(Row(name, "killed", upgrade, PACKAGES, blocked=images.blocked(cell),
                              least=transactions.enough(count)))  # fmt: skip
+    parts = (*PACKAGES, "tests/faults/powercuts.py", "tests/matrix/disks.py", "tests/matrix/qemu.py")
+    for kind in (*powercuts.ROWS, powercuts.CONTROL):
+        cut = functools.partial(powercuts.sweep, kind)
+        found.append(Row(kind.name, "power cut", cut, parts, kind is not powercuts.CONTROL,
+                         kind.blocked, least=kind.cuts))  # fmt: skip
     parts = (*PRODUCT, "rpm", "debian", "tests/unit", "tests/faults")
     found.append(Row("a protection", "taken out", _taken_out, parts))
     return found

@@ -66,7 +66,14 @@ mount --move /sys /new/sys
 exec switch_root /new /sbin/init
 """
 APPLETS = ("sh", "mount", "insmod", "sleep", "cat", "echo", "switch_root")
-COMMANDS = ("mke2fs", "tar")
+COMMANDS = ("mke2fs", "tar", "truncate")
+# How a file becomes a file system of a root, by type.
+MKFS = {
+    "ext4": ["mke2fs", "-q", "-F", "-t", "ext4", "-L", "root", "-E", "lazy_itable_init=1,lazy_journal_init=1",
+             "-d", "{root}", "{disk}"],
+    "btrfs": ["mkfs.btrfs", "-q", "--rootdir", "{root}", "{disk}"],
+    "xfs": ["mkfs.xfs", "-q", "-p", "{listing}", "{disk}"],
+}  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,10 +148,11 @@ def digest_of(*parts: object) -> str:
 
 
 def make(root_tar: pathlib.Path, image: Image, *, run: Callable = subprocess.check_call,
-         change: Callable[[pathlib.Path], None] = lambda root: None) -> None:  # fmt: skip
+         change: Callable[[pathlib.Path], None] = lambda root: None, fstype: str = "ext4") -> None:  # fmt: skip
     """Make an image of a root in a tar file. What an attempt that was interrupted has left is written over.
 
     run: runs a command, and raises if that fails. change: called with the unpacked root before the disk is made of it.
+    fstype: of MKFS; if it is not ext4, the image's words must say `rootfstype=`.
     """
     with tempfile.TemporaryDirectory(dir=image.directory, prefix="root-") as work:
         root = pathlib.Path(work, "root")
@@ -157,12 +165,36 @@ def make(root_tar: pathlib.Path, image: Image, *, run: Callable = subprocess.che
         version = kernel.name.removeprefix("vmlinuz-")
         shutil.copyfile(kernel, image.kernel)
         with gzip.open(image.initrd, "wb", 1) as archive:
-            archive.write(initrd(root, version, MODULES[image.machine]))
+            modules = tuple(name.replace("ext4", fstype) for name in MODULES[image.machine])
+            archive.write(initrd(root, version, modules))
         disk = image.directory / "disk"
         disk.unlink(missing_ok=True)
-        run(["mke2fs", "-q", "-F", "-t", "ext4", "-L", "root", "-E", "lazy_itable_init=1,lazy_journal_init=1",
-             "-d", str(root), str(disk), SIZE])  # fmt: skip
+        listing = pathlib.Path(work, "listing")
+        listing.write_text(protofile(root) if fstype == "xfs" else "", errors="surrogateescape")
+        run(["truncate", "-s", SIZE, str(disk)])
+        run([word.format(root=root, disk=disk, listing=listing) for word in MKFS[fstype]])
     image.write_facts()
+
+
+def protofile(root: pathlib.Path) -> str:
+    """The tree as mkfs.xfs takes it, see -p in its manual. Extended attributes are lost."""
+    lines = ["boot", "0 0"]
+
+    def add(path: pathlib.Path, name: str) -> None:
+        found = path.lstat()
+        kind = {stat.S_IFDIR: "d", stat.S_IFREG: "-", stat.S_IFLNK: "l", stat.S_IFCHR: "c"}[stat.S_IFMT(found.st_mode)]
+        bits = "".join(letter if found.st_mode & bit else "-" for letter, bit in (("u", 0o4000), ("g", 0o2000)))
+        words = [name, f"{kind}{bits}{found.st_mode & 0o777:03o}", str(found.st_uid), str(found.st_gid)]
+        words += {"-": [str(path)], "l": [os.readlink(path) if kind == "l" else ""],
+                  "c": [str(os.major(found.st_rdev)), str(os.minor(found.st_rdev))]}.get(kind, [])  # fmt: skip
+        lines.append(" ".join(words).strip())
+        if kind == "d":
+            for entry in sorted(path.iterdir()):
+                add(entry, entry.name)
+            lines.append("$")
+
+    add(root, "")
+    return "\n".join(lines) + "\n"
 
 
 def label(root: pathlib.Path, machine: str, run: Callable) -> None:

@@ -1,0 +1,360 @@
+"""Machines whose power is cut while a package manager or catcherctl works, then booted, repaired and looked at.
+
+`python -m tests.faults.powercuts [--cuts 10] [--first 0] [--row ROW]... [--change CHANGE]...`: prints a line a cut, and
+a line a row at its end. Exit status 1 where a cut left damage. The instant of a cut is drawn from its number: the same
+number is the same part of the time that the change takes undisturbed.
+
+A power cut is SIGKILL to qemu: what the machine has not told its disk to keep is lost. After it the machine boots, the
+package manager's own repair is done, then the same command again if the change is not complete. Looked at is what was
+there before the repair (no torn configuration, key or certificate), and afterwards mode, pair, service, what the
+package manager knows, every file of ours, and what is left over.
+
+A cut takes a boot, which is a minute and more where the machine is emulated: so no cut is part of `make check`.
+"""
+
+import argparse
+import contextlib
+import dataclasses
+import json
+import pathlib
+import random
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+
+from tests.faults.sweep import Seen
+from tests.matrix import disks, engine, images
+from tests.matrix.engine import MatrixError
+from tests.matrix.qemu import VirtualMachine
+from tests.packaging import packages
+from tests.packaging.soundness import assert_sound
+from tests.packaging.system import CERTIFICATE, CONF, KEY, STAMP, System
+from tests.packaging.workstation import ThroughPort
+from tests.unit import pem
+from tests.unit.authority import issue
+
+(CELL,) = images.with_role("power cuts")
+# A cut may come so long after the command's end: by then ext4 has written names, and not yet all data.
+LINGER_S = 15.0
+TOOLS = {
+    "dpkg": {"install": "dpkg -i {}", "purge": "dpkg -P csulcca", "repair": "dpkg --configure -a",
+             "verify": "dpkg -V csulcca", "version": "dpkg-query -W -f '${db:Status-Abbrev}${Version}' csulcca"},
+    "rpm": {"install": "rpm -U --nodeps {}", "purge": "rpm -e csulcca", "repair": "rpm -Va --nodeps csulcca || :",
+            "verify": "rpm -V --nodeps csulcca", "version": "rpm -q --qf '%{VERSION} ' csulcca"},
+}  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """A kind of disk, a package manager, and how many cuts `make faults` makes there. words: for the kernel."""
+
+    name: str
+    tool: str
+    cuts: int
+    words: str = ""
+    fstype: str = "ext4"
+
+
+    @property
+    def blocked(self) -> str:
+        """What this host lacks for it, or ``."""
+        command = disks.MKFS[self.fstype][0]
+        lacking = "" if shutil.which(command) else f"no {command} on this host: install btrfs-progs, xfsprogs"
+        return images.blocked(CELL) or lacking
+
+
+ROWS = [
+    Row("dpkg on ext4", "dpkg", 60),
+    Row("dpkg on ext4, writeback", "dpkg", 40, "rootflags=data=writeback,nobarrier"),
+    Row("dpkg on xfs", "dpkg", 30, "rootfstype=xfs", "xfs"),
+    Row("dpkg on btrfs", "dpkg", 30, "rootfstype=btrfs", "btrfs"),
+    Row("rpm on ext4", "rpm", 40),
+]
+CONTROL = Row("openssl req on ext4", "dpkg", 4)
+
+
+@dataclasses.dataclass(frozen=True)
+class Change:
+    """What is cut. start: of STARTS; command: with {install}, {purge}; modes: that there may be then, and the mode once
+    the command has run again; pair: `made`, `none`, `kept` or `given`. gone: nothing of the package is left then."""
+
+    start: str
+    command: str
+    package: str = "new"
+    modes: tuple[str, ...] = ("tls",)
+    pair: str = "kept"
+    gone: bool = False
+    findings: tuple[str, ...] = ()
+
+
+CHANGES = {
+    "installation": Change("nothing", "{install}", pair="made"),
+    "upgrade from 7.3": Change("7.3", "{install}", modes=("tcp",), pair="none", findings=("upgraded-tcp-kept",)),
+    "upgrade from 8": Change("8.0", "{install}", "next"),
+    "mode": Change("8.0", "catcherctl mode tcp", modes=("tls", "tcp")),
+    "cert install": Change("8.0", "catcherctl cert install /root/given.key /root/given.crt", pair="given"),
+    "purge": Change("8.0", "{purge}", gone=True),
+}
+OPENSSL = "openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=x -keyout /root/o.key -out /root/o.crt"
+
+# Files of ours that are empty, or nothing but zeros, or bytecode that Python can't read. Argument: the directories.
+TORN = """
+import marshal, os, sys
+for top in sys.argv[1:]:
+    for directory, _, names in os.walk(top):
+        for name in names:
+            path = os.path.join(directory, name)
+            if not os.path.isfile(path) or os.path.islink(path):
+                continue
+            data = open(path, "rb").read()
+            if name.endswith(".pyc"):
+                try:
+                    marshal.loads(data[16:])
+                except Exception as error:
+                    print(path, "is torn:", error)
+            elif not data.strip(b"\\0") and name not in ("__init__.py", "lock", "py.typed"):
+                print(path, "is empty, or all zeros")
+"""
+OURS = ("/opt/IBM", "/etc/cca", "/var/lib/csulcca", "/usr/lib/csulcca", "/usr/share/csulcca")
+
+
+class Cuts:
+    """The cuts of one row: machines to begin from, made when they are first needed, and what is done to them."""
+
+    def __init__(self, row: Row, built: packages.Built, directory: pathlib.Path) -> None:
+        """Say where the machines to begin from are kept."""
+        self.row, self.built, self.directory = row, built, directory
+        self.cell = CELL
+        self.tool = TOOLS[row.tool]
+        self.family = "rpm" if row.tool == "rpm" else "deb"
+        self.took: dict[str, float] = {}
+
+    def start(self, name: str) -> str:
+        """The directory of a machine that stands where a change begins: with `nothing`, `7.3` or `8.0` installed."""
+        directory = self.directory / name
+        if directory.exists():
+            return str(directory)
+        base = self._base() if name == "nothing" else self.start("nothing")
+        with self._machine(base) as machine:
+            system = self._system(machine)
+            if name == "nothing":
+                for path, target in ((self.built.new(self.family), "new"), (self.built.old(self._of_family()), "old"),
+                                     (self.built.new(self.family, "8.0.1"), "next")):  # fmt: skip
+                    machine.copy_in(path, self._package(target))
+                key = pem.key_of("prime256v1")
+                machine.write("/root/given.key", key, mode=0o600)
+                machine.write("/root/given.crt", issue(key, "zlinux1", ["zlinux1"]))
+            else:
+                machine.run(self.tool["install"].format(self._package("old" if name == "7.3" else "new")))
+                if name == "8.0":
+                    assert_sound(system, "tls")
+            machine.run("sync")
+            machine.save(directory)
+        return str(directory)
+
+    def _base(self) -> str:
+        """An image to boot, or a booted one, with the disk of this row."""
+        booted = images.ensure(self.cell)
+        if not self.row.words:
+            return booted
+        image = images.machine_image(self.cell)
+        other = dataclasses.replace(image, directory=self.directory / "image", words=self.row.words)
+        other.directory.mkdir()
+        if self.row.fstype != "ext4":
+            disks.make(image.directory.parent / "root.tar", other, fstype=self.row.fstype)
+            return str(other.directory)
+        for path in (image.disk, image.kernel, image.initrd):
+            (other.directory / path.name).symlink_to(path)
+        other.write_facts()
+        return str(other.directory)
+
+    def _machine(self, image: str) -> VirtualMachine:
+        return VirtualMachine(image, name="zlinux1")
+
+    def _system(self, machine: VirtualMachine) -> System:
+        return System(machine, self.cell, ThroughPort(machine.forwarded))
+
+    def _of_family(self) -> images.Cell:
+        return dataclasses.replace(self.cell, family=self.family)
+
+    def _package(self, which: str) -> str:
+        return f"/root/{which}.{self.family}"
+
+    def command(self, change: Change) -> str:
+        """What is typed."""
+        return change.command.format(install=self.tool["install"].format(self._package(change.package)),
+                                     purge=self.tool["purge"])  # fmt: skip
+
+    def seconds(self, name: str) -> float:
+        """How long a change takes undisturbed. Raises AssertionError if it leaves the host wrong."""
+        if name in self.took:
+            return self.took[name]
+        change = CHANGES[name]
+        with self._machine(self.start(change.start)) as machine:
+            system = self._system(machine)
+            before = pair_of(system)
+            begun = time.monotonic()
+            machine.run(self.command(change))
+            self.took[name] = time.monotonic() - begun
+            wrong = self.damage(system, change, before)
+            assert not wrong, f"{name}, undisturbed: {wrong}"
+            return self.took[name]
+
+    def cut(self, name: str, number: int) -> Seen:
+        """Cut the power at the instant of that number; returns what was damaged, and what a repair did not mend."""
+        change = CHANGES[name]
+        part = random.Random(f"{name} {number}").random()
+        after = part * (self.seconds(name) + LINGER_S)
+        with self._machine(self.start(change.start)) as machine:
+            system = self._system(machine)
+            before = pair_of(system)
+            machine.run("sync")
+            machine.begin(f"{self.command(change)} >/root/log 2>&1 </dev/null")
+            pause(after)
+            machine.cut_power()
+            machine.power_on()
+            torn = self.torn_before_repair(system, change)
+            log = [f"cut after {after:.1f} s"]
+            for command in self.repairs(system, change):
+                done = machine.run(command + " </dev/null", check=False)
+                log.append(f"$ {command}: {done.rc}\n{done.out}{done.err}")
+            wrong = self.damage(system, change, before)
+            return Seen("; ".join(torn), "\n".join([*wrong, *log]) if wrong else "")
+
+    def torn_before_repair(self, system: System, change: Change) -> list[str]:
+        """What must not be, not even before a repair."""
+        found = []
+        conf = system.show(f"cat {CONF}")
+        allowed = {"TLS_ON" if mode == "tls" else "TLS_OFF" for mode in change.modes}
+        if system.machine.exists(CONF) and conf not in allowed:
+            found.append(f"catcher.conf says {conf!r}")
+        for path in (KEY, CERTIFICATE):
+            if system.machine.exists(path) and not system.show(f"cat {path}").startswith("-----BEGIN"):
+                found.append(f"{path} is torn")
+        if system.machine.exists(STAMP) and not is_json(system.show(f"cat {STAMP}")):
+            found.append(f"{STAMP} is torn")
+        return found
+
+    def repairs(self, system: System, change: Change) -> Iterator[str]:
+        """The commands of an administrator after the cut."""
+        yield self.tool["repair"]
+        if change.gone:
+            if system.machine.run(self.tool["version"], check=False).rc == 0:
+                yield self.command(change)
+        elif change.command == "{install}":
+            wanted = "8.0.1" if change.package == "next" else "8.0.0"
+            known = system.show(self.tool["version"])
+            if known not in (f"ii {wanted}-1", f"{wanted} ") or system.show(self.tool["verify"]):
+                again = self.command(change)
+                yield again.replace("-U", "-U --replacepkgs") if self.row.tool == "rpm" else again
+        else:
+            yield self.command(change)
+
+    def damage(self, system: System, change: Change, before: str) -> list[str]:
+        """What is wrong with a host after the change, in words."""
+        if change.gone:
+            left = system.show(f"find {' '.join(OURS)} -type f -not -path {CONF}; systemctl is-active CSUTKEcat")
+            return [] if left == "inactive" else [f"left: {left}"]
+        wrong = []
+        try:
+            assert_sound(system, change.modes[-1], findings=change.findings)
+        except (AssertionError, MatrixError) as error:
+            wrong.append(f"not sound: {error}")
+        wrong += system.show(self.tool["verify"]).splitlines()
+        done = system.machine.run(["python3", "-c", TORN, *OURS])
+        wrong += done.out.splitlines()
+        pair = pair_of(system)
+        if change.pair == "kept" and pair != before:
+            wrong.append(f"the pair was {before}, and is {pair}")
+        if change.pair == "none" and pair:
+            wrong.append(f"there is a pair: {pair}")
+        if change.pair in ("made", "given") and len(pair.split()) != 2:
+            wrong.append(f"no pair: {pair}")
+        given = system.show("sha256sum </root/given.key").split()[0]
+        if (given in pair) != (change.pair == "given"):
+            wrong.append(f"the pair in use is another one: {pair}")
+        return wrong
+
+
+def pair_of(system: System) -> str:
+    """The SHA-256 of key and certificate; of none nothing."""
+    return " ".join(system.show(f"sha256sum {KEY} {CERTIFICATE} 2>/dev/null | cut -d' ' -f1").split())
+
+
+def is_json(text: str) -> bool:
+    """Whether it is a whole document."""
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
+
+
+def pause(seconds: float) -> None:
+    """Let that much of the build host's time pass: here time itself is what is tested."""
+    time.sleep(seconds)
+
+
+def openssl_cut(cuts: Cuts, number: int) -> Seen:
+    """The same to a program that does not sync what it writes: proof that a torn file is seen."""
+    with cuts._machine(cuts.start("nothing")) as machine:
+        machine.run(OPENSSL)
+        pause(random.Random(f"openssl {number}").uniform(5, LINGER_S))
+        machine.cut_power()
+        machine.power_on()
+        torn = [path for path in ("/root/o.key", "/root/o.crt")
+                if machine.exists(path) and not machine.read(path).startswith(b"-----BEGIN")]  # fmt: skip
+        return Seen(f"torn: {' '.join(torn)}" if torn else "", "")
+
+
+@contextlib.contextmanager
+def of_row(row: Row) -> Iterator[Cuts]:
+    """The cuts of a row; the machines to begin from go at the end."""
+    engine.prepare()
+    with tempfile.TemporaryDirectory(dir=images.cache_directory(), prefix="cuts-") as directory:
+        yield Cuts(row, packages.ensure(), pathlib.Path(directory))
+
+
+def sweep(row: Row, known: dict[str, Seen], tell: Callable[[str, Seen, int], None]) -> dict[str, Seen]:
+    """All cuts of a row, each change in turn, but for those in `known`; for tests/faults/table.py."""
+    found = dict(known)
+    names = {f"{name}, cut {number}": (name, number) for number in range(row.cuts)
+             for name in [list(CHANGES)[number % len(CHANGES)]]}  # fmt: skip
+    if names.keys() <= found.keys():
+        return found
+    with of_row(row) as cuts:
+        for text, (name, number) in names.items():
+            if text not in found:
+                found[text] = openssl_cut(cuts, number) if row is CONTROL else cuts.cut(name, number)
+                tell(text, found[text], row.cuts)
+    return found
+
+
+def main(arguments: list[str]) -> int:
+    """The command line; see the module's docstring."""
+    rows = {row.name: row for row in [*ROWS, CONTROL]}
+    parser = argparse.ArgumentParser(prog="python3 -m tests.faults.powercuts")
+    parser.add_argument("--cuts", type=int, default=10, help="of each row and change")
+    parser.add_argument("--first", type=int, default=0, help="the number of the first one")
+    parser.add_argument("--row", action="append", choices=list(rows))
+    parser.add_argument("--change", action="append", choices=list(CHANGES))
+    options = parser.parse_args(arguments)
+    failed = 0
+    with engine.plain_errors():
+        for name in options.row or list(rows):
+            with of_row(rows[name]) as cuts:
+                for change in ["openssl"] if rows[name] is CONTROL else options.change or list(CHANGES):
+                    for number in range(options.first, options.first + options.cuts):
+                        begun = time.monotonic()
+                        seen = openssl_cut(cuts, number) if rows[name] is CONTROL else cuts.cut(change, number)
+                        failed += bool(seen.damage or seen.left) and rows[name] is not CONTROL
+                        took = time.monotonic() - begun
+                        print(f"{name}, {change}, cut {number}, {took:.0f} s: {seen.damage or 'nothing torn'}; "
+                              f"{seen.left or 'repaired'}", flush=True)  # fmt: skip
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
