@@ -98,6 +98,7 @@ class Cell:
     scenarios: list[str] = dataclasses.field(default_factory=list, hash=False)
     boot: bool = True
     ci: bool = False
+    next: str = ""
     roles: list[str] = dataclasses.field(default_factory=list, hash=False)
 
     @property

@@ -58,6 +58,7 @@ SCENARIOS = {
     "other-programs": "the pages of docs/ about other programs, with these: certbot, certmonger, firewalls, Prometheus",
     "native-build": "the rpm built on the system itself, with its own macros",
     "boot": "what each boot does: the first, one without a network, at a wrong date, from a disk that is read-only",
+    "system-upgrade": "the system beneath becomes the next release, interrupted in the middle: mode and pair stay",
     "selinux": "SELinux, which enforces, denies nothing that the package does, and every label is right",
     "autopkgtest": "debian/tests, run by Debian's own autopkgtest",
 }
