@@ -560,7 +560,7 @@ class Progress:
 
 def is_step(line: str) -> bool:
     """Whether mmdebstrap's line `I: ...` tells a person something; the others are about its own inner life."""
-    return line.endswith("...") and not line.startswith(("I: running", "I: cleaning", "I: removing"))
+    return line.endswith("...") and not line.startswith(("I: running", "I: cleaning", "I: removing", "I: main()"))
 
 
 def prune() -> list[str]:

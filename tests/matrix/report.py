@@ -107,7 +107,7 @@ class Matrix:
                 if cell in blocked:
                     square = Square(BLOCKED, why=blocked[cell])
                 elif cell in unbuilt:
-                    square = Square(FAIL, failures={f"{cell}: image": unbuilt[cell]})
+                    square = Square(FAIL, failures={unbuilt[cell].partition("\n")[0]: unbuilt[cell]})
                 elif tests:
                     square = Square(PASS, failures=dict.fromkeys(tests, NO_RESULT), left_out=left_out)
                 elif left_out:
@@ -157,7 +157,8 @@ class Matrix:
         for (cell, scenario), square in self.squares.items():
             name = f"{scenario}[{cell}]"
             said += [(name, "skipped", f"{square.verdict}: {square.why}")] if square.why else []
-            said += [(name, "failure", f"{test}: {text}") for test, text in square.failures.items()
+            said += [(name, "failure", text if text.startswith(test) else f"{test}: {text}")
+                     for test, text in square.failures.items()
                      if not square.tests or text == NO_RESULT]  # fmt: skip
         for name, kind, message in said:
             case = xml.etree.ElementTree.SubElement(suite, "testcase", classname=NOT_RUN, time="0", name=name)
@@ -222,10 +223,15 @@ class Matrix:
         return "\n".join([*lines, "", legend, self.summary()])
 
     def failures(self) -> list[tuple[str, str, str]]:
-        """What failed: where, which test, and what it said."""
-        found = [(f"{cell} {scenario}", name, said) for (cell, scenario), square in self.squares.items()
-                 for name, said in square.failures.items()]  # fmt: skip
-        return found + [("outside of the matrix", name, said) for name, said in self.stray.items()]
+        """What failed: where, which test, and what it said. What a system lacks for every scenario is there once."""
+        found: dict[tuple[str, str, str], list[str]] = {}
+        for (cell, scenario), square in self.squares.items():
+            for name, said in square.failures.items():
+                found.setdefault((cell, name, said), []).append(scenario)
+        everywhere = self.scenarios if len(self.scenarios) > 1 else None
+        return [(f"{cell} {'(every scenario)' if where == everywhere else ', '.join(where)}", name, said)
+                for (cell, name, said), where in found.items()
+                ] + [("outside of the matrix", name, said) for name, said in self.stray.items()]  # fmt: skip
 
     @staticmethod
     def _painted(verdict: str, colours: bool) -> str:

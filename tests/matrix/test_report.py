@@ -69,10 +69,14 @@ def test_what_is_blocked_is_named_and_never_green(tmp_path):
     assert found.page(1).count('<td class="PASS" title') == 2
 
 
-def test_a_cell_without_image_is_red(tmp_path):
-    found = matrix(tmp_path, *everywhere()[:2], unbuilt={CELLS[1]: "mmdebstrap failed"})
+def test_a_cell_without_image_is_red_and_says_why_once(tmp_path):
+    why = "mmdebstrap failed: no package x\nthe whole output is in /x.log; it ends:\n" + "    | said\n" * 15
+    found = matrix(tmp_path, *everywhere()[:2], unbuilt={CELLS[1]: why})
     assert verdicts(found) == [["PASS", "PASS"], ["FAIL", "FAIL"]]
-    assert "mmdebstrap failed" in found.page(1)
+    assert found.page(1).count("<b>%s (every scenario)</b> mmdebstrap failed: no package x" % CELLS[1]) == 1
+    table = found.table(colours=False)
+    assert table.count("FAIL %s (every scenario): mmdebstrap failed: no package x\n" % CELLS[1]) == 1
+    assert table.count("| said\n") == 8
 
 
 def test_a_square_without_a_test_is_red_unless_a_mark_says_why(tmp_path):
@@ -153,8 +157,8 @@ def test_who_reads_the_junit_file_alone_is_told_what_did_not_run(tmp_path):
     assert added == {
         (f"fresh[{CELLS[0]}]", "failure"): "t::lost: was to run and has no result",
         (f"remove[{CELLS[0]}]", "skipped"): "N/A: for apt only",
-        (f"fresh[{CELLS[1]}]", "failure"): f"{CELLS[1]}: image: no mirror",
-        (f"remove[{CELLS[1]}]", "failure"): f"{CELLS[1]}: image: no mirror",
+        (f"fresh[{CELLS[1]}]", "failure"): "no mirror",
+        (f"remove[{CELLS[1]}]", "failure"): "no mirror",
     }
     assert {name: suite.get(name) for name in ("failures", "skipped")} == {"failures": "3", "skipped": "1"}
     # What was read from the file before is read from it again.
