@@ -158,14 +158,14 @@ csulcca_make_groups() {
     done
 }
 
-# CSUTKEcat of 8.x of ours, a link to our starter or a file that calls it: /opt was kept, or restored, and the rest of the
+# CSUTKEcat of 8.x of ours, a link to our starter, a copy of it or a file that calls it: /opt was kept, or restored, and the rest of the
 # system may be new.
 csulcca_has_our_control_script() {
     csulcca_control=/opt/IBM/CCA/bin/CSUTKEcat
     if [ -h "$csulcca_control" ]; then
         [ "$(readlink "$csulcca_control")" = /usr/lib/csulcca/run ]
     else
-        grep -qs /usr/lib/csulcca/run "$csulcca_control"
+        grep -qs -e /usr/lib/csulcca/run -e /usr/lib/csulcca/hooks/entry.py "$csulcca_control"
     fi
 }
 
