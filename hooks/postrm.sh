@@ -25,6 +25,13 @@ csulcca_postrm() {
         ;;
     esac
     rm -rf @DRAFTS@ || :
+    # Links of an image build. A pair that they lead to is on a host that runs, and stays in reach.
+    for csulcca_name in catcher.key catcher.crt; do
+        if [ -h @BIN@/"$csulcca_name" ] && [ ! -e @BIN@/"$csulcca_name" ] &&
+            [ "$(readlink @BIN@/"$csulcca_name")" = @IMAGE_PAIR@/"$csulcca_name" ]; then
+            rm -f @BIN@/"$csulcca_name" || :
+        fi
+    done
     # The last one: when the timer last ran (Persistent=).
     rm -f @CAPTURE@ @CAPTURE@.new @LINKS@.new @LOCK@ @STAMP_DRAFT@ @PURGE_DRAFT@ \
         /var/lib/systemd/timers/stamp-csulcca-check.timer || :

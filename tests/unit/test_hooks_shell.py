@@ -30,6 +30,7 @@ class Root:
         self.base = str(base)
         self.shell = shell
         self.kind = "reference"
+        self.environment = {}
         self.groups = ""
         for directory in ("opt/IBM/CCA/bin", "etc/cca", "var/lib", "usr/lib/csulcca/catcher_install", "bin"):
             os.makedirs(os.path.join(self.base, directory))
@@ -60,7 +61,7 @@ class Root:
         script = "set -eu\n%s\n%s \"$@\"\n" % (text, function)
         child = subprocess.Popen([self.shell, "-c", script, function] + list(arguments), stdin=subprocess.DEVNULL,
                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd="/",
-                                 env={"PATH": self.path("/bin") + ":/usr/bin:/bin"})
+                                 env=dict(self.environment, PATH=self.path("/bin") + ":/usr/bin:/bin"))
         output = child.communicate()[0].decode("utf-8", "replace")
         return child.returncode, output
 
@@ -837,8 +838,8 @@ def test_purge_keeps_what_somebody_put_in_the_way_of_a_replacement(root):
     assert b"theirs" in in_bin(root).values() and KEY in in_bin(root).values() and CRT in in_bin(root).values()
 
 
-@pytest.mark.parametrize("kind,ours", [("link", "yes"), ("file", "yes"), ("of 7.x", "no"), ("link of others", "no"),
-                                       ("none", "no")])
+@pytest.mark.parametrize("kind,ours", [("link", "yes"), ("file", "yes"), ("copy", "yes"), ("of 7.x", "no"),
+                                       ("link of others", "no"), ("none", "no")])
 def test_preinst_knows_the_control_script_of_8(root, kind, ours):
     """/opt was kept, /usr is new: its CSUTKEcat says what it was."""
     root.put(paths.CATCHER, b"", 0o755)
@@ -848,6 +849,10 @@ def test_preinst_knows_the_control_script_of_8(root, kind, ours):
         os.symlink(root.path("/usr/lib/csulcca/run"), control)
     elif kind == "link of others":
         os.symlink("/usr/local/bin/run", control)
+    elif kind == "copy":
+        # As the package has it.
+        with open(os.path.join(TREE, "hooks/run")) as stream:
+            root.put(paths.BIN + "/CSUTKEcat", stream.read().replace("/usr/lib/", root.path("/usr/lib/")).encode())
     elif kind != "none":
         text = "exec /usr/lib/csulcca/run CSUTKEcat" if kind == "file" else "/opt/IBM/CCA/bin/catcher.exe # csulcca"
         text = text.replace("/usr/lib", root.path("/usr/lib"))
@@ -1085,6 +1090,39 @@ def test_an_image_gets_links_in_the_places_of_the_pair(root, tool, place, runs):
         target = os.path.join(root.path(place), name)
         assert os.path.islink(target) == expected
         assert not expected or os.readlink(target) == root.path(paths.IMAGE_PAIR) + "/" + name
+
+
+def image_links(root):
+    return [name for name in ("catcher.key", "catcher.crt") if os.path.islink(root.path(paths.BIN) + "/" + name)]
+
+
+@pytest.mark.parametrize("sign", ["ostree-booted", "TRANSACTIONAL_UPDATE", ""])
+def test_a_scriptlet_knows_the_image_that_is_built_around_it(root, sign):
+    root.put("/usr/lib/csulcca/run", b"#!/bin/sh\n", 0o755)
+    root.put(paths.BIN + "/catcher.exe")
+    if sign == "ostree-booted":
+        root.put("/run/ostree-booted")
+    elif sign:
+        root.environment[sign] = "true"
+    assert root.run("csulcca_postinst", "rpm", "1") == (0, "")
+    assert image_links(root) == (["catcher.key", "catcher.crt"] if sign else [])
+
+
+@pytest.mark.parametrize("arguments", [("deb", "remove"), ("deb", "purge"), ("rpm", "0"), ("rpm", "1")])
+@pytest.mark.parametrize("target,goes", [(paths.IMAGE_PAIR, True), ("/srv/elsewhere", False)])
+def test_removal_takes_the_links_of_an_image_that_has_no_pair(root, arguments, target, goes):
+    for name in ("catcher.key", "catcher.crt"):
+        os.symlink(root.path(target) + "/" + name, root.path(paths.BIN) + "/" + name)
+    assert root.run("csulcca_postrm", *arguments) == (0, "")
+    assert (image_links(root) == []) == (goes and arguments != ("rpm", "1"))
+
+
+def test_removal_leaves_the_links_of_an_image_to_a_pair(root):
+    for name in ("catcher.key", "catcher.crt"):
+        root.put(paths.IMAGE_PAIR + "/" + name, b"a pair")
+        os.symlink(root.path(paths.IMAGE_PAIR) + "/" + name, root.path(paths.BIN) + "/" + name)
+    assert root.run("csulcca_postrm", "rpm", "0") == (0, "")
+    assert image_links(root) == ["catcher.key", "catcher.crt"]
 
 
 @pytest.mark.parametrize("phase,arguments", [("csulcca_postinst", ("rpm", "2")), ("csulcca_prerm", ("rpm", "1"))])
