@@ -188,6 +188,10 @@ def _with_answers(
         if reason:
             if reason == "BAD_SIGNATURE":
                 return unusable("catcher.key is damaged: what it signs does not verify")
+            if 0 < verdict.rsa_bits < keys.RSA_RECOMMENDED:
+                # CCA allows it, and it has been loaded: FIPS mode, or a list of signatures, does not.
+                return unusable("the security policy of this system's OpenSSL refuses an RSA key of %d bits: no %s "
+                                "handshake works with it (%s)" % (verdict.rsa_bits, what, _words(reason)))
             return unusable("no %s handshake works with them (%s)" % (what, _words(reason)))
     if answers.get("leaf"):
         return unusable("every client refuses catcher.crt (%s)" % _words(answers["leaf"]))

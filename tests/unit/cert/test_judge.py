@@ -438,6 +438,8 @@ POLICIES = {
     "nothing new enough": ("MaxProtocol = TLSv1.1", "prime256v1", "allows no TLS 1.2 or newer"),
     "no curve of that name": ("SignatureAlgorithms = RSA-PSS+SHA256\nClientSignatureAlgorithms = RSA-PSS+SHA256",
                               "prime256v1", "handshake works"),
+    "no signature of a small key": ("SignatureAlgorithms = ECDSA+SHA256\nClientSignatureAlgorithms = ECDSA+SHA256",
+                                    "rsa-1024", "policy of this system's OpenSSL refuses an RSA key of 1024 bits"),
 }
 # What a Python that was built with its own defaults sets itself.
 OVERRIDDEN = ("CipherString = DEFAULT:@SECLEVEL=4", "MinProtocol = TLSv1.3")
