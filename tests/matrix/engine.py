@@ -35,7 +35,7 @@ import sys
 import threading
 from collections.abc import Iterator
 
-# Every container and network that the tests make is named PREFIX-PID-START-..., after the process that owns it.
+# Every container, volume and network that the tests make is named PREFIX-PID-START-..., after the process that owns it.
 PREFIX = "csulcca-test"
 
 CGROUP_ROOT = pathlib.Path("/sys/fs/cgroup")
@@ -264,7 +264,7 @@ def image_exists(reference: str) -> bool:
 
 
 def owned_name(suffix: str) -> str:
-    """A name for a container or network that tells whose it is: PREFIX-PID-START-SUFFIX."""
+    """A name for a container, volume or network that tells whose it is: PREFIX-PID-START-SUFFIX."""
     pid = os.getpid()
     return f"{PREFIX}-{pid}-{start_time(pid)}-{suffix}"
 
@@ -280,8 +280,9 @@ def start_time(pid: int) -> str:
 
 
 def sweep() -> None:
-    """Remove the machines and networks of processes that died without doing it (kill -9)."""
+    """Remove the machines, volumes and networks of processes that died without doing it (kill -9)."""
     for listing, removing in ((("ps", "-a", "--format={{.Names}}"), ("rm", "-f", "-v")),
+                              (("volume", "ls", "--format={{.Name}}"), ("volume", "rm")),
                               (("network", "ls", "--format={{.Name}}"), ("network", "rm"))):  # fmt: skip
         stale = [name for name in call(*listing).split() if is_stale(name)]
         if stale:

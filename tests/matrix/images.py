@@ -43,6 +43,7 @@ SHARED = "/build"
 # The kinds of recipe, and what each must say beside its kind and its suite.
 KINDS = {"mmdebstrap": ["packages"], "rpm-root": ["packages", "leave_out"]}
 RECIPE_FIELDS = {"kind", "suite", "packages", "apt_options", "script", "needs", "leave_out", "kernel", "words"}
+IMAGE_BASED = ("bootc", "rpm-ostree", "transactional-update")
 PACKAGE_MANAGERS = {"deb": ["apt"], "rpm": ["dnf", "zypper"]}
 # What a log says where a disk is full, and how many of its last lines are shown of a build that failed.
 FULL_DISK = os.strerror(errno.ENOSPC)
@@ -95,6 +96,7 @@ class Cell:
     testing_farm: str = ""
     obs: str = ""
     kind: str = "container"
+    image_based: str = ""
     scenarios: list[str] = dataclasses.field(default_factory=list, hash=False)
     boot: bool = True
     ci: bool = False
@@ -148,6 +150,8 @@ def declared_cell(name: str, fields: dict, lists: dict[str, list[str]]) -> Cell:
         raise ValueError(f"unknown kind {made.kind}: container or machine")
     if (made.kind == "machine") != ("kernel" in made.recipe):
         raise ValueError("a machine, and nothing else, has a recipe with a kernel")
+    if made.image_based not in ("", *IMAGE_BASED):
+        raise ValueError(f"unknown image_based {made.image_based}: one of {', '.join(IMAGE_BASED)}")
     if not (made.oci or made.recipe):
         raise ValueError("it has neither oci nor recipe")
     if made.ci and not made.recipe:

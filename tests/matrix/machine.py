@@ -235,19 +235,23 @@ class Machine(AnyMachine):
 
     def __init__(self, image: str, *, name: str = "machine", hostname: str | None = None,
                  network: Network | None = None, boot: bool = True, durable: bool = False,
-                 volumes: Mapping[str, str] | None = None) -> None:  # fmt: skip
+                 volumes: Mapping[str, str] | None = None, data: Mapping[str, str] | None = None,
+                 read_only: bool = False) -> None:  # fmt: skip
         """Say what the machine is; it exists from the block's beginning to its end.
 
         `name`: what errors call it. `hostname`: `name` unless given; may be a FQDN. `network`: none at all unless
         given, then not even a default route. `durable`: it can be rebooted; else nothing of it waits for the disk, of
         which package managers spend a good part of their time. `volumes`: directories of the host by their place in
-        the machine, read-only.
+        the machine, read-only. `data`: volumes of the engine by their place, which outlive the machine; an empty one
+        gets what the image has there. `read_only`: nothing can be written but these, /run and what is temporary.
         """
         super().__init__(name, hostname, network)
         self.image = image
         self.boot = boot
         self.durable = durable
         self.volumes = dict(volumes or {})
+        self.data = dict(data or {})
+        self.read_only = read_only
         self.container = engine.owned_name(f"{next(_numbers)}-{name}")
         self._started: dict = {}
         """What the engine said of it once it was started."""
@@ -286,6 +290,10 @@ class Machine(AnyMachine):
     def _copy_tree_in(self, source: str | os.PathLike[str], target: str) -> None:
         engine.call("cp", os.fspath(source), f"{self.container}:{target}")
 
+    def stop(self) -> None:
+        """Stop the machine in order, for good."""
+        engine.call("stop", "--time=30", self.container)
+
     def copy_out(self, source: str, target: str | os.PathLike[str]) -> None:
         """Copy a file or a tree of the machine to the host; `target` as in `cp -r`."""
         engine.call("cp", f"{self.container}:{source}", os.fspath(target))
@@ -322,6 +330,8 @@ class Machine(AnyMachine):
             arguments.append("--rm")
         for target, source in self.volumes.items():
             arguments.append(f"--volume={os.path.abspath(source)}:{target}:ro")
+        arguments += [f"--volume={name}:{target}" for target, name in self.data.items()]
+        arguments += ["--read-only"] * self.read_only
         # Left alone, the engine copies the build machine's names and name servers into the machine.
         if here.is_docker:
             arguments.append("--dns=127.0.0.1")

@@ -2,8 +2,8 @@
 
     python3 -m tests.matrix.proof [BREAKAGE]...        (make matrix-proof)
 
-Each breakage is made in a copy of the tree, and the matrix is run there, on one system of each family. Exactly the
-squares that the breakage names must be red. Exit status 0 if so, for all.
+Each breakage is made in a copy of the tree, and the matrix is run there, on one system of each family or on those that
+the breakage is about. Exactly the squares that the breakage names must be red. Exit status 0 if so, for all.
 """
 
 import dataclasses
@@ -21,6 +21,7 @@ from tests.matrix.scenarios import SCENARIOS as ALL_SCENARIOS
 with engine.plain_errors():
     DEB, RPM = (next(cell.name for cell in images.with_role("example") if cell.family == family)
                 for family in ("deb", "rpm"))  # fmt: skip
+IMAGE_BASED = tuple(cell.name for cell in images.cells().values() if cell.image_based)
 FROM_7_3 = tuple(name for name in ALL_SCENARIOS if name.startswith("upgrade-7.3"))
 FROM_8 = tuple(name for name in ALL_SCENARIOS if name.startswith("upgrade-8"))
 SCENARIOS = ("fresh", "image-build", "other-root", *FROM_7_3, *FROM_8, "remove", "remove-upgraded")
@@ -29,13 +30,16 @@ NOT_COPIED = shutil.ignore_patterns(".git", ".venv", ".cache", "dist", "*_cache"
 
 @dataclasses.dataclass(frozen=True)
 class Breakage:
-    """In `file`, the text `old`, which is there once, becomes `new`; `red`: the squares that must see it."""
+    """In `file`, the text `old`, which is there once, becomes `new`; `red`: the squares that must see it, of these
+    cells and scenarios."""
 
     name: str
     file: str
     old: str
     new: str
     red: frozenset[tuple[str, str]]
+    cells: tuple[str, ...] = (DEB, RPM)
+    scenarios: tuple[str, ...] = SCENARIOS
 
 
 BREAKAGES = (
@@ -71,6 +75,35 @@ BREAKAGES = (
         'csulcca_postrm rpm "$1"\n[ "$1" != 0 ] || touch /opt/left-over\n',
         frozenset({(RPM, "remove"), (RPM, "remove-upgraded")}),
     ),
+    Breakage(
+        "an image has no links to a pair below /var",
+        "hooks/postinst.sh",
+        'ln -s "@IMAGE_PAIR@/$csulcca_name" "$csulcca_bin/$csulcca_name"',
+        ":",
+        frozenset((cell, "image-based") for cell in IMAGE_BASED),
+        cells=IMAGE_BASED,
+        scenarios=("image-based",),
+    ),
+    Breakage(
+        "an image that the package has left keeps its links",
+        "hooks/postrm.sh",
+        'rm -f @BIN@/"$csulcca_name" || :\n        fi\n    done\n    # The last',
+        ":\n        fi\n    done\n    # The last",
+        # rpm-ostree makes its image without the package, and runs no scriptlet.
+        frozenset((cell, "image-based") for cell in IMAGE_BASED if "ostree" not in cell),
+        cells=IMAGE_BASED,
+        scenarios=("image-based",),
+    ),
+    Breakage(
+        "a directory in /var has no line of tmpfiles.d",
+        "units/csulcca.conf",
+        "d /var/lib/csulcca - - - -\n",
+        "",
+        # The others have no bootc container lint; the first start makes the directory.
+        frozenset((cell, "image-based") for cell in IMAGE_BASED if "bootc" in cell),
+        cells=IMAGE_BASED,
+        scenarios=("image-based",),
+    ),
 )
 
 
@@ -83,10 +116,10 @@ def run(breakage: Breakage, tree: pathlib.Path) -> set[tuple[str, str]]:
         if text.count(breakage.old) != 1:
             raise ValueError(f"{breakage.name}: the text is not once in {breakage.file}")
         path.write_text(text.replace(breakage.old, breakage.new), encoding="utf-8")
-    command = [sys.executable, "-m", "tests.matrix.run", f"--cell={DEB}", f"--cell={RPM}",
-               *(f"--scenario={scenario}" for scenario in SCENARIOS)]  # fmt: skip
+    command = [sys.executable, "-m", "tests.matrix.run", *(f"--cell={cell}" for cell in breakage.cells),
+               *(f"--scenario={scenario}" for scenario in breakage.scenarios)]  # fmt: skip
     subprocess.run(command, cwd=tree, check=False, stdin=subprocess.DEVNULL)
-    matrix = report.Matrix.read([DEB, RPM], SCENARIOS, {}, {}, tree / report.JUNIT.relative_to(TREE),
+    matrix = report.Matrix.read(list(breakage.cells), breakage.scenarios, {}, {}, tree / report.JUNIT.relative_to(TREE),
                                 tree / report.PLAN.relative_to(TREE))  # fmt: skip
     if matrix.stray:
         raise ValueError(f"{breakage.name}: something failed outside of the matrix: {', '.join(matrix.stray)}")

@@ -12,6 +12,7 @@ SCENARIOS = {
     "fresh-not-clean": "a first installation on a host with half a pair, a configuration, or a program on the port",
     "programs": "without OpenSSL the catcher speaks TCP and says why; programs of other packages are never called",
     "image-build": "an installation in an image build: no key in the image, each copy makes its own at its first boot",
+    "image-based": "a host of images, with /var alone to write: the first boot, updates, roll-back and removal",
     "other-root": "an installation into another root, or while systemd is offline: the first boot does the rest",
     "upgrade-7.3": "from CCA 7.3: the mode stays, and TLS is one command away",
     "upgrade-7.3-edited": "from CCA 7.3: every byte stays that an administrator edited or wrote",
@@ -43,6 +44,7 @@ SCENARIOS = {
     "probe-certificates": "what catcherctl probe says about each kind of certificate and chain",
     "probe-ipv6": "catcherctl probe over IPv6, and if one address of a host does not answer",
     "old-clients": "a client that speaks only TLS 1.1 or older is refused",
+    "crypto-policy": "a policy for OpenSSL, or FIPS mode: certificate, catcher and catcherctl obey it and say so",
     "rollback": "a pair that does not work: the old pair is back and in use",
     "rollback-mode": "a mode that does not work: the old mode is back and in use",
     "seen": "in what mode and state the old daemon was seen, and who is not believed",
@@ -60,6 +62,7 @@ SCENARIOS = {
     "boot": "what each boot does: the first, one without a network, at a wrong date, from a disk that is read-only",
     "system-upgrade": "the system beneath becomes the next release, interrupted in the middle: mode and pair stay",
     "selinux": "SELinux, which enforces, denies nothing that the package does, and every label is right",
+    "review": "built with gbp from a commit, as Salsa's pipeline does, and judged by that release's own lintian",
     "autopkgtest": "debian/tests, run by Debian's own autopkgtest",
 }
 """What each shows, in the order of the report. A mark with another name is an error."""

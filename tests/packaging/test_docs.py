@@ -27,7 +27,7 @@ WRONG = "when-something-is-wrong"
 
 # The others, by the scenario in which they are typed.
 TYPED_IN = {
-    "docs-install": ["first-install", "back-to-tcp", "configure-the-backend", "monitor"],
+    "docs-install": ["first-install", "image-based-hosts", "back-to-tcp", "configure-the-backend", "monitor"],
     "docs-upgrade": ["finish-tls-after-upgrade", "plan-a-change-window", "downgrade-to-7.3"],
     "docs-certificates": ["use-your-own-certificate", "renew", "clean-up-old-pairs", "renew-through-an-enterprise-ca"],
     "docs-tke": ["import-into-the-tke-by-usb", "import-into-the-tke-by-remote-server", "open-the-firewall"],
@@ -95,6 +95,16 @@ def _mount_a_stick(host: Host) -> None:
     host.machine.run("mkdir -p /mnt/usb && mount -t tmpfs usb /mnt/usb")
 
 
+def _boot_an_image(host: Host) -> None:
+    """Installed as in an image build, and booted."""
+    package = host.built.new(host.system.cell.family)
+    host.machine.copy_in(package, f"/root/{package.name}")
+    install = {"deb": "dpkg -i", "rpm": "rpm -i"}[host.system.cell.family] + f" /root/{package.name}"
+    host.machine.run(f"unshare --mount sh -c 'mount -t tmpfs tmpfs /run; TRANSACTIONAL_UPDATE=true {install}'")
+    host.machine.run("systemctl daemon-reload && systemctl start CSUTKEcat")
+    host.machine.wait_for("a listening catcher", host.listens)
+
+
 def _have_the_old_package(host: Host) -> None:
     host.install()
     old = host.built.old(host.system.cell)
@@ -113,6 +123,7 @@ def _start_a_backend(host: Host) -> None:
 
 BEFORE: dict[str, Callable[[Host], None]] = {
     "first-install": lambda host: None,
+    "image-based-hosts": _boot_an_image,
     "finish-tls-after-upgrade": Host.upgrade,
     "use-your-own-certificate": Host.install,
     "renew": _end_in_20_days,
