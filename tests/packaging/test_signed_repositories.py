@@ -17,6 +17,7 @@ from tests.matrix.machine import Result
 from tests.test_linters import tool
 
 from .conftest import TREE
+from .marks import only_rpm
 from .soundness import assert_sound
 from .system import System
 from .turns import one_of
@@ -119,6 +120,27 @@ def test_7_3_is_upgraded_with_the_whole_system(boot, built, repository, variant)
     done = system.machine.run(f"({commands[system.cell.package_manager]}) <&- 2>&1")
     assert "Traceback" not in done.out
     assert_sound(system, "tcp", findings=["upgraded-tcp-kept"])
+
+
+# What Fedora 45 sets, and what README says to do about it.
+ENFORCED = "mkdir -p /etc/rpm && echo '%_pkgverify_level all' >>/etc/rpm/macros"
+
+
+@pytest.mark.scenario("repository-refused")
+@only_rpm
+def test_rpm_itself_refuses_what_nobody_signed(boot, built, repository):
+    system = boot()
+    put(system, repository)
+    system.machine.run(ENFORCED)
+    system.machine.copy_in(built.new("rpm"), "/root/unsigned.rpm")
+    signed = f"{PLACE}/rpm/csulcca-8.0.0-1.noarch.rpm"
+    for path in ("/root/unsigned.rpm", signed):
+        assert system.machine.run(f"rpm -i {path}", check=False).rc != 0
+        assert not system.machine.exists("/usr/lib/csulcca")
+    system.machine.run(f"rpm --import {PLACE}/csulcca.asc && rpm -i {signed}")
+    assert_sound(system, system.cell.mode.lower(), findings=system.first_findings())
+    system.machine.run("rpm -e csulcca && rpm -i --nosignature /root/unsigned.rpm")
+    assert_sound(system, system.cell.mode.lower(), findings=system.first_findings())
 
 
 # dist-upgrade is not one of them: whether it does is a setting of zypp.conf.
