@@ -248,15 +248,21 @@ def test_obs_builds_a_deb_of_what_it_has(obs_package, tmp_path, pytest_in_the_bu
     assert "./opt/IBM/CCA/bin/catcher.exe\n" in clean("dpkg-deb", "-c", deb)
 
 
-def test_salsa_makes_the_original_archive_and_the_source_package(tmp_path):
-    """As its pipeline does: gbp export-orig, a source package of the tree, lintian with --fail-on error."""
-    tree = tmp_path / "csulcca"
+def committed(place):
+    """The tree as a clone of its repository has it, in the directory `csulcca` of that place."""
+    tree = place / "csulcca"
     tree.mkdir()
     tracked = clean("git", "ls-files", "-z").rstrip("\0")
     subprocess.run(["cp", "--parents", *tracked.split("\0"), tree], cwd=TREE, check=True)
     git = ["git", "-c", "user.name=x", "-c", "user.email=x@csulcca.invalid"]
     for command in (["init", "-q", "-b", "main"], ["add", "-A"], ["commit", "-q", "-m", "x"]):
         subprocess.run([*git, *command], cwd=tree, check=True)
+    return tree
+
+
+def test_salsa_makes_the_original_archive_and_the_source_package(tmp_path):
+    """As its pipeline does: gbp export-orig, a source package of the tree, lintian with --fail-on error."""
+    tree = committed(tmp_path)
     clean("gbp", "export-orig", cwd=tree)
     version = ci_files.release()[1][0].version
     assert (tmp_path / f"csulcca_{version.partition('-')[0]}.orig.tar.gz").exists()
