@@ -239,6 +239,7 @@ class Matrix:
 
     def page(self, seconds: float) -> str:
         """The matrix as one HTML page that needs nothing beside it. seconds: how long the run took."""
+        spent = f"{seconds / 60:.0f} min" if seconds >= 120 else f"{seconds:.0f} s"
         head = "".join(f'<th scope="col" title="{html.escape(SCENARIOS[one])}"><span>{html.escape(one)}</span></th>'
                        for one in self.scenarios)  # fmt: skip
         facts = "".join(f"<dt>{name}</dt><dd>{html.escape(value)}</dd>" for name, value in about().items())
@@ -250,7 +251,7 @@ class Matrix:
         blocked = self.reasons(BLOCKED)
         systems = counted(len(self.cells) - len(self.runnable()), "system")
         return TEMPLATE.format(
-            summary=html.escape(self.summary()), seconds=f"{seconds:.0f}", head=head, facts=facts, totals=totals,
+            summary=html.escape(self.summary()), spent=spent, head=head, facts=facts, totals=totals,
             rows="".join(map(self._row, self.runnable())),
             details=f"<h2>What failed</h2>{details}" if details else "",
             blocked=self._fold(f"{systems} blocked on this machine", blocked),
@@ -360,7 +361,7 @@ input {{ font: inherit; padding: .3rem .5rem; width: min(100%, 22rem); margin: .
 }}
 </style></head><body>
 <h1>csulcca: scenarios on systems</h1>
-<dl>{facts}<dt>result</dt><dd><b>{summary}</b>, in {seconds} s</dd></dl>
+<dl>{facts}<dt>result</dt><dd><b>{summary}</b>, in {spent}</dd></dl>
 <table class="totals"><thead><tr><th></th><th>systems</th><th>passed</th><th>failed</th><th>blocked</th>
 <th>N/A</th></tr></thead><tbody>{totals}</tbody></table>
 {details}

@@ -221,6 +221,11 @@ def test_words_of_ours_do_not_reach_readers(tmp_path):
     assert not re.search("square|1 (tests|systems|scenarios)|converge", told, re.IGNORECASE)
 
 
+def test_how_long_the_run_took_is_in_units_for_people(tmp_path):
+    found = matrix(tmp_path, *everywhere())
+    assert ", in 90 s<" in found.page(90.4) and ", in 31 min<" in found.page(1843)
+
+
 def test_on_a_narrow_screen_each_result_has_the_name_of_its_scenario(tmp_path):
     """There the table turns, and no column is left to have it."""
     page = matrix(tmp_path, *everywhere()).page(1)
