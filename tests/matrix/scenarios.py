@@ -10,6 +10,7 @@ cells says on which it does, and why not on the others:
 SCENARIOS = {
     "fresh": "a first installation: TLS works, or the package says why not",
     "fresh-not-clean": "a first installation on a host with half a pair, a configuration, or a program on the port",
+    "odd-hosts": "hosts with odd names and addresses, programs that fail, or an /opt of another system",
     "programs": "without OpenSSL the catcher speaks TCP and says why; programs of other packages are never called",
     "image-build": "an installation in an image build: no key in the image, each copy makes its own at its first boot",
     "image-based": "a host of images, with /var alone to write: the first boot, updates, roll-back and removal",
@@ -40,6 +41,7 @@ SCENARIOS = {
     "repository-refused": "a repository with changed files or another signature: nothing is installed",
     "vendor-payload": "a package of the vendor's own files, installed and removed",
     "vendor-replaced": "a package of the vendor replaces a package of the vendor; one without its library never does",
+    "one-judge": "a pair that cannot serve: everybody says so, and nothing that runs is stopped for it",
     "probe": "what a second machine sees of a host with catcherctl probe",
     "probe-certificates": "what catcherctl probe says about each kind of certificate and chain",
     "probe-ipv6": "catcherctl probe over IPv6, and if one address of a host does not answer",

@@ -56,6 +56,15 @@ port.bind(("", {PORT}))
 port.listen(5)
 """
 
+# FS_IOC_GETFLAGS and FS_IOC_SETFLAGS of linux/fs.h, which chattr uses; chattr itself is not everywhere.
+SET_IMMUTABLE = """
+import fcntl, sys
+with open(sys.argv[1]) as file:
+    flags = int.from_bytes(fcntl.ioctl(file, 0x80086601, bytes(8)), sys.byteorder)
+    flags = flags & ~0x10 | int(sys.argv[2])
+    fcntl.ioctl(file, 0x40086602, flags.to_bytes(8, sys.byteorder))
+"""
+
 
 class System:
     """A booted machine of a cell, and the directory with the packages to put on it."""
@@ -165,3 +174,8 @@ def handshake(client: AnyMachine, server: AnyMachine, name: str, certificate: by
 def talk_tcp(client: AnyMachine, server: AnyMachine) -> Result:
     """Connect in the clear from another machine, as a TKE does whose box Enable SSL/TLS is not ticked."""
     return client.run(["python3", "-c", TCP_CLIENT, server.ip4], check=False)
+
+
+def set_immutable(system: System, path: str, immutable: bool) -> None:
+    """As chattr does it with +i or -i: not even root can write, rename or remove the file."""
+    system.machine.run(["/usr/bin/python3", "-c", SET_IMMUTABLE, path, str(0x10 * immutable)])

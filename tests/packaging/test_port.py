@@ -4,7 +4,9 @@ import time
 
 import pytest
 
-from .system import DAEMON, PORT, PORT_HOLDER
+from .marks import needs_tls
+from .soundness import wait_until_it_listens
+from .system import DAEMON, PORT, PORT_HOLDER, talk_tcp
 
 pytestmark = pytest.mark.scenario("port")
 
@@ -88,6 +90,107 @@ def test_what_cannot_be_reached_from_here_is_not_taken_back(boot, built, drop_in
     done = system.machine.run("catcherctl mode tcp", check=False)
     assert done.rc == 3 and "could not verify" in done.out and "[not-verified]" in done.out + done.err
     assert system.conf() == b"TLS_OFF\n" and system.argv().endswith("catcher.exe")
+
+
+@needs_tls
+def test_a_hang_up_takes_back_a_change_that_cannot_be_verified(boot, built):
+    """The port is another program's, so that the verification waits; the terminal goes meanwhile."""
+    system = boot()
+    install(system, built)
+    system.machine.write("/srv/holder.py", LISTENS)
+    system.machine.run("systemctl stop CSUTKEcat; systemd-run --unit=holder /usr/bin/python3 /srv/holder.py")
+    system.machine.wait_for("the holder", lambda: f":{PORT}" in system.show("ss -Hltn"))
+    system.machine.run("systemctl start CSUTKEcat")
+    done = system.machine.run("timeout -s HUP 5 catcherctl mode tcp", check=False)
+    assert done.rc != 0 and system.conf() == b"TLS_ON\n"
+    assert "catcherctl mode tcp (was: tls) failed: TCP does not work: " in system.show("journalctl -t csulcca -o cat")
+    system.machine.run("systemctl stop holder")
+    system.machine.wait_for("the catcher", lambda: system.status()["listener"]["state"] == "catcher", 60)
+    assert system.argv() == system.fresh_argv
+
+
+def test_a_change_is_verified_where_the_daemon_listens(boot, built):
+    system = boot()
+    install(system, built)
+    system.machine.write("/etc/cca/reference-catcher.conf", f"listen={system.machine.ip4}\n")
+    system.machine.run("systemctl restart CSUTKEcat")
+    done = system.machine.run("catcherctl mode tcp")
+    assert "over a real connection it speaks plain TCP" in done.out
+    assert system.show("ss -Hltn 'sport = :50003' | awk '{print $4}'") == f"{system.machine.ip4}:50003"
+
+
+# On 50004 a backend that sends what it gets, or much without being asked. HOLD connects so often and stays.
+BACKEND = """
+import socket, socketserver, sys
+class Handler(socketserver.BaseRequestHandler):
+    def handle(self):
+        if sys.argv[1] == "much":
+            self.request.sendall(bytes(64 << 20))
+        for data in iter(lambda: self.request.recv(65536), b""):
+            self.request.sendall(data)
+class Server(socketserver.ThreadingTCPServer):
+    allow_reuse_address = True
+    request_queue_size = 300
+Server(("127.0.0.1", 50004), Handler).serve_forever()
+"""
+HOLD = """
+import socket, sys, time
+held = [socket.create_connection(("127.0.0.1", 50003)) for _ in range(int(sys.argv[1]))]
+for one in held:
+    if sys.argv[2] == "junk":
+        one.sendall(b"GET / HTTP/1.0\\r\\n\\r\\n")
+        one.close()
+open("/srv/held", "w").close()
+time.sleep(600 if sys.argv[2] == "stay" else 1)
+"""
+# Receives slowly, then the end of a stream that was cut: an error, or an end like that of a whole one.
+RECEIVE = """
+import os, socket, ssl, sys, time
+stream = socket.create_connection(("127.0.0.1", 50003))
+if sys.argv[1] == "tls":
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    stream = context.wrap_socket(stream, suppress_ragged_eofs=False)
+stream.recv(1024)
+os.system("systemctl stop CSUTKEcat")
+try:
+    while stream.recv(65536):
+        pass
+    print("whole")
+except OSError as error:
+    print("cut")
+"""
+
+
+@needs_tls
+def test_one_address_hides_nobody_else(boot, built):
+    """Junk of one address in the log, its many connections, and a stream that a stop cuts."""
+    system = boot()
+    install(system, built)
+    for name, script in (("backend", BACKEND), ("hold", HOLD), ("receive", RECEIVE)):
+        system.machine.write(f"/srv/{name}.py", script)
+    system.machine.write("/etc/cca/reference-catcher.conf", "backend=127.0.0.1:50004\n")
+    backend = "systemd-run --unit=backend /usr/bin/python3 /srv/backend.py {}"
+    system.machine.run(backend.format("echo") + "; systemctl restart CSUTKEcat")
+    wait_until_it_listens(system)
+    system.machine.run("python3 /srv/hold.py 220 junk")
+    assert system.workstation.probe(system.machine.ip4, "zlinux1")["state"] == "tls"
+    client = system.workstation.machine
+    connect = ["openssl", "s_client", "-connect", f"{system.machine.ip4}:{PORT}", "-quiet", "-no_ign_eof"]
+    client.run(connect, check=False, input="ping\n")
+    told = [line for line in system.machine.journal("CSUTKEcat").splitlines() if client.ip4 in line]
+    assert any("relay" in line for line in told), told
+
+    system.machine.run("catcherctl mode tcp")
+    system.machine.run("rm -f /srv/held; systemd-run --unit=hold /usr/bin/python3 /srv/hold.py 256 stay")
+    system.machine.wait_for("256 relays of one address", lambda: system.machine.exists("/srv/held"))
+    assert "connected b'ping" in talk_tcp(client, system.machine).out
+    system.machine.run("systemctl stop hold backend; " + backend.format("much"))
+    for mode in ("tcp", "tls"):
+        system.machine.run(f"catcherctl mode {mode}")
+        assert system.show(f"python3 /srv/receive.py {mode}") == "cut", mode
+        system.machine.run("systemctl start CSUTKEcat")
+        wait_until_it_listens(system)
 
 
 HANGS = """[Unit]

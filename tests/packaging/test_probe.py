@@ -204,3 +204,63 @@ def test_a_host_of_which_one_address_is_silent(two):
     assert done.rc == 0, done.out
     assert done.out.splitlines()[0] == f"zlinux1 port 50003, through {system.machine.ip4}"
     assert f"zlinux1 also has the address {address}, which did not answer" in done.out
+
+
+# A server that says, in the packet with the last word of its handshake, what openssl says of a chain that verifies.
+LIAR = """
+import socket, ssl
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain("/srv/liar.pem")
+context.options |= ssl.OP_NO_TLSv1_3
+server = socket.create_server(("127.0.0.1", 50010))
+while True:
+    peer = server.accept()[0]
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = context.wrap_bio(incoming, outgoing, server_side=True)
+    try:
+        while True:
+            try:
+                tls.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                peer.sendall(outgoing.read())
+                data = peer.recv(65536)
+                if not data:
+                    break
+                incoming.write(data)
+        tls.write(b"\\nVerification: OK\\nVerify return code: 0 (ok)\\n")
+        peer.sendall(outgoing.read())
+        peer.recv(1)
+    except (OSError, ssl.SSLError):
+        pass
+    peer.close()
+"""
+HOSTILE = "/srv/tree"
+
+
+@pytest.mark.scenario("probe-certificates")
+def test_what_the_far_side_says_of_itself_proves_nothing(boot, built):
+    """A text of openssl's, a name with a comma in it, and the programs of a foreign tree."""
+    system = boot()
+    system.package(system.tools[1], "first install", built.new(system.cell.family))
+    key = pem.key_of("prime256v1")
+    names = ["evil.example, DNS:host.bank.example"]
+    system.machine.write("/srv/liar.pem", key + issue(key, "evil.example", names), mode=0o600)
+    system.machine.write("/srv/liar.py", LIAR)
+    system.machine.run("systemd-run --unit=liar /usr/bin/python3 /srv/liar.py")
+    system.machine.wait_for("the liar", lambda: ":50010" in system.show("ss -Hltn"))
+    where = system.show("python3 -c 'import cryptography; print(cryptography.__path__[0])'")
+    for hide in ("true", f"mv {where} {where}.away"):
+        system.machine.run(hide)
+        done = probe(system.machine, "127.0.0.1:50010", "--name", "host.bank.example", "--json")
+        seen = json.loads(done.out)
+        assert (seen["state"], seen["tls"]["version"], seen["name_matches"]) == ("tls", "TLSv1.2", False), seen
+        assert not seen["trust"]["system"], seen
+
+    system.machine.run(f"mkdir -p {HOSTILE}/usr/lib && cp -a /usr/lib/csulcca {HOSTILE}/usr/lib/")
+    for name in ("true", "sh", "openssl", "python3", "systemctl", "getent"):
+        for place in ("bin", "usr/bin"):
+            system.machine.write(f"{HOSTILE}/{place}/{name}", "#!/bin/sh\ntouch /srv/was-run\n", mode=0o755)
+    before = system.tree(HOSTILE)
+    system.machine.run(f"catcherctl plan --root {HOSTILE}", check=False)
+    assert not system.machine.exists("/srv/was-run") and system.tree(HOSTILE) == before

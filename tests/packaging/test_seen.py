@@ -2,9 +2,12 @@
 
 import pytest
 
-from .marks import only_deb
+from tests.unit import pem
+from tests.unit.authority import issue
+
+from .marks import needs_tls, only_deb
 from .soundness import assert_sound
-from .system import DAEMON, talk_tcp
+from .system import CERTIFICATE, DAEMON, KEY, talk_tcp
 from .turns import TOOLS, one_of
 
 pytestmark = pytest.mark.scenario("seen")
@@ -67,6 +70,50 @@ def test_the_mode_of_the_daemon_that_ran(boot, built, unit, tls):
     system.machine.run(f"rm {NOTE}; journalctl --sync; systemctl stop CSUTKEcat")
     noted = run_preinst(system, built)
     assert (noted["mode"], noted["seen"]) == ("none" if stopped == "no" else mode, stopped)
+
+
+@needs_tls
+@pytest.mark.parametrize("tool", TOOLS)
+def test_a_daemon_of_7_6_that_was_seen_in_tls_is_in_tls_after_the_upgrade(boot, built, tool):
+    """With a pair of its own and no catcher.conf."""
+    system = boot()
+    system.package(system.tools[1], "install", built.old(system.cell))
+    key = pem.key_of("prime256v1")
+    pair = key, issue(key, "zlinux1", ["zlinux1"])
+    system.machine.write(KEY, pair[0], mode=0o600)
+    system.machine.write(CERTIFICATE, pair[1])
+    system.machine.write(DAEMON, OF_7_6, mode=0o755)
+    system.machine.write(UNIT, UNITS["the daemon itself"].format(daemon=DAEMON, tls="-tls")
+                         + "[Install]\nWantedBy=multi-user.target\n")
+    system.machine.run("systemctl daemon-reload && systemctl restart CSUTKEcat")
+    system.machine.wait_for("the daemon", lambda: DAEMON in system.argv())
+    system.package(system.tools[TOOLS[tool]], "install", built.new(system.cell.family))
+    assert system.conf() == b"TLS_ON\n"
+    assert (system.machine.read(KEY), system.machine.read(CERTIFICATE)) == pair
+    assert_sound(system, "tls")
+
+
+# A service that is not enabled and was started by hand: what dpkg's old prerm leaves of it, with a journal and without.
+@only_deb
+@pytest.mark.parametrize("enabled", [True, False], ids=["enabled", "disabled"])
+def test_a_journal_that_keeps_nothing(boot, built, enabled):
+    system = boot()
+    system.package("dpkg", "install", built.old(system.cell, "careless"))
+    system.machine.write("/etc/systemd/journald.conf.d/none.conf", "[Journal]\nStorage=none\n")
+    # As on a host that was booted so.
+    system.machine.run("systemctl restart systemd-journald && rm -rf /run/log/journal/* /var/log/journal/*")
+    if not enabled:
+        system.machine.run("systemctl disable CSUTKEcat")
+    assert system.service()[1] == "active"
+    done = system.package("dpkg", "install", built.new("deb"))
+    if enabled:
+        assert system.service() == ("enabled", "active")
+        assert "not known whether" not in done.out + done.err
+    else:
+        assert system.service() == ("disabled", "inactive")
+        assert "it is not known whether the old catcher ran" in done.out + done.err
+        assert "systemctl start CSUTKEcat" in done.out + done.err
+    assert system.conf() == b"TLS_OFF\n"
 
 
 LIE = """

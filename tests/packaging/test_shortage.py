@@ -6,7 +6,7 @@ import pytest
 
 from .marks import one_of_each_family
 from .soundness import assert_sound
-from .system import CONF, KEY, STAMP
+from .system import CONF, KEY, STAMP, set_immutable
 from .turns import one_of
 
 # What dpkg, apt, rpm and dnf must be able to write, whatever else is read-only.
@@ -32,20 +32,6 @@ NO_PYTHON = "mv /usr/bin/python3 /usr/bin/python3.away"
 BROKEN_PYTHON = NO_PYTHON + r" && printf '#!/bin/sh\nkill -SEGV $$\n' > /usr/bin/python3 && chmod 755 /usr/bin/python3"
 MEND_PYTHON = "mv -f /usr/bin/python3.away /usr/bin/python3"
 BREAKAGES = {"missing": NO_PYTHON, "broken": BROKEN_PYTHON}
-
-
-# FS_IOC_GETFLAGS and FS_IOC_SETFLAGS of linux/fs.h, which chattr uses; chattr itself is not everywhere.
-SET_IMMUTABLE = """
-import fcntl, sys
-with open(sys.argv[1]) as file:
-    flags = int.from_bytes(fcntl.ioctl(file, 0x80086601, bytes(8)), sys.byteorder)
-    flags = flags & ~0x10 | int(sys.argv[2])
-    fcntl.ioctl(file, 0x40086602, flags.to_bytes(8, sys.byteorder))
-"""
-
-
-def set_immutable(system, path, immutable):
-    system.machine.run(["/usr/bin/python3", "-c", SET_IMMUTABLE, path, str(0x10 * immutable)])
 
 
 def package_state(system):

@@ -1,0 +1,195 @@
+"""Hosts that are odd: names, addresses, programs that fail, files that come meanwhile, an /opt of another system."""
+
+import json
+
+import pytest
+
+from tests.unit import pem
+from tests.unit.authority import issue
+
+from .marks import needs_tls
+from .soundness import assert_sound
+from .system import CERTIFICATE, CONF, DAEMON, KEY, STAMP
+
+pytestmark = [pytest.mark.scenario("odd-hosts"), needs_tls]
+
+PROGRAM = "/usr/bin/openssl"
+REAL = "/usr/bin/openssl.real"
+HOST_PY = "/usr/lib/csulcca/catcher_install/host.py"
+CROWD = "/root/addresses"
+
+
+def make_odd(system):
+    """A group whose name begins as CCA's do, upper case, and more addresses than a certificate can name."""
+    lines = [f"address add 2001:db8:1::{n:x}/128 dev eth0 nodad\n" for n in range(1, 3001)]
+    lines += [f"address add 192.0.2.9/{length} dev eth0\n" for length in (24, 25, 26)]
+    system.machine.write(CROWD, "".join(lines))
+    system.machine.run(f"ip -batch {CROWD}; echo 'cca_operators:x:990:' >>/etc/group")
+    system.machine.run("echo '192.0.2.9 zlinux1.example.com zlinux1' >>/etc/hosts")
+    # The kernel makes temporary ones of this one (RFC 8981).
+    system.machine.run("echo 2 >/proc/sys/net/ipv6/conf/eth0/use_tempaddr"
+                       " && ip address add 2001:db8:2::5/64 dev eth0 nodad mngtmpaddr")
+    system.machine.wait_for("a temporary address", lambda: " temporary " in system.show("ip -6 address show dev eth0"))
+
+
+def names(system):
+    """DNS names and addresses of the certificate in place."""
+    own = json.loads(system.machine.run("catcherctl cert show --json").out)["certificates"][0]
+    return own["dns_names"], own["addresses"]
+
+
+def again(system):
+    """Start without a pair, and wait for it."""
+    system.machine.run(f"rm {KEY} {CERTIFICATE}; systemctl restart CSUTKEcat", check=False)
+
+
+def test_names_and_addresses_of_an_odd_host(boot, built):
+    system = boot("ZLINUX1")
+    make_odd(system)
+    temporary = system.show("ip -6 -o address show dev eth0 temporary").split()[3].partition("/")[0]
+    done = system.package(system.tools[1], "first install", built.new(system.cell.family))
+    assert f"the temporary IPv6 addresses of this host: {temporary}" in done.out + done.err + system.machine.journal()
+    assert_sound(system, "tls", findings=["pair-addresses-left-out"])
+    dns, addresses = names(system)
+    assert dns == ["ZLINUX1", "zlinux1.example.com"]
+    assert addresses.count("192.0.2.9") == 1 and len(set(addresses)) == len(addresses) > 1000
+    assert temporary not in addresses
+    assert system.show(f"stat -c %s {CERTIFICATE}") < "48000"
+    limits = system.show("cat /proc/$(systemctl show -p MainPID --value CSUTKEcat)/limits")
+    assert [line.split()[4:6] for line in limits.splitlines() if line.startswith("Max core")] == [["0", "0"]]
+
+    # No certificate for half a domain, and none that was made in 1970.
+    system.machine.run("ip address flush dev eth0; printf '*.bank.example' >/proc/sys/kernel/hostname")
+    again(system)
+    system.machine.wait_for("another pair", lambda: system.machine.exists(CERTIFICATE))
+    assert names(system)[0] == ["localhost"]
+    system.machine.run(f"printf ZLINUX1 >/proc/sys/kernel/hostname; cp {HOST_PY} /root/host.py")
+    system.machine.run(f"sed -i 's/return time.time()/return 86400.0/w /dev/stderr' {HOST_PY}")
+    again(system)
+    system.machine.wait_for("the refusal", lambda: "[clock-unset]" in system.machine.journal("CSUTKEcat"))
+    assert system.show(f"ls {KEY} {CERTIFICATE} 2>/dev/null") == "" and DAEMON not in system.argv()
+    system.machine.run(f"cp /root/host.py {HOST_PY}")
+    system.machine.wait_for("a pair", lambda: system.machine.exists(CERTIFICATE), 60)
+    assert names(system)[0] == ["ZLINUX1", "zlinux1.example.com"]
+
+
+def replace_openssl(system, script):
+    """From now on openssl is this script. Nothing else changes."""
+    system.machine.run(f"[ -e {REAL} ] || mv {PROGRAM} {REAL}")
+    system.machine.write(PROGRAM, "#!/bin/sh\n" + script, mode=0o755)
+
+
+def test_a_configuration_that_comes_while_the_hook_works_stays(boot, built):
+    system = boot()
+    replace_openssl(system, f"[ -e {CONF} ] || {{ mkdir -p /etc/cca; echo TLS_OFF >{CONF}; }}\nexec {REAL} \"$@\"\n")
+    system.package(system.tools[1], "first install", built.new(system.cell.family))
+    assert system.conf() == b"TLS_OFF\n"
+    assert_sound(system, "tcp")
+
+
+# What keeps OpenSSL from answering. (TasksMax=1 would, too, but not in a container without the pids controller.)
+UNKNOWN = {"killed": "kill -9 $$\n", "hangs": "exec sleep 100\n", "spoilt": "echo agent: policy loaded\n"}
+
+
+def keep_unknown(system, why):
+    replace_openssl(system, UNKNOWN[why])
+
+
+def make_known(system):
+    system.machine.run(f"mv {REAL} {PROGRAM}")
+
+
+def test_what_is_not_known_is_never_served_in_clear(boot, built):
+    system = boot()
+    keep_unknown(system, "killed")
+    system.package(system.tools[1], "first install", built.new(system.cell.family))
+    assert not system.machine.exists(CONF)
+    make_known(system)
+    system.machine.wait_for("the next attempt", lambda: system.argv() == system.fresh_argv, 60)
+    assert_sound(system, "tls")
+
+    restarted = "systemctl restart CSUTKEcat; systemctl show -p NRestarts --value CSUTKEcat"
+    for why in UNKNOWN:
+        keep_unknown(system, why)
+        # A remembered yes holds ...
+        system.machine.run("systemctl restart CSUTKEcat", check=False)
+        system.machine.wait_for(f"a start ({why})", lambda: system.argv() == system.fresh_argv, 60)
+        # ... and without one a start is refused, and tried again.
+        system.machine.run(f"systemctl stop CSUTKEcat; rm {STAMP}")
+        system.machine.run(restarted, check=False)
+        system.machine.wait_for(f"the refusal ({why})", lambda: "[tls-not-known]" in system.machine.journal(), 60)
+        assert DAEMON not in system.argv() and ":50003" not in system.show("ss -Hltn"), why
+        make_known(system)
+        system.machine.wait_for(f"the next attempt ({why})", lambda: system.argv() == system.fresh_argv, 60)
+        assert system.conf() == b"TLS_ON\n"
+        system.machine.run("journalctl --rotate && journalctl --vacuum-time=1s", check=False)
+
+    # A preloaded library that is gone makes noise, and nothing else.
+    system.machine.run("echo /opt/agent/gone.so >/etc/ld.so.preload; systemctl restart CSUTKEcat")
+    assert_sound(system, "tls")
+
+
+def test_a_broken_cryptography_costs_nothing_but_itself(boot, built):
+    system = boot()
+    where = system.show("python3 -c 'import cryptography; print(cryptography.__path__[0])'")
+    system.machine.run(f"mv {where} {where}.away && mkdir {where}")
+    system.machine.write(f"{where}/__init__.py", "raise SystemExit(3)\n")
+    system.package(system.tools[1], "first install", built.new(system.cell.family))
+    assert_sound(system, "tls")
+    system.machine.run(f"rm -r {where} && mv {where}.away {where}")
+    # One of its parts alone, and no pair to begin with.
+    system.machine.run(f"mv {where}/hazmat/bindings {where}/hazmat/bindings.away")
+    again(system)
+    assert_sound(system, "tls")
+    system.machine.run(f"mv {where}/hazmat/bindings.away {where}/hazmat/bindings")
+
+    # A policy that nothing can meet: a refusal, with its reason, and no loop of restarts.
+    system.machine.run("cp -L /etc/ssl/openssl.cnf /root/openssl.cnf")
+    system.machine.run(r"""printf '%s\n' 'openssl_conf = broken' | cat - /root/openssl.cnf >/etc/ssl/openssl.cnf
+        printf '[broken]\nalg_section = evp\n[evp]\ndefault_properties = fips=yes\n' >>/etc/ssl/openssl.cnf""")
+    system.machine.run("systemctl restart CSUTKEcat", check=False)
+    system.machine.run("catcherctl status", check=False)
+    system.machine.run("catcherctl cert check", check=False)
+    assert int(system.show("systemctl show -p NRestarts --value CSUTKEcat") or 0) < 3
+    assert "Traceback" not in system.machine.journal()
+    assert system.argv() in ("", system.fresh_argv)
+    system.machine.run("cp /root/openssl.cnf /etc/ssl/openssl.cnf; systemctl restart CSUTKEcat")
+    assert_sound(system, "tls")
+
+
+def test_an_opt_of_8_0_in_a_new_system_is_in_tls(boot, built):
+    """Moved there with and without what is in /var: catcher.conf is not part of it."""
+    system = boot()
+    system.package(system.tools[1], "install", built.new(system.cell.family))
+    system.machine.run("systemctl stop CSUTKEcat; cp -a /opt/IBM /srv/ && cp -a /var/lib/csulcca /srv/")
+    pair = system.machine.read(KEY), system.machine.read(CERTIFICATE)
+    for state in (True, False):
+        system.package(system.tools[1], "purge")
+        system.machine.run("rm -rf /opt/IBM /opt/ibm /etc/cca /var/lib/csulcca; mkdir -p /opt; cp -a /srv/IBM /opt/")
+        if state:
+            system.machine.run("cp -a /srv/csulcca /var/lib/")
+        system.package(system.tools[1], "install", built.new(system.cell.family))
+        assert (system.machine.read(KEY), system.machine.read(CERTIFICATE)) == pair
+        # Without its service's links it is not enabled by itself.
+        system.machine.run("systemctl enable CSUTKEcat && systemctl restart CSUTKEcat")
+        status = system.status()
+        assert status["mode"]["configured"] == "tls", status
+        assert "upgraded-tcp-kept" not in [one["id"] for one in status["findings"]]
+
+
+def test_a_pair_in_a_place_that_a_drop_in_shows(boot, built):
+    """The unit hides the homes and /run: a pair there is refused until a drop-in lets the service look."""
+    system = boot()
+    system.package(system.tools[1], "install", built.new(system.cell.family))
+    key = pem.key_of("prime256v1")
+    for directory, drop_in in (("/root/tls", "ProtectHome=no"), ("/run/agent", "BindReadOnlyPaths=/run/agent")):
+        system.machine.write(f"{directory}/catcher.key", key, mode=0o600)
+        system.machine.write(f"{directory}/catcher.crt", issue(key, "zlinux1", ["zlinux1"]))
+        system.machine.run(f"rm {KEY} {CERTIFICATE}; ln -s {directory}/catcher.key {directory}/catcher.crt"
+                           " /opt/IBM/CCA/bin/")
+        assert system.findings() == ["pair-unusable"]
+        assert system.machine.run("/opt/IBM/CCA/bin/CSUTKEcat check", check=False).rc == 78
+        system.machine.write("/etc/systemd/system/CSUTKEcat.service.d/show.conf", f"[Service]\n{drop_in}\n")
+        system.machine.run("systemctl daemon-reload && systemctl restart CSUTKEcat")
+        assert_sound(system, "tls")
+        system.machine.run("/opt/IBM/CCA/bin/CSUTKEcat check")
