@@ -275,11 +275,15 @@ def _make_pair(host: "Host", action: "Action", outcome: Outcome) -> str:
     return pair.place(host)
 
 
-def _generate(host: "Host", outcome: Outcome) -> "Tuple[bytes, bytes]":
+def _generate(host: "Host", outcome: Outcome, request: "Optional[transitions.PairRequest]" = None
+              ) -> "Tuple[bytes, bytes]":
     """A new pair for this host; what its certificate leaves out is a finding."""
     from .cert import generate, host_names, submitted
 
-    made = generate.generate(host, host_names.collect(host))
+    wish = generate.USUAL
+    if request is not None:
+        wish = generate.Wish(names=request.names, key_type=request.key_type, days=request.days)
+    made = generate.generate(host, host_names.collect(host), wish)
     outcome.findings += submitted.address_findings(host)
     return made
 
@@ -293,7 +297,7 @@ def _put_pair(host: "Host", action: "Action", outcome: Outcome) -> str:
     """Put a pair in the place of what is there, which is kept."""
     key, crt = action.data.key, action.data.certificate
     if not key:
-        key, crt = _generate(host, outcome)
+        key, crt = _generate(host, outcome, action.data)
     pair.clear(host)
     if pair.look(host).fingerprint == pair.fingerprint(key, crt):
         # An earlier, interrupted run brought this very pair.

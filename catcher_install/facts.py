@@ -141,6 +141,20 @@ def collect(host: "Host", tls: "Optional[openssl.TlsCapability]" = None) -> Host
     )
 
 
+def hidden(host: "Host") -> "List[str]":
+    """What a plan depends on and this process may not read: then what collect() says of it is made up."""
+    found = []
+    for path in (paths.CONF, paths.STAMP, paths.KEY):
+        try:
+            host.read_optional(path, pair.SIZE_LIMIT)
+        except PermissionError:
+            found.append(path)
+        except OSError:
+            # Not a file, or too large: root sees no more of it.
+            continue
+    return found
+
+
 def read_config(host: "Host") -> config.Config:
     try:
         data = host.read_optional(paths.CONF, config.SIZE_LIMIT)

@@ -9,6 +9,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import List
 
+    from .actions import Plan
     from .host import Host
     from .messages import Finding
 
@@ -25,6 +26,16 @@ def tell(found: "List[Finding]") -> None:
         syslog.syslog(priority, plain(report.journal_line(one)))
         for line in report.finding_lines(one):
             say("csulcca: " + line)
+
+
+def changed(plan: "Plan", done: "List[str]") -> None:
+    """One line on what a run of the package changed of the mode and the pair, if anything."""
+    line = report.change_line(plan, done)
+    if line:
+        import syslog
+
+        syslog.openlog(TAG)
+        syslog.syslog(syslog.LOG_NOTICE, plain(line))
 
 
 def record(host: "Host", text: str) -> None:

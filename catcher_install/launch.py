@@ -17,6 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import List
 
+    from .apply import Outcome
     from .messages import Finding
 
 USAGE = "usage: CSUTKEcat start | check | stop | restart | status"
@@ -62,10 +63,18 @@ def _tell(found: "List[Finding]") -> None:
         _say(messages.severity(one), report.journal_line(one))
 
 
+def _tell_change(outcome: "Outcome") -> None:
+    """What a run changed of the mode and the pair, for the journal."""
+    changed = report.change_line(outcome.plan, outcome.done)
+    if changed:
+        _say(messages.INFO, changed)
+
+
 def _start(host: Host) -> int:
     from .apply import converge
 
     outcome = converge(host, transition.of(transition.START))
+    _tell_change(outcome)
     decision = start.launch_decision(outcome.facts, outcome.plan.mode)
     known = decision.findings
     _tell(known + [one for one in outcome.findings if one not in known])
@@ -90,6 +99,7 @@ def make_pair(arguments: "List[str]") -> int:
 
     try:
         outcome = converge(Host(), transition.of(transition.START))
+        _tell_change(outcome)
         # What only this run knows.
         _tell([one for one in outcome.findings
                if messages.is_marked(one, messages.TRANSIENT) or messages.is_marked(one, messages.FAILURE)])
@@ -128,13 +138,22 @@ def _detach(host: Host) -> None:
     os._exit(0)
 
 
-def _check(host: Host) -> int:
-    """Print the decision and the argv of a start, and run nothing."""
-    from .facts import collect
+def _foreseen(host: Host) -> start.Launch:
+    """The decision of a start. Raises CatcherError if only root can foresee it."""
+    from .facts import collect, hidden
 
+    unread = hidden(host)
+    if unread:
+        raise CatcherError("what a start does depends on what only root may read: %s" % ", ".join(unread),
+                           "run it as root: sudo %s/CSUTKEcat check" % paths.BIN)
     facts = collect(host)
     planned = plan.plan(facts, transition.of(transition.START))
-    foreseen = start.launch_decision(start.foresee(facts, planned), planned.mode)
+    return start.launch_decision(start.foresee(facts, planned), planned.mode)
+
+
+def _check(host: Host) -> int:
+    """Print the decision and the argv of a start, and run nothing."""
+    foreseen = _foreseen(host)
     for one in foreseen.findings:
         for line in report.finding_lines(one):
             print(line)
@@ -153,6 +172,13 @@ def _service(host: Host, verb: str) -> int:
     """
     from . import systemd
 
+    if verb == "restart" and host.is_ours():
+        foreseen = _foreseen(host)
+        if foreseen.arguments is None:
+            # What runs goes on: once stopped it would not come back.
+            _tell([one for one in foreseen.findings if messages.needs_attention(one)])
+            _say(messages.ERROR, "not restarted, because the catcher would not start again")
+            return AGAIN if foreseen.again else REFUSED
     systemctl = systemd.program(host)
     if host.is_booted() and systemctl and not host.is_run_by_systemd():
         host.execute(systemctl, ["systemctl", verb, paths.UNIT])

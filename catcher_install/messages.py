@@ -31,9 +31,7 @@ ROOT = "r"
 CATALOG = {
     "upgraded-tcp-kept": (WARNING, LASTING + ROOT,
         "this host was upgraded from CCA 7.x, and the catcher still speaks plain TCP",
-        "to finish the TLS setup:\n"
-        "  catcherctl mode tls\n"
-        "  catcherctl tke-guide\n"
+        "to finish the TLS setup:\n  catcherctl mode tls\n  catcherctl tke-guide\n"
         "to keep plain TCP:\n  catcherctl mode tcp",
     ),
     "mode-as-seen": (INFO, TRANSIENT + ROOT,
@@ -46,8 +44,7 @@ CATALOG = {
     ),
     "tls-not-possible": (WARNING, LASTING + ROOT,
         "TLS is not possible, so the catcher is set to plain TCP: {reason}",
-        "install the package openssl, version 1.1.1 or newer with its library, then type:\n"
-        "  catcherctl mode tls",
+        "install the package openssl, version 1.1.1 or newer with its library, then type:\n  catcherctl mode tls",
     ),
     "tls-configured-tcp-running": (WARNING, "",
         "configured TLS, running TCP: {reason}",
@@ -77,9 +74,7 @@ CATALOG = {
     ),
     "conf-no-directive": (WARNING, "",
         "/etc/cca/catcher.conf sets no mode; the default is used: {mode}",
-        "to set TLS:\n"
-        "  catcherctl mode tls\n"
-        "to set plain TCP:\n  catcherctl mode tcp",
+        "to set TLS:\n  catcherctl mode tls\nto set plain TCP:\n  catcherctl mode tcp",
     ),
     "conf-was-missing": (WARNING, TRANSIENT + ROOT,
         "/etc/cca/catcher.conf was missing and was written again: {mode}",
@@ -113,8 +108,7 @@ CATALOG = {
     ),
     "pair-chain-broken": (WARNING, "",
         "the chain in catcher.crt is broken: {reason}",
-        "put the certificates in order, the server's own first, then type:\n"
-        "  catcherctl cert install KEY CRT",
+        "put the certificates in order, the server's own first, then type:\n  catcherctl cert install KEY CRT",
     ),
     "pair-issuer-expired": (WARNING, ROOT,
         "{issuer} expired on {date}",
@@ -128,6 +122,10 @@ CATALOG = {
         "the certificate is not valid before {date}",
         "check this host's clock:\n  timedatectl",
     ),
+    "pair-not-ready": (INFO, ROOT,
+        "the catcher speaks plain TCP; before you change to TLS, the key and certificate need attention: {reason}",
+        "{hint}",
+    ),
     "pair-weak-key": (WARNING, "",
         "the RSA key has {bits} bits; use 2048 or more",
         "install a stronger pair:\n  catcherctl cert install KEY CRT",
@@ -138,13 +136,11 @@ CATALOG = {
     ),
     "pair-addresses-left-out": (INFO, ROOT,
         "the certificate has no room for {count} addresses of this host: {addresses}",
-        "on the TKE, type the host name or another address; to see what the certificate lists:\n"
-        "  catcherctl cert show",
+        "on the TKE, type the host name or another address; to see what the certificate lists:\n  catcherctl cert show",
     ),
     "pair-addresses-temporary": (INFO, TRANSIENT + ROOT,
         "the certificate does not name the temporary IPv6 addresses of this host: {addresses}",
-        "on the TKE, type the host name or another address; to see what the certificate lists:\n"
-        "  catcherctl cert show",
+        "on the TKE, type the host name or another address; to see what the certificate lists:\n  catcherctl cert show",
     ),
     "clock-unset": (ERROR, TRANSIENT + ROOT,
         "no key and certificate are made while this host's clock says {date}: they would expire too early",
@@ -164,7 +160,7 @@ CATALOG = {
     ),
     "pair-unchecked": (INFO, ROOT,
         "the key and certificate were not checked: {reason}",
-        "install the package python3-cryptography, then type:\n  catcherctl cert check",
+        "fix that, then type:\n  catcherctl cert check",
     ),
     "write-failed": (ERROR, FAILURE,
         "{path} could not be written: {reason}",
@@ -184,15 +180,25 @@ CATALOG = {
     ),
     "not-running": (ERROR, "",
         "the service is enabled and the catcher does not run",
-        "start it:\n"
-        "  systemctl start CSUTKEcat\n"
-        "see why it stopped:\n  journalctl -u CSUTKEcat",
+        "start it:\n  systemctl start CSUTKEcat\nsee why it stopped:\n  journalctl -u CSUTKEcat",
+    ),
+    "disabled-failed": (WARNING, "",
+        "the catcher has failed, and the service is disabled, so it does not start at boot either",
+        "start it:\n  systemctl start CSUTKEcat\nsee why it failed:\n  journalctl -u CSUTKEcat\n"
+        "let it start at boot:\n  systemctl enable CSUTKEcat",
+    ),
+    "disabled-not-running": (INFO, "",
+        "the service is disabled and the catcher does not run, so a TKE cannot connect",
+        "if it should run:\n  systemctl enable --now CSUTKEcat",
+    ),
+    "backend-unreachable": (WARNING, "",
+        "the backend {backend} does not take connections: {reason}",
+        "start the backend, or name another one in /etc/cca/reference-catcher.conf, then type:\n"
+        "  systemctl restart CSUTKEcat",
     ),
     "not-listening": (ERROR, "",
         "the catcher runs, but does not listen on port {port}",
-        "restart it:\n"
-        "  systemctl restart CSUTKEcat\n"
-        "see what it says:\n  journalctl -u CSUTKEcat",
+        "restart it:\n  systemctl restart CSUTKEcat\nsee what it says:\n  journalctl -u CSUTKEcat",
     ),
     "port-taken": (ERROR, "",
         "{program} (PID {pid}) has port {port}, so the catcher cannot listen",
@@ -267,8 +273,7 @@ CATALOG = {
     ),
     "probe-speaks-tcp": (WARNING, "",
         "{host} port {port} speaks plain TCP, not TLS: {reason}",
-        "on the TKE, clear the box Enable SSL/TLS of this host; or, on that host, type:\n"
-        "  catcherctl mode tls",
+        "on the TKE, clear the box Enable SSL/TLS of this host; or, on that host, type:\n  catcherctl mode tls",
     ),
     "probe-tls-too-old": (ERROR, "",
         "{host} port {port} speaks TLS older than 1.2, which the catcher and the TKE need: {reason}",
@@ -326,6 +331,10 @@ CATALOG = {
         "the chain does not verify, even with its last certificate as trust anchor: {reason}",
         "on that host, install a pair with its chain in order, the server's certificate first:\n"
         "  catcherctl cert install KEY CRT",
+    ),
+    "probe-cafile-unverified": (WARNING, "",
+        "the chain does not verify with the certificates in {file}: {reason}",
+        "compare the hashes above with those of that host's certificate; there, type:\n  catcherctl cert show",
     ),
     "probe-address-failed": (INFO, "",
         "{host} also has the address {address}, which did not answer: {reason}",

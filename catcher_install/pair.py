@@ -112,17 +112,27 @@ def fingerprint(key: bytes, certificate: bytes = b"") -> str:
     return str(sha256(key + certificate).hexdigest())
 
 
+def suffixes(host: "Host") -> "List[str]":
+    """The suffixes of keys and certificates in the place of the pair and beside it, sorted. Raises OSError.
+
+    "" for the pair in place, ".20261123T211200Z" for one that is kept, ".request" for the key of a request.
+    """
+    found = set()
+    for name in host.list_dir(paths.BIN, certain=True):
+        suffix = name[len(FILES[0]):]
+        if name.startswith(FILES) and (suffix == REQUEST_SUFFIX or not set(suffix) - SUFFIX_CHARACTERS):
+            found.add(suffix)
+    return sorted(found)
+
+
 def ours(host: "Host", made: "List[str]") -> "List[Tuple[str, str]]":
     """(fingerprint, suffix) of what stands beside or in the place of the pair and is of *made*, by suffix.
 
-    The suffix is that of the names: "" for the pair in place, ".20261123T211200Z" for one that is kept, ".request" for
-    the key of a request, which has no certificate. made: fingerprints, of a key alone its SHA-256. Raises OSError.
+    suffix: see suffixes(); the key of a request has no certificate. made: fingerprints, of a key alone its SHA-256.
+    Raises OSError.
     """
     found = []
-    for name in host.list_dir(paths.BIN, certain=True):
-        suffix = name[len(FILES[0]):]
-        if not name.startswith(FILES[0]) or suffix != REQUEST_SUFFIX and set(suffix) - SUFFIX_CHARACTERS:
-            continue
+    for suffix in suffixes(host):
         parts = [paths.KEY + suffix] + [paths.CERTIFICATE + suffix] * (suffix != REQUEST_SUFFIX)
         there = [host.lstat(path) for path in parts]
         if all(entry is not None and stat.S_ISREG(entry.st_mode) for entry in there):

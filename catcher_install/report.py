@@ -1,6 +1,6 @@
 """Findings and plans as text for people, the journal and scripts. Nothing here prints."""
 
-from . import messages
+from . import actions, messages
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -11,6 +11,16 @@ if TYPE_CHECKING:
 
 # sd-daemon(3): the priority that the journal gives a line
 PRIORITY = {messages.INFO: 6, messages.WARNING: 4, messages.ERROR: 3}
+HISTORIES = {
+    actions.FRESH: "This is a fresh host.",
+    actions.LEGACY: "This is an upgrade from CCA 7.x.",
+    actions.KNOWN: "CCA 8 is set up on this host.",
+}
+# What a run changes that an administrator wants to find in the journal.
+TOLD = (
+    actions.WRITE_CONFIG, actions.REMOVE_CONFIG, actions.MAKE_PAIR, actions.PLACE_STAGED_PAIR, actions.PUT_PAIR,
+    actions.RETURN_PAIR,
+)  # fmt: skip
 
 
 def hint(text: str) -> str:
@@ -55,9 +65,17 @@ def flagged_lines(fields: "Dict[str, str]") -> "List[str]":
     return [said] + ["     " + line for line in fields["fix"].split("\n")]
 
 
+def change_line(plan: "Plan", done: "List[str]") -> str:
+    """What a run changed of the mode and the pair, and why, as one line; "" if nothing."""
+    changed = [one for one in plan.actions if one.kind in TOLD and one.kind in done]
+    return "; ".join("%s: %s" % (
+        one.kind if one.text() is None else "%s %s" % (one.kind, " ".join((one.text() or "").split())), one.why)
+        for one in changed)
+
+
 def plan_lines(plan: "Plan") -> "List[str]":
     """What ``catcherctl apply`` would do and why."""
-    lines = ["This host is seen as: %s." % plan.history]
+    lines = [HISTORIES[plan.history]]
     if not plan.actions:
         lines.append("Nothing to do.")
     for action in plan.actions:

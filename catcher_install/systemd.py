@@ -31,8 +31,8 @@ def program(host: "Host") -> str:
 def call(host: "Host", *arguments: str, timeout: float = CHANGE_SECONDS) -> str:
     """Run systemctl and return what it prints; "" on a host without systemctl, which has nothing to do.
 
-    timeout: seconds. Raises CatcherError with the last line that systemctl printed if it fails, OSError if it cannot
-    be run or does not end.
+    timeout: seconds. Raises CatcherError with the line of what systemctl printed that says why if it fails, OSError if
+    it cannot be run or does not end.
     """
     systemctl = program(host)
     if not systemctl:
@@ -41,7 +41,8 @@ def call(host: "Host", *arguments: str, timeout: float = CHANGE_SECONDS) -> str:
     text = output.decode("utf-8", "replace")
     if status != 0:
         lines = text.strip().splitlines() or ["exit status %d" % status]
-        raise CatcherError(lines[-1])
+        # Behind "Job for ... failed because ..." there is only where to read on.
+        raise CatcherError(next((line for line in lines if line.startswith("Job for ")), lines[-1]))
     return text
 
 

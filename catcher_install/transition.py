@@ -52,15 +52,19 @@ class ModeRequest(Record):
 class PairRequest(Record):
     """A key and a certificate that take the place of what is there.
 
-    key, certificate: PEM; both b"" if a new pair is to be made here. may_replace: whether a pair, or half of one, may
-    be there already. names: which the certificate was checked for, on top of the host's.
+    verb: what was typed, for the journal. key, certificate: PEM; both b"" if a new pair is to be made here.
+    may_replace: whether a pair, or half of one, may be there already. names: which the certificate has, or was checked
+    for, on top of the host's. key_type, days: of a pair that is to be made, see generate.Wish; else "" and 0.
     """
 
-    __slots__ = ("key", "certificate", "may_replace", "names")
+    __slots__ = ("verb", "key", "certificate", "may_replace", "names", "key_type", "days")
+    verb: str
     key: bytes
     certificate: bytes
     may_replace: bool
     names: "List[str]"
+    key_type: str
+    days: int
 
 
 class ReturnRequest(Record):

@@ -10,7 +10,7 @@ _catcherctl() {
     done
     local verb=${COMP_WORDS[first]}
     case $before in
-    --out)
+    --out | --cafile)
         mapfile -t COMPREPLY < <(compgen -f -- "$word")
         return
         ;;
@@ -18,7 +18,11 @@ _catcherctl() {
         mapfile -t COMPREPLY < <(compgen -d -- "$word")
         return
         ;;
-    --name | --timeout) return ;;
+    --name | --timeout | --days) return ;;
+    --key-type)
+        mapfile -t COMPREPLY < <(compgen -W "secp521r1 secp384r1 prime256v1 rsa2048 rsa3072 rsa4096" -- "$word")
+        return
+        ;;
     esac
     if [ "$COMP_CWORD" -eq "$first" ]; then
         words="status mode cert probe tke-guide plan apply --dry-run --version --help"
@@ -30,14 +34,15 @@ _catcherctl() {
         case $verb in
         status) words="--json --help" ;;
         mode) words="tls tcp --no-restart --json --help" ;;
-        cert) words="show check generate request install export --help" ;;
-        "cert show") words="--json --help" ;;
+        cert) words="show list check generate request install restore export --help" ;;
+        "cert show" | "cert list") words="--json --help" ;;
         "cert check") words="--json --name --help" ;;
-        "cert generate") words="--force --no-restart --help" ;;
-        "cert request") words="--out --present-key --name --help" ;;
-        "cert install") words="--name --no-restart --help" ;;
-        "cert export") words="--help" ;;
-        probe) words="--name --timeout --json --help" ;;
+        "cert generate") words="--force --name --key-type --days --no-restart --json --help" ;;
+        "cert request") words="--out --present-key --name --json --help" ;;
+        "cert install") words="--name --no-restart --json --help" ;;
+        "cert restore") words="--no-restart --json --help" ;;
+        "cert export") words="--json --help" ;;
+        probe) words="--name --cafile --timeout --json --help" ;;
         tke-guide) words="tls tcp --json --help" ;;
         plan) words="--root --json --help" ;;
         apply) words="--root --json --help" ;;

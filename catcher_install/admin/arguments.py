@@ -3,6 +3,7 @@
 import argparse
 
 from .. import config, paths
+from ..cert import generate, keys
 from ..errors import CatcherError
 
 TYPE_CHECKING = False
@@ -15,13 +16,13 @@ VERSION = "version"
 
 
 class _Parser(argparse.ArgumentParser):
-    """One line that says what is wrong and one with what to type, as everywhere."""
+    """One line that says what is wrong, then the usage of the verb, and what to type, as everywhere."""
 
     fail: "Callable[[str, str], int]"
 
     def error(self, message: str) -> "NoReturn":
         """Say it, and end with USAGE."""
-        self.fail(message, "see: %s --help" % self.prog)
+        self.fail(message, "%s\n  %s --help" % (" ".join(self.format_usage().split()), self.prog))
         raise SystemExit(2)
 
 
@@ -47,6 +48,21 @@ def _target(text: str) -> str:
     return text
 
 
+def _key_type(text: str) -> str:
+    """A type of key that we make."""
+    if text not in keys.GENERATED:
+        raise argparse.ArgumentTypeError("type one of %s" % ", ".join(keys.GENERATED))
+    return text
+
+
+def _days(text: str) -> int:
+    """A validity."""
+    days = int(text) if text.isdecimal() and len(text) < 6 else 0
+    if not 1 <= days <= generate.DAYS_LIMIT:
+        raise argparse.ArgumentTypeError("type a number of days between 1 and %d" % generate.DAYS_LIMIT)
+    return days
+
+
 def _seconds(text: str) -> float:
     """A time limit."""
     try:
@@ -62,17 +78,18 @@ def parser(fail: "Callable[[str, str], int]") -> argparse.ArgumentParser:
     """The command line of catcherctl. fail: says what is wrong and what to type.
 
     Parsed options have run (the verb's words, USAGE or VERSION), changes (whether the verb changes the host), parser
-    (whose help is wanted, for USAGE), and the verb's own.
+    (the verb's), and the verb's own.
     """
     _Parser.fail = staticmethod(fail)
     made = _Parser(
         prog="catcherctl",
         description="Show and change the CCA TKE catcher: its mode, its key and certificate, its service.",
-        epilog="Exit status: 0 success, 1 failure, 2 usage error, 3 it works and something needs attention. "
+        epilog="Exit status: 0 success, 1 failure (of status: the catcher should serve and does not), 2 usage error, "
+               "3 it works and something needs attention. "
                "More about a verb: catcherctl VERB --help",
     )
     made.add_argument("--dry-run", action="store_true",
-                        help="show what mode, cert install, cert generate or apply would do, and change nothing")
+                        help="show what mode, cert install, generate or restore, or apply would do, and change nothing")
     made.add_argument("--version", dest="run", action="store_const", const=VERSION, help="show the version")
     made.set_defaults(run=USAGE, parser=made, changes=False)
     verbs = made.add_subparsers(metavar="VERB")
@@ -91,7 +108,7 @@ def _verb(verbs: "Any", name: str, run: str, text: str, *examples: str) -> argpa
         epilog="examples:\n" + "\n".join("  " + example for example in examples),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    one.set_defaults(run=run)
+    one.set_defaults(run=run, parser=one)
     return one
 
 
@@ -103,6 +120,7 @@ def _change_options(parser: argparse.ArgumentParser) -> None:
     """Of a verb that changes the running catcher."""
     parser.set_defaults(changes=True)
     parser.add_argument("--no-restart", action="store_true", help="do not restart the catcher")
+    _json_option(parser)
 
 
 def _name_option(parser: argparse.ArgumentParser, text: str) -> None:
@@ -122,31 +140,39 @@ def _add_mode(verbs: "Any") -> None:
                  "catcherctl mode tcp     # as in CCA 7.x")
     mode.add_argument("mode", nargs="?", choices=(config.TLS, config.TCP), help="the mode to change to")
     _change_options(mode)
-    _json_option(mode)
 
 
 def _add_cert(verbs: "Any") -> None:
     cert = _verb(verbs, "cert", USAGE, "show, check and change the key and the certificate",
                  "catcherctl cert show", "catcherctl cert install my.key my.crt")
-    cert.set_defaults(parser=cert)
     more = cert.add_subparsers(metavar="VERB")
     show = _verb(more, "show", "cert show", "show the installed certificate: names, validity, hashes",
                  "catcherctl cert show")
     _json_option(show)
+    listed = _verb(more, "list", "cert list", "list the pair in place and the old pairs that were kept",
+                   "catcherctl cert list")
+    _json_option(listed)
     check = _verb(more, "check", "cert check", "check the installed pair: usable, valid, not expired, for this host",
                   "catcherctl cert check", "catcherctl cert check --name catcher.example.com")
     _json_option(check)
     _name_option(check, "a name or address that the certificate must contain; may be repeated")
-    generate = _verb(more, "generate", "cert generate", "make a key and a self-signed certificate, and use them",
-                     "catcherctl cert generate", "catcherctl cert generate --force    # keeps a copy of the old pair")
-    generate.add_argument("--force", action="store_true", help="replace an existing pair, and keep a copy of it")
-    _change_options(generate)
+    generated = _verb(more, "generate", "cert generate", "make a key and a self-signed certificate, and use them",
+                     "catcherctl cert generate", "catcherctl cert generate --force    # keeps a copy of the old pair",
+                     "catcherctl cert generate --name catcher.example.com --key-type rsa3072 --days 825")
+    generated.add_argument("--force", action="store_true", help="replace an existing pair, and keep a copy of it")
+    _name_option(generated, "another name or address for the certificate; may be repeated")
+    generated.add_argument("--key-type", type=_key_type, default=keys.GENERATED_TYPE, metavar="TYPE",
+                           help="%s (default: %s)" % (", ".join(keys.GENERATED), keys.GENERATED_TYPE))
+    generated.add_argument("--days", type=_days, default=0, metavar="N",
+                           help="how long the certificate is valid from now (default: %d years)" % generate.YEARS)
+    _change_options(generated)
     request = _verb(more, "request", "cert request", "make a certificate request for a CA; the catcher keeps its pair",
                     "catcherctl cert request > catcher.csr",
                     "catcherctl cert request --out catcher.csr --name catcher.example.com")
     request.add_argument("--out", metavar="FILE", help="write the request to this new file instead of standard output")
     request.add_argument("--present-key", action="store_true", help="use the present key instead of a new key")
     _name_option(request, "another name or address for the certificate; may be repeated")
+    _json_option(request)
     install = _verb(
         more, "install", "cert install", "check your own key and certificate, then use them",
         "catcherctl cert install my.key my.crt",
@@ -157,9 +183,15 @@ def _add_cert(verbs: "Any") -> None:
     install.add_argument("crt", metavar="CRT", help="the certificate, PEM, followed by its chain")
     _name_option(install, "the name that the TKE uses, if it is not a name of this host; may be repeated")
     _change_options(install)
+    restored = _verb(more, "restore", "cert restore", "check an old pair that was kept, then use it again",
+                     "catcherctl cert restore                     # the pair that was replaced last",
+                     "catcherctl cert restore 20261123T211200Z    # a name from 'cert list'")
+    restored.add_argument("name", nargs="?", default="", metavar="NAME", help="of the old pair, see 'cert list'")
+    _change_options(restored)
     export = _verb(more, "export", "cert export", "write the certificate, never the key, and its hashes to a USB stick",
                    "catcherctl cert export /mnt/usb")
     export.add_argument("directory", metavar="DIR", help="a directory on the mounted stick")
+    _json_option(export)
 
 
 def _add_probe(verbs: "Any") -> None:
@@ -167,6 +199,8 @@ def _add_probe(verbs: "Any") -> None:
                   "catcherctl probe catcher.example.com", "catcherctl probe 192.0.2.7:50003 --name catcher.example.com")
     probe.add_argument("target", metavar="HOST[:PORT]", type=_target, help="default port: %d" % paths.PORT)
     probe.add_argument("--name", type=_name, metavar="NAME", help="the Host Name/IP that you type on the TKE")
+    probe.add_argument("--cafile", metavar="FILE",
+                       help="verify the certificate with the CA certificates in this PEM file, and with no others")
     probe.add_argument("--timeout", type=_seconds, metavar="SECONDS", help="limit for the whole probe (default: 10)")
     _json_option(probe)
     guide = _verb(verbs, "tke-guide", "tke_guide", "show the steps at the TKE console for this host",

@@ -1,14 +1,15 @@
-"""Bringing another pair into use: a new one of ours, or an administrator's.
+"""Bringing another pair into use: a new one of ours, an administrator's, or an old one that was kept.
 
 A pair changes in one way only: it is decided and placed by pair.begin_replacement() in apply.converge(), the daemon is
 restarted, and a real connection must show exactly the new certificate; else the files that were there come back.
 """
 
 from .. import actions, pair, paths, transition
+from ..cert import generate as maker
 from ..cert import submitted
 from ..cert.pem import PemFile
 from ..errors import CatcherError
-from . import change, installed_pair
+from . import cert_list, change, installed_pair
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,10 +21,11 @@ if TYPE_CHECKING:
 IMPORT = "Import the certificate into the TKE before it connects again. The steps: catcherctl tke-guide tls"
 
 
-def asked_to_generate(force: bool) -> "transition.Transition":
+def asked_to_generate(force: bool, wish: "maker.Wish" = maker.USUAL) -> "transition.Transition":
     """The transition to a new pair. force: it may replace a pair, or half of one."""
     return transition.of(transition.PUT_PAIR, request=transition.PairRequest(
-        key=b"", certificate=b"", may_replace=force, names=[]))
+        verb="cert generate", key=b"", certificate=b"", may_replace=force, names=wish.names, key_type=wish.key_type,
+        days=wish.days))
 
 
 def asked_to_install(host: "Host", files: "List[str]", wanted: "List[str]") -> "transition.Transition":
@@ -32,16 +34,48 @@ def asked_to_install(host: "Host", files: "List[str]", wanted: "List[str]") -> "
     key_file = submitted.read_file(host, files[0]) if len(files) > 1 else _key_for(host, crt_file)
     given = submitted.check(host, key_file, crt_file)
     submitted.require_names(host, given.chain[0], wanted, submitted.command("catcherctl cert install", *files))
+    return _asked_for("cert install", given, wanted)
+
+
+def asked_to_restore(host: "Host", name: str) -> "transition.Transition":
+    """The transition to an old pair, which is checked here; see restore(). Raises CatcherError."""
+    suffix = cert_list.kept_suffix(host, name)
+    files = [submitted.read_file(host, path + suffix) for path in (paths.KEY, paths.CERTIFICATE)]
+    return _asked_for("cert restore", submitted.check(host, *files), [])
+
+
+def _asked_for(verb: str, given: "submitted.Material", names: "List[str]") -> "transition.Transition":
     return transition.of(transition.PUT_PAIR, request=transition.PairRequest(
-        key=given.key, certificate=given.certificates, may_replace=True, names=wanted))
+        verb=verb, key=given.key, certificate=given.certificates, may_replace=True, names=names, key_type="", days=0))
 
 
-def generate(host: "Host", force: bool, restart: bool) -> "Tuple[List[str], List[Finding]]":
+def generate(
+    host: "Host", force: bool, restart: bool, wish: "maker.Wish" = maker.USUAL
+) -> "Tuple[List[str], List[Finding]]":
     """Make a key and certificate, and bring them into use. Returns what was done, and the findings that remain.
 
     force: replace a pair, or half of one. Raises CatcherError; then nothing has changed, or the old pair is back.
     """
-    return _bring_in(host, asked_to_generate(force), restart)
+    return _bring_in(host, asked_to_generate(force, wish), restart)
+
+
+def restore(host: "Host", name: str, restart: bool) -> "Tuple[List[str], List[Finding]]":
+    """Bring an old pair back into use. Returns what was done, and the findings that remain.
+
+    name: as cert_list.collect() has it; "" for the pair that was replaced last. What is in place is kept, and the old
+    pair is no longer kept beside itself. Raises CatcherError; then nothing has changed, or the present pair is back.
+    """
+    suffix = cert_list.kept_suffix(host, name)
+    asked = asked_to_restore(host, suffix[1:])
+    wanted = pair.fingerprint(asked.request.key, asked.request.certificate)
+    was_there = pair.look(host).fingerprint == wanted
+    told = _bring_in(host, asked, restart)
+    if not was_there and pair.look(host).fingerprint == wanted:
+        # The key first: of a certificate alone nothing can be stolen.
+        for path in (paths.KEY, paths.CERTIFICATE):
+            host.remove(path + suffix)
+        host.sync_dir(paths.BIN)
+    return told
 
 
 def install(host: "Host", files: "List[str]", wanted: "List[str]", restart: bool) -> "Tuple[List[str], List[Finding]]":
@@ -81,7 +115,8 @@ def _bring_in(host: "Host", asked: "transition.Transition", restart: bool) -> "T
     outcome, used = change.carry_out(host, asked, restart)
     lines = ["The catcher has this key and certificate already."]
     if actions.PUT_PAIR in outcome.done:
-        lines = ["Installed the new key and certificate."]
+        old = asked.request.verb == "cert restore"
+        lines = ["Installed the %s key and certificate." % ("old" if old else "new")]
         kept = [path + outcome.kept for path in (paths.KEY, paths.CERTIFICATE) if host.lexists(path + outcome.kept)]
         lines += ["Kept the old files: %s" % " and ".join(kept)] if kept else []
     _forget_request_key(host, asked.request.key)

@@ -3,7 +3,6 @@
 from .. import apply, pair, paths, plan
 from .. import facts as fact_collector
 from ..cert import crypto, generate, host_names, submitted
-from ..cert.names import ip_address
 from ..errors import CatcherError
 from ..text import shown
 from .change import Locked
@@ -81,19 +80,10 @@ def _signing_request(
     import ipaddress
 
     x509, hashes = lib.x509, lib.hashes
-    common_name, dns = generate.subject_names(present)
-    addresses = list(present.addresses)
-    typed = []
-    for name in wanted:
-        address = ip_address(name)
-        if address is not None:
-            addresses.append(str(address))
-        else:
-            typed += generate.subject_names(host_names.HostNames(short=name, full=name, addresses=[]))[1]
-    fitting = [name for name in typed if len(name) <= host_names.COMMON_NAME_LIMIT]
-    subject = x509.Name([x509.NameAttribute(x509.oid.NameOID.COMMON_NAME, fitting[0] if fitting else common_name)])
-    alternatives = [x509.DNSName(name) for name in dict.fromkeys(typed + dns)]
-    alternatives += [x509.IPAddress(ipaddress.ip_address(address)) for address in dict.fromkeys(addresses)]
+    common_name, dns, addresses = generate.subject(present, wanted)
+    subject = x509.Name([x509.NameAttribute(x509.oid.NameOID.COMMON_NAME, common_name)])
+    alternatives = [x509.DNSName(name) for name in dns]
+    alternatives += [x509.IPAddress(ipaddress.ip_address(address)) for address in addresses]
     size = key.curve.key_size if isinstance(key, lib.ec.EllipticCurvePrivateKey) else 256
     digest = hashes.SHA512() if size > 384 else hashes.SHA384() if size > 256 else hashes.SHA256()
     builder = x509.CertificateSigningRequestBuilder().subject_name(subject)

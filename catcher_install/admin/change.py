@@ -1,10 +1,11 @@
 """What an administrator asks for: applied, put to use and verified over a real connection, or taken back.
 
-``mode``, ``cert install`` and ``cert generate`` walk the same way as the package's hooks: facts, plan, apply. What
-comes on top is here: the restart, the connection that must show the change, the way back, and a line in the journal.
+``mode``, ``cert install``, ``cert generate`` and ``cert restore`` walk the same way as the package's hooks: facts,
+plan, apply. What comes on top is here: the restart, the connection that must show the change, the way back, and a line
+in the journal.
 """
 
-from .. import actions, apply, config, facts, journal, messages, paths, plan, start, transition
+from .. import actions, apply, config, facts, journal, messages, paths, plan, start, systemd, transition
 from ..errors import CatcherError
 from . import daemon, installed_pair
 
@@ -104,7 +105,7 @@ def _named(asked: "Transition") -> str:
     """What is asked for, for the journal."""
     if asked.kind == transition.SET_MODE:
         return "mode %s" % asked.request.mode
-    return "cert install" if asked.request.key else "cert generate"
+    return str(asked.request.verb)
 
 
 def _difference(asked: "Transition", outcome: "Outcome") -> str:
@@ -144,10 +145,10 @@ def _put_to_use(
     elif not is_mode and "-tls" not in decision.arguments:
         return "Not tried, because the catcher is in TCP mode. To use them: catcherctl mode tls", nothing
     if not restart:
-        return "Not restarted, as you asked. To use the change: %s" % daemon.RESTART, nothing
+        return "Not restarted, as you asked. To use the change: %s" % daemon.by_hand(outcome.facts), nothing
     reason = daemon.may_restart(host, outcome.facts)
     if reason:
-        return "Not restarted, because %s. Restart it yourself: %s" % (reason, daemon.RESTART), nothing
+        return "Not restarted, because %s. To use the change: %s" % (reason, daemon.by_hand(outcome.facts)), nothing
     wanted, shows = daemon.speaks_tcp(host), "it speaks plain TCP"
     if decision.arguments:
         seen = installed_pair.installed(host)
@@ -157,10 +158,11 @@ def _put_to_use(
     if not outcome.changed() and daemon.check(host, wanted).state == daemon.VERIFIED:
         # No reason to cut a connection.
         return "Not restarted: over a real connection %s already." % shows, nothing
+    restarted = "Started" if systemd.catcher(host) is None else "Restarted"
     verified = daemon.restart_and_verify(host, wanted)
     if verified.state == daemon.UNVERIFIED:
-        return "Restarted the catcher, and could not verify what it speaks.", verified
-    return "Restarted the catcher: over a real connection %s." % shows, verified
+        return "%s the catcher, and could not verify what it speaks." % restarted, verified
+    return "%s the catcher: over a real connection %s." % (restarted, shows), verified
 
 
 def _take_back(host: "Host", asked: "Transition", outcome: "Outcome", problem: str, restart: bool) -> CatcherError:

@@ -1,14 +1,15 @@
 """catcherctl: the administrator's command. The only module that prints reports and decides exit statuses for them.
 
-Exit status: 0 fine, 1 failed, 2 usage, 3 works but a finding needs attention.
+Exit status: 0 fine, 1 failed (of status: the catcher should serve and does not), 2 usage, 3 works but a finding needs
+attention.
 """
 
 import sys
 import warnings
 
-from .. import actions, apply, config, messages, paths, plan, report, transition
+from .. import actions, apply, config, journal, messages, paths, plan, report, transition
 from ..errors import CatcherError
-from ..facts import collect, version_of
+from ..facts import collect, hidden, version_of
 from ..host import Host, forget_openssl_settings
 from ..text import json_text, plain, shown
 from .arguments import USAGE, VERSION, parser
@@ -16,7 +17,7 @@ from .arguments import USAGE, VERSION, parser
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import Namespace
-    from typing import Any, Callable, Dict, Iterable, List
+    from typing import Any, Callable, Dict, Iterable, List, Optional
 
 JSON_FORMAT = 1
 FAILED = 1
@@ -41,9 +42,11 @@ def main(arguments: "List[str]") -> int:
         try:
             if arguments[:1] == ["help"]:
                 arguments = arguments[1:] + ["--help"]
-            options = parser(_fail).parse_args(arguments)
+            options, unknown = parser(_fail).parse_known_args(arguments)
+            if unknown:
+                options.parser.error("unrecognized arguments: %s" % " ".join(unknown))
             if options.dry_run and not options.changes:
-                raise CatcherError("--dry-run is for the verbs mode, cert install, cert generate and apply",
+                raise CatcherError("--dry-run is for mode, cert install, cert generate, cert restore and apply",
                                    "catcherctl --dry-run mode tls")
             status = VERBS[options.run](options)
         finally:
@@ -118,6 +121,9 @@ def _own_host() -> Host:
 
 def _plan(options: "Namespace") -> int:
     host = _host(options.root)
+    unread = hidden(host)
+    if unread:
+        raise CatcherError("a plan depends on what only root may read: %s" % ", ".join(unread), AS_ROOT)
     return _tell_plan(options, host, plan.plan(collect(host), transition.of(transition.APPLY)))
 
 
@@ -165,6 +171,9 @@ def _apply(options: "Namespace") -> int:
         return _plan(options)
     host = _host(options.root) if options.root != "/" else _own_host()
     outcome = apply.converge(host, transition.of(transition.APPLY))
+    changed = report.change_line(outcome.plan, outcome.done)
+    if changed:
+        journal.record(host, "apply: " + changed)
     if options.json:
         _print_json(_done_fields(outcome.done, outcome.findings))
     else:
@@ -214,15 +223,28 @@ def _mode_fields(conf: "config.Config", lines: "List[str]", found: "List[message
                 problem=conf.problem or None)
 
 
-def _report(lines: "List[str]", found: "List[messages.Finding]") -> int:
-    _print(lines)
-    _print_findings(found)
-    return _attention(found)
-
-
 def _attention(found: "List[messages.Finding]") -> int:
     """The exit status of a change that stands, whatever could not be noted of it."""
     return ATTENTION if any(messages.needs_attention(one) for one in found) else 0
+
+
+def _tell_change(
+    options: "Namespace", lines: "List[str]", found: "List[messages.Finding]", request: "Optional[str]" = None
+) -> int:
+    """What a verb of cert did. request: a certificate request that was not written to a file.
+
+    The fields of its ``--json``: format_version; done: lines on what was done; sha256: of the certificate that is now
+    in place, or null; request: see above, or null; findings: id, severity, message, fix.
+    """
+    if options.json:
+        from . import installed_pair
+
+        chain = installed_pair.installed(Host()).chain
+        _print_json(dict(_done_fields(lines, found), sha256=chain[0].sha256 if chain else None, request=request))
+    else:
+        _print(lines)
+        _print_findings(found)
+    return _attention(found)
 
 
 def _status(options: "Namespace") -> int:
@@ -233,7 +255,7 @@ def _status(options: "Namespace") -> int:
         _print_json(seen)
     else:
         _print(status.lines(seen))
-    return ATTENTION if any(one["severity"] != messages.INFO for one in seen["findings"]) else 0
+    return status.exit_status(seen)
 
 
 def _cert_show(options: "Namespace") -> int:
@@ -244,6 +266,17 @@ def _cert_show(options: "Namespace") -> int:
         _print_json(shown)
     else:
         _print(installed_pair.show_lines(shown))
+    return 0
+
+
+def _cert_list(options: "Namespace") -> int:
+    from . import cert_list
+
+    told = cert_list.collect(Host())
+    if options.json:
+        _print_json(told)
+    else:
+        _print(cert_list.lines(told))
     return 0
 
 
@@ -263,17 +296,21 @@ def _cert_check(options: "Namespace") -> int:
 
 
 def _cert_generate(options: "Namespace") -> int:
+    from ..cert.generate import Wish
     from . import cert_install
 
+    wish = Wish(names=options.name, key_type=options.key_type, days=options.days)
     if options.dry_run:
-        return _foresee(options, lambda host: cert_install.asked_to_generate(options.force))
-    return _report(*cert_install.generate(_own_host(), options.force, not options.no_restart))
+        return _foresee(options, lambda host: cert_install.asked_to_generate(options.force, wish))
+    return _tell_change(options, *cert_install.generate(_own_host(), options.force, not options.no_restart, wish))
 
 
 def _cert_request(options: "Namespace") -> int:
     from . import cert_request
 
     data, lines = cert_request.request(_own_host(), options.name, options.present_key, options.out)
+    if options.json:
+        return _tell_change(options, lines, [], data.decode("ascii") if options.out is None else None)
     if options.out is None:
         # What is redirected into a file must be the request alone.
         _print(data.decode("ascii").splitlines())
@@ -290,21 +327,28 @@ def _cert_install(options: "Namespace") -> int:
     files = [options.crt] if options.key is None else [options.key, options.crt]
     if options.dry_run:
         return _foresee(options, lambda host: cert_install.asked_to_install(host, files, options.name))
-    return _report(*cert_install.install(_own_host(), files, options.name, not options.no_restart))
+    return _tell_change(options, *cert_install.install(_own_host(), files, options.name, not options.no_restart))
+
+
+def _cert_restore(options: "Namespace") -> int:
+    from . import cert_install
+
+    if options.dry_run:
+        return _foresee(options, lambda host: cert_install.asked_to_restore(host, options.name))
+    return _tell_change(options, *cert_install.restore(_own_host(), options.name, not options.no_restart))
 
 
 def _cert_export(options: "Namespace") -> int:
     from . import cert_export
 
-    _print(cert_export.export(Host(), options.directory))
-    return 0
+    return _tell_change(options, cert_export.export(Host(), options.directory), [])
 
 
 def _probe(options: "Namespace") -> int:
     from ..probe import probe
     from ..probe import report as probe_report
 
-    result = probe.probe(options.target, options.name, options.timeout or probe.TIMEOUT, Host())
+    result = probe.probe(options.target, options.name, options.timeout or probe.TIMEOUT, Host(), options.cafile)
     if options.json:
         _print_json(dict(probe_report.fields(result), format_version=JSON_FORMAT))
     else:
@@ -335,7 +379,7 @@ def _version(options: "Namespace") -> int:
 
 VERBS = {
     USAGE: _usage, VERSION: _version, "status": _status, "mode": _mode, "cert show": _cert_show,
-    "cert check": _cert_check, "cert generate": _cert_generate, "cert request": _cert_request,
-    "cert install": _cert_install, "cert export": _cert_export, "probe": _probe, "tke_guide": _tke_guide,
-    "plan": _plan, "apply": _apply,
+    "cert list": _cert_list, "cert check": _cert_check, "cert generate": _cert_generate, "cert request": _cert_request,
+    "cert install": _cert_install, "cert restore": _cert_restore, "cert export": _cert_export, "probe": _probe,
+    "tke_guide": _tke_guide, "plan": _plan, "apply": _apply,
 }  # fmt: skip

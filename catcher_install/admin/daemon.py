@@ -53,6 +53,13 @@ def may_restart(host: "Host", facts: "HostFacts") -> str:
     return ""
 
 
+def by_hand(facts: "HostFacts") -> str:
+    """What to type where a change did not restart the daemon."""
+    if not facts.booted:
+        return paths.BIN + "/CSUTKEcat restart"
+    return ("systemctl unmask CSUTKEcat && " if facts.unit.masked else "") + RESTART
+
+
 def restart_only(host: "Host") -> str:
     """Restart the daemon; what it does then is not waited for. Returns "" or why systemd refused."""
     try:

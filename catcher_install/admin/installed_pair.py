@@ -1,8 +1,11 @@
 """The pair in place: what its certificates say, and every judgement on them."""
 
+import shlex
+
 from .. import facts as fact_collector
 from .. import messages, pair, paths, plan
 from ..cert import details, generate, host_names, pem, submitted, x509
+from ..cert.names import ip_address
 from ..errors import CatcherError
 from ..messages import finding
 from ..record import Record
@@ -33,30 +36,30 @@ class Installed(Record):
     problem: str
 
 
-def installed(host: "Host") -> Installed:
-    """The certificates in catcher.crt; needs no root. Raises nothing for what may be there."""
+def installed(host: "Host", path: str = paths.CERTIFICATE) -> Installed:
+    """The certificates in catcher.crt, or in another file; needs no root. Raises nothing for what may be there."""
 
     def nothing(problem: str) -> Installed:
         return Installed(chain=[], algorithm="", blocks=[], problem=problem)
 
     try:
-        data = host.read_optional(paths.CERTIFICATE, pair.SIZE_LIMIT)
+        data = host.read_optional(path, pair.SIZE_LIMIT)
     except OSError as error:
-        return nothing("%s cannot be read: %s" % (paths.CERTIFICATE, (error.strerror or "error").lower()))
+        return nothing("%s cannot be read: %s" % (path, (error.strerror or "error").lower()))
     if data is None:
-        return nothing("there is no %s" % paths.CERTIFICATE)
-    blocks = pem.PemFile(paths.CERTIFICATE, data).certificates()[:details.CHAIN_LIMIT]
+        return nothing("there is no %s" % path)
+    blocks = pem.PemFile(path, data).certificates()[:details.CHAIN_LIMIT]
     chain = []
     for block in blocks:
         try:
             der = pem.der(block)
         except ValueError:
-            return nothing("%s is not PEM" % paths.CERTIFICATE)
+            return nothing("%s is not PEM" % path)
         chain.append(details.describe(der))
     if not chain:
-        return nothing("%s holds no certificate" % paths.CERTIFICATE)
+        return nothing("%s holds no certificate" % path)
     if chain[0].problem:
-        return nothing("%s: %s" % (paths.CERTIFICATE, chain[0].problem))
+        return nothing("%s: %s" % (path, chain[0].problem))
     return Installed(chain=chain, algorithm=x509.read(pem.der(blocks[0])).key.algorithm, blocks=blocks, problem="")
 
 
@@ -100,6 +103,7 @@ def more_findings(host: "Host", facts: "HostFacts", seen: Installed) -> "List[Fi
     reason = _stale_names(host, own, bool(ours), accepted_names(facts))
     if reason:
         again = "catcherctl cert generate --force" if ours else "catcherctl cert request"
+        again += "".join(" --name " + shlex.quote(name) for name in accepted_names(facts) if ours)
         found.append(finding("pair-names-stale", reason=reason,
                              hint="make a new certificate, then import it into the TKE:\n  %s" % again))
     return found
@@ -129,6 +133,7 @@ def _stale_names(host: "Host", own: "details.Certificate", ours: bool, accepted:
     lacks = [name for name in dict.fromkeys([common_name] + dns) if not details.match(name, own)]
     here = host_names.addresses(host)
     every = set(here.listed + here.left_out + here.passing)
+    every.update(str(ip_address(name)) for name in accepted)
     gone = [address for address in own.addresses if address not in every]
     if not lacks and not gone:
         return ""

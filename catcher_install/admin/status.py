@@ -5,7 +5,7 @@ from .. import facts as fact_collector
 from ..cert import host_names
 from ..messages import finding
 from ..text import moment, shown
-from . import installed_pair
+from . import backend, installed_pair
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,24 +30,29 @@ def collect_status(host: "Host") -> "Dict[str, Any]":
     pair: state ("none", "key only", "certificate only", "both"), algorithm ("" where unknown), made_here (or null),
     not_before and not_after (seconds since the epoch, 0 where unknown), names, sha1 and sha256 ("" where unknown) of
     the certificate, problem ("" where it can be used, or is not looked at since TLS is not configured).
-    service: enabled, masked, pid (of the daemon, or null).
+    service: enabled, masked, wanted (whether the catcher should serve: systemd runs here and the service is enabled and
+    not masked), pid (of the daemon, or null), serves (it runs and listens).
     listener: port, state ("catcher", "other", "unknown" where only root may see who, "closing" where closed
     connections wait for their end, "none"), pid, program, addresses,
     listens (false where the port is taken by an outgoing connection).
+    backend: see backend.look().
     tke: enable_tls: whether the box Enable SSL/TLS must be ticked there, or null.
     findings: id, severity ("info", "warning", "error"), message, fix.
     """
     port.wait_for_start(host)
     facts = fact_collector.collect(host)
-    complete = installed_pair.may_read_key(host) and _may_read_stamp(host)
+    hidden = fact_collector.hidden(host)
+    complete = not hidden
     planned = plan.plan(facts, transition.of(transition.APPLY))
     held = port.holder(host)
     pid = systemd.catcher(host)
     mode = systemd.running_mode(host, pid)
     seen = installed_pair.installed(host)
-    found = _findings(host, facts, planned, seen, held, pid, mode)
+    behind = backend.look(host)
+    found = _findings(host, facts, planned, seen, held, pid, mode) + backend.findings(behind)
     if not complete:
-        found = [one for one in found if not messages.is_marked(one, messages.ROOT)]
+        found = [one for one in found if not messages.is_marked(one, messages.ROOT)
+                 and not (one["id"] == "conf-unusable" and paths.CONF in hidden)]
     own = seen.chain[0] if seen.chain else None
     problem = str((facts.verdict or {}).get("problem", "")) if complete else ""
     return {
@@ -74,7 +79,14 @@ def collect_status(host: "Host") -> "Dict[str, Any]":
             "sha256": own.sha256 if own else "",
             "problem": problem,
         },
-        "service": {"enabled": facts.unit.enabled, "masked": facts.unit.masked, "pid": pid},
+        "service": {
+            "enabled": facts.unit.enabled,
+            "masked": facts.unit.masked,
+            "wanted": facts.booted and facts.unit.enabled and not facts.unit.masked,
+            "pid": pid,
+            # Who has the port only root may see.
+            "serves": pid is not None and held.listens and held.state in (port.CATCHER, port.UNKNOWN),
+        },
         "listener": {
             "port": paths.PORT,
             "state": held.state,
@@ -83,19 +95,26 @@ def collect_status(host: "Host") -> "Dict[str, Any]":
             "addresses": held.addresses,
             "listens": held.listens,
         },
+        "backend": behind,
         "tke": {"enable_tls": planned.mode == config.TLS if planned.mode else None},
-        "findings": [report.finding_fields(one) for one in found],
+        "findings": [_if_masked(report.finding_fields(one), facts.unit.masked) for one in found],
     }
 
 
-def _may_read_stamp(host: "Host") -> bool:
-    try:
-        host.read_optional(paths.STAMP, 1)
-    except PermissionError:
-        return False
-    except OSError:
-        return True
-    return True
+def _if_masked(told: "Dict[str, str]", masked: bool) -> "Dict[str, str]":
+    """A finding as it is told; of a masked service, which systemd does not start, nobody is told to restart it."""
+    if masked:
+        for verb in ("restart", "start"):
+            told["fix"] = told["fix"].replace("  systemctl %s CSUTKEcat" % verb, "  systemctl unmask CSUTKEcat")
+    return told
+
+
+def exit_status(seen: "Dict[str, Any]") -> int:
+    """The exit status for the fields of status: 1 if the catcher should serve and does not, 3 if something needs
+    attention, else 0."""
+    if seen["service"]["wanted"] and not seen["service"]["serves"]:
+        return 1
+    return 3 if any(one["severity"] != messages.INFO for one in seen["findings"]) else 0
 
 
 def _findings(
@@ -108,6 +127,8 @@ def _findings(
     found += [one for one in decision.findings if one["id"] not in [other["id"] for other in found]]
     if planned.mode == config.TLS and facts.pair.state == pair.BOTH and not (facts.verdict or {}).get("problem"):
         found += installed_pair.more_findings(host, facts, seen)
+    if planned.mode == config.TCP and facts.tls.possible:
+        found += _not_ready(host, facts)
     known = [one["id"] for one in found]
     taken = port.problem(host, held)
     if taken is not None:
@@ -118,6 +139,8 @@ def _findings(
         # Where a start is refused, the reason is among the findings already.
         if decision.arguments is not None:
             found.append(finding("not-running"))
+    elif pid is None and not facts.unit.enabled:
+        found.append(finding("disabled-failed" if systemd.has_failed(host) else "disabled-not-running"))
     elif pid is not None and held.state in (port.NOBODY, port.CLOSING):
         found.append(finding("not-listening", port=str(paths.PORT)))
     storage = _unreached_storage(host, pid) if pid is not None else ""
@@ -154,6 +177,12 @@ def _mount_options(host: "Host", who: str, path: str) -> "List[str]":
     return options.split(",")
 
 
+def _not_ready(host: "Host", facts: "HostFacts") -> "List[Finding]":
+    """What is wrong with the pair in TCP mode, which nobody sees before TLS is wanted: one finding a problem."""
+    return [finding("pair-not-ready", reason=messages.text(one), hint=messages.fix(one))
+            for one in plan.pair_findings(fact_collector.judged(host, facts)) if messages.needs_attention(one)]
+
+
 def lines(seen: "Dict[str, Any]") -> "List[str]":
     """The same for a person: plain ASCII."""
     text = ["CCA TKE catcher %s on %s" % (seen["version"], shown(seen["host"]))]
@@ -164,6 +193,8 @@ def lines(seen: "Dict[str, Any]") -> "List[str]":
     text.append("  Port      %s" % _port_line(seen["listener"]))
     text.append("  OpenSSL   %s" % _openssl_line(seen["tls"]))
     text += _pair_lines(seen["pair"])
+    if seen["backend"] is not None:
+        text.append("  Backend   %s" % backend.line(seen["backend"]))
     if seen["tke"]["enable_tls"] is not None:
         box = "tick the box" if seen["tke"]["enable_tls"] else "do not tick the box"
         text.append("  TKE       %s Enable SSL/TLS in this host's definition; port %d" % (box, paths.PORT))

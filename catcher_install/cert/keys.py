@@ -14,8 +14,12 @@ OTHER_CURVES = {
     "1.3.36.3.3.2.8.1.1.7": "brainpoolP256r1", "1.3.36.3.3.2.8.1.1.11": "brainpoolP384r1",
     "1.3.36.3.3.2.8.1.1.13": "brainpoolP512r1",
 }
-# Of a key that we make.
-GENERATED_CURVE = "secp521r1"
+# Keys that we make: {as typed: (curve, or size of an RSA key in bits; bits of the SHA-2 digest that it signs with)}.
+GENERATED = {
+    "secp521r1": ("secp521r1", 512), "secp384r1": ("secp384r1", 384), "prime256v1": ("prime256v1", 256),
+    "rsa2048": (2048, 256), "rsa3072": (3072, 256), "rsa4096": (4096, 256),
+}  # fmt: skip
+GENERATED_TYPE = "secp521r1"
 RSA_SMALLEST = 1024
 RSA_LARGEST = 4096
 # Below it an RSA key is accepted with a warning.

@@ -44,10 +44,10 @@ class Material(Record):
 # -- files -------------------------------------------------------------------------------------------------------------
 
 
-def read_file(host: "Host", path: str) -> PemFile:
-    """A file that was named on the command line. Raises CatcherError."""
+def read_file(host: "Host", path: str, limit: int = SIZE_LIMIT) -> PemFile:
+    """A file that was named on the command line, of at most *limit* bytes. Raises CatcherError."""
     try:
-        data = host.read(host.absolute(path), SIZE_LIMIT)
+        data = host.read(host.absolute(path), limit)
     except OSError as error:
         hint = "run it as root: sudo catcherctl ..." if isinstance(error, PermissionError) else "name another file"
         why = (error.strerror or "it cannot be read").lower()

@@ -74,6 +74,15 @@ def address_text(address: "Any") -> str:
 def connect(address: "Tuple[int, Any]", seconds: float) -> socket.socket:
     """A connection to one address. Raises Ended: TCP (reset as soon as accepted), REFUSED, TIMED_OUT, UNREACHABLE."""
     family, sockaddr = address
+    return _connect(family, sockaddr, seconds)
+
+
+def connect_unix(path: str, seconds: float) -> socket.socket:
+    """A connection to a Unix socket. Raises Ended as connect() does."""
+    return _connect(socket.AF_UNIX, path, seconds)
+
+
+def _connect(family: int, sockaddr: "Any", seconds: float) -> socket.socket:
     try:
         sock = socket.socket(family, socket.SOCK_STREAM)
     except OSError as error:

@@ -5,7 +5,7 @@ sends is trusted: time, bytes and certificates are bounded, and no text of it re
 """
 
 from .. import paths
-from ..cert import details
+from ..cert import details, pem, submitted
 from ..cert.details import CHAIN_LIMIT
 from ..cert.names import a_labels, ip_address, require_host
 from ..errors import CatcherError
@@ -22,15 +22,19 @@ if TYPE_CHECKING:
     from typing import List, Optional, Tuple
 
 TIMEOUT = 10
+# A system's whole trust store takes some 220 KiB.
+CAFILE_LIMIT = 4 * 1024 * 1024
 
 
-def probe(target: str, name: "Optional[str]" = None, timeout: float = TIMEOUT, host: "Optional[Host]" = None
-          ) -> ProbeResult:
+def probe(target: str, name: "Optional[str]" = None, timeout: float = TIMEOUT, host: "Optional[Host]" = None,
+          cafile: "Optional[str]" = None) -> ProbeResult:
     """What the TKE's "Import from Remote Server" would meet at *target*.
 
     target: HOST[:PORT], see target.parse(). name: what will be typed as Host Name/IP on the TKE; the target's host
     where None. timeout: seconds for everything together. host: whose openssl is asked and whose clock counts.
-    Raises CatcherError for what is no target, name or timeout; whatever the network does is a result.
+    cafile: a file with the only trust anchors, PEM; where None, the chain's last certificate and the system's trust
+    store are tried. Raises CatcherError for what is no target, name, timeout or cafile; whatever the network does is a
+    result.
     """
     where, port = parse(target)
     wanted = where.partition("%")[0] if name is None else name
@@ -38,11 +42,12 @@ def probe(target: str, name: "Optional[str]" = None, timeout: float = TIMEOUT, h
     if not 0 < timeout <= 3600:
         raise CatcherError("%s is not a time limit" % timeout, "type seconds, for example --timeout 10")
     host = host or Host()
+    anchors = _anchors(host, cafile) if cafile is not None else b""
     deadline = Deadline(timeout)
     failed: List[Tuple[str, str]] = []
     result = ProbeResult(
         host=where, port=port, name=wanted, state=TLS, reason="", address="", failed=failed, version="", cipher="",
-        chain=[], chain_note="", matched="", anchor_problem=None, system_problem=None, findings=[],
+        chain=[], chain_note="", matched="", cafile=cafile, anchor_problem=None, system_problem=None, findings=[],
     )
     server_name = a_labels(wanted).rstrip(".") if ip_address(wanted) is None else None
     if server_name and any(len(label) > 63 for label in server_name.split(".")):
@@ -57,7 +62,8 @@ def probe(target: str, name: "Optional[str]" = None, timeout: float = TIMEOUT, h
         result.findings = [finding(end.id, host=shown(where), port=str(port), reason=shown(end.reason))]
         result.findings += address_findings(result)
         return result
-    sent, result.system_problem = trust.ask_s_client(host, address, server_name, deadline)
+    sent, system_problem = trust.ask_s_client(host, address, server_name, deadline)
+    result.system_problem = system_problem if cafile is None else None
     if not whole and sent and sent[0] == chain[0]:
         chain, whole = sent, True
     if not whole:
@@ -66,6 +72,24 @@ def probe(target: str, name: "Optional[str]" = None, timeout: float = TIMEOUT, h
         result.chain_note = "%d more certificates were sent" % (len(chain) - CHAIN_LIMIT)
     result.chain = [details.describe(der) for der in chain[:CHAIN_LIMIT]]
     result.matched = details.match(wanted, result.chain[0])
-    result.anchor_problem = trust.ask_anchored(address, server_name, chain[-1], deadline)
+    result.anchor_problem = trust.ask_anchored(address, server_name, anchors or trust.to_pem(chain[-1]), deadline)
     result.findings = certificate_findings(result, host.now()) + address_findings(result)
     return result
+
+
+def _anchors(host: Host, path: str) -> bytes:
+    """The certificates of a file, PEM. Raises CatcherError."""
+    given = submitted.read_file(host, path, CAFILE_LIMIT)
+    found = given.certificates()
+    if not found or any(details.describe(_der(block)).problem for block in found):
+        raise CatcherError("%s holds %s" % (given.path, "a certificate that cannot be read" if found else
+                                            "no certificate in PEM"),
+                           "name the file with the certificate of your CA, or the catcher.crt of that host")
+    return b"".join(found)
+
+
+def _der(block: bytes) -> bytes:
+    try:
+        return pem.der(block)
+    except ValueError:
+        return b""

@@ -26,9 +26,10 @@ def fields(result: ProbeResult) -> "Dict[str, Any]":
     or null without a certificate that can be read; name_found_in: e.g. "SAN DNS a.example", or null. chain: as sent,
     each with subject, issuer, self_issued, common_names, dns_names, addresses, not_before and not_after (seconds since
     the epoch), sha1, sha256, problem (null where it was read). chain_note: why the chain may be longer, or null.
-    trust: anchor (with the last certificate of the chain as trust anchor) and system (this system's trust store):
-    true, false, or null where not tried; anchor_problem and system_problem: null or text. Expiry is not a matter of
-    trust here. findings: id, severity, message, fix.
+    trust: cafile (the file that was named, or null), anchor (with the certificates of that file, or else the last one
+    of the chain, as only trust anchors) and system (this system's trust store, not with a cafile): true, false, or null
+    where not tried; anchor_problem and system_problem: null or text. Expiry is not a matter of trust here. findings:
+    id, severity, message, fix.
     """
     readable = bool(result.chain) and not result.chain[0].problem
     chain = []
@@ -50,6 +51,7 @@ def fields(result: ProbeResult) -> "Dict[str, Any]":
         "chain": chain,
         "chain_note": result.chain_note or None,
         "trust": {
+            "cafile": result.cafile,
             "anchor": None if result.anchor_problem is None else not result.anchor_problem,
             "anchor_problem": result.anchor_problem or None,
             "system": None if result.system_problem is None else not result.system_problem,
@@ -92,9 +94,12 @@ def _certificate_lines(result: ProbeResult) -> "List[str]":
     itself = count == 1
     anchor = {None: "not tried", "": "verifies"}.get(result.anchor_problem, shown(result.anchor_problem or ""))
     system = {None: "not tried", "": "verifies"}.get(result.system_problem, shown(result.system_problem or ""))
-    text.append("  Trust     with %s as trust anchor: %s" % (
-        "itself" if itself else "the chain's last certificate", anchor))
-    text.append("            with this system's trust store: %s" % system)
+    if result.cafile is not None:
+        text.append("  Trust     with the certificates of %s, and no others: %s" % (shown(result.cafile), anchor))
+    else:
+        text.append("  Trust     with %s as trust anchor: %s" % (
+            "itself" if itself else "the chain's last certificate", anchor))
+        text.append("            with this system's trust store: %s" % system)
     text.append("  Chain     %d certificate%s%s" % (
         count, "" if itself else "s", ", " + result.chain_note if result.chain_note else ""))
     for number, one in enumerate(result.chain, 1):

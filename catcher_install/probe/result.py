@@ -42,13 +42,15 @@ class ProbeResult(Record):
     version, cipher: as negotiated; "" unless TLS.
     chain: the certificates in the order sent. chain_note: why there may be more than these; "" if these are all.
     matched: where name was found, e.g. "SAN DNS a.example"; "" where it was not.
-    anchor_problem: "" where the chain verifies with its last certificate as only trust anchor, expiry aside.
-    system_problem: the same with the trust store of this system. Both are None where that could not be tried.
+    cafile: the file with the only trust anchors, as typed; None where none was named.
+    anchor_problem: "" where the chain verifies with the certificates of cafile, or else with its own last certificate,
+    as only trust anchors, expiry aside. system_problem: the same with the trust store of this system; None with a
+    cafile. Both are None where that could not be tried.
     findings: of messages.CATALOG, ids that begin with "probe-".
     """
 
     __slots__ = ("host", "port", "name", "state", "reason", "address", "failed", "version", "cipher", "chain",
-                 "chain_note", "matched", "anchor_problem", "system_problem", "findings")
+                 "chain_note", "matched", "cafile", "anchor_problem", "system_problem", "findings")
     host: str
     port: int
     name: str
@@ -61,6 +63,7 @@ class ProbeResult(Record):
     chain: "List[Certificate]"
     chain_note: str
     matched: str
+    cafile: "Optional[str]"
     anchor_problem: "Optional[str]"
     system_problem: "Optional[str]"
     findings: "List[Finding]"
@@ -99,9 +102,14 @@ def certificate_findings(result: ProbeResult, now: float) -> "List[Finding]":
         elif now + SOON_SECONDS > one.not_after:
             found.append(finding("probe-certificate-expires-soon", subject=whose, date=moment(one.not_after),
                                  **which))
-    if result.anchor_problem:
+    if result.anchor_problem and result.cafile is not None:
+        found.append(finding("probe-cafile-unverified", file=shown(result.cafile), reason=shown(result.anchor_problem)))
+    elif result.anchor_problem:
         found.append(finding("probe-chain-unverified", reason=shown(result.anchor_problem)))
     last = chain[-1]
+    if result.cafile is not None and result.anchor_problem == "":
+        # Who trusts that file needs neither an import nor the issuer.
+        return found
     if own.self_issued:
         found.append(finding("probe-self-signed"))
     elif not last.self_issued and not last.problem and not result.chain_note:

@@ -1,4 +1,5 @@
-"""Whom a chain of certificates convinces: this system's trust store, and a TKE that imported its last certificate."""
+"""Whom a chain of certificates convinces: this system's trust store, a TKE that imported its last certificate, and who
+trusts the certificates of a file."""
 
 from .. import paths
 from ..cert import pem
@@ -56,10 +57,18 @@ def ask_system(address: "Tuple[int, Any]", server_name: "Optional[str]", deadlin
     return _verify(made, address, server_name, deadline)
 
 
+def to_pem(der: bytes) -> bytes:
+    """A certificate in PEM."""
+    import ssl
+
+    return ssl.DER_cert_to_PEM_cert(der).encode("ascii")
+
+
 def ask_anchored(
     address: "Tuple[int, Any]", server_name: "Optional[str]", anchor: bytes, deadline: Deadline
 ) -> "Optional[str]":
-    """"" where a connection verifies with *anchor* (DER) as its only trust anchor, else the problem.
+    """"" where a connection verifies with *anchor* (PEM, one certificate or more) as only trust anchors, else the
+    problem.
 
     This is what a TKE does that imported that certificate. None where no connection came about.
     """
@@ -68,7 +77,7 @@ def ask_anchored(
     made = context()
     try:
         # As PEM: Python 3.6 does not see the end of DER where it runs with OpenSSL 3.
-        made.load_verify_locations(cadata=ssl.DER_cert_to_PEM_cert(anchor))
+        made.load_verify_locations(cadata=anchor.decode("ascii", "replace"))
     except ssl.SSLError as error:
         return "it cannot be a trust anchor (%s)" % (error.reason or "not a certificate").lower().replace("_", " ")
     return _verify(made, address, server_name, deadline)

@@ -16,13 +16,13 @@ def assert_sound(system: System, mode: str, *, service: tuple[str, str] = ("enab
     """The service is in this state, everybody agrees on the mode, and nothing unfinished lies about.
 
     mode: "tls" or "tcp", configured, and running where the service does. service: is-enabled and is-active. findings:
-    the ids that `catcherctl status` reports, no more and no fewer; that an enabled service does not run is one by
+    the ids that `catcherctl status` reports, no more and no fewer; that a service does not run is one by
     itself. What a TKE would meet is asked from the workstation.
     """
     assert system.service() == service
     running = service[1] == "active"
-    if service == ("enabled", "inactive"):
-        findings = [*findings, "not-running"]
+    idle = {("enabled", "inactive"): "not-running", ("disabled", "inactive"): "disabled-not-running"}
+    findings = [*findings, idle[service]] if service in idle else findings
     if running:
         wait_until_it_listens(system)
     status = system.status()

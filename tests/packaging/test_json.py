@@ -31,7 +31,7 @@ STATES = {
 
 def command(verb: str) -> str:
     """What to type for a schema's name."""
-    words = {"probe": "probe zlinux1", "cert-show": "cert show", "cert-check": "cert check"}.get(verb, verb)
+    words = "probe zlinux1" if verb == "probe" else verb.replace("cert-", "cert ")
     return f"catcherctl {words} --json"
 
 
@@ -60,8 +60,10 @@ def test_every_output_conforms_to_the_installed_schema(boot, built, tmp_path) ->
                 path = tmp_path / f"{verb} in {state}.json"
                 path.write_text(text)
                 printed[verb].append(path)
+    printed |= changes(system, tmp_path)
     # In the first state, every verb can do its work.
-    assert [paths[0].name for paths in printed.values()] == [f"{verb} in TLS.json" for verb in printed]
+    assert [paths[0].name for paths in printed.values()] == [
+        f"{verb} in TLS.json" for verb in [*schema.VERBS, *schema.SHARED]]
     spoiled = tmp_path / "spoiled.json"
     spoiled.write_text(json.dumps({**json.loads(printed["status"][0].read_text()), "surplus": 1}))
     # Together: most of what the validator takes is its start.
@@ -70,6 +72,21 @@ def test_every_output_conforms_to_the_installed_schema(boot, built, tmp_path) ->
                                    [*printed.items(), ("status", [spoiled])])  # fmt: skip
     assert [one.returncode for one in all_said] == [0] * len(printed), [one.stdout + one.stderr for one in all_said]
     assert said.returncode == 1 and "'surplus' was unexpected" in said.stdout, said.stdout + said.stderr
+
+
+def changes(system: System, directory: pathlib.Path) -> dict[str, list[pathlib.Path]]:
+    """What the verbs that change the pair print, by the schema that they share."""
+    system.machine.run(f"echo TLS_ON >{CONF}; mkdir -p /mnt/usb; catcherctl cert generate --force")
+    system.machine.run("cp /opt/IBM/CCA/bin/catcher.key /root/my.key; cp /opt/IBM/CCA/bin/catcher.crt /root/my.crt")
+    typed = {"cert-generate": "--force --days 90", "cert-install": "/root/my.key /root/my.crt", "cert-restore": "",
+             "cert-request": "", "cert-export": "/mnt/usb"}  # fmt: skip
+    assert sorted(typed) == schema.SHARED["cert-change"]
+    found = []
+    for verb, words in typed.items():
+        path = directory / f"cert-change in TLS{len(found) or ''}.json"
+        path.write_text(system.machine.run(f"{command(verb)} {words}").out)
+        found.append(path)
+    return {"cert-change": found}
 
 
 def validate(schemas: pathlib.Path, verb: str, outputs: list[pathlib.Path]) -> subprocess.CompletedProcess[str]:

@@ -83,18 +83,18 @@ def seen(system) -> str:
 
 PAIR_NOT_SHOWN = {
     "is not started": "the restart failed: ",
-    "ends at once": "nothing listens on port 50003",
+    "ends at once": "the restart failed: Job for CSUTKEcat.service failed",
     "is another program with another pair": "catcher.exe (PID ",
     "speaks TCP": "it speaks plain TCP",
 }
 TLS_DID_NOT_COME_UP = {
     "is not started": "TLS does not work: the restart failed",
-    "ends at once": "TLS does not work: nothing listens on port 50003",
+    "ends at once": "TLS does not work: the restart failed: Job for CSUTKEcat.service failed",
     "speaks TCP": "TLS does not work: it speaks plain TCP",
     "is another program with another pair": "TLS does not work: catcher.exe (PID ",
 }
 TCP_DID_NOT_COME_UP = {
-    "ends at once": "TCP does not work: nothing listens on port 50003",
+    "ends at once": "TCP does not work: the restart failed: Job for CSUTKEcat.service failed",
     "speaks TLS": "TCP does not work: it speaks TLS (TLSv1.3)",
 }
 

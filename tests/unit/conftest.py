@@ -102,7 +102,7 @@ class Clock:
 @pytest.fixture
 def quick_pair(monkeypatch, a_pair):
     """The library generates the session's pair: the tests that ask for this look at where it goes, not into it."""
-    monkeypatch.setattr(generate, "generate", lambda host, names: a_pair)
+    monkeypatch.setattr(generate, "generate", lambda host, names, wish: a_pair)
     return a_pair
 
 

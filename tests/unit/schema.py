@@ -11,7 +11,14 @@ DIRECTORY = os.path.join(TREE, "share", "schema")
 # Parts of the others.
 PARTS = ("certificate", "finding")
 NAMES = sorted(name[:-len(".json")] for name in os.listdir(DIRECTORY))
-VERBS = [name for name in NAMES if name not in PARTS]
+# What several verbs print.
+SHARED = {"cert-change": ["cert-export", "cert-generate", "cert-install", "cert-request", "cert-restore"]}
+VERBS = [name for name in NAMES if name not in PARTS and name not in SHARED]
+
+
+def name_for(verb):
+    """The name of the schema of a verb ("cert-show", ...)."""
+    return next((name for name, verbs in SHARED.items() if verb in verbs), verb)
 
 
 def schema(name):

@@ -39,9 +39,10 @@ RIGHT = {
         "tls": {"possible": True, "version": "3.0.13", "library": "/usr/lib64/libssl.so.3", "reason": ""},
         "pair": {"state": "both", "algorithm": "RSA 2048", "made_here": False, "not_before": 0, "not_after": MOMENT,
                  "names": ["tke1"], "sha1": SHA1, "sha256": "", "problem": ""},
-        "service": {"enabled": True, "masked": False, "pid": 100},
+        "service": {"enabled": True, "masked": False, "wanted": True, "pid": 100, "serves": True},
         "listener": {"port": 50003, "state": "catcher", "pid": 100, "program": "catcher.exe",
                      "addresses": ["0.0.0.0"], "listens": True},
+        "backend": {"name": "127.0.0.1:50004", "answers": False, "problem": "connection refused"},
         "tke": {"enable_tls": True},
         "findings": [FINDING],
     },
@@ -50,13 +51,22 @@ RIGHT = {
     "apply": {"format_version": 1, "done": ["write stamp"], "findings": [FINDING]},
     "mode": {"format_version": 1, "configured": "tls", "problem": None, "done": ["..."], "findings": [FINDING]},
     "cert-show": CERT,
+    "cert-change": {"format_version": 1, "done": ["..."], "sha256": SHA256, "request": None, "findings": [FINDING]},
+    "cert-list": {
+        "format_version": 1, "unfinished": False,
+        "pairs": [{"state": "kept", "name": "20261123T211200Z", "replaced": MOMENT,
+                   "key": "/opt/IBM/CCA/bin/catcher.key", "certificate": None,
+                   "algorithm": "RSA 2048", "made_here": None, "in_use": False,
+                   "certificates": [CERTIFICATE], "problem": None}],
+    },
     "cert-check": dict(CERT, findings=[FINDING]),
     "probe": {
         "format_version": 1, "host": "tke1", "port": 50003, "name": "tke1", "state": "tls", "reason": "",
         "address": "192.0.2.10", "failed_addresses": [{"address": "192.0.2.11", "problem": "refused"}],
         "tls": {"version": "TLSv1.3", "cipher": "TLS_AES_256_GCM_SHA384"}, "name_matches": True,
         "name_found_in": "SAN DNS tke1", "chain": [CERTIFICATE], "chain_note": None,
-        "trust": {"anchor": True, "anchor_problem": None, "system": False, "system_problem": "self-signed"},
+        "trust": {"cafile": None, "anchor": True, "anchor_problem": None, "system": False,
+                  "system_problem": "self-signed"},
         "findings": [FINDING],
     },
     "tke-guide": {
@@ -103,7 +113,7 @@ def spoiled(value):
 
 
 def test_each_verb_with_json_has_a_schema_and_no_other():
-    assert sorted(json_verbs(cli.parser(cli._fail))) == schema.VERBS
+    assert sorted(json_verbs(cli.parser(cli._fail))) == sorted(schema.VERBS + sum(schema.SHARED.values(), []))
     assert sorted(RIGHT) == schema.NAMES
 
 

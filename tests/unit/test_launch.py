@@ -287,7 +287,7 @@ def test_a_pair_that_cannot_be_made_is_refused_with_the_reason(machine, started,
     from catcher_install.cert import generate
     from catcher_install.errors import CatcherError
 
-    def fail(host, names):
+    def fail(host, names, wish):
         why = "python3-cryptography cannot be used, and openssl req failed"
         raise CatcherError(why, "install the package python3-cryptography")
 
@@ -303,7 +303,10 @@ def test_first_start_of_a_fresh_host_without_scriptlets(machine, started, quick_
     assert started() == TLS
     assert machine.get(paths.CONF) == b"TLS_ON\n"
     assert stamp.parse(machine.get(paths.STAMP)).mode == config.TLS
-    assert capsys.readouterr().err == ""
+    # What is changed is told, once.
+    assert capsys.readouterr().err == (
+        "write configuration TLS_ON: TLS is possible; make pair: neither catcher.key nor catcher.crt is there\n")
+    assert started() == TLS and capsys.readouterr().err == ""
 
 
 def test_first_start_of_a_fresh_host_without_tls(machine, started, capsys):
@@ -577,6 +580,29 @@ def test_where_systemd_runs_it_does_the_rest(machine, started, verb):
     assert machine.executed == ("/usr/bin/systemctl", ["systemctl", verb, "CSUTKEcat.service"])
 
 
+REFUSALS = {
+    "an unusable configuration": (b"TLS_ON\nTLS_OFF\n", True, REFUSED, "[conf-unusable]"),
+    "half a pair": (b"TLS_ON\n", None, REFUSED, "[pair-half]"),
+    "OpenSSL does not answer": (b"TLS_ON\n", "killed", launch.AGAIN, "[tls-not-known]"),
+}
+
+
+@pytest.mark.parametrize("name", sorted(REFUSALS))
+def test_restart_of_what_would_not_start_says_why_and_stops_nothing(machine, started, capsys, a_pair, name):
+    conf, possible, wanted, told = REFUSALS[name]
+    machine.systemctl()
+    use(machine, conf, a_pair)
+    if possible is None:
+        os.unlink(machine.on_disk(paths.CERTIFICATE))
+    if possible == "killed":
+        machine.programs[paths.OPENSSL] = UNKNOWN["killed"]
+    before = tree(machine)
+    assert launch.main(["restart"]) == wanted
+    said = capsys.readouterr().err
+    assert told in said and "not restarted, because the catcher would not start again" in said
+    assert tree(machine) == before and machine.executed is None and machine.systemctl_calls() == []
+
+
 def test_without_systemd(machine, started, capsys):
     machine.booted = False
     use(machine, b"TLS_OFF\n")
@@ -630,7 +656,7 @@ from catcher_install.cert import check, crypto, generate
 machine = Machine(sys.argv[2])
 machine.programs[paths.OPENSSL] = (0, OPENSSL_3)
 mark = b"of process %d" % os.getpid()
-generate.generate = lambda host, names: (b"key " + mark, b"certificate " + mark)
+generate.generate = lambda host, names, wish: (b"key " + mark, b"certificate " + mark)
 check.check = lambda host, key, crt: check.unusable("")
 sys.stdin.read(1)
 apply.converge(machine, transition.of(transition.START))

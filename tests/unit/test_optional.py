@@ -69,8 +69,8 @@ def test_without_distro_a_hint_is_as_it_is_and_the_name_is_empty(without):
 
 def test_findings_and_errors_have_the_command(monkeypatch):
     monkeypatch.setitem(sys.modules, "distro", distro_of("sles", "suse"))
-    told = messages.finding("pair-unchecked", reason="x")
-    command = "zypper install python3-cryptography"
+    told = messages.finding("tls-not-possible", reason="x")
+    command = "zypper install openssl"
     assert command in "\n".join(report.finding_lines(told)) and command in report.journal_line(told)
     assert command in report.finding_fields(told)["fix"]
 

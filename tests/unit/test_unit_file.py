@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import threading
 
 import pytest
 
@@ -101,6 +102,44 @@ def test_a_list_that_cannot_be_used_is_no_error(tmp_path, what):
     if what == "a directory":
         (tmp_path / "ports").mkdir()
     assert reserve(tmp_path / "ports") == (0, b"")
+
+
+# -- the end of a start ------------------------------------------------------------------------------------------------
+
+WAIT = os.path.join(TREE, "hooks", "wait-for-start")
+
+
+def wait_for(script, pause="sleep 0.05"):
+    """The exit status of the script while a main process runs that shell script, which this process is the parent of,
+    as systemd is. pause: between two looks."""
+    with open(WAIT, encoding="utf-8") as stream:
+        text = stream.read().replace("sleep 0.05", pause)
+    main = subprocess.Popen(["/bin/sh", "-c", script])
+    waiting = subprocess.Popen(["/bin/sh", "-c", text], env={"MAINPID": str(main.pid)})
+    reaper = threading.Thread(target=main.wait)
+    reaper.start()
+    status = waiting.wait()
+    if reaper.is_alive():
+        main.kill()
+    reaper.join()
+    return status
+
+
+def test_a_start_ends_when_the_control_script_has_become_the_daemon(tmp_path):
+    daemon = tmp_path / "catcher.exe"
+    daemon.write_text("#!/bin/sh\nread nothing <%s\n" % (tmp_path / "fifo"))
+    daemon.chmod(0o755)
+    os.mkfifo(str(tmp_path / "fifo"))
+    assert wait_for("exec %s -tls" % daemon) == 0
+
+
+def test_a_start_fails_if_the_control_script_refuses(tmp_path):
+    assert wait_for("exit 78") == 1
+
+
+def test_a_control_script_that_waits_for_its_port_is_not_waited_for(tmp_path):
+    os.mkfifo(str(tmp_path / "fifo"))
+    assert wait_for("read nothing <%s" % (tmp_path / "fifo"), pause=":") == 0
 
 
 def reserve(listed):

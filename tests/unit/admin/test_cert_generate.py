@@ -7,11 +7,12 @@ from cryptography import x509
 from cryptography.hazmat.backends import default_backend
 
 from catcher_install import apply, pair, paths, transition
-from catcher_install.admin import cert_install, cert_request
+from catcher_install.admin import cert_install, cert_request, installed_pair
+from catcher_install.cert import generate
 from catcher_install.errors import CatcherError, KeyRefused
 
 from .. import pem
-from ..authority import Authority
+from ..authority import DAY, Authority
 from ..daemon import shown
 from ..support import ids, no_room_for_the_stamp
 from .hosts import KEPT, bin_tree, der, in_place, refused, remembered
@@ -150,3 +151,25 @@ def test_request_for_no_present_key(machine, daemon):
     os.unlink(machine.on_disk(paths.KEY))
     error = refused(machine, daemon, lambda: cert_request.request(machine, [], True, None))
     assert "there is no " + paths.KEY in error.message
+
+
+# -- what an administrator wants of a new pair -------------------------------------------------------------------------
+
+
+def test_names_type_and_validity_as_wished(machine, daemon):
+    wish = generate.Wish(names=["service.example.com", "198.51.100.7"], key_type="rsa2048", days=90)
+    _, left = cert_install.generate(machine, True, True, wish)
+    told, found = installed_pair.check(machine, ["service.example.com", "198.51.100.7", "tke1"])
+    assert (left, found, told["algorithm"]) == ([], [], "RSA 2048")
+    own = told["certificates"][0]
+    assert own["common_names"] == ["service.example.com"] and own["addresses"] == ["192.0.2.10", "198.51.100.7"]
+    assert abs(own["not_after"] - machine.now() - 90 * DAY) < 600
+    assert shown(daemon.port) == der(machine.get(paths.CERTIFICATE))
+
+
+def test_a_wished_address_is_not_one_that_the_host_has_lost(machine, daemon):
+    cert_install.generate(machine, True, True, generate.USUAL.replace(names=["198.51.100.7"]))
+    machine.node = "tke2.example.com"
+    stale, = installed_pair.check(machine, [])[1]
+    assert stale["id"] == "pair-names-stale" and "198.51.100.7" not in stale["reason"]
+    assert stale["hint"].endswith("catcherctl cert generate --force --name 198.51.100.7")

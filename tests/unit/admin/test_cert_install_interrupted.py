@@ -38,7 +38,7 @@ def swap_back(machine):
 
 def make_again(machine):
     real = generate.generate
-    generate.generate = lambda host, names: NEW
+    generate.generate = lambda host, names, wish: NEW
     try:
         cert_install.generate(machine, True, False)
     finally:

@@ -198,3 +198,26 @@ def test_a_refusal_is_a_line_too(machine, daemon, log):
     with pytest.raises(CatcherError):
         cert_install.generate(machine, False, True)
     assert len(log) == 1 and "cert generate failed: there is a key and a certificate already" in log[0]
+
+
+def test_apply_that_changes_something_is_a_line_in_the_journal_and_else_none(on_machine, daemon, capsys, log):
+    assert cli.main(["apply"]) == 0 and log == []
+    os.unlink(on_machine.on_disk(paths.CONF))
+    assert cli.main(["apply"]) == 3
+    assert len(log) == 1
+    assert log[0].startswith("catcherctl apply: write configuration TLS_ON: the mode of the last run -- asked by uid ")
+
+
+def test_restore_is_a_line_in_the_journal(machine, daemon, log):
+    install(machine)
+    cert_install.restore(machine, "", True)
+    assert len(log) == 2 and log[1].startswith("catcherctl cert restore (the old pair is kept as ")
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_a_catcher_that_did_not_run_is_started_not_restarted(machine, daemon, name):
+    daemon.stop()
+    machine.processes.clear()
+    lines = COMMANDS[name](machine)[0]
+    assert [one for one in lines if one.startswith("Started the catcher: ")], lines
+    assert not any("Restarted" in one for one in lines)

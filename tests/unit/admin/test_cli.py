@@ -14,11 +14,12 @@ from catcher_install.errors import CatcherError
 from .. import pem
 from ..authority import issue
 from ..daemon import Daemon, in_memory, shown
-from ..schema import conforms
+from ..schema import conforms, name_for
 from ..support import TREE, Machine, child_python, fault, installed, tree_of
 
 VERBS = [[], ["status"], ["mode"], ["cert"], ["cert", "show"], ["cert", "check"], ["cert", "generate"],
-         ["cert", "request"], ["cert", "install"], ["cert", "export"], ["probe"], ["tke-guide"], ["plan"], ["apply"]]
+         ["cert", "request"], ["cert", "install"], ["cert", "list"], ["cert", "restore"], ["cert", "export"],
+         ["probe"], ["tke-guide"], ["plan"], ["apply"]]
 
 
 @pytest.fixture
@@ -65,8 +66,8 @@ def run(capsys):
         assert "Traceback" not in out + err
         assert all(c == "\n" or " " <= c <= "~" for c in out + err)
         if "--json" in words and out:
-            verb = [word for word in words[:2] if word in ("cert", "show", "check")] or words[:1]
-            conforms("-".join(verb), json.loads(out))
+            verb = words[:2] if words[0] == "cert" else words[:1]
+            conforms(name_for("-".join(verb)), json.loads(out))
         return Ran(status, out, err)
 
     return call
@@ -141,12 +142,25 @@ USAGE = {
     "an empty name": ["cert", "install", "a", "b", "--name", ""],
     "a name with control characters": ["cert", "check", "--name", "\x1b[2J"],
     "an endless name": ["cert", "check", "--name", "a." * 5000],
+    "a type that is none": ["cert", "generate", "--key-type", "ed25519"],
+    "no days": ["cert", "generate", "--days", "0"],
+    "too many days": ["cert", "generate", "--days", "36501"],
+    "days that are none": ["cert", "generate", "--days=-1"],
+    "a name to generate that is none": ["cert", "generate", "--name", "a b"],
     "a time that is none": ["probe", "tke1", "--timeout", "soon"],
     "no time": ["probe", "tke1", "--timeout", "0"],
     "not a time": ["probe", "tke1", "--timeout", "nan"],
     "bytes that are no text": ["\udcff\udcfe"],
     "a verb with line ends": ["sta\ntus"],
 }
+
+
+@pytest.mark.parametrize("words,verb", [
+    (["status", "--yaml"], "catcherctl status"), (["cert", "show", "--force"], "catcherctl cert show"),
+    (["cert", "request", "a"], "catcherctl cert request"), (["probe", "--json"], "catcherctl probe")])
+def test_an_unknown_option_shows_the_usage_of_the_verb(run, words, verb):
+    said = run(*words).err.splitlines()
+    assert said[1].startswith("  usage: %s [-h] " % verb) and said[2:] == ["    %s --help" % verb]
 
 
 @pytest.mark.parametrize("name", sorted(USAGE))
@@ -246,7 +260,7 @@ def test_probe_and_guide(run, machine):
 
 def test_plan_and_apply(run, machine):
     ran = run("plan")
-    assert ran.status == 0 and "Nothing to do." in ran.out
+    assert (ran.status, ran.out) == (0, "CCA 8 is set up on this host.\nNothing to do.\n")
     os.unlink(machine.on_disk(paths.CONF))
     before = tree_of(machine, times=True)
     ran = run("plan", "--json")
@@ -261,6 +275,21 @@ def test_plan_and_apply(run, machine):
     assert "done: write configuration" in ran.out and machine.get(paths.CONF) == b"TLS_ON\n"
     ran = run("apply")
     assert (ran.status, ran.out) == (0, "Nothing to do.\n")
+
+
+def test_a_plan_without_root_says_what_it_cannot_see(run, machine, monkeypatch):
+    real = machine.read
+
+    def read(path, limit, head=False):
+        if path == paths.STAMP:
+            raise PermissionError(13, "Permission denied", path)
+        return real(path, limit, head)
+
+    monkeypatch.setattr(machine, "read", read)
+    ran = run("plan", "--json")
+    assert failed(ran) == "catcherctl: a plan depends on what only root may read: /var/lib/csulcca/state.json"
+    assert "sudo catcherctl" in ran.err
+    assert run("status").status == 0
 
 
 def test_apply_and_mode_tell_scripts_what_was_done(run, machine):

@@ -47,8 +47,8 @@ def found(state, address="127.0.0.1", version=""):
     """What a look saw."""
     return result.ProbeResult(
         host="127.0.0.1", port=50003, name="127.0.0.1", state=state, reason="it may hang", address=address, failed=[],
-        version=version, cipher="", chain=[], chain_note="", matched="", anchor_problem=None, system_problem=None,
-        findings=[])
+        version=version, cipher="", chain=[], chain_note="", matched="", cafile=None, anchor_problem=None,
+        system_problem=None, findings=[])
 
 
 @pytest.mark.parametrize("seen,words,wanted", [

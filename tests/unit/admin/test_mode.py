@@ -129,7 +129,9 @@ def test_where_a_restart_is_not_ours(machine, daemon, why):
     lines, _ = mode.set_mode(machine, config.TCP, restart=True)
     assert daemon.restarts == 0
     assert machine.get(paths.CONF) == b"TLS_OFF\n"
-    assert "Restart it yourself: systemctl restart CSUTKEcat" in "\n".join(lines)
+    typed = {"masked": "systemctl unmask CSUTKEcat && systemctl restart CSUTKEcat",
+             "not booted": "/opt/IBM/CCA/bin/CSUTKEcat restart"}
+    assert lines[1].endswith(". To use the change: %s" % typed.get(why, "systemctl restart CSUTKEcat"))
 
 
 def test_a_mode_is_set_in_an_image_and_its_key_left_to_the_first_start(machine, daemon):
@@ -290,7 +292,7 @@ def test_an_absent_configuration_is_absent_again(machine, daemon):
 
 
 def test_a_pair_that_cannot_be_made_changes_nothing_and_restarts_nothing(machine, daemon, monkeypatch):
-    def broken(host, names):
+    def broken(host, names, wish):
         raise CatcherError("no entropy", "wait")
 
     monkeypatch.setattr(generate, "generate", broken)

@@ -2,15 +2,16 @@
 
 import json
 import os
+import socket
 
 import pytest
 
 from catcher_install import apply, config, messages, pair, paths, port, transition
-from catcher_install.admin import mode, status
+from catcher_install.admin import backend, installed_pair, mode, status
 from catcher_install.host import Host
 
 from .. import pem
-from ..authority import DAY, issue
+from ..authority import DAY, Authority, issue
 from ..daemon import Daemon, in_memory
 from ..schema import conforms
 from ..support import IS_ROOT, installed
@@ -106,7 +107,8 @@ def test_all_is_well(machine):
     fields = seen(machine)
     assert fields["format_version"] == 1 and fields["complete"] is True
     assert fields["mode"] == {"configured": "tls", "running": "tls", "agree": True}
-    assert fields["service"] == {"enabled": True, "masked": False, "pid": 100}
+    assert fields["service"] == {"enabled": True, "masked": False, "wanted": True, "pid": 100, "serves": True}
+    assert status.exit_status(fields) == 0
     assert fields["pair"]["state"] == pair.BOTH and fields["pair"]["made_here"] is True
     assert fields["pair"]["names"] == ["tke1", "tke1.example.com", "192.0.2.10"]
     assert fields["tke"] == {"enable_tls": True}
@@ -195,7 +197,13 @@ def masked_until_the_next_boot(machine, monkeypatch):
 
 def disabled(machine, monkeypatch):
     stopped(machine, monkeypatch)
+    monkeypatch.setattr(status.systemd, "has_failed", lambda host: False)
     os.unlink(machine.on_disk("/etc/systemd/system/multi-user.target.wants/" + paths.UNIT))
+
+
+def disabled_and_failed(machine, monkeypatch):
+    disabled(machine, monkeypatch)
+    monkeypatch.setattr(status.systemd, "has_failed", lambda host: True)
 
 
 def unbooted(machine, monkeypatch):
@@ -252,7 +260,8 @@ STATES = {
     "TLS not possible": (no_tls, ["tls-configured-tcp-running"], "TLS is not possible: OpenSSL 1.0.2k-fips is older"),
     "masked": (masked, [], "masked, not running"),
     "masked until the next boot": (masked_until_the_next_boot, [], "masked, not running"),
-    "disabled": (disabled, [], "disabled, not running"),
+    "disabled": (disabled, ["disabled-not-running"], "disabled, not running"),
+    "disabled and failed": (disabled_and_failed, ["disabled-failed"], "disabled, not running"),
     "no systemd": (unbooted, [], "not running"),
     "half a pair": (half, ["pair-half"], "Pair      certificate only"),
     "unusable": (unusable, ["pair-unusable"], "catcher.crt is not PEM"),
@@ -264,6 +273,14 @@ STATES = {
 }
 
 
+# Of status, where it is not 3: the catcher should serve and does not, or nothing needs attention.
+EXIT = {
+    "another program has the port": 1, "an outgoing connection has the port": 1, "stopped": 1,
+    "running and not listening": 1, "half a pair": 1, "unusable": 1, "contradictory": 1, "no payload": 1,
+    "masked": 0, "masked until the next boot": 0, "disabled": 0, "no systemd": 0, "disabled and failed": 3,
+}  # fmt: skip
+
+
 @pytest.mark.parametrize("name", sorted(STATES))
 def test_state(machine, monkeypatch, name):
     change, wanted, part = STATES[name]
@@ -271,14 +288,118 @@ def test_state(machine, monkeypatch, name):
     fields = seen(machine)
     assert ids_of(fields) == wanted
     assert part in text(fields), text(fields)
+    assert status.exit_status(fields) == EXIT.get(name, 3)
 
 
-@pytest.mark.parametrize("change", [expired, soon, cloned, half, unusable])
-def test_a_pair_is_not_judged_in_tcp_mode(machine, monkeypatch, change):
+@pytest.mark.parametrize("state,listens,wanted", [
+    (port.CATCHER, True, 0), (port.UNKNOWN, True, 0), (port.CATCHER, False, 1), (port.OTHER, True, 1),
+    (port.NOBODY, False, 1), (port.CLOSING, False, 1)])
+def test_a_catcher_that_should_serve_and_does_not_is_a_failure(machine, monkeypatch, state, listens, wanted):
+    held(monkeypatch, holder(state, listens=listens))
+    assert status.exit_status(seen(machine)) == wanted
+    os.unlink(machine.on_disk("/etc/systemd/system/multi-user.target.wants/" + paths.UNIT))
+    assert status.exit_status(seen(machine)) in (0, 3)
+
+
+@pytest.mark.parametrize("change,told", [
+    (expired, "the certificate expired on"), (soon, "the certificate expires on"), (cloned, None),
+    (half, "catcher.crt exists and /opt/IBM/CCA/bin/catcher.key does not"), (unusable, "catcher.crt is not PEM")])
+def test_what_is_wrong_with_the_pair_is_a_note_in_tcp_mode(machine, monkeypatch, change, told):
+    """Nobody looks at the pair before TLS is wanted, in the night of a change."""
     machine.put(paths.CONF, b"TLS_OFF\n")
     change(machine, monkeypatch)
     runs(machine, monkeypatch)
+    fields = seen(machine)
+    assert ids_of(fields) == ([] if told is None else ["pair-not-ready"]) and status.exit_status(fields) == 0
+    if told is not None:
+        assert told in fields["findings"][0]["message"] and fields["findings"][0]["severity"] == "info"
+
+
+def test_nothing_is_said_of_the_pair_where_tls_is_not_possible(machine, monkeypatch):
+    machine.put(paths.CONF, b"TLS_OFF\n")
+    machine.tls_possible(False)
+    half(machine, monkeypatch)
+    runs(machine, monkeypatch)
     assert seen(machine)["findings"] == []
+
+
+@pytest.mark.parametrize("days,wanted", [(10, "pair-issuer-expires-soon"), (-1, "pair-issuer-expired")])
+def test_an_intermediate_that_expires_is_told(machine, monkeypatch, days, wanted):
+    authority, key = Authority(), pem.key_of("prime256v1")
+    middle = issue(authority.key, "Test CA", (), issuer=(authority.root_key, "Test Root"), ca=True, first=-9 * DAY,
+                   last=days * DAY)
+    machine.put(paths.KEY, key, 0o600)
+    machine.put(paths.CERTIFICATE, authority.issue(key) + middle)
+    fields = seen(machine)
+    assert ids_of(fields) == [wanted] and "CN=Test CA" in fields["findings"][0]["message"]
+    assert [one["id"] for one in installed_pair.check(machine, [])[1]] == [wanted]
+
+
+@pytest.mark.parametrize("change", [masked, masked_until_the_next_boot])
+def test_a_masked_unit_is_not_told_to_restart(machine, monkeypatch, change):
+    contradiction(machine, monkeypatch)
+    change(machine, monkeypatch)
+    one, = seen(machine)["findings"]
+    assert one["id"] == "conf-unusable" and one["fix"].endswith("  systemctl unmask CSUTKEcat")
+
+
+# -- the backend -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def relays(machine):
+    """The daemon is the reference catcher, with this line in its settings."""
+    os.makedirs(machine.on_disk(backend.REFERENCE))
+
+    def set(line):
+        machine.put(backend.CONF, b"# where to\n max_connections = 3\n" + line)
+
+    return set
+
+
+def test_another_daemon_has_no_backend(machine):
+    fields = seen(machine)
+    assert fields["backend"] is None and "Backend" not in text(fields)
+
+
+def test_no_backend_is_said_and_is_no_finding(machine, relays):
+    """A fresh installation has none."""
+    for line in (None, b"#backend=127.0.0.1:1\n"):
+        if line is not None:
+            relays(line)
+        fields = seen(machine)
+        assert fields["backend"] == {"name": None, "answers": None, "problem": None} and fields["findings"] == []
+        assert "  Backend   none is set, so connections are closed: man reference-catcher.conf" in text(fields)
+
+
+@pytest.mark.parametrize("kind", ["tcp", "tcp6", "unix", "a path"])
+def test_a_backend_that_takes_connections_and_one_that_does_not(machine, relays, tmp_path, kind):
+    family = {"tcp": socket.AF_INET, "tcp6": socket.AF_INET6}.get(kind, socket.AF_UNIX)
+    with socket.socket(family) as listener:
+        listener.bind({"tcp": ("127.0.0.1", 0), "tcp6": ("::1", 0)}.get(kind, str(tmp_path / "backend")))
+        listener.listen(1)
+        name = {"tcp": "localhost:%d", "tcp6": "[::1]:%d", "unix": "unix:%s", "a path": "%s"}[kind] % (
+            listener.getsockname()[1] if kind.startswith("tcp") else listener.getsockname())
+        relays(("backend = %s\n" % name).encode("ascii"))
+        fields = seen(machine)
+        assert fields["backend"] == {"name": name, "answers": True, "problem": None} and fields["findings"] == []
+        assert "  Backend   %s, takes connections" % name in text(fields)
+    fields = seen(machine)
+    assert fields["backend"]["answers"] is False and "refused" in fields["backend"]["problem"]
+    assert ids_of(fields) == ["backend-unreachable"] and status.exit_status(fields) == 3
+
+
+@pytest.mark.parametrize("line,told", [
+    (b"backend=nowhere\n", "it is not HOST:PORT"), (b"backend=/no/such/socket\n", "no such file"),
+    (b"backend=\x1b[2J:1\n", "known")])
+def test_a_backend_that_cannot_be_reached_is_told(machine, relays, line, told):
+    relays(line)
+    assert told in seen(machine)["backend"]["problem"]
+
+
+def test_settings_that_cannot_be_read_are_told(machine, relays):
+    os.makedirs(machine.on_disk(backend.CONF))
+    assert backend.CONF in seen(machine)["backend"]["problem"]
 
 
 def test_a_hostile_host_name_and_certificate_are_shown_harmlessly(machine, monkeypatch):
@@ -293,13 +414,14 @@ def test_a_hostile_host_name_and_certificate_are_shown_harmlessly(machine, monke
 class WithoutRoot:
     """What a user sees of a Machine: not the key, not the stamp, not who holds a socket."""
 
-    def __init__(self, machine, monkeypatch):
+    def __init__(self, machine, monkeypatch, *more):
+        self.hidden = (paths.KEY, paths.STAMP) + more
         real = machine.read
         monkeypatch.setattr(machine, "read", lambda path, limit, head=False: self.read(real, path, limit, head))
         monkeypatch.setattr(machine, "socket_owner", lambda inode, likely=None: None)
 
     def read(self, real, path, limit, head):
-        if path in (paths.KEY, paths.STAMP):
+        if path in self.hidden:
             raise PermissionError(13, "Permission denied", path)
         return real(path, limit, head)
 
@@ -318,6 +440,12 @@ def test_without_root_there_is_one_line_and_nothing_made_up(machine, monkeypatch
     assert fields["pair"]["sha256"] and fields["pair"]["algorithm"] == "EC secp521r1"
     assert fields["pair"]["made_here"] is None and fields["pair"]["problem"] == ""
     assert status.lines(fields)[-1] == "  Only root sees everything: sudo catcherctl status"
+
+
+def test_a_configuration_that_only_root_may_read_is_not_called_unusable(machine, monkeypatch):
+    WithoutRoot(machine, monkeypatch, paths.CONF)
+    fields = seen(machine)
+    assert fields["complete"] is False and fields["findings"] == []
 
 
 @pytest.mark.parametrize("id", ["upgraded-tcp-kept", "tls-not-possible", "conf-was-missing", "busy", "pair-deferred",

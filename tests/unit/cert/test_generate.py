@@ -16,7 +16,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, NameOID
 
 from catcher_install import host as host_module
 from catcher_install import paths
-from catcher_install.cert import check, generate, host_names
+from catcher_install.cert import check, generate, host_names, keys
 from catcher_install.errors import CatcherError
 
 from .. import pem
@@ -222,6 +222,54 @@ def test_a_certificate_that_openssl_refuses_leaves_nothing(with_openssl):
     with pytest.raises(CatcherError):
         generate.generate(with_openssl, names_of("short only"))
     assert with_openssl.names(paths.BIN) == ["catcher.exe"]
+
+
+# -- what an administrator wishes --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("key_type,algorithm,digest", [
+    ("secp521r1", "EC secp521r1", "sha512"), ("secp384r1", "EC secp384r1", "sha384"),
+    ("prime256v1", "EC prime256v1", "sha256"), ("rsa2048", "RSA 2048", "sha256"), ("rsa3072", "RSA 3072", "sha256")])
+def test_each_type_of_key(machine, maker, key_type, algorithm, digest):
+    machine.time = None
+    wish = generate.Wish(names=[], key_type=key_type, days=30)
+    key, crt = generate.generate(machine, names_of("short and full"), wish)
+    verdict = check.check(Asked(), key, crt)
+    assert (verdict.problem, verdict.unchecked, verdict.algorithm) == ("", "", algorithm)
+    assert read(crt).signature_hash_algorithm.name == digest
+    left = validity_of(read(crt))[1] - datetime.datetime.utcfromtimestamp(time.time())
+    assert datetime.timedelta(days=29, hours=23) < left <= datetime.timedelta(days=30)
+
+
+def test_each_type_of_key_is_supported():
+    for name, (size, digest) in keys.GENERATED.items():
+        kind = keys.rsa(size) if isinstance(size, int) else keys.elliptic(size)
+        assert kind.problem == "" and digest >= 256 and name == (size if kind.rsa_bits == 0 else "rsa%d" % size)
+
+
+def test_wished_names_come_first_and_each_name_is_there_once(machine, maker):
+    machine.time = None
+    names = ["service.example.com", "b\u00fccher.example.com", "2001:db8::0:7", "service.example.com", "tke1"]
+    wish = generate.USUAL.replace(names=names)
+    one = read(generate.generate(machine, names_of("short and full"), wish)[1])
+    seen = [str(item.value) for item in alternatives_of(one)]
+    assert seen[:3] == ["service.example.com", "xn--bcher-kva.example.com", "tke1"] and seen[-1] == "2001:db8::7"
+    assert len(seen) == len(set(seen))
+    common, = one.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    assert common.value == "service.example.com"
+
+
+def test_wished_names_are_bounded_so_that_a_handshake_carries_the_certificate(machine, monkeypatch):
+    """With as many addresses as a certificate takes at most, and the largest key."""
+    machine.time = None
+    machine.ipv4 = ["10.%d.%d.%d" % (n >> 16, n >> 8 & 255, n & 255) for n in range(1, 6000)]
+    machine.programs["/usr/bin/getent"] = (2, b"")
+    many = ["n%03d.%s.example.com" % (n, "a" * 40) for n in range(100)]
+    wish = generate.Wish(names=many[:66], key_type="rsa4096", days=0)
+    key, crt = generate.generate(machine, host_names.collect(machine), wish)
+    assert check.check(Asked(), key, crt).problem == ""
+    with pytest.raises(CatcherError, match="the names take more than 4096 bytes"):
+        generate.generate(machine, host_names.collect(machine), wish.replace(names=many))
 
 
 # -- a real verifier ---------------------------------------------------------------------------------------------------

@@ -221,10 +221,10 @@ class NoPrograms(Host):
         raise FileNotFoundError(2, "No such file or directory", argv[0])
 
 
-def look(peer, name=None, timeout=5.0, host=None):
+def look(peer, name=None, timeout=5.0, host=None, cafile=None):
     """Probe a peer, and check what must hold of every result."""
     start = time.monotonic()
-    result = probe.probe(peer.target, name, timeout, host)
+    result = probe.probe(peer.target, name, timeout, host, cafile)
     assert time.monotonic() - start < timeout + 1.0
     check(result)
     return result

@@ -7,8 +7,9 @@ from cryptography.x509.oid import NameOID
 
 from catcher_install import messages
 from catcher_install.cert import details
+from catcher_install.errors import CatcherError
 from catcher_install.host import Host
-from catcher_install.probe import report
+from catcher_install.probe import probe, report
 
 from .peers import Made, NoPrograms, Peer, ids, look, speaks_tls, talks_tls
 
@@ -56,6 +57,38 @@ def test_chain_read_by_openssl_is_the_same(authority, tmp_path, monkeypatch):
         result = look(peer, "localhost")
     assert [one.subject for one in result.chain] == ["CN=localhost", "CN=Test Intermediate", "CN=Test Root"]
     assert result.chain_note == ""
+
+
+def test_a_file_of_trust_anchors_and_no_others(authority, tmp_path):
+    """What a client sees that trusts the CA alone, although the last certificate sent would do."""
+    root, middle, server = authority
+    (tmp_path / "ca.pem").write_bytes(b"# ours\n" + root.pem)
+    with Peer(speaks_tls(server.files(tmp_path, chain=[middle]))) as peer:
+        result = look(peer, "localhost", cafile=str(tmp_path / "ca.pem"))
+    assert (result.anchor_problem, result.system_problem) == ("", None)
+    assert ids(result) == [] and report.exit_status(result) == 0
+    told = report.fields(result)["trust"]
+    assert told["cafile"] == str(tmp_path / "ca.pem") and told["anchor"] is True and told["system"] is None
+    assert "  Trust     with the certificates of %s, and no others: verifies" % told["cafile"] in report.lines(result)
+
+
+def test_a_file_of_other_trust_anchors(authority, good, tmp_path):
+    root, middle, server = authority
+    (tmp_path / "ca.pem").write_bytes(good.pem)
+    with Peer(speaks_tls(server.files(tmp_path, chain=[middle, root]))) as peer:
+        assert ids(look(peer, "localhost")) == []
+        result = look(peer, "localhost", cafile=str(tmp_path / "ca.pem"))
+    assert ids(result) == ["probe-cafile-unverified"] and report.exit_status(result) == 3
+    assert report.fields(result)["trust"]["anchor"] is False
+
+
+@pytest.mark.parametrize("data,told", [(b"", "is empty"), (b"x", "holds no certificate"), (None, "no such file"), (
+    b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "holds a certificate that cannot be read")])
+def test_a_file_without_trust_anchors_is_refused_before_anything_is_sent(tmp_path, data, told):
+    if data is not None:
+        (tmp_path / "ca.pem").write_bytes(data)
+    with pytest.raises(CatcherError, match=told):
+        probe.probe("127.0.0.1:1", cafile=str(tmp_path / "ca.pem"))
 
 
 CLAIMS = {

@@ -1,0 +1,46 @@
+"""A start that the control script refuses: systemctl fails, the reason is shown, and nothing is stopped for it."""
+
+import pytest
+
+from .marks import needs_tls, one_of_each_family
+from .system import CERTIFICATE, CONF, System
+
+pytestmark = [pytest.mark.scenario("rollback"), one_of_each_family, needs_tls]
+
+RESTART = "systemctl restart CSUTKEcat"
+# What an administrator does to a host, and the finding of a start after it.
+BROKEN = {
+    "an unusable configuration": (f"echo TLS_OFF >>{CONF}", "conf-unusable"),
+    "half a pair": (f"mv {CERTIFICATE} /root/", "pair-half"),
+}
+
+
+@pytest.mark.parametrize("what", BROKEN)
+def test_restart_fails_and_says_why(boot, built, what):
+    system: System = boot()
+    system.package(system.tools[1], "install", built.new(system.cell.family))
+    running = system.argv()
+    change, id = BROKEN[what]
+    system.machine.run(change)
+    # The control script looks first.
+    done = system.machine.run("/opt/IBM/CCA/bin/CSUTKEcat restart", check=False)
+    assert done.rc == 78 and f"[{id}]" in done.err and "not restarted" in done.err
+    assert system.argv() == running != ""
+    # systemctl cannot, and fails each time.
+    for _ in range(10):
+        assert system.machine.run(RESTART, check=False).rc == 1
+    assert f"[{id}]" in system.show("systemctl status -n 20 --no-pager CSUTKEcat")
+    assert f"[{id}]" in system.show("journalctl -u CSUTKEcat --no-pager")
+    assert system.show("systemctl is-failed CSUTKEcat") == "failed"
+    assert system.machine.run("catcherctl status", check=False).rc == 1
+
+
+def test_a_drop_in_that_starts_something_else_still_starts(boot, built):
+    """It sends no message to systemd, and is not the control script."""
+    system: System = boot()
+    system.package(system.tools[1], "install", built.new(system.cell.family))
+    for start in ("/opt/IBM/CCA/bin/catcher.exe", "/bin/sleep 1000"):
+        system.machine.write("/etc/systemd/system/CSUTKEcat.service.d/own.conf",
+                             f"[Service]\nExecStart=\nExecStart={start}\n")
+        system.machine.run(f"systemctl daemon-reload && {RESTART}")
+        assert system.show("systemctl is-active CSUTKEcat") == "active"
