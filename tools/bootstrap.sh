@@ -36,17 +36,17 @@ check gnutls-bin gnutls-utils gnutls-cli must run the tests
 check sscg sscg sscg may show that the sweeps of tests/faults see damage
 check default-jdk-headless java-latest-openjdk-devel javac must run the tests
 repo python3 python3 /usr/bin/python3 must run the tool
-repo,check,contrib,matrix/repository,matrix/repository-refused,matrix/unattended dpkg-dev dpkg-dev dpkg-scanpackages must index packages for apt
+repo,check,contrib,matrix/repository,matrix/repository-refused,matrix/unattended,matrix/system-upgrade dpkg-dev dpkg-dev dpkg-scanpackages must index packages for apt
 repo,check,matrix/repository,matrix/repository-refused,matrix/unattended createrepo-c createrepo_c createrepo_c must index packages for dnf and zypper
 repo,check,contrib,matrix/repository,matrix/repository-refused,matrix/unattended rpm rpm-sign rpmsign must sign packages
 repo,check,matrix/repository,matrix/repository-refused,matrix/unattended gnupg gnupg2 gpg must sign indexes
 check devscripts - uscan may run the tests
 check git-buildpackage - gbp may run the tests
-check selinux-policy-dev selinux-policy-devel /usr/share/selinux/devel/Makefile may run the tests
-check checkpolicy checkpolicy checkmodule may run the tests
-check semodule-utils policycoreutils semodule_package may run the tests
-check policycoreutils policycoreutils /usr/libexec/selinux/hll/pp may run the tests
-check m4 m4 m4 may run the tests
+check,matrix/selinux selinux-policy-dev selinux-policy-devel /usr/share/selinux/devel/Makefile may run the tests
+check,matrix/selinux checkpolicy checkpolicy checkmodule may run the tests
+check,matrix/selinux semodule-utils policycoreutils semodule_package may run the tests
+check,matrix/selinux policycoreutils policycoreutils /usr/libexec/selinux/hll/pp may run the tests
+check,matrix/selinux m4 m4 m4 may run the tests
 check,bench,matrix/s390x qemu-user-static qemu-user-static qemu-s390x-static may emulate s390x
 check,bench,matrix/s390x binfmt-support - update-binfmts may emulate s390x
 check,bench,matrix/s390x arch-test - arch-test may emulate s390x
