@@ -1,12 +1,17 @@
 """Where SELinux enforces: nothing that the package does is denied, and each file has its label."""
 
+import pathlib
+import shutil
+import subprocess
+
 import pytest
 
 from tests.unit import pem
 from tests.unit.authority import issue
 
+from .packages import TREE
 from .soundness import assert_sound
-from .system import KEY, System
+from .system import DAEMON, KEY, System
 
 pytestmark = [
     pytest.mark.scenario("selinux"),
@@ -16,6 +21,9 @@ pytestmark = [
 OURS = ("/opt/IBM /etc/cca /var/lib/csulcca /usr/lib/csulcca /usr/sbin/catcherctl /usr/share/csulcca "
         "/usr/lib/systemd/system /etc/systemd/system")  # fmt: skip
 AUDIT = "/var/log/audit/audit.log"
+DEVEL = pathlib.Path("/usr/share/selinux/devel/Makefile")
+# What `semanage port -a -t csulcca_port_t -p tcp 50003` adds to the policy.
+PORT = "(portcon tcp 50003 (system_u object_r csulcca_port_t ((s0) (s0))))\n"
 
 
 class Audit:
@@ -51,15 +59,53 @@ def test_nothing_from_installation_to_removal_is_denied(boot, built):
     system.machine.run(f"chcon -t tmp_t {KEY}")
     assert KEY in system.machine.run(f"restorecon -vR {OURS}").out, "a wrong label is not seen"
 
-    system.machine.run("catcherctl mode tcp && catcherctl mode tls")
+    change_mode_and_pair(system)
     audit.assert_quiet()
+
+    system.package(system.tools[1], "remove")
+    audit.assert_quiet()
+
+
+def change_mode_and_pair(system: System) -> None:
+    """Everything that catcherctl changes, and the daily check."""
+    system.machine.run("catcherctl mode tcp && catcherctl mode tls")
     key = pem.key_of("prime256v1")
     system.machine.write("/root/new.key", key, mode=0o600)
     system.machine.write("/root/new.crt", issue(key, "zlinux1", ["zlinux1"]))
     system.machine.run("catcherctl cert install /root/new.key /root/new.crt")
     system.machine.run("systemctl start csulcca-check.service")
     assert_sound(system, "tls")
-    audit.assert_quiet()
 
+
+@pytest.fixture
+def module(tmp_path: pathlib.Path) -> pathlib.Path:
+    """The package of selinux/, compiled with this host's development files of the reference policy."""
+    if not DEVEL.exists():
+        pytest.fail("install selinux-policy-dev on this host")
+    work = pathlib.Path(shutil.copytree(TREE / "selinux", tmp_path / "csulcca"))
+    subprocess.run(["make", "-f", DEVEL, "csulcca.pp"], cwd=work, check=True)
+    return work / "csulcca.pp"
+
+
+def test_with_our_module_the_catcher_has_a_domain_of_its_own(boot, built, module):
+    system = boot()
+    system.machine.copy_in(module, "/root/")
+    system.machine.write("/root/port.cil", PORT)
+    system.machine.run("semodule -i /root/csulcca.pp /root/port.cil", timeout=400)
+    audit = Audit(system)
+
+    system.package(system.tools[1], "install", built.new(system.cell.family))
+    assert_sound(system, "tls")
+    audit.assert_quiet()
+    assert system.show("ps -eo label,args | grep '[c]atcher.exe'").split() == [
+        "system_u:system_r:csulcca_t:s0", DAEMON, "-tls"]
+
+    change_mode_and_pair(system)
+    audit.assert_quiet()
+    assert system.show(f"stat -c %C {KEY}").split(":")[2] == "csulcca_pair_t"
+
+    system.package(system.tools[1], "install", built.new(system.cell.family, "8.0.1"))
+    assert_sound(system, "tls")
+    audit.assert_quiet()
     system.package(system.tools[1], "remove")
     audit.assert_quiet()
