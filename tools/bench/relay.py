@@ -21,6 +21,9 @@ MEBIBYTES = 128
 SIZE = MEBIBYTES << 20
 HANDSHAKE_SECONDS = 2
 HELD = 256
+HALF_OPEN = 10_000
+# Other keys than the usual one, by openssl req's -newkey and -pkeyopt.
+KEYS = {"RSA 2048": "rsa:2048", "prime256v1": "ec -pkeyopt ec_paramgen_curve:prime256v1"}
 SAYS_WHY = "/root/servers.log in the machine says why"
 STUNNEL_CONF = f"""foreground = yes
 debug = 3
@@ -48,22 +51,36 @@ def bench(here: Bench) -> tuple[list[Row], dict]:
                                           for name, port in ports.items()}, count)  # fmt: skip
         up.call("bytes from the client", {name: functools.partial(transfer, machine, port, "PUT")
                                           for name, port in ports.items() if name != "s_server"}, count)  # fmt: skip
+        resumed, crowd = Rounds(here.cell.name), Rounds(here.cell.name)
+        resumed.call("resumed handshakes", {name: functools.partial(handshake, machine, port, "-reuse -tls1_2")
+                                            for name, port in ports.items()}, count)  # fmt: skip
+        crowd.call("handshakes in a crowd", {name: functools.partial(handshake_in_a_crowd, machine, ports[name])
+                                             for name in ("catcher", "stunnel")}, 3)  # fmt: skip
         memory = {kind: Rounds(here.cell.name) for kind in ("idle", "stuck", "gone")}
         for kind in ("idle", "stuck"):
             memory[kind].call(f"memory of {kind} relays", {name: functools.partial(held, machine, ports[name], kind)
                                                            for name in ("catcher", "stunnel")}, 3)  # fmt: skip
         memory["gone"].call("memory after that", {name: functools.partial(resident, machine, ports[name])
                                                   for name in ("catcher", "stunnel")}, 3)  # fmt: skip
+        keys = {kind: Rounds(here.cell.name) for kind in KEYS}
+        for kind in KEYS:
+            serve_with(machine, KEYS[kind])
+            keys[kind].call(f"handshakes with {kind}", {name: functools.partial(handshake, machine, port)
+                                                        for name, port in ports.items()}, count)  # fmt: skip
     size = f"{MEBIBYTES} MiB"
     rows = []
     for what, rounds in (("one TLS handshake, as its client sees it", handshakes),
-                         ("- the server's processor time for it", work), (f"{size} to the client", down),
+                         ("- the server's processor time for it", work),
+                         *((f"- with {kind}", keys[kind]) for kind in KEYS), ("- resumed, TLS 1.2", resumed),
+                         (f"- beside {HALF_OPEN:,} half-open connections", crowd), (f"{size} to the client", down),
                          (f"{size} from the client", up)):  # fmt: skip
         rows += [rounds.row(what, "catcher", name, name) for name in ("stunnel", "s_server") if name in rounds.times()]
     for kind, what in (("idle", f"memory with {HELD} idle relays"), ("stuck", f"memory with {HELD} stuck relays"),
                        ("gone", "memory when they are gone")):  # fmt: skip
         rows.append(memory[kind].row(what, "catcher", "stunnel", "stunnel", unit="MiB"))
-    return rows, {"handshakes": handshakes.rounds, "processor": work.rounds, "to the client": down.rounds,
+    return rows, {"handshakes": handshakes.rounds, "processor": work.rounds, "resumed": resumed.rounds,
+                  "in a crowd": crowd.rounds, **{f"handshakes, {kind}": keys[kind].rounds for kind in keys},
+                  "to the client": down.rounds,
                   "from the client": up.rounds, **{f"memory, {kind}": memory[kind].rounds for kind in memory}}
 
 
@@ -77,9 +94,14 @@ def serve(machine: Machine) -> None:
                   f"max_connections={2 * HELD}\nmax_connections_per_address={2 * HELD}\n")
     machine.write("/etc/stunnel/bench.conf", STUNNEL_CONF)
     machine.run(f"mkdir /srv/bench && head -c {SIZE} /dev/zero > /srv/bench/file")
+    machine.run(f"setsid python3 -I {BENCH}/backend.py {BACKEND} {SIZE} </dev/null >>/root/servers.log 2>&1 &")
+    start_servers(machine)
+
+
+def start_servers(machine: Machine) -> None:
+    """Start the three, and wait until they listen."""
     before = " ".join(real_time(machine))
     for directory, command in (
-        ("/", f"python3 -I {BENCH}/backend.py {BACKEND} {SIZE}"),
         ("/", f"{DAEMON} -tls"),
         ("/", "stunnel4 /etc/stunnel/bench.conf"),
         ("/srv/bench", f"openssl s_server -accept 127.0.0.1:{S_SERVER} -key {KEY} -cert {CERTIFICATE} -WWW"),
@@ -89,9 +111,36 @@ def serve(machine: Machine) -> None:
         wait_for_listener(machine, port)
 
 
-def handshake(machine: Machine, port: int) -> float:
-    """Seconds that one full handshake takes, of as many as there are in HANDSHAKE_SECONDS, one after the other."""
-    command = f"openssl s_time -connect 127.0.0.1:{port} -new -time {HANDSHAKE_SECONDS}"
+def serve_with(machine: Machine, kind: str) -> None:
+    """Start the three servers anew with another key. kind: of KEYS."""
+    machine.run(f"openssl req -x509 -newkey {kind} -nodes -keyout {KEY} -out {CERTIFICATE} -subj /CN=bench -days 30")
+    for port in (PORT, STUNNEL, S_SERVER):
+        machine.run(["kill", str(listener(machine, port))])
+    machine.wait_for("the end of all servers", lambda: not machine.run(
+        f"ss -Hltn '( sport = :{PORT} or sport = :{STUNNEL} or sport = :{S_SERVER} )'").out)
+    start_servers(machine)
+
+
+def handshake_in_a_crowd(machine: Machine, port: int) -> float:
+    """Seconds that a handshake takes beside HALF_OPEN connections that say nothing; HANDSHAKE_SECONDS if none ends."""
+    machine.run("rm -f /root/crowd; "
+                f"setsid python3 -I {BENCH}/half_open.py {port} {HALF_OPEN} </dev/null >/root/crowd 2>&1 & "
+                "echo $! > /root/holder")
+    try:
+        machine.wait_for("the crowd", lambda: "ready" in machine.read("/root/crowd").decode(), timeout=120)
+        return handshake(machine, port)
+    except BenchError:
+        return HANDSHAKE_SECONDS
+    finally:
+        machine.run("kill $(cat /root/holder)")
+
+
+def handshake(machine: Machine, port: int, how: str = "-new") -> float:
+    """Seconds that one handshake takes, of as many as there are in HANDSHAKE_SECONDS, one after the other.
+
+    how: options of s_time(1), for full or resumed ones.
+    """
+    command = f"openssl s_time -connect 127.0.0.1:{port} {how} -time {HANDSHAKE_SECONDS}"
     said = machine.run(f"{' '.join(real_time(machine))} {command}", timeout=60).out
     found = re.search(r"(\d+) connections in (\d+) real seconds", said)
     if not found or not int(found[1]):
