@@ -77,7 +77,10 @@ def judge(key: bytes, crt: bytes, first: bytes, last: bytes, small: bool) -> "An
 
 
 def server_context(ssl: "Any", small: bool) -> "Any":
-    """A context as the reference catcher makes it: the system's policy, made stricter and never looser."""
+    """A context as the reference catcher makes it: the system's policy, made stricter and never looser.
+
+    Written in both places on purpose: the catcher runs without this library, and this library without that catcher.
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     allowed = {cipher["name"] for cipher in context.get_ciphers()}
     context.set_ciphers(CIPHERS)
