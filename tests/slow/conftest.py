@@ -1,5 +1,6 @@
 """The fixtures of the unit tests, for those that take longer than the whole of tests/unit may."""
 
+from tests.unit.admin.conftest import memory  # noqa: F401
 from tests.unit.conftest import (  # noqa: F401 - pytest finds fixtures by name
     a_pair,
     machine,
@@ -11,3 +12,4 @@ from tests.unit.conftest import (  # noqa: F401 - pytest finds fixtures by name
     umask_022,
     with_openssl,
 )
+from tests.unit.test_hooks_shell import root  # noqa: F401

@@ -399,6 +399,17 @@ def make_facts(**changes):
     return facts.HostFacts(**fields)
 
 
+def host_upgraded_by_rpm(base):
+    """A host whose CCA 7.3 ran, with an init script that was edited, just after rpm has put our files there."""
+    machine = installed(base)
+    machine.capture(tree="yes", groups="yes", unit="enabled", active="yes")
+    machine.put("/etc/group", b"root:x:0:\ncca_admin:x:990:\n")
+    machine.put_link("/etc/rc2.d/S14CSUTKEcat", "../init.d/CSUTKEcat")
+    machine.put_link("/etc/rc3.d/S14CSUTKEcat", "../init.d/CSUTKEcat")
+    machine.put(paths.INIT_SCRIPT, b"#!/bin/sh\n# edited\n", 0o755)
+    return machine
+
+
 def no_room_for_the_stamp(machine, monkeypatch):
     """From now on the disk is full when the stamp is written."""
     real = machine.replace

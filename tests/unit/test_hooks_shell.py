@@ -955,59 +955,6 @@ def test_purge_of_a_pair_of_which_one_file_cannot_be_removed(root, name, suffix)
     assert in_bin(root) == {"catcher.key" + suffix: KEY, "catcher.crt" + suffix: CRT}
 
 
-def killing(root, number):
-    """Have the shell killed instead of its number-th command that changes something, counted over all of them."""
-    for command in ("ln", "rm", "mv", "mkdir", "rmdir"):
-        text = """#!/bin/sh
-echo >>%s
-[ "$(wc -l <%s)" != %d ] || { kill -9 $PPID; exit 1; }
-exec %s "$@"
-""" % (root.path("/count"), root.path("/count"), number, shutil.which(command))
-        root.put("/bin/" + command, text.encode(), 0o755)
-    root.put("/count")
-
-
-def number_of_commands(root):
-    return len(root.get("/count").splitlines())
-
-
-@pytest.mark.parametrize("after", ["purge", "installation"])
-def test_a_purge_that_is_killed_anywhere(root, after):
-    """Purged again, nothing is left of ours; installed again, a whole pair is there or none."""
-    def begin():
-        put_pair(root, "", (KEY, CRT))
-        put_pair(root, KEPT, (b"our earlier key", b"our earlier certificate"))
-        root.put(paths.STAMP, stamp.render(make_stamp(
-            generated_pair=pair.fingerprint(KEY, CRT),
-            made_earlier=[pair.fingerprint(b"our earlier key", b"our earlier certificate")])))
-        before_removal(root)
-
-    begin()
-    killing(root, 0)
-    root.run("csulcca_postrm", "deb", "purge")
-    count = number_of_commands(root)
-    assert count > 10 and in_bin(root) == {}
-    for number in range(1, count + 1):
-        shutil.rmtree(root.path(paths.BIN), ignore_errors=True)
-        begin()
-        killing(root, number)
-        root.run("csulcca_postrm", "deb", "purge")
-        if after == "purge":
-            killing(root, 0)
-            assert root.run("csulcca_postrm", "deb", "purge") == (0, "")
-            left = {name: data for name, data in in_bin(root).items() if name != "catcher.crt" + KEPT}
-        else:
-            os.makedirs(root.path(paths.BIN), exist_ok=True)
-            machine = Machine(root.base)
-            machine.programs[paths.OPENSSL] = FileNotFoundError(errno.ENOENT, "No such file or directory")
-            apply.converge(machine, transition.of(transition.APPLY))
-            left = {name: data for name, data in in_bin(root).items() if KEPT not in name}
-            if left:
-                assert left == {"catcher.key": KEY, "catcher.crt": CRT}, number
-                left = {}
-        assert left == {}, number
-
-
 # -- directories that are links ----------------------------------------------------------------------------------------
 
 def make_link(root, path, target):

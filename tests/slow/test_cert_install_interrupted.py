@@ -10,9 +10,8 @@ from catcher_install import actions, apply, facts, messages, pair, paths, plan, 
 from catcher_install.admin import cert_install, change
 from catcher_install.cert import check, generate
 from catcher_install.errors import CatcherError
-
-from ..support import Asked, Killed, fault, ids, installed, tree_of
-from .hosts import NEW, in_place, put, remembered
+from tests.unit.admin.hosts import NEW, in_place, put, remembered
+from tests.unit.support import Asked, Killed, fault, ids, installed, tree_of
 
 
 def prepared(base):
