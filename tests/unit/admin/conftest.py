@@ -5,6 +5,7 @@ import time
 import pytest
 
 from catcher_install import apply, transition
+from catcher_install.cert import generate
 
 from .. import pem
 from ..authority import issue
@@ -23,17 +24,25 @@ def machine(memory):
     return installed(memory)
 
 
+@pytest.fixture(scope="session")
+def another_pair(tmp_path_factory):
+    """(file of a key, file of its certificate), made once."""
+    files = tmp_path_factory.mktemp("other")
+    key = pem.key_of("prime256v1")
+    (files / "key").write_bytes(key)
+    (files / "crt").write_bytes(issue(key))
+    return str(files / "key"), str(files / "crt")
+
+
 @pytest.fixture
-def daemon(machine, monkeypatch, tmp_path):
+def daemon(machine, monkeypatch, a_pair, another_pair):
     """A running system in TLS mode with a pair that the package made, its catcher running."""
     machine.enable()
-    other = tmp_path / "other"
-    other.mkdir()
-    key = pem.key_of("prime256v1")
-    (other / "key").write_bytes(key)
-    (other / "crt").write_bytes(issue(key))
-    one = Daemon(machine, monkeypatch, (str(other / "key"), str(other / "crt")))
-    apply.converge(machine, transition.of(transition.INSTALL))
+    one = Daemon(machine, monkeypatch, another_pair)
+    with monkeypatch.context() as patched:
+        # The same pair for all tests: it is made once, and judged once.
+        patched.setattr(generate, "generate", lambda host, names: a_pair)
+        apply.converge(machine, transition.of(transition.INSTALL))
     one.systemctl(["systemctl", "restart"], b"")
     one.restarts = 0
     yield one
