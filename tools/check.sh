@@ -49,6 +49,7 @@ unit_tests_on() {
 
 part "unit tests" .venv/bin/python -m pytest -q -n 2 --junitxml=dist/check-unit.xml tests/unit
 part "the reference catcher, under every Python" .venv/bin/python -m pytest -q -n 2 --junitxml=dist/check-daemon.xml tests/daemon
+part "the hooks, in shells" .venv/bin/python -m pytest -q -n 2 --junitxml=dist/check-hooks.xml tests/hooks
 part "slow tests of the library" .venv/bin/python -m pytest -q -n 2 --junitxml=dist/check-slow.xml tests/slow
 if python=$(python_of_version 3.6); then
     part "unit tests on Python 3.6, the oldest that a host may have" unit_tests_on 3.6 "$python"

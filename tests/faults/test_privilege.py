@@ -9,10 +9,10 @@ import subprocess
 import pytest
 
 from catcher_install import apply, paths, transition
+from tests.hooks.test_hooks_shell import Root
 from tests.unit.conftest import a_pair, quick_pair  # noqa: F401 - fixtures
 from tests.unit.support import TREE, installed
 from tests.unit.test_apply import host_upgraded_by_rpm
-from tests.unit.test_hooks_shell import Root
 
 WORD = "SECRET-OF-ROOT"
 SECRET = f"{WORD}:$6$hash:19000\ngenerated_pair\n".encode()

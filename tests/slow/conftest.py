@@ -12,4 +12,3 @@ from tests.unit.conftest import (  # noqa: F401 - pytest finds fixtures by name
     umask_022,
     with_openssl,
 )
-from tests.unit.test_hooks_shell import root  # noqa: F401

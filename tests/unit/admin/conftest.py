@@ -35,14 +35,23 @@ def another_pair(tmp_path_factory):
 
 
 @pytest.fixture
-def daemon(machine, monkeypatch, a_pair, another_pair):
+def set_up(monkeypatch, a_pair):
+    """set_up(machine, kind of transition): a converge that makes the same pair for all tests, so it is judged once."""
+
+    def converge(machine, kind):
+        with monkeypatch.context() as patched:
+            patched.setattr(generate, "generate", lambda host, names: a_pair)
+            apply.converge(machine, transition.of(kind))
+
+    return converge
+
+
+@pytest.fixture
+def daemon(machine, monkeypatch, set_up, another_pair):
     """A running system in TLS mode with a pair that the package made, its catcher running."""
     machine.enable()
     one = Daemon(machine, monkeypatch, another_pair)
-    with monkeypatch.context() as patched:
-        # The same pair for all tests: it is made once, and judged once.
-        patched.setattr(generate, "generate", lambda host, names: a_pair)
-        apply.converge(machine, transition.of(transition.INSTALL))
+    set_up(machine, transition.INSTALL)
     one.systemctl(["systemctl", "restart"], b"")
     one.restarts = 0
     yield one

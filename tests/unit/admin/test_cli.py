@@ -7,13 +7,13 @@ import subprocess
 
 import pytest
 
-from catcher_install import apply, paths, process, transition
+from catcher_install import paths, process, transition
 from catcher_install.admin import cli
 from catcher_install.errors import CatcherError
 
 from .. import pem
 from ..authority import issue
-from ..daemon import Daemon, in_memory, shown
+from ..daemon import Daemon, shown
 from ..schema import conforms, name_for
 from ..support import TREE, Machine, child_python, fault, installed, tree_of
 
@@ -23,12 +23,7 @@ VERBS = [[], ["status"], ["mode"], ["cert"], ["cert", "show"], ["cert", "check"]
 
 
 @pytest.fixture
-def memory(tmp_path):
-    yield from in_memory(tmp_path)
-
-
-@pytest.fixture
-def machine(memory, monkeypatch):
+def machine(memory, monkeypatch, set_up):
     """A running system in TLS mode, its catcher running; it is the Host of the command."""
     machine = installed(memory)
     machine.enable()
@@ -39,7 +34,7 @@ def machine(memory, monkeypatch):
     monkeypatch.setattr(cli, "forget_openssl_settings", lambda: None)
     daemon = Daemon(machine, monkeypatch)
     machine.daemon = daemon
-    apply.converge(machine, transition.of(transition.INSTALL))
+    set_up(machine, transition.INSTALL)
     daemon.systemctl(["systemctl", "restart"], b"")
     daemon.restarts = 0
     yield machine

@@ -12,23 +12,18 @@ from catcher_install.host import Host
 
 from .. import pem
 from ..authority import DAY, Authority, issue
-from ..daemon import Daemon, in_memory
+from ..daemon import Daemon
 from ..schema import conforms
 from ..support import IS_ROOT, installed
 
 
 @pytest.fixture
-def memory(tmp_path):
-    yield from in_memory(tmp_path)
-
-
-@pytest.fixture
-def machine(memory, monkeypatch):
+def machine(memory, monkeypatch, set_up):
     """A host in TLS mode with its own pair; its catcher runs as process 100 and holds the port."""
     machine = installed(memory)
     machine.enable()
     machine.systemctl()
-    apply.converge(machine, transition.of(transition.START))
+    set_up(machine, transition.START)
     runs(machine, monkeypatch, "-tls")
     return machine
 

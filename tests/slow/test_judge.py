@@ -19,10 +19,9 @@ from catcher_install.admin import cert_install, installed_pair, status
 from catcher_install.cert import check, keys, submitted
 from catcher_install.errors import CatcherError
 from catcher_install.messages import text
-
-from .. import authority, pem
-from ..authority import key_usage
-from ..support import TREE, Asked, judged, own_elf_header
+from tests.unit import authority, pem
+from tests.unit.authority import key_usage
+from tests.unit.support import TREE, Asked, judged, own_elf_header
 
 MADE: dict = {}
 

@@ -15,8 +15,7 @@ import pytest
 
 from catcher_install import apply, facts, pair, paths, plan, stamp, transition
 from install import scriptlet
-
-from .support import TREE, Machine, ids, make_stamp
+from tests.unit.support import TREE, Machine, ids, make_stamp
 
 SHELLS = [shell for shell in ("/bin/dash", "/bin/bash") if os.path.exists(shell)]
 REFERENCE = os.path.join(TREE, "payload/reference")
