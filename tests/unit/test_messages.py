@@ -75,11 +75,12 @@ def test_each_id_that_exists_is_used():
 def test_each_id_is_named_by_a_test():
     """Else a finding could be reported at the wrong time and nothing would notice."""
     tests = ""
-    for directory, _, names in os.walk(os.path.join(TREE, "tests", "unit")):
-        for name in names:
-            if name.endswith(".py"):
-                with open(os.path.join(directory, name), encoding="utf-8") as stream:
-                    tests += stream.read()
+    for part in ("unit", "hooks", "slow"):
+        for directory, _, names in os.walk(os.path.join(TREE, "tests", part)):
+            for name in names:
+                if name.endswith(".py"):
+                    with open(os.path.join(directory, name), encoding="utf-8") as stream:
+                        tests += stream.read()
     assert [id for id in sorted(messages.CATALOG) if not re.search(r"(?<![\w-])%s(?![\w-])" % id, tests)] == []
 
 
