@@ -40,7 +40,7 @@ def set_up(monkeypatch, a_pair):
 
     def converge(machine, kind):
         with monkeypatch.context() as patched:
-            patched.setattr(generate, "generate", lambda host, names: a_pair)
+            patched.setattr(generate, "generate", lambda host, names, wish: a_pair)
             apply.converge(machine, transition.of(kind))
 
     return converge
