@@ -446,7 +446,7 @@ class VirtualMachine(AnyMachine):
             return ""
         try:
             return self.run(["cat", "/proc/sys/kernel/random/boot_id"], check=False).out.strip()
-        except EngineError:
+        except (EngineError, TimeoutError):
             # The agent has ended since, as everything does before a reboot.
             return ""
 
