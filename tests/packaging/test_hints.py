@@ -1,0 +1,287 @@
+"""The hint of every finding, typed in its situation: each command is understood, and a cure that is promised comes.
+
+A situation is made on a host that was sound before. What a person does by hand ("stop that program, then type:") stands
+in it, too; the commands are those that the finding itself gives.
+"""
+
+import json
+import os
+import re
+from typing import NamedTuple
+
+import pytest
+
+from catcher_install import messages
+from tests.unit import pem
+from tests.unit.authority import DAY, Authority, issue
+
+from .marks import needs_tls, one_of_each_family
+from .system import CERTIFICATE, CONF, KEY, PORT_HOLDER, STAMP, System
+
+pytestmark = [pytest.mark.scenario("docs-install"), one_of_each_family, needs_tls]
+
+STATUS = "catcherctl status --json"
+APPLY = "catcherctl apply --json"
+# To try some: HINTS="port-taken busy" python -m pytest ...
+HINTS = os.environ.get("HINTS", "").split()
+PLACEHOLDERS = {"KEY CRT": "/root/new.key /root/new.crt", "HOST": "zlinux1"}
+NOTE = "/var/lib/csulcca/before-upgrade"
+BACKEND_CONF = "/etc/cca/reference-catcher.conf"
+RESTART = "systemctl restart CSUTKEcat"
+FAILS = "systemctl restart CSUTKEcat || true"
+OPENSSL_BACK = "mv /usr/bin/openssl.real /usr/bin/openssl"
+
+
+class Situation(NamedTuple):
+    """make: what leads to the finding. ask: what tells of it, a verb with --json or the journal. by_hand: what the hint
+    asks a person to do, before its commands. cured: whether the finding is gone after them."""
+
+    make: str
+    ask: str = STATUS
+    by_hand: str = "true"
+    cured: bool = True
+
+
+def note(mode: str, active: str = "no") -> str:
+    """What preinst leaves of an older catcher that was seen in a mode."""
+    return (f"printf 'tree=yes\\nours=no\\ngroups=no\\nunit=enabled\\nmode={mode}\\nseen=process\\nactive={active}\\n'"
+            f" >{NOTE}")  # fmt: skip
+
+
+def openssl_is(script: str) -> str:
+    """Another openssl command."""
+    return (f"mv /usr/bin/openssl /usr/bin/openssl.real; printf '#!/bin/sh\\n{script}\\n' >/usr/bin/openssl;"
+            " chmod 755 /usr/bin/openssl")  # fmt: skip
+
+
+def pair_is(name: str) -> str:
+    """A pair of those that stand in /root."""
+    # A status waits until the catcher listens.
+    return f"cp /root/{name}.key {KEY}; cp /root/{name}.crt {CERTIFICATE}; {FAILS}; catcherctl status"
+
+
+def holds(port: int, address: str = "", then: str = "signal.pause()") -> str:
+    """A service with a listener on a port; it accepts nothing unless *then* does."""
+    code = PORT_HOLDER.replace('("", 50003)', f'("{address}", {port})')
+    text = (code + "import signal\n" + then).strip().replace("\n", "; ")
+    return f"""systemd-run --quiet --unit=holder python3 -c '{text}'; until ss -Hltn | grep -q :{port}; do :; done"""
+
+
+OLD_OPENSSL = openssl_is("echo OpenSSL 1.0.2k 26 Jan 2017")
+PROBE = "catcherctl probe zlinux1 --json"
+PROBE_OTHER = "catcherctl probe 127.0.0.1:50009 --timeout 3 --json"
+JOURNAL = "journalctl -b -q --no-pager -o cat"
+BREAKS_OFF = ("c = port.accept()[0]; c.recv(9999); c.sendall(bytes([22, 3, 3, 0, 99, 2])); c.close(); signal.pause()")
+NO_SSL = "for f in $(find /usr/lib/python3* /usr/lib64/python3* -name \"_ssl*.so\" 2>/dev/null); do mv $f $f.away; done"
+SSL_BACK = NO_SSL.replace("_ssl*.so\"", "_ssl*.so.away\"").replace("mv $f $f.away", "mv $f ${f%.away}")
+AS_NEW = f"rm -f {CONF} {STAMP}"
+
+SITUATIONS = {
+    "upgraded-tcp-kept": Situation(f"{AS_NEW}; mkdir -p /opt/IBM/CCA/keys/x; {APPLY}; {RESTART}"),
+    "mode-as-seen": Situation(f"{AS_NEW}; {note('tls')}", APPLY),
+    "mode-changed-by-restart": Situation(f"echo TLS_OFF >{CONF}; {note('tls')}; {APPLY}"),
+    "tls-not-possible": Situation(f"{AS_NEW}; {OLD_OPENSSL}; {APPLY}; {RESTART}", by_hand=OPENSSL_BACK),
+    "tls-configured-tcp-running": Situation(f"{OLD_OPENSSL}; {RESTART}", by_hand=OPENSSL_BACK),
+    "tls-required-not-possible": Situation(f"echo TLS_REQUIRED >>{CONF}; {OLD_OPENSSL}; {FAILS}", by_hand=OPENSSL_BACK),
+    "tls-not-known": Situation(f"rm {STAMP}; {openssl_is('kill -9 $$')}; {FAILS}", by_hand=OPENSSL_BACK),
+    "tls-unknown": Situation("mkdir -p /srv/root/usr/lib/csulcca", "catcherctl plan --root /srv/root --json",
+                             cured=False),
+    "conf-unusable": Situation(f"echo TLS_OFF >>{CONF}; {FAILS}", by_hand=f"echo TLS_ON >{CONF}"),
+    "conf-no-directive": Situation(f"echo '# nothing' >{CONF}; {RESTART}"),
+    "conf-was-missing": Situation(f"rm {CONF}", APPLY),
+    "pair-half": Situation(f"mv {CERTIFICATE} /root/away; {FAILS}", by_hand=f"mv /root/away {CERTIFICATE}"),
+    "pair-unusable": Situation(f"echo x >{CERTIFICATE}; {FAILS}"),
+    "pair-expired": Situation(pair_is("expired")),
+    "pair-expires-soon": Situation(pair_is("soon")),
+    "pair-names-stale": Situation("hostname zlinux9"),
+    "pair-name-missing": Situation("true", "catcherctl cert check --name a.example.com --json", cured=False),
+    "pair-chain-broken": Situation(pair_is("broken")),
+    "pair-issuer-expired": Situation(pair_is("issuer-expired")),
+    "pair-issuer-expires-soon": Situation(pair_is("issuer-soon")),
+    "pair-not-yet-valid": Situation(pair_is("tomorrow"), cured=False),
+    "pair-weak-key": Situation(pair_is("weak")),
+    "pair-key-readable": Situation(f"chmod 644 {KEY}; {RESTART}"),
+    "pair-not-ready": Situation(f"catcherctl mode tcp; mv {CERTIFICATE} /root/away",
+                                by_hand=f"mv /root/away {CERTIFICATE}"),
+    "pair-deferred": Situation(
+        f"rm {KEY} {CERTIFICATE}; mkdir -p /mnt/c; mount --bind / /mnt/c; mount --bind /proc /mnt/c/proc",
+        "chroot /mnt/c catcherctl plan --json", cured=False),
+    "pair-unchecked": Situation(f"rm {STAMP}; {NO_SSL}", by_hand=SSL_BACK),
+    "write-failed": Situation(f"rm {CONF}; mount --bind /etc/cca /etc/cca; mount -o remount,ro,bind /etc/cca", APPLY,
+                              "umount /etc/cca"),
+    "service-failed": Situation(f"echo TLS_OFF >>{CONF}; {note('none', 'yes')}", APPLY),
+    "not-running": Situation("systemctl stop CSUTKEcat"),
+    # Connections of earlier situations, which wait for their end, would be told instead.
+    "disabled-failed": Situation(f"systemctl disable CSUTKEcat; echo TLS_OFF >>{CONF}; {FAILS};"
+                                 " while ss -Htan | grep -q 'TIME-WAIT.*:50003 '; do sleep 1; done",
+                                 by_hand=f"echo TLS_ON >{CONF}"),
+    "disabled-not-running": Situation("systemctl disable --now CSUTKEcat"),
+    "backend-unreachable": Situation(f"echo backend=127.0.0.1:9 >{BACKEND_CONF}", by_hand=f"rm {BACKEND_CONF}"),
+    "not-listening": Situation(f"echo port=50004 >{BACKEND_CONF}; {RESTART}", by_hand=f"rm {BACKEND_CONF}"),
+    "port-taken": Situation(f"systemctl stop CSUTKEcat; {holds(50003)}; {FAILS}", by_hand="systemctl stop holder"),
+    "port-waiting": Situation(f"systemctl stop CSUTKEcat; {holds(50003)}; {FAILS}", JOURNAL, "systemctl stop holder"),
+    "port-shared": Situation(
+        f"echo listen=127.0.0.1 >{BACKEND_CONF}; {RESTART}; {holds(50003, '127.0.0.2')}", cured=False),
+    "not-verified": Situation(
+        "mkdir -p /etc/systemd/system/CSUTKEcat.service.d; printf '[Service]\\nPrivateNetwork=yes\\n'"
+        " >/etc/systemd/system/CSUTKEcat.service.d/net.conf; systemctl daemon-reload", "catcherctl mode tcp --json",
+        cured=False),
+    "key-storage-unreached": Situation("mkdir -p /srv/keys; ln -s /srv/keys /opt/IBM/CCA/keys"),
+    "mode-not-running": Situation(f"echo TLS_OFF >{CONF}"),
+    "stamp-of-newer-version": Situation(
+        f"sed -i 's/\"package_version\": \"[^\"]*\"/\"package_version\": \"99.0.0\"/' {STAMP}", APPLY),
+    "unit-forking": Situation(
+        "sed 's/^Type=simple/Type=forking/; /^Exec.*P/d' $(systemctl show -p FragmentPath --value CSUTKEcat)"
+        " >/etc/systemd/system/CSUTKEcat.service; systemctl daemon-reload", cured=False),  # an editor wants a terminal
+    "scriptlet-unknown": Situation("/usr/lib/csulcca/run scriptlet deb nonsense", JOURNAL),
+    "busy": Situation(
+        "sed -i 's/^LOCK_SECONDS = .*/LOCK_SECONDS = 1/' /usr/lib/csulcca/catcher_install/apply.py; "
+        f"rm {CONF}; systemd-run --quiet --unit=holder flock /var/lib/csulcca/lock sleep 1000; "
+        "while flock -n /var/lib/csulcca/lock true; do :; done", APPLY, "systemctl stop holder"),
+    "probe-refused": Situation("true", "catcherctl probe 127.0.0.1:50009 --json", cured=False),
+    "probe-timeout": Situation(holds(50009), PROBE_OTHER, cured=False),
+    "probe-speaks-tcp": Situation("catcherctl mode tcp", PROBE),
+    "probe-handshake-broken": Situation(holds(50009, then=BREAKS_OFF), PROBE_OTHER, cured=False),
+    "probe-name-mismatch": Situation("true", PROBE.replace("--json", "--name b.example.com --json"), cured=False),
+    "probe-certificate-expired": Situation(pair_is("expired"), PROBE),
+    "probe-certificate-expires-soon": Situation(pair_is("soon"), PROBE),
+    "probe-certificate-not-yet-valid": Situation(pair_is("tomorrow"), PROBE, cured=False),
+    "probe-self-signed": Situation("true", PROBE, cured=False),
+    "probe-chain-unverified": Situation(pair_is("broken"), PROBE),
+    "probe-cafile-unverified": Situation("true", f"{PROBE} --cafile /root/new.crt", cured=False),
+}
+# Findings with a command in their hint that are not produced here.
+NOT_PRODUCED = {
+    "clock-unset": "a container has the clock of the machine",
+    "internal-fault": "a fault of ours",
+    "mode-undecided": "a disk that fails",
+    "pair-addresses-left-out": "a host with thousands of addresses; its command is typed for probe-cafile-unverified",
+    "pair-not-generated": "its hint is that of the error; what it says is a unit test's",
+    "pair-not-replaced": "somebody else changes the pair in the very moment; its hint is that of the error",
+    "probe-handshake-refused": "a server that wants what nobody has; its command is typed for probe-handshake-broken",
+    "probe-tls-too-old": "a TLS server that the OpenSSL of this system no longer is",
+    "service-state-unknown": "an upgrade beside a journal that keeps nothing; its command is typed for not-running",
+    "pair-addresses-temporary": "a network with temporary addresses; its command is typed for probe-cafile-unverified",
+    "port-closing": "the kernel ends the state by itself within a minute; its command is typed for port-waiting",
+}
+
+
+def has_command(id: str) -> bool:
+    """Whether the hint of a finding may have a command."""
+    fix = messages.CATALOG[id][3]
+    return "\n  " in fix or fix == "{hint}"
+
+
+def test_every_finding_with_a_command_is_produced_or_has_its_reason():
+    assert sorted({*SITUATIONS, *NOT_PRODUCED}) == sorted(filter(has_command, messages.CATALOG))
+    assert not set(SITUATIONS) & set(NOT_PRODUCED)
+
+
+def pairs() -> dict[str, tuple[bytes, bytes]]:
+    """(key, certificates) of what the situations put in place, by name."""
+    key, authority = pem.key_of("prime256v1"), Authority()
+
+    def own(**more) -> tuple[bytes, bytes]:
+        return key, issue(key, "zlinux1", ["zlinux1"], **more)
+
+    def below(last: float) -> tuple[bytes, bytes]:
+        middle = issue(authority.key, "Test CA", (), issuer=(authority.root_key, "Test Root"), ca=True,
+                       first=-90 * DAY, last=last)  # fmt: skip
+        return key, authority.issue(key, common_name="zlinux1", dns=["zlinux1"]) + middle
+
+    weak = pem.key_of("rsa-1024")
+    return {
+        "new": own(), "expired": own(first=-9 * DAY, last=-DAY), "soon": own(last=9 * DAY), "tomorrow": own(first=DAY),
+        "broken": (key, own()[1] + authority.root), "issuer-expired": below(-DAY), "issuer-soon": below(9 * DAY),
+        "weak": (weak, issue(weak, "zlinux1", ["zlinux1"])),
+    }  # fmt: skip
+
+
+SAVED = "/opt/IBM/CCA/bin /etc/cca /var/lib/csulcca /usr/lib/csulcca/catcher_install/apply.py"
+
+
+class Typist:
+    """A sound host, and what is typed on it."""
+
+    def __init__(self, system: System) -> None:
+        self.system = system
+        for name, (key, crt) in pairs().items():
+            system.machine.write(f"/root/{name}.key", key, mode=0o600)
+            system.machine.write(f"/root/{name}.crt", crt)
+        system.machine.run(f"hostname >/root/hostname; tar -cpf /root/saved.tar {SAVED} 2>/dev/null")
+
+    def reset(self) -> None:
+        """Make the host sound again."""
+        self.system.machine.run(f"""
+            exec >/dev/null 2>&1
+            umount /mnt/c/proc; umount /mnt/c; umount /etc/cca; hostname "$(cat /root/hostname)"
+            systemctl stop holder; systemctl reset-failed
+            [ ! -e /usr/bin/openssl.real ] || {OPENSSL_BACK}
+            {SSL_BACK}
+            rm -rf /srv/root /etc/systemd/system/CSUTKEcat.service /etc/systemd/system/CSUTKEcat.service.d
+            systemctl stop CSUTKEcat
+            rm -rf /opt/IBM/CCA/keys /etc/cca/* /var/lib/csulcca/* {KEY}* {CERTIFICATE}*
+            tar -xpf /root/saved.tar -C /
+            systemctl daemon-reload; systemctl enable --now CSUTKEcat; true""")
+        self.system.machine.wait_for("a listening catcher", lambda: self.findings(STATUS) == {}, 60)
+
+    def type(self, command: str) -> str:
+        """What a command prints, whatever its exit status, unless that says that it was not understood."""
+        done = self.system.machine.run(command, check=False)
+        said = done.out + done.err
+        usage = re.search(r"(?i)^(usage:|.*: unrecognized|.*: invalid option|unknown command|.*not found)", done.err)
+        assert done.rc not in (126, 127) and not usage, f"{command}: {said}"
+        assert done.rc != 2 or not command.startswith("catcherctl"), f"{command}: {said}"
+        return said if done.rc else done.out
+
+    def findings(self, ask: str) -> dict[str, list[str]]:
+        """{id: the commands of its hint} of what a command reports."""
+        said = self.type(ask)
+        if ask.startswith("journalctl"):
+            ids = re.findall(r" \[([a-z-]+)\] -- ", said)
+            return {id: commands(messages.CATALOG[id][3]) for id in ids}
+        return {one["id"]: commands(one["fix"]) for one in json.loads(said)["findings"]}
+
+
+def commands(fix: str) -> list[str]:
+    """The commands in a hint."""
+    return [line.strip() for line in fix.split("\n") if line.startswith("  ")]
+
+
+def try_out(typist: Typist, id: str) -> str:
+    """What is wrong with the hint of a finding; "" if nothing is."""
+    situation = SITUATIONS[id]
+    typist.reset()
+    # What it says of the findings is seen below.
+    typist.system.machine.run(situation.make, check=False)
+    found = typist.findings(situation.ask)
+    if id not in found:
+        return f"it is not found, but {sorted(found)}"
+    if not found[id]:
+        return "its hint has no command"
+    typist.system.machine.run(situation.by_hand)
+    for command in found[id]:
+        for name, value in PLACEHOLDERS.items():
+            command = re.sub(rf"\b{name}\b", value, command)
+        typist.type(command)
+    ask = STATUS if situation.ask == JOURNAL else situation.ask
+    if situation.cured:
+        typist.system.machine.wait_for(f"an end of the finding after {found[id]}",
+                                       lambda: id not in typist.findings(ask), 20)  # fmt: skip
+    return ""
+
+
+def test_every_hint_works_when_typed(boot, built) -> None:
+    system = boot()
+    system.package(system.tools[1], "install", built.new(system.cell.family))
+    system.machine.wait_for("a listening catcher", lambda: ":50003" in system.show("ss -Hltn"))
+    typist = Typist(system)
+    wrong = {}
+    for id in HINTS or SITUATIONS:
+        try:
+            problem = try_out(typist, id)
+        except Exception as error:  # noqa: BLE001 - the other hints are tried, and then all are told
+            problem = f"{type(error).__name__}: {error}"
+        if problem:
+            wrong[id] = problem
+    assert not wrong, "\n".join(f"{id}: {problem}" for id, problem in wrong.items())
