@@ -2,6 +2,10 @@
 
 from ..record import Record
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Dict, Tuple, Union
+
 # (name as the vendor and OpenSSL write it, name in SEC 2 and in cryptography, object identifier)
 CURVES = (
     ("prime256v1", "secp256r1", "1.2.840.10045.3.1.7"),
@@ -15,7 +19,7 @@ OTHER_CURVES = {
     "1.3.36.3.3.2.8.1.1.13": "brainpoolP512r1",
 }
 # Keys that we make: {as typed: (curve, or size of an RSA key in bits; bits of the SHA-2 digest that it signs with)}.
-GENERATED = {
+GENERATED: "Dict[str, Tuple[Union[str, int], int]]" = {
     "secp521r1": ("secp521r1", 512), "secp384r1": ("secp384r1", 384), "prime256v1": ("prime256v1", 256),
     "rsa2048": (2048, 256), "rsa3072": (3072, 256), "rsa4096": (4096, 256),
 }  # fmt: skip

@@ -81,7 +81,7 @@ def changes(system: System, directory: pathlib.Path) -> dict[str, list[pathlib.P
     typed = {"cert-generate": "--force --days 90", "cert-install": "/root/my.key /root/my.crt", "cert-restore": "",
              "cert-request": "", "cert-export": "/mnt/usb"}  # fmt: skip
     assert sorted(typed) == schema.SHARED["cert-change"]
-    found = []
+    found: list[pathlib.Path] = []
     for verb, words in typed.items():
         path = directory / f"cert-change in TLS{len(found) or ''}.json"
         path.write_text(system.machine.run(f"{command(verb)} {words}").out)

@@ -2,8 +2,8 @@
 
 import pytest
 
+from tests.slow import test_judge as judge
 from tests.unit import pem
-from tests.unit.cert import test_judge as judge
 
 from .marks import needs_tls
 from .soundness import assert_sound
