@@ -55,6 +55,13 @@ def _key_type(text: str) -> str:
     return text
 
 
+def _kept(text: str) -> str:
+    """The name of an old pair; that of a variable that is not set would be another one than was meant."""
+    if not text:
+        raise argparse.ArgumentTypeError("type a name that 'cert list' shows, or none for the newest")
+    return text
+
+
 def _days(text: str) -> int:
     """A validity."""
     days = int(text) if text.isdecimal() and len(text) < 6 else 0
@@ -186,7 +193,7 @@ def _add_cert(verbs: "Any") -> None:
     restored = _verb(more, "restore", "cert restore", "check an old pair that was kept, then use it again",
                      "catcherctl cert restore                     # the pair that was replaced last",
                      "catcherctl cert restore 20261123T211200Z    # a name from 'cert list'")
-    restored.add_argument("name", nargs="?", default="", metavar="NAME", help="of the old pair, see 'cert list'")
+    restored.add_argument("name", nargs="?", type=_kept, metavar="NAME", help="of the old pair, see 'cert list'")
     _change_options(restored)
     export = _verb(more, "export", "cert export", "write the certificate, never the key, and its hashes to a USB stick",
                    "catcherctl cert export /mnt/usb")

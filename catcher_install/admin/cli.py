@@ -334,8 +334,8 @@ def _cert_restore(options: "Namespace") -> int:
     from . import cert_install
 
     if options.dry_run:
-        return _foresee(options, lambda host: cert_install.asked_to_restore(host, options.name))
-    return _tell_change(options, *cert_install.restore(_own_host(), options.name, not options.no_restart))
+        return _foresee(options, lambda host: cert_install.asked_to_restore(host, options.name or ""))
+    return _tell_change(options, *cert_install.restore(_own_host(), options.name or "", not options.no_restart))
 
 
 def _cert_export(options: "Namespace") -> int:
