@@ -153,7 +153,8 @@ def test_what_is_said_of_a_chain_and_of_what_it_lacks(two):
     trust(client, authority.root)
     done = probe(client, "zlinux1", "--json")
     seen = json.loads(done.out)
-    assert seen["trust"] == {"anchor": True, "anchor_problem": None, "system": True, "system_problem": None}
+    assert seen["trust"] == {"anchor": True, "anchor_problem": None, "system": True, "system_problem": None,
+                             "cafile": None}  # fmt: skip
     assert [one["subject"] for one in seen["chain"]] == ["CN=zlinux1", "CN=Test CA", "CN=Test Root"]
     there = system.machine.run(f"openssl x509 -in {CERTIFICATE} -noout -fingerprint -sha256").out
     assert seen["chain"][0]["sha256"] == there.strip().partition("=")[2]
