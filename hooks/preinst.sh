@@ -128,6 +128,11 @@ csulcca_note_service() {
         fi
         ;;
     esac
+    # What is here of ours has come with the attempt that was killed.
+    if [ -n "$csulcca_earlier" ] && grep -q '^tree=yes' "$csulcca_note"; then
+        csulcca_tree=yes
+        csulcca_ours=no
+    fi
     if [ ! -d "$csulcca_state" ]; then
         mkdir -p "$csulcca_state"
         # A note in a directory that is not on disk would be lost.

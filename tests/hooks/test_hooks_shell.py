@@ -456,6 +456,17 @@ def test_a_note_of_an_attempt_that_was_killed_is_kept(root):
     assert note(root) == {"tree": "yes", "groups": "yes", "unit": "enabled", "active": "yes"}
 
 
+@pytest.mark.parametrize("arguments", [("rpm", "1"), ("rpm", "2"), ("deb", "install")])
+def test_what_a_killed_attempt_has_brought_is_no_trace_of_8(root, arguments):
+    """Its files are there, and 7.x's daemon still runs."""
+    Systemd(root, MainPID="4711", ActiveState="active")
+    root.put(paths.BIN + "/CSUTKEcat", b"#!/bin/sh\nexec %s/run\n" % root.path("/usr/lib/csulcca").encode())
+    root.put(paths.CAPTURE, b"tree=yes\nours=no\ngroups=yes\nunit=enabled\nactive=yes\n")
+    assert root.run("csulcca_preinst", *arguments)[0] == 0
+    found = note(root)
+    assert (found["tree"], found["ours"], found["active"]) == ("yes", "no", "yes")
+
+
 WHOLE_NOTE = b"tree=yes\ngroups=yes\nunit=enabled\nactive=yes\n"
 
 
