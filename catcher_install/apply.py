@@ -161,10 +161,12 @@ def _carry_out(host: "Host", transition: "Transition", outcome: Outcome) -> None
             _write_stamp(host, transition, outcome, generated)
     pending = any(action.kind in PLACES and action.kind not in outcome.done for action in plan.actions)
     # What could not be placed stays staged, so that the next run can; so does the proof of whose a pair is, until the
-    # stamp has it. An administrator's pair, and one that comes back, need no proof.
-    proven = (transition.kind == transitions.PUT_PAIR and transition.request.key
-              or transition.kind == transitions.RETURN and transition.request.kept)
-    if outcome.facts.pair.staged and not pending and (outcome.recorded or proven):
+    # stamp has it. An administrator's pair, and one that comes back, need none; one that stays while a mode goes does.
+    if transition.kind == transitions.RETURN:
+        proven = bool(transition.request.kept)
+    else:
+        proven = outcome.recorded or transition.kind == transitions.PUT_PAIR and bool(transition.request.key)
+    if outcome.facts.pair.staged and not pending and proven:
         _report(outcome, paths.STAGE, lambda: pair.clear(host))
         if actions.RETURN_PAIR in outcome.done:
             # What came back is no longer kept beside its successor.

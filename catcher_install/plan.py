@@ -318,9 +318,10 @@ def _return(facts: "HostFacts", request: "ReturnRequest") -> Plan:
     before, after = request.before, request.after
     actions = []
     if after.config.data != before.config.data and facts.config.data == after.config.data:
-        if before.config.data is None:
+        if before.config.state == config.ABSENT:
             actions.append(act(REMOVE_CONFIG, "it was not there before"))
-        else:
+        elif before.config.data is not None:
+            # What could not be read then was there, and nothing has written it.
             actions.append(act(WRITE_CONFIG, "the change did not work", before.config.data, edits=True))
     if request.kept:
         if facts.pair.fingerprint != after.pair.fingerprint or facts.pair.state != after.pair.state:

@@ -260,3 +260,16 @@ def test_a_pair_of_ours_that_is_back_is_ours(called):
 def test_findings_of_the_moment_are_not_kept():
     told = [{"id": "pair-deferred", "reason": "x"}, {"id": "pair-weak-key", "bits": "1024"}]
     assert plan.next_stamp(make_facts(), told, config.TLS, APPLY).findings == [{"id": "pair-weak-key", "bits": "1024"}]
+
+
+@pytest.mark.parametrize("before,kinds", [
+    (config.absent(), [actions.REMOVE_CONFIG]), (config.unreadable("Input/output error"), []),
+    (CONF, [actions.WRITE_CONFIG]),
+], ids=["absent", "unreadable", "there"])
+def test_the_way_back_removes_only_what_was_not_there(before, kinds):
+    """A catcher.conf that could not be read before a change is not one that was absent."""
+    after = make_facts(config=config.parse(b"TLS_ON\n"))
+    request = transition.ReturnRequest(before=make_facts(config=before), after=after, kept="")
+    planned = plan.plan(after, transition.of(transition.RETURN, request=request))
+    assert [one.kind for one in planned.actions if one.kind in (
+        actions.REMOVE_CONFIG, actions.WRITE_CONFIG)] == kinds
