@@ -92,23 +92,27 @@ def test_running_it_again_changes_nothing(boot, built, mode, tool):
 BYTECODE = "find /usr/lib/csulcca -name '*.pyc' -size +0 -printf '%p %T@\\n' | sort"
 
 
+def compiled(system):
+    """The files of bytecode."""
+    return [line.split()[0] for line in system.show(BYTECODE).splitlines()]
+
+
 @pytest.mark.scenario("reinstall")
 @one_of_each_family
 def test_the_hook_alone_writes_bytecode_and_all_of_it(boot, built):
     """To the daemon's unit /usr is read-only, and what a later command wrote could be cut by a power failure."""
     system = boot()
     system.package(system.tools[1], "install", built.new(system.cell.family))
-    made = system.show(BYTECODE)
+    made = compiled(system)
     sources = system.show("find /usr/lib/csulcca -name '*.py'").splitlines()
-    assert len(made.splitlines()) == len(sources) > 30
+    assert len(made) == len(sources) > 30
     system.machine.run("rm -rf /usr/lib/csulcca/catcher_install/__pycache__")
     left = system.show(BYTECODE)
     system.machine.run("catcherctl status && catcherctl cert show && catcherctl apply && systemctl restart CSUTKEcat")
     assert system.show(BYTECODE) == left
 
     system.package(system.tools[1], "reinstall", built.new(system.cell.family))
-    assert [line.split()[0] for line in system.show(BYTECODE).splitlines()] == [
-        line.split()[0] for line in made.splitlines()]
+    assert compiled(system) == made
 
 
 # A package that has /usr/bin/python3 too, made and installed.
@@ -131,12 +135,11 @@ def test_bytecode_is_made_when_the_host_gets_another_python(boot, built):
     """Else every start of the daemon would compile, for /usr is read-only to it."""
     system = boot()
     system.package(system.tools[1], "install", built.new(system.cell.family))
-    made = system.show(BYTECODE)
+    made = compiled(system)
     system.machine.run("find /usr/lib/csulcca -name '*.pyc' -delete")
     serving = system.show("systemctl show -p MainPID CSUTKEcat")
     system.machine.run(OTHER_PYTHON[system.cell.family], timeout=120)
-    assert [line.split()[0] for line in system.show(BYTECODE).splitlines()] == [
-        line.split()[0] for line in made.splitlines()]
+    assert compiled(system) == made
     assert system.show("systemctl show -p MainPID CSUTKEcat") == serving
 
 
