@@ -44,7 +44,7 @@ SOURCES = (
     "catcher_install", "hooks", "install", "units", "share", "man", "docs", "contrib", "rpm", "debian", "selinux",
     "Makefile", "setup.cfg", "LICENSE", "README.md",
     # For distributions, whose builds run `make build-check`.
-    "tests/unit", "tests/__init__.py",
+    "tests/unit", "tests/ports.py", "tests/__init__.py",
 )
 NOT_SOURCES = shutil.ignore_patterns(
     "__pycache__", "*.pyc", "*.scriptlet", ".debhelper", "debhelper-build-stamp", "*.substvars", "*.debhelper.log"

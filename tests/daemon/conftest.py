@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.ports import free_port
+
 from .peers import Backend
-from .process import LIBRARY, PATIENCE, PAYLOAD, PROGRAM, Catcher, free_port
+from .process import LIBRARY, PATIENCE, PAYLOAD, PROGRAM, Catcher
 
 
 def pythons():

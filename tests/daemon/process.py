@@ -2,7 +2,6 @@
 
 import functools
 import os
-import random
 import re
 import resource
 import signal
@@ -78,18 +77,3 @@ class Catcher:
         sock = socket.create_connection((host, self.port), timeout=PATIENCE, source_address=(source, 0))
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return sock
-
-
-def free_port():
-    """A port that nobody listens on, in IPv4 and IPv6. It lies below the ports of outgoing connections, of which one
-    could take it before the catcher does: that is the trouble that port 50003 really has."""
-    while True:
-        port = random.SystemRandom().randrange(20000, 32000)
-        with socket.socket() as four, socket.socket(socket.AF_INET6) as six:
-            six.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            try:
-                four.bind(("0.0.0.0", port))
-                six.bind(("::", port))
-            except OSError:
-                continue
-        return port

@@ -9,9 +9,11 @@ import subprocess
 
 import pytest
 
+from tests.ports import free_port
+
 from .pairs import pair
 from .peers import connect_tls, read_all
-from .process import MEGABYTE, PATIENCE, free_port
+from .process import MEGABYTE, PATIENCE
 
 
 def test_tcp_without_a_backend_says_so_and_closes(start, python):

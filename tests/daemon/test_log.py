@@ -12,9 +12,11 @@ import time
 import pytest
 from reference_catcher.log import NOTICE, Log
 
+from tests.ports import free_port
+
 from .pairs import pair
 from .peers import connect_tls, echo, read_all
-from .process import PATIENCE, free_port
+from .process import PATIENCE
 
 
 def test_hostile_traffic_does_not_flood_the_log(start):

@@ -7,8 +7,10 @@ import pytest
 from reference_catcher import ports
 from reference_catcher.settings import Settings
 
+from tests.ports import free_port
+
 from .peers import echo, read_exactly
-from .process import Catcher, free_port
+from .process import Catcher
 
 
 def test_an_occupied_port_is_named(refusal):

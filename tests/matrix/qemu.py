@@ -40,6 +40,7 @@ from tests.matrix import disks, engine
 from tests.matrix.disks import Image
 from tests.matrix.engine import EngineError
 from tests.matrix.machine import KEEP_FAILED, AnyMachine, CommandFailed, Network, Result, running
+from tests.ports import free_port
 
 
 @dataclasses.dataclass(frozen=True)
@@ -490,13 +491,6 @@ class VirtualMachine(AnyMachine):
 def disk_format(path: pathlib.Path) -> str:
     """qemu's name for the format of a disk of an image."""
     return "qcow2" if path.suffix == ".qcow2" else "raw"
-
-
-def free_port() -> int:
-    """A port of the loopback address that nothing listens at."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
 
 
 def bridge_of(network: Network) -> str:

@@ -15,6 +15,7 @@ import time
 import pytest
 
 from catcher_install.cert import generate
+from tests.ports import free_port
 from tests.unit.host_names import NAMES, names_of, names_to_verify
 from tests.unit.support import TREE
 
@@ -70,14 +71,6 @@ class Served:
         self.process.terminate()
         self.process.wait(PATIENCE)
         self.log.close()
-
-
-def free_port():
-    """A port that nobody has on IPv6, nor on IPv4."""
-    with socket.socket(socket.AF_INET6) as sock:
-        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-        sock.bind(("::", 0))
-        return sock.getsockname()[1]
 
 
 def is_address(name):

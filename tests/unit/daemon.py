@@ -12,6 +12,7 @@ import time
 from catcher_install import apply, paths, start, transition
 from catcher_install.admin import daemon
 from catcher_install.host import Host
+from tests.ports import free_port
 
 # The catcher's, as the machine's /proc shows it.
 PID, INODE = 100, 7
@@ -33,9 +34,7 @@ class Daemon:
         self.restarts = 0
         self.speaks = None
         self.listener = None
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         monkeypatch.setattr(paths, "PORT", self.port)
         # Connections are real, so waiting for them must be, too; but a test need not wait for what never comes.
         monkeypatch.setattr(daemon, "ANSWER_SECONDS", 0.1)

@@ -16,6 +16,7 @@ from catcher_install import host as host_module
 from catcher_install import paths
 from catcher_install.errors import ChangedMeanwhile
 from catcher_install.host import Host
+from tests.ports import free_port
 
 from .support import IS_ROOT, Killed, fault
 
@@ -665,7 +666,7 @@ def test_whether_the_port_can_be_had(family, address):
     host = Host()
     with socket.socket(family) as server, socket.socket(family) as client:
         try:
-            server.bind((address, 0))
+            server.bind((address, free_port()))
         except OSError as error:
             pytest.skip("no %s here: %s" % (address, error.strerror))
         port = server.getsockname()[1]

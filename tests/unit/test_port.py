@@ -8,6 +8,7 @@ import pytest
 from catcher_install import messages, paths, port, systemd
 from catcher_install.errors import CatcherError
 from catcher_install.host import Host
+from tests.ports import free_port
 
 from .proc import ANY_4, ANY_6, CONNECTED, LISTENS, LOOPBACK_4, LOOPBACK_6, TIME_WAIT, line
 
@@ -71,11 +72,11 @@ def test_without_a_proc(machine):
 def test_the_kernels_own_tables(monkeypatch, family, address):
     """This process is found by its real socket, whichever way round this machine's bytes are."""
     with socket.socket(family) as sock:
+        monkeypatch.setattr(paths, "PORT", free_port())
         try:
-            sock.bind((address, 0))
+            sock.bind((address, paths.PORT))
         except OSError as error:
             pytest.skip("no %s here: %s" % (address, error.strerror))
-        monkeypatch.setattr(paths, "PORT", sock.getsockname()[1])
         assert port.holder(Host()).state == port.NOBODY
         sock.listen(1)
         held = port.holder(Host())
@@ -88,8 +89,8 @@ def test_an_outgoing_connection_of_the_kernels(monkeypatch):
     with socket.socket() as server, socket.socket() as client:
         server.bind(("127.0.0.1", 0))
         server.listen(1)
-        client.bind(("127.0.0.1", 0))
-        monkeypatch.setattr(paths, "PORT", client.getsockname()[1])
+        monkeypatch.setattr(paths, "PORT", free_port())
+        client.bind(("127.0.0.1", paths.PORT))
         client.connect(server.getsockname())
         held = port.holder(Host())
         assert (held.state, held.pid, held.listens) == (port.OTHER, os.getpid(), False)
