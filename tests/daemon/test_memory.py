@@ -130,7 +130,7 @@ def test_memory_of_stuck_relays_is_bounded_and_given_back(start, backend):
         with contextlib.suppress(TimeoutError):
             while True:
                 sock.send(block)
-        stuck.wait(PATIENCE)
+        stuck.wait()
 
     server = backend(fill)
     server.listener.setsockopt(*small)      # the kernel's buffers are not the subject
@@ -141,6 +141,7 @@ def test_memory_of_stuck_relays_is_bounded_and_given_back(start, backend):
         catcher.wait_for("relayed to")
     before = catcher.resident()
     with contextlib.ExitStack() as stack:
+        stack.callback(stuck.set)
         for _ in range(100):
             sock = catcher.connect()
             sock.setsockopt(*small)
