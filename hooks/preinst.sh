@@ -65,7 +65,14 @@ csulcca_undo_old_prerm() {
     fi
     case $(csulcca_unit_state) in
     enabled | masked) ;;
-    *) ! csulcca_was_disabled_by_this_transaction || systemctl --quiet enable CSUTKEcat.service </dev/null || : ;;
+    *)
+        if csulcca_was_disabled_by_this_transaction; then
+            systemctl --quiet enable CSUTKEcat.service </dev/null || :
+            if ! csulcca_is_active && csulcca_has_no_journal; then
+                csulcca_start=yes
+            fi
+        fi
+        ;;
     esac
     if [ "$csulcca_start" = yes ]; then
         systemctl start CSUTKEcat.service </dev/null || :
@@ -289,9 +296,13 @@ csulcca_last_logged() {
         2>/dev/null | sed -n 's/^_CMDLINE=\(.*catcher\.exe.*\)/\1/p' | head -n 1
 }
 
-# PID 1 logs each start and stop; without a line of it in this boot there is no journal.
+# Whether the journal lacks what PID 1 logs now, of a unit that does nothing. Older lines prove nothing: an administrator
+# may have told journald since to store none.
 csulcca_has_no_journal() {
-    [ -z "$(journalctl -q -b -n 1 --no-pager -o cat _PID=1 2>/dev/null)" ]
+    csulcca_heard=csulcca-journal-$$.service
+    timeout 10 systemd-run --quiet --collect --unit="$csulcca_heard" /bin/true </dev/null >/dev/null 2>&1 || :
+    timeout 10 journalctl --sync >/dev/null 2>&1 || :
+    [ -z "$(journalctl -q -b -n 1 --no-pager -o cat _PID=1 _UID=0 UNIT="$csulcca_heard" 2>/dev/null)" ]
 }
 
 csulcca_never_stopped() {
@@ -308,7 +319,7 @@ csulcca_was_stopped_by_this_transaction() {
     csulcca_stopped=${csulcca_stopped#*=}
     case $csulcca_stopped in
     '' | 0 | *[!0-9]*)
-        journalctl --sync >/dev/null 2>&1 || :
+        timeout 10 journalctl --sync >/dev/null 2>&1 || :
         csulcca_stopped=$(journalctl -q -b --no-pager -o short-monotonic -n 1 _PID=1 _UID=0 \
             UNIT=CSUTKEcat.service MESSAGE_ID=9d1aaa27d60140bd96365438aad20286 2>/dev/null |
             sed -n 's/^\[ *\([0-9]*\)\.\([0-9][0-9]\).*/\1\2/p')

@@ -161,6 +161,23 @@ def test_what_the_old_prerm_did_is_undone_by_a_refusal(root, reason, stopped):
     assert changes == (["--quiet enable CSUTKEcat.service", "start CSUTKEcat.service"] if stopped else [])
 
 
+@pytest.mark.parametrize("keeps", [False, True])
+def test_a_refusal_starts_what_no_journal_can_say_of_that_it_ran(root, keeps):
+    """The old prerm has disabled it, and systemd has forgotten it."""
+    systemd = Systemd(root)
+    root.put("/usr/lib/systemd/system/CSUTKEcat.service")
+    root.put("/etc/systemd/system/multi-user.target.wants/other.service")
+    root.put("/old.prerm", b"systemctl disable --now CSUTKEcat\n")
+    root.put("/bin/dpkg-query", b"#!/bin/sh\necho %s\n" % root.path("/old.prerm").encode("ascii"), 0o755)
+    root.put("/proc/uptime", b"1000.00 0\n")
+    root.put("/proc/%d/stat" % os.getpid(), b"1 (dpkg) S " + b"1 " * 18 + b"90000 0\n")
+    root.put("/opt/IBM/CEX3C/bin/x")
+    systemd.log, systemd.keeps = OLDER[1], keeps
+    systemd.write()
+    assert root.run("csulcca_preinst", "deb", "upgrade", "5.2.23-1")[0] == 1
+    assert ("start CSUTKEcat.service" in root.get("/asked").decode("ascii").splitlines()) == (not keeps)
+
+
 # -- preinst: the note -------------------------------------------------------------------------------------------------
 
 def note(root):
@@ -257,6 +274,7 @@ class Systemd:
         self.shown = {"MainPID": "0", "ExecMainPID": "0", "ControlGroup": "", "ActiveState": "inactive"}
         self.shown.update(properties)
         self.log = []
+        self.keeps = True
         self.write()
 
     def write(self):
@@ -270,6 +288,15 @@ show*) while [ $# -gt 1 ]; do [ "$1" != -p ] || grep "^$2=" %(shown)s; shift; do
 esac
 '''.replace(b"%(shown)s", root.path("/shown").encode("ascii"))
             .replace(b"%(asked)s", root.path("/asked").encode("ascii")), 0o755)
+        # PID 1 logs that a unit has started, and journald stores it unless it is told to store nothing.
+        root.put("/bin/systemd-run", b'''#!/usr/bin/python3
+import sys
+unit = [word[len("--unit="):] for word in sys.argv if word.startswith("--unit=")][0]
+log = eval(open("%(log)s").read())
+if %(keeps)r:
+    log.insert(0, {"_PID=1", "_UID=0", "UNIT=" + unit, "when=990.5"})
+open("%(log)s", "w").write(repr(log))
+'''.replace(b"%(log)s", root.path("/journal").encode("ascii")).replace(b"%(keeps)r", b"%r" % self.keeps), 0o755)
         # Each entry is a set of FIELD=value; as journalctl, an entry is shown if it has all that are asked for.
         root.put("/journal", repr(self.log).encode("ascii"))
         root.put("/bin/journalctl", b'''#!/usr/bin/python3
@@ -391,8 +418,15 @@ def test_only_systemd_itself_can_say_that_it_stopped_the_service(root, sender, a
     assert note(root)["active"] == active
 
 
+# What PID 1 logged before journald was told to store nothing. A user cannot pass for PID 1.
+OLDER = [[], [{"_PID=1", "_UID=0", "when=1.5"}],
+         [{"_PID=1", "_UID=0", "UNIT=CSUTKEcat.service", "MESSAGE_ID=39f53479d3a045ac8e11786248231fbf", "when=1.5"},
+          {"_PID=812", "_UID=1000", "UNIT=csulcca-journal-1.service", "when=990.5"}]]
+
+
 @pytest.mark.parametrize("keeps,stopped_long_ago", [(True, True), (False, False)])
-def test_a_journal_that_keeps_nothing_does_not_hide_that_it_ran(root, keeps, stopped_long_ago):
+@pytest.mark.parametrize("older", OLDER, ids=["empty", "older lines", "older lines of the unit"])
+def test_a_journal_that_keeps_nothing_does_not_hide_that_it_ran(root, older, keeps, stopped_long_ago):
     """"systemctl disable --now" in the old prerm leaves no other trace than its directory."""
     systemd = Systemd(root)
     before_8(root)
@@ -402,13 +436,13 @@ def test_a_journal_that_keeps_nothing_does_not_hide_that_it_ran(root, keeps, sto
     root.put("/bin/dpkg-query", b"#!/bin/sh\necho %s\n" % root.path("/old.prerm").encode("ascii"), 0o755)
     root.put("/proc/uptime", b"1000.00 0\n")
     root.put("/proc/%d/stat" % os.getpid(), b"1 (dpkg) S " + b"1 " * 18 + b"90000 0\n")
-    systemd.log = [{"_PID=1", "_UID=0", "when=1.5"}] if keeps else []
+    systemd.log, systemd.keeps = older, keeps
     systemd.seen()
     told = note(root)
     assert (told["unit"], told["active"]) == ("enabled", "no" if stopped_long_ago else "yes")
 
 
-# What PID 1 has logged, when systemd says that the unit stopped, and the note.
+# Whether the journal keeps what PID 1 logs, when systemd says that the unit stopped, and the note.
 FORGOTTEN = [
     (False, "0", "unknown"), (False, "", "unknown"), (False, "5000000", "no"), (True, "0", "no"),
     (False, "950000000", "yes"),
@@ -416,14 +450,15 @@ FORGOTTEN = [
 
 
 @pytest.mark.parametrize("keeps,stopped,active", FORGOTTEN)
-def test_what_nobody_remembers_is_not_known(root, machine, keeps, stopped, active):
+@pytest.mark.parametrize("older", OLDER, ids=["empty", "older lines", "older lines of the unit"])
+def test_what_nobody_remembers_is_not_known(root, machine, older, keeps, stopped, active):
     """A service that was started by hand and is not enabled: systemd forgets it once the old prerm has stopped it."""
     systemd = Systemd(root, InactiveEnterTimestampMonotonic=stopped)
     before_8(root)
     root.put("/usr/lib/systemd/system/CSUTKEcat.service")
     root.put("/proc/uptime", b"1000.00 0\n")
     root.put("/proc/%d/stat" % os.getpid(), b"1 (dpkg) S " + b"1 " * 18 + b"90000 0\n")
-    systemd.log = [{"_PID=1", "_UID=0", "when=1.5"}] if keeps else []
+    systemd.log, systemd.keeps = older, keeps
     if not stopped:
         del systemd.shown["InactiveEnterTimestampMonotonic"]
     systemd.seen()

@@ -8,7 +8,7 @@ from tests.unit.authority import issue
 from .marks import needs_tls, only_deb
 from .soundness import assert_sound
 from .system import CERTIFICATE, DAEMON, KEY, talk_tcp
-from .turns import TOOLS, one_of
+from .turns import TOOLS, in_turns, one_of
 
 pytestmark = pytest.mark.scenario("seen")
 
@@ -93,20 +93,32 @@ def test_a_daemon_of_7_6_that_was_seen_in_tls_is_in_tls_after_the_upgrade(boot, 
     assert_sound(system, "tls")
 
 
+SET_STORAGE = "systemctl restart systemd-journald"
+NONE = "/etc/systemd/journald.conf.d/none.conf", "[Journal]\nStorage=none\n"
+# How the journal comes to keep nothing of what dpkg's old prerm does: what is written, and what is run after it.
+KEEPS_NOTHING = {
+    "since boot": (*NONE, SET_STORAGE + " && rm -rf /run/log/journal/* /var/log/journal/*"),
+    "since now": (*NONE, SET_STORAGE),
+    "of this level": ("/etc/systemd/journald.conf.d/level.conf", "[Journal]\nMaxLevelStore=warning\n", SET_STORAGE),
+    "of systemd": ("/etc/systemd/system.conf.d/level.conf", "[Manager]\nLogLevel=warning\n", "systemctl daemon-reexec"),
+}
+
+
 # A service that is not enabled and was started by hand: what dpkg's old prerm leaves of it, with a journal and without.
 @only_deb
-@pytest.mark.parametrize("enabled", [True, False], ids=["enabled", "disabled"])
-def test_a_journal_that_keeps_nothing(boot, built, enabled):
+@pytest.mark.parametrize("keeps,enabled", in_turns(KEEPS_NOTHING, ["enabled", "disabled"]))
+def test_a_journal_that_keeps_nothing(boot, built, keeps, enabled):
     system = boot()
     system.package("dpkg", "install", built.old(system.cell, "careless"))
-    system.machine.write("/etc/systemd/journald.conf.d/none.conf", "[Journal]\nStorage=none\n")
-    # As on a host that was booted so.
-    system.machine.run("systemctl restart systemd-journald && rm -rf /run/log/journal/* /var/log/journal/*")
-    if not enabled:
+    if enabled == "disabled":
         system.machine.run("systemctl disable CSUTKEcat")
-    assert system.service()[1] == "active"
+    path, content, then = KEEPS_NOTHING[keeps]
+    system.machine.write(path, content)
+    system.machine.run(then)
+    assert bool(system.show("journalctl -q -b -n 1 -o cat _PID=1")) == (keeps != "since boot")
+    assert system.service() == (enabled, "active")
     done = system.package("dpkg", "install", built.new("deb"))
-    if enabled:
+    if enabled == "enabled":
         assert system.service() == ("enabled", "active")
         assert "not known whether" not in done.out + done.err
     else:
@@ -114,6 +126,20 @@ def test_a_journal_that_keeps_nothing(boot, built, enabled):
         assert "it is not known whether the old catcher ran" in done.out + done.err
         assert "systemctl start CSUTKEcat" in done.out + done.err
     assert system.conf() == b"TLS_OFF\n"
+
+
+@only_deb
+@pytest.mark.parametrize("enabled", one_of(["enabled", "disabled"]))
+def test_a_journal_that_keeps_all_knows_that_it_was_stopped(boot, built, enabled):
+    """With nothing to tell it from a stopped one but the journal, it does not come to run."""
+    system = boot()
+    system.package("dpkg", "install", built.old(system.cell, "careless"))
+    system.machine.run("systemctl stop CSUTKEcat")
+    if enabled == "disabled":
+        system.machine.run("systemctl disable CSUTKEcat")
+    done = system.package("dpkg", "install", built.new("deb"))
+    assert "not known whether" not in done.out + done.err
+    assert system.service() == (enabled, "inactive")
 
 
 LIE = """
