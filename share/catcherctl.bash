@@ -33,19 +33,19 @@ _catcherctl() {
         fi
         case $verb in
         status) words="--json --help" ;;
-        mode) words="tls tcp --no-restart --json --help" ;;
+        mode) words="tls tcp --no-restart --dry-run --json --help" ;;
         cert) words="show list check generate request install restore export --help" ;;
         "cert show" | "cert list") words="--json --help" ;;
         "cert check") words="--json --name --help" ;;
-        "cert generate") words="--force --name --key-type --days --no-restart --json --help" ;;
+        "cert generate") words="--force --name --key-type --days --no-restart --dry-run --json --help" ;;
         "cert request") words="--out --present-key --name --json --help" ;;
-        "cert install") words="--name --no-restart --json --help" ;;
-        "cert restore") words="--no-restart --json --help" ;;
+        "cert install") words="--name --no-restart --dry-run --json --help" ;;
+        "cert restore") words="--no-restart --dry-run --json --help" ;;
         "cert export") words="--json --help" ;;
         probe) words="--name --cafile --timeout --json --help" ;;
         tke-guide) words="tls tcp --json --help" ;;
         plan) words="--root --json --help" ;;
-        apply) words="--root --json --help" ;;
+        apply) words="--root --dry-run --json --help" ;;
         esac
         case $verb:$word in
         *:-*) ;;

@@ -123,9 +123,16 @@ def _json_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON, for scripts")
 
 
+def _dry_run_option(parser: argparse.ArgumentParser) -> None:
+    """Of a verb that changes the host. It may stand before the verb, too: a default here would undo that."""
+    parser.set_defaults(changes=True)
+    parser.add_argument("--dry-run", action="store_true", default=argparse.SUPPRESS,
+                        help="show what this would do, and change nothing")
+
+
 def _change_options(parser: argparse.ArgumentParser) -> None:
     """Of a verb that changes the running catcher."""
-    parser.set_defaults(changes=True)
+    _dry_run_option(parser)
     parser.add_argument("--no-restart", action="store_true", help="do not restart the catcher")
     _json_option(parser)
 
@@ -221,7 +228,7 @@ def _add_converge(verbs: "Any") -> None:
                     "catcherctl plan", "catcherctl plan --root /mnt/image --json")
     applied = _verb(verbs, "apply", "apply", "do what is left to do on this host",
                     "catcherctl apply", "catcherctl apply --root /mnt/image")
-    applied.set_defaults(changes=True)
+    _dry_run_option(applied)
     for one in (planned, applied):
         one.add_argument("--root", default="/", metavar="DIR", help="use the installed system below this directory")
         _json_option(one)

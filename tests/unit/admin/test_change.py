@@ -79,12 +79,13 @@ def on_machine(machine, monkeypatch):
     return machine
 
 
+@pytest.mark.parametrize("where", ["before the verb", "after it"])
 @pytest.mark.parametrize("name", sorted(FORESEEN))
-def test_a_dry_run_says_what_would_be_done_and_does_nothing(on_machine, daemon, capsys, name):
+def test_a_dry_run_says_what_would_be_done_and_does_nothing(on_machine, daemon, capsys, name, where):
     put(on_machine, *NEW)
     arguments, wanted = FORESEEN[name]
     before = tree_of(on_machine, times=True)
-    assert cli.main(["--dry-run"] + arguments) == 0
+    assert cli.main(["--dry-run"] + arguments if where == "before the verb" else arguments + ["--dry-run"]) == 0
     told = capsys.readouterr().out
     assert [part for part in wanted if part not in told] == []
     assert tree_of(on_machine, times=True) == before and daemon.restarts == 0
