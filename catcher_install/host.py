@@ -458,6 +458,9 @@ class Host:
                 # A directory with setgid gives its own group.
                 os.fchown(fd, -1, os.getegid())
             os.fchmod(fd, mode)
+            if os.fstat(fd).st_mode & ~mode & (stat.S_IRGRP | stat.S_IROTH):
+                # vfat and some network file systems do nothing and say that they did.
+                raise OSError(errno.ENOTSUP, "on this file system others could read it", path)
             view = memoryview(data)
             while view:
                 view = view[os.write(fd, view):]

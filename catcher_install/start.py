@@ -67,7 +67,9 @@ def launch_decision(facts: "HostFacts", planned: "Optional[str]" = None) -> Laun
             return refused(one, again=one["id"] == "clock-unset")
     if facts.pair.state != pair.BOTH:
         reason = facts.image or "no pair was made"
-        return refused(finding("pair-not-generated", reason=reason, hint="see what is wrong:\n  catcherctl status"))
+        # It tries again, outside of the unit's sandbox, and says what went wrong.
+        hint = "see what is wrong:\n  catcherctl %s" % ("status" if facts.image else "apply")
+        return refused(finding("pair-not-generated", reason=reason, hint=hint))
     return Launch(arguments=["-tls"], findings=found + about, again=False)
 
 

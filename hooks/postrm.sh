@@ -92,6 +92,12 @@ csulcca_remove_pair() {
         return
     fi
     rm -rf @STAGE_DRAFT@ && mkdir -m 700 @STAGE_DRAFT@ || return 1
+    if csulcca_has_no_links; then
+        # The key first: a certificate alone gives nothing away.
+        rm -rf @STAGE_DRAFT@
+        rm -f @KEY@"$2" && rm -f @CERTIFICATE@"$2"
+        return
+    fi
     if ! ln @KEY@"$2" @STAGE_DRAFT@/catcher.key || ! ln @CERTIFICATE@"$2" @STAGE_DRAFT@/catcher.crt ||
         ! ln @STAGE_DRAFT@/catcher.key @STAGE_DRAFT@/@GENERATED@"$1"; then
         rm -rf @STAGE_DRAFT@
@@ -108,6 +114,11 @@ csulcca_remove_pair() {
         return 1
     fi
     csulcca_finish_purge "$1"
+}
+
+# Whether the file system has no hard links, as vfat and some of FUSE.
+csulcca_has_no_links() {
+    : >@STAGE_DRAFT@/one && ! ln @STAGE_DRAFT@/one @STAGE_DRAFT@/two 2>/dev/null
 }
 
 # A pair in place that is about to go: what is left of it goes.

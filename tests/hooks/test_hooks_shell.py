@@ -1000,6 +1000,23 @@ def test_purge_of_a_pair_of_which_one_file_cannot_be_removed(root, name, suffix)
     assert in_bin(root) == {"catcher.key" + suffix: KEY, "catcher.crt" + suffix: CRT}
 
 
+@pytest.mark.parametrize("suffix", ["", KEPT])
+@pytest.mark.parametrize("fixed", ["", "catcher.key", "catcher.crt"])
+def test_purge_without_hard_links_leaves_no_key_of_ours(root, suffix, fixed):
+    """On vfat, say. What cannot be removed is still said, and without the key the certificate is no harm."""
+    put_pair(root, suffix, (KEY, CRT))
+    root.put(paths.STAMP, stamp.render(make_stamp(made_earlier=[pair.fingerprint(KEY, CRT)])))
+    before_removal(root)
+    root.put("/bin/ln", b"#!/bin/sh\nexit 1\n", 0o755)
+    refuse = '#!/bin/sh\nfor one; do [ "$one" != %s ] || exit 1; done\nexec %s "$@"\n' % (
+        root.path(paths.BIN + "/" + fixed + suffix), shutil.which("rm"))
+    root.put("/bin/rm", refuse.encode(), 0o755)
+    status, output = root.run("csulcca_postrm", "deb", "purge")
+    assert status == 0 and ("cannot be removed" in output) == (fixed != "")
+    left = {"": {}, "catcher.key": {"catcher.key": KEY, "catcher.crt": CRT}, "catcher.crt": {"catcher.crt": CRT}}
+    assert in_bin(root) == {name + suffix: data for name, data in left[fixed].items()}
+
+
 # -- directories that are links ----------------------------------------------------------------------------------------
 
 def make_link(root, path, target):

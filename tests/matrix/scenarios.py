@@ -11,6 +11,7 @@ SCENARIOS = {
     "fresh": "a first installation: TLS works, or the package says why not",
     "fresh-not-clean": "a first installation on a host with half a pair, a configuration, or a program on the port",
     "odd-hosts": "hosts with odd names and addresses, programs that fail, or an /opt of another system",
+    "odd-file-systems": "programs on a file system without hard links, or without modes: a safe pair, or none",
     "programs": "without OpenSSL the catcher speaks TCP and says why; programs of other packages are never called",
     "image-build": "an installation in an image build: no key in the image, each copy makes its own at its first boot",
     "image-based": "a host of images, with /var alone to write: the first boot, updates, roll-back and removal",

@@ -453,6 +453,30 @@ def test_without_hard_links_there_is_no_pair_and_a_finding(machine, quick_pair, 
     assert (machine.get(paths.KEY), machine.get(paths.CERTIFICATE)) == quick_pair
 
 
+@pytest.mark.parametrize("links", [True, False], ids=["hard links", "no hard links"])
+@pytest.mark.parametrize("mode", [0o755, 0o777, 0o444, 0o640, 0o604])
+def test_where_others_could_read_the_key_none_is_written(machine, quick_pair, monkeypatch, mode, links):
+    """Every file has the mode that the mount gives, and chmod says that it worked: not one byte of a key is there."""
+    change, write = os.fchmod, os.write
+    keys = []
+
+    def note(fd, data):
+        if bytes(data) == quick_pair[0]:
+            keys.append(fd)
+        return write(fd, data)
+
+    monkeypatch.setattr(os, "fchmod", lambda fd, wanted: change(fd, mode))
+    monkeypatch.setattr(os, "write", note)
+    with fault(n=1, error=errno.EPERM, lasting=True, calls=() if links else ("link",)):
+        outcome = apply.converge(machine, FRESH)
+    assert [one["reason"] for one in outcome.findings if one.get("path") == paths.KEY] == [
+        "on this file system others could read it"]
+    assert keys == []
+    assert [name for name in machine.names(paths.BIN) if "catcher-pair" in name or "key" in name] == []
+    assert machine.get(paths.CONF) == b"TLS_ON\n"
+    monkeypatch.undo()
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a directory away")
 @pytest.mark.parametrize("mode", [0o2755, 0o2777, 0o3775])
 def test_a_directory_with_setgid_gives_the_key_no_group(machine, quick_pair, mode):
