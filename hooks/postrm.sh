@@ -24,7 +24,9 @@ csulcca_postrm() {
         return 0
         ;;
     esac
-    rm -rf @DRAFTS@ || :
+    for csulcca_draft in @DRAFTS@; do
+        rm -rf "$csulcca_draft" @IMAGE_PAIR@/"${csulcca_draft##*/}" || :
+    done
     # Links of an image build. A pair that they lead to is on a host that runs, and stays in reach.
     for csulcca_name in catcher.key catcher.crt; do
         if [ -h @BIN@/"$csulcca_name" ] && [ ! -e @BIN@/"$csulcca_name" ] &&
@@ -62,13 +64,21 @@ csulcca_is_downgrade_to_7() {
 }
 
 csulcca_remove_ours() {
+    csulcca_key=@KEY@
+    # On a host of an image the pair, and what goes with it, is where the links lead.
+    [ "$(readlink @KEY@)" != @IMAGE_PAIR@/catcher.key ] || csulcca_key=@IMAGE_PAIR@/catcher.key
+    csulcca_pairs=${csulcca_key%/*}
+    csulcca_certificate=$csulcca_pairs/catcher.crt
+    csulcca_stage=@STAGE@
+    csulcca_stage=$csulcca_pairs/${csulcca_stage##*/}
+    csulcca_draft=$csulcca_stage.draft
     [ -f @PURGE@ ] && [ ! -h @PURGE@ ] || return 0
     while read -r csulcca_made csulcca_suffix; do
         case $csulcca_suffix in */*) continue ;; esac
         csulcca_finish_purge "$csulcca_made"
-        if [ "$(csulcca_fingerprint @KEY@"$csulcca_suffix" @CERTIFICATE@"$csulcca_suffix")" = "$csulcca_made" ]; then
+        if [ "$(csulcca_fingerprint "$csulcca_key$csulcca_suffix" "$csulcca_certificate$csulcca_suffix")" = "$csulcca_made" ]; then
             csulcca_remove_pair "$csulcca_made" "$csulcca_suffix" ||
-                echo "csulcca: @KEY@$csulcca_suffix cannot be removed, and was left as it is" >&2
+                echo "csulcca: $csulcca_key$csulcca_suffix cannot be removed, and was left as it is" >&2
         fi
     done <@PURGE@
 }
@@ -87,30 +97,31 @@ csulcca_fingerprint() {
 # either. The pair in place is linked in the form of a pair that waits to be placed: killed between the two files, the
 # next purge removes the other one, and the next installation has the whole pair again.
 csulcca_remove_pair() {
-    if [ ! -e @CERTIFICATE@"$2" ]; then
-        rm -f @KEY@"$2"
+    if [ ! -e "$csulcca_certificate$2" ]; then
+        rm -f "$csulcca_key$2"
         return
     fi
-    rm -rf @STAGE_DRAFT@ && mkdir -m 700 @STAGE_DRAFT@ || return 1
+    rm -rf "$csulcca_draft" && mkdir -m 700 "$csulcca_draft" || return 1
     if csulcca_has_no_links; then
         # The key first: a certificate alone gives nothing away.
-        rm -rf @STAGE_DRAFT@
-        rm -f @KEY@"$2" && rm -f @CERTIFICATE@"$2"
+        rm -rf "$csulcca_draft"
+        rm -f "$csulcca_key$2" && rm -f "$csulcca_certificate$2"
         return
     fi
-    if ! ln @KEY@"$2" @STAGE_DRAFT@/catcher.key || ! ln @CERTIFICATE@"$2" @STAGE_DRAFT@/catcher.crt ||
-        ! ln @STAGE_DRAFT@/catcher.key @STAGE_DRAFT@/@GENERATED@"$1"; then
-        rm -rf @STAGE_DRAFT@
+    if ! ln "$csulcca_key$2" "$csulcca_draft/catcher.key" ||
+        ! ln "$csulcca_certificate$2" "$csulcca_draft/catcher.crt" ||
+        ! ln "$csulcca_draft/catcher.key" "$csulcca_draft/@GENERATED@$1"; then
+        rm -rf "$csulcca_draft"
         return 1
     fi
     if [ -n "$2" ]; then
-        rm -f @KEY@"$2" @CERTIFICATE@"$2"
-        rm -rf @STAGE_DRAFT@
+        rm -f "$csulcca_key$2" "$csulcca_certificate$2"
+        rm -rf "$csulcca_draft"
         return
     fi
-    sync @STAGE_DRAFT@ || :
-    if ! mv -T @STAGE_DRAFT@ @STAGE@; then
-        rm -rf @STAGE_DRAFT@
+    sync "$csulcca_draft" || :
+    if ! mv -T "$csulcca_draft" "$csulcca_stage"; then
+        rm -rf "$csulcca_draft"
         return 1
     fi
     csulcca_finish_purge "$1"
@@ -118,19 +129,19 @@ csulcca_remove_pair() {
 
 # Whether the file system has no hard links, as vfat and some of FUSE.
 csulcca_has_no_links() {
-    : >@STAGE_DRAFT@/one && ! ln @STAGE_DRAFT@/one @STAGE_DRAFT@/two 2>/dev/null
+    : >"$csulcca_draft/one" && ! ln "$csulcca_draft/one" "$csulcca_draft/two" 2>/dev/null
 }
 
 # A pair in place that is about to go: what is left of it goes.
 csulcca_finish_purge() {
-    [ -d @STAGE@ ] && [ ! -h @STAGE@ ] || return 0
-    [ "$(csulcca_fingerprint @STAGE@/catcher.key @STAGE@/catcher.crt)" = "$1" ] || return 0
+    [ -d "$csulcca_stage" ] && [ ! -h "$csulcca_stage" ] || return 0
+    [ "$(csulcca_fingerprint "$csulcca_stage/catcher.key" "$csulcca_stage/catcher.crt")" = "$1" ] || return 0
     for csulcca_name in catcher.key catcher.crt; do
-        if cmp -s @STAGE@/"$csulcca_name" @BIN@/"$csulcca_name"; then
-            rm -f @BIN@/"$csulcca_name"
+        if cmp -s "$csulcca_stage/$csulcca_name" "$csulcca_pairs/$csulcca_name"; then
+            rm -f "$csulcca_pairs/$csulcca_name"
         fi
     done
-    rm -rf @STAGE_DRAFT@
-    mv -T @STAGE@ @STAGE_DRAFT@
-    rm -rf @STAGE_DRAFT@
+    rm -rf "$csulcca_draft"
+    mv -T "$csulcca_stage" "$csulcca_draft"
+    rm -rf "$csulcca_draft"
 }

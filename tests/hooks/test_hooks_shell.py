@@ -947,6 +947,35 @@ def test_purge_leaves_no_private_key_that_we_made(root, suffix, ours):
     assert sorted(in_bin(root).values()) == sorted(theirs)
 
 
+@pytest.mark.parametrize("ours", [True, False])
+def test_purge_where_the_links_of_an_image_lead_to_the_pair(root, ours):
+    """What goes with the pair is there, too. An administrator's pair stays, and stays in reach."""
+    made = pair.fingerprint(KEY, CRT)
+    places = [paths.BIN + name for name in ("/catcher.key", "/catcher.crt")]
+
+    def link(where):
+        for place in places:
+            if root.exists(place):
+                os.unlink(root.path(place))
+            os.symlink(where + place[len(paths.BIN):], root.path(place))
+
+    link(paths.IMAGE_PAIR)
+    machine = Machine(root.base)
+    for suffix in ("", KEPT):
+        for place, data in zip(places, (KEY, CRT)):
+            machine.put(place + suffix, data)
+    machine.put(paths.STAMP, stamp.render(make_stamp(generated_pair=made if ours else None)), 0o600)
+    before_removal(root)
+    machine.put(paths.STAGE_DRAFT + "/catcher.key", b"a draft")
+    link(root.path(paths.IMAGE_PAIR))
+    for action in ("remove", "purge"):
+        assert root.run("csulcca_postrm", "deb", action) == (0, "")
+    assert image_links(root) == ([] if ours else ["catcher.key", "catcher.crt"])
+    left = ["catcher.crt", "catcher.crt" + KEPT, "catcher.key", "catcher.key" + KEPT]
+    assert (sorted(os.listdir(root.path(paths.IMAGE_PAIR))) if root.exists(paths.IMAGE_PAIR) else []) == (
+        [] if ours else left)
+
+
 @pytest.mark.parametrize("change", ["key", "certificate", "no certificate", "a link"])
 def test_purge_keeps_a_kept_pair_that_was_changed(root, change):
     put_pair(root, KEPT, (KEY, CRT))
