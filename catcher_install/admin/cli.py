@@ -91,6 +91,14 @@ def _print_json(fields: "Dict[str, Any]") -> None:
     _print(json_text(fields).split("\n"))
 
 
+def _tell(options: "Namespace", fields: "Dict[str, Any]", lines: "Callable[[Dict[str, Any]], Iterable[str]]") -> None:
+    """What a verb found out. lines: makes the text of the fields, for who does not ask for JSON."""
+    if options.json:
+        _print_json(fields)
+    else:
+        _print(lines(fields))
+
+
 def _print_findings(found: "List[messages.Finding]") -> None:
     for one in found:
         _print(report.finding_lines(one))
@@ -251,32 +259,21 @@ def _status(options: "Namespace") -> int:
     from . import status
 
     seen = status.collect_status(Host())
-    if options.json:
-        _print_json(seen)
-    else:
-        _print(status.lines(seen))
+    _tell(options, seen, status.lines)
     return status.exit_status(seen)
 
 
 def _cert_show(options: "Namespace") -> int:
     from . import installed_pair
 
-    shown = installed_pair.show(Host())
-    if options.json:
-        _print_json(shown)
-    else:
-        _print(installed_pair.show_lines(shown))
+    _tell(options, installed_pair.show(Host()), installed_pair.show_lines)
     return 0
 
 
 def _cert_list(options: "Namespace") -> int:
     from . import cert_list
 
-    told = cert_list.collect(Host())
-    if options.json:
-        _print_json(told)
-    else:
-        _print(cert_list.lines(told))
+    _tell(options, cert_list.collect(Host()), cert_list.lines)
     return 0
 
 

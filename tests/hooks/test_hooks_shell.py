@@ -821,19 +821,20 @@ def test_purge_of_an_unfinished_replacement(root, renamed, generated, old_is_our
         assert (left["catcher.key"], left["catcher.crt"]) == (b"new key", b"new crt")
 
 
+def begin_return(machine, generated, old_is_ours):
+    """The daemon did not show a new pair, which was generated or an administrator's; the way back has begun."""
+    suffix = pair.begin_replacement(machine, b"new key", b"new crt", generated)
+    pair.place_replacement(machine)
+    pair.clear(machine)
+    pair.begin_return(machine, suffix, old_is_ours)
+
+
 @pytest.mark.parametrize("renamed", [(), ("catcher.key",), ("catcher.key", "catcher.crt")])
 @pytest.mark.parametrize("old_is_ours", [True, False])
 def test_purge_of_an_unfinished_return(root, renamed, old_is_ours):
-    """The daemon did not show the new pair, and the way back was killed."""
-    def begin(machine):
-        suffix = pair.begin_replacement(machine, b"new key", b"new crt", False)
-        pair.place_replacement(machine)
-        pair.clear(machine)
-        pair.begin_return(machine, suffix, old_is_ours)
-
     root.put(paths.KEY, KEY, 0o600)
     root.put(paths.CERTIFICATE, CRT)
-    unfinished(root, begin)
+    unfinished(root, lambda machine: begin_return(machine, False, old_is_ours))
     for name in renamed:
         os.rename(root.path(paths.REPLACE_STAGE + "/" + name), root.path(paths.BIN + "/" + name))
     purge(root)
@@ -909,14 +910,8 @@ def test_preinst_knows_the_control_script_of_8(root, kind, ours):
 
 def test_purge_after_an_unfinished_return_of_a_lone_key(root):
     """The administrator's key, which had no certificate, does not get one of another key."""
-    def begin(machine):
-        suffix = pair.begin_replacement(machine, b"new key", b"new crt", True)
-        pair.place_replacement(machine)
-        pair.clear(machine)
-        pair.begin_return(machine, suffix, False)
-
     root.put(paths.KEY, KEY, 0o600)
-    unfinished(root, begin)
+    unfinished(root, lambda machine: begin_return(machine, True, False))
     os.rename(root.path(paths.REPLACE_STAGE + "/catcher.key"), root.path(paths.KEY))
     purge(root)
     assert in_bin(root) == {"catcher.key": KEY}

@@ -20,6 +20,16 @@ OPENSSL_3 = b"OpenSSL 3.0.13 30 Jan 2024 (Library: OpenSSL 3.0.13 30 Jan 2024)\n
 OPENSSL_102 = b"OpenSSL 1.0.2k-fips  26 Jan 2017\n"
 
 
+def put_file(real, data, mode):
+    """Make a file with its directories. Returns its path."""
+    if not os.path.isdir(os.path.dirname(real)):
+        os.makedirs(os.path.dirname(real))
+    with open(real, "wb") as stream:
+        stream.write(data)
+    os.chmod(real, mode)
+    return real
+
+
 class UnplannedSpawn(BaseException):
     """A program was run that the test did not plan. No "except Exception" swallows it."""
 
@@ -105,13 +115,7 @@ class Scripted(Host):
 
     def put(self, path, data=b"", mode=0o644):
         """Make a file with its directories, as another program would have."""
-        real = self.on_disk(path)
-        if not os.path.isdir(os.path.dirname(real)):
-            os.makedirs(os.path.dirname(real))
-        with open(real, "wb") as stream:
-            stream.write(data)
-        os.chmod(real, mode)
-        return real
+        return put_file(self.on_disk(path), data, mode)
 
     def put_link(self, path, target):
         """Make a symbolic link with its directories."""

@@ -18,7 +18,7 @@ from catcher_install.errors import ChangedMeanwhile
 from catcher_install.host import Host
 from tests.ports import free_port
 
-from .support import IS_ROOT, Killed, fault
+from .support import IS_ROOT, Killed, fault, put_file
 
 real_programs = pytest.mark.real_programs
 
@@ -42,13 +42,7 @@ def image(tmp_path):
 
 
 def put(image, path, data=b"", mode=0o644):
-    real = image.root + path
-    if not os.path.isdir(os.path.dirname(real)):
-        os.makedirs(os.path.dirname(real))
-    with open(real, "wb") as stream:
-        stream.write(data)
-    os.chmod(real, mode)
-    return real
+    return put_file(image.root + path, data, mode)
 
 
 # -- names -------------------------------------------------------------------------------------------------------------
