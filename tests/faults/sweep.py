@@ -307,7 +307,9 @@ def wide_key(lines: Iterable[str]) -> str:
     keys = set()
     for line in lines:
         if match := KEY_WRITTEN.match(line):
-            keys.add(match[1])
+            # A pipe to or from a child of ours has no name that others could open.
+            if not match[1].startswith("pipe:["):
+                keys.add(match[1])
         elif match := MADE.match(line) or CHANGED.match(line):
             path, mode = [one for one in match.groups() if one is not None]
             modes.setdefault(path, set()).add(int(mode, 8))

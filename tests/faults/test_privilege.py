@@ -9,6 +9,7 @@ import subprocess
 import pytest
 
 from catcher_install import apply, paths, transition
+from tests.faults import sweep
 from tests.hooks.test_hooks_shell import Root
 from tests.unit.conftest import a_pair, quick_pair  # noqa: F401 - fixtures
 from tests.unit.support import TREE, installed
@@ -167,6 +168,18 @@ def test_strace_sees_the_key_private_at_every_instant(tmp_path):
     key = [line for line in trace.read_text().splitlines() if "catcher.key" in line]
     modes = [line.rpartition(", ")[2].partition(")")[0] for line in key if "O_CREAT" in line or "chmod(" in line]
     assert modes and set(modes) == {"0600"}
+
+
+@pytest.mark.parametrize("line,wide", [
+    ('7 write(3<pipe:[99]>, "-----BEGIN PRIVATE KEY-----"..., 384) = 384', ""),
+    ('7 openat(AT_FDCWD, "/run/a/k", O_WRONLY|O_CREAT, 0600) = 3\n'
+     '7 write(3</run/a/k>, "-----BEGIN PRIVATE KEY-----"..., 384) = 384', ""),
+    ('7 openat(AT_FDCWD, "/run/a/k", O_WRONLY|O_CREAT, 0666) = 3\n'
+     '7 write(3</run/a/k>, "-----BEGIN PRIVATE KEY-----"..., 384) = 384', "/run/a/k"),
+    ('7 write(3</run/a/pipe:[99]>, "-----BEGIN RSA PRIVATE KEY-----"..., 384) = 384', "/run/a/pipe:[99]"),
+])  # fmt: skip
+def test_the_sweeps_see_a_file_that_held_a_key_and_take_no_pipe_for_one(line, wide):
+    assert sweep.wide_key(line.splitlines()) == (f"{wide} held a key, and was open to others" if wide else "")
 
 
 def _plant_again_and_again(places, outside, seed):
