@@ -4,8 +4,6 @@ Everything that a catcher or a TKE would stumble over later is found here, befor
 refusal says what to type.
 """
 
-import shlex
-
 from ..errors import CatcherError
 from ..messages import finding
 from ..pair import SIZE_LIMIT
@@ -59,6 +57,9 @@ def read_file(host: "Host", path: str, limit: int = SIZE_LIMIT) -> PemFile:
 
 def command(start: str, *words: str) -> str:
     """A command with its arguments quoted for a shell."""
+    # Here and not above, since a converge that makes a pair asks only for addresses.
+    import shlex
+
     return " ".join([start] + [shlex.quote(word) for word in words])
 
 
