@@ -440,11 +440,11 @@ class Host:
             _close(fd)
 
     def create(self, path: str, data: bytes, mode: int, like: "Optional[os.stat_result]" = None,
-               attributes_of: str = "") -> None:
+               attributes_of: str = "", lasting: bool = True) -> None:
         """Write a new file that nobody has yet: O_EXCL, so that no link or earlier file is ever written through.
 
         Its owner, extended attributes (ACL, SELinux label) and mode are right before its content is there; it is
-        never wider than *mode*. The content is on disk when this returns.
+        never wider than *mode*. The content is on disk when this returns, but for one that is not *lasting*.
         """
         fd = os.open(
             self.locate(path), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode & 0o600
@@ -464,7 +464,8 @@ class Host:
             view = memoryview(data)
             while view:
                 view = view[os.write(fd, view):]
-            os.fsync(fd)
+            if lasting:
+                os.fsync(fd)
         finally:
             _close(fd)
 

@@ -22,6 +22,9 @@ STAGE_DRAFT = BIN + "/.catcher-pair.draft"
 GENERATED = "generated."
 # The same for a pair that an administrator puts in the place of another one.
 REPLACE_STAGE = BIN + "/.catcher-pair.replace"
+# Where the openssl command works while it makes a pair: nothing in it is secret, and it is gone afterwards. Here, since
+# this can be written whenever a pair can be made; a start of the service does not see the real /run.
+PAIR_WORK = BIN + "/.catcher-pair.openssl"
 # The key of a certificate request, kept aside until its certificate is installed.
 REQUEST_KEY = BIN + "/catcher.key.request"
 REQUEST_KEY_DRAFT = draft(REQUEST_KEY)
@@ -47,7 +50,7 @@ MAY_BE_LINKS = (CONF_DIR, IBM_DIR, CCA_DIR, BIN)
 LINKS = STATE_DIR + "/links"
 
 # What a run that was interrupted has not finished; the stamp's is written again by the next run in any case.
-DRAFTS = (STAGE_DRAFT, CONF_DRAFT, REQUEST_KEY_DRAFT)
+DRAFTS = (STAGE_DRAFT, CONF_DRAFT, REQUEST_KEY_DRAFT, PAIR_WORK)
 
 LIBRARY = "/usr/lib/csulcca"
 VERSION = LIBRARY + "/version"

@@ -35,7 +35,7 @@ def request(host: "Host", wanted: "List[str]", present_key: bool, out: "Optional
             raise CatcherError("there is no %s" % path, "make a new key:\n  catcherctl cert request")
         plan.refuse_key_in_image(fact_collector.collect(host))
         with Locked(host):
-            new = generate.new_key()
+            new = generate.new_key(host)
             # Before it is there, so that a purge can tell that it is ours. replace(): a whole key or none.
             apply.note_key(host, new)
             host.replace(path, new, pair.KEY_MODE)

@@ -49,10 +49,6 @@ class Crypto:
             return keys.rsa(key.key_size)
         return keys.other(type(key).__name__.lstrip("_").replace("PrivateKey", "").replace("PublicKey", ""))
 
-    def curve(self, name: str) -> "Any":
-        """Return a curve of keys.CURVES, by the name that the vendor writes."""
-        return getattr(self.ec, next(other for vendors, other, _ in keys.CURVES if vendors == name).upper())()
-
     def public_bytes(self, public: "Any") -> bytes:
         """Return a public key as DER (SubjectPublicKeyInfo)."""
         form = self.serialization.PublicFormat.SubjectPublicKeyInfo

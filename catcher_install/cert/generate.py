@@ -1,24 +1,23 @@
-"""Making a key and its self-signed certificate.
+"""Making a key and its self-signed certificate, by the openssl command, which is there whenever TLS is possible.
 
-By cryptography; where that is missing or broken by the openssl command, which is there whenever TLS is possible.
+It takes a fifth of the time that importing cryptography takes, and it keeps to the host's own policy (FIPS, say).
 """
 
 import datetime
-import ipaddress
 import os
 
-from .. import paths
-from ..errors import CatcherError, MissingDependency
+from .. import optional, paths
+from ..errors import CatcherError
 from ..messages import CLOCK_FLOOR
 from ..record import Record
 from ..text import moment
-from . import crypto, keys
+from . import keys
 from .host_names import COMMON_NAME_LIMIT, HostNames
 from .names import ip_address
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, List, Tuple
+    from typing import List, Tuple
 
     from ..host import Host
 
@@ -26,6 +25,11 @@ YEARS = 10
 # The longest validity that can be asked for, and bytes of names: a handshake must carry them beside all addresses.
 DAYS_LIMIT = 36500
 NAMES_LIMIT = 4096
+SEE_WHY = "see why:\n  openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:secp521r1 -out /dev/null"
+# Seconds that openssl may take for a key, and for each of the two steps to its certificate: in all less than the 90
+# that systemd gives a start.
+KEY_SECONDS = 60
+STEP_SECONDS = 10
 
 
 class Wish(Record):
@@ -105,126 +109,92 @@ def serial_number() -> int:
 def generate(host: "Host", names: HostNames, wish: Wish = USUAL) -> "Tuple[bytes, bytes]":
     """A new key (PKCS#8) and self-signed certificate for a host, both PEM.
 
-    secp521r1 and SHA-512 unless wished otherwise; serverAuth, not a CA. Raises CatcherError where neither cryptography
-    nor openssl can do it, and while the clock is not set: such a pair would expire before its time.
+    secp521r1 and SHA-512 unless wished otherwise; serverAuth, not a CA. Raises CatcherError where openssl cannot do it,
+    and while the clock is not set: such a pair would expire before its time; OSError where BIN cannot be written.
     """
     if host.now() < CLOCK_FLOOR:
         raise CatcherError("the clock of this host says %s" % moment(host.now()), "set it, then try again: timedatectl")
+    named = subject(names, wish.names)
+    host.remove_tree_of_files(paths.PAIR_WORK)
+    host.make_dir(paths.PAIR_WORK, 0o700)
     try:
-        return crypto.call(_generate_with_cryptography, crypto.load(), names, wish, host.now())
-    except MissingDependency as error:
-        missing = error
-    except crypto.Unreadable as error:
-        # A provider of OpenSSL that refuses raises what it likes.
-        missing = MissingDependency("python3-cryptography could not make a pair (%s)" % error, "catcherctl status")
-    return _generate_with_openssl(host, names, wish, missing)
+        key = new_key(host, wish.key_type)
+        return key, _certificate(host, key, named, wish)
+    finally:
+        host.remove_tree_of_files(paths.PAIR_WORK)
 
 
-def _generate_with_cryptography(lib: crypto.Crypto, names: HostNames, wish: Wish, now: float) -> "Tuple[bytes, bytes]":
-    x509 = lib.x509
-    common_name, dns, addresses = subject(names, wish.names)
-    key = _new_key(lib, wish.key_type)
-    public = key.public_key()
-    named = x509.Name([x509.NameAttribute(x509.oid.NameOID.COMMON_NAME, common_name)])
-    alternatives = [x509.DNSName(name) for name in dns]
-    alternatives += [x509.IPAddress(ipaddress.ip_address(address)) for address in addresses]
-    start, end = validity(now, wish.days)
-    usage = x509.KeyUsage(
-        digital_signature=True, content_commitment=False, key_encipherment=False, data_encipherment=False,
-        key_agreement=False, key_cert_sign=False, crl_sign=False, encipher_only=False, decipher_only=False,
-    )
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(named)
-        .issuer_name(named)
-        .public_key(public)
-        .serial_number(serial_number())
-        .not_valid_before(start)
-        .not_valid_after(end)
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(usage, critical=True)
-        .add_extension(x509.ExtendedKeyUsage([x509.oid.ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
-        # Strict verifiers (Python 3.13's default) want it even in a self-signed certificate.
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(public), critical=False)
-    )
-    if alternatives:
-        builder = builder.add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
-    digest = getattr(lib.hashes, "SHA%d" % keys.GENERATED[wish.key_type][1])()
-    certificate = builder.sign(key, digest, lib.backend)
-    return _private_pem(lib, key), bytes(certificate.public_bytes(lib.serialization.Encoding.PEM))
-
-
-def _new_key(lib: crypto.Crypto, key_type: str) -> "Any":
+def new_key(host: "Host", key_type: str = keys.GENERATED_TYPE) -> bytes:
+    """A new private key, PKCS#8, PEM. key_type: of keys.GENERATED. Raises CatcherError."""
     size, _ = keys.GENERATED[key_type]
     if isinstance(size, int):
-        return lib.rsa.generate_private_key(65537, size, lib.backend)
-    return lib.ec.generate_private_key(lib.curve(size), lib.backend)
+        kind = ["RSA", "-pkeyopt", "rsa_keygen_bits:%d" % size]
+    else:
+        kind = ["EC", "-pkeyopt", "ec_paramgen_curve:" + size, "-pkeyopt", "ec_param_enc:named_curve"]
+    return _openssl(host, "PRIVATE KEY", ["genpkey", "-algorithm"] + kind, timeout=KEY_SECONDS)
 
 
-def _private_pem(lib: crypto.Crypto, key: "Any") -> bytes:
-    """A private key in PKCS#8, PEM."""
-    serialization = lib.serialization
-    return bytes(key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    ))
+def _certificate(host: "Host", key: bytes, named: "Tuple[str, List[str], List[str]]", wish: Wish) -> bytes:
+    """A certificate that a key signs for itself, PEM. named: as subject() has it. PAIR_WORK is there and empty.
 
-
-def new_key() -> bytes:
-    """A new key for a certificate request: secp521r1, PKCS#8, PEM. Raises MissingDependency."""
-    lib = crypto.load()
-    return _private_pem(lib, crypto.call(_new_key, lib, keys.GENERATED_TYPE))
-
-
-def _generate_with_openssl(
-    host: "Host", names: HostNames, wish: Wish, missing: MissingDependency
-) -> "Tuple[bytes, bytes]":
-    """The same pair by the openssl command; its validity begins now, since req(1) cannot date back before 3.4.
-
-    The key goes through pipes only, never through a file.
+    By ca(1), since req(1) cannot date back before OpenSSL 3.4. The key goes through pipes only, never through a file;
+    what is in the files is nothing secret.
     """
-
-    def openssl(arguments: "List[str]", stdin: bytes = b"") -> bytes:
-        try:
-            status, output = host.run([paths.OPENSSL] + arguments, timeout=60, stdin=stdin)
-        except OSError as error:
-            why = "%s, and %s: %s" % (missing.message, paths.OPENSSL, error.strerror)
-            raise CatcherError(why, missing.hint) from error
-        if status != 0 or b"-----BEGIN" not in output:
-            raise CatcherError("%s, and openssl %s failed" % (missing.message, arguments[0]), missing.hint)
-        return output[output.index(b"-----BEGIN"):]
-
-    common_name, dns, addresses = subject(names, wish.names)
-    alternatives = ["DNS." + str(n) + " = " + _quoted(name) for n, name in enumerate(dns, 1)]
+    common_name, dns, addresses = named
+    directory = host.locate(paths.PAIR_WORK)
+    alternatives = ["DNS.%d = %s" % (n, _quoted(name)) for n, name in enumerate(dns, 1)]
     alternatives += ["IP.%d = %s" % (n, address) for n, address in enumerate(addresses, 1)]
     settings = [
         "[req]", "prompt = no", "utf8 = yes", "string_mask = utf8only", "distinguished_name = subject",
-        "x509_extensions = server", "[subject]", "CN = " + _quoted(common_name), "[server]",
-        "basicConstraints = critical, CA:FALSE", "keyUsage = critical, digitalSignature",
-        "extendedKeyUsage = serverAuth", "subjectKeyIdentifier = hash", "authorityKeyIdentifier = keyid:always",
-        "subjectAltName = @names" if alternatives else "", "[names]",
+        "[subject]", "CN = " + _quoted(common_name),
+        "[ca]", "default_ca = own",
+        "[own]", "database = %s/index.txt" % _quoted(directory), "serial = %s/serial" % _quoted(directory),
+        "new_certs_dir = " + _quoted(directory), "policy = any", "x509_extensions = server",
+        "[any]", "commonName = supplied",
+        "[server]", "basicConstraints = critical, CA:FALSE", "keyUsage = critical, digitalSignature",
+        "extendedKeyUsage = serverAuth", "subjectKeyIdentifier = hash",
+        # Strict verifiers (Python 3.13's default) want it even in a self-signed certificate.
+        "authorityKeyIdentifier = keyid:always",
+        "subjectAltName = @names" if alternatives else "",
+        "[names]",
     ] + alternatives
-    size, digest = keys.GENERATED[wish.key_type]
-    if isinstance(size, int):
-        key = openssl(["genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:%d" % size])
-    else:
-        key = openssl(["genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:" + size,
-                       "-pkeyopt", "ec_param_enc:named_curve"])
-    start, end = validity(host.now(), wish.days)
-    # req reads the key and its settings from one stream each; the settings hold nothing secret.
-    host.remove_tree_of_files(paths.STAGE_DRAFT)
-    host.make_dir(paths.STAGE_DRAFT, 0o700)
-    configuration = paths.STAGE_DRAFT + "/openssl.cnf"
+
+    def write(name: str, data: bytes) -> str:
+        host.create(paths.PAIR_WORK + "/" + name, data, 0o600, lasting=False)
+        return directory + "/" + name
+
+    configuration = write("openssl.cnf", ("\n".join(settings) + "\n").encode("utf-8"))
+    write("index.txt", b"")
+    write("serial", b"%032X\n" % serial_number())
+    request = write("request", _openssl(
+        host, "CERTIFICATE REQUEST", ["req", "-new", "-config", configuration, "-key", "/dev/stdin"], key))
+    start, end = ("%04d%02d%02d%02d%02d%02dZ" % when.timetuple()[:6] for when in validity(host.now(), wish.days))
+    return _openssl(host, "CERTIFICATE", [
+        "ca", "-batch", "-selfsign", "-notext", "-config", configuration, "-keyfile", "/dev/stdin", "-in", request,
+        "-md", "sha%d" % keys.GENERATED[wish.key_type][1], "-startdate", start, "-enddate", end], key)
+
+
+def _openssl(
+    host: "Host", label: str, arguments: "List[str]", stdin: bytes = b"", timeout: float = STEP_SECONDS
+) -> bytes:
+    """What the openssl command writes: PEM of this label, and nothing else. Raises CatcherError."""
     try:
-        host.create(configuration, ("\n".join(settings) + "\n").encode("utf-8"), 0o600)
-        certificate = openssl(
-            ["req", "-new", "-x509", "-config", configuration, "-key", "/dev/stdin", "-sha%d" % digest, "-days",
-             str((end - start).days - 1), "-set_serial", str(serial_number())], key)
-    finally:
-        host.remove_tree_of_files(paths.STAGE_DRAFT)
-    return key, certificate
+        status, output = host.run([paths.OPENSSL] + arguments, timeout=timeout, stdin=stdin, only_output=True)
+    except OSError as error:
+        hint = optional.INSTALL + "openssl" if isinstance(error, FileNotFoundError) else SEE_WHY
+        raise CatcherError("%s: %s" % (paths.OPENSSL, error.strerror or error), hint) from error
+    begin, end = b"-----BEGIN %s-----\n" % label.encode("ascii"), b"\n-----END %s-----\n" % label.encode("ascii")
+    if status != 0:
+        raise CatcherError("openssl %s failed (exit status %d)" % (arguments[0], status), SEE_WHY)
+    if not output.startswith(begin) or not output.endswith(end):
+        # What a preloaded library prints, say. Nobody knows whose it is.
+        raise CatcherError("openssl %s wrote something else than was asked for" % arguments[0], SEE_WHY)
+    return output
 
 
 def _quoted(value: str) -> str:
-    """A value for openssl's configuration syntax (config(5)): nothing in it is special any more."""
-    return "".join("\\" + c if c in "\\\"'$#,;@ " else c for c in value if c.isprintable())
+    """A value for openssl's configuration syntax (config(5)): nothing in it is special any more, not even at its end.
+
+    What cannot be printed becomes a question mark: a line end would begin another setting.
+    """
+    return '"%s"' % "".join("\\" + c if c in "\\\"" else c if c.isprintable() else "?" for c in value)

@@ -12,7 +12,7 @@ from catcher_install import config, openssl, transition
 from catcher_install.cert import check, generate, pem
 from catcher_install.cert.host_names import HostNames
 from tests.faults import parsers
-from tests.unit.support import TREE, Asked
+from tests.unit.support import TREE, Asked, installed
 
 QUICK = hypothesis.settings(database=None, deadline=None, max_examples=200)
 PEM_PARTS = st.one_of(st.binary(max_size=40), st.sampled_from([
@@ -27,11 +27,10 @@ WORDS = st.one_of(st.text(max_size=20), st.sampled_from([
 ]))  # fmt: skip
 
 
-class Clock:
-    """As much of a Host as making a pair with cryptography needs."""
-
-    def now(self):
-        return 1700000000.0
+@pytest.fixture(scope="module")
+def maker(tmp_path_factory):
+    """A host whose openssl makes pairs."""
+    return installed(tmp_path_factory.mktemp("maker"))
 
 
 @QUICK
@@ -88,12 +87,12 @@ def test_only_a_count_of_one_is_an_installation_by_rpm(arguments):
 @hypothesis.settings(database=None, deadline=None, max_examples=25)
 @hypothesis.given(st.text(max_size=90), st.text(max_size=90),
                   st.lists(st.ip_addresses().map(str), max_size=6, unique=True))
-def test_any_host_name_and_addresses_give_a_pair_that_is_good(short, full, addresses):
+def test_any_host_name_and_addresses_give_a_pair_that_is_good(maker, short, full, addresses):
     """Whatever the host is called: a certificate that our own judge accepts, with every address in it."""
     from cryptography import x509
 
     names = HostNames(short=short or "localhost", full=full or "localhost", addresses=addresses)
-    key, crt = generate.generate(Clock(), names)
+    key, crt = generate.generate(maker, names)
     assert check.check(Asked(), key, crt).problem == ""
     san = x509.load_pem_x509_certificate(crt).extensions
     if addresses:

@@ -20,11 +20,11 @@ SECRET = f"{WORD}:$6$hash:19000\ngenerated_pair\n".encode()
 TOUCHED = [
     paths.CONF, paths.draft(paths.CONF), paths.STAMP, paths.draft(paths.STAMP), paths.LOCK, paths.CAPTURE, paths.KEY,
     paths.CERTIFICATE, paths.STAGE, paths.STAGE_DRAFT, paths.REPLACE_STAGE, paths.INIT_SCRIPT,
-    paths.INIT_SCRIPT + ".dpkg-bak", "/etc/rc2.d/S14CSUTKEcat",
+    paths.INIT_SCRIPT + ".dpkg-bak", paths.PAIR_WORK, "/etc/rc2.d/S14CSUTKEcat",
 ]  # fmt: skip
 SHELL_TOUCHED = [
     paths.CAPTURE, paths.CAPTURE + ".new", paths.STAMP, paths.LOCK, paths.KEY, paths.CERTIFICATE, paths.STAGE,
-    paths.STAGE_DRAFT, paths.INIT_SCRIPT, paths.INIT_SCRIPT + ".rpmsave",
+    paths.STAGE_DRAFT, paths.INIT_SCRIPT, paths.INIT_SCRIPT + ".rpmsave", paths.PAIR_WORK,
 ]  # fmt: skip
 
 

@@ -9,6 +9,9 @@ POSIX and what ext4, XFS and btrfs have in common (Pillai et al., "All File Syst
   may be there and any other missing, whatever their order, and whatever became of the file's content;
 * a rename is one change; between two directories a crash may also leave both names.
 
+Of the directory in which the openssl command works only its own name is modelled: whoever finds it removes it with
+whatever is in it. Kills leave it with each thing that may be in it.
+
 For each length of the record every choice of such outcomes is a crash state, as long as there are few; else all where
 up to two changes fared differently from the rest. Each different state is built and must keep the same promises as
 after a kill: no damage, and a re-run ends where an undisturbed one does. At the end of the record, moreover, nothing
@@ -25,6 +28,7 @@ import stat
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+from catcher_install.paths import PAIR_WORK
 from tests.faults import programs
 from tests.faults.programs import LOOKED_AT, Program
 from tests.faults.sweep import WORKERS, Seen
@@ -340,6 +344,8 @@ def record(trace: str, before: Disk) -> Disk:
         if name in NOT_MODELLED:
             raise RuntimeError(f"{name} is not in the model: {given}")
         path = paths[-1]
+        if path.startswith(PAIR_WORK + "/"):
+            continue
         number = disk.find(path)
         if number is None:
             number = disk.deleted.get(path)

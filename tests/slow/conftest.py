@@ -10,5 +10,4 @@ from tests.unit.conftest import (  # noqa: F401 - pytest finds fixtures by name
     pytest_report_header,
     quick_pair,
     umask_022,
-    with_openssl,
 )

@@ -181,15 +181,6 @@ def test_a_client_that_imported_the_certificate_accepts_each_name_and_address(se
 
 
 @pytest.mark.parametrize("client", sorted(CLIENTS))
-def test_the_same_where_openssl_made_the_certificate(with_openssl, serve, tmp_path, client):
-    served = serve("short and full")
-    good = names_to_verify("short and full") + NAMES["short and full"][2]
-    found = CLIENTS[client](served, good + STRANGERS, tmp_path)
-    assert [one for one in good if found[one]] == []
-    assert [one for one in STRANGERS if not found[one]] == []
-
-
-@pytest.mark.parametrize("client", sorted(CLIENTS))
 def test_a_client_that_imported_another_certificate_refuses_this_one(serve, machine, tmp_path, client):
     """The proof that it is the import that convinces."""
     served = serve("short and full")

@@ -1,16 +1,12 @@
 """What every unit test may ask for."""
 
 import os
-import subprocess
 import sys
-import time
 
 import pytest
 
-from catcher_install import paths
-from catcher_install.cert import crypto, generate
+from catcher_install.cert import generate
 from catcher_install.cert.host_names import HostNames
-from catcher_install.errors import MissingDependency
 from catcher_install.host import Host
 
 from .support import UnplannedSpawn, installed
@@ -65,38 +61,12 @@ def proc(machine):
 
 
 @pytest.fixture(scope="session")
-def a_pair():
+def a_pair(tmp_path_factory):
     """(key, certificate) as the library makes them, made once; PEM."""
     names = HostNames(short="tke1", full="tke1.example.com", addresses=["192.0.2.10"])
-    return generate.generate(Clock(), names)
-
-
-@pytest.fixture
-def with_openssl(machine, monkeypatch, tmp_path):
-    """cryptography cannot be imported, and the machine's openssl is the real one of this machine."""
-    os.mkdir(str(tmp_path / "dev"))
-    (tmp_path / "dev" / "stdin").write_text("")
-
-    def run(argv, stdin):
-        argv = [machine.on_disk(word) if word.startswith(paths.BIN) else word for word in argv]
-        child = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                                 env={"OPENSSL_CONF": "/dev/null", "LC_ALL": "C", "PATH": "/usr/bin:/bin"})
-        output = child.communicate(stdin)[0]
-        return child.returncode, output
-
-    def missing():
-        raise MissingDependency("python3-cryptography cannot be used (ImportError)",
-                                "install the package python3-cryptography")
-
-    machine.programs[paths.OPENSSL] = run
-    monkeypatch.setattr(crypto, "load", missing)
-    return machine
-
-class Clock:
-    """As much of a Host as making a pair with cryptography needs."""
-
-    def now(self):
-        return time.time()
+    maker = installed(tmp_path_factory.mktemp("maker"))
+    maker.time = None
+    return generate.generate(maker, names)
 
 
 @pytest.fixture

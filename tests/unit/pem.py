@@ -2,22 +2,19 @@
 
 import datetime
 import os
-import subprocess
 
 from cryptography.hazmat.backends import default_backend
 from cryptography.hazmat.primitives import serialization
+
+from .support import real_openssl
 
 DATA = os.path.join(os.path.dirname(os.path.abspath(__file__)), "data")
 
 
 def openssl(arguments, stdin=b""):
-    """Output of a run of the real openssl, under no configuration of this machine's."""
-    child = subprocess.Popen(
-        ["/usr/bin/openssl"] + list(arguments), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        env={"PATH": "/usr/bin:/bin", "OPENSSL_CONF": "/dev/null", "LC_ALL": "C"},
-    )
-    output, errors = child.communicate(stdin)
-    assert child.returncode == 0, errors.decode("utf-8", "replace")
+    """Output of a run of the real openssl that succeeds."""
+    status, output = real_openssl(arguments, stdin)
+    assert status == 0, arguments
     return output
 
 

@@ -81,6 +81,17 @@ class Asked:
         return judged(argv, stdin)
 
 
+def real_openssl(arguments, stdin=b""):
+    """(exit status, standard output) of a run of this machine's openssl, under no configuration of its own."""
+    import subprocess
+
+    child = subprocess.Popen(["/usr/bin/openssl"] + list(arguments), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                             stderr=subprocess.DEVNULL,
+                             env={"PATH": "/usr/bin:/bin", "OPENSSL_CONF": "/dev/null", "LC_ALL": "C"})
+    output = child.communicate(stdin)[0]
+    return child.returncode, output
+
+
 class Scripted(Host):
     """A Host whose programs are planned.
 
@@ -232,7 +243,8 @@ class Machine(Scripted):
     def tls_possible(self, possible):
         """OpenSSL 3 and its library, or OpenSSL 1.0.2 without either of the two libraries."""
         self.put(paths.OPENSSL, b"", 0o755)
-        self.programs[paths.OPENSSL] = (0, OPENSSL_3 if possible else OPENSSL_102)
+        self.programs[paths.OPENSSL] = lambda argv, stdin: (
+            (0, OPENSSL_3 if possible else OPENSSL_102) if argv[1:] == ["version"] else real_openssl(argv[1:], stdin))
         library = "/usr/lib64/libssl.so.3"
         if possible:
             self.put(library, own_elf_header())
