@@ -140,6 +140,10 @@ csulcca_note_service() {
         csulcca_tree=yes
         csulcca_ours=no
     fi
+    # Where no process could be started, nothing was found out.
+    case $csulcca_unit:$csulcca_mode in
+    :* | *:) return 1 ;;
+    esac
     if [ ! -d "$csulcca_state" ]; then
         mkdir -p "$csulcca_state"
         # A note in a directory that is not on disk would be lost.
