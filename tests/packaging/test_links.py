@@ -2,7 +2,7 @@
 
 import pytest
 
-from .marks import needs_tls
+from .marks import needs_tls, only_deb
 from .soundness import assert_sound
 from .system import CERTIFICATE, CONF, KEY
 
@@ -64,6 +64,36 @@ def test_links_survive_where_nothing_is_left_behind_them(boot, built):
     if system.cell.family == "rpm":
         system.machine.run(f"rm {KEY} {CERTIFICATE}")
     assert links(system, LINKED["IBM"]) == before
+
+
+# Where nothing else of ours is left, a file keeps dpkg from removing a link above an empty directory.
+LEFT_BEHIND = {
+    "configuration and state": {"cca/catcher.conf"},
+    "IBM": {"cca/catcher.conf", "IBM/CCA/bin/.keep"},
+    "CCA": {"CCA/bin/.keep"},
+    "bin": {"cca/catcher.conf"},
+}
+
+
+@only_deb
+@pytest.mark.scenario("remove")
+@needs_tls
+@pytest.mark.parametrize("linked", sorted(LINKED))
+def test_a_purge_leaves_links_and_nothing_else_behind_them(boot, built, linked):
+    """The pair is ours and goes. Purged again, and after another life of the package, no more is left."""
+    system = boot()
+    for _ in range(2):
+        system.package("dpkg", "install", built.new("deb"))
+        if not system.machine.exists("/data"):
+            system.machine.run("systemctl stop CSUTKEcat")
+            make_links(system, LINKED[linked])
+            before = links(system, LINKED[linked])
+        assert system.machine.exists(KEY) and system.machine.exists(CERTIFICATE)
+        system.package("dpkg", "purge")
+        assert links(system, LINKED[linked]) == before
+        left = system.show("find /data -mindepth 1 -not -type d -printf '%P\\n'").splitlines()
+        assert set(left) == LEFT_BEHIND[linked]
+        assert not system.machine.exists("/var/lib/csulcca/links")
 
 
 @pytest.mark.scenario("upgrade-7.3")
