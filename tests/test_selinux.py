@@ -39,6 +39,14 @@ def test_the_catcher_makes_its_pair_and_binds_its_port(policy: str) -> None:
     assert allowed(policy, "csulcca_t", "csulcca_port_t", "tcp_socket") >= {"name_bind"}
 
 
+def test_a_daemon_of_7_3_keeps_its_process_id_in_run(policy: str) -> None:
+    assert "(typetransition csulcca_t var_run_t file csulcca_runtime_t)" in policy
+    assert {"create", "write", "unlink"} <= allowed(policy, "csulcca_t", "csulcca_runtime_t", "file")
+    assert {"add_name", "remove_name"} <= allowed(policy, "csulcca_t", "var_run_t", "dir")
+    # Of what is systemd's own, or of any daemon, it writes nothing.
+    assert not allowed(policy, "csulcca_t", "var_run_t", "file") & {"write", "create", "unlink"}
+
+
 def test_programs_and_the_system_cannot_be_written(policy: str) -> None:
     """Not even by the catcher, which is root."""
     for target in ("csulcca_exec_t", "bin_t", "usr_t", "lib_t", "etc_t"):
@@ -52,7 +60,8 @@ def test_every_file_has_the_type_that_its_name_says(policy: str) -> None:
                        ("/opt/IBM/CCA/bin/.catcher-pair.draft", "csulcca_pair_t"),
                        ("/opt/IBM/CCA/bin/catcher.exe", "csulcca_exec_t"),
                        ("/var/lib/csulcca/state.json", "csulcca_var_lib_t"),
-                       ("/var/lib/csulcca/catcher.key", "csulcca_pair_t")):  # fmt: skip
+                       ("/var/lib/csulcca/catcher.key", "csulcca_pair_t"),
+                       ("/run/CSUTKEcat.pid", "csulcca_runtime_t")):  # fmt: skip
         lines = [line.split() for line in (TREE / "selinux/csulcca.fc").read_text().splitlines() if line]
         # The last that fits is taken, and setfiles sorts the longer fixed beginning last.
         fitting = [(len(re.split(r"[.\\(\[*?+]", line[0])[0]), line[-1]) for line in lines

@@ -1,17 +1,22 @@
 """Where SELinux enforces: nothing that the package does is denied, and each file has its label."""
 
+import functools
 import pathlib
 import shutil
 import subprocess
+from collections.abc import Callable, Iterator
 
 import pytest
 
+from tests.matrix import images
+from tests.matrix.qemu import VirtualMachine
 from tests.unit import pem
 from tests.unit.authority import issue
 
 from .packages import TREE
 from .soundness import assert_sound
-from .system import DAEMON, KEY, System
+from .system import DAEMON, KEY, System, talk_tcp
+from .test_upgrade import TOLD
 
 pytestmark = [
     pytest.mark.scenario("selinux"),
@@ -77,21 +82,32 @@ def change_mode_and_pair(system: System) -> None:
     assert_sound(system, "tls")
 
 
-@pytest.fixture
-def module(tmp_path: pathlib.Path) -> pathlib.Path:
-    """The package of selinux/, compiled with this host's development files of the reference policy."""
-    if not DEVEL.exists():
-        pytest.fail("install selinux-policy-dev on this host")
-    work = pathlib.Path(shutil.copytree(TREE / "selinux", tmp_path / "csulcca"))
-    subprocess.run(["make", "-f", DEVEL, "csulcca.pp"], cwd=work, check=True)
-    return work / "csulcca.pp"
+@pytest.fixture(scope="module")
+def with_module(tmp_path_factory) -> Iterator[Callable[[images.Cell], str]]:
+    """with_module(cell): a booted machine of the cell with the package of selinux/, compiled with this host's
+    development files of the reference policy, as a part of its policy."""
+    top = tmp_path_factory.mktemp("selinux")
+
+    @functools.cache
+    def make(cell: images.Cell) -> str:
+        if not DEVEL.exists():
+            pytest.fail("install selinux-policy-dev on this host")
+        work = pathlib.Path(shutil.copytree(TREE / "selinux", top / "csulcca"))
+        subprocess.run(["make", "-f", DEVEL, "csulcca.pp"], cwd=work, check=True)
+        with VirtualMachine(images.ensure(cell)) as machine:
+            machine.copy_in(work / "csulcca.pp", "/root/")
+            machine.write("/root/port.cil", PORT)
+            machine.run("semodule -i /root/csulcca.pp /root/port.cil", timeout=400)
+            machine.save(top / "booted")
+        return str(top / "booted")
+
+    yield make
+    # pytest would keep it.
+    shutil.rmtree(top)
 
 
-def test_with_our_module_the_catcher_has_a_domain_of_its_own(boot, built, module):
-    system = boot()
-    system.machine.copy_in(module, "/root/")
-    system.machine.write("/root/port.cil", PORT)
-    system.machine.run("semodule -i /root/csulcca.pp /root/port.cil", timeout=400)
+def test_with_our_module_the_catcher_has_a_domain_of_its_own(boot, built, cell, with_module):
+    system = boot(image=with_module(cell))
     audit = Audit(system)
 
     system.package(system.tools[1], "install", built.new(system.cell.family))
@@ -109,3 +125,30 @@ def test_with_our_module_the_catcher_has_a_domain_of_its_own(boot, built, module
     audit.assert_quiet()
     system.package(system.tools[1], "remove")
     audit.assert_quiet()
+
+
+@pytest.mark.parametrize("policy", ["the system's policy", "our module"])
+def test_what_runs_before_an_upgrade_from_7_3_or_back_to_it_runs_afterwards(boot, built, cell, with_module, policy):
+    """A daemon of 7.3 writes its process id to a file in /run, in whatever domain it is."""
+    system = boot(image=with_module(cell) if policy == "our module" else "")
+    system.package(system.tools[1], "install", built.old(system.cell))
+    assert_7_3_runs(system)
+    audit = Audit(system)
+
+    system.package(system.tools[1], "install", built.new(system.cell.family))
+    assert_sound(system, "tcp", findings=TOLD)
+    audit.assert_quiet()
+
+    system.machine.run("catcherctl mode tls")
+    assert_sound(system, "tls")
+    audit.assert_quiet()
+
+    system.package(system.tools[1], "install", built.old(system.cell))
+    assert_7_3_runs(system)
+    audit.assert_quiet()
+
+
+def assert_7_3_runs(system: System) -> None:
+    """Its service is up, and it speaks TCP."""
+    assert system.service() == ("enabled", "active"), system.show("journalctl -u CSUTKEcat")
+    assert "ping" in talk_tcp(system.workstation.machine, system.machine).out
