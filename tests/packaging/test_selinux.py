@@ -150,5 +150,6 @@ def test_what_runs_before_an_upgrade_from_7_3_or_back_to_it_runs_afterwards(boot
 
 def assert_7_3_runs(system: System) -> None:
     """Its service is up, and it speaks TCP."""
+    assert system.workstation is not None, "boot() gives a machine its workstation"
     assert system.service() == ("enabled", "active"), system.show("journalctl -u CSUTKEcat")
     assert "ping" in talk_tcp(system.workstation.machine, system.machine).out
