@@ -83,10 +83,20 @@ def problem(host: "Host", held: Holder) -> "Optional[Finding]":
     if held.state == OTHER:
         id = "port-taken" if held.listens else "port-taken-outgoing"
         return finding(id, port=port, program=held.program, pid=str(held.pid))
-    if held.state == CLOSING and systemd.service(host).state in ("activating", "failed"):
-        # A daemon that sets SO_REUSEADDR does not mind them, so they matter only if a start has failed.
+    if held.state == CLOSING and _is_start_held_up(host):
         return finding("port-closing", port=port)
     return finding("port-shared", port=port, other=held.beside) if held.beside else None
+
+
+def _is_start_held_up(host: "Host") -> bool:
+    """Whether a start has failed, or waits for its port. A daemon that sets SO_REUSEADDR does not mind the closed
+    connections of another one that did."""
+    service = systemd.service(host)
+    if service.state in ("activating", "failed"):
+        return True
+    # wait-for-start has given up waiting: what the unit calls its main process is still the control script.
+    waits = service.state == "active" and service.main_pid is not None and systemd.catcher(host) is None
+    return waits and not host.can_bind(paths.PORT)
 
 
 def wait_for_catcher(host: "Host") -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from .marks import needs_tls
 from .soundness import wait_until_it_listens
-from .system import DAEMON, PORT, PORT_HOLDER, talk_tcp
+from .system import CERTIFICATE, DAEMON, PORT, PORT_HOLDER, talk_tcp
 
 pytestmark = pytest.mark.scenario("port")
 
@@ -22,7 +22,13 @@ client.bind(("127.0.0.1", {PORT}))
 client.connect(server.getsockname())
 {{}}
 """
-STAYS, CLOSES = "time.sleep(600)", "client.close(); time.sleep(0.1)"
+STAYS, CLOSES = "time.sleep(600)", "peer, _ = server.accept(); client.close(); peer.recv(1); peer.close()"
+
+
+# With the names that the host has, and a year to go.
+INSTALL_ANOTHER = ("openssl req -x509 -newkey rsa:2048 -nodes -days 365 -subj /CN=zlinux1 -addext"
+                   " subjectAltName=DNS:zlinux1 -keyout /root/own.key -out /root/own.crt 2>/dev/null"
+                   " && catcherctl cert install /root/own.key /root/own.crt")
 
 
 def install(system, built):
@@ -56,11 +62,31 @@ def test_who_has_the_port_is_named_at_install_and_does_not_hold_it_up(boot, buil
     assert id in [one["id"] for one in system.stamp()["findings"]] + system.findings()
     told = system.show(f"journalctl --sync; journalctl -o cat --no-pager | grep -F '[{id}]'")
     assert "python3 (PID " in told
+    if script == CALLS_ITSELF_SO and system.cell.mode == "TLS":
+        # Who changes the mode is told, too, and nothing of the other program counts as an answer of the catcher.
+        done = system.machine.run("catcherctl mode tcp", check=False)
+        assert done.rc == 1 and "python3 (PID " in done.err and system.conf() == system.fresh_conf
     # It waits, and comes by itself.
     restarts = "systemctl show -p NRestarts --value CSUTKEcat"
     assert system.show(restarts) in ("0", "")
     system.machine.run("systemctl stop holder")
     system.machine.wait_for("the catcher", lambda: system.status()["listener"]["state"] == "catcher", 60)
+
+
+def test_a_connection_that_has_ended_is_named_and_passes(boot, built):
+    """The kernel keeps the port for a minute; nobody waits for that at install, and the catcher comes by itself."""
+    system = boot()
+    system.machine.write("/srv/holder.py", OUTGOING.format(CLOSES))
+    system.machine.run("python3 /srv/holder.py")
+    assert f":{PORT}" in system.show("ss -Htan state time-wait")
+    assert install(system, built) < 30
+    # systemd calls the service active by now, though it has not come further than the control script.
+    assert system.service() == ("enabled", "active") and DAEMON not in system.argv()
+    assert "port-closing" in system.findings()
+    assert system.status()["listener"]["state"] == "closing"
+    system.machine.wait_for("the catcher", lambda: system.status()["listener"]["state"] == "catcher", 90)
+    assert "port-closing" not in system.findings()
+    assert system.show("systemctl show -p NRestarts --value CSUTKEcat") in ("0", "")
 
 
 def test_the_port_is_reserved_beside_an_administrators_list(boot, built):
@@ -90,6 +116,12 @@ def test_what_cannot_be_reached_from_here_is_not_taken_back(boot, built, drop_in
     done = system.machine.run("catcherctl mode tcp", check=False)
     assert done.rc == 3 and "could not verify" in done.out and "[not-verified]" in done.out + done.err
     assert system.conf() == b"TLS_OFF\n" and system.argv().endswith("catcher.exe")
+    if system.cell.mode == "TLS":
+        for command in ("catcherctl mode tls", INSTALL_ANOTHER):
+            done = system.machine.run(command, check=False)
+            assert done.rc == 3 and "[not-verified]" in done.out + done.err, command
+        assert system.machine.read(CERTIFICATE) == system.machine.read("/root/own.crt")
+        assert system.argv() == system.fresh_argv
 
 
 @needs_tls
@@ -117,6 +149,10 @@ def test_a_change_is_verified_where_the_daemon_listens(boot, built):
     done = system.machine.run("catcherctl mode tcp")
     assert "over a real connection it speaks plain TCP" in done.out
     assert system.show("ss -Hltn 'sport = :50003' | awk '{print $4}'") == f"{system.machine.ip4}:50003"
+    if system.cell.mode == "TLS":
+        system.machine.run("catcherctl mode tls")
+        done = system.machine.run(INSTALL_ANOTHER)
+        assert "over a real connection it speaks TLS with exactly this certificate" in done.out
 
 
 # On 50004 a backend that sends what it gets, or much without being asked. HOLD connects so often and stays.

@@ -141,6 +141,21 @@ def test_closed_connections_matter_if_a_start_has_failed(machine, proc, state, t
     assert (found["id"] == "port-closing") if told else found is None
 
 
+@pytest.mark.parametrize("free", [True, False], ids=["the port is free", "the port is not free"])
+@pytest.mark.parametrize("words", [["/bin/sh", "/opt/IBM/CCA/bin/CSUTKEcat", "start"], [paths.CATCHER, "-tls"]],
+                         ids=["the control script", "the catcher"])
+def test_closed_connections_are_told_of_while_a_start_waits(machine, proc, words, free):
+    """systemd calls the service active after three seconds; the control script waits for a minute."""
+    proc([line(LOOPBACK_4, PORT, TIME_WAIT, 0)], [], [(300, words, [])])
+    machine.systemctl(shows(ActiveState="active", SubState="running", MainPID=300))
+    machine.can_bind = lambda port: free
+    found = port.problem(machine, port.holder(machine))
+    if words[0] == paths.CATCHER or free:
+        assert found is None
+    else:
+        assert found["id"] == "port-closing"
+
+
 # -- waiting -----------------------------------------------------------------------------------------------------------
 
 JUST_STARTED = {"ActiveState": "active", "SubState": "running", "MainPID": 100,
