@@ -1,6 +1,7 @@
 """Keys and certificates for tests, made with the machine's openssl (fast kinds) or read from data/ (slow ones)."""
 
 import datetime
+import functools
 import os
 
 from cryptography.hazmat.backends import default_backend
@@ -40,8 +41,9 @@ def certificate_for(key, digest="-sha256"):
                     os.path.join(DATA, "req.cnf")], key)
 
 
+@functools.lru_cache(maxsize=None)
 def load(key):
-    """A PEM key as cryptography's object."""
+    """A PEM key as cryptography's object, checked once: of RSA 4096 that takes a quarter of a second."""
     return serialization.load_pem_private_key(key, None, default_backend())
 
 

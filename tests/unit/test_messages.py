@@ -1,6 +1,7 @@
 """The catalog of findings: each is used, each is complete, and each says what to type."""
 
 import ast
+import functools
 import os
 import re
 
@@ -15,14 +16,19 @@ from .support import TREE, library_modules, make_facts
 PROGRAMS = ("catcherctl", "systemctl", "journalctl", "timedatectl", "chmod", "sysctl", "ss")
 
 
+@functools.lru_cache(maxsize=None)
 def sources():
+    found = []
     for name, path in sorted(library_modules().items()):
         with open(path, encoding="utf-8") as stream:
-            yield name, ast.parse(stream.read(), name)
+            found.append((name, ast.parse(stream.read(), name)))
+    return found
 
 
+@functools.lru_cache(maxsize=None)
 def calls():
     """(file, line, the ids that it may give, its keywords) of each call of finding()."""
+    found = []
     for name, tree in sources():
         # An id chosen before the call, as in: id = "a" if condition else "b"
         chosen = [one.value for one in ast.walk(tree) if isinstance(one, ast.Assign)
@@ -44,7 +50,8 @@ def calls():
             facts += [getattr(key, "value", getattr(key, "s", "")) for one in ast.walk(tree)
                       if isinstance(one, ast.Assign) and isinstance(one.value, ast.Dict)
                       and getattr(one.targets[0], "id", "") in spread for key in one.value.keys]
-            yield name, call.lineno, given, sorted(facts)
+            found.append((name, call.lineno, given, sorted(facts)))
+    return found
 
 
 def ids_of_ends():

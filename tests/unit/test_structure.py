@@ -1,6 +1,7 @@
 """Who may do what in the library, read from its source; and what a converge with nothing to do imports."""
 
 import ast
+import functools
 import pkgutil
 import subprocess
 import sys
@@ -58,6 +59,7 @@ WRITES_TO_STDERR = {"admin.cli", "launch", "journal"}
 BUILTINS = {"open", "input", "exec", "eval", "__import__", "exit", "quit"}
 
 
+@functools.lru_cache(maxsize=None)
 def tree_of(module):
     with open(FILES[module], encoding="utf-8") as stream:
         return ast.parse(stream.read(), module)
@@ -69,6 +71,7 @@ def for_mypy_only(tree):
             and isinstance(branch.test, ast.Name) and branch.test.id == "TYPE_CHECKING" for node in ast.walk(branch)}
 
 
+@functools.lru_cache(maxsize=None)
 def nodes_of(tree):
     skipped = for_mypy_only(tree)
     return [node for node in ast.walk(tree) if id(node) not in skipped]
