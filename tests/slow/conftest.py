@@ -1,6 +1,5 @@
 """The fixtures of the unit tests, for those that take longer than the whole of tests/unit may."""
 
-from tests.unit.admin.conftest import memory  # noqa: F401
 from tests.unit.conftest import (  # noqa: F401 - pytest finds fixtures by name
     a_pair,
     machine,
@@ -9,5 +8,6 @@ from tests.unit.conftest import (  # noqa: F401 - pytest finds fixtures by name
     pytest_configure,
     pytest_report_header,
     quick_pair,
+    tmp_path,
     umask_022,
 )

@@ -73,12 +73,12 @@ def narrow(machine):
 
 @pytest.mark.parametrize("work", [swap, swap_back, make_again],
                          ids=["install", "install and take back", "generate"])
-def test_killed_at_each_call(memory, work):
-    total = count_calls(memory / "count", work)
+def test_killed_at_each_call(tmp_path, work):
+    total = count_calls(tmp_path / "count", work)
     assert total > 25
     outcomes = set()
     for n in range(1, total + 1):
-        machine = prepared(memory / str(n))
+        machine = prepared(tmp_path / str(n))
         old = in_place(machine)
         with pytest.raises(Killed), fault(n=n, watch=lambda m=machine: narrow(m)):
             work(machine)
@@ -101,9 +101,9 @@ def test_killed_at_each_call(memory, work):
 
 
 @pytest.mark.parametrize("number", [1, 2])
-def test_a_stage_that_may_not_be_listed_is_not_taken_for_an_empty_one(memory, monkeypatch, number):
+def test_a_stage_that_may_not_be_listed_is_not_taken_for_an_empty_one(tmp_path, monkeypatch, number):
     """Where it is listed: to place what is in it, and to keep what that replaced."""
-    machine = prepared(memory / "host")
+    machine = prepared(tmp_path / "host")
     old, stage, listed = in_place(machine), machine.on_disk(paths.REPLACE_STAGE), []
 
     def listdir(path, real=os.listdir):
@@ -127,11 +127,11 @@ def test_a_stage_that_may_not_be_listed_is_not_taken_for_an_empty_one(memory, mo
 @pytest.mark.parametrize("error", [errno.ENOSPC, errno.EIO, errno.EACCES, errno.EROFS],
                          ids=["ENOSPC", "EIO", "EACCES", "EROFS"])
 @pytest.mark.parametrize("lasting", [False, True], ids=["once", "lasting"])
-def test_refused_at_each_call(memory, error, lasting):
-    total = count_calls(memory / "count", swap)
+def test_refused_at_each_call(tmp_path, error, lasting):
+    total = count_calls(tmp_path / "count", swap)
     # Each error takes points of its own; all four together take each point.
     for n in range(1 + error % 4, total + 1, 4):
-        machine = prepared(memory / str(n))
+        machine = prepared(tmp_path / str(n))
         old = in_place(machine)
         with fault(n=n, error=error, lasting=lasting):
             try:
@@ -151,8 +151,8 @@ def test_refused_at_each_call(memory, error, lasting):
         assert in_place(machine) == NEW, n
 
 
-def test_a_start_finishes_what_an_install_began(memory):
-    machine = prepared(memory / "x")
+def test_a_start_finishes_what_an_install_began(tmp_path):
+    machine = prepared(tmp_path / "x")
     pair.begin_replacement(machine, NEW[0], NEW[1], False)
     planned = plan.plan(facts.collect(machine), transition.of(transition.START))
     assert [one.kind for one in planned.actions] == [actions.PLACE_STAGED_PAIR]
@@ -161,9 +161,9 @@ def test_a_start_finishes_what_an_install_began(memory):
     assert remembered(machine).generated_pair is None
 
 
-def test_a_start_that_cannot_finish_it_refuses_two_halves(memory):
+def test_a_start_that_cannot_finish_it_refuses_two_halves(tmp_path):
     """One file placed, the other not: the daemon is not started with a key that is not its certificate's."""
-    machine = prepared(memory / "x")
+    machine = prepared(tmp_path / "x")
     pair.begin_replacement(machine, NEW[0], NEW[1], False)
     os.rename(machine.on_disk(paths.REPLACE_STAGE + "/catcher.key"), machine.on_disk(paths.KEY))
     seen = facts.collect(machine)
@@ -174,9 +174,9 @@ def test_a_start_that_cannot_finish_it_refuses_two_halves(memory):
 
 
 @pytest.mark.parametrize("name", pair.FILES)
-def test_a_rename_of_which_only_half_reached_the_disk(memory, name):
+def test_a_rename_of_which_only_half_reached_the_disk(tmp_path, name):
     """After a power failure the file may have its new name and still its old one: two names of one file."""
-    machine = prepared(memory / "x")
+    machine = prepared(tmp_path / "x")
     pair.begin_replacement(machine, NEW[0], NEW[1], False)
     os.unlink(machine.on_disk(paths.BIN + "/" + name))
     os.link(machine.on_disk(paths.REPLACE_STAGE + "/" + name), machine.on_disk(paths.BIN + "/" + name))
@@ -184,9 +184,9 @@ def test_a_rename_of_which_only_half_reached_the_disk(memory, name):
     assert in_place(machine) == NEW and not machine.lexists(paths.REPLACE_STAGE)
 
 
-def test_each_step_is_on_disk_before_the_next(memory, monkeypatch):
+def test_each_step_is_on_disk_before_the_next(tmp_path, monkeypatch):
     """What a later step relies on is synced before it: a power failure never shows them in another order."""
-    machine = prepared(memory / "x")
+    machine = prepared(tmp_path / "x")
     log = []
 
     def logging(call, real):
@@ -212,8 +212,8 @@ def test_each_step_is_on_disk_before_the_next(memory, monkeypatch):
     assert log[2:5] == [("sync_dir", "bin"), ("rename", stage, draft), ("sync_dir", "bin")]
 
 
-def test_files_of_somebody_else_are_not_replaced_by_an_unfinished_install(memory):
-    machine = prepared(memory / "x")
+def test_files_of_somebody_else_are_not_replaced_by_an_unfinished_install(tmp_path):
+    machine = prepared(tmp_path / "x")
     old = in_place(machine)
     pair.begin_replacement(machine, NEW[0], NEW[1], False)
     for path in (paths.KEY, paths.CERTIFICATE):
@@ -243,12 +243,12 @@ def refuse_reading(machine, path, number):
     return made
 
 
-def test_a_certificate_that_cannot_be_read_once_is_no_fault_of_ours(memory):
+def test_a_certificate_that_cannot_be_read_once_is_no_fault_of_ours(tmp_path):
     """Whichever look it is at which the disk fails: one line that says so, and the next run puts the pair to use."""
     number, made = 0, [paths.CERTIFICATE]
     while len(made) > number - 1:
         number += 1
-        machine = prepared(memory / ("n%d" % number))
+        machine = prepared(tmp_path / ("n%d" % number))
         made = refuse_reading(machine, paths.CERTIFICATE, number)
         lines, _ = cert_install.install(machine, ["/root/my.key", "/root/my.crt"], [], False)
         failed = len(made) >= number

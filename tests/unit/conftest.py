@@ -1,7 +1,10 @@
 """What every unit test may ask for."""
 
 import os
+import pathlib
+import shutil
 import sys
+import tempfile
 
 import pytest
 
@@ -36,6 +39,20 @@ def umask_022():
     old = os.umask(0o022)
     yield
     os.umask(old)
+
+
+@pytest.fixture
+def tmp_path(tmp_path_factory):
+    """As pytest's, in memory if there is room: there a sync costs nothing. It is removed with the test."""
+    if not os.access("/dev/shm", os.W_OK):
+        yield tmp_path_factory.mktemp("test")
+        return
+    path = tempfile.mkdtemp(prefix="csulcca-", dir="/dev/shm")
+    yield pathlib.Path(path)
+    for directory, _, _ in os.walk(path):
+        # A test may have closed it to its owner.
+        os.chmod(directory, 0o700)
+    shutil.rmtree(path)
 
 
 @pytest.fixture

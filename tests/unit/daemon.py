@@ -1,11 +1,8 @@
 """In place of the service: a real server on a real port, which systemctl restart brings up in the configured mode."""
 
-import os
-import shutil
 import socket
 import ssl
 import sys
-import tempfile
 import threading
 import time
 
@@ -146,15 +143,3 @@ def shown(port):
         except ConnectionRefusedError:
             return None
     return None
-
-
-def in_memory(tmp_path):
-    """A directory where fsync(2) costs nothing, for a fixture that yields it; *tmp_path* where there is none."""
-    if not os.access("/dev/shm", os.W_OK):
-        yield tmp_path
-        return
-    path = tempfile.mkdtemp(dir="/dev/shm")
-    try:
-        yield type(tmp_path)(path)
-    finally:
-        shutil.rmtree(path)

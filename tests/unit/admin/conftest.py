@@ -1,4 +1,4 @@
-"""Hosts in memory with a catcher that runs in TLS mode, for the tests of catcherctl cert."""
+"""Hosts with a catcher that runs in TLS mode, for the tests of catcherctl cert."""
 
 import time
 
@@ -9,19 +9,8 @@ from catcher_install.cert import generate
 
 from .. import pem
 from ..authority import issue
-from ..daemon import Daemon, in_memory
-from ..support import installed
+from ..daemon import Daemon
 from .hosts import MOMENT
-
-
-@pytest.fixture
-def memory(tmp_path):
-    yield from in_memory(tmp_path)
-
-
-@pytest.fixture
-def machine(memory):
-    return installed(memory)
 
 
 @pytest.fixture(scope="session")

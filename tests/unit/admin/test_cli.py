@@ -23,9 +23,9 @@ VERBS = [[], ["status"], ["mode"], ["cert"], ["cert", "show"], ["cert", "check"]
 
 
 @pytest.fixture
-def machine(memory, monkeypatch, set_up):
+def machine(tmp_path, monkeypatch, set_up):
     """A running system in TLS mode, its catcher running; it is the Host of the command."""
-    machine = installed(memory)
+    machine = installed(tmp_path)
     machine.enable()
     os.makedirs(machine.on_disk(paths.LIBRARY + "/x"))
     machine.put("/root/new.key", pem.key_of("prime256v1"), 0o600)

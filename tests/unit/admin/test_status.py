@@ -18,9 +18,9 @@ from ..support import IS_ROOT, installed
 
 
 @pytest.fixture
-def machine(memory, monkeypatch, set_up):
+def machine(tmp_path, monkeypatch, set_up):
     """A host in TLS mode with its own pair; its catcher runs as process 100 and holds the port."""
-    machine = installed(memory)
+    machine = installed(tmp_path)
     machine.enable()
     machine.systemctl()
     set_up(machine, transition.START)
@@ -129,9 +129,9 @@ def test_plain_tcp(machine, monkeypatch):
     assert "do not tick the box Enable SSL/TLS" in text(fields)
 
 
-def test_from_an_upgrade_to_tls_by_what_status_says(memory, monkeypatch):
+def test_from_an_upgrade_to_tls_by_what_status_says(tmp_path, monkeypatch):
     """Two commands, both read off the screen."""
-    machine = installed(memory)
+    machine = installed(tmp_path)
     machine.enable()
     machine.put(paths.CONF, b"TLS_OFF\n")
     machine.capture(tree="yes", groups="yes", unit="enabled")
@@ -452,13 +452,13 @@ def test_what_only_root_can_know_is_not_said_to_others(machine, monkeypatch, id)
     assert ids_of(seen(machine)) == []
 
 
-def test_a_real_user_without_root(memory):
+def test_a_real_user_without_root(tmp_path):
     """The same with the kernel's own refusals."""
     if not IS_ROOT:
         pytest.skip("only root can become somebody else")
-    machine = installed(memory)
+    machine = installed(tmp_path)
     apply.converge(machine, transition.of(transition.START))
-    os.chmod(str(memory), 0o755)
+    os.chmod(str(tmp_path), 0o755)
     child = os.fork()
     if child == 0:
         code = 1
