@@ -3,6 +3,8 @@
 import multiprocessing
 import pathlib
 
+import pytest
+
 from tests.matrix import disks, qemu
 
 DEP = """kernel/fs/ext4/ext4.ko.xz: kernel/fs/mbcache.ko.xz kernel/fs/jbd2/jbd2.ko.xz kernel/lib/crc16.ko.xz
@@ -78,6 +80,15 @@ def test_messages_are_told_apart_also_after_the_agent_began_anew():
     assert channel.receive(1) == {"return": 1}
     channel.theirs.sendall(b'ur\xff{"return": 2}\n')
     assert channel.receive(1) == {"return": 2}
+    channel.close()
+
+
+def test_an_event_is_waited_for_and_taken_once():
+    channel = qemu.Channel()
+    channel.theirs.sendall(b'{"event": "RTC_CHANGE"}\n{"event": "RESET", "data": {"guest": true}}\n')
+    channel.receive_event("RESET", 1)
+    with pytest.raises(TimeoutError):
+        channel.receive_event("RESET", 0.1)
     channel.close()
 
 
