@@ -15,7 +15,7 @@ from tests.unit.authority import issue
 
 from .packages import TREE
 from .soundness import assert_sound
-from .system import DAEMON, KEY, System, talk_tcp
+from .system import CERTIFICATE, DAEMON, KEY, System, talk_tcp
 from .test_upgrade import TOLD
 
 pytestmark = [
@@ -27,6 +27,29 @@ OURS = ("/opt/IBM /etc/cca /var/lib/csulcca /usr/lib/csulcca /usr/sbin/catcherct
         "/usr/lib/systemd/system /etc/systemd/system")  # fmt: skip
 AUDIT = "/var/log/audit/audit.log"
 DEVEL = pathlib.Path("/usr/share/selinux/devel/Makefile")
+# Prints the domains of the policy that may read a file of a type. A policy does not list its domains; those in which
+# a program starts are named like the type of its file.
+READERS = r"""
+import os, re, sys
+with open("/etc/selinux/default/contexts/files/file_contexts") as file:
+    domains = {name + "_t" for name in re.findall(r":(\w+)_exec_t:", file.read())} | {"csulcca_t"}
+def number(name):
+    with open("/sys/fs/selinux/class/file/" + name) as file:
+        return int(file.read())
+def may(domain):
+    asked = "system_u:system_r:%s:s0 system_u:object_r:%s:s0 %d" % (domain, sys.argv[1], number("index"))
+    file = os.open("/sys/fs/selinux/access", os.O_RDWR)
+    try:
+        os.write(file, asked.encode())
+        return int(os.read(file, 100).split()[0], 16) >> (number("perms/read") - 1) & 1
+    except OSError as error:
+        # There is no such domain, or not in this role.
+        if error.errno != 22:
+            raise
+    finally:
+        os.close(file)
+print(*filter(may, sorted(domains)))
+"""
 # What `semanage port -a -t csulcca_port_t -p tcp 50003` adds to the policy.
 PORT = "(portcon tcp 50003 (system_u object_r csulcca_port_t ((s0) (s0))))\n"
 
@@ -108,6 +131,7 @@ def with_module(tmp_path_factory) -> Iterator[Callable[[images.Cell], str]]:
 
 def test_with_our_module_the_catcher_has_a_domain_of_its_own(boot, built, cell, with_module):
     system = boot(image=with_module(cell))
+    system.machine.write("/root/readers", READERS)
     audit = Audit(system)
 
     system.package(system.tools[1], "install", built.new(system.cell.family))
@@ -118,13 +142,27 @@ def test_with_our_module_the_catcher_has_a_domain_of_its_own(boot, built, cell, 
 
     change_mode_and_pair(system)
     audit.assert_quiet()
-    assert system.show(f"stat -c %C {KEY}").split(":")[2] == "csulcca_pair_t"
+    assert label_of_key(system) == "csulcca_pair_t"
+    # By make-pair, which systemd starts outside the sandbox and in another domain.
+    system.machine.run(f"rm {KEY} {CERTIFICATE} && systemctl restart CSUTKEcat")
+    assert_sound(system, "tls")
+    audit.assert_quiet()
+    assert label_of_key(system) == "csulcca_pair_t"
+    readers, of_sshd, of_programs = (set(system.show(f"python3 /root/readers {name}").split())
+                                     for name in ("csulcca_pair_t", "sshd_key_t", "bin_t"))  # fmt: skip
+    assert "csulcca_t" in readers and len(readers) * 4 < len(of_programs), (readers, of_programs)
+    assert readers - of_sshd == {"csulcca_t"}, "a domain that may not read the keys of sshd reads ours"
 
     system.package(system.tools[1], "install", built.new(system.cell.family, "8.0.1"))
     assert_sound(system, "tls")
     audit.assert_quiet()
     system.package(system.tools[1], "remove")
     audit.assert_quiet()
+
+
+def label_of_key(system: System) -> str:
+    """The type in the SELinux label of catcher.key."""
+    return system.show(f"stat -c %C {KEY}").split(":")[2]
 
 
 @pytest.mark.parametrize("policy", ["the system's policy", "our module"])
