@@ -156,6 +156,7 @@ def test_a_boot_after_the_installation_serves_in_the_same_mode(boot, built, hist
 
     system.machine.reboot()
 
+    assert int(system.show("date +%s")) > time.time() - 3600, "at the time of the snapshot no pair of today is valid"
     assert_sound(system, mode, findings=findings)
     assert system.tree("/etc/cca", "/opt/IBM/CCA/bin") == before
     assert_no_profile_complains(system)
