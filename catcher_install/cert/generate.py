@@ -28,8 +28,8 @@ NAMES_LIMIT = 4096
 SEE_WHY = "see why:\n  openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:secp521r1 -out /dev/null"
 # Seconds that openssl may take for a key, and for each of the two steps to its certificate: in all less than the 90
 # that systemd gives a start.
-KEY_SECONDS = 60
-STEP_SECONDS = 10
+KEY_SECONDS = 50
+STEP_SECONDS = 15
 
 
 class Wish(Record):
