@@ -71,12 +71,14 @@ csulcca_remove_ours() {
     csulcca_certificate=$csulcca_pairs/catcher.crt
     csulcca_stage=@STAGE@
     csulcca_stage=$csulcca_pairs/${csulcca_stage##*/}
-    csulcca_draft=$csulcca_stage.draft
+    csulcca_draft=@STAGE_DRAFT@
+    csulcca_draft=$csulcca_pairs/${csulcca_draft##*/}
     [ -f @PURGE@ ] && [ ! -h @PURGE@ ] || return 0
     while read -r csulcca_made csulcca_suffix; do
         case $csulcca_suffix in */*) continue ;; esac
         csulcca_finish_purge "$csulcca_made"
-        if [ "$(csulcca_fingerprint "$csulcca_key$csulcca_suffix" "$csulcca_certificate$csulcca_suffix")" = "$csulcca_made" ]; then
+        csulcca_there=$(csulcca_fingerprint "$csulcca_key$csulcca_suffix" "$csulcca_certificate$csulcca_suffix")
+        if [ "$csulcca_there" = "$csulcca_made" ]; then
             csulcca_remove_pair "$csulcca_made" "$csulcca_suffix" ||
                 echo "csulcca: $csulcca_key$csulcca_suffix cannot be removed, and was left as it is" >&2
         fi

@@ -314,8 +314,9 @@ csulcca_never_stopped() {
 }
 
 # dpkg runs the old prerm before us. systemd knows when the service stopped, but after "systemctl disable --now" it has
-# forgotten the unit; then the journal knows. What stopped after the package manager began was running before. The id is that of the message "unit
-# stopped" in systemd's catalog (SD_MESSAGE_UNIT_STOPPED, sd-messages.h). Any user can send it, but not as PID 1.
+# forgotten the unit; then the journal knows. What stopped after the package manager began was running before. The id is
+# that of the message "unit stopped" in systemd's catalog (SD_MESSAGE_UNIT_STOPPED, sd-messages.h). Any user can send it,
+# but not as PID 1.
 csulcca_was_stopped_by_this_transaction() {
     [ -d /run/systemd/system ] || return 1
     csulcca_began=$(csulcca_transaction_start) || return 1

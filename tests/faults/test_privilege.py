@@ -10,7 +10,7 @@ import pytest
 
 from catcher_install import apply, paths, transition
 from tests.faults import sweep
-from tests.hooks.test_hooks_shell import Root
+from tests.hooks.moved_root import Root
 from tests.unit.conftest import a_pair, quick_pair  # noqa: F401 - fixtures
 from tests.unit.support import TREE, installed
 from tests.unit.test_apply import host_upgraded_by_rpm

@@ -1,5 +1,14 @@
-"""The fixtures of the unit tests, for those of the shell files."""
+"""The fixtures of the unit tests, and a root directory, for the tests of the shell files."""
+
+import os
+
+import pytest
 
 from tests.unit.conftest import machine, no_distribution, no_real_programs, umask_022  # noqa: F401 - by name
 
-from .test_hooks_shell import root  # noqa: F401
+from .moved_root import SHELLS, Root
+
+
+@pytest.fixture(params=SHELLS, ids=[os.path.basename(shell) for shell in SHELLS])
+def root(request, tmp_path):
+    return Root(tmp_path / "moved", request.param)

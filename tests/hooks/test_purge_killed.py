@@ -9,7 +9,7 @@ import pytest
 from catcher_install import apply, pair, paths, stamp, transition
 from tests.unit.support import Machine, make_stamp
 
-from .test_hooks_shell import CRT, KEPT, KEY, before_removal, in_bin, put_pair
+from .test_postrm import CRT, KEPT, KEY, before_removal, in_bin, put_pair
 
 
 def killing(root, number):

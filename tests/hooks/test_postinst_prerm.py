@@ -1,0 +1,95 @@
+"""hooks/postinst.sh and hooks/prerm.sh: what is left to our library, links of an image, bytecode, and the service."""
+
+import os
+import shutil
+
+import pytest
+
+from catcher_install import paths
+
+from .moved_root import image_links
+
+
+def test_postinst_hands_its_arguments_and_exit_status_on(root):
+    root.put("/usr/lib/csulcca/run", b"#!/bin/sh\nprintf '<%s>' \"$@\"\nexit 7\n", 0o755)
+    told = "<compile><scriptlet><deb><configure><7.3.0-1>"
+    assert root.run("csulcca_postinst", "deb", "configure", "7.3.0-1") == (7, told)
+
+
+@pytest.mark.parametrize("tool,place,runs", [
+    ("bootc", paths.BIN, False), ("rpm-ostree", "/usr/lib" + paths.BIN, False), ("bootc", paths.BIN, True),
+    ("something-else", paths.BIN, False)])  # fmt: skip
+def test_an_image_gets_links_in_the_places_of_the_pair(root, tool, place, runs):
+    root.put("/usr/lib/csulcca/run", b"#!/bin/sh\n", 0o755)
+    root.put("/bin/" + tool, b"#!/bin/sh\n", 0o755)
+    root.put(place + "/catcher.exe")
+    root.put(paths.STAMP)
+    if runs:
+        os.makedirs(root.path("/run/systemd/system"))
+    expected = not runs and tool != "something-else"
+    assert root.run("csulcca_postinst", "rpm", "1") == (0, "")
+    assert root.exists(paths.STAMP) != expected
+    for name in ("catcher.key", "catcher.crt"):
+        target = os.path.join(root.path(place), name)
+        assert os.path.islink(target) == expected
+        assert not expected or os.readlink(target) == root.path(paths.IMAGE_PAIR) + "/" + name
+
+
+@pytest.mark.parametrize("sign", ["ostree-booted", "TRANSACTIONAL_UPDATE", ""])
+def test_a_scriptlet_knows_the_image_that_is_built_around_it(root, sign):
+    root.put("/usr/lib/csulcca/run", b"#!/bin/sh\n", 0o755)
+    root.put(paths.BIN + "/catcher.exe")
+    if sign == "ostree-booted":
+        root.put("/run/ostree-booted")
+    elif sign:
+        root.environment[sign] = "true"
+    assert root.run("csulcca_postinst", "rpm", "1") == (0, "")
+    assert image_links(root) == (["catcher.key", "catcher.crt"] if sign else [])
+
+
+@pytest.mark.parametrize("phase,arguments", [("csulcca_postinst", ("rpm", "2")), ("csulcca_prerm", ("rpm", "1"))])
+def test_bytecode_goes_from_every_folder(root, phase, arguments):
+    root.put("/usr/lib/csulcca/run", b"#!/bin/sh\n", 0o755)
+    for folder in ("hooks", "catcher_install", "catcher_install/cert", "catcher_install/a/folder/below"):
+        root.put("/usr/lib/csulcca/%s/__pycache__/x.pyc" % folder)
+    root.put("/usr/lib/csulcca/catcher_install/module.py")
+    assert root.run(phase, *arguments) == (0, "")
+    left = [name for _, folders, names in os.walk(root.path("/usr/lib/csulcca")) for name in folders + names]
+    assert sorted(left) == ["a", "below", "catcher_install", "cert", "folder", "hooks", "module.py", "run"]
+
+
+@pytest.mark.parametrize("arguments,stops", [(("deb", "remove"), True), (("rpm", "0"), True), (("rpm", "1"), False),
+                                             (("deb", "upgrade", "8.1"), False), (("deb", "deconfigure"), False)])
+def test_prerm_stops_the_service_where_the_package_goes(root, arguments, stops):
+    root.put("/bin/systemctl", b'#!/bin/sh\necho "$@"\n', 0o755)
+    os.makedirs(root.path("/run/systemd/system"))
+    status, output = root.run("csulcca_prerm", *arguments)
+    assert status == 0
+    assert ("stop CSUTKEcat.service" in output) == stops
+
+
+@pytest.mark.parametrize("arguments,runs", [(("deb", "remove"), True), (("rpm", "0"), True), (("rpm", "1"), False),
+                                            (("deb", "upgrade", "8.1"), False), (("deb", "failed-upgrade"), False)])
+@pytest.mark.parametrize("status", [0, 1, 127])
+def test_prerm_has_our_library_do_its_part_where_the_package_goes(root, arguments, runs, status):
+    """However that ends, the removal goes on, and no bytecode is left."""
+    text = "#!/bin/sh\necho \"$@\"\nmkdir -p %s\nexit %d\n" % (root.path("/usr/lib/csulcca/hooks/__pycache__"), status)
+    root.put("/usr/lib/csulcca/run", text.encode(), 0o755)
+    assert root.run("csulcca_prerm", *arguments) == (0, "scriptlet-remove %s\n" % " ".join(arguments) if runs else "")
+    assert not root.exists("/usr/lib/csulcca/hooks/__pycache__")
+
+
+def test_prerm_where_our_library_is_gone(root):
+    shutil.rmtree(root.path("/usr/lib/csulcca"))
+    assert root.run("csulcca_prerm", "deb", "remove")[0] == 0
+
+
+def test_an_installation_forgets_what_was_noted_for_a_purge(root):
+    root.put("/usr/lib/csulcca/run", b"#!/bin/sh\n", 0o755)
+    root.put(paths.PURGE, b"x \n")
+    assert root.run("csulcca_postinst", "deb", "configure") == (0, "")
+    assert not root.exists(paths.PURGE)
+
+
+def test_prerm_where_systemd_does_not_run(root):
+    assert root.run("csulcca_prerm", "rpm", "0") == (0, "")

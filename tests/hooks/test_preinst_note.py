@@ -1,0 +1,363 @@
+"""hooks/preinst.sh: what it notes of an older catcher: its service and the mode in which it ran."""
+
+import os
+import shutil
+import time
+
+import pytest
+
+from catcher_install import facts, paths, plan, transition
+from tests.unit.support import ids
+
+from .systemd import OLDER, Systemd, before_8, disabled_by_the_old_prerm, note, with_groups
+
+NO_CCA = {"tree": "no", "ours": "no", "groups": "no", "unit": "none", "mode": "none", "seen": "no", "active": "no"}
+WANTED = "/etc/systemd/system/multi-user.target.wants/CSUTKEcat.service"
+UNITS = {
+    "nothing": ([], "none"),
+    "a unit": (["/usr/lib/systemd/system/CSUTKEcat.service"], "disabled"),
+    "a unit in /lib": (["/lib/systemd/system/CSUTKEcat.service"], "disabled"),
+    "an edited unit": (["/etc/systemd/system/CSUTKEcat.service"], "disabled"),
+    "wanted": (["/usr/lib/systemd/system/CSUTKEcat.service", WANTED], "enabled"),
+    "required": (["/usr/lib/systemd/system/CSUTKEcat.service",
+                  "/etc/systemd/system/tke.target.requires/CSUTKEcat.service"], "enabled"),
+    "init script and S link": (["/etc/init.d/CSUTKEcat", "/etc/rc3.d/S14CSUTKEcat"], "enabled"),
+    "init script and S link below rc.d": (["/etc/init.d/CSUTKEcat", "/etc/rc.d/rc5.d/S14CSUTKEcat"], "enabled"),
+    "init script and K link": (["/etc/init.d/CSUTKEcat", "/etc/rc3.d/K86CSUTKEcat"], "disabled"),
+    "init script only": (["/etc/init.d/CSUTKEcat"], "disabled"),
+    "a unit, and S links that systemd does not look at": (
+        ["/usr/lib/systemd/system/CSUTKEcat.service", "/etc/init.d/CSUTKEcat", "/etc/rc3.d/S14CSUTKEcat"], "disabled"),
+}
+
+
+@pytest.mark.parametrize("name", sorted(UNITS))
+def test_the_unit_as_it_was(root, name):
+    files, state = UNITS[name]
+    root.put(paths.CATCHER, b"", 0o755)
+    for path in files:
+        root.put(path)
+    assert root.run("csulcca_preinst", "rpm", "2") == (0, "")
+    assert note(root)["unit"] == state
+
+
+def test_a_unit_without_a_catcher_is_none(root):
+    """Left by an administrator, or by a package that has been removed."""
+    root.put(WANTED)
+    root.put("/etc/systemd/system/CSUTKEcat.service")
+    assert root.run("csulcca_preinst", "rpm", "1") == (0, "")
+    assert note(root)["unit"] == "none"
+
+
+def test_a_mask_as_it_was(root):
+    root.put(WANTED)
+    os.symlink("/dev/null", root.path("/etc/systemd/system/CSUTKEcat.service"))
+    assert root.run("csulcca_preinst", "deb", "upgrade", "7.3.0-1") == (0, "")
+    assert note(root)["unit"] == "masked"
+
+
+def test_a_tree_of_7x(root):
+    before_8(root)
+    root.put("/etc/group", b"root:x:0:\ncca_admin:x:990:\n")
+    assert root.run("csulcca_preinst", "rpm", "2") == (0, "")
+    assert (note(root)["tree"], note(root)["groups"]) == ("yes", "yes")
+
+
+def test_a_tree_of_8x_is_none_of_7x(root):
+    root.put(paths.CATCHER, b"", 0o755)
+    assert root.run("csulcca_preinst", "rpm", "2") == (0, "")
+    assert (note(root)["tree"], note(root)["groups"]) == ("no", "no")
+
+
+def test_what_the_shell_writes_is_what_python_reads(root, machine):
+    before_8(root)
+    root.put(WANTED)
+    root.run("csulcca_preinst", "rpm", "2")
+    machine.put(paths.CAPTURE, root.get(paths.CAPTURE))
+    seen = facts.collect(machine).capture
+    assert (seen.tree, seen.groups, seen.unit, seen.active) == (True, False, "enabled", False)
+    assert (seen.mode, seen.seen) == (None, "no")
+    systemd = Systemd(root, MainPID="4711", ActiveState="active")
+    systemd.process(4711, [EXEC, b"-tls"])
+    systemd.seen()
+    machine.put(paths.CAPTURE, root.get(paths.CAPTURE))
+    seen = facts.collect(machine).capture
+    assert (seen.mode, seen.seen, seen.active) == ("tls", "process", True)
+
+
+EXEC = paths.CATCHER.encode("ascii")
+GROUP = "/system.slice/CSUTKEcat.service"
+
+
+@pytest.mark.parametrize("words,mode", [
+    ([EXEC, b"-tls"], "tls"), ([EXEC], "tcp"), ([b"catcher.exe", b"-tls"], "tls"), ([b"catcher.exe"], "tcp"),
+    ([b"/usr/bin/python3", b"-I", EXEC, b"-tls"], "tls"), ([EXEC, b"-tlsx"], "tcp"), ([EXEC, b"-v", b"-tls"], "tls"),
+    # Not the daemon yet.
+    ([b"/bin/sh", b"/opt/IBM/CCA/bin/CSUTKEcat", b"start"], "none"), ([b"tail", b"not-catcher.exe.log"], "none"),
+])
+def test_the_mode_of_the_running_daemon(root, words, mode):
+    systemd = Systemd(root, MainPID="4711", ActiveState="active", ControlGroup=GROUP)
+    systemd.process(4711, words)
+    assert systemd.seen() == (mode, "no" if mode == "none" else "process")
+
+
+def test_the_mode_of_a_daemon_that_an_init_script_started(root):
+    """It has no main process, but a control group; what a user puts into one of his own proves nothing."""
+    systemd = Systemd(root, ActiveState="active", ControlGroup=GROUP)
+    systemd.process(800, [EXEC], group="/user.slice/user-1000.slice/user@1000.service" + GROUP)
+    systemd.process(801, [EXEC], uid=1000)
+    systemd.process(802, [b"/bin/sh", b"/etc/init.d/CSUTKEcat"])
+    systemd.process(803, [EXEC, b"-tls"])
+    assert systemd.seen() == ("tls", "process")
+
+
+@pytest.mark.parametrize("where", ["no service", "beside the service"])
+def test_a_process_that_only_calls_itself_so_shows_no_mode(root, where):
+    systemd = Systemd(root)
+    systemd.process(800, [EXEC, b"-tls"], uid=1000, group="/user.slice")
+    systemd.process(801, [EXEC, b"-tls"], group="/user.slice")
+    if where == "beside the service":
+        systemd.shown.update(MainPID="4711", ActiveState="active", ControlGroup=GROUP)
+        systemd.process(4711, [EXEC])
+        systemd.process(4712, [EXEC, b"-tls"], uid=1000)
+        assert systemd.seen() == ("tcp", "process")
+    else:
+        assert systemd.seen() == ("none", "no")
+
+
+RAN = ("{ path=/opt/IBM/CCA/bin/catcher.exe ; argv[]=%s ; ignore_errors=no ; "
+       "start_time=[Sat 2026-11-28 10:00:00 UTC] ; stop_time=[n/a] ; pid=%d ; code=(null) ; status=0/0 }")
+
+
+@pytest.mark.parametrize("argv,pid,main,wanted", [
+    (paths.CATCHER + " -tls", 4711, 4711, ("tls", "last-run")), (paths.CATCHER, 4711, 4711, ("tcp", "last-run")),
+    # The unit was changed since, or never ran: what it would start is no evidence.
+    (paths.CATCHER + " -tls", 0, 4711, ("none", "no")), (paths.CATCHER + " -tls", 0, 0, ("none", "no")),
+    (paths.CATCHER + " -tls", 4700, 4711, ("none", "no")),
+    ("/opt/IBM/CCA/bin/CSUTKEcat start", 4711, 4711, ("none", "no")),
+    ("/bin/sh -c test -e /x || exec /opt/IBM/CCA/bin/catcher.exe -tls", 4711, 4711, ("none", "no")),
+])
+def test_the_mode_of_a_daemon_that_the_old_prerm_has_stopped(root, argv, pid, main, wanted):
+    assert Systemd(root, ExecStart=RAN % (argv, pid), ExecMainPID=str(main)).seen() == wanted
+
+
+DAEMON_LOG = {"_UID=0", "_SYSTEMD_UNIT=CSUTKEcat.service", "_CMDLINE=/opt/IBM/CCA/bin/catcher.exe -tls"}
+
+
+@pytest.mark.parametrize("log,wanted", [
+    ([DAEMON_LOG], ("tls", "journal")),
+    # Newest first, and the control script logs too.
+    ([{"_UID=0", "_SYSTEMD_UNIT=CSUTKEcat.service", "_CMDLINE=/bin/sh /opt/IBM/CCA/bin/CSUTKEcat start"},
+      {"_UID=0", "_SYSTEMD_UNIT=CSUTKEcat.service", "_CMDLINE=/opt/IBM/CCA/bin/catcher.exe"}, DAEMON_LOG],
+     ("tcp", "journal")),
+    # What another user or another service sends.
+    ([DAEMON_LOG - {"_UID=0"} | {"_UID=1000"}], ("none", "no")),
+    ([DAEMON_LOG - {"_SYSTEMD_UNIT=CSUTKEcat.service"} | {"UNIT=CSUTKEcat.service", "_SYSTEMD_UNIT=x.service"}],
+     ("none", "no")),
+    ([], ("none", "no")),
+])
+def test_the_mode_of_a_daemon_that_journald_has_seen(root, log, wanted):
+    systemd = Systemd(root)
+    systemd.log = log
+    assert systemd.seen() == wanted
+
+
+STOPPED = {"UNIT=CSUTKEcat.service", "MESSAGE_ID=9d1aaa27d60140bd96365438aad20286", "when=99999999.123456"}
+
+
+@pytest.mark.parametrize("sender,active", [
+    ({"_PID=1", "_UID=0"}, "yes"), ({"_PID=812", "_UID=1000"}, "no"), ({"_PID=812", "_UID=0"}, "no"),
+    ({"_PID=812", "_UID=1000", "_SYSTEMD_UNIT=user@1000.service", "PID=1"}, "no"),
+])
+def test_only_systemd_itself_can_say_that_it_stopped_the_service(root, sender, active):
+    """Any user may send its message, and then a service that was stopped for good would be started."""
+    systemd = Systemd(root)
+    before_8(root)
+    root.put("/proc/%d/stat" % os.getpid(), b"1 (dpkg) S " + b"1 " * 18 + b"100 0\n")
+    systemd.log = [{"_PID=1", "_UID=0", "when=1.5"}, STOPPED | sender]
+    systemd.seen()
+    assert note(root)["active"] == active
+
+
+@pytest.mark.parametrize("keeps,stopped_long_ago", [(True, True), (False, False)])
+@pytest.mark.parametrize("older", OLDER, ids=["empty", "older lines", "older lines of the unit"])
+def test_a_journal_that_keeps_nothing_does_not_hide_that_it_ran(root, older, keeps, stopped_long_ago):
+    """"systemctl disable --now" in the old prerm leaves no other trace than its directory."""
+    systemd = Systemd(root)
+    before_8(root)
+    disabled_by_the_old_prerm(root)
+    systemd.log, systemd.keeps = older, keeps
+    systemd.seen()
+    told = note(root)
+    assert (told["unit"], told["active"]) == ("enabled", "no" if stopped_long_ago else "yes")
+
+
+# Whether the journal keeps what PID 1 logs, when systemd says that the unit stopped, and the note.
+FORGOTTEN = [
+    (False, "0", "unknown"), (False, "", "unknown"), (False, "5000000", "no"), (True, "0", "no"),
+    (False, "950000000", "yes"),
+]
+
+
+@pytest.mark.parametrize("keeps,stopped,active", FORGOTTEN)
+@pytest.mark.parametrize("older", OLDER, ids=["empty", "older lines", "older lines of the unit"])
+def test_what_nobody_remembers_is_not_known(root, machine, older, keeps, stopped, active):
+    """A service that was started by hand and is not enabled: systemd forgets it once the old prerm has stopped it."""
+    systemd = Systemd(root, InactiveEnterTimestampMonotonic=stopped)
+    before_8(root)
+    root.put("/usr/lib/systemd/system/CSUTKEcat.service")
+    root.put("/proc/uptime", b"1000.00 0\n")
+    root.put("/proc/%d/stat" % os.getpid(), b"1 (dpkg) S " + b"1 " * 18 + b"90000 0\n")
+    systemd.log, systemd.keeps = older, keeps
+    if not stopped:
+        del systemd.shown["InactiveEnterTimestampMonotonic"]
+    systemd.seen()
+    assert (note(root)["unit"], note(root)["active"]) == ("disabled", active)
+    machine.put(paths.CAPTURE, root.get(paths.CAPTURE))
+    seen = facts.collect(machine).capture
+    assert (seen.active, seen.unsure) == (active == "yes", active == "unknown")
+    told = plan.plan(facts.collect(machine), transition.of(transition.UPGRADE)).findings
+    assert ("service-state-unknown" in ids(told)) == (active == "unknown")
+
+
+@pytest.mark.parametrize("group", ["cca_operators", "cca_ops", "my_cca_admin", "cca_admin2", "cca_adm", "CCA_ADMIN"])
+def test_a_group_of_somebody_elses_is_no_trace_of_7x(root, group):
+    root.put("/etc/group", b"root:x:0:\n%s:x:990:\n" % group.encode())
+    assert root.run("csulcca_preinst", "rpm", "1") == (0, "")
+    assert note(root)["groups"] == "no"
+
+
+@pytest.mark.parametrize("group", paths.LEGACY_GROUPS)
+def test_each_group_of_ccas_is_a_trace_of_7x(root, group):
+    root.put("/etc/group", b"root:x:0:\n%s:x:990:\n" % group.encode())
+    assert root.run("csulcca_preinst", "deb", "install") == (0, "")
+    assert note(root)["groups"] == "yes"
+
+
+def test_a_note_of_an_attempt_that_was_killed_is_kept(root):
+    """The old package's scriptlets may have disabled the service since."""
+    root.put(paths.CAPTURE, b"tree=yes\ngroups=yes\nunit=enabled\nactive=yes\n")
+    root.run("csulcca_preinst", "rpm", "2")
+    assert note(root) == {"tree": "yes", "groups": "yes", "unit": "enabled", "active": "yes"}
+
+
+@pytest.mark.parametrize("arguments", [("rpm", "1"), ("rpm", "2"), ("deb", "install")])
+def test_what_a_killed_attempt_has_brought_is_no_trace_of_8(root, arguments):
+    """Its files are there, and 7.x's daemon still runs."""
+    Systemd(root, MainPID="4711", ActiveState="active")
+    root.put(paths.BIN + "/CSUTKEcat", b"#!/bin/sh\nexec %s/run\n" % root.path("/usr/lib/csulcca").encode())
+    root.put(paths.CAPTURE, b"tree=yes\nours=no\ngroups=yes\nunit=enabled\nactive=yes\n")
+    assert root.run("csulcca_preinst", *arguments)[0] == 0
+    found = note(root)
+    assert (found["tree"], found["ours"], found["active"]) == ("yes", "no", "yes")
+
+
+WHOLE_NOTE = b"tree=yes\ngroups=yes\nunit=enabled\nactive=yes\n"
+
+
+@pytest.mark.parametrize("data", [b"", b"\0" * len(WHOLE_NOTE), WHOLE_NOTE[:len("tree=yes\n")], WHOLE_NOTE[:-3]])
+def test_a_note_that_a_power_failure_has_cut_is_not_kept(root, data):
+    root.put(paths.CAPTURE, data)
+    root.run("csulcca_preinst", "rpm", "2")
+    assert note(root) == NO_CCA
+
+
+def logged(root, *names):
+    """Have programs of these names log that they were called, and with which files."""
+    for name in names:
+        real = shutil.which(name)
+        log = 'echo %s "$@" >>%s\nexec %s "$@"\n' % (name, root.path("/log"), real)
+        root.put("/bin/" + name, b"#!/bin/sh\n" + log.encode("ascii"), 0o755)
+
+
+def test_the_note_is_on_disk_before_it_has_its_name(root):
+    """After a power failure it must not be there and empty, and its directory must be there."""
+    logged(root, "sync", "mv")
+    root.run("csulcca_preinst", "rpm", "2")
+    assert root.get("/log").decode("ascii").replace(root.base, "").splitlines() == [
+        "sync /var/lib", "sync %s.new" % paths.CAPTURE, "mv -fT %s.new %s" % (paths.CAPTURE, paths.CAPTURE),
+        "sync " + paths.STATE_DIR]
+
+
+def test_a_copy_of_an_edited_init_script_is_on_disk_before_rpm_removes_it(root):
+    logged(root, "sync")
+    root.put(paths.INIT_SCRIPT, b"edited")
+    root.run("csulcca_preinst", "rpm", "2")
+    copy = paths.INIT_SCRIPT + ".rpmsave"
+    assert root.get(copy) == b"edited"
+    assert "sync %s %s" % (copy, os.path.dirname(copy)) in root.get("/log").decode("ascii").replace(root.base, "")
+
+
+def test_an_old_note_is_not(root):
+    root.put(paths.CAPTURE, b"tree=yes\ngroups=yes\nunit=enabled\nactive=yes\n")
+    os.utime(root.path(paths.CAPTURE), (1, 1))
+    root.run("csulcca_preinst", "rpm", "2")
+    assert note(root) == NO_CCA
+
+
+@pytest.mark.parametrize("arguments", [("deb", "install"), ("rpm", "1")])
+def test_groups_are_made_once_and_are_no_trace_of_7_also_after_a_kill(root, arguments):
+    with_groups(root)
+    for _ in range(2):
+        assert root.run("csulcca_preinst", *arguments) == (0, "")
+        assert root.get("/etc/group") == b"root:x:0:\ncca_admin:x:999:\ncca_setmk:x:999:\n"
+        assert note(root)["groups"] == "no"
+
+
+def test_groups_that_7_made_are_a_trace(root):
+    with_groups(root)
+    root.put("/etc/group", b"root:x:0:\ncca_admin:x:999:\n")
+    root.run("csulcca_preinst", "rpm", "1")
+    assert note(root)["groups"] == "yes"
+
+
+def test_a_system_that_cannot_make_groups_still_takes_the_package(root):
+    with_groups(root)
+    root.put("/bin/groupadd", b"#!/bin/sh\nexit 10\n", 0o755)
+    assert root.run("csulcca_preinst", "rpm", "1")[0] == 0
+    assert note(root)["groups"] == "no"
+
+
+def test_the_reference_payload_makes_no_group(root):
+    with_groups(root)
+    root.groups = ""
+    root.run("csulcca_preinst", "deb", "install")
+    assert root.get("/etc/group") == b"root:x:0:\n"
+
+
+# Seconds ago, then what dpkg logged -> seconds ago of the killed upgrade
+DPKG_LOG = {
+    "killed once": ([(900, "status installed csulcca:amd64 7.3.0-1"), (600, "upgrade csulcca:amd64 7.3.0-1 8.0.0-1"),
+                     (600, "status half-installed csulcca:amd64 7.3.0-1"),
+                     (5, "upgrade csulcca:all 7.3.0-1 8.0.0-1")], 600),
+    "killed twice": ([(600, "upgrade csulcca:amd64 7.3.0-1 8.0.0-1"), (60, "upgrade csulcca:amd64 7.3.0-1 8.0.0-1"),
+                      (5, "upgrade csulcca:all 7.3.0-1 8.0.0-1")], 600),
+    "never killed": ([(900, "install csulcca:amd64 <none> 7.3.0-1"), (899, "status installed csulcca:amd64 7.3.0-1"),
+                      (5, "upgrade csulcca:amd64 7.3.0-1 8.0.0-1")], None),
+    "another package": ([(600, "upgrade csulcca-doc:amd64 1 2"), (5, "upgrade csulcca:amd64 7.3.0-1 8.0.0-1")], None),
+    "long ago": ([(90000, "upgrade csulcca:amd64 7.3.0-1 8.0.0-1"), (5, "upgrade csulcca:all 7.3.0-1 8.0.0-1")], None),
+    "no log": ([], None),
+}
+
+
+@pytest.mark.parametrize("name", sorted(DPKG_LOG))
+def test_the_begin_of_an_upgrade_that_was_killed_is_known(root, name):
+    """7.3's prerm has stopped the service then, and it is to run again."""
+    lines, ago = DPKG_LOG[name]
+    now = int(time.time())
+    if lines:
+        text = "".join("%s %s\n" % (time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(now - age)), line)
+                       for age, line in lines)
+        root.put("/var/log/dpkg.log", text.encode("ascii"))
+    status, output = root.run("csulcca_killed_upgrade_start", phase="preinst")
+    assert (status, output.strip()) == ((0, str(now - ago)) if ago else (1, ""))
+
+
+@pytest.mark.parametrize("arguments", [("deb", "abort-upgrade", "8.0"), ("deb", ""), ("deb", "nonsense")])
+def test_other_calls_of_preinst_note_nothing(root, arguments):
+    assert root.run("csulcca_preinst", *arguments) == (0, "")
+    assert not root.exists(paths.CAPTURE)
+
+
+def test_a_var_that_cannot_be_written_stops_nothing(root):
+    root.put("/var/lib/csulcca", b"a file")
+    assert root.run("csulcca_preinst", "rpm", "2")[0] == 0
