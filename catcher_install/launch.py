@@ -24,8 +24,9 @@ USAGE = "usage: CSUTKEcat start | check | stop | restart | status"
 REFUSED = 78  # EX_CONFIG (sysexits.h); the unit does not restart after it
 AGAIN = 75  # EX_TEMPFAIL: systemd tries again
 FAILED = 1
-# Seconds for which a port that is taken is waited for.
-PORT_SECONDS = 60
+# Seconds for which a port that is taken is waited for. A closed connection keeps it for 60 (TCP_TIMEWAIT_LEN), and the
+# kernel's timers are up to an eighth late.
+PORT_SECONDS = 75
 
 
 def main(arguments: "List[str]") -> int:
@@ -111,8 +112,8 @@ def make_pair(arguments: "List[str]") -> int:
 
 
 def _wait_for_port(host: Host) -> None:
-    """Let another program's use of the port pass, for a minute at most: a daemon that finds it taken ends, and systemd
-    would start it every two seconds for as long as that lasts."""
+    """Let another program's use of the port pass, for PORT_SECONDS at most: a daemon that finds it taken ends, and
+    systemd would start it every two seconds for as long as that lasts."""
     for second in range(PORT_SECONDS):
         if host.can_bind(paths.PORT):
             return

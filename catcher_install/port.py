@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from .host import Host
     from .messages import Finding
 
-# Who holds the port. CLOSING: connections without a process, which only wait for their end, up to a minute.
+# Who holds the port. CLOSING: connections without a process, which only wait for their end, about a minute.
 CATCHER = "catcher"
 OTHER = "other"
 UNKNOWN = "unknown"

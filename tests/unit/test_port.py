@@ -145,7 +145,7 @@ def test_closed_connections_matter_if_a_start_has_failed(machine, proc, state, t
 @pytest.mark.parametrize("words", [["/bin/sh", "/opt/IBM/CCA/bin/CSUTKEcat", "start"], [paths.CATCHER, "-tls"]],
                          ids=["the control script", "the catcher"])
 def test_closed_connections_are_told_of_while_a_start_waits(machine, proc, words, free):
-    """systemd calls the service active after three seconds; the control script waits for a minute."""
+    """systemd calls the service active after three seconds; the control script waits for longer."""
     proc([line(LOOPBACK_4, PORT, TIME_WAIT, 0)], [], [(300, words, [])])
     machine.systemctl(shows(ActiveState="active", SubState="running", MainPID=300))
     machine.can_bind = lambda port: free
