@@ -88,7 +88,7 @@ class Host:
             if name == "..":
                 del done[-1:]
                 continue
-            here = os.path.join(self.root, *(done + [name]))
+            here = "/".join([self.root] + done + [name])
             if (todo or follow) and os.path.islink(here):
                 links += 1
                 if links > LINK_LIMIT:
@@ -99,7 +99,7 @@ class Host:
                 todo = target.strip("/").split("/") + todo
                 continue
             done.append(name)
-        return os.path.join(self.root, *done)
+        return "/".join([self.root] + done)
 
     def absolute(self, path: str) -> str:
         """A path as typed on a command line, from the root; an empty one is no file's, as for the kernel (ENOENT)."""
