@@ -1,6 +1,5 @@
 """The pair: what is there, and how it comes to its place together or not at all."""
 
-import errno
 import hashlib
 import os
 import subprocess
@@ -10,7 +9,7 @@ import pytest
 from catcher_install import pair, paths
 from catcher_install.errors import CatcherError
 
-from .support import IS_ROOT, Killed, fault
+from .support import fault
 
 KEY = b"-----BEGIN PRIVATE KEY-----\nours\n-----END PRIVATE KEY-----\n"
 CRT = b"-----BEGIN CERTIFICATE-----\nours\n-----END CERTIFICATE-----\n"
@@ -201,109 +200,6 @@ def test_what_lies_where_we_draft(machine):
     pair.clear(machine)
     assert machine.names("/srv/precious") == ["file"]
     assert machine.names(paths.BIN) == ["catcher.crt", "catcher.exe", "catcher.key"]
-
-
-# -- killed, or refused, at any call -----------------------------------------------------------------------------------
-
-def run_once(machine):
-    """As a converge does it: finish what is staged, else make the pair."""
-    if pair.look(machine).staged:
-        pair.place(machine)
-    elif state_of(machine) == pair.NONE:
-        pair.stage(machine, KEY, CRT)
-        pair.place(machine)
-    pair.clear(machine)
-
-
-def calls_of_a_run(machine):
-    with fault() as faults:
-        run_once(machine)
-    assert whole(machine)
-    return faults.count
-
-
-def whole(machine):
-    """One matching pair of the right modes in place, and nothing left over."""
-    return (
-        machine.names(paths.BIN) == ["catcher.crt", "catcher.exe", "catcher.key"]
-        and (machine.get(paths.KEY), machine.get(paths.CERTIFICATE)) == (KEY, CRT)
-        and (machine.mode(paths.KEY), machine.mode(paths.CERTIFICATE)) == (0o600, 0o644)
-    )
-
-
-def start_over(machine):
-    for path in (paths.KEY, paths.CERTIFICATE):
-        machine.remove(path)
-    pair.clear(machine)
-
-
-def keys_are_private(machine):
-    """No file that holds the key, under any name, may be read by others; nor its draft directory entered."""
-    for directory, _, files in os.walk(machine.on_disk(paths.BIN)):
-        for name in files:
-            real = os.path.join(directory, name)
-            with open(real, "rb") as stream:
-                if b"PRIVATE" in stream.read():
-                    assert os.lstat(real).st_mode & 0o177 == 0, real
-
-
-@pytest.mark.parametrize("umask", [0, 0o022, 0o077] + ([0o777] if IS_ROOT else []))
-def test_the_key_is_private_after_each_call(machine, umask):
-    os.umask(umask)
-    with fault(watch=lambda: keys_are_private(machine)) as faults:
-        run_once(machine)
-    assert faults.count > 10
-    assert whole(machine)
-
-
-def test_killed_at_each_call(machine):
-    calls = calls_of_a_run(machine)
-    half = 0
-    for n in range(1, calls + 1):
-        for before in (True, False):
-            start_over(machine)
-            with fault(n=n, before=before), pytest.raises(Killed):
-                run_once(machine)
-            keys_are_private(machine)
-            seen = pair.look(machine)
-            if seen.state in (pair.KEY_ONLY, pair.CERTIFICATE_ONLY):
-                # Between the two links: the stage proves whose half it is, and finishes it.
-                half += 1
-                assert seen.staged
-            run_once(machine)
-            assert whole(machine), (n, before)
-    assert 0 < half <= 2
-
-
-def test_killed_again_while_finishing(machine):
-    """Twice is enough to see that recovery itself can be interrupted anywhere."""
-    calls = calls_of_a_run(machine)
-    for n in range(1, calls + 1, 3):
-        for m in range(1, calls + 1, 3):
-            start_over(machine)
-            with fault(n=n), pytest.raises(Killed):
-                run_once(machine)
-            with fault(n=m) as faults:
-                try:
-                    run_once(machine)
-                except Killed:
-                    assert faults.count >= m
-            run_once(machine)
-            assert whole(machine), (n, m)
-
-
-@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EIO, errno.EROFS, errno.EACCES, errno.EMFILE])
-@pytest.mark.parametrize("lasting", [False, True])
-def test_refused_at_each_call(machine, error, lasting):
-    calls = calls_of_a_run(machine)
-    for n in range(1, calls + 1):
-        start_over(machine)
-        with fault(n=n, error=error, lasting=lasting), pytest.raises(OSError):
-            run_once(machine)
-        seen = pair.look(machine)
-        assert seen.staged or seen.state in (pair.NONE, pair.BOTH), n
-        run_once(machine)
-        assert whole(machine), n
 
 
 def test_a_stage_that_goes_is_gone_on_disk_before_its_files_are(machine, monkeypatch):
