@@ -43,7 +43,7 @@ unit_tests_on() {
             "$environment/bin/python" -m pip -q --disable-pip-version-check install -r tools/requirements-unit.txt &&
             cp tools/requirements-unit.txt "$environment/requirements.txt" || return 1
     fi
-    "$environment/bin/python" -m pytest -q -p no:cacheprovider --junitxml="dist/check-unit-$1.xml" \
+    "$environment/bin/python" -m pytest -q -n 2 -p no:cacheprovider --junitxml="dist/check-unit-$1.xml" \
         tests/unit tests/slow
 }
 

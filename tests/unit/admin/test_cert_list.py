@@ -126,7 +126,8 @@ EXPIRED = issue(NEW[0], last=-DAY)
 
 @pytest.mark.parametrize("key,crt,told", [
     (NEW[0], EXPIRED, "expired on"), (NEW[0], issue(pem.key_of("prime256v1")), "does not belong to the key"),
-    (b"x\n", NEW[1], "is not PEM"), (NEW[0], None, "only one file is there"), (None, NEW[1], "only one file is there")])
+    (b"x\n", NEW[1], "is not PEM"), (NEW[0], None, "only one file is there"), (None, NEW[1], "only one file is there")],
+    ids=["expired", "of another key", "no PEM", "no certificate", "no key"])
 def test_restore_refuses_what_the_judge_refuses(machine, daemon, key, crt, told):
     if key is not None:
         machine.put(paths.KEY + KEPT, key, 0o600)
