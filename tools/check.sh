@@ -71,7 +71,7 @@ blocked=$blocked$(.venv/bin/python -m tests.matrix.images blocked | sed 's/^/, /
 part "images for the containers" .venv/bin/python -m tests.matrix.images build
 part "packages in containers" \
     .venv/bin/python -m tests.matrix.engine -- .venv/bin/python -m pytest -q -n 3 --junitxml=dist/check-packages.xml \
-    tests/packaging
+    --once-a-family tests/packaging
 part "faults: the index of hazards, transactions that are killed" \
     .venv/bin/python -m tests.matrix.engine -- .venv/bin/python -m pytest -q -n 2 --junitxml=dist/check-faults.xml \
     tests/faults

@@ -8,13 +8,12 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.matrix import engine, images
+from tests.matrix import engine, images, squares
 from tests.matrix.machine import AnyMachine, Machine, Network
 from tests.matrix.qemu import VirtualMachine
-from tests.matrix.squares import pytest_collection_modifyitems as pytest_collection_modifyitems
 from tests.matrix.squares import pytest_runtest_makereport as pytest_runtest_makereport
 
-from . import packages
+from . import packages, turns
 from .packages import TREE as TREE
 from .packages import Built
 from .system import System
@@ -40,6 +39,21 @@ def built() -> Built:
 def prepared() -> None:
     """A container engine, or a failure that says what to type."""
     engine.prepare()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """What `make check` says, and nobody else."""
+    parser.addoption("--once-a-family", action="store_true",
+                     help="leave out what another system of the family does in the same way")  # fmt: skip
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The tests of the squares that are wanted, on each system or on some of a family."""
+    squares.pytest_collection_modifyitems(config, items)
+    if config.option.once_a_family:
+        kept = turns.once_a_family(items)
+        config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+        items[:] = kept
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -1,11 +1,17 @@
 """Each system gets its part, and a family has all."""
 
 import collections
+import json
+import os
+import subprocess
+import sys
 
 import pytest
 
-from tests.matrix import images
+from tests.matrix import images, squares
 
+from . import turns
+from .packages import TREE
 from .turns import in_turns, one_of
 
 ROWS = ["stopped", "disabled", "masked"]
@@ -67,3 +73,54 @@ def test_rows_shared_by_as_many_as_there_are_combinations_meet_them_all(family):
     everywhere = [cell for cell in images.cells().values() if cell.family == family]
     ways = collections.Counter(row for row, *_ in {values for cell in everywhere for values in tried(parameters, cell)})
     assert all(ways[row] >= min(4, len(everywhere) // 4) for row in rows)
+
+
+IN_CI = [cell.name for cell in images.cells().values() if cell.ci]
+
+
+@pytest.fixture(scope="module")
+def in_check(tmp_path_factory):
+    """(squares, left): the (cell, scenario) of each test that the systems of `make check` would run, by its name in a
+    JUnit file; and the names of those that are left where a family does the same once."""
+    plan = tmp_path_factory.mktemp("plan") / "plan.json"
+    environment = {**os.environ, "MATRIX_CELLS": ",".join(IN_CI), "MATRIX_PLAN": str(plan)}
+    for name in ("MATRIX_SCENARIOS", "PYTEST_XDIST_WORKER", "PYTEST_ADDOPTS"):
+        environment.pop(name, None)
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--collect-only", "-q", "--once-a-family",
+               "tests/packaging"]  # fmt: skip
+    done = subprocess.run(command, cwd=TREE, env=environment, capture_output=True, text=True, check=True)
+    left = {squares.junit_name(line) for line in done.stdout.splitlines() if "::" in line}
+    found = {test: (cell, scenario) for cell, scenarios in json.loads(plan.read_text())["tests"].items()
+             for scenario, tests in scenarios.items() for test in tests}  # fmt: skip
+    return found, left & found.keys()
+
+
+def by_family(found, tests):
+    """{(family, scenario, test without its cell)} of tests."""
+    return {(images.cell(found[test][0]).family, found[test][1], test.replace(found[test][0], "", 1)) for test in tests}
+
+
+def test_a_family_does_all_in_make_check_that_its_systems_do(in_check):
+    found, left = in_check
+    assert len(left) < len(found)
+    assert by_family(found, left) == by_family(found, found)
+
+
+def test_each_system_of_make_check_has_its_part(in_check):
+    found, left = in_check
+    everything = collections.Counter(cell for cell, _ in found.values())
+    parts = collections.Counter(found[test][0] for test in left)
+    assert everything.keys() == set(IN_CI)
+    assert all(parts[name] * 3 > everything[name] for name in IN_CI), parts
+    alone = [name for name in IN_CI if images.cell(name).scenarios or not images.cell(name).boot]
+    assert [parts[name] for name in alone] == [everything[name] for name in alone]
+
+
+def test_what_stands_for_a_hazard_is_on_the_oldest_and_the_newest_system(in_check):
+    found, left = in_check
+    debs = [name for name in IN_CI if (cell := images.cell(name)).family == "deb" and cell.boot and not cell.scenarios]
+    kept = {test for test in found if found[test][0] in (debs[0], debs[-1])
+            and test.partition("[")[0].removeprefix("tests.").replace(".", "/").replace("::", ".py::")
+            in turns.of_hazards()}  # fmt: skip
+    assert len(kept) > 100
+    assert kept - left == set()

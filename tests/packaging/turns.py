@@ -1,12 +1,17 @@
-"""Parameters of which each system tries a part, so that the matrix tries them all and no system takes too long."""
+"""Parameters of which each system tries a part, so that the matrix tries them all and no system takes too long.
 
+And which systems of a family do in `make check` what all of them would do in the same way.
+"""
+
+import functools
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import pytest
 from _pytest.mark import ParameterSet
 
-from tests.matrix import images
+from tests.faults import hazards
+from tests.matrix import images, squares
 
 # For System.tools: apt, dnf or zypper; dpkg or rpm.
 TOOLS = {"repository tool": 0, "package tool": 1}
@@ -58,3 +63,32 @@ def _number(cell: images.Cell) -> int:
     run few of the scenarios come last."""
     family = [other for other in images.cells().values() if other.family == cell.family]
     return sorted(family, key=lambda other: (bool(other.scenarios), not (other.recipe and other.boot))).index(cell)
+
+
+def once_a_family(items: Sequence[pytest.Item]) -> list[pytest.Item]:
+    """Of the tests that several systems of a family would run with the same parameters, those of one system, which is
+    the next one for the next test; those of the first and the last system (the oldest and the newest) if the test
+    stands for a hazard. All other tests, too, among them those of systems that can't be booted or run few scenarios."""
+    same: dict[tuple, list[pytest.Item]] = {}
+    for item in items:
+        cell, _ = squares.square_of(item)
+        if cell is not None and cell.boot and not cell.scenarios:
+            what = item.path, item.name.replace(cell.name, "", 1), cell.family
+            same.setdefault(what, []).append(item)
+    turn = itertools.count()
+    left_out: set[pytest.Item] = set()
+    for alike in same.values():
+        chosen = {alike[0], alike[-1]} if stands_for_a_hazard(alike[0]) else {alike[next(turn) % len(alike)]}
+        left_out |= set(alike) - chosen
+    return [item for item in items if item not in left_out]
+
+
+def stands_for_a_hazard(item: pytest.Item) -> bool:
+    """Whether tests/faults/hazards.toml names the test."""
+    return item.nodeid.partition("[")[0].removeprefix("tests/") in of_hazards()
+
+
+@functools.cache
+def of_hazards() -> frozenset[str]:
+    """The tests that hazards.toml names, without their parameters."""
+    return frozenset(test.partition("[")[0] for hazard in hazards.hazards() for test in hazard.tests)
