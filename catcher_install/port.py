@@ -89,14 +89,14 @@ def problem(host: "Host", held: Holder) -> "Optional[Finding]":
 
 
 def _is_start_held_up(host: "Host") -> bool:
-    """Whether a start has failed, or waits for its port. A daemon that sets SO_REUSEADDR does not mind the closed
-    connections of another one that did."""
+    """Whether a start waits for the port, or systemd tries again: then it comes by itself. A daemon that sets
+    SO_REUSEADDR does not mind the closed connections of another one that did."""
     service = systemd.service(host)
-    if service.state in ("activating", "failed"):
+    if service.sub == "auto-restart":
         return True
-    # wait-for-start has given up waiting: what the unit calls its main process is still the control script.
-    waits = service.state == "active" and service.main_pid is not None and systemd.catcher(host) is None
-    return waits and not host.can_bind(paths.PORT)
+    # The control script waits as long as it could not bind the port: the main process is not the daemon yet.
+    starts = service.state in ("active", "activating") and service.main_pid is not None
+    return starts and systemd.catcher(host) is None and not host.can_bind(paths.PORT)
 
 
 def wait_for_catcher(host: "Host") -> None:
@@ -135,6 +135,8 @@ def is_starting(host: "Host") -> bool:
     service = systemd.service(host)
     if service.state not in ("active", "activating", "reloading") or service.sub in ("auto-restart", "exited"):
         return False
+    if service.sub == "start-pre":
+        return True
     return service.main_pid is not None and host.uptime() - service.started < START_SECONDS
 
 

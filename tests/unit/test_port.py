@@ -133,10 +133,13 @@ def test_a_child_of_the_catcher_is_told_by_its_control_group(machine, proc, grou
     assert port.holder(machine).state == state
 
 
-@pytest.mark.parametrize("state,told", [("activating", True), ("failed", True), ("inactive", False), ("active", False)])
-def test_closed_connections_matter_if_a_start_has_failed(machine, proc, state, told):
+@pytest.mark.parametrize("state,sub,told", [
+    ("activating", "auto-restart", True), ("activating", "start-pre", False), ("failed", "failed", False),
+    ("inactive", "dead", False), ("active", "running", False)])
+def test_closed_connections_matter_if_systemd_tries_again(machine, proc, state, sub, told):
+    """The finding says that the catcher starts by itself, so it must."""
     proc([line(LOOPBACK_4, PORT, TIME_WAIT, 0)])
-    machine.systemctl(shows(ActiveState=state, MainPID=0))
+    machine.systemctl(shows(ActiveState=state, SubState=sub, MainPID=0))
     found = port.problem(machine, port.holder(machine))
     assert (found["id"] == "port-closing") if told else found is None
 
@@ -164,6 +167,8 @@ JUST_STARTED = {"ActiveState": "active", "SubState": "running", "MainPID": 100,
 
 @pytest.mark.parametrize("change,waits", [
     ({}, True), ({"ActiveState": "activating", "SubState": "start"}, True),
+    ({"ActiveState": "activating", "SubState": "start-pre", "MainPID": 0,
+      "ExecMainStartTimestampMonotonic": 970000000}, True),
     # Long ago; not at all; between two attempts.
     ({"ExecMainStartTimestampMonotonic": 970000000}, False), ({"ActiveState": "inactive", "MainPID": 0}, False),
     ({"ActiveState": "failed", "MainPID": 0}, False), ({"SubState": "auto-restart", "MainPID": 0}, False),
