@@ -1,6 +1,7 @@
 """What units/CSUTKEcat.service promises; that systemd and the kernel keep it is tested in containers."""
 
 import os
+import socket
 import subprocess
 import threading
 
@@ -109,37 +110,55 @@ def test_a_list_that_cannot_be_used_is_no_error(tmp_path, what):
 WAIT = os.path.join(TREE, "hooks", "wait-for-start")
 
 
-def wait_for(script, pause="sleep 0.05"):
+def wait_for(script, pause="sleep 0.05", port=0, looks=60):
     """The exit status of the script while a main process runs that shell script, which this process is the parent of,
-    as systemd is. pause: between two looks."""
+    as systemd is. pause: between two looks. port: the daemon's, in place of 50003. looks: how many, in place of 60."""
     with open(WAIT, encoding="utf-8") as stream:
-        text = stream.read().replace("sleep 0.05", pause)
+        text = stream.read().replace("sleep 0.05", pause).replace("C353", "%04X" % port).replace("60", str(looks))
     main = subprocess.Popen(["/bin/sh", "-c", script])
     waiting = subprocess.Popen(["/bin/sh", "-c", text], env={"MAINPID": str(main.pid)})
     reaper = threading.Thread(target=main.wait)
     reaper.start()
-    status = waiting.wait()
+    status = waiting.wait(timeout=30)
     if reaper.is_alive():
         main.kill()
     reaper.join()
     return status
 
 
-def test_a_start_ends_when_the_control_script_has_become_the_daemon(tmp_path):
-    daemon = tmp_path / "catcher.exe"
-    daemon.write_text("#!/bin/sh\nread nothing <%s\n" % (tmp_path / "fifo"))
-    daemon.chmod(0o755)
+@pytest.fixture
+def daemon(tmp_path):
+    """A catcher.exe that waits for ever."""
+    path = tmp_path / "catcher.exe"
+    path.write_text("#!/bin/sh\nread nothing <%s\n" % (tmp_path / "fifo"))
+    path.chmod(0o755)
     os.mkfifo(str(tmp_path / "fifo"))
-    assert wait_for("exec %s -tls" % daemon) == 0
+    return path
 
 
-def test_a_start_fails_if_the_control_script_refuses(tmp_path):
+@pytest.mark.parametrize("family,address", [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")])
+def test_a_start_ends_when_the_control_script_has_become_a_daemon_that_listens(daemon, family, address):
+    with socket.socket(family) as listener:
+        listener.bind((address, 0))
+        listener.listen()
+        assert wait_for("exec %s -tls" % daemon, port=listener.getsockname()[1], looks=10**6) == 0
+
+
+def test_a_start_fails_if_the_control_script_refuses():
     assert wait_for("exit 78") == 1
 
 
-def test_a_control_script_that_waits_for_its_port_is_not_waited_for(tmp_path):
-    os.mkfifo(str(tmp_path / "fifo"))
-    assert wait_for("read nothing <%s" % (tmp_path / "fifo"), pause=":") == 0
+def test_a_start_fails_if_the_daemon_refuses(tmp_path):
+    """It has its name for a moment, and ends: a line of its settings is wrong, say."""
+    refuses = tmp_path / "catcher.exe"
+    refuses.write_text("#!/bin/sh\nsleep 0.3\nexit 78\n")
+    refuses.chmod(0o755)
+    assert wait_for("exec %s -tls" % refuses) == 1
+
+
+@pytest.mark.parametrize("become", ["", "exec {daemon} -tls; "], ids=["the control script", "a daemon elsewhere"])
+def test_what_does_not_listen_is_not_waited_for(daemon, tmp_path, become):
+    assert wait_for(become.format(daemon=daemon) + "read nothing <%s" % (tmp_path / "fifo"), pause=":") == 0
 
 
 def reserve(listed):
