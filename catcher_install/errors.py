@@ -7,6 +7,10 @@ if TYPE_CHECKING:
     from .messages import Finding
 
 
+# The hint of what only root may do. catcherctl adds the arguments that were typed.
+AS_ROOT = "run it as root:\n  sudo catcherctl"
+
+
 class CatcherError(Exception):
     """An expected failure.
 

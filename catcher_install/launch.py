@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .messages import Finding
 
 USAGE = "usage: CSUTKEcat start | check | stop | restart | status"
+MORE = "More: man CSUTKEcat"
 REFUSED = 78  # EX_CONFIG (sysexits.h); the unit does not restart after it
 AGAIN = 75  # EX_TEMPFAIL: systemd tries again
 FAILED = 1
@@ -39,6 +40,9 @@ def main(arguments: "List[str]") -> int:
             return _check(Host())
         if verb in ("stop", "restart", "status"):
             return _service(Host(), verb)
+        if verb in ("help", "--help", "-h"):
+            print("\n".join((USAGE, MORE)))
+            return 0
     except CatcherError as error:
         hint = " -- " + report.in_one_line(report.hint(error.hint)) if error.hint else ""
         _say(messages.ERROR, error.message + hint)
@@ -74,6 +78,8 @@ def _tell_change(outcome: "Outcome") -> None:
 def _start(host: Host) -> int:
     from .apply import converge
 
+    if not host.is_ours():
+        _require_all_seen(host, "systemctl start " + paths.UNIT.partition(".")[0])
     outcome = converge(host, transition.of(transition.START))
     _tell_change(outcome)
     decision = start.launch_decision(outcome.facts, outcome.plan.mode)
@@ -139,14 +145,21 @@ def _detach(host: Host) -> None:
     os._exit(0)
 
 
-def _foreseen(host: Host) -> start.Launch:
-    """The decision of a start. Raises CatcherError if only root can foresee it."""
-    from .facts import collect, hidden
+def _require_all_seen(host: Host, command: str) -> None:
+    """Raise CatcherError, with the command for root, if this user does not see what a start depends on."""
+    from .facts import hidden
 
     unread = hidden(host)
     if unread:
         raise CatcherError("what a start does depends on what only root may read: %s" % ", ".join(unread),
-                           "run it as root: sudo %s/CSUTKEcat check" % paths.BIN)
+                           "run it as root:\n  sudo %s" % command)
+
+
+def _foreseen(host: Host) -> start.Launch:
+    """The decision of a start. Raises CatcherError if only root can foresee it."""
+    from .facts import collect
+
+    _require_all_seen(host, paths.BIN + "/CSUTKEcat check")
     facts = collect(host)
     planned = plan.plan(facts, transition.of(transition.START))
     return start.launch_decision(start.foresee(facts, planned), planned.mode)

@@ -2,7 +2,7 @@
 
 from .. import paths
 from ..cert import host_names
-from ..errors import CatcherError
+from ..errors import AS_ROOT, CatcherError
 from ..text import plain, shown
 from .installed_pair import certificate_lines, entry, installed
 
@@ -43,7 +43,7 @@ def export(host: "Host", directory: str) -> "List[str]":
             _remove_quietly(host, draft)
         hint = "make room there, or name another directory"
         if isinstance(error, PermissionError):
-            hint = "name another directory, or run it as root: sudo catcherctl ..."
+            hint = "name another directory, or " + AS_ROOT
         raise CatcherError("%s: %s" % (typed, (error.strerror or "error").lower()), hint) from error
     lines = ["Wrote %s/%s" % (typed, name) for name, _ in contents]
     there, root = host.lstat(target), host.lstat("/")

@@ -8,7 +8,7 @@ import sys
 import warnings
 
 from .. import actions, apply, config, journal, messages, paths, plan, report, transition
-from ..errors import CatcherError
+from ..errors import AS_ROOT, CatcherError
 from ..facts import collect, hidden, version_of
 from ..host import Host, forget_openssl_settings
 from ..text import json_text, plain, shown
@@ -25,7 +25,6 @@ MISTYPED = 2
 ATTENTION = 3
 # Of a line of an error: beyond it there is only what somebody typed or sent.
 LINE_LIMIT = 600
-AS_ROOT = "run it as root: sudo catcherctl ..."
 # What root is refused is seldom a matter of permissions.
 IMMUTABLE = "if it is immutable (lsattr %s), make it writable: chattr -i"
 
@@ -46,14 +45,13 @@ def main(arguments: "List[str]") -> int:
             if unknown:
                 options.parser.error("unrecognized arguments: %s" % " ".join(unknown))
             if options.dry_run and not options.changes:
-                raise CatcherError("--dry-run is for mode, cert install, cert generate, cert restore and apply",
-                                   "catcherctl --dry-run mode tls")
+                options.parser.error("--dry-run is for mode, cert install, cert generate, cert restore and apply")
             status = VERBS[options.run](options)
         finally:
             # Here, since a failure at the interpreter's end could not be caught.
             sys.stdout.flush()
     except CatcherError as error:
-        return _fail(error.message, error.hint)
+        return _fail(error.message, _with_arguments(error.hint, arguments))
     except BrokenPipeError:
         # The reader (head, a pager) has seen enough.
         return FAILED
@@ -62,7 +60,7 @@ def main(arguments: "List[str]") -> int:
         name = shown(str(error.filename2 or error.filename or "system"))
         hint = "see what is wrong:\n  catcherctl status"
         if isinstance(error, PermissionError):
-            hint = IMMUTABLE % name if Host().is_ours() else AS_ROOT
+            hint = IMMUTABLE % name if Host().is_ours() else _with_arguments(AS_ROOT, arguments)
         return _fail("%s: %s" % (name, error.strerror), hint)
     except KeyboardInterrupt:
         return _fail("interrupted", "see what is wrong:\n  catcherctl status")
@@ -72,6 +70,15 @@ def main(arguments: "List[str]") -> int:
         log_fault(error)
         return FAILED
     return int(status)
+
+
+def _with_arguments(hint: str, arguments: "List[str]") -> str:
+    """The hint with the command as it was typed, where it has AS_ROOT."""
+    if AS_ROOT not in hint:
+        return hint
+    import shlex
+
+    return hint.replace(AS_ROOT, " ".join([AS_ROOT] + [shlex.quote(one) for one in arguments]))
 
 
 def _fail(message: str, hint: str) -> int:
@@ -127,11 +134,16 @@ def _own_host() -> Host:
     return host
 
 
-def _plan(options: "Namespace") -> int:
-    host = _host(options.root)
+def _require_all_seen(host: Host) -> None:
+    """Raise CatcherError for a plan that only root can make."""
     unread = hidden(host)
     if unread:
         raise CatcherError("a plan depends on what only root may read: %s" % ", ".join(unread), AS_ROOT)
+
+
+def _plan(options: "Namespace") -> int:
+    host = _host(options.root)
+    _require_all_seen(host)
     return _tell_plan(options, host, plan.plan(collect(host), transition.of(transition.APPLY)))
 
 
@@ -139,7 +151,8 @@ def _foresee(options: "Namespace", asked: "Callable[[Host], transition.Transitio
     """What a verb would do, for --dry-run. asked: the verb's transition on a host."""
     from . import change
 
-    host = _own_host()
+    host = _host("/")
+    _require_all_seen(host)
     return _tell_plan(options, host, change.foresee(host, asked(host)))
 
 

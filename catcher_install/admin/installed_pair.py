@@ -6,7 +6,7 @@ from .. import facts as fact_collector
 from .. import messages, pair, paths, plan
 from ..cert import details, generate, host_names, pem, submitted, x509
 from ..cert.names import ip_address
-from ..errors import CatcherError
+from ..errors import AS_ROOT, CatcherError
 from ..messages import finding
 from ..record import Record
 from ..text import moment, shown
@@ -153,7 +153,7 @@ def check(host: "Host", wanted: "List[str]") -> "Tuple[Dict[str, Any], List[Find
     if facts.pair.state == pair.NONE:
         raise CatcherError("there is no key and no certificate", "make both:\n  catcherctl cert generate")
     if not may_read_key(host):
-        raise CatcherError("only root may read %s" % paths.KEY, "run it as root:\n  sudo catcherctl cert check")
+        raise CatcherError("only root may read %s" % paths.KEY, AS_ROOT)
     found = plan.pair_findings(facts)
     seen = installed(host)
     if not any(messages.severity(one) == messages.ERROR for one in found):

@@ -4,7 +4,7 @@ Everything that a catcher or a TKE would stumble over later is found here, befor
 refusal says what to type.
 """
 
-from ..errors import CatcherError
+from ..errors import AS_ROOT, CatcherError
 from ..messages import finding
 from ..pair import SIZE_LIMIT
 from ..record import Record
@@ -47,7 +47,7 @@ def read_file(host: "Host", path: str, limit: int = SIZE_LIMIT) -> PemFile:
     try:
         data = host.read(host.absolute(path), limit)
     except OSError as error:
-        hint = "run it as root: sudo catcherctl ..." if isinstance(error, PermissionError) else "name another file"
+        hint = AS_ROOT if isinstance(error, PermissionError) else "name another file"
         why = (error.strerror or "it cannot be read").lower()
         raise CatcherError("%s: %s" % (shown(path) or "an empty name", why), hint) from error
     if not data.strip():

@@ -446,11 +446,41 @@ def test_a_fault_of_ours_is_one_line(machine, started, capsys, monkeypatch):
     assert "Traceback (most recent call last):" in logged
 
 
-@pytest.mark.parametrize("arguments", [[], ["begin"], ["start", "now"], ["--help"], [""], ["START"]])
+@pytest.mark.parametrize("arguments", [[], ["begin"], ["start", "now"], ["--Help"], [""], ["START"]])
 def test_usage(machine, monkeypatch, capsys, arguments):
     monkeypatch.setattr(launch, "Host", lambda: machine)
     assert launch.main(arguments) == 2
     assert capsys.readouterr().err == "usage: CSUTKEcat start | check | stop | restart | status\n"
+
+
+@pytest.mark.parametrize("word", ["help", "--help", "-h"])
+def test_help_is_no_mistake(machine, monkeypatch, capsys, word):
+    monkeypatch.setattr(launch, "Host", lambda: machine)
+    assert launch.main([word]) == 0
+    said = capsys.readouterr()
+    assert said.out.startswith("usage: CSUTKEcat start | check") and "man CSUTKEcat" in said.out and said.err == ""
+
+
+@pytest.mark.parametrize("verb,command", [
+    ("start", "systemctl start CSUTKEcat"), ("check", "/opt/IBM/CCA/bin/CSUTKEcat check")])
+def test_a_user_is_told_what_only_root_may_read(machine, monkeypatch, capsys, verb, command):
+    """And nothing of a key that cannot be used: it is not seen."""
+    real = machine.read
+
+    def read(path, limit, head=False, **more):
+        if path == paths.STAMP:
+            raise PermissionError(13, "Permission denied", path)
+        return real(path, limit, head, **more)
+
+    monkeypatch.setattr(machine, "read", read)
+    monkeypatch.setattr(machine, "is_ours", lambda: False)
+    monkeypatch.setattr(launch, "Host", lambda: machine)
+    before = tree_of(machine)
+    assert launch.main([verb]) == 1
+    assert capsys.readouterr().err == (
+        "what a start does depends on what only root may read: /var/lib/csulcca/state.json"
+        " -- run it as root: sudo %s\n" % command)
+    assert tree_of(machine) == before
 
 
 # -- the memory of the verdict -----------------------------------------------------------------------------------------

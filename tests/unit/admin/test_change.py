@@ -98,8 +98,10 @@ def test_a_dry_run_refuses_what_the_command_refuses(on_machine, daemon, capsys):
 
 @pytest.mark.parametrize("arguments", [["status"], ["cert", "show"], ["probe", "localhost"]], ids=" ".join)
 def test_a_dry_run_of_what_changes_nothing_is_a_mistake(on_machine, capsys, arguments):
-    assert cli.main(["--dry-run"] + arguments) == 1
-    assert "--dry-run is for" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["--dry-run"] + arguments)
+    told = capsys.readouterr().err
+    assert ended.value.code == 2 and "--dry-run is for" in told and "catcherctl %s" % arguments[0] in told
 
 
 # -- signals -----------------------------------------------------------------------------------------------------------

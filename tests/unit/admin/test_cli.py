@@ -283,7 +283,11 @@ def test_a_plan_without_root_says_what_it_cannot_see(run, machine, monkeypatch):
     monkeypatch.setattr(machine, "read", read)
     ran = run("plan", "--json")
     assert failed(ran) == "catcherctl: a plan depends on what only root may read: /var/lib/csulcca/state.json"
-    assert "sudo catcherctl" in ran.err
+    assert ran.err.endswith("  run it as root:\n    sudo catcherctl plan --json\n")
+    # A dry run is a plan, too, and what was typed stays quoted.
+    ran = run("cert", "install", "a b", "c", "--dry-run")
+    assert ran.err.endswith("  run it as root:\n    sudo catcherctl cert install 'a b' c --dry-run\n")
+    assert failed(ran).startswith("catcherctl: a plan depends on")
     assert run("status").status == 0
 
 
@@ -437,7 +441,7 @@ def test_a_fault_of_ours_is_one_line_too(run, machine, monkeypatch):
 @pytest.mark.parametrize("user,error,line", [
     (0, CatcherError("it is so", "type this"), "catcherctl: it is so\n  type this\n"),
     (1000, PermissionError(13, "Permission denied", "/x"),
-     "catcherctl: /x: Permission denied\n  run it as root: sudo catcherctl ...\n"),
+     "catcherctl: /x: Permission denied\n  run it as root:\n    sudo catcherctl plan\n"),
     (0, PermissionError(1, "Operation not permitted", "/.x.new", None, "/x"),
      "catcherctl: /x: Operation not permitted\n  if it is immutable (lsattr /x), make it writable: chattr -i\n"),
     (0, OSError(5, "Input/output error", "/x"),
