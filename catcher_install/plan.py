@@ -40,6 +40,10 @@ if TYPE_CHECKING:
     from .transition import PairRequest, ReturnRequest, Transition
 
 
+# What preinst notes of how it saw the old daemon, in words.
+SEEN_IN = {"process": "the list of processes", "last-run": "systemd's record of the last start", "journal": "the journal"}
+
+
 def history(facts: "HostFacts", transition: "Transition") -> str:
     """FRESH, LEGACY or KNOWN, by facts: dpkg's old version, else a tree without a trace of ours that preinst saw, else
     our stamp or another trace of 8.x, else traces of 7.x. RPM's count says nothing about what was there before, and
@@ -173,7 +177,7 @@ def _about_mode(facts: "HostFacts", past: str, mode: str) -> "List[Finding]":
     if seen is not None and seen != mode:
         found = [finding("mode-changed-by-restart", configured=mode.upper(), seen=seen.upper())]
     elif seen == config.TLS and facts.capture is not None:
-        found.append(finding("mode-as-seen", mode=seen.upper(), seen=facts.capture.seen))
+        found.append(finding("mode-as-seen", mode=seen.upper(), seen=SEEN_IN.get(facts.capture.seen, "a note of the old package")))
     if mode == config.TCP:
         written_by_us = facts.config.state == config.ABSENT or facts.config.data == config.fresh(config.TCP)
         if past == LEGACY and seen in (None, config.TCP):
@@ -253,10 +257,12 @@ def pair_findings(facts: "HostFacts") -> "List[Finding]":
     elif verdict.get("chain"):
         found.append(finding("pair-chain-broken", reason=str(verdict["chain"])))
     first, last, issuers = (int(str(verdict.get(name, 0))) for name in ("not_before", "not_after", "issuer_not_after"))
+    made_here = facts.stamp is not None and facts.stamp.generated_pair == facts.pair.fingerprint != ""
+    again = "generate --force" if made_here else "install KEY CRT"
     if facts.now > last:
-        found.append(finding("pair-expired", date=moment(last)))
+        found.append(finding("pair-expired", date=moment(last), action=again))
     elif facts.now + messages.SOON_SECONDS > last:
-        found.append(finding("pair-expires-soon", date=moment(last)))
+        found.append(finding("pair-expires-soon", date=moment(last), action=again))
     if facts.now < first:
         found.append(finding("pair-not-yet-valid", date=moment(first)))
     issuer = str(verdict.get("issuer"))

@@ -133,8 +133,11 @@ def _findings(
     taken = port.problem(host, held)
     if taken is not None:
         found.append(taken)
-    elif not facts.booted or facts.unit.masked:
+    elif not facts.booted:
         pass
+    elif facts.unit.masked:
+        if pid is None:
+            found.append(finding("masked-not-running"))
     elif pid is None and held.state in (port.NOBODY, port.CLOSING) and facts.unit.enabled:
         # Where a start is refused, the reason is among the findings already.
         if decision.arguments is not None:

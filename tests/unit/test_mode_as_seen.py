@@ -5,7 +5,7 @@ The table of SPEC "Which mode the configuration gets" has these rows beside thos
 
 import pytest
 
-from catcher_install import actions, apply, paths, stamp, transition
+from catcher_install import actions, apply, messages, paths, stamp, transition
 
 from .support import ids, make_stamp
 
@@ -42,6 +42,8 @@ def test_the_mode_is_the_one_that_was_seen(machine, quick_pair, name):
     outcome = apply.converge(machine, called)
     assert machine.get(paths.CONF) == after
     assert about_mode(outcome) == told
+    texts = [messages.text(one) for one in outcome.findings if one["id"] == "mode-as-seen"]
+    assert texts == ["the old catcher ran in TLS mode (seen in the list of processes), so the mode is TLS"] * len(texts)
     assert outcome.plan.mode == ("tls" if b"ON" in after else "tcp")
     # The next run, without the note, leaves it so.
     apply.converge(machine, transition.of(transition.START))

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from catcher_install import actions, config, pair, paths, plan, transition
+from catcher_install import actions, config, messages, pair, paths, plan, transition
 from catcher_install.errors import CatcherError
 from catcher_install.facts import UnitFacts
 
@@ -184,6 +184,15 @@ def test_findings_about_a_whole_pair(changes, found):
     verdict = dict(GOOD, **changes)
     for called in (INSTALL, UPGRADE, APPLY, START):
         assert ids(plan.plan(whole_pair(verdict), called).findings) == found
+
+
+@pytest.mark.parametrize("ours,command", [
+    (True, "catcherctl cert generate --force"), (False, "catcherctl cert install KEY CRT")])
+@pytest.mark.parametrize("last", [1699999999, 1700000001])
+def test_who_has_no_pair_of_a_ca_is_told_to_make_one(ours, command, last):
+    made = make_stamp(mode="tls", generated_pair=GOOD["fingerprint"] if ours else "cd" * 32)
+    one, = plan.plan(whole_pair(dict(GOOD, not_after=last), stamp=made), APPLY).findings
+    assert messages.fix(one).endswith(":\n  " + command)
 
 
 @pytest.mark.parametrize("mode,found", [(0o600, []), (0o400, []), (0o640, ["pair-key-readable"]),

@@ -95,7 +95,7 @@ def test_key_storage_that_the_catcher_cannot_write(machine, name):
     machine.put("/proc/100/mountinfo", mounts(*there))
     assert ids_of(seen(machine)) == ["key-storage-unreached"] * told
     if told:
-        assert "leads to /data/keys, where the running catcher cannot write" in text(seen(machine))
+        assert "leads to /data/keys, and the running catcher cannot write there" in text(seen(machine))
 
 
 def test_all_is_well(machine):
@@ -253,8 +253,8 @@ STATES = {
     "running and not listening": (mute, ["not-listening"], "50003, nobody listens"),
     "not restarted yet": (old_mode, ["mode-not-running"], "configured TLS, running TCP"),
     "TLS not possible": (no_tls, ["tls-configured-tcp-running"], "TLS is not possible: OpenSSL 1.0.2k-fips is older"),
-    "masked": (masked, [], "masked, not running"),
-    "masked until the next boot": (masked_until_the_next_boot, [], "masked, not running"),
+    "masked": (masked, ["masked-not-running"], "masked, not running"),
+    "masked until the next boot": (masked_until_the_next_boot, ["masked-not-running"], "masked, not running"),
     "disabled": (disabled, ["disabled-not-running"], "disabled, not running"),
     "disabled and failed": (disabled_and_failed, ["disabled-failed"], "disabled, not running"),
     "no systemd": (unbooted, [], "not running"),
@@ -334,8 +334,9 @@ def test_an_intermediate_that_expires_is_told(machine, monkeypatch, days, wanted
 def test_a_masked_unit_is_not_told_to_restart(machine, monkeypatch, change):
     contradiction(machine, monkeypatch)
     change(machine, monkeypatch)
-    one, = seen(machine)["findings"]
+    one, other = seen(machine)["findings"]
     assert one["id"] == "conf-unusable" and one["fix"].endswith("  systemctl unmask CSUTKEcat")
+    assert other["id"] == "masked-not-running" and "restart" not in other["fix"]
 
 
 # -- the backend -------------------------------------------------------------------------------------------------------
