@@ -229,7 +229,7 @@ CATALOG = {
         "on another host that may connect, type:\n  catcherctl probe HOST",
     ),
     "key-storage-unreached": (ERROR, "",
-        "{storage} leads to {path}, and the running catcher cannot write there, because that has changed since its start",
+        "{storage} leads to {path}, and the running catcher cannot write there",
         "restart the catcher:\n  systemctl restart CSUTKEcat\n"
         "if it still cannot write there, the key storage must not be below /home, /root or /tmp",
     ),

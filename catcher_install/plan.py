@@ -41,7 +41,8 @@ if TYPE_CHECKING:
 
 
 # What preinst notes of how it saw the old daemon, in words.
-SEEN_IN = {"process": "the list of processes", "last-run": "systemd's record of the last start", "journal": "the journal"}
+SEEN_IN = {"process": "the list of processes", "last-run": "systemd's record of the last start",
+           "journal": "the journal"}
 
 
 def history(facts: "HostFacts", transition: "Transition") -> str:
@@ -177,7 +178,8 @@ def _about_mode(facts: "HostFacts", past: str, mode: str) -> "List[Finding]":
     if seen is not None and seen != mode:
         found = [finding("mode-changed-by-restart", configured=mode.upper(), seen=seen.upper())]
     elif seen == config.TLS and facts.capture is not None:
-        found.append(finding("mode-as-seen", mode=seen.upper(), seen=SEEN_IN.get(facts.capture.seen, "a note of the old package")))
+        where = SEEN_IN.get(facts.capture.seen, "a note of the old package")
+        found.append(finding("mode-as-seen", mode=seen.upper(), seen=where))
     if mode == config.TCP:
         written_by_us = facts.config.state == config.ABSENT or facts.config.data == config.fresh(config.TCP)
         if past == LEGACY and seen in (None, config.TCP):

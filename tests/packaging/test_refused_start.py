@@ -1,5 +1,7 @@
 """A start that the control script refuses: systemctl fails, the reason is shown, and nothing is stopped for it."""
 
+import json
+
 import pytest
 
 from .marks import needs_tls, one_of_each_family
@@ -33,6 +35,21 @@ def test_restart_fails_and_says_why(boot, built, what):
     assert f"[{id}]" in system.show("journalctl -u CSUTKEcat --no-pager")
     assert system.show("systemctl is-failed CSUTKEcat") == "failed"
     assert system.machine.run("catcherctl status", check=False).rc == 1
+
+
+def test_restart_fails_if_the_daemon_refuses(boot, built):
+    """The control script does not know the daemon's own settings; the kernel keeps an earlier connection."""
+    system: System = boot()
+    system.package(system.tools[1], "install", built.new(system.cell.family))
+    system.handshake_from_inside()
+    system.machine.write("/etc/cca/reference-catcher.conf", "backnd=127.0.0.1:9\n")
+    for _ in range(10):
+        assert system.machine.run(RESTART, check=False).rc == 1
+    status = system.machine.run("catcherctl status --json", check=False)
+    assert status.rc == 1 and [one["id"] for one in json.loads(status.out)["findings"]] == ["not-running"]
+    assert "line 1: not one of backend=" in system.show("journalctl -u CSUTKEcat --no-pager")
+    system.machine.run(f"rm /etc/cca/reference-catcher.conf; {RESTART}")
+    assert system.findings() == []
 
 
 def test_a_drop_in_that_starts_something_else_still_starts(boot, built):
