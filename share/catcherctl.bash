@@ -24,8 +24,12 @@ _catcherctl() {
         return
         ;;
     esac
+    if [ "$verb" = help ] && [ "$COMP_CWORD" -gt "$first" ]; then
+        first=$((first + 1))
+        verb=${COMP_WORDS[first]}
+    fi
     if [ "$COMP_CWORD" -eq "$first" ]; then
-        words="status mode cert probe tke-guide plan apply --dry-run --version --help"
+        words="status mode cert probe tke-guide plan apply help --dry-run --version --help"
     else
         if [ "$verb" = cert ]; then
             verb="cert ${COMP_WORDS[first+1]}"
@@ -50,6 +54,11 @@ _catcherctl() {
         case $verb:$word in
         *:-*) ;;
         "cert install":*) mapfile -t COMPREPLY < <(compgen -f -- "$word") ;;
+        "cert restore":*)
+            # The names of old pairs are the ends of their file names.
+            local kept=(/opt/IBM/CCA/bin/catcher.crt.2*)
+            [ ! -e "${kept[0]}" ] || words+=" ${kept[*]##*catcher.crt.}"
+            ;;
         "cert export":*) mapfile -t COMPREPLY < <(compgen -d -- "$word") ;;
         probe:*) mapfile -t COMPREPLY < <(compgen -A hostname -- "$word") ;;
         esac

@@ -1,8 +1,8 @@
 """Words and turns of phrase that no user of the package should meet, each with what to write in its place.
 
 The list contains what once stood in our texts and made readers stop: a word is here because we wrote it. The test looks
-at everything that a user reads: README.md, docs/, the manual pages, templates, examples, `--help`, all texts of
-the library and of the tools, and those of the report of the matrix.
+at everything that a user reads: README.md, docs/, the manual pages, templates, examples, units, `--help`, all texts of
+the hooks, the library, the reference catcher and the tools, and those of the report of the matrix.
 """
 
 import ast
@@ -98,18 +98,25 @@ def helps(parser: object, name: str = "catcherctl") -> Iterator[tuple[str, str]]
 def texts() -> Iterator[tuple[str, str]]:
     """(place, text) of everything that is looked at."""
     files = [TREE / "README.md", *sorted((TREE / "docs").glob("*.md")), *sorted((TREE / "man").iterdir())]
-    files += [path for folder in ("share", "contrib") for path in sorted((TREE / folder).rglob("*")) if path.is_file()]
+    files += sorted((TREE / "payload/reference/usr/share").rglob("*.*"))
+    folders = [TREE / name for name in ("share", "contrib", "units")]
+    files += [path for folder in folders for path in sorted(folder.rglob("*")) if path.is_file()]
     for path in files:
         yield str(path.relative_to(TREE)), path.read_text(encoding="utf-8")
     yield from helps(cli.parser(cli._fail))
     for id, (_, _, text, fix) in messages.CATALOG.items():
         yield f"finding {id}", f"{text}\n\n{fix}"
     code = [TREE / "hooks/entry.py", *sorted((TREE / "catcher_install").rglob("*.py"))]
-    code += sorted(TREE.glob("tools/*.py"))
+    code += sorted(TREE.glob("tools/*.py")) + sorted((TREE / "payload/reference/usr/lib").rglob("*.py"))
     code += [TREE / "tests/packaging/marks.py", TREE / "tests/packaging/turns.py"]
     code += [TREE / "tests/matrix" / name for name in ("report.py", "run.py", "scenarios.py", "progress.py")]
     makefile = (TREE / "Makefile").read_text(encoding="utf-8").splitlines()
     yield "make help", "\n".join(line for line in makefile if line.startswith("#:"))
+    for path in sorted(TREE.glob("hooks/*")):
+        if path.suffix != ".py":
+            for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+                if re.search(r"\b(echo|printf|logger|csulcca_(say|refuse))\b", line):
+                    yield f"{path.relative_to(TREE)}:{number}", line
     for path in code:
         for line, text in literals(path):
             yield f"{path.relative_to(TREE)}:{line}", text

@@ -93,10 +93,11 @@ def parser(fail: "Callable[[str, str], int]") -> argparse.ArgumentParser:
         description="Show and change the CCA TKE catcher: its mode, its key and certificate, its service.",
         epilog="Exit status: 0 success, 1 failure (of status: the catcher should serve and does not), 2 usage error, "
                "3 it works and something needs attention. "
-               "More about a verb: catcherctl VERB --help",
+               "More about a verb: catcherctl help VERB",
     )
     made.add_argument("--dry-run", action="store_true",
-                        help="show what mode, cert install, generate or restore, or apply would do, and change nothing")
+                        help="show what mode, cert generate, cert install, cert restore or apply would do, and change "
+                             "nothing")
     made.add_argument("--version", dest="run", action="store_const", const=VERSION, help="show the version")
     made.set_defaults(run=USAGE, parser=made, changes=False)
     verbs = made.add_subparsers(metavar="VERB")
@@ -142,7 +143,8 @@ def _name_option(parser: argparse.ArgumentParser, text: str) -> None:
 
 
 def _add_status(verbs: "Any") -> None:
-    status = _verb(verbs, "status", "status", "show mode, service, port, OpenSSL, pair, and what needs attention",
+    status = _verb(verbs, "status", "status",
+                   "show the mode, the service, the port, OpenSSL, the certificate, and what needs attention",
                    "catcherctl status", "catcherctl status --json")
     _json_option(status)
 
@@ -150,7 +152,7 @@ def _add_status(verbs: "Any") -> None:
 def _add_mode(verbs: "Any") -> None:
     mode = _verb(verbs, "mode", "mode", "show or change the mode: TLS or plain TCP",
                  "catcherctl mode         # what is set in " + paths.CONF,
-                 "catcherctl mode tls     # make a pair if there is none, restart, verify",
+                 "catcherctl mode tls     # make a key and certificate if there are none, restart, check",
                  "catcherctl mode tcp     # as in CCA 7.x")
     mode.add_argument("mode", nargs="?", choices=(config.TLS, config.TCP), help="the mode to change to")
     _change_options(mode)
@@ -163,24 +165,25 @@ def _add_cert(verbs: "Any") -> None:
     show = _verb(more, "show", "cert show", "show the installed certificate: names, validity, hashes",
                  "catcherctl cert show")
     _json_option(show)
-    listed = _verb(more, "list", "cert list", "list the pair in place and the old pairs that were kept",
+    listed = _verb(more, "list", "cert list", "list the key and certificate in use, and the old pairs",
                    "catcherctl cert list")
     _json_option(listed)
-    check = _verb(more, "check", "cert check", "check the installed pair: usable, valid, not expired, for this host",
+    check = _verb(more, "check", "cert check", "check the installed key and certificate: usable, valid, for this host",
                   "catcherctl cert check", "catcherctl cert check --name catcher.example.com")
     _json_option(check)
     _name_option(check, "a name or address that the certificate must contain; may be repeated")
     generated = _verb(more, "generate", "cert generate", "make a key and a self-signed certificate, and use them",
                      "catcherctl cert generate", "catcherctl cert generate --force    # keeps a copy of the old pair",
                      "catcherctl cert generate --name catcher.example.com --key-type rsa3072 --days 825")
-    generated.add_argument("--force", action="store_true", help="replace an existing pair, and keep a copy of it")
+    generated.add_argument("--force", action="store_true", help="replace the present key and certificate; keep a copy")
     _name_option(generated, "another name or address for the certificate; may be repeated")
     generated.add_argument("--key-type", type=_key_type, default=keys.GENERATED_TYPE, metavar="TYPE",
                            help="%s (default: %s)" % (", ".join(keys.GENERATED), keys.GENERATED_TYPE))
     generated.add_argument("--days", type=_days, default=0, metavar="N",
                            help="how long the certificate is valid from now (default: %d years)" % generate.YEARS)
     _change_options(generated)
-    request = _verb(more, "request", "cert request", "make a certificate request for a CA; the catcher keeps its pair",
+    request = _verb(more, "request", "cert request",
+                    "make a certificate request for a CA; the catcher keeps its certificate",
                     "catcherctl cert request > catcher.csr",
                     "catcherctl cert request --out catcher.csr --name catcher.example.com")
     request.add_argument("--out", metavar="FILE", help="write the request to this new file instead of standard output")
@@ -197,10 +200,10 @@ def _add_cert(verbs: "Any") -> None:
     install.add_argument("crt", metavar="CRT", help="the certificate, PEM, followed by its chain")
     _name_option(install, "the name that the TKE uses, if it is not a name of this host; may be repeated")
     _change_options(install)
-    restored = _verb(more, "restore", "cert restore", "check an old pair that was kept, then use it again",
+    restored = _verb(more, "restore", "cert restore", "check an old key and certificate, then use them again",
                      "catcherctl cert restore                     # the pair that was replaced last",
                      "catcherctl cert restore 20261123T211200Z    # a name from 'cert list'")
-    restored.add_argument("name", nargs="?", type=_kept, metavar="NAME", help="of the old pair, see 'cert list'")
+    restored.add_argument("name", nargs="?", type=_kept, metavar="NAME", help="the name of the old pair in 'cert list'")
     _change_options(restored)
     export = _verb(more, "export", "cert export", "write the certificate, never the key, and its hashes to a USB stick",
                    "catcherctl cert export /mnt/usb")

@@ -193,7 +193,7 @@ def test_a_policy_below_tls_1_2_does_not_lower_it(start, tmp_path):
     ("CipherString = DEFAULT:@SECLEVEL=3", "RSA 1024", "the security policy of this system refuses"),
     ("MaxProtocol = TLSv1.1", "prime256v1", "no TLS handshake is possible with"),
     ("SignatureAlgorithms = RSA+SHA256", "secp521r1", "no TLS handshake is possible with"),
-    ("default_properties = fips=yes", "prime256v1", "OpenSSL of this system can do no TLS 1.2 or newer"),
+    ("default_properties = fips=yes", "prime256v1", "OpenSSL of this system cannot do TLS 1.2 or newer"),
 ])
 def test_a_policy_that_leaves_no_use_for_the_pair_is_a_lasting_failure(refusal, tmp_path, line, kind, said):
     log = refusal(78, "-tls", pair=pair(kind), python="/usr/bin/python3", environment=policy(tmp_path, line))

@@ -33,7 +33,7 @@ def test_an_outgoing_connection_that_has_the_port_is_named(refusal):
             near.shutdown(socket.SHUT_WR)
             assert other.recv(1) == b""
         said = refusal(1, port=port)
-        assert "port %d is in use: an outgoing connection to %s had it, which is over, and" % (port, peer) in said
+        assert "port %d is in use: an outgoing connection to %s used it; the port is free again" % (port, peer) in said
 
 
 def test_addresses_are_shown_as_people_write_them():

@@ -139,7 +139,7 @@ def test_a_stop_does_not_wait_for_a_resting_relay(start, backend):
         client.recv(1)
     assert catcher.exit_status() == 0
     assert time.monotonic() - began < 1.7
-    catcher.wait_for("cut off by the stop of the catcher, 0 bytes to the backend")
+    catcher.wait_for("cut, because the catcher stops, 0 bytes to the backend")
     eventually(lambda: server.errors, "the backend saw an error")
 
 

@@ -130,7 +130,8 @@ def test_completion_offers_what_the_verb_takes(complete, words, parser):
 def test_completion_offers_all_verbs_and_the_options_before_them(complete):
     options = {option for one in COMMAND._actions for option in one.option_strings if option.startswith("--")}
     assert {"--help", "--version", "--dry-run"} <= options
-    assert complete("") == {words[0] for words, _ in VERBS} | options
+    assert complete("") == {words[0] for words, _ in VERBS} | options | {"help"}
+    assert complete("help", "st") == {"status"} and complete("help", "cert", "sh") == {"show"}
     assert complete("--dry-run", "m") == {"mode"}
     assert complete("--dry-run", "mode", "t") == {"tls", "tcp"}
     for before in ((), ("--dry-run",)):

@@ -85,7 +85,7 @@ class Connection:
     def stop(self):
         """The catcher stops: what has not begun ends now, and a farewell is shorter."""
         if self.state == HANDSHAKE:
-            self.fail("ended by the stop of the catcher")
+            self.fail("ended, because the catcher stops")
         elif self.state == CONNECT:
             self.cut()
         elif self.state == FAREWELL:
@@ -93,7 +93,7 @@ class Connection:
 
     def cut(self):
         """Ends a relay that the catcher's stop does not wait for any longer."""
-        self.end(NOTICE, "cut off by the stop of the catcher" + self._amount(), cut=True)
+        self.end(NOTICE, "cut, because the catcher stops" + self._amount(), cut=True)
 
     def end(self, priority, outcome, cut=False):
         """Says OUTCOME in the log and closes."""

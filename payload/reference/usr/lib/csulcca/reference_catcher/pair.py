@@ -50,7 +50,7 @@ class Pair:
         self.key, self.crt = read_pem(key_path), read_pem(crt_path)
         self.key_path, self.crt_path = key_path, crt_path
         if b"ENCRYPTED" in self.key:
-            raise Refused(EX_CONFIG, "%s is encrypted, and nobody is there to type its passphrase" % key_path,
+            raise Refused(EX_CONFIG, "%s is encrypted, and the catcher cannot ask for its passphrase" % key_path,
                           "remove it with: openssl pkey -in KEY -out PLAIN; then " + NEW_PAIR)
         self.name, self.bits = self._public_key()
         self.kind = "RSA %d" % self.bits if self.name == "RSA" else self.name
@@ -81,7 +81,7 @@ class Pair:
         try:
             context = self._bare_context(ssl)
         except ssl.SSLError as error:
-            raise Refused(EX_CONFIG, "OpenSSL of this system can do no TLS 1.2 or newer: %s" % plain(error.reason),
+            raise Refused(EX_CONFIG, "OpenSSL of this system cannot do TLS 1.2 or newer: %s" % plain(error.reason),
                           SEE_POLICY) from None
         self._load_into(context)
         return context

@@ -79,7 +79,7 @@ def who_has(port):
     if open_:
         return "an outgoing connection of this system to %s has it as its own port" % " and ".join(open_[:4])
     if closed:
-        return "an outgoing connection to %s had it, which is over, and the port is free again within a minute" % (
+        return "an outgoing connection to %s used it; the port is free again within a minute" % (
             " and ".join(closed[:4]))
     return "another process has it"
 

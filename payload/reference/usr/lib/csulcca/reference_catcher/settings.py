@@ -93,7 +93,7 @@ class Settings:
         host, _, port = path.rpartition(":")
         host = host[1:-1] if host.startswith("[") and host.endswith("]") else host
         if value.startswith("unix:") or not host:
-            raise ValueError("wants HOST:PORT, [ADDRESS]:PORT or unix:/PATH")
+            raise ValueError("must be HOST:PORT, [ADDRESS]:PORT or unix:/PATH")
         return ("tcp", host, number(port, 1, 65535, int))
 
     def _listen(self, value):
@@ -102,7 +102,7 @@ class Settings:
             try:
                 socket.getaddrinfo(address, 0, flags=socket.AI_NUMERICHOST)
             except (OSError, UnicodeError):
-                raise ValueError("wants numeric addresses with commas between them") from None
+                raise ValueError("must be numeric addresses with commas between them") from None
         self.chosen = True
         return addresses
 
@@ -123,5 +123,5 @@ def number(text, low, high, kind):
     except ValueError:
         value = None
     if value is None or not low <= value <= high:
-        raise ValueError("wants a number from %s to %s" % (low, high))
+        raise ValueError("must be a number from %s to %s" % (low, high))
     return value
