@@ -97,7 +97,7 @@ matrix-proof:
 	@$(PYTHON) -m tests.matrix.proof
 
 #: make bench [CELL=debian-12] [EFFORT=1] | MATRIX=1 | FLEET=1,2,4,8
-#:     measure what hooks, starts, installations, upgrades and relayed connections cost, each beside something known; the
+#:     measure what hooks, starts, installations, upgrades and relayed connections cost, each beside a known command; the
 #:     results are also in dist/bench.json. MATRIX: how the time grows with systems. FLEET: with hosts of the Ansible role
 .PHONY: bench
 bench:

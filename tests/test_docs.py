@@ -71,6 +71,14 @@ def test_no_link_is_dead_where_the_pages_are_installed(name: str, path: pathlib.
         assert re.match(r"https?://", link) or not target or target in installed, f"{name}: {link}"
 
 
+def test_every_page_is_one_click_from_the_readme_and_from_the_index() -> None:
+    pages_of = {"README.md": {f"docs/{page}.md" for page in pages.ALL}, "docs/index.md":
+                {f"{page}.md" for page in pages.ALL if page != "index"}}  # fmt: skip
+    for place, wanted in pages_of.items():
+        found = links((pages.DOCS.parent / place).read_text(encoding="utf-8"))
+        assert sorted(wanted - {link.partition("#")[0] for link in found}) == []
+
+
 def test_links_of_the_readmes_lead_to_files() -> None:
     for readme in (pages.DOCS.parent / "README.md", pages.DOCS.parent / "contrib/README.md"):
         found = links(readme.read_text(encoding="utf-8"))
