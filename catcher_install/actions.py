@@ -61,7 +61,7 @@ class Action(Record):
 
 class Plan(Record):
     """What to do in order, what an administrator must know, the mode that the configuration has after it (config.TLS,
-    config.TCP, or None where it is unusable or undecided), and the history that was recognised."""
+    config.TCP, or None if it is unusable or undecided), and the history that was recognised."""
 
     __slots__ = ("actions", "findings", "mode", "history")
     actions: "List[Action]"

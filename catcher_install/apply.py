@@ -37,7 +37,7 @@ ATTEMPTS = 3
 
 
 class Outcome(Record):
-    """What a converge did.
+    """The result of a converge.
 
     plan: what it did. before, facts: the facts before and after it. findings: of the plan and of what failed. done: the
     kinds of the actions carried out. recorded: the stamp says what the facts are. kept: the suffix of the names under
@@ -97,7 +97,7 @@ def converge(host: "Host", transition: "Transition") -> Outcome:
 
 
 def _outcome(plan: "Plan", facts: "HostFacts", findings: "List[Finding]", recorded: bool = False) -> Outcome:
-    """The outcome as long as nothing has been done."""
+    """Return the outcome of a run that has not done anything yet."""
     return Outcome(plan=plan, before=facts, facts=facts, findings=list(findings), done=[], recorded=recorded, kept="")
 
 
@@ -212,7 +212,7 @@ def _write_stamp(host: "Host", transition: "Transition", outcome: Outcome, gener
 
 
 def note_key(host: "Host", key: bytes) -> None:
-    """Note in the stamp, if there is one, that a key is ours which is about to be made. For who has the lock. Raises
+    """Note in the stamp, if there is one, that the key which is made next is ours. The caller holds the lock. Raises
     OSError."""
     known = fact_collector.collect(host).stamp
     if known is not None:
@@ -279,7 +279,7 @@ def _make_pair(host: "Host", action: "Action", outcome: Outcome) -> str:
 
 def _generate(host: "Host", outcome: Outcome, request: "Optional[transitions.PairRequest]" = None
               ) -> "Tuple[bytes, bytes]":
-    """A new pair for this host; what its certificate leaves out is a finding."""
+    """Make a new pair for this host. What its certificate leaves out becomes a finding."""
     from .cert import generate, host_names, submitted
 
     wish = generate.USUAL
@@ -296,7 +296,7 @@ def _place_staged_pair(host: "Host", action: "Action", outcome: Outcome) -> "Opt
 
 
 def _put_pair(host: "Host", action: "Action", outcome: Outcome) -> str:
-    """Put a pair in the place of what is there, which is kept."""
+    """Replace the present pair by another pair, and keep the old files."""
     key, crt = action.data.key, action.data.certificate
     if not key:
         key, crt = _generate(host, outcome, action.data)
@@ -318,7 +318,7 @@ def _return_pair(host: "Host", action: "Action", outcome: Outcome) -> None:
 
 
 def _retire_legacy_links(host: "Host", action: "Action", outcome: Outcome) -> None:
-    """7.x's rcN.d links go; an init script that the package manager has left may be edited, and is kept beside."""
+    """Remove 7.x's rcN.d links. Keep an init script that is left as a backup: it may be edited."""
     for link in fact_collector.rc_links(host):
         host.remove(link)
     if host.lexists(paths.INIT_SCRIPT):
@@ -342,7 +342,7 @@ def _enable(host: "Host", action: "Action", outcome: Outcome) -> None:
 def _change_service(host: "Host", action: "Action", outcome: Outcome) -> None:
     """Start or restart, unless the administrator's policy forbids it (policy-rc.d, Debian's invoke-rc.d(8)).
 
-    Who installs a service finds it answering, so the port is waited for.
+    Wait for the port: a person who installs a service expects that it answers.
     """
     from . import port, systemd
 

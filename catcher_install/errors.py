@@ -16,7 +16,7 @@ class CatcherError(Exception):
 
     message: one line that says what is wrong.
     hint: what to do, a line for each step, or "". A line that begins with two blanks is a command.
-    finding: the finding that says the same, where the catalogue has one.
+    finding: the finding that says the same, if the catalogue has one.
     """
 
     finding: "Optional[Finding]" = None

@@ -74,13 +74,13 @@ class HostFacts(Record):
 
     booted: systemd runs here and this is no chroot. networked: our view of the network is the host's.
     image: why a key may not be made here, or "".
-    config, stamp, pair, capture, unit: as their types say; stamp and capture are None where there is none.
-    unread: which of those two, or of the directories that tell of CCA 7.x where they do not, could not be read, and
+    config, stamp, pair, capture, unit: as their types say; stamp and capture are None if there is none.
+    unread: which of those two, or of the directories that otherwise tell of CCA 7.x, could not be read, and
     why, as one sentence's end; "" mostly.
     tls: whether TLS is possible: yes, no, or not known.
-    traces: what CCA 7.x left, by name; empty where nothing did.
+    traces: what CCA 7.x left, by name; empty if nothing did.
     catcher: the daemon is there and executable. version: of this package.
-    verdict: on the pair, remembered or fresh; None where TLS is out of the question or there is no whole pair.
+    verdict: on the pair, remembered or fresh; None if TLS is out of the question or there is no whole pair.
     now: seconds since the epoch.
     """
 
@@ -142,7 +142,7 @@ def collect(host: "Host", tls: "Optional[openssl.TlsCapability]" = None) -> Host
 
 
 def hidden(host: "Host") -> "List[str]":
-    """What a plan depends on and this process may not read: then what collect() says of it is made up."""
+    """Return what a plan depends on and this process may not read: what collect() says about it is then not true."""
     found = []
     for path in (paths.CONF, paths.STAMP, paths.KEY):
         try:
@@ -172,8 +172,8 @@ def read_config(host: "Host") -> config.Config:
 
 
 def _everybody_may_read(host: "Host", data: bytes) -> bool:
-    """Whether a message, which goes to the journal, may quote what was read as catcher.conf: it may lead to any file of
-    root's. Read again, since what is there now may be another file than the one that was read."""
+    """Whether a message in the journal may quote what was read as catcher.conf. The path may lead to any file of
+    root, so everybody must be able to read it. It is read again, because it may be another file by now."""
     try:
         return host.read(paths.CONF, config.SIZE_LIMIT, public=True) == data
     except OSError:
@@ -190,7 +190,8 @@ def _stamp(host: "Host") -> "Tuple[Optional[stamp_file.Stamp], str]":
 
 
 def _unread(path: str, error: OSError) -> str:
-    """Why a file of ours could not be read; "" where it is none: no file, too large, or a link in a circle."""
+    """Why a file of ours could not be read; "" if it cannot be a file of ours: not a file, too large, or a circular
+    link."""
     if error.errno in (errno.EINVAL, errno.EFBIG, errno.ELOOP):
         return ""
     return "%s cannot be read (%s)" % (path, error.strerror or "error %s" % error.errno)
@@ -211,9 +212,9 @@ def _image(host: "Host") -> str:
 
 
 def _capture(host: "Host", now: float) -> "Tuple[Optional[Capture], str]":
-    """The lines ``name=value`` that preinst wrote; None where there are none or they are of another day.
+    """The lines ``name=value`` that preinst wrote; None if there are none or they are of another day.
 
-    A note that is not whole is none: a file that was cut by a power failure would say that there was no CCA.
+    A note that is not complete is ignored: a file that a power failure has cut would say that there was no CCA.
     """
     try:
         entry = host.lstat(paths.CAPTURE)
@@ -272,7 +273,7 @@ def _is_rc_link(name: str) -> bool:
 
 
 def _traces(host: "Host", capture: "Optional[Capture]") -> "Tuple[List[str], str]":
-    """What only an earlier CCA can have left behind; decides where no package manager tells the old version."""
+    """What only an earlier CCA can have left behind. It counts if no package manager tells the old version."""
     found = [path for path in (paths.INIT_SCRIPT,) if host.lexists(path)]
     unread = ""
     try:

@@ -1,4 +1,4 @@
-"""What is told to the journal or syslog, and on standard error: findings, and faults of ours."""
+"""Write findings and faults of ours to the journal or syslog, and to standard error."""
 
 import sys
 
@@ -17,7 +17,7 @@ TAG = "csulcca"
 
 
 def tell(found: "List[Finding]") -> None:
-    """Findings to the journal or syslog, and to whoever watches the transaction. RPM shows that to nobody reliably."""
+    """Write findings to the journal or syslog, and to standard error, which RPM does not always show."""
     import syslog
 
     syslog.openlog(TAG)
@@ -29,7 +29,7 @@ def tell(found: "List[Finding]") -> None:
 
 
 def changed(plan: "Plan", done: "List[str]") -> None:
-    """One line on what a run of the package changed of the mode and the pair, if anything."""
+    """Write one line on how a run of the package changed the mode and the pair, if it did."""
     line = report.change_line(plan, done)
     if line:
         import syslog
@@ -39,7 +39,8 @@ def changed(plan: "Plan", done: "List[str]") -> None:
 
 
 def record(host: "Host", text: str) -> None:
-    """One line on a change that an administrator asked for: what became of it, and who asked as the kernel knows it."""
+    """Write one line on a change that an administrator asked for: its result, and who asked, according to the
+    kernel."""
     import syslog
 
     syslog.openlog(TAG)
@@ -47,7 +48,7 @@ def record(host: "Host", text: str) -> None:
 
 
 def say(text: str) -> None:
-    """One line on standard error, where there is one."""
+    """Write one line to standard error, if it is open."""
     if sys.stderr is None:
         return
     try:
@@ -58,7 +59,7 @@ def say(text: str) -> None:
 
 
 def log_fault(error: Exception) -> None:
-    """A fault of ours, or of the system's: one line here, the whole story in the journal."""
+    """Report a fault of ours or of the system: one line on standard error, the traceback in the journal."""
     if isinstance(error, OSError) and error.strerror:
         say("csulcca: %s: %s" % (error.filename or "system", error.strerror))
     else:

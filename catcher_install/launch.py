@@ -31,7 +31,7 @@ PORT_SECONDS = 75
 
 
 def main(arguments: "List[str]") -> int:
-    """arguments: one verb. Returns an exit status, or does not return where the daemon takes over."""
+    """arguments: one verb. Returns an exit status, or does not return if the daemon takes over."""
     verb = arguments[0] if len(arguments) == 1 else ""
     try:
         if verb == "start":
@@ -57,7 +57,7 @@ def main(arguments: "List[str]") -> int:
 
 
 def _say(severity: str, text: str) -> None:
-    """A line to the journal where standard error is its stream, plain otherwise."""
+    """A line to the journal if standard error is its stream, plain otherwise."""
     prefix = "<%d>" % report.PRIORITY[severity] if "JOURNAL_STREAM" in os.environ else ""
     sys.stderr.write(prefix + plain(text) + "\n")
     sys.stderr.flush()
@@ -69,7 +69,7 @@ def _tell(found: "List[Finding]") -> None:
 
 
 def _tell_change(outcome: "Outcome") -> None:
-    """What a run changed of the mode and the pair, for the journal."""
+    """Write to the journal how a run changed the mode and the pair."""
     changed = report.change_line(outcome.plan, outcome.done)
     if changed:
         _say(messages.INFO, changed)
@@ -118,8 +118,8 @@ def make_pair(arguments: "List[str]") -> int:
 
 
 def _wait_for_port(host: Host) -> None:
-    """Let another program's use of the port pass, for PORT_SECONDS at most: a daemon that finds it taken ends, and
-    systemd would start it every two seconds for as long as that lasts."""
+    """Wait until the port is free, for PORT_SECONDS at most. A daemon that finds the port taken ends, and systemd would
+    start it again every two seconds."""
     for second in range(PORT_SECONDS):
         if host.can_bind(paths.PORT):
             return
@@ -156,7 +156,7 @@ def _require_all_seen(host: Host, command: str) -> None:
 
 
 def _foreseen(host: Host) -> start.Launch:
-    """The decision of a start. Raises CatcherError if only root can foresee it."""
+    """Return the decision that a start will take. Raises CatcherError if only root can know it."""
     from .facts import collect
 
     _require_all_seen(host, paths.BIN + "/CSUTKEcat check")
@@ -180,7 +180,7 @@ def _check(host: Host) -> int:
 
 
 def _service(host: Host, verb: str) -> int:
-    """stop, restart, status: by systemd where it runs; else by the process itself.
+    """stop, restart, status: by systemd if it runs; else by the process itself.
 
     A unit of CCA 7.x's kind has ``ExecStop=... CSUTKEcat stop``: asking systemd from there would wait for itself.
     """

@@ -175,11 +175,11 @@ def _identity(host: "Host", library: str) -> str:
 
 
 def capability(host: "Host", memory: "Optional[Dict[str, object]]" = None) -> TlsCapability:
-    """Whether TLS is possible on this host: yes, no, or not known. Never raises for what a host may look like.
+    """Whether TLS is possible on this host: yes, no, or not known. No state of a host makes this raise an error.
 
     Not known: the command was killed, hung, could not be started, or said nothing that makes sense. That is never taken
-    for a no. memory: what remember() gave for an earlier yes. It holds while nothing is known that speaks against it;
-    while no file has changed the command is not even run, which takes a third of the time that Python needs to start.
+    for a no. memory: what remember() gave for an earlier yes. It holds until there is evidence against it. If no file
+    has changed, the command is not run: that would take a third of the time that Python needs to start.
     """
     known = (memory or {}).get("version")
     library, missing = None, ""
@@ -215,5 +215,5 @@ def _possible(version: str, library: "Optional[str]", identity: str) -> TlsCapab
 
 
 def remember(tls: TlsCapability) -> "Optional[Dict[str, object]]":
-    """What capability() may be given the next time; None if the answer is no, which is asked for again each time."""
+    """Return what to give to capability() the next time; None if the answer is no: then OpenSSL is asked each time."""
     return {"identity": tls.identity, "version": tls.version} if tls.identity else None

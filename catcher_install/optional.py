@@ -1,6 +1,6 @@
 """Python packages that ours only recommends: distro names the distribution, packaging compares versions.
 
-Broken or missing, each costs its one feature. (cryptography, the third one, is cert/crypto.py's.)
+If one is broken or missing, only its feature is missing. (The third, cryptography, is in cert/crypto.py.)
 """
 
 import sys
@@ -19,7 +19,8 @@ COMMANDS = (
 
 
 def add_site_packages() -> None:
-    """Make the distribution's Python packages importable: the hooks start without them (python3 -S) to start fast."""
+    """Make the distribution's Python packages importable. The hooks start without them (python3 -S), which is
+    faster."""
     if sys.flags.no_site and "site" not in sys.modules:
         import site
 

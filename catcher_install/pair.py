@@ -218,7 +218,7 @@ def clear(host: "Host") -> None:
 
 
 class NotReplaced(CatcherError):
-    """A pair was not put in place, because what is there is not what was there when that was decided."""
+    """A pair was not put in place, because the files there have changed since the decision."""
 
 
 def begin_replacement(host: "Host", key: bytes, certificate: bytes, generated: bool) -> str:

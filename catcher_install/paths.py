@@ -2,7 +2,8 @@
 
 
 def draft(path: str) -> str:
-    """The temporary neighbour that Host.replace() writes: one fixed name, so that a re-run clears what a crash left."""
+    """The temporary file beside *path* that Host.replace() writes. Its name is fixed, so the next run replaces what
+    a crash left."""
     directory, _, name = path.rpartition("/")
     return "%s/.%s.csulcca-new" % (directory, name)
 

@@ -62,10 +62,10 @@ def history(facts: "HostFacts", transition: "Transition") -> str:
 
 
 def plan(facts: "HostFacts", transition: "Transition", asked: bool = True) -> Plan:
-    """What a converge does. The same facts and transition always give the same plan.
+    """Return what a converge does. The same facts and the same transition always give the same plan.
 
-    asked: what an administrator's transition asks for is still to be done; False for the facts that it has left, of
-    which only the findings and the stamp are wanted. Raises CatcherError if what is asked for cannot work.
+    asked: whether the administrator's change must still be done. False for the facts after the change: then only the
+    findings and the stamp are of interest. Raises CatcherError if what is asked for cannot work.
     """
     past = history(facts, transition)
     known = facts.stamp
@@ -110,7 +110,7 @@ def plan(facts: "HostFacts", transition: "Transition", asked: bool = True) -> Pl
 
 
 def _removal(facts: "HostFacts", past: str) -> Plan:
-    """What is done while our library is there: a purge, which comes later, compares, and decides nothing."""
+    """Decide what a removal does while our library still exists. A purge comes later: it only compares."""
     actions, _ = plan_pair(facts, None, transitions.of(transitions.REMOVE))
     if not facts.unread:
         actions.append(act(NOTE_OURS, "a purge removes what we made, and nothing else"))
@@ -123,7 +123,7 @@ _CHANGES_FACTS = (PLACE_STAGED_PAIR, CLEAR_DRAFT, WRITE_CONFIG, MAKE_PAIR, PUT_P
 
 
 def default_mode(facts: "HostFacts") -> "Optional[str]":
-    """TLS where possible (vendor text); None where that is not known here."""
+    """TLS if possible (vendor text); None if that is not known here."""
     return {True: config.TLS, False: config.TCP}.get(facts.tls.possible)  # type: ignore[arg-type]
 
 
@@ -169,8 +169,8 @@ def _seen_mode(facts: "HostFacts") -> "Optional[str]":
 def _about_mode(facts: "HostFacts", past: str, mode: str) -> "List[Finding]":
     """Findings about a mode that is, or is about to be, in the file.
 
-    Those that tell of an earlier event are worked out from what is left of it, so that a converge that was killed
-    half way and run again says the same.
+    Findings about an earlier event are derived from its traces, so a run that was killed and is repeated reports the
+    same.
     """
     earlier = facts.stamp.findings if facts.stamp is not None and facts.stamp.mode == mode else []
     found = [f for f in earlier if messages.is_marked(f, messages.LASTING)]
@@ -195,7 +195,7 @@ def _about_mode(facts: "HostFacts", past: str, mode: str) -> "List[Finding]":
 def plan_pair(
     facts: "HostFacts", mode: "Optional[str]", transition: "Transition"
 ) -> "Tuple[List[Action], List[Finding]]":
-    """What becomes of the key and certificate. An administrator's files are only ever reported on."""
+    """Decide what happens to the key and certificate. An administrator's files are never changed, only reported on."""
     if facts.pair.staged:
         return [act(PLACE_STAGED_PAIR, "an earlier run was interrupted")], []
     actions = [act(CLEAR_DRAFT, "an earlier run was interrupted")] if facts.pair.draft else []
@@ -242,7 +242,7 @@ def refuse_key_in_image(facts: "HostFacts") -> None:
 
 
 def pair_findings(facts: "HostFacts") -> "List[Finding]":
-    """Findings about the files of the pair as they are; none where there are none."""
+    """Return findings about the files of the pair; none if there are no files."""
     if facts.pair.state == pair.NONE:
         return []
     if facts.pair.state != pair.BOTH:
@@ -322,7 +322,7 @@ def _without_lasting(facts: "HostFacts") -> "HostFacts":
 
 
 def _return(facts: "HostFacts", request: "ReturnRequest") -> Plan:
-    """Bring back what was before a change that did not work, unless somebody else has changed it since."""
+    """Restore the state before a change that failed, unless somebody else has changed it since."""
     before, after = request.before, request.after
     actions = []
     if after.config.data != before.config.data and facts.config.data == after.config.data:
@@ -347,7 +347,7 @@ def _return(facts: "HostFacts", request: "ReturnRequest") -> Plan:
 def next_stamp(
     facts: "HostFacts", findings: "List[Finding]", mode: "Optional[str]", transition: "Transition"
 ) -> Stamp:
-    """The stamp that these facts deserve; equal to the present one if there is nothing to do."""
+    """Return the stamp for these facts; it is equal to the present stamp if there is nothing to do."""
     old = facts.stamp or EMPTY
     verdict, names, made = facts.verdict, old.accepted_names, old.generated_pair
     if transition.kind == transitions.PUT_PAIR:

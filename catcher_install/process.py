@@ -80,7 +80,7 @@ def run(
     library that is gone, say.
     argv: an absolute path first; no shell is involved. A signal n gives status 128 + n.
     timeout: seconds; then the program is killed and TimeoutError raised. Output beyond OUTPUT_LIMIT is dropped.
-    Raises OSError where the program cannot be executed.
+    Raises OSError if the program cannot be executed.
 
     Not subprocess: importing it costs as much as starting Python, at every daemon start.
     """

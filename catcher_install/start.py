@@ -34,7 +34,7 @@ class Launch(Record):
 def launch_decision(facts: "HostFacts", planned: "Optional[str]" = None) -> Launch:
     """The rules of a daemon start, after a converge: which arguments, or a refusal with its finding.
 
-    planned: the mode that the converge decided on, which counts where it could not write it into catcher.conf.
+    planned: the mode that the converge decided on, which counts if it could not write it into catcher.conf.
     """
     conf = facts.config
     found: List[Finding] = []
@@ -59,7 +59,7 @@ def launch_decision(facts: "HostFacts", planned: "Optional[str]" = None) -> Laun
         mode = config.TCP
     if mode == config.TCP:
         return Launch(arguments=[], findings=found, again=False)
-    # A whole pair is judged as it is, even where a staged one could not take its place.
+    # A whole pair is judged as it is, even if a staged one could not take its place.
     judged = facts.replace(pair=facts.pair.replace(staged=False)) if facts.pair.state == pair.BOTH else facts
     _, about = plan_pair(judged, config.TLS, transition.of(transition.START))
     for one in about:

@@ -32,7 +32,7 @@ class Transition(Record):
         understood: facts decide), START (the daemon is about to be executed), APPLY (an administrator's converge),
         REMOVE (our files are about to go), or what an administrator asks for: SET_MODE, PUT_PAIR, and RETURN to what
         was before one of these.
-    old_version: the version configured before, where the package manager says it; else None.
+    old_version: the version configured before, if the package manager says it; else None.
     request: what exactly is asked for, a ModeRequest, PairRequest or ReturnRequest; else None.
     """
 
@@ -114,7 +114,7 @@ def _from_postinst(arguments: "Sequence[str]") -> Transition:
 
 
 def is_before_8(version: "Optional[str]") -> "Optional[bool]":
-    """Whether a package version is of CCA 7.x or older; None where it cannot be told.
+    """Whether a package version is of CCA 7.x or older; None if it cannot be told.
 
     Only the number before the first dot is read: inside CCA a version may end in letters.
     """

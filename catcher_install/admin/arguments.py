@@ -56,7 +56,7 @@ def _key_type(text: str) -> str:
 
 
 def _kept(text: str) -> str:
-    """The name of an old pair; that of a variable that is not set would be another one than was meant."""
+    """Return the name of an old pair. An empty name is refused: it may come from a variable that is not set."""
     if not text:
         raise argparse.ArgumentTypeError("type a name that 'cert list' shows, or none for the newest")
     return text

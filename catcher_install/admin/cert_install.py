@@ -1,7 +1,7 @@
-"""Bringing another pair into use: a new one of ours, an administrator's, or an old one that was kept.
+"""Use another pair: a new pair that we make, an administrator's pair, or an old pair that was kept.
 
-A pair changes in one way only: it is decided and placed by pair.begin_replacement() in apply.converge(), the daemon is
-restarted, and a real connection must show exactly the new certificate; else the files that were there come back.
+A pair changes in one way only: pair.begin_replacement() in apply.converge() decides and places it, the daemon is
+restarted, and a real connection must show exactly the new certificate. Otherwise the old files are restored.
 """
 
 from .. import actions, pair, paths, transition
@@ -111,7 +111,7 @@ def _key_for(host: "Host", crt_file: PemFile) -> PemFile:
 
 
 def _bring_in(host: "Host", asked: "transition.Transition", restart: bool) -> "Tuple[List[str], List[Finding]]":
-    """Put a pair in the place of what is there, and to use."""
+    """Replace the present pair by another pair, and put it to use."""
     outcome, used = change.carry_out(host, asked, restart)
     lines = ["The catcher has this key and certificate already."]
     if actions.PUT_PAIR in outcome.done:

@@ -27,8 +27,8 @@ def collect(host: "Host") -> "Dict[str, Any]":
     format_version: 1. unfinished: a change of the pair was interrupted. pairs: the one in place first, then the kept
     ones, the newest first, then the key of a request. Of each: state (IN_PLACE, KEPT or REQUEST); name (what
     ``cert restore`` takes, or null); replaced (seconds since the epoch, or null); key and certificate (paths, or null);
-    algorithm ("" where unknown); made_here (or null where only root can tell); in_use (whether the running catcher
-    shows this certificate; null where that could not be seen); certificates (see installed_pair.fields()); problem
+    algorithm ("" if unknown); made_here (or null if only root can tell); in_use (whether the running catcher
+    shows this certificate; null if that could not be seen); certificates (see installed_pair.fields()); problem
     (why there are none, or null). Raises OSError.
     """
     files = pair.look(host)

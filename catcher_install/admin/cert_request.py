@@ -19,8 +19,8 @@ WRITE_HINT = "name another file:\n  catcherctl cert request --out FILE"
 def request(host: "Host", wanted: "List[str]", present_key: bool, out: "Optional[str]") -> "Tuple[bytes, List[str]]":
     """A certificate request (PKCS#10, PEM) for a CA to sign, and lines that say what to do with it.
 
-    The key is one that is kept aside until replacement.install() finds the certificate for it, made at the first
-    request: so the running pair is not touched, and a second request does not make a first one useless. present_key:
+    The first request makes the key, which is kept until cert_install.install() finds the certificate for it. So the
+    running pair is not touched, and a second request does not make the first request useless. present_key:
     catcher.key's is used instead. wanted: further names for the certificate, the first one for its CN. out: a new file
     to write it to. Raises CatcherError.
     """
@@ -57,7 +57,7 @@ def request(host: "Host", wanted: "List[str]", present_key: bool, out: "Optional
 
 
 def _require_new(host: "Host", out: str) -> None:
-    """Raise CatcherError where no new file of this name can be made."""
+    """Raise CatcherError if no new file of this name can be made."""
     try:
         path = host.absolute(out)
         if host.lexists(path):

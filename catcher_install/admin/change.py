@@ -1,8 +1,8 @@
-"""What an administrator asks for: applied, put to use and verified over a real connection, or taken back.
+"""Apply an administrator's change, put it to use and verify it over a real connection; if that fails, take it back.
 
 ``mode``, ``cert install``, ``cert generate`` and ``cert restore`` walk the same way as the package's hooks: facts,
-plan, apply. What comes on top is here: the restart, the connection that must show the change, the way back, and a line
-in the journal.
+plan, apply. This module adds the restart, the connection that must show the change, the return to the old state, and
+a line in the journal.
 """
 
 from .. import actions, apply, config, facts, journal, messages, paths, plan, start, systemd, transition
@@ -70,7 +70,7 @@ def carry_out(host: "Host", asked: "Transition", restart: bool) -> "Tuple[Outcom
 def _use_or_take_back(
     host: "Host", asked: "Transition", outcome: "Outcome", restart: bool, signals: "Signals"
 ) -> str:
-    """A line on how the change is in use. Raises CatcherError if it is not, and then it has been taken back.
+    """Return a line on how the change is in use. Raises CatcherError if it is not in use; then it has been taken back.
 
     A change that cannot be verified from here stands; the outcome then has a finding that says so.
     """
@@ -166,7 +166,7 @@ def _put_to_use(
 
 
 def _take_back(host: "Host", asked: "Transition", outcome: "Outcome", problem: str, restart: bool) -> CatcherError:
-    """Bring back what was before. Returns the error that says what happened.
+    """Restore the old state. Returns the error that says what happened.
 
     restart: the daemon may be at work with the change already.
     """

@@ -82,7 +82,7 @@ def _with_arguments(hint: str, arguments: "List[str]") -> str:
 
 
 def _fail(message: str, hint: str) -> int:
-    """Say in one line what is wrong, and below it what to do, whatever names and bytes of others are in them."""
+    """Print one line that says what is wrong, and below it what to do. Both may contain names and bytes of others."""
     sys.stderr.write("catcherctl: %s\n" % shown(message, LINE_LIMIT))
     for line in report.hint(hint).split("\n") if hint else []:
         sys.stderr.write("  %s\n" % shown(line, LINE_LIMIT))
@@ -99,7 +99,7 @@ def _print_json(fields: "Dict[str, Any]") -> None:
 
 
 def _tell(options: "Namespace", fields: "Dict[str, Any]", lines: "Callable[[Dict[str, Any]], Iterable[str]]") -> None:
-    """What a verb found out. lines: makes the text of the fields, for who does not ask for JSON."""
+    """Print the result of a verb, as JSON or as text. lines: makes the text from the fields."""
     if options.json:
         _print_json(fields)
     else:
@@ -173,7 +173,7 @@ def _tell_plan(options: "Namespace", host: Host, planned: "actions.Plan") -> int
 
 def _plan_fields(planned: "actions.Plan") -> "Dict[str, Any]":
     """The fields of ``plan --json``: format_version; history ("fresh", "legacy upgrade", "8.x upgrade"); mode ("tls",
-    "tcp", or null where undecided) that catcher.conf has afterwards; actions in order, each with kind, why and data
+    "tcp", or null if undecided) that catcher.conf has afterwards; actions in order, each with kind, why and data
     (the new text of catcher.conf, or null); findings: id, severity, message, fix."""
     return {
         "format_version": JSON_FORMAT,
@@ -237,7 +237,7 @@ def _mode(options: "Namespace") -> int:
 
 
 def _mode_fields(conf: "config.Config", lines: "List[str]", found: "List[messages.Finding]") -> "Dict[str, Any]":
-    """The fields of ``mode --json``: format_version; configured: "tls", "tcp", or null where catcher.conf sets none;
+    """The fields of ``mode --json``: format_version; configured: "tls", "tcp", or null if catcher.conf sets none;
     problem: why catcher.conf cannot be used, or null; done: lines on what was changed; findings: id, severity, message,
     fix."""
     return dict(_done_fields(lines, found), configured=conf.state if conf.state in (config.TLS, config.TCP) else None,
@@ -245,7 +245,7 @@ def _mode_fields(conf: "config.Config", lines: "List[str]", found: "List[message
 
 
 def _attention(found: "List[messages.Finding]") -> int:
-    """The exit status of a change that stands, whatever could not be noted of it."""
+    """Return the exit status of a change that was made, also if not everything could be noted."""
     return ATTENTION if any(messages.needs_attention(one) for one in found) else 0
 
 

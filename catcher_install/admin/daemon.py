@@ -1,4 +1,4 @@
-"""The running daemon as an administrator's command sees it: who holds the port, a restart, what answers after it."""
+"""The running daemon, for the administrator's commands: who has the port, how to restart it, what it answers then."""
 
 from .. import config, paths, port, systemd
 from ..errors import CatcherError
@@ -43,7 +43,7 @@ class Verification(Record):
 
 
 def may_restart(host: "Host", facts: "HostFacts") -> str:
-    """"" where a change should restart the daemon now; else why not, as the beginning of a sentence."""
+    """"" if a change should restart the daemon now; else why not, as the beginning of a sentence."""
     if not facts.booted:
         return "systemd does not run here"
     if facts.unit.masked:
@@ -54,7 +54,7 @@ def may_restart(host: "Host", facts: "HostFacts") -> str:
 
 
 def by_hand(facts: "HostFacts") -> str:
-    """What to type where a change did not restart the daemon."""
+    """What to type if a change did not restart the daemon."""
     if not facts.booted:
         return paths.BIN + "/CSUTKEcat restart"
     return ("systemctl unmask CSUTKEcat && " if facts.unit.masked else "") + RESTART
@@ -168,7 +168,7 @@ def verify(host: "Host", wanted: Wanted) -> Verification:
 
 
 def check(host: "Host", wanted: Wanted) -> Verification:
-    """What one look shows. Whatever answers, it must be the catcher that has the port."""
+    """Check what one look shows. What answers is only accepted if the catcher has the port."""
     before = port.holder(host)
     if before.state == port.OTHER:
         return Verification(state=FAILED, reason=(
@@ -195,11 +195,12 @@ def restart_and_verify(host: "Host", wanted: Wanted) -> Verification:
 
 
 def unverified(seen: Verification) -> "List[Finding]":
-    """The finding of a change that stands although nobody could look at it; none if it was verified."""
+    """Return the finding of a change that could not be verified from here; none if it was verified."""
     return [finding("not-verified", reason=seen.reason)] if seen.state == UNVERIFIED else []
 
 
 def restart_and_wait(host: "Host", wanted: Wanted) -> str:
-    """As restart_and_verify(); returns "" or the problem. What cannot be verified from here is none."""
+    """Restart the daemon and verify it as restart_and_verify() does. Returns "" or the problem. A change that cannot
+    be verified from here has no problem."""
     seen = restart_and_verify(host, wanted)
     return seen.reason if seen.state == FAILED else ""

@@ -25,8 +25,8 @@ FORMAT = 1
 class Installed(Record):
     """What stands in place.
 
-    chain: the certificates of catcher.crt; algorithm: of the first one's key, "" where it is not known.
-    blocks: theirs in PEM. problem: why there is no certificate to be seen; "" where there is one.
+    chain: the certificates of catcher.crt; algorithm: of the first one's key, "" if it is not known.
+    blocks: theirs in PEM. problem: why there is no certificate to be seen; "" if there is one.
     """
 
     __slots__ = ("chain", "algorithm", "blocks", "problem")
@@ -64,7 +64,7 @@ def installed(host: "Host", path: str = paths.CERTIFICATE) -> Installed:
 
 
 def may_read_key(host: "Host") -> bool:
-    """Whether this process may read the key, or there is none: what only root sees is not called a fault."""
+    """Whether this process may read the key, or there is no key. What only root can see is not called a fault."""
     try:
         host.read_optional(paths.KEY, pair.SIZE_LIMIT)
     except PermissionError:
@@ -75,7 +75,7 @@ def may_read_key(host: "Host") -> bool:
 
 
 def made_here(host: "Host", facts: "HostFacts") -> "Optional[bool]":
-    """Whether the stamp proves that we made the pair in place; None where only root can tell."""
+    """Whether the stamp proves that we made the pair in place; None if only root can tell."""
     if facts.pair.state != pair.BOTH:
         return False
     try:
@@ -91,8 +91,8 @@ def made_here(host: "Host", facts: "HostFacts") -> "Optional[bool]":
 
 
 def more_findings(host: "Host", facts: "HostFacts", seen: Installed) -> "List[Finding]":
-    """What plan.pair_findings() leaves out, since it costs too much for a daemon start: names that are no longer this
-    host's. Nothing if there is no certificate."""
+    """Return the findings that plan.pair_findings() leaves out, because they take too long for a daemon start: names
+    that no longer belong to this host. Nothing if there is no certificate."""
     if not seen.chain:
         return []
     own = seen.chain[0]
@@ -117,12 +117,12 @@ def accepted_names(facts: "HostFacts") -> "List[str]":
 
 
 def _stale_names(host: "Host", own: "details.Certificate", ours: bool, accepted: "List[str]") -> str:
-    """Why a certificate does not fit the host's names and addresses, as the end of a sentence; "" where it does.
+    """Why a certificate does not fit the host's names and addresses, as the end of a sentence; "" if it does.
 
-    One of ours lists exactly what the host had when it was made: a name that is not in it, or an address in it that is
-    gone, breaks the link of a TKE that uses it. (An address that is only new, a container bridge say, harms nobody.) Of
-    an administrator's it is not known which names matter: any one of the host's, or one given at its installation, will
-    do.
+    A certificate of ours lists exactly the names and addresses that the host had when it was made. If a name is
+    missing in it, or the host has lost an address in it, a TKE that uses that name or address cannot connect. (A new
+    address, for example of a container bridge, does no harm.) For an administrator's certificate we do not know
+    which names matter: one name of the host, or one given at its installation, is enough.
     """
     present = host_names.collect(host)
     if not ours:
@@ -147,7 +147,7 @@ def _stale_names(host: "Host", own: "details.Certificate", ours: bool, accepted:
 def check(host: "Host", wanted: "List[str]") -> "Tuple[Dict[str, Any], List[Finding]]":
     """Every judgement on the pair in place, whatever the mode: fields() of it, and findings.
 
-    wanted: names that the certificate must have. Raises CatcherError where there is no pair, or only root may judge it.
+    wanted: names that the certificate must have. Raises CatcherError if there is no pair, or only root may judge it.
     """
     facts = fact_collector.judged(host, fact_collector.collect(host))
     if facts.pair.state == pair.NONE:
@@ -170,10 +170,10 @@ def fields(host: "Host", facts: "HostFacts", seen: Installed) -> "Dict[str, Any]
     """The fields of ``cert show --json``; ``cert check --json`` adds findings.
 
     format_version; state: "none", "key only", "certificate only" or "both"; algorithm of the key, e.g. "EC secp521r1"
-    or "RSA 2048", "" where unknown; made_here: whether this package made the pair, null where only root can tell;
+    or "RSA 2048", "" if unknown; made_here: whether this package made the pair, null if only root can tell;
     certificates: the server's own first, each with subject, issuer, self_issued, common_names, dns_names, addresses,
     not_before and not_after (seconds since the epoch), sha1 and sha256 (over the DER, "AB:CD:..."), and problem (null
-    where it could be read); problem: why there are none, or null.
+    if it could be read); problem: why there are none, or null.
     """
     return {
         "format_version": FORMAT,
@@ -193,7 +193,7 @@ def entry(one: "details.Certificate") -> "Dict[str, Any]":
 
 
 def show(host: "Host") -> "Dict[str, Any]":
-    """What ``cert show`` shows; see fields(). Raises CatcherError where there is no certificate to be shown."""
+    """What ``cert show`` shows; see fields(). Raises CatcherError if there is no certificate to be shown."""
     seen = installed(host)
     if not seen.chain:
         raise CatcherError(seen.problem, "see what is wrong:\n  catcherctl cert check")

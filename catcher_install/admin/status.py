@@ -21,20 +21,20 @@ FORMAT = 1
 def collect_status(host: "Host") -> "Dict[str, Any]":
     """The fields of ``status --json``.
 
-    format_version: 1. complete: false where this process may not see everything (it is not root's).
+    format_version: 1. complete: false if this process may not see everything (it is not root's).
     version: of the package. host: this host's full name. distribution: its name and version, "" if the package
     python3-distro is missing.
-    mode: configured ("tls", "tcp", or null where catcher.conf cannot be used), running ("tls", "tcp", or null where no
+    mode: configured ("tls", "tcp", or null if catcher.conf cannot be used), running ("tls", "tcp", or null if no
     daemon runs), agree (running is configured).
-    tls: possible (or null), version and library (or null), reason (why it is not possible, "" where it is).
-    pair: state ("none", "key only", "certificate only", "both"), algorithm ("" where unknown), made_here (or null),
-    not_before and not_after (seconds since the epoch, 0 where unknown), names, sha1 and sha256 ("" where unknown) of
-    the certificate, problem ("" where it can be used, or is not looked at since TLS is not configured).
+    tls: possible (or null), version and library (or null), reason (why it is not possible, "" if it is).
+    pair: state ("none", "key only", "certificate only", "both"), algorithm ("" if unknown), made_here (or null),
+    not_before and not_after (seconds since the epoch, 0 if unknown), names, sha1 and sha256 ("" if unknown) of
+    the certificate, problem ("" if it can be used, or is not looked at since TLS is not configured).
     service: enabled, masked, wanted (whether the catcher should serve: systemd runs here and the service is enabled and
     not masked), pid (of the daemon, or null), serves (it runs and listens).
-    listener: port, state ("catcher", "other", "unknown" where only root may see who, "closing" where closed
+    listener: port, state ("catcher", "other", "unknown" if only root may see who, "closing" if closed
     connections wait for their end, "none"), pid, program, addresses,
-    listens (false where the port is taken by an outgoing connection).
+    listens (false if the port is taken by an outgoing connection).
     backend: see backend.look().
     tke: enable_tls: whether the box Enable SSL/TLS must be ticked there, or null.
     findings: id, severity ("info", "warning", "error"), message, fix.

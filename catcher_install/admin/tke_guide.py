@@ -29,8 +29,8 @@ class GuideFacts(Record):
     """What the steps depend on.
 
     names: this host's names and addresses. certificate: the first one in catcher.crt, or None; problem: then why.
-    configured: config.TLS, config.TCP, or None where catcher.conf says neither. running: config.TLS, config.TCP, or
-    None where no daemon runs. now: seconds since the epoch.
+    configured: config.TLS, config.TCP, or None if catcher.conf says neither. running: config.TLS, config.TCP, or
+    None if no daemon runs. now: seconds since the epoch.
     """
 
     __slots__ = ("names", "certificate", "problem", "configured", "running", "now")
@@ -43,7 +43,7 @@ class GuideFacts(Record):
 
     def typed(self, mode: str) -> "List[str]":
         """What may be typed as Host Name/IP, the best first: names that others can use and, for TLS, that the
-        certificate has; the certificate's own where it has none of this host's."""
+        certificate has; the certificate's own if it has none of this host's."""
         own = [name for name in (self.names.full, self.names.short) if name.split(".")[0] != "localhost"]
         own = list(dict.fromkeys(own + self.names.addresses))
         if mode != config.TLS or self.certificate is None or self.certificate.problem:
@@ -71,7 +71,7 @@ def collect(host: "Host") -> GuideFacts:
 def guide(mode: "Optional[str]", facts: GuideFacts) -> "List[str]":
     """The steps for one mode, plain ASCII.
 
-    mode: config.TLS or config.TCP; None for the configured one, TLS where none is.
+    mode: config.TLS or config.TCP; None for the configured one, TLS if none is.
     """
     mode = mode or facts.configured or config.TLS
     typed = facts.typed(mode)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from typing import Any, Callable, Tuple, TypeVar
 
     Result = TypeVar("Result")
-# What cryptography raises where a part of it cannot be loaded, and never for what it reads.
+# What cryptography raises if a part of it cannot be loaded, and never for what it reads.
 # The oldest version that is tested; an older one is used as far as it goes.
 OLDEST = "3.2"
 BROKEN = (ImportError, OSError, AttributeError, NameError)
@@ -95,7 +95,7 @@ def call(function: "Callable[..., Result]", *arguments: "Any") -> "Result":
 
 
 def broken(error: BaseException) -> MissingDependency:
-    """Return what to raise where cryptography cannot be used, be it a part that it loads when it is used."""
+    """Return what to raise if cryptography cannot be used, be it a part that it loads when it is used."""
     version = str(getattr(sys.modules.get("cryptography"), "__version__", ""))
     if version and optional.is_older(version, OLDEST):
         why = "python3-cryptography %s is too old for this; %s or newer is needed" % (version, OLDEST)

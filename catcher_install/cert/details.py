@@ -24,7 +24,7 @@ class Certificate(Record):
 
     subject, issuer: as text, in the certificate's order, e.g. "O=Bank, CN=catcher". self_issued: they are the same.
     common_names; dns_names and addresses: of the CN and the SAN. not_before, not_after: seconds since the epoch.
-    sha1, sha256: over the DER, "AB:CD:...". problem: why it could not be read ("" where it was); then only the hashes
+    sha1, sha256: over the DER, "AB:CD:...". problem: why it could not be read ("" if it was); then only the hashes
     mean anything.
     """
 
@@ -51,7 +51,7 @@ class Certificate(Record):
 
 
 def match(name: str, one: Certificate) -> str:
-    """Where a certificate has *name*: "SAN DNS ...", "SAN IP ..." or "CN ...", as spelled there; "" where it has not.
+    """Where a certificate has *name*: "SAN DNS ...", "SAN IP ..." or "CN ...", as spelled there; "" if it has not.
 
     Either the CN or the SAN suffices (vendor text, "Important files"). Addresses compare as addresses, names without
     regard to case and IDNA form; a wildcard stands for exactly the whole left-most label (RFC 6125, 6.4.3).

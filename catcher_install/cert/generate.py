@@ -109,8 +109,8 @@ def serial_number() -> int:
 def generate(host: "Host", names: HostNames, wish: Wish = USUAL) -> "Tuple[bytes, bytes]":
     """A new key (PKCS#8) and self-signed certificate for a host, both PEM.
 
-    secp521r1 and SHA-512 unless wished otherwise; serverAuth, not a CA. Raises CatcherError where openssl cannot do it,
-    and while the clock is not set: such a pair would expire before its time; OSError where BIN cannot be written.
+    secp521r1 and SHA-512 unless wished otherwise; serverAuth, not a CA. Raises CatcherError if openssl cannot do it,
+    and while the clock is not set: such a pair would expire before its time; OSError if BIN cannot be written.
     """
     if host.now() < CLOCK_FLOOR:
         raise CatcherError("the clock of this host says %s" % moment(host.now()), "set it, then try again: timedatectl")

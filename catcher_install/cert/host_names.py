@@ -27,7 +27,7 @@ COMMON_NAME_LIMIT = 64
 
 
 class HostNames(Record):
-    """short: host name up to its first dot; full: with domain, or the short one where none is known;
+    """short: host name up to its first dot; full: with domain, or the short one if none is known;
     addresses: the global IPv4 and IPv6 addresses for a certificate, see addresses()."""
 
     __slots__ = ("short", "full", "addresses")
@@ -36,7 +36,7 @@ class HostNames(Record):
     addresses: "List[str]"
 
     def common_name(self) -> str:
-        """The full name, or the short one where the full exceeds what a CN may hold."""
+        """The full name, or the short one if the full exceeds what a CN may hold."""
         if len(self.full.encode("utf-8")) <= COMMON_NAME_LIMIT:
             return self.full
         return self.short.encode("utf-8")[:COMMON_NAME_LIMIT].decode("utf-8", "ignore")

@@ -20,7 +20,7 @@ CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 # x509_vfy.h; ssl names the first from Python 3.10
 X509_V_FLAG_PARTIAL_CHAIN = 0x80000
 X509_V_FLAG_NO_CHECK_TIME = 0x200000
-# Of OpenSSL, where a version of TLS is not spoken here at all.
+# Of OpenSSL, if a version of TLS is not spoken here at all.
 NOT_SPOKEN = ("UNSUPPORTED_PROTOCOL", "NO_PROTOCOLS_AVAILABLE", "VERSION_TOO_LOW", "TLSV1_ALERT_PROTOCOL_VERSION",
               "WRONG_SSL_VERSION", "NO_SHARED_CIPHER_FOR_VERSION")  # fmt: skip
 

@@ -14,7 +14,7 @@ NAME_LIMIT = 253
 
 
 def require_host(text: str, hint: str) -> None:
-    """Raise CatcherError where *text* is neither a host name nor an IP address."""
+    """Raise CatcherError if *text* is neither a host name nor an IP address."""
     if ip_address(text) is not None:
         return
     if ":" in text:

@@ -1,7 +1,7 @@
 """What an administrator hands over: a key, a certificate and its chain, read out of files of any kind.
 
-Everything that a catcher or a TKE would stumble over later is found here, before anything is touched, and each
-refusal says what to type.
+Everything that a catcher or a TKE would refuse later is found here, before anything changes. Each refusal says what to
+type.
 """
 
 from ..errors import AS_ROOT, CatcherError
@@ -67,10 +67,10 @@ def command(start: str, *words: str) -> str:
 
 
 def check(host: "Host", key_file: PemFile, crt_file: PemFile) -> Material:
-    """The pair in two files (or in one file, given twice). Raises CatcherError where it could not be used, now.
+    """The pair in two files (or in one file, given twice). Raises CatcherError if it could not be used, now.
 
-    The judgement is that of check.check(). What may be met in a file that is in place with a warning only, a chain that
-    is broken or a validity that is not now, is refused here. Names are not looked at: see require_names().
+    The judgement is that of check.check(). A broken chain or a validity that is not now is only a warning for files
+    in place, and is refused here. Names are not looked at: see require_names().
     """
     if not key_file.keys() and key_file.certificates() and crt_file.keys() and not crt_file.certificates():
         raise CatcherError(
@@ -166,8 +166,8 @@ def _is_der_certificate(data: bytes) -> bool:
 
 
 def load_key(given: PemFile, lib: "crypto.Crypto") -> "Any":
-    """The one private key of a file, as cryptography has it. Raises CatcherError where the catcher does not support it,
-    MissingDependency where cryptography breaks at it."""
+    """The one private key of a file, as cryptography has it. Raises CatcherError if the catcher does not support it,
+    MissingDependency if cryptography breaks at it."""
     try:
         key = crypto.call(lib.serialization.load_pem_private_key, _key_block(given), None, lib.backend)
     except crypto.Unreadable as error:
@@ -181,7 +181,7 @@ def load_key(given: PemFile, lib: "crypto.Crypto") -> "Any":
 
 
 def belongs(host: "Host", key_file: PemFile, crt_file: PemFile) -> bool:
-    """Whether a file's key is that of the first certificate in another one; no, where it cannot be read."""
+    """Whether a file's key is that of the first certificate in another one; no, if it cannot be read."""
     try:
         return judge.belongs(host, _key_block(key_file), crt_file.certificates()[0])
     except CatcherError:
@@ -260,7 +260,7 @@ def names_of(one: "details.Certificate") -> str:
 
 
 def require_names(host: "Host", one: "details.Certificate", wanted: "List[str]", again: str) -> None:
-    """Raise CatcherError unless a certificate has every name of *wanted*, or where that is empty any of the host's.
+    """Raise CatcherError unless a certificate has every name of *wanted*, or if that is empty any of the host's.
 
     again: what to type again with ``--name``, for the hint.
     """

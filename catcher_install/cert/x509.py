@@ -113,7 +113,7 @@ def is_der(data: bytes) -> bool:
 
 
 def _elements(data: bytes) -> "Iterator[Tuple[int, bytes, bytes]]":
-    """(tag, content, all of it) of each element in turn. Raises ValueError where the lengths do not fit."""
+    """(tag, content, all of it) of each element in turn. Raises ValueError if the lengths do not fit."""
     at = 0
     while at < len(data):
         if len(data) - at < 2:

@@ -47,7 +47,7 @@ def look_up(host: str, port: int, deadline: Deadline) -> "List[Tuple[int, Any]]"
     if literal:
         ask()
     else:
-        # getaddrinfo(3) has no time limit of its own: half a minute and more where name servers do not answer.
+        # getaddrinfo(3) has no time limit of its own: half a minute and more if name servers do not answer.
         import threading
 
         thread = threading.Thread(target=ask, daemon=True)
@@ -65,7 +65,7 @@ def look_up(host: str, port: int, deadline: Deadline) -> "List[Tuple[int, Any]]"
 
 
 def address_text(address: "Any") -> str:
-    """The numeric address of a socket address, with its scope where it has one."""
+    """The numeric address of a socket address, with its scope if it has one."""
     if len(address) == 4 and address[3] and "%" not in address[0]:
         return "%s%%%d" % (address[0], address[3])
     return str(address[0])
@@ -123,7 +123,7 @@ def connect_any(
 ) -> "Tuple[socket.socket, Tuple[int, Any]]":
     """A connection to the first address that takes one, and that address; the others' problems go into *failed*.
 
-    Raises the Ended that says most where none does: something refused is nearer than something silent.
+    Raises the Ended that says most if none does: something refused is nearer than something silent.
     """
     ends = []
     for number, address in enumerate(addresses):
@@ -137,7 +137,7 @@ def connect_any(
 
 
 def send(sock: socket.socket, data: bytes, seconds: float) -> None:
-    """Send everything. Raises socket.timeout where that is not done in *seconds*."""
+    """Send everything. Raises socket.timeout if that is not done in *seconds*."""
     sock.settimeout(max(0.001, seconds))
     sock.sendall(data)
 
@@ -151,7 +151,7 @@ def receive(sock: socket.socket, seconds: float) -> bytes:
 def farewell(sock: socket.socket, seconds: float) -> bool:
     """End our side, wait for the peer to end its own, and close. Returns whether it did, or sent anything.
 
-    Closing at once would reset the connection where the peer has sent something that we did not read.
+    Closing at once would reset the connection if the peer has sent something that we did not read.
     """
     wait = Deadline(seconds)
     count = 0

@@ -83,7 +83,7 @@ class Shake:
 
 
 class Greeting:
-    """What is said instead of a Shake where Python has no ssl: it tells TLS from what is none, and no more."""
+    """What is said instead of a Shake if Python has no ssl: it tells TLS from what is none, and no more."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
@@ -108,9 +108,9 @@ class NotTls(Exception):
 
 
 def _may_be_server(heard: bytes) -> bool:
-    """Whether bytes can begin what a TLS server says: a record (RFC 8446, 5.1) that holds no ClientHello.
+    """Whether bytes can be the beginning of a TLS server's answer: a record (RFC 8446, 5.1) that is not a ClientHello.
 
-    A ClientHello is our own, sent back by something that echoes.
+    A ClientHello is our own, returned by a server that echoes.
     """
     if not 20 <= heard[0] <= 23 or heard[1:2] not in (b"", b"\x03") or (len(heard) > 2 and heard[2] > 4):
         return False
@@ -172,7 +172,7 @@ def _run(shake: "Union[Shake, Greeting]", sock: socket.socket, deadline: Deadlin
 
 
 def _judge(error: Exception, heard: bytes, answers: bool) -> Ended:
-    """What a handshake that did not end means.
+    """Return what a handshake means that did not end.
 
     heard: the peer's first bytes. answers: it reacted when we ended the connection, so it is a process that reads.
     """

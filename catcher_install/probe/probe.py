@@ -1,6 +1,6 @@
 """What a TKE meets at the other end: TLS with which certificate, plain TCP, or nothing.
 
-A peer gets a TLS ClientHello and, where it answers with TLS, whole handshakes; never any other data. Nothing that it
+A peer gets a TLS ClientHello and, if it answers with TLS, whole handshakes; never any other data. Nothing that it
 sends is trusted: time, bytes and certificates are bounded, and no text of it reaches a terminal unescaped.
 """
 
@@ -31,8 +31,8 @@ def probe(target: str, name: "Optional[str]" = None, timeout: float = TIMEOUT, h
     """What the TKE's "Import from Remote Server" would meet at *target*.
 
     target: HOST[:PORT], see target.parse(). name: what will be typed as Host Name/IP on the TKE; the target's host
-    where None. timeout: seconds for everything together. host: whose openssl is asked and whose clock counts.
-    cafile: a file with the only trust anchors, PEM; where None, the chain's last certificate and the system's trust
+    if None. timeout: seconds for everything together. host: whose openssl is asked and whose clock counts.
+    cafile: a file with the only trust anchors, PEM; if None, the chain's last certificate and the system's trust
     store are tried. Raises CatcherError for what is no target, name, timeout or cafile; whatever the network does is a
     result.
     """

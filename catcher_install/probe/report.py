@@ -25,10 +25,10 @@ def fields(result: ProbeResult) -> "Dict[str, Any]":
     null; failed_addresses: a list of address and problem. tls: version and cipher, or null. name_matches: true, false,
     or null without a certificate that can be read; name_found_in: e.g. "SAN DNS a.example", or null. chain: as sent,
     each with subject, issuer, self_issued, common_names, dns_names, addresses, not_before and not_after (seconds since
-    the epoch), sha1, sha256, problem (null where it was read). chain_note: why the chain may be longer, or null.
+    the epoch), sha1, sha256, problem (null if it was read). chain_note: why the chain may be longer, or null.
     trust: cafile (the file that was named, or null), anchor (with the certificates of that file, or else the last one
     of the chain, as only trust anchors) and system (this system's trust store, not with a cafile): true, false, or null
-    where not tried; anchor_problem and system_problem: null or text. Expiry is not a matter of trust here. findings:
+    if not tried; anchor_problem and system_problem: null or text. Expiry is not a matter of trust here. findings:
     id, severity, message, fix.
     """
     readable = bool(result.chain) and not result.chain[0].problem

@@ -38,14 +38,14 @@ class ProbeResult(Record):
     host, port: the target. name: what the certificate is compared with.
     state: TLS, TCP, UNKNOWN_NAME, REFUSED, UNREACHABLE, TIMED_OUT, HANDSHAKE_REFUSED or HANDSHAKE_BROKEN.
     reason: the evidence for the state, as the end of a sentence; "" for TLS.
-    address: the address that was connected to; "" where none was. failed: (address, problem) of those tried before.
+    address: the address that was connected to; "" if none was. failed: (address, problem) of those tried before.
     version, cipher: as negotiated; "" unless TLS.
     chain: the certificates in the order sent. chain_note: why there may be more than these; "" if these are all.
-    matched: where name was found, e.g. "SAN DNS a.example"; "" where it was not.
-    cafile: the file with the only trust anchors, as typed; None where none was named.
-    anchor_problem: "" where the chain verifies with the certificates of cafile, or else with its own last certificate,
+    matched: where name was found, e.g. "SAN DNS a.example"; "" if it was not.
+    cafile: the file with the only trust anchors, as typed; None if none was named.
+    anchor_problem: "" if the chain verifies with the certificates of cafile, or else with its own last certificate,
     as only trust anchors, expiry aside. system_problem: the same with the trust store of this system; None with a
-    cafile. Both are None where that could not be tried.
+    cafile. Both are None if that could not be tried.
     findings: of messages.CATALOG, ids that begin with "probe-".
     """
 
@@ -70,7 +70,8 @@ class ProbeResult(Record):
 
 
 class Ended(Exception):
-    """The probe is over without TLS: its state, its reason, and the id of its finding if it is not the state's own."""
+    """The probe ended without TLS. It has the state, the reason, and the id of the finding, if that is not the
+    state's own."""
 
     def __init__(self, state: str, reason: str, id: str = "") -> None:
         super().__init__(reason)

@@ -1,5 +1,5 @@
-"""Whom a chain of certificates convinces: this system's trust store, a TKE that imported its last certificate, and who
-trusts the certificates of a file."""
+"""Verify a chain of certificates with this system's trust store, with its own last certificate (as a TKE does that has
+imported it), and with the certificates of a file."""
 
 from .. import paths
 from ..cert import pem
@@ -24,8 +24,8 @@ def ask_s_client(host: Host, address: "Tuple[int, Any]", server_name: "Optional[
                  ) -> "Tuple[List[bytes], Optional[str]]":
     """(chain in DER, problem with the system's trust store) by one connection of ``openssl s_client``.
 
-    s_client goes on where verification fails, so the far side sees no alert. But the far side can write into its text:
-    that there is no problem is believed only if ask_system() finds none. ([], None) where it could not be asked.
+    s_client goes on if verification fails, so the far side sees no alert. But the far side can write into its text:
+    that there is no problem is believed only if ask_system() finds none. ([], None) if it could not be asked.
     """
     where = address_text(address[1])
     arguments = ["s_client", "-connect", "%s:%d" % ("[%s]" % where if ":" in where else where, address[1][1]),
@@ -51,7 +51,7 @@ def ask_s_client(host: Host, address: "Tuple[int, Any]", server_name: "Optional[
 
 
 def ask_system(address: "Tuple[int, Any]", server_name: "Optional[str]", deadline: Deadline) -> "Optional[str]":
-    """"" where a connection verifies with this system's trust store, else the problem; None where none came about."""
+    """"" if a connection verifies with this system's trust store, else the problem; None if none came about."""
     made = context()
     made.load_default_certs()
     return _verify(made, address, server_name, deadline)
@@ -67,16 +67,16 @@ def to_pem(der: bytes) -> bytes:
 def ask_anchored(
     address: "Tuple[int, Any]", server_name: "Optional[str]", anchor: bytes, deadline: Deadline
 ) -> "Optional[str]":
-    """"" where a connection verifies with *anchor* (PEM, one certificate or more) as only trust anchors, else the
+    """"" if a connection verifies with *anchor* (PEM, one certificate or more) as only trust anchors, else the
     problem.
 
-    This is what a TKE does that imported that certificate. None where no connection came about.
+    This is what a TKE does that imported that certificate. None if no connection came about.
     """
     import ssl
 
     made = context()
     try:
-        # As PEM: Python 3.6 does not see the end of DER where it runs with OpenSSL 3.
+        # As PEM: Python 3.6 does not see the end of DER if it runs with OpenSSL 3.
         made.load_verify_locations(cadata=anchor.decode("ascii", "replace"))
     except ssl.SSLError as error:
         return "it cannot be a trust anchor (%s)" % (error.reason or "not a certificate").lower().replace("_", " ")
@@ -85,7 +85,7 @@ def ask_anchored(
 
 def _verify(made: "Any", address: "Tuple[int, Any]", server_name: "Optional[str]", deadline: Deadline
             ) -> "Optional[str]":
-    """"" where a connection verifies with a context's trust anchors, else the problem; None where none came about."""
+    """"" if a connection verifies with a context's trust anchors, else the problem; None if none came about."""
     import ssl
 
     made.verify_mode = ssl.CERT_REQUIRED

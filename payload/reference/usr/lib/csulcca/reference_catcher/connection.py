@@ -49,11 +49,11 @@ class Connection:
         return [end for end in (self.client, self.backend) if end is not None]
 
     def step(self):
-        """Does what can be done now; a failure ends this connection only."""
+        """Do what can be done now; a failure ends this connection only."""
         self._guarded(self._step)
 
     def expire(self):
-        """Ends the state whose time is over."""
+        """End the state whose time is over."""
         self._guarded(self._expire)
 
     def _guarded(self, action):
@@ -92,21 +92,21 @@ class Connection:
             self.deadline = min(self.deadline, time.monotonic() + LAST_LINGER)
 
     def cut(self):
-        """Ends a relay that the catcher's stop does not wait for any longer."""
+        """End a relay for which the catcher's stop does not wait any longer."""
         self.end(NOTICE, "cut, because the catcher stops" + self._amount(), cut=True)
 
     def end(self, priority, outcome, cut=False):
-        """Says OUTCOME in the log and closes."""
+        """Say OUTCOME in the log, and close."""
         self.log.use(self.origin, priority, "%s: %s" % (self, outcome))
         self.close(cut)
 
     def fail(self, outcome):
-        """As end(), for a peer that never came to use the catcher."""
+        """As end(), for a peer that never used the catcher."""
         self.log.noise(self.origin, NOTICE, "%s: %s" % (self, outcome))
         self.close()
 
     def close(self, cut=False):
-        """Closes both sockets. With CUT their peers see an error, and do not take a stream cut short for whole."""
+        """Close both sockets. With CUT both peers see an error, so they know that the stream is not complete."""
         for end in self.ends():
             self.server.unwatch(end)
             if not cut:
@@ -201,7 +201,7 @@ class Connection:
     # -- ends
 
     def _failed(self, error):
-        """Ends after an OSError (ssl.SSLError is one), with what that means for an administrator."""
+        """End after an OSError (ssl.SSLError is one), and say what it means for an administrator."""
         if self.state == FAREWELL:
             self.close()
         elif self.state == HANDSHAKE and getattr(error, "reason", None) and not self.client.ended:
@@ -213,7 +213,7 @@ class Connection:
             self.end(NOTICE, "broken: %s%s" % (reason, self._amount()), cut=True)
 
     def _goodbye(self, outcome, priority=INFO, say=None):
-        """Says OUTCOME in the log, ends the stream as its protocol wants it, and gives the peer LINGER seconds."""
+        """Say OUTCOME in the log, end the stream as its protocol demands, and give the peer LINGER seconds."""
         (say or self.log.use)(self.origin, priority, "%s: %s" % (self, outcome))
         self._drop_backend()
         if self.backend_failed and self.client.read():

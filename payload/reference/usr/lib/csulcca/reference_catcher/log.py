@@ -15,7 +15,7 @@ OTHERS = "other addresses"
 
 
 class Log:
-    """Lines on stderr, with systemd's <N> priorities where stderr is the journal. ASCII, no control characters."""
+    """Lines on stderr, with systemd's <N> priorities if stderr is the journal. ASCII, no control characters."""
 
     def __init__(self):
         self.journal = stderr_is_journal()
@@ -31,7 +31,7 @@ class Log:
             return  # stderr is gone, and there is nowhere else to say so
 
     def use(self, peer, priority, text):
-        """Like a call, for what PEER (of origin()) did with the catcher."""
+        """Log a line about what PEER (see origin()) did with the catcher."""
         self.tick(time.monotonic())
         peer, count = count_line(self.uses, peer)
         if count <= USE_LINES:
@@ -40,7 +40,7 @@ class Log:
             self._hide(peer, "its connections")
 
     def noise(self, peer, priority, text):
-        """Like a call, for what PEER (of origin()) tried in vain."""
+        """Log a line about what PEER (see origin()) tried without success."""
         self.tick(time.monotonic())
         peer, count = count_line(self.noises, peer)
         if count <= NOISE_LINES and sum(self.noises.values()) <= ALL_NOISE_LINES:
@@ -52,7 +52,7 @@ class Log:
         self.hidden[peer, what] = self.hidden.get((peer, what), 0) + 1
 
     def tick(self, now):
-        """Begins a new window when the old one is over, and reports what that one suppressed."""
+        """Begin a new window when the old window is over, and report what was suppressed in it."""
         if now < self.window_end:
             return
         hidden = self.hidden
@@ -66,7 +66,7 @@ class Log:
 
 
 def count_line(lines, peer):
-    """(whom the line is counted for, how many there are now): those who are too many to tell apart are OTHERS."""
+    """(the source that the line is counted for, the number of its lines): OTHERS if there are too many sources."""
     if len(lines) >= PEERS and peer not in lines:
         peer = OTHERS
     lines[peer] = lines.get(peer, 0) + 1
@@ -74,7 +74,7 @@ def count_line(lines, peer):
 
 
 def stderr_is_journal():
-    """True where stderr is the stream that JOURNAL_STREAM names (systemd.exec(5)), not something it was sent on to."""
+    """True if stderr is the stream that JOURNAL_STREAM names (systemd.exec(5)), not something it was sent on to."""
     try:
         status = os.fstat(2)
     except OSError:

@@ -137,7 +137,7 @@ class Pair:
             os.close(key)
 
     def try_out(self, context):
-        """Shakes hands with ourselves: a pair that no peer could use is not to be listened with. Raises Refused."""
+        """Make a handshake with ourselves, to find a pair that no peer can use. Raises Refused."""
         import ssl
         why = ""
         for options in (0, getattr(ssl, "OP_NO_TLSv1_3", 0)):

@@ -12,7 +12,7 @@ TCP_TIME_WAIT, TCP_LISTEN = 6, 10   # tcp_states.h
 
 
 def listen(settings, log):
-    """Listening sockets for the configured addresses. Raises Refused where one cannot be had.
+    """Listening sockets for the configured addresses. Raises Refused if one cannot be had.
 
     IPv4 or IPv6 that this system does not have costs a line; with listen= every address must work.
     """

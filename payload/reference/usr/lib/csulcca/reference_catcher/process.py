@@ -7,7 +7,7 @@ from .log import DEBUG
 
 
 def show_as(words, log):
-    """Makes ps show WORDS as this process's arguments, although they are an interpreter's.
+    """Make ps show WORDS as the arguments of this process, instead of those of the interpreter.
 
     The kernel tells ps the text between arg_start and arg_end (proc_pid_stat(5), fields 48 and 49). That memory is
     ours to write, and /proc/self/mem does it without ctypes. Where that cannot be done the interpreter's arguments
@@ -35,7 +35,7 @@ def show_as(words, log):
 
 
 def leave_no_core():
-    """Keeps memory, and with it the key, out of core files, and out of what the system pipes to a crash reporter."""
+    """Keep the memory, which contains the key, out of core files and out of a crash reporter."""
     import resource
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     # A crash reporter may look past the limit, and then finds no memory that was ours (core(5), coredump_filter).
@@ -47,7 +47,7 @@ def leave_no_core():
 
 
 def tell_systemd(state):
-    """Sends STATE, such as READY=1, to the service manager if it asked for that (sd_notify(3)); True if it was sent."""
+    """Send STATE, such as READY=1, to the service manager if it asked for that (sd_notify(3)); True if it was sent."""
     address = os.environ.get("NOTIFY_SOCKET", "")
     if address[:1] not in ("/", "@"):
         return False
@@ -60,7 +60,7 @@ def tell_systemd(state):
 
 
 def give_back_memory():
-    """Has the C library give free memory to the system: by itself it keeps all that is below the last piece in use."""
+    """Make the C library return free memory to the system: by itself it keeps all memory below the last used block."""
     try:
         import ctypes
         ctypes.CDLL(None).malloc_trim(0)
@@ -69,7 +69,8 @@ def give_back_memory():
 
 
 def allow_descriptors(settings):
-    """Raises the soft limit of descriptors to what max_connections needs; short of it, accepting pauses at times."""
+    """Raise the soft limit of descriptors to what max_connections needs. With less, the catcher sometimes pauses
+    accepting."""
     needed = 2 * settings.max_connections + 64
     if needed > 1000:
         import resource

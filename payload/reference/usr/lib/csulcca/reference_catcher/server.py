@@ -40,7 +40,7 @@ class Server:
     # -- life
 
     def run(self, ready):
-        """Says READY and serves until SIGTERM or SIGINT, then drains. (A new pair is loaded by a restart.)"""
+        """Say READY, serve until SIGTERM or SIGINT, then drain. (Only a restart loads a new pair.)"""
         self.wake, writer = socket.socketpair()
         for sock in (self.wake, writer):
             sock.setblocking(False)
@@ -90,7 +90,7 @@ class Server:
         return max(0.0, self.next_check - time.monotonic()) if self.next_check != float("inf") else None
 
     def _check(self, now):
-        """Ends what has reached its deadline, and finds the next one."""
+        """End what has reached its deadline, and find the next deadline."""
         self.log.tick(now)
         if self._has_emptied():
             self.most = len(self.connections)
@@ -112,7 +112,7 @@ class Server:
         self.next_check = soonest
 
     def _stop(self):
-        """Stops accepting at once; relays that still move data have stop_timeout, all others end."""
+        """Stop accepting at once. Relays that still move data get stop_timeout; all others end."""
         if self.stopping:
             return
         now = time.monotonic()
@@ -177,7 +177,7 @@ class Server:
         connection.step()
 
     def _full(self, source):
-        """Why there is no room for one more connection of SOURCE, or "": room may be made at the cost of others.
+        """Why there is no room for one more connection of SOURCE; "" if there is room or room was made.
 
         Those of SOURCE pay for what SOURCE has too many of; else whoever has the most pays first.
         """
@@ -193,7 +193,7 @@ class Server:
 
     @staticmethod
     def _make_room(pool):
-        """Ends the oldest connection of POOL that is only being closed or, next, has not finished its handshake."""
+        """End the oldest connection of POOL that is only being closed or, next, has not finished its handshake."""
         for state in (FAREWELL, HANDSHAKE):
             for connection in pool:
                 if connection.state == state:
@@ -205,7 +205,7 @@ class Server:
         return False
 
     def _tls_context(self):
-        """The context for a new connection: another one before OpenSSL's cache of TLS 1.2 sessions grows large."""
+        """The context for a new connection. It is replaced before OpenSSL's cache of TLS 1.2 sessions grows large."""
         if self.context.session_stats()["number"] >= SESSION_CACHE:
             try:
                 self.context = self.make_context()
@@ -216,11 +216,11 @@ class Server:
     # -- what connections ask for
 
     def check_by(self, moment):
-        """Looks at the deadlines at MOMENT (time.monotonic()) or earlier."""
+        """Look at the deadlines at MOMENT (time.monotonic()) or earlier."""
         self.next_check = min(self.next_check, moment)
 
     def resume_soon(self, connection):
-        """Lets CONNECTION go on after the others had their turn."""
+        """Let CONNECTION go on after the others had their turn."""
         self.unfinished[connection] = None
 
     def forget(self, connection):
@@ -235,7 +235,7 @@ class Server:
             self.check_by(time.monotonic())
 
     def watch(self, connection):
-        """Waits for what CONNECTION's state can use, and for nothing else: that would wake us for ever."""
+        """Wait only for events that CONNECTION can use in its state: any other event would wake us again and again."""
         read, write = selectors.EVENT_READ, selectors.EVENT_WRITE
         client, backend = connection.client, 0
         events = write if client.pending() else 0
@@ -259,7 +259,7 @@ class Server:
             end.watched = wanted
 
     def unwatch(self, end):
-        """Waits for nothing of END any longer."""
+        """Stop waiting for events of END."""
         if end.watched:
             self.selector.unregister(end.sock)
             end.watched = 0

@@ -14,7 +14,7 @@ from .settings import CONF, CONF_VARIABLE, Settings
 
 
 def serve(argv, log):
-    """Starts and serves until stopped. Raises Refused."""
+    """Start, and serve until stopped. Raises Refused."""
     tls = argv[1:] == ["-tls"]
     if not tls and argv[1:]:
         raise Refused(EX_USAGE, "usage: catcher.exe [-tls]", None)
@@ -39,7 +39,8 @@ def serve(argv, log):
 
 
 def main(argv):
-    """The exit status; every failure is a line about what is wrong and, where one helps, a line of what to type."""
+    """The exit status; each failure prints a line that says what is wrong, and a line that says what to type, if
+    that helps."""
     log = Log()
     try:
         serve(argv, log)

@@ -41,7 +41,7 @@ class PlainEnd:
             return 0
 
     def flush(self):
-        """Sends what was taken; True when none of it is left. Raises OSError."""
+        """Send what was taken; True when none of it is left. Raises OSError."""
         return True
 
     def pending(self):
@@ -49,11 +49,11 @@ class PlainEnd:
         return False
 
     def may_read(self):
-        """False while the peer must first read what it made us answer."""
+        """Whether we may read: False until the peer has read our last answer."""
         return True
 
     def close_write(self):
-        """Ends our half of the stream, and returns True once that is on its way. Raises OSError."""
+        """End our half of the stream. Returns True as soon as that is on its way. Raises OSError."""
         self.sock.shutdown(socket.SHUT_WR)
         return True
 
@@ -73,7 +73,7 @@ class TlsEnd(PlainEnd):
         self.notified = False   # close_notify is written
 
     def _receive(self):
-        """Gives OpenSSL one chunk from the socket; False if there is none now."""
+        """Give OpenSSL one chunk from the socket; False if there is none now."""
         data = None if self.ended else PlainEnd.read(self, SEALED)
         if data is None:
             return False
@@ -172,7 +172,7 @@ class Flow:
         self.done = False   # and the target has been told
 
     def pump(self):
-        """Moves what can be moved now. True if it stopped only to give others their turn. Raises OSError."""
+        """Move what can be moved now. True if it stopped only to give others their turn. Raises OSError."""
         for _ in range(ROUNDS):
             data = self.buffer
             if not data:
