@@ -153,7 +153,13 @@ def _foresee(options: "Namespace", asked: "Callable[[Host], transition.Transitio
 
     host = _host("/")
     _require_all_seen(host)
-    return _tell_plan(options, host, change.foresee(host, asked(host)))
+    wanted = asked(host)
+    planned = change.foresee(host, wanted)
+    status = _tell_plan(options, host, planned)
+    if not options.json:
+        use = change.foresee_use(host, wanted, planned, not options.no_restart)
+        _print([use] if use else [])
+    return status
 
 
 def _tell_plan(options: "Namespace", host: Host, planned: "actions.Plan") -> int:

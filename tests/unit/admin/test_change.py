@@ -64,7 +64,9 @@ def test_the_facts_are_collected_three_times_if_the_change_is_taken_back(machine
 # -- --dry-run ---------------------------------------------------------------------------------------------------------
 
 FORESEEN = {
-    "mode": (["mode", "tcp"], ["write configuration: ", "  /etc/cca/catcher.conf: TLS_OFF"]),
+    "mode": (["mode", "tcp"], ["write configuration: ", "  /etc/cca/catcher.conf: TLS_OFF",
+                              "\nThen the catcher is restarted and checked over a real connection.\n"]),
+    "mode --no-restart": (["mode", "tcp", "--no-restart"], ["\nThen nothing is restarted, as you asked.\n"]),
     "cert install": (["cert", "install", "/root/my.key", "/root/my.crt"], ["put pair in place: "]),
     "cert generate": (["cert", "generate", "--force"], ["put pair in place: "]),
     "apply": (["apply"], ["Nothing to do."]),
@@ -89,6 +91,21 @@ def test_a_dry_run_says_what_would_be_done_and_does_nothing(on_machine, daemon, 
     told = capsys.readouterr().out
     assert [part for part in wanted if part not in told] == []
     assert tree_of(on_machine, times=True) == before and daemon.restarts == 0
+
+
+@pytest.mark.parametrize("conf,masked,arguments,why", [
+    (b"TLS_ON\n", True, ["mode", "tcp"], "the service is masked"),
+    (b"TLS_OFF\n", False, ["cert", "generate", "--force"], "the catcher is in TCP mode"),
+    (b"TLS_OFF\n", False, ["mode", "tcp"], None),
+])
+def test_a_dry_run_says_why_nothing_is_restarted(on_machine, daemon, capsys, conf, masked, arguments, why):
+    put(on_machine, *NEW)
+    on_machine.put(paths.CONF, conf)
+    if masked:
+        on_machine.put_link("/etc/systemd/system/" + paths.UNIT, "/dev/null")
+    cli.main(arguments + ["--dry-run"])
+    told = capsys.readouterr().out
+    assert ("Then nothing is restarted, because %s.\n" % why in told) if why else "Then" not in told
 
 
 def test_a_dry_run_refuses_what_the_command_refuses(on_machine, daemon, capsys):
