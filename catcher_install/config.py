@@ -19,7 +19,7 @@ BOM = b"\xef\xbb\xbf"
 # A directive file of a few lines; anything larger is not one.
 SIZE_LIMIT = 64 * 1024
 
-# Of a directive that is none, so many bytes are shown.
+# The number of bytes that are shown of an unknown directive.
 SHOWN_LIMIT = 40
 
 # States of the file

@@ -53,6 +53,7 @@ AVOID = {
     r"\bhas to be what\b|\bhave to be what\b": "must be the same as",
     r"\bis none that\b|\bis no \w+ that\b": "is not",
     r"\bfor good\b": "permanently",
+    r"\bthat (is|are) none\b": "invalid, not a",
     r"\bdoes it, too\b": "also",
     r"\bclick it where it is\b": "if it is ticked, click it",
 }  # fmt: skip

@@ -74,7 +74,7 @@ class X509(Record):
 
 
 def read(der: bytes) -> X509:
-    """Return what a certificate says. Raises ValueError, with the reason, for bytes that are none."""
+    """Return what a certificate says. Raises ValueError, with the reason, for bytes that are not a certificate."""
     outer = _one(der, SEQUENCE)
     fields = _elements(_one(outer, SEQUENCE, more=True))
     tag, value, _ = _next(fields)
@@ -122,7 +122,7 @@ def _elements(data: bytes) -> "Iterator[Tuple[int, bytes, bytes]]":
         if length >= 0x80:
             size = length & 0x7F
             if not 1 <= size <= 4 or len(data) - start < size:
-                raise ValueError("it has a length that is none")
+                raise ValueError("it has an invalid length")
             length, start = int.from_bytes(data[start:start + size], "big"), start + size
         if length > len(data) - start:
             raise ValueError("it is cut off")
@@ -160,7 +160,7 @@ def _oid(data: bytes) -> str:
             numbers.append(value)
             value = 0
     if not numbers:
-        raise ValueError("it has an identifier that is none")
+        raise ValueError("it has an invalid identifier")
     first = min(numbers[0] // 40, 2)
     return ".".join(str(number) for number in [first, numbers[0] - 40 * first] + numbers[1:])
 
@@ -171,7 +171,7 @@ def _oid(data: bytes) -> str:
 def _name(elements: "Iterator[Tuple[int, bytes, bytes]]") -> "Tuple[List[Tuple[str, str]], bytes]":
     tag, content, whole = _next(elements)
     if tag != SEQUENCE:
-        raise ValueError("it has a name that is none")
+        raise ValueError("it has an invalid name")
     found = []
     for _, attributes, _ in _elements(content):
         for _, attribute, _ in _elements(attributes):
@@ -193,10 +193,10 @@ def _seconds(tag: int, value: bytes) -> int:
     if tag == UTC_TIME:
         text = ("19" if text[:2] >= "50" else "20") + text
     elif tag != GENERALIZED_TIME:
-        raise ValueError("it has a date that is none")
+        raise ValueError("it has an invalid date")
     digits = text[:-1] + "00" if len(text) == 13 else text[:-1]
     if not text.endswith("Z") or len(digits) != 14 or not digits.isdigit():
-        raise ValueError("it has a date that is none")
+        raise ValueError("it has an invalid date")
     # Not strptime(): what it imports takes longer than all else here.
     month, day, hour, minute, second = (int(digits[at:at + 2]) for at in range(4, 14, 2))
     moment = datetime.datetime(int(digits[:4]), month, day, hour, minute, second)
@@ -250,5 +250,5 @@ def _read_names(found: X509, data: bytes) -> None:
             found.dns_names.append(value.decode("latin-1"))
         elif tag == IP_ADDRESS:
             if len(value) not in (4, 16):
-                raise ValueError("it has an address that is none")
+                raise ValueError("it has an invalid address")
             found.addresses.append(str(ipaddress.ip_address(value)))
