@@ -11,7 +11,7 @@ from . import daemon, installed_pair
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Tuple
+    from typing import List, Tuple
 
     from ..apply import Outcome
     from ..facts import HostFacts
@@ -46,18 +46,18 @@ def foresee(host: "Host", asked: "Transition") -> "actions.Plan":
     return plan.plan(facts.judged(host, facts.collect(host)), asked)
 
 
-def foresee_use(host: "Host", asked: "Transition", planned: "actions.Plan", restart: bool) -> str:
-    """Return what carry_out() would do after the plan, as a line; "" if the plan changes neither mode nor pair."""
+def foresee_use(host: "Host", asked: "Transition", planned: "actions.Plan", restart: bool) -> "List[str]":
+    """Return what carry_out() would do after the plan, as lines; none if the plan changes neither mode nor pair."""
     if not {action.kind for action in planned.actions} & {actions.WRITE_CONFIG, actions.MAKE_PAIR, actions.PUT_PAIR}:
-        return ""
+        return []
     reason = daemon.may_restart(host, facts.collect(host))
     if asked.kind != transition.SET_MODE and planned.mode != config.TLS:
         reason = "the catcher is in TCP mode"
     if not restart:
-        return "Then nothing is restarted, as you asked."
+        return ["Then nothing is restarted, as you asked."]
     if reason:
-        return "Then nothing is restarted, because %s." % reason
-    return "Then the catcher is restarted and checked over a real connection."
+        return ["Then nothing is restarted, because %s." % reason]
+    return ["Then the catcher is restarted and checked over a real connection."]
 
 
 def carry_out(host: "Host", asked: "Transition", restart: bool) -> "Tuple[Outcome, str]":

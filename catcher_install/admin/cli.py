@@ -157,8 +157,7 @@ def _foresee(options: "Namespace", asked: "Callable[[Host], transition.Transitio
     planned = change.foresee(host, wanted)
     status = _tell_plan(options, host, planned)
     if not options.json:
-        use = change.foresee_use(host, wanted, planned, not options.no_restart)
-        _print([use] if use else [])
+        _print(change.foresee_use(host, wanted, planned, not options.no_restart))
     return status
 
 
