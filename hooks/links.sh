@@ -1,5 +1,5 @@
-# Directories that an administrator has made links of. A package manager removes such a link with the package that owns the
-# directory: dpkg with ours, rpm with CCA 7.x's. (With ours rpm does not, for there it owns none of them.)
+# Directories that an administrator has made links of. A package manager removes such a link with the package that owns
+# the directory: dpkg with ours, rpm with CCA 7.x's. (With ours rpm does not, for there it owns none of them.)
 
 csulcca_note_links() {
     # One of an attempt that was killed knows what is gone by now.

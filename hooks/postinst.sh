@@ -24,9 +24,9 @@ csulcca_compile() {
     find @LIBRARY@ -name '*.pyc' -exec sync {} + || :
 }
 
-# An image for bootc, rpm-ostree or transactional-update is built here. /opt cannot be written when it runs, so the places of
-# key and certificate become links; the first boot makes the pair where they lead. rpm-ostree itself moves /opt to
-# /usr/lib/opt. What is in /var is not part of the image.
+# An image for bootc, rpm-ostree or transactional-update is built here. /opt cannot be written when it runs, so the
+# places of key and certificate become links; the first boot makes the pair where they lead. rpm-ostree itself moves
+# /opt to /usr/lib/opt. What is in /var is not part of the image.
 csulcca_prepare_image() {
     [ ! -d /run/systemd/system ] || return 0
     [ -e /run/ostree-booted ] || [ -n "${TRANSACTIONAL_UPDATE-}" ] || command -v bootc >/dev/null 2>&1 ||
