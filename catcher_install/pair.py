@@ -202,6 +202,12 @@ def _same_file(one: "Optional[os.stat_result]", other: "Optional[os.stat_result]
 
 def clear(host: "Host") -> None:
     """Take stage and drafts away: a stage's name goes at once, so that a crash leaves only a draft."""
+    purged = paths.STAGE_DRAFT + "/" + paths.PURGED_KEY
+    lone = host.lexists(paths.CERTIFICATE) and not host.lexists(paths.KEY)
+    if lone and host.is_own_dir(paths.STAGE_DRAFT) and host.lexists(purged):
+        # Of a purge that was interrupted (hooks/postrm.sh).
+        host.rename(purged, paths.KEY)
+        host.sync_dir(paths.BIN)
     if host.is_own_dir(paths.REPLACE_STAGE):
         _finish_replacement(host)
     if host.lexists(paths.STAGE):

@@ -76,7 +76,7 @@ csulcca_remove_ours() {
     [ -f @PURGE@ ] && [ ! -h @PURGE@ ] || return 0
     while read -r csulcca_made csulcca_suffix; do
         case $csulcca_suffix in */*) continue ;; esac
-        csulcca_finish_purge "$csulcca_made"
+        csulcca_finish_purge "$csulcca_made" "$csulcca_suffix"
         csulcca_there=$(csulcca_fingerprint "$csulcca_key$csulcca_suffix" "$csulcca_certificate$csulcca_suffix")
         if [ "$csulcca_there" = "$csulcca_made" ]; then
             csulcca_remove_pair "$csulcca_made" "$csulcca_suffix" ||
@@ -105,9 +105,14 @@ csulcca_remove_pair() {
     fi
     rm -rf "$csulcca_draft" && mkdir -m 700 "$csulcca_draft" || return 1
     if csulcca_has_no_links; then
-        # The key first: a certificate alone gives nothing away.
+        # The key waits in the draft until the certificate has gone: killed between the two, the next purge goes on, and
+        # the next installation brings it back (catcher_install/pair.py, clear()).
+        mv -T "$csulcca_key$2" "$csulcca_draft/@PURGED_KEY@$2" || return 1
+        if ! rm -f "$csulcca_certificate$2"; then
+            mv -T "$csulcca_draft/@PURGED_KEY@$2" "$csulcca_key$2"
+            return 1
+        fi
         rm -rf "$csulcca_draft"
-        rm -f "$csulcca_key$2" && rm -f "$csulcca_certificate$2"
         return
     fi
     if ! ln "$csulcca_key$2" "$csulcca_draft/catcher.key" ||
@@ -126,7 +131,7 @@ csulcca_remove_pair() {
         rm -rf "$csulcca_draft"
         return 1
     fi
-    csulcca_finish_purge "$1"
+    csulcca_finish_purge "$1" "$2"
 }
 
 # Whether the file system has no hard links, as vfat and some of FUSE.
@@ -136,6 +141,9 @@ csulcca_has_no_links() {
 
 # A pair in place that is about to go: what is left of it goes.
 csulcca_finish_purge() {
+    if [ "$(csulcca_fingerprint "$csulcca_draft/@PURGED_KEY@$2" "$csulcca_certificate$2")" = "$1" ]; then
+        rm -f "$csulcca_certificate$2" && rm -rf "$csulcca_draft"
+    fi
     [ -d "$csulcca_stage" ] && [ ! -h "$csulcca_stage" ] || return 0
     [ "$(csulcca_fingerprint "$csulcca_stage/catcher.key" "$csulcca_stage/catcher.crt")" = "$1" ] || return 0
     for csulcca_name in catcher.key catcher.crt; do

@@ -12,9 +12,15 @@ from tests.unit.support import Machine, make_stamp
 from .test_postrm import CRT, KEPT, KEY, before_removal, in_bin, put_pair
 
 
-def killing(root, number):
-    """Have the shell killed instead of its number-th command that changes something, counted over all of them."""
+def killing(root, number, links=True):
+    """Have the shell killed instead of its number-th command that changes something, counted over all of them.
+
+    links: whether the file system has hard links.
+    """
     for command in ("ln", "rm", "mv", "mkdir", "rmdir"):
+        if command == "ln" and not links:
+            root.put("/bin/ln", b"#!/bin/sh\nexit 1\n", 0o755)
+            continue
         text = """#!/bin/sh
 echo >>%s
 [ "$(wc -l <%s)" != %d ] || { kill -9 $PPID; exit 1; }
@@ -28,8 +34,9 @@ def number_of_commands(root):
     return len(root.get("/count").splitlines())
 
 
+@pytest.mark.parametrize("links", [True, False])
 @pytest.mark.parametrize("after", ["purge", "installation"])
-def test_a_purge_that_is_killed_anywhere(root, after):
+def test_a_purge_that_is_killed_anywhere(root, after, links):
     """Purged again, nothing is left of ours; installed again, a whole pair is there or none."""
     def begin():
         put_pair(root, "", (KEY, CRT))
@@ -40,17 +47,17 @@ def test_a_purge_that_is_killed_anywhere(root, after):
         before_removal(root)
 
     begin()
-    killing(root, 0)
+    killing(root, 0, links)
     root.run("csulcca_postrm", "deb", "purge")
     count = number_of_commands(root)
     assert count > 10 and in_bin(root) == {}
     for number in range(1, count + 1):
         shutil.rmtree(root.path(paths.BIN), ignore_errors=True)
         begin()
-        killing(root, number)
+        killing(root, number, links)
         root.run("csulcca_postrm", "deb", "purge")
         if after == "purge":
-            killing(root, 0)
+            killing(root, 0, links)
             assert root.run("csulcca_postrm", "deb", "purge") == (0, "")
             left = {name: data for name, data in in_bin(root).items() if name != "catcher.crt" + KEPT}
         else:
