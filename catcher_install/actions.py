@@ -1,5 +1,6 @@
 """What a plan is made of: its actions, in the order in which they are carried out, and what was recognised."""
 
+from . import messages
 from .record import Record
 
 TYPE_CHECKING = False
@@ -68,6 +69,11 @@ class Plan(Record):
     findings: "List[Finding]"
     mode: "Optional[str]"
     history: str
+
+    def findings_with(self, after: "Plan") -> "List[Finding]":
+        """The findings of a second look, and those of this plan that say what happened once."""
+        lasting = [one for one in self.findings if messages.is_marked(one, messages.LASTING)]
+        return after.findings + [one for one in lasting if one not in after.findings and self.mode == after.mode]
 
 
 def act(kind: str, why: str, data: object = None, edits: bool = False) -> Action:

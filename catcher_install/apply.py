@@ -194,7 +194,8 @@ def _write_stamp(host: "Host", transition: "Transition", outcome: Outcome, gener
     after = planner.plan(settled, transition, asked=False)
     # What a second look finds: files that could not be read again, say.
     outcome.findings += [one for one in after.findings if one not in outcome.findings]
-    new = planner.next_stamp(settled, after.findings + outcome.failures(), after.mode, transition)
+    new = planner.next_stamp(
+        settled, outcome.plan.findings_with(after) + outcome.failures(), after.mode, transition)
     if generated is not None:
         new = stamp.with_pair(new, generated or None)
     if new == facts.stamp:
@@ -204,7 +205,6 @@ def _write_stamp(host: "Host", transition: "Transition", outcome: Outcome, gener
         # A new one would lack what only the old one knows: whose the pair is.
         outcome.findings.append(finding("write-failed", path=paths.STAMP, reason=facts.unread))
         return
-
     if _report(outcome, paths.STAMP, lambda: _put_stamp(host, new)):
         outcome.done.append(actions.WRITE_STAMP)
         outcome.recorded = True

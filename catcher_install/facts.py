@@ -1,10 +1,10 @@
 """HostFacts: a snapshot of everything that a plan depends on, collected once and read-only."""
 
-import errno
 import stat
 
 from . import config, openssl, pair, paths
 from . import stamp as stamp_file
+from .capture import Capture, look_again, read_note, unread_note
 from .record import Record
 from .text import shown
 
@@ -14,44 +14,9 @@ if TYPE_CHECKING:
 
     from .host import Host
 
-# A captured service state is of this transaction only; one that is older was abandoned.
-CAPTURE_SECONDS = 24 * 3600
-# What hooks/preinst.sh writes.
-NOTED = (
-    ("tree", ("yes", "no")),
-    ("groups", ("yes", "no")),
-    ("unit", ("enabled", "disabled", "masked", "none")),
-    ("active", ("yes", "no", "unknown")),
-)
-# By what the mode was seen; notes of earlier versions do not say a mode.
-SEEN = ("process", "last-run", "journal")
-
-
 # What CSUTKEcat.service hides from the daemon: ProtectHome=, PrivateTmp=, TemporaryFileSystem=.
 HOMES, TEMPORARY, RUN = ("/root/", "/home/", "/run/user/"), ("/tmp/", "/var/tmp/"), "/run/"
 HIDDEN = HOMES + TEMPORARY + (RUN,)
-
-
-class Capture(Record):
-    """What the preinst scriptlet saw before the old package's files went (hooks/preinst.sh).
-
-    tree: a CCA tree was installed that had neither our private library nor another trace of ours: CCA 7.x, or the
-    vendor's own 8.x. ours: its CSUTKEcat was that of 8.x of ours. groups: CCA's groups were there.
-    unit: "enabled", "disabled", "masked" or "none". active: the daemon was running; unsure: it may have been,
-    and nobody can tell.
-    mode: the one in which the daemon was seen (config.TLS or config.TCP), or None. seen: by what: "process" (it was
-    running), "last-run" (systemd remembers the command line), "journal" (journald does), "no".
-    """
-
-    __slots__ = ("tree", "ours", "groups", "unit", "active", "unsure", "mode", "seen")
-    tree: bool
-    ours: bool
-    groups: bool
-    unit: str
-    active: bool
-    unsure: bool
-    mode: "Optional[str]"
-    seen: str
 
 
 class UnitFacts(Record):
@@ -75,6 +40,8 @@ class HostFacts(Record):
     booted: systemd runs here and this is no chroot. networked: our view of the network is the host's.
     image: why a key may not be made here, or "".
     config, stamp, pair, capture, unit: as their types say; stamp and capture are None if there is none.
+    still_running: the mode in which the daemon runs at this moment, config.TLS or config.TCP, if that decides: no
+    catcher.conf says a mode, and nobody saw the daemon before; else None.
     unread: which of those two, or of the directories that otherwise tell of CCA 7.x, could not be read, and
     why, as one sentence's end; "" mostly.
     tls: whether TLS is possible: yes, no, or not known.
@@ -85,8 +52,8 @@ class HostFacts(Record):
     """
 
     __slots__ = (
-        "booted", "networked", "image", "config", "stamp", "unread", "pair", "capture", "unit", "tls", "traces",
-        "catcher", "version", "verdict", "now",
+        "booted", "networked", "image", "config", "stamp", "unread", "pair", "capture", "still_running",
+        "unit", "tls", "traces", "catcher", "version", "verdict", "now",
     )
     booted: bool
     networked: bool
@@ -96,6 +63,7 @@ class HostFacts(Record):
     unread: str
     pair: pair.PairFiles
     capture: "Optional[Capture]"
+    still_running: "Optional[str]"
     unit: UnitFacts
     tls: openssl.TlsCapability
     traces: "List[str]"
@@ -116,11 +84,15 @@ def collect(host: "Host", tls: "Optional[openssl.TlsCapability]" = None) -> Host
     if tls is None:
         tls = _tls(host, stamp)
     now = host.now()
-    capture, capture_unread = _capture(host, now)
+    capture, capture_unread = read_note(host, now)
     traces, traces_unread = _traces(host, capture)
     if stamp is not None or traces:
         # They tell enough.
         traces_unread = ""
+    unit = _unit(host)
+    may_be_old = capture is not None or traces or unit.legacy_links
+    decides = stamp is None and may_be_old and configuration.state in (config.ABSENT, config.UNSET)
+    still_running = look_again(host, capture) if decides else None
     tls_matters = configuration.state != config.TCP and tls.possible is not False
     return HostFacts(
         booted=host.is_booted(),
@@ -131,7 +103,8 @@ def collect(host: "Host", tls: "Optional[openssl.TlsCapability]" = None) -> Host
         unread=unread or capture_unread or traces_unread,
         pair=files,
         capture=capture,
-        unit=_unit(host),
+        still_running=still_running,
+        unit=unit,
         tls=tls,
         traces=traces,
         catcher=_is_program(host, paths.CATCHER),
@@ -185,16 +158,8 @@ def _stamp(host: "Host") -> "Tuple[Optional[stamp_file.Stamp], str]":
     try:
         data = host.read_optional(paths.STAMP, stamp_file.SIZE_LIMIT)
     except OSError as error:
-        return None, _unread(paths.STAMP, error)
+        return None, unread_note(paths.STAMP, error)
     return stamp_file.parse(data) if data is not None else None, ""
-
-
-def _unread(path: str, error: OSError) -> str:
-    """Why a file of ours could not be read; "" if it cannot be a file of ours: not a file, too large, or a circular
-    link."""
-    if error.errno in (errno.EINVAL, errno.EFBIG, errno.ELOOP):
-        return ""
-    return "%s cannot be read (%s)" % (path, error.strerror or "error %s" % error.errno)
 
 
 def _tls(host: "Host", stamp: "Optional[stamp_file.Stamp]") -> openssl.TlsCapability:
@@ -209,35 +174,6 @@ def _image(host: "Host") -> str:
     if host.root != "/":
         return "another root directory"
     return "a chroot" if host.in_chroot() else ""
-
-
-def _capture(host: "Host", now: float) -> "Tuple[Optional[Capture], str]":
-    """The lines ``name=value`` that preinst wrote; None if there are none or they are of another day.
-
-    A note that is not complete is ignored: a file that a power failure has cut would say that there was no CCA.
-    """
-    try:
-        entry = host.lstat(paths.CAPTURE)
-        data = host.read_optional(paths.CAPTURE, 4096)
-    except OSError as error:
-        return None, _unread(paths.CAPTURE, error)
-    if data is None or entry is None or abs(now - entry.st_mtime) > CAPTURE_SECONDS:
-        return None, ""
-    values = dict(line.split("=", 1) for line in data.decode("ascii", "replace").splitlines() if "=" in line)
-    if any(values.get(name) not in allowed for name, allowed in NOTED):
-        return None, ""
-    seen = values.get("mode") in (config.TLS, config.TCP) and values.get("seen") in SEEN
-    capture = Capture(
-        tree=values["tree"] == "yes",
-        ours=values.get("ours") == "yes",
-        groups=values["groups"] == "yes",
-        unit=values["unit"],
-        active=values["active"] == "yes",
-        unsure=values["active"] == "unknown",
-        mode=values["mode"] if seen else None,
-        seen=values["seen"] if seen else "no",
-    )
-    return capture, ""
 
 
 def _unit(host: "Host") -> UnitFacts:
@@ -280,7 +216,7 @@ def _traces(host: "Host", capture: "Optional[Capture]") -> "Tuple[List[str], str
         if host.list_dir(paths.KEY_STORAGE, certain=True):
             found.append(paths.KEY_STORAGE)
     except PermissionError as error:
-        unread = _unread(paths.KEY_STORAGE, error)
+        unread = unread_note(paths.KEY_STORAGE, error)
     # A package may make these groups itself, so what preinst saw counts for more than what is there now.
     if capture.groups if capture is not None else _has_legacy_groups(host):
         found.append("the groups cca_*")

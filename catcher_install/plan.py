@@ -83,7 +83,7 @@ def plan(facts: "HostFacts", transition: "Transition", asked: bool = True) -> Pl
         return Plan(actions=actions, findings=[], mode=None, history=past)
     if transition.kind == transitions.REMOVE:
         return _removal(facts, past)
-    actions, findings, mode = _configuration(facts, past)
+    actions, findings, mode = _configuration(facts, past, transition)
     if transition.kind == transitions.PUT_PAIR and asked:
         more, found = _put_pair(facts, transition.request)
     else:
@@ -127,7 +127,9 @@ def default_mode(facts: "HostFacts") -> "Optional[str]":
     return {True: config.TLS, False: config.TCP}.get(facts.tls.possible)  # type: ignore[arg-type]
 
 
-def _configuration(facts: "HostFacts", past: str) -> "Tuple[List[Action], List[Finding], Optional[str]]":
+def _configuration(
+    facts: "HostFacts", past: str, transition: "Transition"
+) -> "Tuple[List[Action], List[Finding], Optional[str]]":
     """The table "Which mode the configuration gets": actions, findings and the resulting mode."""
     conf = facts.config
     if conf.state == config.UNUSABLE:
@@ -137,13 +139,14 @@ def _configuration(facts: "HostFacts", past: str) -> "Tuple[List[Action], List[F
     if facts.unread:
         # It would say what this host was.
         return [], [finding("mode-undecided", reason=facts.unread)], None
-    seen = _seen_mode(facts)
-    if past == LEGACY or seen is not None:
-        kept = seen or config.TCP
-        why = "the old catcher was seen in this mode" if seen else "CCA 7.3 and older spoke TCP only"
+    kept, why = _older_mode(facts, past, transition)
+    if kept is not None:
         data = config.with_mode(conf.data or b"", kept)
         action = act(WRITE_CONFIG, why + ", and an upgrade keeps the mode", data, edits=conf.data is not None)
-        return [action], _about_mode(facts, past, kept), kept
+        findings = _about_mode(facts, past, kept)
+        if why == UNSEEN:
+            findings.append(finding("mode-not-seen"))
+        return [action], findings, kept
     default = default_mode(facts)
     if conf.state == config.UNSET:
         shown = "TCP" if default == config.TCP else "TLS"
@@ -161,9 +164,33 @@ def _configuration(facts: "HostFacts", past: str) -> "Tuple[List[Action], List[F
     return [act(WRITE_CONFIG, why, config.fresh(mode))], findings, mode
 
 
-def _seen_mode(facts: "HostFacts") -> "Optional[str]":
-    """The mode in which preinst saw a daemon that was not ours, of CCA 7.x or the vendor's own of 8.x; else None."""
-    return facts.capture.mode if facts.capture is not None and facts.capture.tree else None
+UNSEEN = "nobody could see the old catcher, which has a key and certificate"
+
+
+def _older_mode(facts: "HostFacts", past: str, transition: "Transition") -> "Tuple[Optional[str], str]":
+    """The mode of a catcher of CCA 7.x or of the vendor's own 8.x, and how it is known; None if there was none.
+
+    That nobody saw it is no evidence that it spoke TCP, if nobody could look: preinst did not run or could start no
+    process, or its note was lost. Then CCA 7.3 and older, and a host without a key, spoke TCP all the same.
+    """
+    seen = _seen_mode(facts, past)
+    if seen is not None:
+        return seen, "the old catcher was seen in this mode"
+    if facts.still_running is not None and (past == LEGACY or transition.kind == transitions.UPGRADE):
+        return facts.still_running, "the old catcher still runs in this mode"
+    if past != LEGACY:
+        return None, ""
+    looked = facts.capture is not None and facts.capture.looked
+    if not looked and facts.pair.state != pair.NONE and not transitions.is_before_tls(transition.old_version):
+        return config.TLS, UNSEEN
+    return config.TCP, "CCA 7.3 and older spoke TCP only"
+
+
+def _seen_mode(facts: "HostFacts", past: str) -> "Optional[str]":
+    """The mode in which preinst saw a daemon that was not ours, of CCA 7.x or the vendor's own of 8.x; else None. Its
+    tree may have been removed before."""
+    capture = facts.capture
+    return capture.mode if capture is not None and (capture.tree or past == LEGACY and not capture.ours) else None
 
 
 def _about_mode(facts: "HostFacts", past: str, mode: str) -> "List[Finding]":
@@ -174,7 +201,7 @@ def _about_mode(facts: "HostFacts", past: str, mode: str) -> "List[Finding]":
     """
     earlier = facts.stamp.findings if facts.stamp is not None and facts.stamp.mode == mode else []
     found = [f for f in earlier if messages.is_marked(f, messages.LASTING)]
-    seen = _seen_mode(facts)
+    seen = _seen_mode(facts, past)
     if seen is not None and seen != mode:
         found = [finding("mode-changed-by-restart", configured=mode.upper(), seen=seen.upper())]
     elif seen == config.TLS and facts.capture is not None:

@@ -113,6 +113,15 @@ def _from_postinst(arguments: "Sequence[str]") -> Transition:
     return of(UNKNOWN)
 
 
+def is_before_tls(version: "Optional[str]") -> bool:
+    """Whether a package version is known to be of CCA 7.3 or older, which spoke TCP only."""
+    if not version or not is_before_8(version):
+        return False
+    numbers = version.rsplit(":", 1)[-1].partition("-")[0].partition("~")[0].split(".")
+    minor = numbers[1] if len(numbers) > 1 else ""
+    return int(numbers[0]) < 7 or (minor.isdecimal() and len(minor) < 6 and int(minor) < 4)
+
+
 def is_before_8(version: "Optional[str]") -> "Optional[bool]":
     """Whether a package version is of CCA 7.x or older; None if it cannot be told.
 

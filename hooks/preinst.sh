@@ -19,6 +19,8 @@ csulcca_preinst() {
         return 1
     fi
     # Subshells: a failing redirection would end a POSIX shell, and with it the transaction.
+    csulcca_look
+    csulcca_note_look || :
     (csulcca_note_links) || :
     (csulcca_note_service "$csulcca_family") || :
     # After the note, for which groups that are there are a trace of 7.x.
@@ -39,7 +41,8 @@ csulcca_refuse_host_library() {
     esac
     for csulcca_library in /usr/lib64/libcsulcca.so* /usr/lib/libcsulcca.so* /usr/lib/*/libcsulcca.so*; do
         if [ -e "$csulcca_library" ]; then
-            echo "csulcca: this package has no CCA host library and would remove $csulcca_library; no file was changed" >&2
+            echo "csulcca: this package has no CCA host library and would remove $csulcca_library;" \
+                "no file was changed" >&2
             echo "csulcca:   build one with IBM's files: make packages PAYLOAD=csulcca-8.2.54.s390x.rpm" >&2
             return 1
         fi
@@ -47,12 +50,13 @@ csulcca_refuse_host_library() {
     return 0
 }
 
-# CCA 5 and older keep their programs in /opt/IBM/CEX3C, which is a link since CCA 6: what becomes of its groups, libraries
-# and key storage in one step is not known.
+# CCA 5 and older keep their programs in /opt/IBM/CEX3C, which is a link since CCA 6: what becomes of its groups,
+# libraries and key storage in one step is not known.
 csulcca_refuse_cca_5() {
     [ -d /opt/IBM/CEX3C/bin ] && [ ! -h /opt/IBM/CEX3C ] || return 0
     echo "csulcca: an upgrade from CCA 5 (its programs are in /opt/IBM/CEX3C) is not supported; no file was changed" >&2
-    echo "csulcca:   remove its package (the key storage stays), then install this package, then type: catcherctl mode tcp" >&2
+    echo "csulcca:   remove its package (the key storage stays), then install this package, then type:" \
+        "catcherctl mode tcp" >&2
     return 1
 }
 
@@ -63,7 +67,8 @@ csulcca_undo_old_prerm() {
     if ! csulcca_is_active && csulcca_was_stopped_by_this_transaction; then
         csulcca_start=yes
     fi
-    case $(csulcca_unit_state) in
+    csulcca_look_at_unit
+    case $csulcca_unit in
     enabled | masked) ;;
     *)
         if csulcca_was_disabled_by_this_transaction; then
@@ -79,9 +84,10 @@ csulcca_undo_old_prerm() {
     fi
 }
 
-csulcca_note_service() {
-    csulcca_state=/var/lib/csulcca
-    csulcca_note=$csulcca_state/before-upgrade
+# What this shell can find out by itself, one process at a time at most: with little more than itself to start, it is
+# all that comes to be known. Sets csulcca_tree, csulcca_ours, csulcca_groups, csulcca_unit, csulcca_mode and
+# csulcca_seen.
+csulcca_look() {
     csulcca_tree=no
     csulcca_ours=no
     if csulcca_has_our_control_script; then
@@ -89,32 +95,84 @@ csulcca_note_service() {
     elif [ -e /opt/IBM/CCA/bin/catcher.exe ] && [ ! -e /usr/lib/csulcca/catcher_install ]; then
         csulcca_tree=yes
     fi
+    # On this host and nowhere else: a group in a directory service would say nothing about it.
     csulcca_groups=no
-    for csulcca_group in @LEGACY_GROUPS@; do
-        if grep -q "^$csulcca_group:" /etc/group 2>/dev/null; then
-            csulcca_groups=yes
-        fi
-    done
-    # What an attempt noted that was killed; a note that a power failure has cut says nothing.
+    if [ -r /etc/group ]; then
+        while IFS=: read -r csulcca_line _; do
+            for csulcca_group in @LEGACY_GROUPS@; do
+                [ "$csulcca_line" != "$csulcca_group" ] || csulcca_groups=yes
+            done
+        done </etc/group
+    fi
+    csulcca_look_at_unit
+    csulcca_mode=unknown
+    csulcca_seen=no
+    # Without systemd there is no service that could run, and 7.x's init script makes no other one.
+    [ -d /run/systemd/system ] || csulcca_mode=none
+    csulcca_see_processes /system.slice/CSUTKEcat.service || :
+}
+
+# A note that is whole, of what csulcca_look has found, for the case that no more comes to be known. One of an attempt
+# that was killed knows more. A service that is enabled is taken for one that runs.
+csulcca_note_look() {
+    csulcca_state=/var/lib/csulcca
+    csulcca_note=$csulcca_state/before-upgrade
+    csulcca_earlier=$csulcca_note
+    [ ! -s "$csulcca_note" ] || return 0
     csulcca_earlier=""
-    if [ -n "$(find "$csulcca_note" -type f -mmin -1440 2>/dev/null)" ] && grep -qx 'active=\(yes\|no\|unknown\)' "$csulcca_note"; then
-        csulcca_earlier=$csulcca_note
+    case $csulcca_unit:$csulcca_mode:$csulcca_seen in
+    enabled:unknown:* | *:process) csulcca_active=yes ;;
+    none:* | *:none:*) csulcca_active=no ;;
+    *) csulcca_active=unknown ;;
+    esac
+    csulcca_write_note
+}
+
+# Writes the note in the place of one that is there. On disk before it has its name, and before 7.x's files go: after a
+# power failure nothing else may tell of it.
+csulcca_write_note() {
+    if [ ! -d "$csulcca_state" ]; then
+        mkdir -p "$csulcca_state" || return 1
+        # A note in a directory that is not on disk would be lost.
+        sync "${csulcca_state%/*}" || :
+    fi
+    # Nothing is written through what somebody has planted: the file is new, and no directory takes the name's place.
+    rm -f "$csulcca_note.new" || return 1
+    # Half a note, on a full disk, would say what is not so; without one nothing is known. The last line shows that it
+    # is whole.
+    set -C
+    if ! printf 'tree=%s\nours=%s\ngroups=%s\nunit=%s\nmode=%s\nseen=%s\nactive=%s\n' "$csulcca_tree" "$csulcca_ours" \
+        "$csulcca_groups" "$csulcca_unit" "$csulcca_mode" "$csulcca_seen" "$csulcca_active" >"$csulcca_note.new"; then
+        set +C
+        rm -f "$csulcca_note.new"
+        return 1
+    fi
+    set +C
+    sync "$csulcca_note.new" || :
+    mv -fT "$csulcca_note.new" "$csulcca_note"
+    sync "$csulcca_state" || :
+}
+
+csulcca_note_service() {
+    # What an attempt noted that was killed; a note that a power failure has cut says nothing.
+    if [ -n "$csulcca_earlier" ] && { [ -z "$(find "$csulcca_note" -type f -mmin -1440 2>/dev/null)" ] ||
+        ! grep -qx 'active=\(yes\|no\|unknown\)' "$csulcca_note"; }; then
+        csulcca_earlier=""
     fi
     # An installation that was killed half way made the groups itself.
     if [ -n "$csulcca_earlier" ] && grep -q '^groups=no' "$csulcca_note"; then
         csulcca_groups=no
     fi
-    csulcca_unit=$(csulcca_unit_state)
-    csulcca_active=no
-    if csulcca_is_active; then
-        csulcca_active=yes
-    fi
-    csulcca_mode=$(csulcca_mode_seen)
+    csulcca_look_whether_active
+    csulcca_see_mode
     # An upgrade from 7.x that was killed half way saw the truth; 7.x's scriptlets may have stopped and disabled the
     # service since. Its note counts unless the service runs again. With rpm they run only after our files are there.
     if [ "$csulcca_active" = no ] && [ -n "$csulcca_earlier" ] &&
         grep -q '^tree=yes' "$csulcca_note" && [ "$1$csulcca_tree" != rpmyes ]; then
-        return 0
+        # But for the mode, if it did not see that.
+        [ "$csulcca_mode" != unknown ] && grep -qx mode=unknown "$csulcca_note" || return 0
+        csulcca_unit=$(sed -n 's/^unit=//p' "$csulcca_note")
+        csulcca_active=$(sed -n 's/^active=//p' "$csulcca_note")
     fi
     # With dpkg 7.x's prerm has run already.
     if [ "$1$csulcca_tree$csulcca_active" = debyesno ] && csulcca_was_stopped_by_this_transaction; then
@@ -122,7 +180,8 @@ csulcca_note_service() {
     fi
     if [ "$1$csulcca_tree$csulcca_unit" = debyesdisabled ] && csulcca_was_disabled_by_this_transaction; then
         csulcca_unit=enabled
-        # Of a journal that keeps nothing nobody can tell whether it ran. One that was enabled is taken for one that did.
+        # Of a journal that keeps nothing nobody can tell whether it ran. One that was enabled is taken for one that
+        # did.
         if [ "$csulcca_active" = no ] && csulcca_has_no_journal; then
             csulcca_active=yes
         fi
@@ -140,29 +199,11 @@ csulcca_note_service() {
         csulcca_tree=yes
         csulcca_ours=no
     fi
-    # Where no process could be started, nothing was found out.
-    case $csulcca_unit:$csulcca_mode in
-    :* | *:) return 1 ;;
+    # It ran, and nobody saw how: that is not the same as a catcher that did not run.
+    case $csulcca_active:$csulcca_mode in
+    yes:none | unknown:none) csulcca_mode=unknown ;;
     esac
-    if [ ! -d "$csulcca_state" ]; then
-        mkdir -p "$csulcca_state"
-        # A note in a directory that is not on disk would be lost.
-        sync "${csulcca_state%/*}" || :
-    fi
-    # Nothing is written through what somebody has planted: the file is new, and no directory takes the name's place.
-    rm -f "$csulcca_note.new"
-    set -C
-    # Half a note, on a full disk, would say what is not so; without one the traces of 7.x count.
-    # The last line shows that the note is whole.
-    if printf 'tree=%s\nours=%s\ngroups=%s\nunit=%s\nmode=%s\nseen=%s\nactive=%s\n' "$csulcca_tree" "$csulcca_ours" \
-        "$csulcca_groups" "$csulcca_unit" "${csulcca_mode% *}" "${csulcca_mode#* }" "$csulcca_active" >"$csulcca_note.new"; then
-        # On disk before it has its name, and before 7.x's files go: after a power failure nothing else may tell of it.
-        sync "$csulcca_note.new" || :
-        mv -fT "$csulcca_note.new" "$csulcca_note"
-        sync "$csulcca_state" || :
-    else
-        rm -f "$csulcca_note.new"
-    fi
+    csulcca_write_note
 }
 
 # Where groupadd is missing, systemd-sysusers makes them at the next boot.
@@ -174,49 +215,54 @@ csulcca_make_groups() {
     done
 }
 
-# CSUTKEcat of 8.x of ours, a link to our starter, a copy of it or a file that calls it: /opt was kept, or restored, and the rest of the
-# system may be new.
+# CSUTKEcat of 8.x of ours, a link to our starter, a copy of it or a file that calls it: /opt was kept, or restored, and
+# the rest of the system may be new.
 csulcca_has_our_control_script() {
     csulcca_control=/opt/IBM/CCA/bin/CSUTKEcat
     if [ -h "$csulcca_control" ]; then
         [ "$(readlink "$csulcca_control")" = /usr/lib/csulcca/run ]
-    else
-        grep -qs -e /usr/lib/csulcca/run -e /usr/lib/csulcca/hooks/entry.py "$csulcca_control"
+        return
     fi
+    [ -f "$csulcca_control" ] && [ -r "$csulcca_control" ] || return 1
+    while read -r csulcca_line || [ -n "$csulcca_line" ]; do
+        case $csulcca_line in
+        */usr/lib/csulcca/run* | */usr/lib/csulcca/hooks/entry.py*) return 0 ;;
+        esac
+    done <"$csulcca_control"
+    return 1
 }
 
-# enabled, disabled, masked or none, from the files: systemd may not run here.
-csulcca_unit_state() {
+# csulcca_unit becomes enabled, disabled, masked or none, from the files: systemd may not run here.
+csulcca_look_at_unit() {
+    csulcca_unit=enabled
     if [ "$(readlink /etc/systemd/system/CSUTKEcat.service 2>/dev/null)" = /dev/null ]; then
-        echo masked
+        csulcca_unit=masked
         return
     fi
     # Nothing is installed; what an earlier removal left behind says nothing.
     if [ ! -e /opt/IBM/CCA/bin/catcher.exe ]; then
-        echo none
+        csulcca_unit=none
         return
     fi
-    for csulcca_link in /etc/systemd/system/*.wants/CSUTKEcat.service /etc/systemd/system/*.requires/CSUTKEcat.service; do
+    for csulcca_link in /etc/systemd/system/*.wants/CSUTKEcat.service \
+        /etc/systemd/system/*.requires/CSUTKEcat.service; do
         if [ -h "$csulcca_link" ] || [ -e "$csulcca_link" ]; then
-            echo enabled
             return
         fi
     done
     if csulcca_has_unit; then
-        echo disabled
+        csulcca_unit=disabled
         return
     fi
     # No native unit: systemd's generator makes one of the init script, wanted where an S link is.
     for csulcca_link in /etc/rc[2345].d/S[0-9][0-9]CSUTKEcat /etc/rc.d/rc[2345].d/S[0-9][0-9]CSUTKEcat; do
         if [ -h "$csulcca_link" ] || [ -e "$csulcca_link" ]; then
-            echo enabled
             return
         fi
     done
+    csulcca_unit=none
     if [ -e /etc/init.d/CSUTKEcat ]; then
-        echo disabled
-    else
-        echo none
+        csulcca_unit=disabled
     fi
 }
 
@@ -231,21 +277,58 @@ csulcca_is_active() {
     [ -d /run/systemd/system ] && systemctl --quiet is-active CSUTKEcat.service 2>/dev/null
 }
 
-# The mode in which the daemon was seen, "tls" or "tcp", and by what; "none no" if it was not seen. What a unit says that it
-# would start is no evidence, and neither is what any user can write: names of processes, fields of the journal without
-# "_" at the beginning.
-csulcca_mode_seen() {
-    if [ -d /run/systemd/system ]; then
-        csulcca_shown=$(systemctl show -p MainPID -p ControlGroup -p ExecStart -p ExecMainPID CSUTKEcat.service 2>/dev/null) || :
-        for csulcca_pid in $(csulcca_pids_of_unit); do
-            csulcca_is_of_root "$csulcca_pid" || continue
-            csulcca_tell_mode "$(tr '\0' ' ' <"/proc/$csulcca_pid/cmdline" 2>/dev/null)" process && return
-        done
-        # With dpkg the old prerm has stopped it already.
-        csulcca_tell_mode "$(csulcca_last_run)" last-run && return
-        csulcca_tell_mode "$(csulcca_last_logged)" journal && return
+# csulcca_active becomes yes, no or unknown. A service that is enabled is taken for one that runs if nobody can be
+# asked.
+csulcca_look_whether_active() {
+    csulcca_active=no
+    if [ "$csulcca_seen" = process ]; then
+        csulcca_active=yes
+    elif [ -d /run/systemd/system ]; then
+        csulcca_status=0
+        systemctl --quiet is-active CSUTKEcat.service 2>/dev/null || csulcca_status=$?
+        # See systemctl(1): not active, and no such unit.
+        case $csulcca_status:$csulcca_unit in
+        0:* | [!034]*:enabled) csulcca_active=yes ;;
+        3:* | 4:*) ;;
+        *) csulcca_active=unknown ;;
+        esac
     fi
-    echo none no
+}
+
+# csulcca_mode becomes the mode in which the daemon was seen, "tls" or "tcp", and csulcca_seen by what: "none" and "no"
+# where it did not run, "unknown" where it ran unseen, or nobody could look. What a unit says that it would start is no
+# evidence, and neither is what any user can write: names of processes, fields of the journal without "_" at the
+# beginning.
+csulcca_see_mode() {
+    [ -d /run/systemd/system ] && [ "$csulcca_seen" = no ] || return 0
+    csulcca_shown=$(systemctl show -p MainPID -p ControlGroup -p ExecStart -p ExecMainPID CSUTKEcat.service \
+        2>/dev/null) || return 0
+    csulcca_shown_property ExecMainPID || return 0
+    csulcca_ran=$csulcca_value
+    csulcca_shown_property MainPID || return 0
+    if [ "$csulcca_value" != 0 ]; then
+        csulcca_see_process "$csulcca_value" && return 0
+    fi
+    csulcca_shown_property ControlGroup || return 0
+    csulcca_see_processes "$csulcca_value" && return 0
+    # With dpkg the old prerm has stopped it already. systemd remembers the process with the command, and forgets it
+    # when the unit says something else now.
+    csulcca_shown_property ExecStart || csulcca_value=""
+    case $csulcca_value in
+    "{ path="*" ; argv[]="*" ; ignore_errors="*" ; pid=$csulcca_ran ; "*)
+        csulcca_value=${csulcca_value#*" ; argv[]="}
+        [ "$csulcca_ran" = 0 ] || ! csulcca_tell_mode "${csulcca_value%%" ; ignore_errors="*}" last-run || return 0
+        ;;
+    esac
+    # journald itself notes unit, user and command line of a process that logs something.
+    csulcca_logged=$(journalctl -q -b -r -n 200 --no-pager -o export --output-fields=_CMDLINE \
+        _SYSTEMD_UNIT=CSUTKEcat.service _UID=0 2>/dev/null) || return 0
+    csulcca_value=$(printf '%s\n' "$csulcca_logged" | sed -n '/^_CMDLINE=.*catcher\.exe/{s/^_CMDLINE=//;p;q;}') ||
+        return 0
+    csulcca_tell_mode "$csulcca_value" journal && return 0
+    if [ "$csulcca_ran" = 0 ]; then
+        csulcca_mode=none
+    fi
 }
 
 # csulcca_tell_mode COMMAND SEEN: of the daemon's command line; nothing for another program's.
@@ -256,52 +339,59 @@ csulcca_tell_mode() {
     *[/\ ]catcher.exe\ *) ;;
     *) return 1 ;;
     esac
+    csulcca_seen=$2
     case " $1 " in
-    *' -tls '*) echo "tls $2" ;;
-    *) echo "tcp $2" ;;
+    *' -tls '*) csulcca_mode=tls ;;
+    *) csulcca_mode=tcp ;;
     esac
 }
 
+# csulcca_shown_property NAME: csulcca_value becomes its value.
 csulcca_shown_property() {
-    printf '%s\n' "$csulcca_shown" | sed -n "s/^$1=//p"
+    csulcca_line_end="
+"
+    csulcca_value=$csulcca_line_end$csulcca_shown$csulcca_line_end
+    case $csulcca_value in
+    *"$csulcca_line_end$1="*) ;;
+    *) return 1 ;;
+    esac
+    csulcca_value=${csulcca_value#*"$csulcca_line_end$1="}
+    csulcca_value=${csulcca_value%%"$csulcca_line_end"*}
 }
 
-# The main process, or all of the unit's control group: an init script has no main process.
-csulcca_pids_of_unit() {
-    csulcca_main=$(csulcca_shown_property MainPID)
-    case $csulcca_main in
-    '' | 0) ;;
-    *) echo "$csulcca_main" ;;
-    esac
-    csulcca_group=$(csulcca_shown_property ControlGroup)
-    if [ -n "$csulcca_group" ]; then
-        grep -lx "[0-9]*:[^:]*:$csulcca_group" /proc/[0-9]*/cgroup 2>/dev/null | sed 's,/cgroup$,,; s,.*/,,'
-    fi
+# csulcca_see_processes GROUP: of the unit's control group as the kernel has it, for an init script has no main process.
+# In a control group outside of a user's own, root alone puts a process.
+csulcca_see_processes() {
+    [ -n "$1" ] || return 1
+    for csulcca_place in /sys/fs/cgroup /sys/fs/cgroup/systemd /sys/fs/cgroup/unified; do
+        [ -r "$csulcca_place$1/cgroup.procs" ] || continue
+        while read -r csulcca_pid; do
+            csulcca_see_process "$csulcca_pid" && return 0
+        done <"$csulcca_place$1/cgroup.procs"
+    done
+    return 1
+}
+
+csulcca_see_process() {
+    csulcca_is_of_root "$1" || return 1
+    csulcca_words=$(tr '\0' ' ' <"/proc/$1/cmdline" 2>/dev/null) || return 1
+    csulcca_tell_mode "$csulcca_words" process
 }
 
 csulcca_is_of_root() {
-    grep -qx 'Uid:[[:blank:]]0[[:blank:]]0[[:blank:]]0[[:blank:]]0' "/proc/$1/status" 2>/dev/null
-}
-
-# The command line that systemd executed last: it remembers the process with the command, and forgets it when the unit
-# says something else now.
-csulcca_last_run() {
-    csulcca_ran=$(csulcca_shown_property ExecMainPID)
-    case $csulcca_ran in
-    '' | 0) return 0 ;;
+    [ -r "/proc/$1/status" ] || return 1
+    while read -r csulcca_name csulcca_ids; do
+        [ "$csulcca_name" != Uid: ] || break
+    done <"/proc/$1/status"
+    case $csulcca_name$csulcca_ids in
+    Uid:*[!0[:blank:]]*) return 1 ;;
+    Uid:*0*) ;;
+    *) return 1 ;;
     esac
-    csulcca_shown_property ExecStart |
-        sed -n "s/^{ path=.* ; argv\[\]=\(.*\) ; ignore_errors=.* ; pid=$csulcca_ran ; .*/\1/p"
 }
 
-# journald itself notes unit, user and command line of a process that logs something.
-csulcca_last_logged() {
-    journalctl -q -b -r -n 200 --no-pager -o export --output-fields=_CMDLINE _SYSTEMD_UNIT=CSUTKEcat.service _UID=0 \
-        2>/dev/null | sed -n 's/^_CMDLINE=\(.*catcher\.exe.*\)/\1/p' | head -n 1
-}
-
-# Whether the journal lacks what PID 1 logs now, of a unit that does nothing. Older lines prove nothing: an administrator
-# may have told journald since to store none.
+# Whether the journal lacks what PID 1 logs now, of a unit that does nothing. Older lines prove nothing: an
+# administrator may have told journald since to store none.
 csulcca_has_no_journal() {
     csulcca_heard=csulcca-journal-$$.service
     timeout 10 systemd-run --quiet --collect --unit="$csulcca_heard" /bin/true </dev/null >/dev/null 2>&1 || :
@@ -315,8 +405,8 @@ csulcca_never_stopped() {
 
 # dpkg runs the old prerm before us. systemd knows when the service stopped, but after "systemctl disable --now" it has
 # forgotten the unit; then the journal knows. What stopped after the package manager began was running before. The id is
-# that of the message "unit stopped" in systemd's catalog (SD_MESSAGE_UNIT_STOPPED, sd-messages.h). Any user can send it,
-# but not as PID 1.
+# that of the message "unit stopped" in systemd's catalog (SD_MESSAGE_UNIT_STOPPED, sd-messages.h). Any user can send
+# it, but not as PID 1.
 csulcca_was_stopped_by_this_transaction() {
     [ -d /run/systemd/system ] || return 1
     csulcca_began=$(csulcca_transaction_start) || return 1
@@ -381,8 +471,8 @@ csulcca_killed_upgrade_start() {
     echo "$csulcca_killed_at"
 }
 
-# In CCA 7.x's rpm the init script is a plain file, which rpm removes even where an administrator has edited it. rpm says
-# whether that is so; where it cannot, a copy too many is kept.
+# In CCA 7.x's rpm the init script is a plain file, which rpm removes even where an administrator has edited it. rpm
+# says whether that is so; where it cannot, a copy too many is kept.
 csulcca_keep_edited_init_script() {
     csulcca_script=/etc/init.d/CSUTKEcat
     [ -f "$csulcca_script" ] || return 0

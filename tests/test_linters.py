@@ -109,6 +109,17 @@ def test_shellcheck(tmp_path: Path) -> None:
     clean("shellcheck", "--shell=sh", *files)
 
 
+def test_a_line_of_a_scriptlet_is_no_longer_than_one_of_python() -> None:
+    found = re.search(r"^line-length = (\d+)$", (TREE / "ruff.toml").read_text(), re.MULTILINE)
+    assert found is not None
+    files = [path for pattern in ("hooks/*", "debian/*.in", "rpm/*.in")
+             for path in TREE.glob(pattern) if path.is_file()]  # fmt: skip
+    assert len(files) > 15
+    assert [f"{path.name}:{number}" for path in files
+            for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+            if len(line) > int(found[1])] == []  # fmt: skip
+
+
 # Only lintian before 2.122 has it, and later ones take an override of it for an error. CCA's init script was for
 # systems without systemd, which no supported release is; it is retired on upgrade.
 DROPPED = "--suppress-tags=package-supports-alternative-init-but-no-init.d-script"

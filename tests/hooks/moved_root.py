@@ -14,7 +14,7 @@ from tests.unit.support import TREE
 
 SHELLS = [shell for shell in ("/bin/dash", "/bin/bash") if os.path.exists(shell)]
 REFERENCE = os.path.join(TREE, "payload/reference")
-ABSOLUTE = re.compile(r"(?<![A-Za-z0-9_./$}*-])/(?=(?:etc|opt|usr|var|run|lib|proc|srv)\b)")
+ABSOLUTE = re.compile(r"(?<![A-Za-z0-9_./$}*-])/(?=(?:etc|opt|usr|var|run|lib|proc|srv|sys)\b)")
 
 
 class Root:

@@ -33,7 +33,7 @@ class Systemd:
         root.put("/bin/systemctl", b'''#!/bin/sh
 echo "$*" >>%(asked)s
 case "$*" in
-*is-active*) grep -qx ActiveState=active %(shown)s ;;
+*is-active*) grep -qx ActiveState=active %(shown)s || exit 3 ;;
 show*) while [ $# -gt 1 ]; do [ "$1" != -p ] || grep "^$2=" %(shown)s; shift; done ;;
 esac
 '''.replace(b"%(shown)s", root.path("/shown").encode("ascii"))
@@ -65,7 +65,8 @@ for entry in eval(open("%s").read()):
     def process(self, pid, words, uid=0, group="/system.slice/CSUTKEcat.service"):
         self.root.put("/proc/%d/status" % pid, b"Name:\tx\nUid:\t%d\t%d\t%d\t%d\n" % ((uid,) * 4))
         self.root.put("/proc/%d/cmdline" % pid, b"\0".join(words) + b"\0")
-        self.root.put("/proc/%d/cgroup" % pid, b"1:name=systemd:/x\n0::" + group.encode("ascii") + b"\n")
+        place = "/sys/fs/cgroup%s/cgroup.procs" % group
+        self.root.put(place, (self.root.get(place) if self.root.exists(place) else b"") + b"%d\n" % pid)
 
     def seen(self):
         self.write()

@@ -92,21 +92,22 @@ GROUP = "/system.slice/CSUTKEcat.service"
     ([EXEC, b"-tls"], "tls"), ([EXEC], "tcp"), ([b"catcher.exe", b"-tls"], "tls"), ([b"catcher.exe"], "tcp"),
     ([b"/usr/bin/python3", b"-I", EXEC, b"-tls"], "tls"), ([EXEC, b"-tlsx"], "tcp"), ([EXEC, b"-v", b"-tls"], "tls"),
     # Not the daemon yet.
-    ([b"/bin/sh", b"/opt/IBM/CCA/bin/CSUTKEcat", b"start"], "none"), ([b"tail", b"not-catcher.exe.log"], "none"),
+    ([b"/bin/sh", b"/opt/IBM/CCA/bin/CSUTKEcat", b"start"], "unknown"), ([b"tail", b"not-catcher.exe.log"], "unknown"),
 ])
 def test_the_mode_of_the_running_daemon(root, words, mode):
     systemd = Systemd(root, MainPID="4711", ActiveState="active", ControlGroup=GROUP)
     systemd.process(4711, words)
-    assert systemd.seen() == (mode, "no" if mode == "none" else "process")
+    assert systemd.seen() == (mode, "no" if mode == "unknown" else "process")
 
 
-def test_the_mode_of_a_daemon_that_an_init_script_started(root):
+@pytest.mark.parametrize("group", [GROUP, "/tke.slice/tke-host.slice/CSUTKEcat.service"])
+def test_the_mode_of_a_daemon_that_an_init_script_started(root, group):
     """It has no main process, but a control group; what a user puts into one of his own proves nothing."""
-    systemd = Systemd(root, ActiveState="active", ControlGroup=GROUP)
+    systemd = Systemd(root, ActiveState="active", ControlGroup=group)
     systemd.process(800, [EXEC], group="/user.slice/user-1000.slice/user@1000.service" + GROUP)
-    systemd.process(801, [EXEC], uid=1000)
-    systemd.process(802, [b"/bin/sh", b"/etc/init.d/CSUTKEcat"])
-    systemd.process(803, [EXEC, b"-tls"])
+    systemd.process(801, [EXEC], uid=1000, group=group)
+    systemd.process(802, [b"/bin/sh", b"/etc/init.d/CSUTKEcat"], group=group)
+    systemd.process(803, [EXEC, b"-tls"], group=group)
     assert systemd.seen() == ("tls", "process")
 
 
@@ -130,11 +131,11 @@ RAN = ("{ path=/opt/IBM/CCA/bin/catcher.exe ; argv[]=%s ; ignore_errors=no ; "
 
 @pytest.mark.parametrize("argv,pid,main,wanted", [
     (paths.CATCHER + " -tls", 4711, 4711, ("tls", "last-run")), (paths.CATCHER, 4711, 4711, ("tcp", "last-run")),
-    # The unit was changed since, or never ran: what it would start is no evidence.
-    (paths.CATCHER + " -tls", 0, 4711, ("none", "no")), (paths.CATCHER + " -tls", 0, 0, ("none", "no")),
-    (paths.CATCHER + " -tls", 4700, 4711, ("none", "no")),
-    ("/opt/IBM/CCA/bin/CSUTKEcat start", 4711, 4711, ("none", "no")),
-    ("/bin/sh -c test -e /x || exec /opt/IBM/CCA/bin/catcher.exe -tls", 4711, 4711, ("none", "no")),
+    # The unit was changed since, or never ran: what it would start is no evidence. That it ran is known.
+    (paths.CATCHER + " -tls", 0, 4711, ("unknown", "no")), (paths.CATCHER + " -tls", 0, 0, ("none", "no")),
+    (paths.CATCHER + " -tls", 4700, 4711, ("unknown", "no")),
+    ("/opt/IBM/CCA/bin/CSUTKEcat start", 4711, 4711, ("unknown", "no")),
+    ("/bin/sh -c test -e /x || exec /opt/IBM/CCA/bin/catcher.exe -tls", 4711, 4711, ("unknown", "no")),
 ])
 def test_the_mode_of_a_daemon_that_the_old_prerm_has_stopped(root, argv, pid, main, wanted):
     assert Systemd(root, ExecStart=RAN % (argv, pid), ExecMainPID=str(main)).seen() == wanted
@@ -251,6 +252,52 @@ def test_what_a_killed_attempt_has_brought_is_no_trace_of_8(root, arguments):
     assert (found["tree"], found["ours"], found["active"]) == ("yes", "no", "yes")
 
 
+@pytest.mark.parametrize("mode,seen,kept", [
+    ("tls", "last-run", "tls"), ("unknown", "no", "tls"), ("tcp", "process", "tcp")])
+def test_a_note_of_an_attempt_that_could_not_look_is_completed(root, mode, seen, kept):
+    """Killed after its first note, say; the old prerm has stopped and disabled the service since."""
+    systemd = Systemd(root, ExecStart=RAN % (paths.CATCHER + " -tls", 4711), ExecMainPID="4711")
+    before_8(root)
+    root.put("/usr/lib/systemd/system/CSUTKEcat.service")
+    root.put(paths.CAPTURE, b"tree=yes\nours=no\ngroups=yes\nunit=enabled\nmode=%s\nseen=%s\nactive=yes\n" % (
+        mode.encode(), seen.encode()))
+    assert systemd.seen()[0] == kept
+    assert (note(root)["unit"], note(root)["active"]) == ("enabled", "yes")
+
+
+# A program that preinst runs does not: no process, no such program, killed, no answer, noise.
+FAILURES = {"cannot fork": "exit 2", "missing": "exit 127", "killed": "kill -9 $$", "silent": "exit 0"}
+PROGRAMS = ("cat", "cut", "date", "find", "grep", "head", "journalctl", "readlink", "sed", "sync", "systemctl",
+            "systemd-run", "timeout", "tr")
+
+
+@pytest.mark.parametrize("failure", sorted(FAILURES))
+@pytest.mark.parametrize("daemon", ["runs", "was stopped", "runs in the background"])
+def test_a_program_that_does_not_run_hides_no_daemon_in_tls(root, daemon, failure):
+    """Each by itself, and all: what could not be seen is "unknown", never "none", and there is a note."""
+    group = GROUP if daemon == "runs in the background" else ""
+    systemd = Systemd(root, ControlGroup=group, ExecStart=RAN % (EXEC.decode() + " -tls", 4711), ExecMainPID="4711")
+    before_8(root)
+    if daemon != "was stopped":
+        systemd.shown.update(ActiveState="active", MainPID="0" if group else "4711")
+        systemd.process(4711, [EXEC, b"-tls"])
+    root.put("/usr/lib/systemd/system/CSUTKEcat.service")
+    root.put("/etc/group", b"root:x:0:\ncca_admin:x:990:\n")
+    for names in [[name] for name in PROGRAMS] + [list(PROGRAMS)]:
+        systemd.write()
+        for name in names:
+            root.put("/bin/" + name, b"#!/bin/sh\n%s\n" % FAILURES[failure].encode(), 0o755)
+        assert root.run("csulcca_preinst", "deb", "upgrade", "7.6.10-1")[0] == 0
+        told = note(root)
+        assert (told["tree"], told["groups"], told["unit"]) == ("yes", "yes", "disabled"), names
+        assert told["mode"] in ("tls", "unknown"), names
+        if daemon != "was stopped" and "tr" not in names:
+            assert (told["mode"], told["seen"], told["active"]) == ("tls", "process", "yes"), names
+        for name in names:
+            os.unlink(root.path("/bin/" + name))
+        os.unlink(root.path(paths.CAPTURE))
+
+
 WHOLE_NOTE = b"tree=yes\ngroups=yes\nunit=enabled\nactive=yes\n"
 
 
@@ -274,8 +321,8 @@ def test_the_note_is_on_disk_before_it_has_its_name(root):
     logged(root, "sync", "mv")
     root.run("csulcca_preinst", "rpm", "2")
     assert root.get("/log").decode("ascii").replace(root.base, "").splitlines() == [
-        "sync /var/lib", "sync %s.new" % paths.CAPTURE, "mv -fT %s.new %s" % (paths.CAPTURE, paths.CAPTURE),
-        "sync " + paths.STATE_DIR]
+        "sync /var/lib"] + 2 * ["sync %s.new" % paths.CAPTURE, "mv -fT %s.new %s" % (paths.CAPTURE, paths.CAPTURE),
+                                "sync " + paths.STATE_DIR]
 
 
 def test_a_copy_of_an_edited_init_script_is_on_disk_before_rpm_removes_it(root):

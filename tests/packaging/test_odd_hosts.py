@@ -7,6 +7,7 @@ import pytest
 from tests.unit import pem
 from tests.unit.authority import issue
 
+from .catcher76 import install_7_6
 from .marks import needs_tls
 from .soundness import assert_sound, wait_until_it_listens
 from .system import CERTIFICATE, CONF, DAEMON, KEY, STAMP
@@ -221,6 +222,39 @@ def test_a_transaction_with_few_tasks_never_decides_for_tcp(boot, built):
             system.package(system.tools[1], "purge")
         system.machine.run("rm -rf /etc/cca /opt/IBM /var/lib/csulcca")
     assert 3 <= len(installed) < len(TASKS), installed
+
+
+@oldest_and_newest
+@pytest.mark.parametrize("old,tasks", [("7.6", range(2, 12)), ("8.0", range(2, 12))])
+def test_an_upgrade_with_few_tasks_never_leaves_tls(boot, built, old, tasks):
+    """From CCA 7.6, which has no catcher.conf, and from 8.0. What the limit stops is finished without it."""
+    system = boot()
+    package = built.new(system.cell.family, "8.0.1")
+    system.machine.copy_in(package, "/root/")
+    system.machine.write("/root/few", FEW_TASKS, mode=0o755)
+    command, finish = {"deb": ("dpkg -i", "dpkg --configure -a"), "rpm": ("rpm -U", "true")}[system.cell.family]
+    begun = []
+    for number in tasks:
+        if old == "7.6":
+            install_7_6(system, built)
+        else:
+            system.package(system.tools[1], "install", built.new(system.cell.family))
+            wait_until_it_listens(system)
+        done = system.machine.run(f"/root/few {number} {command} /root/{package.name} <&-", check=False)
+        assert done.rc != 9, "this computer has no pids controller"
+        told = f"{number} tasks: {done.rc}\n{done.out}{done.err}"
+        assert "Traceback" not in told + system.machine.journal(), told
+        assert not system.machine.exists(CONF) or system.conf() == b"TLS_ON\n", told
+        print(told, system.argv(), system.service())
+        if system.machine.exists("/usr/lib/csulcca/run"):
+            begun.append(number)
+        system.machine.run(f"{finish} <&-; systemctl daemon-reload; catcherctl apply", check=False)
+        system.machine.run(f"{command} /root/{package.name} <&-", check=False)
+        assert system.conf() == b"TLS_ON\n", told
+        assert_sound(system, "tls")
+        system.package(system.tools[1], "purge")
+        system.machine.run("rm -rf /etc/cca /opt/IBM /var/lib/csulcca")
+    assert begun
 
 
 LURES = ("/bin/true", "/bin/sh", "/usr/bin/openssl", "/usr/bin/python3", "/usr/bin/getent", "/usr/bin/systemctl",

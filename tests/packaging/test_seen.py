@@ -2,9 +2,7 @@
 
 import pytest
 
-from tests.unit import pem
-from tests.unit.authority import issue
-
+from .catcher76 import OF_7_6, UNIT, UNITS, install_7_6
 from .marks import needs_tls, only_deb
 from .soundness import assert_sound
 from .system import CERTIFICATE, DAEMON, KEY, talk_tcp
@@ -13,27 +11,6 @@ from .turns import TOOLS, in_turns, one_of
 pytestmark = pytest.mark.scenario("seen")
 
 NOTE = "/var/lib/csulcca/before-upgrade"
-UNIT = "/usr/lib/systemd/system/CSUTKEcat.service"
-# In place of CCA 7.6's daemon, which 7.3's packages do not have: takes -tls, and answers nobody.
-OF_7_6 = """#!/usr/bin/python3 -I
-import os, signal, sys
-if "CSUTKECAT_PIDFILE" in os.environ:
-    child = os.fork()
-    if child:
-        with open(os.environ["CSUTKECAT_PIDFILE"], "w") as stream:
-            stream.write("%d\\n" % child)
-        os._exit(0)
-if "says" in os.environ:
-    print("ready", flush=True)
-signal.pause()
-"""
-UNITS = {
-    "the daemon itself": "[Service]\nExecStart={daemon} {tls}\n",
-    "a script": "[Service]\nExecStart=/bin/sh -c 'exec {daemon} {tls}'\n",
-    "a script, and it logs": "[Service]\nEnvironment=says=1\nExecStart=/bin/sh -c 'exec {daemon} {tls}'\n",
-    "in the background": "[Service]\nType=forking\nPIDFile=/run/CSUTKEcat.pid\nEnvironment=CSUTKECAT_PIDFILE="
-                         "/run/CSUTKEcat.pid\nExecStart={daemon} {tls}\n",
-}
 # How the mode is seen, by what the old prerm did before: nothing (rpm's never does), or "systemctl stop".
 SEEN = {
     "the daemon itself": ("process", "last-run"), "a script": ("process", "no"),
@@ -77,16 +54,7 @@ def test_the_mode_of_the_daemon_that_ran(boot, built, unit, tls):
 def test_a_daemon_of_7_6_that_was_seen_in_tls_is_in_tls_after_the_upgrade(boot, built, tool):
     """With a pair of its own and no catcher.conf."""
     system = boot()
-    system.package(system.tools[1], "install", built.old(system.cell))
-    key = pem.key_of("prime256v1")
-    pair = key, issue(key, "zlinux1", ["zlinux1"])
-    system.machine.write(KEY, pair[0], mode=0o600)
-    system.machine.write(CERTIFICATE, pair[1])
-    system.machine.write(DAEMON, OF_7_6, mode=0o755)
-    system.machine.write(UNIT, UNITS["the daemon itself"].format(daemon=DAEMON, tls="-tls")
-                         + "[Install]\nWantedBy=multi-user.target\n")
-    system.machine.run("systemctl daemon-reload && systemctl restart CSUTKEcat")
-    system.machine.wait_for("the daemon", lambda: DAEMON in system.argv())
+    pair = install_7_6(system, built)
     system.package(system.tools[TOOLS[tool]], "install", built.new(system.cell.family))
     assert system.conf() == b"TLS_ON\n"
     assert (system.machine.read(KEY), system.machine.read(CERTIFICATE)) == pair

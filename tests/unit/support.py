@@ -252,7 +252,7 @@ class Machine(Scripted):
             os.unlink(self.on_disk(library))
 
     def capture(self, tree="no", groups="no", unit="none", active="no", mode="none", seen="no", ours="no"):
-        """What the preinst scriptlet noted."""
+        """What the preinst scriptlet noted; mode "unknown" if it could not look."""
         lines = ("tree=" + tree, "ours=" + ours, "groups=" + groups, "unit=" + unit, "mode=" + mode, "seen=" + seen,
                  "active=" + active)
         self.put(paths.CAPTURE, "\n".join(lines + ("",)).encode("ascii"))
@@ -402,6 +402,7 @@ def make_facts(**changes):
         "unread": "",
         "pair": pair.PairFiles(state=pair.NONE, fingerprint="", key_size=0, key_mode=None, staged=False, draft=False),
         "capture": None,
+        "still_running": None,
         "unit": facts.UnitFacts(enabled=False, masked=False, forking=False, legacy_links=[]),
         "tls": openssl.TlsCapability(possible=True, version="3.0.13", library="/usr/lib64/libssl.so.3", reason="",
                                      identity=""),
@@ -452,9 +453,9 @@ def make_stamp(**changes):
 
 def make_capture(**changes):
     """What preinst saw on a host with no trace of an earlier CCA; then *changes*."""
-    from catcher_install import facts
+    from catcher_install.capture import Capture
 
     fields = {"tree": False, "groups": False, "unit": "none", "active": False, "unsure": False, "mode": None,
-              "seen": "no", "ours": False}
+              "seen": "no", "ours": False, "looked": True}
     fields.update(changes)
-    return facts.Capture(**fields)
+    return Capture(**fields)

@@ -3,6 +3,8 @@
 The table of SPEC "Which mode the configuration gets" has these rows beside those of test_decision_table.py.
 """
 
+import os
+
 import pytest
 
 from catcher_install import actions, apply, messages, paths, stamp, transition
@@ -86,3 +88,63 @@ def test_key_storage_without_a_trace_of_ours_is_of_7(machine, quick_pair):
     machine.capture(tree="no", ours="no")
     assert apply.converge(machine, RPM).plan.history == actions.LEGACY
     assert machine.get(paths.CONF) == b"TLS_OFF\n"
+
+
+# Nobody looked: what preinst left, the old version where dpkg says it, which files of a pair there are, and the mode in
+# which the daemon still runs -> catcher.conf, findings of the mode
+NOT_LOOKED = {"no note": None, "no process": {"mode": "unknown"}, "an old note": "expired", "half a note": "cut"}
+UNSEEN = {
+    "7.3 by dpkg": (("deb", "configure", "7.3.0-1"), "both", None, b"TLS_OFF\n", ["upgraded-tcp-kept"]),
+    "6.2 by dpkg": (("deb", "configure", "1:6.2-1"), "both", None, b"TLS_OFF\n", ["upgraded-tcp-kept"]),
+    "7.6 by dpkg, with a pair": (("deb", "configure", "7.6.10-1"), "both", None, b"TLS_ON\n", ["mode-not-seen"]),
+    "7.4 by dpkg, with a pair": (("deb", "configure", "7.4z-1"), "both", None, b"TLS_ON\n", ["mode-not-seen"]),
+    "7.6 by dpkg, with a key": (("deb", "configure", "7.6.10-1"), "key", None, b"TLS_ON\n", ["mode-not-seen"]),
+    "7.6 by dpkg, no pair": (("deb", "configure", "7.6.10-1"), "none", None, b"TLS_OFF\n", ["upgraded-tcp-kept"]),
+    "7.6 by dpkg, runs in TCP": (("deb", "configure", "7.6.10-1"), "both", "tcp", b"TLS_OFF\n", ["upgraded-tcp-kept"]),
+    "vendor 8 by dpkg, runs in TCP": (("deb", "configure", "8.2.0-1"), "both", "tcp", b"TLS_OFF\n", []),
+    "vendor 8 by dpkg": (("deb", "configure", "8.2.0-1"), "both", None, b"TLS_ON\n", []),
+    "by rpm, with a pair": (("rpm", "2"), "both", None, b"TLS_ON\n", ["mode-not-seen"]),
+    "by rpm, no pair": (("rpm", "2"), "none", None, b"TLS_OFF\n", ["upgraded-tcp-kept"]),
+    "by rpm, runs in TLS": (("rpm", "1"), "both", "tls", b"TLS_ON\n", []),
+    "by rpm, runs in TLS without a pair": (("rpm", "1"), "none", "tls", b"TLS_ON\n", []),
+    "first start, with a pair": (None, "both", None, b"TLS_ON\n", ["mode-not-seen"]),
+    "first start, no pair": (None, "none", None, b"TLS_OFF\n", ["upgraded-tcp-kept"]),
+}
+
+
+@pytest.mark.parametrize("note", sorted(NOT_LOOKED))
+@pytest.mark.parametrize("name", sorted(UNSEEN))
+def test_what_nobody_could_look_at_is_not_taken_for_tcp(machine, a_pair, quick_pair, name, note):
+    """The evidence that remains decides, and stays told until somebody sets the mode."""
+    arguments, files, running, after, told = UNSEEN[name]
+    left = NOT_LOOKED[note]
+    machine.put("/etc/group", b"root:x:0:\ncca_admin:x:990:\n")
+    if left is not None:
+        machine.capture(tree="yes", groups="yes", unit="enabled", active="yes", mode="unknown")
+    if left == "expired":
+        os.utime(machine.on_disk(paths.CAPTURE), (1, 1))
+    if left == "cut":
+        machine.put(paths.CAPTURE, machine.get(paths.CAPTURE)[:-5])
+    for path, data, kinds in ((paths.KEY, a_pair[0], ("both", "key")), (paths.CERTIFICATE, a_pair[1], ("both",))):
+        if files in kinds:
+            machine.put(path, data, 0o600)
+    if running:
+        machine.processes[4711] = [paths.CATCHER] + ["-tls"] * (running == "tls")
+        machine.systemctl(lambda argv, stdin: (0, b"MainPID=4711\nActiveState=active\n"))
+    called = transition.from_scriptlet(arguments[0], arguments[1:]) if arguments else transition.of(transition.START)
+    outcome = apply.converge(machine, called)
+    assert machine.get(paths.CONF) == after
+    assert [id for id in ids(outcome.findings) if id in ("mode-not-seen", "upgraded-tcp-kept")] == told
+    kept = ids(apply.converge(machine, transition.of(transition.START)).findings)
+    assert machine.get(paths.CONF) == after
+    assert ("mode-not-seen" in kept) == ("mode-not-seen" in told)
+    if files == "both":
+        asked = transition.of(transition.SET_MODE, request=transition.ModeRequest(mode="tls"))
+        assert "mode-not-seen" not in ids(apply.converge(machine, asked).findings)
+
+
+def test_a_daemon_of_7_that_logged_before_its_erasure_is_seen(machine, quick_pair):
+    machine.put(paths.KEY_STORAGE + "/key", b"x")
+    machine.capture(tree="no", mode="tls", seen="journal")
+    apply.converge(machine, RPM)
+    assert machine.get(paths.CONF) == b"TLS_ON\n"

@@ -109,3 +109,12 @@ VERSIONS = {
 @pytest.mark.parametrize("version", sorted(VERSIONS, key=str), ids=lambda one: ascii(one)[:20])
 def test_versions_before_8(version):
     assert transition.is_before_8(version) is VERSIONS[version]
+
+
+@pytest.mark.parametrize("version,before", [
+    ("7.3.0-1", True), ("7.3.45-1", True), ("6.9-1", True), ("1:7.2.0-1", True), ("5", True), ("7.4.0-1", False),
+    ("7.6.10-1", False), ("7.10.1-1", False), ("8.0.0-1", False), ("7-1", False), ("7.3z-1", False),
+    ("7.3~rc1", True), (None, False), ("", False), ("<unknown>", False),
+])
+def test_only_what_is_known_to_be_7_3_or_older_spoke_tcp_only(version, before):
+    assert transition.is_before_tls(version) == before

@@ -1,0 +1,96 @@
+"""What is known of an older catcher: what preinst noted of it (hooks/preinst.sh), and what still runs."""
+
+import errno
+
+from . import config, paths
+from .record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Optional, Tuple
+
+    from .host import Host
+
+# A captured service state is of this transaction only; one that is older was abandoned.
+CAPTURE_SECONDS = 24 * 3600
+# What hooks/preinst.sh writes.
+NOTED = (
+    ("tree", ("yes", "no")),
+    ("groups", ("yes", "no")),
+    ("unit", ("enabled", "disabled", "masked", "none")),
+    ("active", ("yes", "no", "unknown")),
+)
+# By what the mode was seen; notes of earlier versions do not say a mode, so nobody looked.
+SEEN = ("process", "last-run", "journal")
+
+
+class Capture(Record):
+    """What the preinst scriptlet saw before the old package's files went (hooks/preinst.sh).
+
+    tree: a CCA tree was installed that had neither our private library nor another trace of ours: CCA 7.x, or the
+    vendor's own 8.x. ours: its CSUTKEcat was that of 8.x of ours. groups: CCA's groups were there.
+    unit: "enabled", "disabled", "masked" or "none". active: the daemon was running; unsure: it may have been,
+    and nobody can tell.
+    mode: the one in which the daemon was seen (config.TLS or config.TCP), or None. seen: by what: "process" (it was
+    running), "last-run" (systemd remembers the command line), "journal" (journald does), "no". looked: where it was
+    not seen, it did not run; else it may have run, and nobody could see how.
+    """
+
+    __slots__ = ("tree", "ours", "groups", "unit", "active", "unsure", "mode", "seen", "looked")
+    tree: bool
+    ours: bool
+    groups: bool
+    unit: str
+    active: bool
+    unsure: bool
+    mode: "Optional[str]"
+    seen: str
+    looked: bool
+
+
+def read_note(host: "Host", now: float) -> "Tuple[Optional[Capture], str]":
+    """The lines ``name=value`` that preinst wrote; None if there are none or they are of another day.
+
+    A note that is not complete is ignored: a file that a power failure has cut would say that there was no CCA.
+    """
+    try:
+        entry = host.lstat(paths.CAPTURE)
+        data = host.read_optional(paths.CAPTURE, 4096)
+    except OSError as error:
+        return None, unread_note(paths.CAPTURE, error)
+    if data is None or entry is None or abs(now - entry.st_mtime) > CAPTURE_SECONDS:
+        return None, ""
+    values = dict(line.split("=", 1) for line in data.decode("ascii", "replace").splitlines() if "=" in line)
+    if any(values.get(name) not in allowed for name, allowed in NOTED):
+        return None, ""
+    seen = values.get("mode") in (config.TLS, config.TCP) and values.get("seen") in SEEN
+    capture = Capture(
+        tree=values["tree"] == "yes",
+        ours=values.get("ours") == "yes",
+        groups=values["groups"] == "yes",
+        unit=values["unit"],
+        active=values["active"] == "yes",
+        unsure=values["active"] == "unknown",
+        mode=values["mode"] if seen else None,
+        seen=values["seen"] if seen else "no",
+        looked=seen or values.get("mode") == "none",
+    )
+    return capture, ""
+
+
+def unread_note(path: str, error: OSError) -> str:
+    """Why a file of ours could not be read; "" if it cannot be a file of ours: not a file, too large, or a circular
+    link."""
+    if error.errno in (errno.EINVAL, errno.EFBIG, errno.ELOOP):
+        return ""
+    return "%s cannot be read (%s)" % (path, error.strerror or "error %s" % error.errno)
+
+
+def look_again(host: "Host", capture: "Optional[Capture]") -> "Optional[str]":
+    """The mode in which the daemon runs now, if preinst did not run or could not look; else None. An upgrade does not
+    stop the old daemon, so that it mostly runs on until the hook restarts it."""
+    if not host.is_booted() or (capture is not None and capture.looked):
+        return None
+    from . import systemd
+
+    return systemd.running_mode(host, systemd.catcher(host))

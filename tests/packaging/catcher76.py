@@ -1,0 +1,43 @@
+"""CCA 7.6, of which no package is public: that of 7.3 with a daemon that takes -tls, a pair, and no catcher.conf."""
+
+from tests.unit import pem
+from tests.unit.authority import issue
+
+from .system import CERTIFICATE, DAEMON, KEY
+
+UNIT = "/usr/lib/systemd/system/CSUTKEcat.service"
+# In place of CCA 7.6's daemon, which 7.3's packages do not have: takes -tls, and answers nobody.
+OF_7_6 = """#!/usr/bin/python3 -I
+import os, signal, sys
+if "CSUTKECAT_PIDFILE" in os.environ:
+    child = os.fork()
+    if child:
+        with open(os.environ["CSUTKECAT_PIDFILE"], "w") as stream:
+            stream.write("%d\\n" % child)
+        os._exit(0)
+if "says" in os.environ:
+    print("ready", flush=True)
+signal.pause()
+"""
+UNITS = {
+    "the daemon itself": "[Service]\nExecStart={daemon} {tls}\n",
+    "a script": "[Service]\nExecStart=/bin/sh -c 'exec {daemon} {tls}'\n",
+    "a script, and it logs": "[Service]\nEnvironment=says=1\nExecStart=/bin/sh -c 'exec {daemon} {tls}'\n",
+    "in the background": "[Service]\nType=forking\nPIDFile=/run/CSUTKEcat.pid\nEnvironment=CSUTKECAT_PIDFILE="
+                         "/run/CSUTKEcat.pid\nExecStart={daemon} {tls}\n",
+}
+
+
+def install_7_6(system, built, tls="-tls", variant="normal"):
+    """A host whose catcher runs. Returns its key and certificate."""
+    system.package(system.tools[1], "install", built.old(system.cell, variant))
+    key = pem.key_of("prime256v1")
+    pair = key, issue(key, "zlinux1", ["zlinux1"])
+    system.machine.write(KEY, pair[0], mode=0o600)
+    system.machine.write(CERTIFICATE, pair[1])
+    system.machine.write(DAEMON, OF_7_6, mode=0o755)
+    system.machine.write(UNIT, UNITS["the daemon itself"].format(daemon=DAEMON, tls=tls)
+                         + "[Install]\nWantedBy=multi-user.target\n")
+    system.machine.run("systemctl daemon-reload && systemctl restart CSUTKEcat")
+    system.machine.wait_for("the daemon", lambda: DAEMON in system.argv())
+    return pair
