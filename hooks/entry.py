@@ -4,10 +4,10 @@ import gc
 import os
 import sys
 
-# One short run: collecting garbage would only cost time, most of it while cryptography is imported.
+# This is one short run: garbage collection would only cost time.
 gc.disable()
 
-# Scriptlets make the bytecode (run compile): to the daemon's unit /usr is read-only, and nothing else writes any.
+# Scriptlets compile the bytecode (run compile): for the daemon's unit /usr is read-only, and nothing else compiles it.
 sys.dont_write_bytecode = True
 
 if sys.version_info < (3, 6):  # noqa: UP036 - /usr/bin/python3 may be anything
@@ -43,7 +43,7 @@ try:
         from catcher_install.admin.cli import main
     status = main(sys.argv[2:])
 except (ImportError, OSError) as error:
-    # A disk that fails, or no descriptor left: not even what tells of it can be loaded.
+    # The disk fails, or no descriptor is left: not even the module that reports it can be loaded.
     sys.stderr.write("csulcca: cannot run: %s\n" % ascii(str(error))[1:-1])
     sys.stderr.write("csulcca:   fix that, then type: catcherctl apply\n")
     status = 0 if sys.argv[1:3] == ["scriptlet", "rpm"] else 1
@@ -53,5 +53,5 @@ for stream in (sys.stdout, sys.stderr):
             stream.flush()
     except OSError:
         status = status or 1
-# Without taking the interpreter down piece by piece.
+# Exit without the interpreter's own clean-up.
 os._exit(status)

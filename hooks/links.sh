@@ -2,7 +2,7 @@
 # the directory: dpkg with ours, rpm with CCA 7.x's. (With ours rpm does not, for there it owns none of them.)
 
 csulcca_note_links() {
-    # One of an attempt that was killed knows what is gone by now.
+    # The note of a killed attempt knows links that are gone by now.
     [ ! -s @LINKS@ ] || return 0
     csulcca_found=""
     for csulcca_path in @MAY_BE_LINKS@; do

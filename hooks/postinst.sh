@@ -2,15 +2,15 @@
 
 csulcca_postinst() {
     if [ "$1:${2-}" = deb:triggered ]; then
-        # /usr/bin/python3 is another one.
+        # /usr/bin/python3 is another Python now.
         csulcca_compile
         return 0
     fi
     csulcca_restore_links || :
-    # Compiled for another version of these files: times are the same in every reproducible package.
+    # Remove bytecode of another version of these files: reproducible packages all have the same file times.
     find @LIBRARY@ -name __pycache__ -prune -exec rm -rf {} +
     csulcca_compile
-    # Of an earlier removal.
+    # Left by an earlier removal.
     rm -f @PURGE@ || :
     csulcca_status=0
     @LIBRARY@/run scriptlet "$@" </dev/null || csulcca_status=$?
@@ -18,7 +18,7 @@ csulcca_postinst() {
     return "$csulcca_status"
 }
 
-# Here alone, and then on disk: a power failure during some later command would leave half a file that no package owns.
+# Compile only here, and then sync: a power failure during a later command could leave half a file that no package owns.
 csulcca_compile() {
     @LIBRARY@/run compile </dev/null || :
     find @LIBRARY@ -name '*.pyc' -exec sync {} + || :

@@ -16,7 +16,7 @@ csulcca_postrm() {
         ;;
     *)
         if csulcca_is_downgrade_to_7 "$1" "${3-}" && [ -d /run/systemd/system ]; then
-            # A daemon of ours would go on in its mode; 7.x only starts what does not run.
+            # Our daemon would keep running in its mode, because 7.x starts only a daemon that does not run.
             systemctl stop csulcca-check.timer </dev/null >/dev/null 2>&1 || :
             systemctl daemon-reload </dev/null || :
             systemctl try-restart CSUTKEcat.service </dev/null || :
@@ -27,26 +27,26 @@ csulcca_postrm() {
     for csulcca_draft in @DRAFTS@; do
         rm -rf "$csulcca_draft" @IMAGE_PAIR@/"${csulcca_draft##*/}" || :
     done
-    # Links of an image build. A pair that they lead to is on a host that runs, and stays in reach.
+    # Links of an image build. On a running host they lead to a pair, and must stay.
     for csulcca_name in catcher.key catcher.crt; do
         if [ -h @BIN@/"$csulcca_name" ] && [ ! -e @BIN@/"$csulcca_name" ] &&
             [ "$(readlink @BIN@/"$csulcca_name")" = @IMAGE_PAIR@/"$csulcca_name" ]; then
             rm -f @BIN@/"$csulcca_name" || :
         fi
     done
-    # The last one: when the timer last ran (Persistent=).
+    # The last file records when the timer last ran (Persistent=).
     rm -f @CAPTURE@ @CAPTURE@.new @LINKS@.new @LOCK@ @STAMP_DRAFT@ @PURGE_DRAFT@ \
         /var/lib/systemd/timers/stamp-csulcca-check.timer || :
-    # The stamp is of no use where nothing is ours. Without a note nobody can tell.
+    # If nothing is ours, the stamp is of no use. Without a note nobody knows that.
     if [ "$1:$2" = deb:purge ] || { [ -e @PURGE@ ] && [ ! -s @PURGE@ ]; }; then
         rm -f @STAMP@ @PURGE@ || :
     fi
     if [ "$1" = rpm ]; then
-        # It has no purge.
+        # rpm has no purge.
         rm -f @PURGE@ || :
     fi
     if [ "$1:$2" = deb:purge ] && { [ -h @IBM_DIR@ ] || [ -h @CCA_DIR@ ]; } && [ -d @BIN@ ]; then
-        # dpkg tries empty directories again after this script, and removes a link above them with the last one.
+        # After this script dpkg tries again to remove empty directories, and with the last one a link above them.
         (echo "This file keeps dpkg from removing a link above it. You may delete it." >@BIN@/.keep) || :
     fi
     rmdir @STATE_DIR@ 2>/dev/null || :
@@ -54,7 +54,7 @@ csulcca_postrm() {
     rmdir @CONF_DIR@ @BIN@ @CCA_DIR@ @IBM_DIR@ /opt/ibm 2>/dev/null || :
 }
 
-# dpkg says which version comes; with rpm our files have gone and the catcher is still there.
+# dpkg says which version comes. With rpm our files are gone and the catcher is still there.
 csulcca_is_downgrade_to_7() {
     case "$1:$2" in
     deb:[0-7].* | deb:[0-9]*:[0-7].*) return 0 ;;
@@ -65,7 +65,7 @@ csulcca_is_downgrade_to_7() {
 
 csulcca_remove_ours() {
     csulcca_key=@KEY@
-    # On a host of an image the pair, and what goes with it, is where the links lead.
+    # On a host that boots an image, the pair and its other files are where the links lead.
     [ "$(readlink @KEY@)" != @IMAGE_PAIR@/catcher.key ] || csulcca_key=@IMAGE_PAIR@/catcher.key
     csulcca_pairs=${csulcca_key%/*}
     csulcca_certificate=$csulcca_pairs/catcher.crt
@@ -85,7 +85,7 @@ csulcca_remove_ours() {
     done <@PURGE@
 }
 
-# SHA-256 over a key and its certificate, or over a key that has none; nothing if one of them is no file.
+# SHA-256 over a key and its certificate, or over a key alone; nothing if one of them is not a file.
 csulcca_fingerprint() {
     [ -f "$1" ] && [ ! -h "$1" ] && [ ! -h "$2" ] || return 0
     if [ -f "$2" ]; then
@@ -139,7 +139,7 @@ csulcca_has_no_links() {
     : >"$csulcca_draft/one" && ! ln "$csulcca_draft/one" "$csulcca_draft/two" 2>/dev/null
 }
 
-# A pair in place that is about to go: what is left of it goes.
+# Remove what is left of a pair in place that is being removed.
 csulcca_finish_purge() {
     if [ "$(csulcca_fingerprint "$csulcca_draft/@PURGED_KEY@$2" "$csulcca_certificate$2")" = "$1" ]; then
         rm -f "$csulcca_certificate$2" && rm -rf "$csulcca_draft"

@@ -1,10 +1,10 @@
 # csulcca_preinst FAMILY ARGUMENTS...: before the new files are there (deb preinst, rpm %pre).
 #
-# Notes what the service looks like while the old package's unit still exists, since no later scriptlet can see it, and
-# refuses two things: to replace IBM's host library by a payload that has none, and to upgrade CCA 5. POSIX shell: our
-# Python may not be here.
+# Notes the state of the service while the old package's unit still exists, because no later scriptlet can see it.
+# Refuses two things: to replace IBM's host library by a payload without it, and to upgrade CCA 5. It is POSIX shell,
+# because our Python may not be installed yet.
 
-# CCA's groups where the payload is IBM's, else none.
+# CCA's groups if the payload is IBM's, else none.
 CSULCCA_GROUPS="@PAYLOAD_GROUPS@"
 
 csulcca_preinst() {
@@ -18,12 +18,12 @@ csulcca_preinst() {
         (csulcca_undo_old_prerm "$csulcca_family") || :
         return 1
     fi
-    # Subshells: a failing redirection would end a POSIX shell, and with it the transaction.
+    # In subshells, because a redirection that fails ends a POSIX shell, and with it the transaction.
     csulcca_look
     csulcca_note_look || :
     (csulcca_note_links) || :
     (csulcca_note_service "$csulcca_family") || :
-    # After the note, for which groups that are there are a trace of 7.x.
+    # After the note, which takes existing groups for a trace of 7.x.
     (csulcca_make_groups) || :
     if [ "$csulcca_family" = rpm ]; then
         (csulcca_keep_edited_init_script) || :
@@ -60,7 +60,7 @@ csulcca_refuse_cca_5() {
     return 1
 }
 
-# With dpkg the old prerm has run before us: what it stopped and disabled is as before after a refusal.
+# With dpkg the old prerm has already run. After a refusal, start and enable again what it stopped and disabled.
 csulcca_undo_old_prerm() {
     [ "$1" = deb ] && [ -d /run/systemd/system ] || return 0
     csulcca_start=no
@@ -133,10 +133,10 @@ csulcca_note_look() {
 csulcca_write_note() {
     if [ ! -d "$csulcca_state" ]; then
         mkdir -p "$csulcca_state" || return 1
-        # A note in a directory that is not on disk would be lost.
+        # Sync the directory first, or the note in it can be lost.
         sync "${csulcca_state%/*}" || :
     fi
-    # Nothing is written through what somebody has planted: the file is new, and no directory takes the name's place.
+    # Never write through a link that another user made: the file is new, and its name is not a directory.
     rm -f "$csulcca_note.new" || return 1
     # Half a note, on a full disk, would say what is not so; without one nothing is known. The last line shows that it
     # is whole.
@@ -154,19 +154,19 @@ csulcca_write_note() {
 }
 
 csulcca_note_service() {
-    # What an attempt noted that was killed; a note that a power failure has cut says nothing.
+    # The note of a killed attempt. A note that a power failure has cut is ignored.
     if [ -n "$csulcca_earlier" ] && { [ -z "$(find "$csulcca_note" -type f -mmin -1440 2>/dev/null)" ] ||
         ! grep -qx 'active=\(yes\|no\|unknown\)' "$csulcca_note"; }; then
         csulcca_earlier=""
     fi
-    # An installation that was killed half way made the groups itself.
+    # An interrupted installation has made the groups itself.
     if [ -n "$csulcca_earlier" ] && grep -q '^groups=no' "$csulcca_note"; then
         csulcca_groups=no
     fi
     csulcca_look_whether_active
     csulcca_see_mode
-    # An upgrade from 7.x that was killed half way saw the truth; 7.x's scriptlets may have stopped and disabled the
-    # service since. Its note counts unless the service runs again. With rpm they run only after our files are there.
+    # An interrupted upgrade from 7.x saw the true state. 7.x's scriptlets may have stopped and disabled the service
+    # since then. So its note counts, unless the service runs again. With rpm they run only after our files are there.
     if [ "$csulcca_active" = no ] && [ -n "$csulcca_earlier" ] &&
         grep -q '^tree=yes' "$csulcca_note" && [ "$1$csulcca_tree" != rpmyes ]; then
         # But for the mode, if it did not see that.
@@ -194,7 +194,7 @@ csulcca_note_service() {
         fi
         ;;
     esac
-    # What is here of ours has come with the attempt that was killed.
+    # Our files here come from the killed attempt.
     if [ -n "$csulcca_earlier" ] && grep -q '^tree=yes' "$csulcca_note"; then
         csulcca_tree=yes
         csulcca_ours=no
@@ -206,7 +206,7 @@ csulcca_note_service() {
     csulcca_write_note
 }
 
-# Where groupadd is missing, systemd-sysusers makes them at the next boot.
+# If groupadd is missing, systemd-sysusers makes them at the next boot.
 csulcca_make_groups() {
     for csulcca_group in $CSULCCA_GROUPS; do
         if ! getent group "$csulcca_group" >/dev/null 2>&1; then
@@ -239,7 +239,7 @@ csulcca_look_at_unit() {
         csulcca_unit=masked
         return
     fi
-    # Nothing is installed; what an earlier removal left behind says nothing.
+    # Nothing is installed. Leftovers of an earlier removal do not count.
     if [ ! -e /opt/IBM/CCA/bin/catcher.exe ]; then
         csulcca_unit=none
         return
@@ -254,7 +254,7 @@ csulcca_look_at_unit() {
         csulcca_unit=disabled
         return
     fi
-    # No native unit: systemd's generator makes one of the init script, wanted where an S link is.
+    # No native unit: systemd's generator makes one from the init script, and enables it if there is an S link.
     for csulcca_link in /etc/rc[2345].d/S[0-9][0-9]CSUTKEcat /etc/rc.d/rc[2345].d/S[0-9][0-9]CSUTKEcat; do
         if [ -h "$csulcca_link" ] || [ -e "$csulcca_link" ]; then
             return
@@ -334,7 +334,7 @@ csulcca_see_mode() {
 # csulcca_tell_mode COMMAND SEEN: of the daemon's command line; nothing for another program's.
 csulcca_tell_mode() {
     case " $1 " in
-    # What a shell is told may never have come to pass.
+    # The command line of a shell does not prove that the command ran.
     *' -c '*) return 1 ;;
     *[/\ ]catcher.exe\ *) ;;
     *) return 1 ;;

@@ -1,6 +1,6 @@
 # csulcca_prerm FAMILY ARGUMENTS...: before our files go (deb prerm, rpm %preun).
 #
-# On an upgrade nothing is stopped: the old daemon serves until the new package's converge restarts it.
+# An upgrade stops nothing: the old daemon serves until the new package restarts it.
 
 csulcca_prerm() {
     case "$1:${2-}" in
@@ -10,7 +10,7 @@ csulcca_prerm() {
             systemctl stop csulcca-check.timer csulcca-check.service </dev/null >/dev/null 2>&1 || :
         fi
         (csulcca_note_links) || :
-        # What was interrupted is finished, and what is ours is noted, while the library is there that can tell.
+        # Finish what was interrupted, and note what is ours, while our library still exists.
         if [ -x @LIBRARY@/run ]; then
             @LIBRARY@/run scriptlet-remove "$@" </dev/null || :
         fi
