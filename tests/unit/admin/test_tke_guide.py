@@ -151,7 +151,9 @@ def test_tcp_needs_no_pair():
 
 
 @pytest.mark.parametrize("changes, said", [
-    ({"not_after": NOW - 1}, "The certificate has expired"),
+    ({"not_after": NOW - 1}, "The certificate has expired. On this host, type: catcherctl cert generate --force"),
+    ({"not_after": NOW - 1, "self_issued": False},
+     "The certificate has expired. On this host, type: catcherctl cert install KEY CRT"),
     ({"not_before": NOW + 1}, "not valid yet"),
     ({"self_issued": False, "issuer": "CN=Bank CA"}, "A CA signed the certificate (CN=Bank CA)"),
     ({"dns_names": ["alias.example.com"], "common_names": [], "addresses": []}, "does not contain the names and"),
