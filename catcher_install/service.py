@@ -44,7 +44,7 @@ def plan_service(facts: "HostFacts", transition: "Transition", past: str) -> "Li
         if capture.unit == "disabled" and facts.unit.enabled:
             actions.append(act(DISABLE, "it was disabled before the upgrade"))
     if capture is not None:
-        actions.append(act(FORGET_CAPTURE, "this upgrade is finished"))
+        actions.append(act(FORGET_CAPTURE, "the installation or upgrade is finished"))
     if not facts.booted or facts.unit.masked:
         return actions
     if capture is not None and capture.unit != "none":
