@@ -127,7 +127,7 @@ def _converge_files(
             return _converge_files(host, transition, facts.tls, attempts - 1)
         outcome.findings.append(finding("write-failed", path=paths.CONF, reason=str(error.strerror)))
     except Exception as error:
-        # A fault of ours is a failure like any other of what an administrator asks for.
+        # A fault of ours makes an administrator's change fail, as any other error does.
         if transition.request is None:
             raise
         from .journal import log_fault

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from .host import Host
 
-# A captured service state is of this transaction only; one that is older was abandoned.
+# A captured service state belongs to this transaction only. An older one was abandoned.
 CAPTURE_SECONDS = 24 * 3600
 # What hooks/preinst.sh writes.
 NOTED = (
@@ -20,7 +20,7 @@ NOTED = (
     ("unit", ("enabled", "disabled", "masked", "none")),
     ("active", ("yes", "no", "unknown")),
 )
-# By what the mode was seen; notes of earlier versions do not say a mode, so nobody looked.
+# How the mode was seen. Notes of earlier versions contain no mode.
 SEEN = ("process", "last-run", "journal")
 
 

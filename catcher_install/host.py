@@ -44,7 +44,7 @@ class Host:
     Methods raise OSError as the system call does.
     """
 
-    # Whether KEY is the link of an image; None until somebody asks.
+    # Whether KEY is the link of an image; None until that is needed.
     _pair_is_in_image: "Optional[bool]" = None
 
     def __init__(self, root: str = "/") -> None:

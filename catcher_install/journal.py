@@ -54,7 +54,7 @@ def say(text: str) -> None:
     try:
         sys.stderr.write(plain(text) + "\n")
     except OSError:
-        # Nobody listens; the journal and the stamp have it.
+        # Standard error is closed; the journal and the stamp have the text.
         return
 
 

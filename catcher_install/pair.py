@@ -156,7 +156,7 @@ def stage(host: "Host", key: bytes, certificate: bytes) -> None:
         host.sync_dir(paths.STAGE_DRAFT)
         host.rename(paths.STAGE_DRAFT, paths.STAGE)
     except OSError:
-        # No hard links, or no room: no key is left where nobody looks for one.
+        # No hard links, or no room: leave no copy of a key behind.
         host.remove_tree_of_files(paths.STAGE_DRAFT)
         raise
     host.sync_dir(paths.BIN)

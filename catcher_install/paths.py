@@ -28,7 +28,7 @@ REPLACE_STAGE = BIN + "/.catcher-pair.replace"
 # Where the openssl command works while it makes a pair: nothing in it is secret, and it is gone afterwards. Here, since
 # this can be written whenever a pair can be made; a start of the service does not see the real /run.
 PAIR_WORK = BIN + "/.catcher-pair.openssl"
-# The key of a certificate request, kept aside until its certificate is installed.
+# The key of a certificate request, kept until its certificate is installed.
 REQUEST_KEY = BIN + "/catcher.key.request"
 REQUEST_KEY_DRAFT = draft(REQUEST_KEY)
 

@@ -75,7 +75,7 @@ def plan(facts: "HostFacts", transition: "Transition", asked: bool = True) -> Pl
     if transition.kind == transitions.SET_MODE:
         if asked:
             first, facts = _set_mode(facts, transition.request.mode)
-        # Whoever sets a mode has decided: no earlier event is told of any more.
+        # An administrator has set the mode, so findings about earlier events end.
         facts, past = _without_lasting(facts), KNOWN
     if transition.kind in (transitions.NOTHING, transitions.ABORT):
         called_off = transition.kind == transitions.ABORT and may_start(facts)
@@ -383,7 +383,7 @@ def next_stamp(
         # An earlier run may have placed this pair, and not have been able to say that it is the administrator's.
         made = made if made == facts.pair.fingerprint else None
     if made is None and facts.pair.fingerprint in old.made_earlier:
-        # A pair of ours that is back: a change that did not work was interrupted while it was being taken back.
+        # A pair of ours is back: a failed change was interrupted while it was taken back.
         made = facts.pair.fingerprint
     if verdict is None and facts.pair.state == pair.BOTH:
         verdict = old.checked_pair

@@ -49,7 +49,7 @@ def holder(host: "Host") -> Holder:
     catcher = systemd.catcher(host)
     # A drop-in may give it a network of its own.
     sockets = host.tcp_sockets(paths.PORT, catcher or 1)
-    # Without an inode: nobody's any more.
+    # A socket without an inode belongs to no process any more.
     taken = [one for one in sockets if one.listens] or [one for one in sockets if one.inode]
     owners = [host.socket_owner(one.inode, catcher) for one in taken]
     listens = any(one.listens for one in taken)
@@ -57,7 +57,7 @@ def holder(host: "Host") -> Holder:
     ours = [one for one, mine in zip(taken, own) if mine]
     strangers = [pid for pid, mine in zip(owners, own) if pid is not None and not mine]
     if not taken or (ours and not listens):
-        # The last connections of a daemon that is ending are in nobody's way.
+        # The last connections of a daemon that is ending do no harm.
         state = CLOSING if sockets and not ours else NOBODY
         addresses = sorted({one.address for one in sockets}) if state == CLOSING else []
         return Holder(state=state, pid=None, program="", addresses=addresses, listens=False, beside="")

@@ -171,7 +171,7 @@ def _converse(
                 total += len(chunk)
     if in_write >= 0:
         os.close(in_write)
-    # Its output has ended, and mostly so has the program; one that has closed its output and stays is killed.
+    # Its output has ended, and usually the program, too. A program that closed its output and still runs is killed.
     ended, status = os.waitpid(pid, os.WNOHANG)
     nap = 0.0001
     while not ended:

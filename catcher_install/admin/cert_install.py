@@ -133,7 +133,7 @@ def _forget_request_key(host: "Host", key: bytes) -> None:
     try:
         data = host.read_optional(paths.REQUEST_KEY, pair.SIZE_LIMIT)
     except OSError:
-        # Whatever somebody put there, it is not this key; and the pair is in place already.
+        # Another file is there now, not this key. The pair is already in place.
         return
     kept = PemFile(paths.REQUEST_KEY, data or b"").keys()
     if kept and kept[0][1] == key:

@@ -23,7 +23,7 @@ JSON_FORMAT = 1
 FAILED = 1
 MISTYPED = 2
 ATTENTION = 3
-# Of a line of an error: beyond it there is only what somebody typed or sent.
+# The length of a line of an error. A longer line only repeats typed or received text.
 LINE_LIMIT = 600
 # What root is refused is seldom a matter of permissions.
 IMMUTABLE = "if it is immutable (lsattr %s), make it writable: chattr -i"

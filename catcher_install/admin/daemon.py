@@ -25,7 +25,7 @@ LOOKS_A_STATE = 50
 RESTART = "systemctl restart CSUTKEcat"
 LOOPBACK = ("127.0.0.1", "[::1]")
 EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}
-# A probe that met nobody, unless it has an address.
+# A probe that did not connect, unless it has an address.
 NOT_REACHED = (result.REFUSED, result.UNREACHABLE, result.TIMED_OUT)
 
 # What came of a verification. UNVERIFIED: the daemon listens as it should, and no connection could be made from here.

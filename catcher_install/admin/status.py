@@ -84,7 +84,7 @@ def collect_status(host: "Host") -> "Dict[str, Any]":
             "masked": facts.unit.masked,
             "wanted": facts.booted and facts.unit.enabled and not facts.unit.masked,
             "pid": pid,
-            # Who has the port only root may see.
+            # Only root can see who has the port.
             "serves": pid is not None and held.listens and held.state in (port.CATCHER, port.UNKNOWN),
         },
         "listener": {

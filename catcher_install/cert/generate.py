@@ -187,7 +187,7 @@ def _openssl(
     if status != 0:
         raise CatcherError("openssl %s failed (exit status %d)" % (arguments[0], status), SEE_WHY)
     if not output.startswith(begin) or not output.endswith(end):
-        # What a preloaded library prints, say. Nobody knows whose it is.
+        # For example, the output of a preloaded library. Its source is not known.
         raise CatcherError("openssl %s wrote something else than was asked for" % arguments[0], SEE_WHY)
     return output
 

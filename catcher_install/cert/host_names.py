@@ -50,7 +50,7 @@ def collect(host: "Host") -> HostNames:
     """The names and addresses of this host."""
     node = host.node_name().strip(".")
     if not node or node == "(none)" or "*" in node:
-        # A certificate for a name with an asterisk would be one for half a domain.
+        # A certificate for a name with an asterisk would be valid for many hosts.
         node = "localhost"
     short = node.split(".", 1)[0]
     full = node if "." in node else _from_hosts_file(host, node) or _from_resolver(host, node) or node

@@ -231,7 +231,7 @@ def _read_extensions(found: X509, data: bytes) -> None:
         if oid == ALTERNATIVE_NAMES:
             _read_names(found, _one(value, SEQUENCE))
         elif oid == KEY_USAGE:
-            # Behind the number of unused bits; none at all is none set.
+            # After the number of unused bits. If there are no bits, no usage is set.
             flags = (_one(value, BIT_STRING) + b"\0\0")[1]
             found.signs, found.signs_certificates = bool(flags & SIGNS), bool(flags & SIGNS_CERTIFICATES)
         elif oid == BASIC_CONSTRAINTS:

@@ -11,14 +11,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, List, Optional, Tuple, Union
 
-# OpenSSL reads a chain of 100 KiB at most; whoever sends more than this before a handshake ends is not a TLS server.
+# OpenSSL reads a chain of at most 100 KiB. A peer that sends more than this before a handshake ends is no TLS server.
 HANDSHAKE_LIMIT = 256 * 1024
 HEARD_LIMIT = 64
 # Type, version and length of a TLS record, and the type of the message in it.
 RECORD_HEADER = 6
 
 # A ClientHello of TLS 1.2 (RFC 5246, 7.4.1.2) with one cipher suite, no extension: what a Python without ssl can say.
-# Whoever speaks TLS answers it, with a ServerHello or an alert.
+# A TLS server answers it, with a ServerHello or an alert.
 GREETING = b"\x16\x03\x01\x00\x2d\x01\x00\x00\x29\x03\x03" + bytes(32) + b"\x00\x00\x02\xc0\x2b\x01\x00"
 
 
@@ -70,7 +70,7 @@ class Shake:
         try:
             self.tls.unwrap()
         except ssl.SSLError as error:
-            # Ours is written; that it wants the peer's, too, concerns nobody.
+            # Our close_notify is written. OpenSSL also waits for the peer's, which is not needed.
             if not isinstance(error, ssl.SSLWantReadError):
                 self._sock.close()
                 return
