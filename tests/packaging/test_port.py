@@ -91,8 +91,8 @@ def test_a_connection_that_has_ended_is_named_and_passes(boot, built):
 
 def test_the_port_is_reserved_beside_an_administrators_list(boot, built):
     system = boot()
-    if system.machine.run(f"echo 8080,9000-9010 >{RESERVED}", check=False).rc:
-        pytest.skip("this host's containers may not set ip_local_reserved_ports")
+    # The list belongs to the machine's network, so that whoever may boot a machine may write it.
+    system.machine.run(f"echo 8080,9000-9010 >{RESERVED}")
     install(system, built)
     assert system.show(f"cat {RESERVED}") == "8080,9000-9010,50003"
     system.machine.run(f"echo 50000-50010 >{RESERVED} && systemctl restart CSUTKEcat")
