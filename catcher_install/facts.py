@@ -217,8 +217,9 @@ def _traces(host: "Host", capture: "Optional[Capture]") -> "Tuple[List[str], str
             found.append(paths.KEY_STORAGE)
     except PermissionError as error:
         unread = unread_note(paths.KEY_STORAGE, error)
-    # A package may make these groups itself, so what preinst saw counts for more than what is there now.
-    if capture.groups if capture is not None else _has_legacy_groups(host):
+    # A package may make these groups itself, so what preinst saw counts for more than what is there now; and if it saw
+    # nothing, groups that systemd-sysusers makes for this package say nothing.
+    if capture.groups if capture is not None else not host.lexists(paths.SYSUSERS) and _has_legacy_groups(host):
         found.append("the groups cca_*")
     return found, unread
 

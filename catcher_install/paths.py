@@ -21,6 +21,8 @@ STAGE_DRAFT = BIN + "/.catcher-pair.draft"
 # In either stage, if we made the pair that it holds, before that pair's fingerprint: one more name of its key. A name
 # is on disk when its directory is, and costs no sync of its own.
 GENERATED = "generated."
+# From which systemd-sysusers makes CCA's groups, if the payload has files of them.
+SYSUSERS = "/usr/lib/sysusers.d/csulcca.conf"
 # In STAGE_DRAFT: a key that goes with a purge as soon as its certificate has gone.
 PURGED_KEY = "purged.key"
 # The same for a pair that an administrator puts in the place of another one.

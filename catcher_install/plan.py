@@ -170,8 +170,8 @@ UNSEEN = "nobody could see the old catcher, which has a key and certificate"
 def _older_mode(facts: "HostFacts", past: str, transition: "Transition") -> "Tuple[Optional[str], str]":
     """The mode of a catcher of CCA 7.x or of the vendor's own 8.x, and how it is known; None if there was none.
 
-    That nobody saw it is no evidence that it spoke TCP, if nobody could look: preinst did not run or could start no
-    process, or its note was lost. Then CCA 7.3 and older, and a host without a key, spoke TCP all the same.
+    That nobody saw it is no evidence of TCP if nobody could look: preinst did not run or could start no process, its
+    note was lost, or the old package had been removed. Then CCA 7.3 and older, and a host without a key, spoke TCP.
     """
     seen = _seen_mode(facts, past)
     if seen is not None:
@@ -180,7 +180,7 @@ def _older_mode(facts: "HostFacts", past: str, transition: "Transition") -> "Tup
         return facts.still_running, "the old catcher still runs in this mode"
     if past != LEGACY:
         return None, ""
-    looked = facts.capture is not None and facts.capture.looked
+    looked = facts.capture is not None and facts.capture.looked and facts.capture.tree
     if not looked and facts.pair.state != pair.NONE and not transitions.is_before_tls(transition.old_version):
         return config.TLS, UNSEEN
     return config.TCP, "CCA 7.3 and older spoke TCP only"

@@ -3,6 +3,7 @@
 from tests.unit import pem
 from tests.unit.authority import issue
 
+from .packages import of_7_6
 from .system import CERTIFICATE, DAEMON, KEY
 
 UNIT = "/usr/lib/systemd/system/CSUTKEcat.service"
@@ -28,15 +29,15 @@ UNITS = {
 }
 
 
-def install_7_6(system, built, tls="-tls", variant="normal"):
-    """A host whose catcher runs. Returns its key and certificate."""
-    system.package(system.tools[1], "install", built.old(system.cell, variant))
+def install_7_6(system):
+    """A host whose catcher runs in TLS. Returns its key and certificate."""
+    system.package(system.tools[1], "install", of_7_6(system.cell))
     key = pem.key_of("prime256v1")
     pair = key, issue(key, "zlinux1", ["zlinux1"])
     system.machine.write(KEY, pair[0], mode=0o600)
     system.machine.write(CERTIFICATE, pair[1])
     system.machine.write(DAEMON, OF_7_6, mode=0o755)
-    system.machine.write(UNIT, UNITS["the daemon itself"].format(daemon=DAEMON, tls=tls)
+    system.machine.write(UNIT, UNITS["the daemon itself"].format(daemon=DAEMON, tls="-tls")
                          + "[Install]\nWantedBy=multi-user.target\n")
     system.machine.run("systemctl daemon-reload && systemctl restart CSUTKEcat")
     system.machine.wait_for("the daemon", lambda: DAEMON in system.argv())

@@ -70,6 +70,13 @@ def from_vendor(machine: str) -> dict[str, pathlib.Path]:
             for prefix, kind in (("", "rpm"), ("next ", "deb")) for family in ("deb", "rpm")}  # fmt: skip
 
 
+def of_7_6(cell: images.Cell) -> pathlib.Path:
+    """The package of CCA 7.3 under a version of 7.6, for a cell's family and architecture."""
+    directory = _once(f"-7.6-{cell.machine}",
+                      lambda work: cca73.build(work, version="7.6.10", arch=cell.machine))  # fmt: skip
+    return next(directory.glob("*." + cell.family))
+
+
 def _build_from_vendor(work: pathlib.Path, machine: str) -> None:
     for payload in (vendor8.build_rpm(work, machine), vendor8.build_deb(work, machine, version="8.2.54-4")):
         subprocess.run([sys.executable, str(TREE / "tools/build_packages.py"), "--payload", str(payload),

@@ -224,37 +224,53 @@ def test_a_transaction_with_few_tasks_never_decides_for_tcp(boot, built):
     assert 3 <= len(installed) < len(TASKS), installed
 
 
+# From what, the mode that it is in, what is told of it, and numbers of tasks.
+UPGRADES = {
+    "7.3": ("tcp", ["upgraded-tcp-kept"], (4, 6, 8, 10)),
+    # Without a catcher.conf.
+    "7.6": ("tls", [], (4, 6, 8, 10)),
+    "8.0": ("tls", [], (4, 6, 8, 10)),
+}
+
+
+def install_old(system, built, old):
+    if old == "7.6":
+        install_7_6(system)
+    else:
+        package = built.old(system.cell) if old == "7.3" else built.new(system.cell.family)
+        system.package(system.tools[1], "install", package)
+
+
 @oldest_and_newest
-@pytest.mark.parametrize("old,tasks", [("7.6", range(2, 12)), ("8.0", range(2, 12))])
-def test_an_upgrade_with_few_tasks_never_leaves_tls(boot, built, old, tasks):
-    """From CCA 7.6, which has no catcher.conf, and from 8.0. What the limit stops is finished without it."""
+@pytest.mark.parametrize("old", UPGRADES)
+def test_an_upgrade_with_few_tasks_keeps_the_mode(boot, built, old):
+    """What the limit stops is finished without it, and meanwhile nothing is decided otherwise."""
     system = boot()
+    mode, findings, numbers = UPGRADES[old]
+    conf = {"tls": b"TLS_ON\n", "tcp": b"TLS_OFF\n"}[mode]
     package = built.new(system.cell.family, "8.0.1")
     system.machine.copy_in(package, "/root/")
     system.machine.write("/root/few", FEW_TASKS, mode=0o755)
-    command, finish = {"deb": ("dpkg -i", "dpkg --configure -a"), "rpm": ("rpm -U", "true")}[system.cell.family]
+    command = {"deb": "dpkg -i", "rpm": "rpm -U"}[system.cell.family]
     begun = []
-    for number in tasks:
-        if old == "7.6":
-            install_7_6(system, built)
-        else:
-            system.package(system.tools[1], "install", built.new(system.cell.family))
-            wait_until_it_listens(system)
+    for number in numbers:
+        install_old(system, built, old)
         done = system.machine.run(f"/root/few {number} {command} /root/{package.name} <&-", check=False)
         assert done.rc != 9, "this computer has no pids controller"
         told = f"{number} tasks: {done.rc}\n{done.out}{done.err}"
         assert "Traceback" not in told + system.machine.journal(), told
-        assert not system.machine.exists(CONF) or system.conf() == b"TLS_ON\n", told
-        print(told, system.argv(), system.service())
+        assert not system.machine.exists(CONF) or system.conf() == conf, told
         if system.machine.exists("/usr/lib/csulcca/run"):
             begun.append(number)
-        system.machine.run(f"{finish} <&-; systemctl daemon-reload; catcherctl apply", check=False)
-        system.machine.run(f"{command} /root/{package.name} <&-", check=False)
-        assert system.conf() == b"TLS_ON\n", told
-        assert_sound(system, "tls")
+        # dpkg goes on where it was stopped; to rpm all is done, and a second time it has nothing to do.
+        system.machine.run("dpkg --configure -a <&- || catcherctl apply; systemctl daemon-reload", check=False)
+        system.machine.run(f"{command} --force /root/{package.name} <&-" if system.cell.family == "rpm" else
+                           f"{command} /root/{package.name} <&-")
+        assert system.conf() == conf, told
+        assert_sound(system, mode, findings=findings)
         system.package(system.tools[1], "purge")
         system.machine.run("rm -rf /etc/cca /opt/IBM /var/lib/csulcca")
-    assert begun
+    assert begun, numbers
 
 
 LURES = ("/bin/true", "/bin/sh", "/usr/bin/openssl", "/usr/bin/python3", "/usr/bin/getent", "/usr/bin/systemctl",

@@ -46,7 +46,7 @@ def test_the_mode_of_the_daemon_that_ran(boot, built, unit, tls):
 
     system.machine.run(f"rm {NOTE}; journalctl --sync; systemctl stop CSUTKEcat")
     noted = run_preinst(system, built)
-    assert (noted["mode"], noted["seen"]) == ("none" if stopped == "no" else mode, stopped)
+    assert (noted["mode"], noted["seen"]) == ("unknown" if stopped == "no" else mode, stopped)
 
 
 @needs_tls
@@ -54,7 +54,7 @@ def test_the_mode_of_the_daemon_that_ran(boot, built, unit, tls):
 def test_a_daemon_of_7_6_that_was_seen_in_tls_is_in_tls_after_the_upgrade(boot, built, tool):
     """With a pair of its own and no catcher.conf."""
     system = boot()
-    pair = install_7_6(system, built)
+    pair = install_7_6(system)
     system.package(system.tools[TOOLS[tool]], "install", built.new(system.cell.family))
     assert system.conf() == b"TLS_ON\n"
     assert (system.machine.read(KEY), system.machine.read(CERTIFICATE)) == pair

@@ -130,6 +130,16 @@ def test_what_preinst_saw_of_groups_counts_for_more_than_groups_now(machine):
     assert plan.history(facts.collect(machine), INSTALL) == actions.LEGACY
 
 
+@pytest.mark.parametrize("called", [INSTALL, START, APPLY, UNKNOWN])
+def test_groups_that_this_package_makes_are_no_trace_of_7x(machine, called):
+    """Installed without scriptlets, or where preinst could write no note, and then booted: a fresh host gets TLS."""
+    machine.put("/etc/group", b"root:x:0:\ncca_admin:x:990:\n")
+    machine.put(paths.SYSUSERS, b"g cca_admin -\n")
+    assert plan.history(facts.collect(machine), called) == actions.FRESH
+    machine.capture(groups="yes")
+    assert plan.history(facts.collect(machine), called) == actions.LEGACY
+
+
 def test_a_host_without_etc_group(machine):
     machine.remove("/etc/group")
     assert plan.history(facts.collect(machine), INSTALL) == actions.FRESH

@@ -148,3 +148,15 @@ def test_a_daemon_of_7_that_logged_before_its_erasure_is_seen(machine, quick_pai
     machine.capture(tree="no", mode="tls", seen="journal")
     apply.converge(machine, RPM)
     assert machine.get(paths.CONF) == b"TLS_ON\n"
+
+
+@pytest.mark.parametrize("files,conf,told", [
+    ((paths.KEY, paths.CERTIFICATE), b"TLS_ON\n", "mode-not-seen"), ((), b"TLS_OFF\n", "upgraded-tcp-kept")])
+def test_what_ran_before_its_erasure_could_not_be_looked_at(machine, a_pair, files, conf, told):
+    """CCA 7.6 in TLS leaves its pair when its package is removed, and nobody remembers the daemon; 7.3 leaves none."""
+    machine.put(paths.KEY_STORAGE + "/key", b"x")
+    machine.capture(tree="no", mode="none")
+    for path, data in zip(files, a_pair):
+        machine.put(path, data, 0o600)
+    assert told in ids(apply.converge(machine, RPM).findings)
+    assert machine.get(paths.CONF) == conf
