@@ -22,7 +22,7 @@ def assert_sound(system: System, mode: str, *, service: tuple[str, str] = ("enab
     assert system.service() == service
     running = service[1] == "active"
     idle = {("enabled", "inactive"): "not-running", ("disabled", "inactive"): "disabled-not-running",
-                ("masked", "inactive"): "masked-not-running", ("masked-runtime", "inactive"): "masked-not-running"}  # fmt: skip
+            ("masked", "inactive"): "masked-not-running", ("masked-runtime", "inactive"): "masked-not-running"}
     findings = [*findings, idle[service]] if service in idle else findings
     if running:
         wait_until_it_listens(system)
