@@ -222,7 +222,9 @@ def unmet(wanted: Cell) -> str:
     for pattern in wanted.recipe.get("needs", []):
         if not glob.glob(os.path.expanduser(pattern)):
             return f"nothing at {pattern} on this host"
-    if not (shutil.which("mmdebstrap") or published_as("") or engine.image_exists(built_reference(wanted))):
+    # Nobody publishes a machine.
+    published = wanted.kind != "machine" and published_as("")
+    if not (shutil.which("mmdebstrap") or published or exists(wanted, reference_of(wanted))):
         return NO_MMDEBSTRAP
     return ""
 

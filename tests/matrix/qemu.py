@@ -85,8 +85,11 @@ def lacking(machine: str) -> str:
     for command in (BOARDS[machine].emulator, "qemu-img", *disks.COMMANDS):
         if shutil.which(command) is None:
             return f"no {command} on this host: install qemu-system, qemu-utils, e2fsprogs"
-    if machine != platform.machine() and not os.path.exists(disks.foreign.EMULATOR.format(machine)):
-        return f"this host can't run programs for {machine}: install qemu-user-static"
+    if machine != platform.machine():
+        if not os.path.exists(disks.foreign.EMULATOR.format(machine)):
+            return f"this host can't run programs for {machine}: install qemu-user-static"
+        if not disks.foreign.works(machine):
+            return f"this kernel runs no programs for {machine} in a namespace: Linux 6.7 and newer can"
     return ""
 
 

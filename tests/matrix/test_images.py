@@ -109,6 +109,15 @@ def test_a_host_that_cannot_make_roots_takes_ready_made_ones_or_is_blocked(monke
         images.ensure(cell)
 
 
+def test_a_machine_is_never_ready_made(monkeypatch):
+    cell = first(lambda cell: cell.kind == "machine")
+    monkeypatch.setattr(images.qemu, "lacking", lambda machine: "")
+    monkeypatch.setattr(images.qemu, "digest", lambda machine: "none")
+    monkeypatch.setattr(images.shutil, "which", lambda name: None)
+    monkeypatch.setenv("CCA_IMAGES", "registry.example/roots/")
+    assert "no mmdebstrap" in images.blocked(cell)
+
+
 def test_on_its_own_architecture_nothing_is_emulated(s390x, monkeypatch):
     monkeypatch.setattr(images.platform, "machine", lambda: "s390x")
     assert images.blocked(s390x[0]) == ""

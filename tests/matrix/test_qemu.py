@@ -55,6 +55,21 @@ def test_what_a_host_lacks_is_named(monkeypatch, tmp_path):
     assert "no board" in qemu.lacking("vax")
 
 
+def test_a_kernel_without_a_table_of_emulators_for_a_namespace_is_named(monkeypatch):
+    monkeypatch.setattr(qemu.platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(qemu.shutil, "which", lambda name: name)
+    monkeypatch.setattr(qemu.disks.foreign, "EMULATOR", "/dev/null")
+    monkeypatch.setattr(qemu.disks.foreign, "works", lambda machine: True)
+    assert qemu.lacking("s390x") == ""
+    monkeypatch.setattr(qemu.disks.foreign, "works", lambda machine: False)
+    assert "Linux 6.7" in qemu.lacking("s390x")
+    assert qemu.lacking("x86_64") == ""
+
+
+def test_programs_that_nothing_is_known_of_run_nowhere():
+    assert not qemu.disks.foreign.works("vax")
+
+
 def take(ready):
     with qemu.the_only_one():
         ready.put("mine")

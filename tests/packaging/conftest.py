@@ -57,11 +57,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Each of CELLS in turn, and those that -k names."""
+    """Each of CELLS in turn, and those that -k names; a machine in qemu, which is slow, only if `make check`,
+    `make matrix` or -k asks for it."""
     if "cell" not in metafunc.fixturenames:
         return
+    slow = metafunc.config.option.once_a_family or "MATRIX_CELLS" in os.environ
+    wanted = [name for name in CELLS if slow or images.cell(name).kind != "machine"]
     named = [name for name in re.findall(r"[\w.-]+", metafunc.config.option.keyword) if name in images.cells()]
-    metafunc.parametrize("cell", list(dict.fromkeys([*CELLS, *named])), indirect=True)
+    metafunc.parametrize("cell", list(dict.fromkeys([*wanted, *named])), indirect=True)
 
 
 @pytest.fixture

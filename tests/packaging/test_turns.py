@@ -75,15 +75,16 @@ def test_rows_shared_by_as_many_as_there_are_combinations_meet_them_all(family):
     assert all(ways[row] >= min(4, len(everywhere) // 4) for row in rows)
 
 
-IN_CI = [cell.name for cell in images.cells().values() if cell.ci]
+MACHINES = [cell.name for cell in images.cells().values() if cell.kind == "machine"]
+IN_CI = [cell.name for cell in images.cells().values() if cell.ci and cell.name not in MACHINES]
 
 
 @pytest.fixture(scope="module")
 def in_check(tmp_path_factory):
-    """(squares, left): the (cell, scenario) of each test that the systems of `make check` would run, by its name in a
-    JUnit file; and the names of those that are left where a family does the same once."""
+    """(squares, left): the (cell, scenario) of each test that the systems of `make check`, and machines in qemu, would
+    run, by its name in a JUnit file; and the names of those that are left where a family does the same once."""
     plan = tmp_path_factory.mktemp("plan") / "plan.json"
-    environment = {**os.environ, "MATRIX_CELLS": ",".join(IN_CI), "MATRIX_PLAN": str(plan)}
+    environment = {**os.environ, "MATRIX_CELLS": ",".join([*IN_CI, *MACHINES]), "MATRIX_PLAN": str(plan)}
     for name in ("MATRIX_SCENARIOS", "PYTEST_XDIST_WORKER", "PYTEST_ADDOPTS"):
         environment.pop(name, None)
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--collect-only", "-q", "--once-a-family",
@@ -103,15 +104,19 @@ def by_family(found, tests):
 def test_a_family_does_all_in_make_check_that_its_systems_do(in_check):
     found, left = in_check
     assert len(left) < len(found)
-    assert by_family(found, left) == by_family(found, found)
+    assert by_family(found, left) == by_family(found, [test for test in found if found[test][0] not in MACHINES] + [
+        test for test in left if found[test][0] in MACHINES])
+    squares_of_families = {(images.cell(cell).family, scenario) for cell, scenario in found.values()}
+    assert {(family, scenario) for family, scenario, _ in by_family(found, left)} == squares_of_families
 
 
 def test_each_system_of_make_check_has_its_part(in_check):
     found, left = in_check
     everything = collections.Counter(cell for cell, _ in found.values())
     parts = collections.Counter(found[test][0] for test in left)
-    assert everything.keys() == set(IN_CI)
+    assert everything.keys() == {*IN_CI, *MACHINES}
     assert all(parts[name] * 3 > everything[name] for name in IN_CI), parts
+    assert [parts[name] for name in MACHINES] == [1] * len(MACHINES)
     alone = [name for name in IN_CI if images.cell(name).scenarios or not images.cell(name).boot]
     assert [parts[name] for name in alone] == [everything[name] for name in alone]
 

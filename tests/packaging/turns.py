@@ -68,15 +68,24 @@ def _number(cell: images.Cell) -> int:
 def once_a_family(items: Sequence[pytest.Item]) -> list[pytest.Item]:
     """Of the tests that several systems of a family would run with the same parameters, those of one system, which is
     the next one for the next test; those of the first and the last system (the oldest and the newest) if the test
-    stands for a hazard. All other tests, too, among them those of systems that can't be booted or run few scenarios."""
+    stands for a hazard. All other tests, too, among them those of systems that can't be booted or run few scenarios;
+    but of a machine in qemu, which is slow, only the first test of its first scenario."""
     same: dict[tuple, list[pytest.Item]] = {}
+    left_out: set[pytest.Item] = set()
+    seen: set[str] = set()
     for item in items:
-        cell, _ = squares.square_of(item)
-        if cell is not None and cell.boot and not cell.scenarios:
+        cell, scenario = squares.square_of(item)
+        if cell is None:
+            continue
+        if cell.kind == "machine":
+            if cell.name in seen or scenario != cell.scenarios[0]:
+                left_out.add(item)
+            else:
+                seen.add(cell.name)
+        elif cell.boot and not cell.scenarios:
             what = item.path, item.name.replace(cell.name, "", 1), cell.family
             same.setdefault(what, []).append(item)
     turn = itertools.count()
-    left_out: set[pytest.Item] = set()
     for alike in same.values():
         chosen = {alike[0], alike[-1]} if stands_for_a_hazard(alike[0]) else {alike[next(turn) % len(alike)]}
         left_out |= set(alike) - chosen
