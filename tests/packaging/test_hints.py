@@ -77,8 +77,11 @@ SSL_BACK = NO_SSL.replace("_ssl*.so\"", "_ssl*.so.away\"").replace("mv $f $f.awa
 AS_NEW = f"rm -f {CONF} {STAMP}"
 
 SITUATIONS = {
-    "upgraded-tcp-kept": Situation(f"{AS_NEW}; mkdir -p /opt/IBM/CCA/keys/x; {APPLY}; {RESTART}"),
+    # A daemon that runs, and a key, would say that the old catcher spoke TLS.
+    "upgraded-tcp-kept": Situation(f"systemctl stop CSUTKEcat; rm {KEY} {CERTIFICATE}; {AS_NEW};"
+                                   f" mkdir -p /opt/IBM/CCA/keys/x; {APPLY}; {RESTART}"),
     "mode-as-seen": Situation(f"{AS_NEW}; {note('tls')}", APPLY),
+    "mode-not-seen": Situation(f"systemctl stop CSUTKEcat; {AS_NEW}; mkdir -p /opt/IBM/CCA/keys/x; {APPLY}; {RESTART}"),
     "mode-changed-by-restart": Situation(f"echo TLS_OFF >{CONF}; {note('tls')}; {APPLY}"),
     "tls-not-possible": Situation(f"{AS_NEW}; {OLD_OPENSSL}; {APPLY}; {RESTART}", by_hand=OPENSSL_BACK),
     "tls-configured-tcp-running": Situation(f"{OLD_OPENSSL}; {RESTART}", by_hand=OPENSSL_BACK),
