@@ -90,8 +90,7 @@ CATALOG = {
     ),
     "pair-unusable": (ERROR, ROOT,
         "the key and certificate cannot be used: {reason}",
-        "install another pair:\n  catcherctl cert install KEY CRT\n"
-        "or make one:\n  catcherctl cert generate --force",
+        "install another pair, or make one:\n  catcherctl cert install KEY CRT\n  catcherctl cert generate --force",
     ),
     "pair-expired": (WARNING, ROOT,
         "the certificate expired on {date}",
