@@ -10,7 +10,6 @@ import pytest
 
 from tests.matrix import images, squares
 
-from . import turns
 from .packages import TREE
 from .turns import in_turns, one_of
 
@@ -119,13 +118,3 @@ def test_each_system_of_make_check_has_its_part(in_check):
     assert [parts[name] for name in MACHINES] == [1] * len(MACHINES)
     alone = [name for name in IN_CI if images.cell(name).scenarios or not images.cell(name).boot]
     assert [parts[name] for name in alone] == [everything[name] for name in alone]
-
-
-def test_what_stands_for_a_hazard_is_on_the_oldest_and_the_newest_system(in_check):
-    found, left = in_check
-    debs = [name for name in IN_CI if (cell := images.cell(name)).family == "deb" and cell.boot and not cell.scenarios]
-    kept = {test for test in found if found[test][0] in (debs[0], debs[-1])
-            and test.partition("[")[0].removeprefix("tests.").replace(".", "/").replace("::", ".py::")
-            in turns.of_hazards()}  # fmt: skip
-    assert len(kept) > 100
-    assert kept - left == set()

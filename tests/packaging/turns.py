@@ -3,14 +3,12 @@
 And which systems of a family do in `make check` what all of them would do in the same way.
 """
 
-import functools
 import itertools
 from collections.abc import Iterable, Sequence
 
 import pytest
 from _pytest.mark import ParameterSet
 
-from tests.faults import hazards
 from tests.matrix import images, squares
 
 # For System.tools: apt, dnf or zypper; dpkg or rpm.
@@ -67,9 +65,8 @@ def _number(cell: images.Cell) -> int:
 
 def once_a_family(items: Sequence[pytest.Item]) -> list[pytest.Item]:
     """Of the tests that several systems of a family would run with the same parameters, those of one system, which is
-    the next one for the next test; those of the first and the last system (the oldest and the newest) if the test
-    stands for a hazard. All other tests, too, among them those of systems that can't be booted or run few scenarios;
-    but of a machine in qemu, which is slow, only the first test of its first scenario."""
+    the next one for the next test. All other tests, too, among them those of systems that can't be booted or run few
+    scenarios; but of a machine in qemu, which is slow, only the first test of its first scenario."""
     same: dict[tuple, list[pytest.Item]] = {}
     left_out: set[pytest.Item] = set()
     seen: set[str] = set()
@@ -87,17 +84,5 @@ def once_a_family(items: Sequence[pytest.Item]) -> list[pytest.Item]:
             same.setdefault(what, []).append(item)
     turn = itertools.count()
     for alike in same.values():
-        chosen = {alike[0], alike[-1]} if stands_for_a_hazard(alike[0]) else {alike[next(turn) % len(alike)]}
-        left_out |= set(alike) - chosen
+        left_out |= set(alike) - {alike[next(turn) % len(alike)]}
     return [item for item in items if item not in left_out]
-
-
-def stands_for_a_hazard(item: pytest.Item) -> bool:
-    """Whether tests/faults/hazards.toml names the test."""
-    return item.nodeid.partition("[")[0].removeprefix("tests/") in of_hazards()
-
-
-@functools.cache
-def of_hazards() -> frozenset[str]:
-    """The tests that hazards.toml names, without their parameters."""
-    return frozenset(test.partition("[")[0] for hazard in hazards.hazards() for test in hazard.tests)
