@@ -57,7 +57,7 @@ def read_note(host: "Host", now: float) -> "Tuple[Optional[Capture], str]":
         entry = host.lstat(paths.CAPTURE)
         data = host.read_optional(paths.CAPTURE, 4096)
     except OSError as error:
-        return None, unread_note(paths.CAPTURE, error)
+        return None, why_unread(paths.CAPTURE, error)
     if data is None or entry is None or abs(now - entry.st_mtime) > CAPTURE_SECONDS:
         return None, ""
     values = dict(line.split("=", 1) for line in data.decode("ascii", "replace").splitlines() if "=" in line)
@@ -78,7 +78,7 @@ def read_note(host: "Host", now: float) -> "Tuple[Optional[Capture], str]":
     return capture, ""
 
 
-def unread_note(path: str, error: OSError) -> str:
+def why_unread(path: str, error: OSError) -> str:
     """Why a file of ours could not be read; "" if it cannot be a file of ours: not a file, too large, or a circular
     link."""
     if error.errno in (errno.EINVAL, errno.EFBIG, errno.ELOOP):

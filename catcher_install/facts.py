@@ -4,7 +4,7 @@ import stat
 
 from . import config, openssl, pair, paths
 from . import stamp as stamp_file
-from .capture import Capture, look_again, read_note, unread_note
+from .capture import Capture, look_again, read_note, why_unread
 from .record import Record
 from .text import shown
 
@@ -158,7 +158,7 @@ def _stamp(host: "Host") -> "Tuple[Optional[stamp_file.Stamp], str]":
     try:
         data = host.read_optional(paths.STAMP, stamp_file.SIZE_LIMIT)
     except OSError as error:
-        return None, unread_note(paths.STAMP, error)
+        return None, why_unread(paths.STAMP, error)
     return stamp_file.parse(data) if data is not None else None, ""
 
 
@@ -216,7 +216,7 @@ def _traces(host: "Host", capture: "Optional[Capture]") -> "Tuple[List[str], str
         if host.list_dir(paths.KEY_STORAGE, certain=True):
             found.append(paths.KEY_STORAGE)
     except PermissionError as error:
-        unread = unread_note(paths.KEY_STORAGE, error)
+        unread = why_unread(paths.KEY_STORAGE, error)
     # A package may make these groups itself, so what preinst saw counts for more than what is there now; and if it saw
     # nothing, groups that systemd-sysusers makes for this package say nothing.
     if capture.groups if capture is not None else not host.lexists(paths.SYSUSERS) and _has_legacy_groups(host):

@@ -62,6 +62,7 @@ def python_files(*tops: str) -> list[Path]:
 
 def shell_files() -> list[Path]:
     patterns = ("hooks/run", "tools/*.sh", "rpm/*.sh", "debian/tests/installed", "contrib/renewal/*",
+                "contrib/ansible/roles/*/files/*.sh",
                 "tests/matrix/recipes/*.sh")  # fmt: skip
     return [path for pattern in patterns for path in sorted(TREE.glob(pattern))]
 

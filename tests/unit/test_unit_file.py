@@ -161,6 +161,15 @@ def test_what_does_not_listen_is_not_waited_for(daemon, tmp_path, become):
     assert wait_for(become.format(daemon=daemon) + "read nothing <%s" % (tmp_path / "fifo"), pause=":") == 0
 
 
+@pytest.mark.parametrize("script,words", [
+    ("reserve-port", "port=%d\n" % paths.PORT),
+    ("wait-for-start", "':%04X [^ ]* 0A '" % paths.PORT),
+])
+def test_scripts_that_cannot_ask_the_library_know_its_port(script, words):
+    with open(os.path.join(TREE, "hooks", script), encoding="utf-8") as stream:
+        assert words in stream.read()
+
+
 def reserve(listed):
     """(exit status, output) of the script with another file in place of the kernel's."""
     with open(RESERVE, encoding="utf-8") as stream:
