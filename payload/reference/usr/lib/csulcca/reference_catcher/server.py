@@ -16,7 +16,7 @@ from .streams import ROUNDS, PlainEnd, TlsEnd
 
 AT_REST = 0.2           # a relay that has moved nothing for this part of stop_timeout does not hold up a stop
 ACCEPT_PAUSE = 0.5      # seconds without accepting when the system has no descriptor or memory left
-MANY = 64               # connections whose memory is worth giving back
+MANY = 64               # so many connections at the same time leave memory that is worth giving back
 SESSION_CACHE = 512     # sessions that OpenSSL may keep for TLS 1.2 clients before a new context is made
 
 
@@ -31,7 +31,7 @@ class Server:
         self.connections = {}       # used as an ordered set: the oldest first
         self.of_origin = {}         # the same for each origin() that has any
         self.unfinished = {}        # connections that stopped only to give others their turn
-        self.most = 0               # connections at the same time since memory was given back
+        self.give_back_at = -1      # memory is given back when only so many connections are left
         self.next_check = 0.0       # when a deadline may have come
         self.accepting = False
         self.stop_at = None         # the end of the drain, once a stop is asked for
@@ -82,7 +82,7 @@ class Server:
 
     def _has_emptied(self):
         """Whether so many connections are gone that their memory should go, too."""
-        return self.most >= MANY and len(self.connections) <= self.most // 4
+        return len(self.connections) <= self.give_back_at
 
     def _timeout(self):
         if self.unfinished:
@@ -93,7 +93,8 @@ class Server:
         """End what has reached its deadline, and find the next deadline."""
         self.log.tick(now)
         if self._has_emptied():
-            self.most = len(self.connections)
+            # Once more when three quarters of those that are left are gone, and at the end.
+            self.give_back_at = len(self.connections) // 4 if self.connections else -1
             give_back_memory()
         if not self.accepting and not self.stopping:
             self._accept_from_now(True)
@@ -172,7 +173,8 @@ class Server:
             return
         connection = Connection(self, client, peer, source)
         self.connections[connection] = None
-        self.most = max(self.most, len(self.connections))
+        if len(self.connections) >= MANY:
+            self.give_back_at = max(self.give_back_at, len(self.connections) // 4)
         self.of_origin.setdefault(source, {})[connection] = None
         connection.step()
 
