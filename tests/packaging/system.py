@@ -100,7 +100,9 @@ class System:
         return self.machine.run(command, check=False).out.strip()
 
     def service(self) -> tuple[str, str]:
-        """(is-enabled, is-active) of the service, as systemctl says."""
+        """(is-enabled, is-active) of the service, as systemctl says, once a daemon that was started has its port."""
+        sub_state = "systemctl show -p SubState --value CSUTKEcat"
+        self.machine.wait_for("the end of the start", lambda: self.show(sub_state) != "start-post")
         return self.show("systemctl is-enabled CSUTKEcat"), self.show("systemctl is-active CSUTKEcat")
 
     def argv(self) -> str:
