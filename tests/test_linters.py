@@ -4,6 +4,7 @@ Where a tool is not installed a test is skipped on a person's machine, and fails
 """
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import shutil
@@ -176,9 +177,11 @@ def opensuse_rpmlint() -> Path:
     """rpmlint's source, from PyPI once."""
     tool("rpmlint")
     place = TREE / ".cache" / RPMLINT.split(" ")[0]
-    if not place.exists():
-        place.parent.mkdir(exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=place.parent) as work:
+    place.parent.mkdir(exist_ok=True)
+    # Two processes may run these tests: the second one waits for what the first one fetches.
+    with (place.parent / "rpmlint.lock").open("w") as lock, tempfile.TemporaryDirectory(dir=place.parent) as work:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not place.exists():
             Path(work, "pin").write_text(RPMLINT)
             clean("python3", "-m", "pip", "-q", "--disable-pip-version-check", "download", "--no-deps",
                   "--no-binary=:all:", "--no-build-isolation", "--require-hashes", "-d", work, "-r", f"{work}/pin")
