@@ -1,6 +1,12 @@
 """The fixtures of the unit tests, for those that take longer than the whole of tests/unit may."""
 
-from tests.unit.conftest import (  # noqa: F401 - pytest finds fixtures by name
+from tests.unit.admin.conftest import (  # noqa: F401 - pytest finds fixtures by name
+    another_pair,
+    daemon,
+    frozen,
+    set_up,
+)
+from tests.unit.conftest import (  # noqa: F401
     a_pair,
     machine,
     no_distribution,
@@ -11,3 +17,4 @@ from tests.unit.conftest import (  # noqa: F401 - pytest finds fixtures by name
     tmp_path,
     umask_022,
 )
+from tests.unit.probe.conftest import authority, good  # noqa: F401

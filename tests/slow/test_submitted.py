@@ -8,9 +8,8 @@ import pytest
 
 from catcher_install.cert import submitted
 from catcher_install.errors import CatcherError
-
-from .. import pem
-from ..authority import CLIENT, DAY, SERVER, Authority, der, issue, key_der
+from tests.unit import pem
+from tests.unit.authority import CLIENT, DAY, SERVER, Authority, der, issue, key_der
 
 MADE = {}  # type: dict
 

@@ -20,10 +20,9 @@ from catcher_install import host as host_module
 from catcher_install import paths
 from catcher_install.cert import check, generate, host_names, keys
 from catcher_install.errors import CatcherError
-
-from .. import pem
-from ..host_names import NAMES, names_of, names_to_verify
-from ..support import Asked, fault, installed
+from tests.unit import pem
+from tests.unit.host_names import NAMES, names_of, names_to_verify
+from tests.unit.support import Asked, fault, installed
 
 NOW = calendar.timegm((2026, 11, 23, 12, 30, 45))
 DAY = 24 * 3600

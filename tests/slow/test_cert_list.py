@@ -6,12 +6,11 @@ import pytest
 
 from catcher_install import pair, paths
 from catcher_install.admin import cert_install, cert_list, cert_request
-
-from .. import pem
-from ..authority import DAY, issue
-from ..daemon import shown
-from ..schema import conforms
-from .hosts import KEPT, MOMENT, NEW, bin_tree, der, in_place, install, refused, remembered
+from tests.unit import pem
+from tests.unit.admin.hosts import KEPT, MOMENT, NEW, bin_tree, der, in_place, install, refused, remembered
+from tests.unit.authority import DAY, issue
+from tests.unit.daemon import shown
+from tests.unit.schema import conforms
 
 
 def listed(machine):

@@ -8,12 +8,11 @@ from catcher_install import pair, paths, stamp
 from catcher_install.admin import cert_install, change
 from catcher_install.cert import details
 from catcher_install.errors import CatcherError
-
-from .. import pem
-from ..authority import Authority, issue
-from ..daemon import shown
-from ..support import ids, no_room_for_the_stamp, tree_of
-from .hosts import KEPT, NEW, NEW_KEY, bin_tree, der, found, in_place, install, put, remembered
+from tests.unit import pem
+from tests.unit.admin.hosts import KEPT, NEW, NEW_KEY, bin_tree, der, found, in_place, install, put, remembered
+from tests.unit.authority import Authority, issue
+from tests.unit.daemon import shown
+from tests.unit.support import ids, no_room_for_the_stamp, tree_of
 
 
 def test_install(machine, daemon, frozen):

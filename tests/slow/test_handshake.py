@@ -10,8 +10,7 @@ import pytest
 from catcher_install import messages
 from catcher_install.probe import connection, handshake, probe, report
 from catcher_install.probe import result as results
-
-from .peers import (
+from tests.unit.probe.peers import (
     NoPrograms,
     Peer,
     check,

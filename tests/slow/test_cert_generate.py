@@ -10,12 +10,11 @@ from catcher_install import apply, pair, paths, transition
 from catcher_install.admin import cert_install, cert_request, installed_pair
 from catcher_install.cert import generate
 from catcher_install.errors import CatcherError, KeyRefused
-
-from .. import pem
-from ..authority import DAY, Authority
-from ..daemon import shown
-from ..support import ids, no_room_for_the_stamp
-from .hosts import KEPT, bin_tree, der, in_place, refused, remembered
+from tests.unit import pem
+from tests.unit.admin.hosts import KEPT, bin_tree, der, in_place, refused, remembered
+from tests.unit.authority import DAY, Authority
+from tests.unit.daemon import shown
+from tests.unit.support import ids, no_room_for_the_stamp
 
 
 def test_generate_refuses_to_replace(machine, daemon):
