@@ -260,7 +260,8 @@ def _verdict(
     policy = openssl.policy(host, tls)
     known = memory is not None and _is_verdict_on(memory, files)
     hidden = _hidden(host)
-    if known and memory is not None and memory.get("policy") == policy and (not hidden or host.is_run_by_systemd()):
+    unchanged = memory is not None and known and openssl.is_same(memory.get("policy"), policy)
+    if unchanged and (not hidden or host.is_run_by_systemd()):
         return memory
     from .cert import check
 

@@ -28,6 +28,8 @@ LINK_LIMIT = 40
 # need quadratic time.
 PATH_LIMIT = 4096
 COPY_BLOCK = 64 * 1024
+# Of a file whose identity cannot be found out.
+UNSEEN = "?"
 # What a child gets instead of the caller's environment: no OPENSSL_CONF, LD_LIBRARY_PATH or PYTHONPATH of the caller.
 # The system's own openssl.cnf applies: it is the policy of its administrator.
 CHILD_ENVIRONMENT = {
@@ -121,15 +123,16 @@ class Host:
         return self.lstat(path) is not None
 
     def identity(self, path: str) -> str:
-        """A text that changes whenever the file does that *path* leads to; "-" if no file can be seen.
+        """A text that changes whenever the file does that *path* leads to; "-" if there is none, UNSEEN if that cannot
+        be found out.
 
         The inode, its size, and the time of the last change of content, mode or owner, which nobody can set back. Not
         the device: its number may be another one after a boot.
         """
         try:
             entry = _again(os.stat, self.locate(path, follow=True))
-        except OSError:
-            return "-"
+        except OSError as error:
+            return "-" if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP) else UNSEEN
         return "%d:%d:%d" % (entry.st_ino, entry.st_size, entry.st_ctime_ns)
 
     def real_path(self, path: str) -> str:

@@ -8,6 +8,7 @@ command may be installed without the library or the reverse.
 import errno
 
 from . import paths
+from .host import UNSEEN
 from .record import Record
 from .text import shown
 
@@ -165,6 +166,12 @@ def policy(host: "Host", tls: "Optional[TlsCapability]") -> str:
     return "%s %s" % (tls.identity if tls is not None else "", told)
 
 
+def is_same(remembered: object, now: str) -> bool:
+    """Whether a text of policy(), or of TlsCapability.identity, is the one that is remembered. A file that cannot be
+    looked at may have changed."""
+    return remembered == now and UNSEEN not in now
+
+
 def _identity(host: "Host", library: str) -> str:
     """The command, libssl, the libcrypto beside it and the loader's cache, as they are now."""
     directory, _, soname = library.rpartition("/")
@@ -186,7 +193,7 @@ def capability(host: "Host", memory: "Optional[Dict[str, object]]" = None) -> Tl
     try:
         library, missing = _library(host)
         identity = _identity(host, library) if library is not None else ""
-        if identity and isinstance(known, str) and (memory or {}).get("identity") == identity:
+        if identity and isinstance(known, str) and is_same((memory or {}).get("identity"), identity):
             return _possible(known, library, identity)
         version, reason = _version(host)
     except _NoAnswer as error:

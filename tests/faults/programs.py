@@ -252,7 +252,7 @@ def tree(state: pathlib.Path) -> dict[str, str]:
             content = path.read_bytes().decode("latin-1")
             content = re.sub(r"-----BEGIN ([A-Z ]+)-----.*?-----END \1-----", r"\1", content, flags=re.DOTALL)
             # Of the stamp: device, inode, size and time of a pair that was looked at; fingerprint of our own.
-            changing = r'"(identity|not_after|not_before|generated_pair)": "?[-0-9a-f: ]+"?'
+            changing = r'"(identity|policy|not_after|not_before|generated_pair)": "?[-?0-9a-f: ]+"?'
             content = re.sub(changing, r'"\1": *', content)
             content = re.sub(r"([0-9A-F]{2}:){19,}[0-9A-F]{2}|[0-9a-f]{40,}|\d{8}T?\d{6}Z?|\b\d{9,}(\.\d+)?\b", "*",
                              content)  # fmt: skip

@@ -11,6 +11,7 @@ from tests.unit.conftest import (  # noqa: F401
     machine,
     no_distribution,
     no_real_programs,
+    out_of_sight,
     pytest_configure,
     pytest_report_header,
     quick_pair,

@@ -397,6 +397,15 @@ def test_another_policy_is_asked(machine, monkeypatch, path):
     assert len(asked) == 1
 
 
+def test_a_policy_that_nobody_can_look_at_is_asked_again(machine, monkeypatch, out_of_sight):
+    in_place(machine, *lone(SERVER))
+    out_of_sight(openssl.POLICY_FILES[0])
+    settle(machine)
+    asked = count(machine, monkeypatch)
+    facts.collect(machine)
+    assert len(asked) == 1
+
+
 @pytest.mark.parametrize("answer", [
     TimeoutError(110, "no answer within 20 seconds"), OSError(12, "Cannot allocate memory"), (137, b""), (0, b""),
     (127, b"load\t\n"), (0, b"ssl\tNo module named _ssl\n"),

@@ -1,5 +1,6 @@
 """What every unit test may ask for."""
 
+import errno
 import os
 import pathlib
 import shutil
@@ -75,6 +76,20 @@ def proc(machine):
                 machine.put_link("/proc/%d/fd/%d" % (pid, number), "socket:[%d]" % inode)
 
     return write
+
+
+@pytest.fixture
+def out_of_sight(machine, monkeypatch):
+    """Make a path one that nobody can look at."""
+    hidden, real = set(), os.stat
+
+    def stat(path, *arguments, **options):
+        if path in hidden:
+            raise OSError(errno.EIO, "Input/output error")
+        return real(path, *arguments, **options)
+
+    monkeypatch.setattr(os, "stat", stat)
+    return lambda path: hidden.add(machine.on_disk(path))
 
 
 @pytest.fixture(scope="session")

@@ -343,6 +343,22 @@ def test_a_changed_file_is_a_new_question(machine, path, how):
     assert not openssl.capability(machine, memory).possible
 
 
+@pytest.mark.parametrize("path", REMEMBERED_FILES)
+def test_what_nobody_can_look_at_may_have_changed(machine, out_of_sight, path):
+    out_of_sight(path)
+    memory = openssl.remember(openssl.capability(machine))
+    machine.programs[paths.OPENSSL] = (0, OPENSSL_102)
+    assert not openssl.capability(machine, memory).possible
+
+
+@pytest.mark.parametrize("path", openssl.POLICY_FILES)
+def test_a_policy_that_nobody_can_look_at_may_have_changed(machine, out_of_sight, path):
+    tls = openssl.capability(machine)
+    assert openssl.is_same(openssl.policy(machine, tls), openssl.policy(machine, tls))
+    out_of_sight(path)
+    assert not openssl.is_same(openssl.policy(machine, tls), openssl.policy(machine, tls))
+
+
 @pytest.mark.parametrize("memory", [{}, {"identity": ""}, {"identity": 1, "version": "3.0.0"}])
 def test_a_memory_of_something_else_is_none(machine, memory):
     openssl.capability(machine, memory)
