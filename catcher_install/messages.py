@@ -296,7 +296,7 @@ CATALOG = {
     ),
     "probe-without-ssl": (ERROR, "",
         "{host} port {port} speaks TLS, and Python on this host cannot: {reason}",
-        "install the OpenSSL library that Python needs, or install the package python3 again",
+        "install the OpenSSL library that Python needs, or reinstall the package python3",
     ),
     "probe-name-mismatch": (WARNING, "",
         "the certificate is not for {name}; the TKE will refuse it under that Host Name/IP",

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 # What stands in a hint before a package's name.
 INSTALL = "install the package "
+# What a hint may name: of no other package is it certain that it is in the distribution's repositories.
+PACKAGES = ("openssl", "python3-cryptography")
 # What installs one, by the id of os-release(5) or an id that this is like.
 COMMANDS = (
     ("debian", "apt install"), ("ubuntu", "apt install"), ("suse", "zypper install"), ("opensuse", "zypper install"),
@@ -49,16 +51,14 @@ def distribution_name() -> str:
 def with_command(hint: str) -> str:
     """A hint that says "install the package NAME", with this distribution's own command behind the name.
 
-    Unchanged if distro cannot tell which distribution this is.
+    Unchanged if NAME is not one of PACKAGES, or if distro cannot tell which distribution this is.
     """
-    before, marker, rest = hint.partition(INSTALL)
-    if not marker:
-        return hint
-    command = _command()
+    before, _, rest = hint.partition(INSTALL)
     name = rest.split()[0].rstrip(",:;") if rest.split() else ""
-    if not command or not name:
+    command = _command() if name in PACKAGES and before[-1:].strip() == "" else ""
+    if not command:
         return hint
-    return "%s%s%s (%s %s)%s" % (before, marker, name, command, name, rest[len(name):])
+    return "%s%s%s (%s %s)%s" % (before, INSTALL, name, command, name, rest[len(name):])
 
 
 def _command() -> str:

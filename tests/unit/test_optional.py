@@ -1,5 +1,7 @@
 """distro and packaging: what they are used for, and that each costs only that if it is broken or missing."""
 
+import pathlib
+import re
 import sys
 import types
 
@@ -48,6 +50,19 @@ def test_a_hint_has_this_distributions_command(monkeypatch, id, like):
     wanted = HINT.replace("cryptography", "cryptography (%s python3-cryptography)" % command) if command else HINT
     assert optional.with_command(HINT) == wanted
     assert optional.with_command("look: catcherctl status") == "look: catcherctl status"
+
+
+@pytest.mark.parametrize("hint", ["reinstall the package csulcca", "reinstall the package openssl",
+                                  "install the package there first", "install the package", "install the package "])
+def test_a_hint_that_names_none_of_the_distributions_packages_is_as_it_is(monkeypatch, hint):
+    monkeypatch.setitem(sys.modules, "distro", distro_of("debian", ""))
+    assert optional.with_command(hint) == hint
+
+
+def test_each_package_that_the_library_names_gets_a_command():
+    said = [match for path in pathlib.Path(optional.__file__).parent.rglob("*.py") if path.name != "optional.py"
+            for match in re.findall(r"\binstall the package ([a-z0-9-]+)", path.read_text())]
+    assert set(optional.PACKAGES) <= set(said) <= {*optional.PACKAGES, "there"}
 
 
 class Broken(types.ModuleType):
