@@ -45,15 +45,18 @@ def claims(page: str) -> list[Claim]:
 
 def verdict(status: int, output: str) -> tuple[str, str]:
     """PASS, FAIL or BLOCKED, and a remark, of a command's exit status and what it printed."""
+    counts = dict.fromkeys(("passed", "failed", "error", "skipped", "blocked"), 0)
+    for number, what in re.findall(r"\b(\d+) (passed|failed|error|skipped|blocked)", output):
+        counts[what] += int(number)
+    reasons = re.findall(r"(?m)^(?:SKIPPED \[\d+\] [^:]+(?::\d+)?|BLOCKED): (.*)$", output)
+    reason = reasons[0] if reasons else "its output says why"
+    # Skipped by pytest, which then ends with 0, or blocked in the matrix, which ends with 1 if that is all.
+    not_run = counts["skipped"] + counts["blocked"]
+    if not_run and not any(counts[what] for what in ("passed", "failed", "error")):
+        return "BLOCKED", reason
     if status:
         return "FAIL", f"exit status {status}"
-    counts = dict.fromkeys(("passed", "skipped"), 0)
-    for number, what in re.findall(r"\b(\d+) (passed|skipped)\b", output):
-        counts[what] += int(number)
-    reasons = re.findall(r"(?m)^SKIPPED \[\d+\] [^:]+(?::\d+)?: (.*)$", output)
-    if counts["skipped"] and not counts["passed"]:
-        return "BLOCKED", reasons[0] if reasons else "all tests were skipped"
-    return "PASS", f"{counts['skipped']} skipped: {reasons[0]}" if counts["skipped"] and reasons else ""
+    return "PASS", f"{not_run} not run: {reason}" if not_run else ""
 
 
 def check(claim: Claim, log: pathlib.Path) -> tuple[str, str]:
