@@ -114,6 +114,13 @@ def test_a_release_is_signed_with_the_key_of_the_secret(tmp_path, tag, key, said
             assert (tmp_path / "dist/repo.tar.gz").exists()
 
 
+def test_an_image_without_gpg_gets_it_before_a_key_is_imported():
+    """GitHub's machines have one; debian:bookworm, in which GitLab runs the job, has not."""
+    jobs = yaml.safe_load(ci_files.gitlab())
+    assert "gpg " in jobs["release"]["script"][0]
+    assert "gnupg" in jobs["default"]["before_script"][-1].split()
+
+
 def test_the_job_that_checks_runs_what_ci_runs_and_publishes_what_each_part_found():
     """tools/check.sh is held to it: no part with tests is without results, and no two share a file."""
     github = yaml.safe_load(ci_files.github())["jobs"]["check"]["steps"]
