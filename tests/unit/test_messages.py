@@ -7,10 +7,10 @@ import re
 
 import pytest
 
-from catcher_install import messages, plan, report, transition
+from catcher_install import messages, report
 from catcher_install.probe import result
 
-from .support import TREE, library_modules, make_facts
+from .support import TREE, library_modules
 
 # What a finding may tell an administrator to type.
 PROGRAMS = ("catcherctl", "systemctl", "journalctl", "timedatectl", "chmod", "sysctl", "ss")
@@ -80,12 +80,12 @@ def test_each_id_that_exists_is_used():
 
 
 def test_each_id_is_named_by_a_test():
-    """Else a finding could be reported at the wrong time and nothing would notice."""
+    """Else a finding could be reported at the wrong time and nothing would notice. promises.py names them all."""
     tests = ""
     for part in ("unit", "hooks", "slow"):
         for directory, _, names in os.walk(os.path.join(TREE, "tests", part)):
             for name in names:
-                if name.endswith(".py"):
+                if name.endswith(".py") and name != "promises.py":
                     with open(os.path.join(directory, name), encoding="utf-8") as stream:
                         tests += stream.read()
     assert [id for id in sorted(messages.CATALOG) if not re.search(r"(?<![\w-])%s(?![\w-])" % id, tests)] == []
@@ -150,15 +150,6 @@ def test_its_marks_are_known_and_fit_together(id):
 
 def test_a_finding_of_another_version_has_no_marks():
     assert not messages.is_marked({"id": "found-in-9.0"}, messages.ROOT)
-
-
-@pytest.mark.parametrize("id", [
-    "conf-was-missing", "scriptlet-unknown", "busy", "pair-deferred", "pair-not-replaced", "service-failed"])
-def test_what_only_this_run_did_is_not_kept(id):
-    told = messages.finding(id, **dict.fromkeys(placeholders(id), "x"))
-    found = [told, messages.finding("unit-forking")]
-    kept = plan.next_stamp(make_facts(), found, None, transition.of("apply")).findings
-    assert kept == [messages.finding("unit-forking")]
 
 
 def test_an_unknown_id_is_a_fault_of_ours():

@@ -10,7 +10,7 @@ from catcher_install.admin import mode, status
 from catcher_install.cert import generate
 from catcher_install.errors import CatcherError
 
-from .. import pem
+from .. import pem, promises
 from ..authority import DAY, issue
 from ..daemon import Daemon, shown
 from ..support import ids, no_room_for_the_stamp, tree_of
@@ -83,7 +83,7 @@ def test_there_and_back(machine, daemon):
     assert machine.names(paths.BIN) == ["catcher.crt", "catcher.exe", "catcher.key"]
 
 
-@pytest.mark.parametrize("id", ["upgraded-tcp-kept", "tls-not-possible"])
+@pytest.mark.parametrize("id", sorted(promises.LASTING))
 @pytest.mark.parametrize("wanted", [config.TCP, config.TLS])
 def test_an_explicit_mode_ends_each_lasting_finding(machine, daemon, id, wanted):
     told = {"id": id, "reason": "it was not"}
