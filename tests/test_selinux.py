@@ -69,17 +69,63 @@ def test_every_file_has_the_type_that_its_name_says(policy: str) -> None:
         assert max(fitting)[1] == f"gen_context(system_u:object_r:{kind},s0)", (path, fitting)
 
 
-def test_the_rpm_of_a_distribution_has_a_package_of_it(tmp_path: Path) -> None:
+def built(top: Path, payload: Path) -> tuple[Path, Path]:
+    """The main package and csulcca-selinux, as a distribution builds them with a payload."""
+    source = top / "csulcca-8.0.0"
+    clean("python3", TREE / "tools/build_packages.py", "--payload", payload, "--stage", source)
+    (top / "SOURCES").mkdir()
+    clean("tar", "-C", source.parent, "-czf", top / "SOURCES/csulcca-8.0.0.tar.gz", source.name)
+    clean("rpmbuild", "-bb", "--nodeps", "--define", f"_topdir {top}", "--with", "selinux", "--without", "check",
+          source / "rpm/csulcca.spec")  # fmt: skip
+    (selinux,) = top.glob("RPMS/noarch/csulcca-selinux-8.0.0-1*.rpm")
+    (main,) = top.glob("RPMS/noarch/csulcca-8.0.0-1*.rpm")
+    return main, selinux
+
+
+def asked(package: Path, tag: str, argument: str, tmp_path: Path, enabled: bool) -> list[str]:
+    """What a scriptlet runs of SELinux's programs, in its order, on a system where SELinux is on or off."""
+    script = subprocess.check_output(["rpm", "-qp", "--nosignature", "--qf", "%{" + tag + "}", package], text=True)
+    programs = tmp_path / f"{tag}-{argument}-{enabled}"
+    programs.mkdir()
+    log = programs / "log"
+    for name in ("semodule", "semanage", "load_policy", "restorecon", "systemctl", "selinuxenabled"):
+        status = 1 if name == "selinuxenabled" and not enabled else 0
+        told = "" if name == "selinuxenabled" else f'echo {name} "$@" >>{log}\n'
+        (programs / name).write_text(f"#!/bin/sh\n{told}exit {status}\n")
+        (programs / name).chmod(0o755)
+    done = subprocess.run(["sh", "-ec", script, "sh", argument], env={"PATH": f"{programs}:/usr/bin:/bin"}, check=False,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, "")
+    return log.read_text().splitlines() if log.exists() else []
+
+
+MODULE = "semodule -n -i /usr/share/selinux/packages/csulcca.pp"
+PERMISSIVE = "semodule -n -i /usr/share/selinux/packages/csulcca_permissive.cil"
+PORT = "semanage port -N -a -t csulcca_port_t -p tcp 50003"
+
+
+@pytest.mark.parametrize("permissive", [False, True], ids=["reference catcher", "another daemon"])
+def test_the_rpm_of_a_distribution_has_a_package_of_it(tmp_path: Path, permissive: bool) -> None:
+    """Enforcing for the reference catcher alone; the same after an upgrade, and where SELinux is off."""
     if not DEVEL.exists():
         tool("selinux-policy-dev")
-    source = tmp_path / "csulcca-8.0.0"
-    clean("python3", TREE / "tools/build_packages.py", "--stage", source)
-    (tmp_path / "SOURCES").mkdir()
-    clean("tar", "-C", tmp_path, "-czf", tmp_path / "SOURCES/csulcca-8.0.0.tar.gz", source.name)
-    clean("rpmbuild", "-bb", "--nodeps", "--define", f"_topdir {tmp_path}", "--with", "selinux", "--without", "check",
-          source / "rpm/csulcca.spec")  # fmt: skip
-    (rpm,) = tmp_path.glob("RPMS/noarch/csulcca-selinux-8.0.0-1*.rpm")
-    listed = subprocess.check_output(["rpm", "-qpl", "--nosignature", str(rpm)], text=True).split()
+    payload = TREE / "payload/reference"
+    if permissive:
+        # It has no machine code, so nothing but the missing reference catcher tells that it is another one.
+        (tmp_path / "other/opt/IBM/CCA/bin").mkdir(parents=True)
+        shutil.copy(payload / "opt/IBM/CCA/bin/catcher.exe", tmp_path / "other/opt/IBM/CCA/bin")
+        payload = tmp_path / "other"
+    main, package = built(tmp_path, payload)
+    listed = subprocess.check_output(["rpm", "-qpl", "--nosignature", package], text=True).split()
     assert "/usr/share/selinux/packages/csulcca.pp" in listed
-    (main,) = tmp_path.glob("RPMS/noarch/csulcca-8.0.0-1*.rpm")
-    assert "selinux" not in subprocess.check_output(["rpm", "-qpl", "--nosignature", str(main)], text=True)
+    assert ("/usr/share/selinux/packages/csulcca_permissive.cil" in listed) == permissive
+    assert "selinux" not in subprocess.check_output(["rpm", "-qpl", "--nosignature", main], text=True)
+    mode = PERMISSIVE if permissive else "semodule -n -r csulcca_permissive"
+    for argument in "12":
+        off = asked(package, "POSTIN", argument, tmp_path, enabled=False)
+        assert off == [MODULE, mode, PORT]
+        on = asked(package, "POSTIN", argument, tmp_path, enabled=True)
+        assert on[:4] == [*off, "load_policy"] and on[-1] == "systemctl try-restart CSUTKEcat.service"
+    assert asked(package, "POSTUN", "1", tmp_path, enabled=True) == []
+    assert asked(package, "POSTUN", "0", tmp_path, enabled=False) == [
+        "semanage port -N -d -p tcp 50003", "semodule -n -r csulcca_permissive", "semodule -n -r csulcca"]

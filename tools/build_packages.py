@@ -54,6 +54,8 @@ STAGED = {"deb": "payload/deb", "rpm": "payload/rpm"}
 # What a program says where a disk is full, and what to do.
 FULL_DISK = os.strerror(errno.ENOSPC)
 MORE_ROOM = "make room, or name a directory with more of it: TMPDIR=DIR make packages"
+# A payload with this has the reference catcher.
+REFERENCE = "usr/lib/csulcca/reference_catcher"
 # For debian/copyright where the payload is not ours.
 VENDORS_COPYRIGHT = """
 Files: payload/*
@@ -203,11 +205,12 @@ def stage(source: Path, payload: Path, version: str | None, work: Path) -> Stage
         (r"(?m)(?<=^License:        )Apache-2.0$", "Apache-2.0" + (" AND LicenseRef-IBM-CCA" if groups else "")),
     ):
         replace(spec, token, text)
-    spec.write_text(filled_in(spec.read_text(encoding="utf-8"), metadata, changes), encoding="utf-8")
+    permissive = "0" if REFERENCE in found.entries else "1"
+    spec.write_text(filled_in(spec.read_text(encoding="utf-8"), metadata, changes, permissive), encoding="utf-8")
     return Staged(metadata, found.machine, found.entries, found.left_out, groups, epoch)
 
 
-def filled_in(spec: str, metadata: Metadata, changes: list[Change]) -> str:
+def filled_in(spec: str, metadata: Metadata, changes: list[Change], permissive: str = "0") -> str:
     """The text of rpm/csulcca.spec with what stands between @ signs there."""
     for token, text in (
         ("@VERSION@", metadata.version),
@@ -215,6 +218,7 @@ def filled_in(spec: str, metadata: Metadata, changes: list[Change]) -> str:
         ("@REQUIRES@", "\n".join("Requires:       " + name for name in metadata.requires)),
         ("@RECOMMENDS@", "\n".join("Recommends:     " + name for name in metadata.recommends)),
         ("@CHANGELOG@", rpm_changelog(changes)),
+        ("@PERMISSIVE@", permissive),
     ):
         if token not in spec:
             raise Refused("csulcca.spec has no %s" % token, "git diff -- rpm/csulcca.spec")
