@@ -2,6 +2,7 @@
 
 import ast
 import functools
+import os
 import pkgutil
 import subprocess
 import sys
@@ -50,6 +51,8 @@ FLOORS = ("admin", "probe", "cert", "")
 # Modules that may have more than LINES lines: the one that touches the system.
 LONG = {"host"}
 LINES = 400
+# Of a shell file in hooks/. preinst.sh runs before a file of ours is on the host, so it cannot load parts of itself.
+SHELL_LINES = 500
 
 # Who may talk to standard output and standard error.
 PRINTS = {"admin.cli", "launch", "cert.judge"}
@@ -182,6 +185,27 @@ def test_the_rule_of_floors_sees_imports():
     assert floor("probe.result") == "probe" and floor("plan") == "" and floor("cert") == "cert"
 
 
+def entries():
+    """The modules of the ground floor that hooks/entry.py starts."""
+    with open(os.path.join(TREE, "hooks", "entry.py"), encoding="utf-8") as stream:
+        tree = ast.parse(stream.read())
+    named = [node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    return {name[len("catcher_install."):] for name in named if name.startswith("catcher_install.")
+            and floor(name[len("catcher_install."):]) == ""}
+
+
+def test_the_ground_floor_is_what_a_hook_or_a_start_imports():
+    """At their top or inside a function, and not through a folder: what cert/ alone needs lies in cert/."""
+    ground = {module for module in MODULES if floor(module) == ""}
+    reached, waiting = set(), entries()
+    assert waiting == {"launch", "scriptlet"}
+    while waiting:
+        module = waiting.pop()
+        reached.add(module)
+        waiting |= {name for name in imported_by(module) if floor(name) == ""} - reached
+    assert ground - reached == set()
+
+
 def test_only_one_module_imports_cryptography():
     importers = {module for module in MODULES for node in ast.walk(tree_of(module))
                  if isinstance(node, (ast.Import, ast.ImportFrom))
@@ -206,6 +230,15 @@ def test_no_private_name_of_another_module_is_used(module):
 def test_no_module_is_long(module):
     with open(FILES[module], encoding="utf-8") as stream:
         assert len(stream.readlines()) <= LINES
+
+
+HOOKS = sorted(entry.name for entry in os.scandir(os.path.join(TREE, "hooks")) if entry.is_file())
+
+
+@pytest.mark.parametrize("name", HOOKS)
+def test_no_hook_is_long(name):
+    with open(os.path.join(TREE, "hooks", name), encoding="utf-8") as stream:
+        assert len(stream.readlines()) <= (LINES if name.endswith(".py") else SHELL_LINES)
 
 
 def test_what_is_allowed_is_used():
