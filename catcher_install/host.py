@@ -46,7 +46,7 @@ class Host:
     Methods raise OSError as the system call does.
     """
 
-    # Whether KEY is the link of an image; None until that is needed.
+    # Whether KEY and CERTIFICATE are the links of an image; None until that is needed.
     _pair_is_in_image: "Optional[bool]" = None
 
     def __init__(self, root: str = "/") -> None:
@@ -67,14 +67,17 @@ class Host:
         return self._locate(path, follow)
 
     def pair_is_in_image(self) -> bool:
-        """Whether this is an image that keeps the pair in IMAGE_PAIR."""
+        """Whether this is an image that keeps the pair in IMAGE_PAIR. One link alone leads to no pair."""
         if self._pair_is_in_image is None:
-            try:
-                target = os.readlink(self._locate(paths.KEY, False))
-            except OSError:
-                target = ""
-            self._pair_is_in_image = target == paths.IMAGE_PAIR + paths.KEY[len(paths.BIN):]
+            self._pair_is_in_image = self._leads_to_image_pair(paths.KEY) and self._leads_to_image_pair(
+                paths.CERTIFICATE)
         return self._pair_is_in_image
+
+    def _leads_to_image_pair(self, path: str) -> bool:
+        try:
+            return os.readlink(self._locate(path, False)) == paths.IMAGE_PAIR + path[len(paths.BIN):]
+        except OSError:
+            return False
 
     def _locate(self, path: str, follow: bool) -> str:
         if self.root == "/":

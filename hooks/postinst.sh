@@ -34,9 +34,20 @@ csulcca_prepare_image() {
     rm -f @STAMP@ @LOCK@
     for csulcca_bin in @BIN@ /usr/lib@BIN@; do
         [ -e "$csulcca_bin/catcher.exe" ] || continue
-        for csulcca_name in catcher.key catcher.crt; do
-            [ -e "$csulcca_bin/$csulcca_name" ] || [ -h "$csulcca_bin/$csulcca_name" ] ||
-                ln -s "@IMAGE_PAIR@/$csulcca_name" "$csulcca_bin/$csulcca_name" || :
-        done
+        csulcca_link_pair "$csulcca_bin"
+    done
+}
+
+# Both links or none: one link beside a file of an administrator's would have the first boot make a key for it. A link
+# of ours that leads nowhere is from a build that was killed between the two.
+csulcca_link_pair() {
+    for csulcca_name in catcher.key catcher.crt; do
+        csulcca_target=$(readlink "$1/$csulcca_name") || csulcca_target=@IMAGE_PAIR@/$csulcca_name
+        if [ -e "$1/$csulcca_name" ] || [ "$csulcca_target" != "@IMAGE_PAIR@/$csulcca_name" ]; then
+            return 0
+        fi
+    done
+    for csulcca_name in catcher.key catcher.crt; do
+        [ -h "$1/$csulcca_name" ] || ln -s "@IMAGE_PAIR@/$csulcca_name" "$1/$csulcca_name" || :
     done
 }

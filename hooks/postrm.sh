@@ -66,7 +66,10 @@ csulcca_is_downgrade_to_7() {
 csulcca_remove_ours() {
     csulcca_key=@KEY@
     # On a host that boots an image, the pair and its other files are where the links lead.
-    [ "$(readlink @KEY@)" != @IMAGE_PAIR@/catcher.key ] || csulcca_key=@IMAGE_PAIR@/catcher.key
+    if [ "$(readlink @KEY@)" = @IMAGE_PAIR@/catcher.key ] &&
+        [ "$(readlink @CERTIFICATE@)" = @IMAGE_PAIR@/catcher.crt ]; then
+        csulcca_key=@IMAGE_PAIR@/catcher.key
+    fi
     csulcca_pairs=${csulcca_key%/*}
     csulcca_certificate=$csulcca_pairs/catcher.crt
     csulcca_stage=@STAGE@

@@ -5,7 +5,8 @@ import shutil
 
 import pytest
 
-from catcher_install import paths
+from catcher_install import pair, paths
+from tests.unit.support import Machine
 
 from .moved_root import image_links
 
@@ -45,6 +46,44 @@ def test_a_scriptlet_knows_the_image_that_is_built_around_it(root, sign):
         root.environment[sign] = "true"
     assert root.run("csulcca_postinst", "rpm", "1") == (0, "")
     assert image_links(root) == (["catcher.key", "catcher.crt"] if sign else [])
+
+
+def tree(root):
+    """{name: content or target of a link} of the directory of the pair."""
+    top = root.path(paths.BIN)
+    return {name: os.readlink(os.path.join(top, name)) if os.path.islink(os.path.join(top, name)) else
+            root.get(paths.BIN + "/" + name) for name in os.listdir(top)}
+
+
+@pytest.mark.parametrize("there,state", [
+    ({"catcher.crt": b"theirs"}, pair.CERTIFICATE_ONLY), ({"catcher.key": b"theirs"}, pair.KEY_ONLY),
+    ({"catcher.crt": "/srv/tls/catcher.crt"}, pair.CERTIFICATE_ONLY),
+    ({"catcher.key": "/srv/tls/catcher.key"}, pair.KEY_ONLY),
+    ({"catcher.key": "catcher.pem", "catcher.crt": b"theirs"}, pair.BOTH)])
+def test_an_image_with_a_file_of_an_administrators_in_one_place_stays_as_it_is(root, there, state):
+    """A link beside it would have the first boot make a key of ours for the administrator's certificate."""
+    root.put("/usr/lib/csulcca/run", b"#!/bin/sh\n", 0o755)
+    root.put("/bin/bootc", b"#!/bin/sh\n", 0o755)
+    root.put(paths.CATCHER)
+    for name, content in there.items():
+        if isinstance(content, bytes):
+            root.put(paths.BIN + "/" + name, content, 0o600)
+        else:
+            os.symlink(content, root.path(paths.BIN + "/" + name))
+    before = tree(root)
+    assert root.run("csulcca_postinst", "rpm", "1") == (0, "")
+    assert tree(root) == before
+    assert pair.look(Machine(root.base)).state == state
+
+
+@pytest.mark.parametrize("name", pair.FILES)
+def test_an_image_gets_the_second_link_if_its_build_was_killed_after_the_first(root, name):
+    root.put("/usr/lib/csulcca/run", b"#!/bin/sh\n", 0o755)
+    root.put("/bin/bootc", b"#!/bin/sh\n", 0o755)
+    root.put(paths.CATCHER)
+    os.symlink(root.path(paths.IMAGE_PAIR) + "/" + name, root.path(paths.BIN + "/" + name))
+    assert root.run("csulcca_postinst", "rpm", "1") == (0, "")
+    assert image_links(root) == ["catcher.key", "catcher.crt"]
 
 
 @pytest.mark.parametrize("phase,arguments", [("csulcca_postinst", ("rpm", "2")), ("csulcca_prerm", ("rpm", "1"))])

@@ -78,7 +78,7 @@ BREAKAGES = (
     Breakage(
         "an image has no links to a pair below /var",
         "hooks/postinst.sh",
-        'ln -s "@IMAGE_PAIR@/$csulcca_name" "$csulcca_bin/$csulcca_name"',
+        'ln -s "@IMAGE_PAIR@/$csulcca_name" "$1/$csulcca_name"',
         ":",
         frozenset((cell, "image-based") for cell in IMAGE_BASED),
         cells=IMAGE_BASED,

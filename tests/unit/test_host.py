@@ -78,13 +78,20 @@ def test_links_in_a_circle(image):
     assert raised.value.errno == errno.ELOOP
 
 
-@pytest.mark.parametrize("link,mapped", [("/var/lib/csulcca/catcher.key", True), ("/elsewhere/catcher.key", False),
-                                         (None, False)])  # fmt: skip
-def test_what_goes_with_the_pair_is_below_var_where_the_image_says_so(tmp_path, link, mapped):
+KEY_LINK, CERTIFICATE_LINK = (paths.IMAGE_PAIR + name for name in ("/catcher.key", "/catcher.crt"))
+
+
+@pytest.mark.parametrize("links,mapped", [
+    ({"catcher.key": KEY_LINK, "catcher.crt": CERTIFICATE_LINK}, True),
+    # One link alone makes no pair: the daemon reads what is in the other place.
+    ({"catcher.key": KEY_LINK}, False), ({"catcher.crt": CERTIFICATE_LINK}, False),
+    ({"catcher.key": KEY_LINK, "catcher.crt": "/elsewhere/catcher.crt"}, False),
+    ({"catcher.key": "/elsewhere/catcher.key", "catcher.crt": CERTIFICATE_LINK}, False), ({}, False)])
+def test_what_goes_with_the_pair_is_below_var_where_the_image_says_so(tmp_path, links, mapped):
     bin = tmp_path / "opt/IBM/CCA/bin"
     bin.mkdir(parents=True)
-    if link is not None:
-        (bin / "catcher.key").symlink_to(link)
+    for name, target in links.items():
+        (bin / name).symlink_to(target)
     host = Host(str(tmp_path))
     for name in ("", "/catcher.key", "/catcher.crt.20261128T200000Z", "/.catcher-pair.replace/catcher.key",
                  "/catcher.key.request"):  # fmt: skip
