@@ -4,11 +4,12 @@
 # removes what prerm has noted as ours (catcher_install/pair.py, ours()) if it is unchanged, and judges nothing else.
 
 csulcca_postrm() {
+    csulcca_proof=needless
     case "$1:${2-}" in
     deb:purge | deb:remove | rpm:0) csulcca_restore_links || : ;;
     esac
     case "$1:${2-}" in
-    deb:purge) csulcca_remove_ours || : ;;
+    deb:purge) csulcca_remove_ours || csulcca_proof=needed ;;
     deb:remove | rpm:0) ;;
     deb:abort-install | deb:abort-upgrade)
         rm -f @CAPTURE@
@@ -37,8 +38,9 @@ csulcca_postrm() {
     # The last file records when the timer last ran (Persistent=).
     rm -f @CAPTURE@ @CAPTURE@.new @LINKS@.new @LOCK@ @STAMP_DRAFT@ @PURGE_DRAFT@ \
         /var/lib/systemd/timers/stamp-csulcca-check.timer || :
-    # If nothing is ours, the stamp is of no use. Without a note nobody knows that.
-    if [ "$1:$2" = deb:purge ] || { [ -e @PURGE@ ] && [ ! -s @PURGE@ ]; }; then
+    # If nothing is ours, the stamp is of no use. Without a note nobody knows that. While something of ours is left, it
+    # must stay provable.
+    if [ "$1:$2:$csulcca_proof" = deb:purge:needless ] || { [ -e @PURGE@ ] && [ ! -s @PURGE@ ]; }; then
         rm -f @STAMP@ @PURGE@ || :
     fi
     if [ "$1" = rpm ]; then
@@ -63,7 +65,9 @@ csulcca_is_downgrade_to_7() {
     esac
 }
 
+# Succeeds if nothing is left of what is noted as ours.
 csulcca_remove_ours() {
+    csulcca_left=0
     csulcca_key=@KEY@
     # On a host that boots an image, the pair and its other files are where the links lead.
     if [ "$(readlink @KEY@)" = @IMAGE_PAIR@/catcher.key ] &&
@@ -79,20 +83,27 @@ csulcca_remove_ours() {
     [ -f @PURGE@ ] && [ ! -h @PURGE@ ] || return 0
     while read -r csulcca_made csulcca_suffix; do
         case $csulcca_suffix in */*) continue ;; esac
-        csulcca_finish_purge "$csulcca_made" "$csulcca_suffix"
-        csulcca_there=$(csulcca_fingerprint "$csulcca_key$csulcca_suffix" "$csulcca_certificate$csulcca_suffix")
-        if [ "$csulcca_there" = "$csulcca_made" ]; then
-            csulcca_remove_pair "$csulcca_made" "$csulcca_suffix" ||
-                echo "csulcca: $csulcca_key$csulcca_suffix cannot be removed, and was left as it is" >&2
+        if ! csulcca_remove_noted "$csulcca_made" "$csulcca_suffix"; then
+            csulcca_left=1
+            echo "csulcca: $csulcca_key$csulcca_suffix cannot be removed, and was left as it was" >&2
         fi
-    done <@PURGE@
+    done <@PURGE@ || csulcca_left=1
+    return "$csulcca_left"
 }
 
-# SHA-256 over a key and its certificate, or over a key alone; nothing if one of them is not a file.
+# csulcca_remove_noted FINGERPRINT SUFFIX: unless it was changed, and is an administrator's now.
+csulcca_remove_noted() {
+    csulcca_finish_purge "$1" "$2" || return 1
+    csulcca_there=$(csulcca_fingerprint "$csulcca_key$2" "$csulcca_certificate$2") || return 1
+    [ "$csulcca_there" != "$1" ] || csulcca_remove_pair "$1" "$2"
+}
+
+# SHA-256 over a key and its certificate, or over a key alone; nothing if one of them is not a file. Fails if one
+# cannot be read.
 csulcca_fingerprint() {
     [ -f "$1" ] && [ ! -h "$1" ] && [ ! -h "$2" ] || return 0
     if [ -f "$2" ]; then
-        cat "$1" "$2" | sha256sum | cut -d ' ' -f 1
+        cat "$1" "$2" >/dev/null && cat "$1" "$2" | sha256sum | cut -d ' ' -f 1
     elif [ ! -e "$2" ]; then
         sha256sum <"$1" | cut -d ' ' -f 1
     fi
@@ -125,7 +136,11 @@ csulcca_remove_pair() {
         return 1
     fi
     if [ -n "$2" ]; then
-        rm -f "$csulcca_key$2" "$csulcca_certificate$2"
+        if ! rm -f "$csulcca_key$2" || ! rm -f "$csulcca_certificate$2"; then
+            [ -e "$csulcca_key$2" ] || ln "$csulcca_draft/catcher.key" "$csulcca_key$2" || :
+            rm -rf "$csulcca_draft"
+            return 1
+        fi
         rm -rf "$csulcca_draft"
         return
     fi
@@ -139,22 +154,28 @@ csulcca_remove_pair() {
 
 # Whether the file system has no hard links, as vfat and some of FUSE.
 csulcca_has_no_links() {
-    : >"$csulcca_draft/one" && ! ln "$csulcca_draft/one" "$csulcca_draft/two" 2>/dev/null
+    # In a subshell: a redirection of ":" that fails ends a POSIX shell.
+    (: >"$csulcca_draft/one") 2>/dev/null && ! ln "$csulcca_draft/one" "$csulcca_draft/two" 2>/dev/null
 }
 
-# Remove what is left of a pair in place that is being removed.
+# Remove what is left of a pair in place that is being removed; both files, or none.
 csulcca_finish_purge() {
     if [ "$(csulcca_fingerprint "$csulcca_draft/@PURGED_KEY@$2" "$csulcca_certificate$2")" = "$1" ]; then
-        rm -f "$csulcca_certificate$2" && rm -rf "$csulcca_draft"
+        rm -f "$csulcca_certificate$2" && rm -rf "$csulcca_draft" || return 1
     fi
     [ -d "$csulcca_stage" ] && [ ! -h "$csulcca_stage" ] || return 0
     [ "$(csulcca_fingerprint "$csulcca_stage/catcher.key" "$csulcca_stage/catcher.crt")" = "$1" ] || return 0
+    csulcca_status=0
     for csulcca_name in catcher.key catcher.crt; do
         if cmp -s "$csulcca_stage/$csulcca_name" "$csulcca_pairs/$csulcca_name"; then
-            rm -f "$csulcca_pairs/$csulcca_name"
+            rm -f "$csulcca_pairs/$csulcca_name" || csulcca_status=1
         fi
+        [ "$csulcca_status" = 0 ] || break
     done
+    if [ "$csulcca_status" != 0 ] && [ ! -e "$csulcca_key" ]; then
+        ln "$csulcca_stage/catcher.key" "$csulcca_key" || return 1
+    fi
     rm -rf "$csulcca_draft"
-    mv -T "$csulcca_stage" "$csulcca_draft"
-    rm -rf "$csulcca_draft"
+    mv -T "$csulcca_stage" "$csulcca_draft" && rm -rf "$csulcca_draft" || return 1
+    return "$csulcca_status"
 }

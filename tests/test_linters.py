@@ -122,6 +122,43 @@ def test_a_line_of_a_scriptlet_is_no_longer_than_one_of_python() -> None:
             if len(line) > int(found[1])] == []  # fmt: skip
 
 
+# POSIX's special built-in utilities: a redirection of one that fails ends the shell. What is in quotes is no command.
+SPECIAL = re.compile(r"""(?:^|[;&|!{}]|\b(?:if|then|else|elif|do|while|until)\b)\s*(?:\w+=\S*\s+)*
+    (?::|\.|break|continue|eval|exec|exit|export|readonly|return|set|shift|times|trap|unset)(?=[\s<>])
+    [^;|\n]*?(?:[<>])""", re.VERBOSE | re.MULTILINE)
+
+
+def special_redirections(text: str) -> list[str]:
+    """Lines of a shell file that redirect a special built-in outside of a subshell."""
+    found = []
+    for line in text.splitlines():
+        bare = re.sub(r"""'[^']*'|"[^"]*"|(?:^|\s)#.*""", " q", line)
+        # From the innermost one.
+        while (less := re.sub(r"\$?\([^()]*\)", " q", bare)) != bare:
+            bare = less
+        if SPECIAL.search(bare):
+            found.append(line)
+    return found
+
+
+def test_no_special_built_in_of_a_scriptlet_is_redirected() -> None:
+    """A full disk would end the scriptlet, and with it the transaction."""
+    files = [path for pattern in ("hooks/*", "debian/*.in", "rpm/*.in")
+             for path in TREE.glob(pattern) if path.is_file() and path.suffix != ".py"]  # fmt: skip
+    assert len(files) > 12
+    assert [(path.name, line) for path in files
+            for line in special_redirections(path.read_text(encoding="utf-8"))] == []  # fmt: skip
+
+
+@pytest.mark.parametrize("line,ends", [
+    (': >"$csulcca_draft/one" && ! ln one two', True), ("    :>one", True), ("if ! : >one; then", True),
+    ("true || exec 3<one", True), (". one 2>/dev/null", True), ("LC_ALL=C export A >&2", True), ("{ : >one; }", True),
+    ("(: >one) 2>/dev/null || :", False), ("echo one >two || :", False), (": one # >two", False),
+    ("one=$(: <two)", False), ('trap "one >two" EXIT', False), ("[ -e one ] || return 0; echo >two", False)])
+def test_a_redirected_special_built_in_is_seen(line: str, ends: bool) -> None:
+    assert (special_redirections(line) != []) == ends
+
+
 # Only lintian before 2.122 has it, and later ones take an override of it for an error. CCA's init script was for
 # systems without systemd, which no supported release is; it is retired on upgrade.
 DROPPED = "--suppress-tags=package-supports-alternative-init-but-no-init.d-script"

@@ -406,9 +406,70 @@ def test_purge_of_a_pair_of_which_one_file_cannot_be_removed(root, name, suffix)
         refuse = '#!/bin/sh\nfor one; do [ "$one" != %s ] || exit 1; done\nexec %s "$@"\n' % (
             fixed, shutil.which(command))
         root.put("/bin/" + command, refuse.encode(), 0o755)
+    assert_both_stay(root, suffix)
+    for command in ("ln", "rm", "mv"):
+        os.unlink(root.path("/bin/" + command))
+    assert_next_purge_removes_both(root)
+
+
+def assert_both_stay(root, suffix):
+    """A purge leaves the pair, says so, and keeps the proof that the pair is ours."""
     status, output = root.run("csulcca_postrm", "deb", "purge")
     assert status == 0 and "catcher.key%s cannot be removed" % suffix in output
     assert in_bin(root) == {"catcher.key" + suffix: KEY, "catcher.crt" + suffix: CRT}
+    assert sorted(os.listdir(root.path(paths.STATE_DIR))) == ["purge", "state.json"]
+
+
+def assert_next_purge_removes_both(root):
+    assert root.run("csulcca_postrm", "deb", "purge") == (0, "")
+    assert in_bin(root) == {} and not root.exists(paths.STATE_DIR)
+
+
+@pytest.mark.parametrize("name", ["catcher.key", "catcher.crt"])
+@pytest.mark.parametrize("suffix", ["", KEPT])
+def test_purge_of_a_pair_of_which_one_file_can_be_linked_and_not_removed(root, name, suffix):
+    """An error of the disk, or btrfs without room."""
+    put_pair(root, suffix, (KEY, CRT))
+    root.put(paths.STAMP, stamp.render(make_stamp(made_earlier=[pair.fingerprint(KEY, CRT)])))
+    before_removal(root)
+    refuse = '#!/bin/sh\nfor one; do [ "$one" != %s ] || exit 1; done\nexec %s "$@"\n' % (
+        root.path(paths.BIN + "/" + name + suffix), shutil.which("rm"))
+    root.put("/bin/rm", refuse.encode(), 0o755)
+    assert_both_stay(root, suffix)
+    os.unlink(root.path("/bin/rm"))
+    assert_next_purge_removes_both(root)
+
+
+@pytest.mark.parametrize("links", [True, False])
+@pytest.mark.parametrize("suffix", ["", KEPT])
+def test_purge_where_no_new_file_can_be_made(root, suffix, links):
+    """No inode is left; or an error of the disk, and a link cannot be made either."""
+    put_pair(root, suffix, (KEY, CRT))
+    root.put(paths.STAMP, stamp.render(make_stamp(made_earlier=[pair.fingerprint(KEY, CRT)])))
+    before_removal(root)
+    root.put("/bin/mkdir", b'#!/bin/sh\nfor last; do :; done\nexec %s -p "$@" "$last/one"\n' %
+             shutil.which("mkdir").encode(), 0o755)
+    if links:
+        assert_next_purge_removes_both(root)
+        return
+    root.put("/bin/ln", b"#!/bin/sh\nexit 1\n", 0o755)
+    assert_both_stay(root, suffix)
+    os.unlink(root.path("/bin/mkdir"))
+    assert_next_purge_removes_both(root)
+
+
+@pytest.mark.parametrize("name", ["catcher.key", "catcher.crt"])
+def test_purge_of_a_pair_that_cannot_be_read(root, name):
+    """What it is now is not known: it is not taken for an administrator's."""
+    put_pair(root, "", (KEY, CRT))
+    root.put(paths.STAMP, stamp.render(make_stamp(made_earlier=[pair.fingerprint(KEY, CRT)])))
+    before_removal(root)
+    refuse = '#!/bin/sh\nfor one; do [ "$one" != %s ] || exit 1; done\nexec %s "$@"\n' % (
+        root.path(paths.BIN + "/" + name), shutil.which("cat"))
+    root.put("/bin/cat", refuse.encode(), 0o755)
+    assert_both_stay(root, "")
+    os.unlink(root.path("/bin/cat"))
+    assert_next_purge_removes_both(root)
 
 
 @pytest.mark.parametrize("suffix", ["", KEPT])
