@@ -8,7 +8,7 @@ csulcca_postinst() {
     fi
     csulcca_restore_links || :
     # Remove bytecode of another version of these files: reproducible packages all have the same file times.
-    find @LIBRARY@ -name __pycache__ -prune -exec rm -rf {} +
+    find @LIBRARY@ -name __pycache__ -prune -exec rm -rf {} + || :
     csulcca_compile
     # Left by an earlier removal.
     rm -f @PURGE@ || :
@@ -31,7 +31,7 @@ csulcca_prepare_image() {
     [ ! -d /run/systemd/system ] || return 0
     [ -e /run/ostree-booted ] || [ -n "${TRANSACTIONAL_UPDATE-}" ] || command -v bootc >/dev/null 2>&1 ||
         command -v rpm-ostree >/dev/null 2>&1 || return 0
-    rm -f @STAMP@ @LOCK@
+    rm -f @STAMP@ @LOCK@ || :
     for csulcca_bin in @BIN@ /usr/lib@BIN@; do
         [ -e "$csulcca_bin/catcher.exe" ] || continue
         csulcca_link_pair "$csulcca_bin"

@@ -19,7 +19,7 @@ csulcca_preinst() {
         return 1
     fi
     # In subshells, because a redirection that fails ends a POSIX shell, and with it the transaction.
-    csulcca_look
+    csulcca_look || :
     csulcca_note_look || :
     (csulcca_note_links) || :
     (csulcca_note_service "$csulcca_family") || :

@@ -16,5 +16,5 @@ csulcca_prerm() {
         fi
         ;;
     esac
-    [ ! -d @LIBRARY@ ] || find @LIBRARY@ -name __pycache__ -prune -exec rm -rf {} +
+    [ ! -d @LIBRARY@ ] || find @LIBRARY@ -name __pycache__ -prune -exec rm -rf {} + || :
 }

@@ -1,7 +1,9 @@
 """hooks/postinst.sh and hooks/prerm.sh: what is left to our library, links of an image, bytecode, and the service."""
 
 import os
+import re
 import shutil
+import socket
 
 import pytest
 
@@ -132,3 +134,54 @@ def test_an_installation_forgets_what_was_noted_for_a_purge(root):
 
 def test_prerm_where_systemd_does_not_run(root):
     assert root.run("csulcca_prerm", "rpm", "0") == (0, "")
+
+
+# What a shell starts for one of our scriptlets; what asks systemd is not run for it here.
+SYSTEMS = ("systemctl", "journalctl", "systemd-run", "timeout")
+COMMANDS = ("awk", "cat", "chmod", "cmp", "cp", "cut", "date", "find", "grep", "ln", "mkdir", "mv", "readlink", "rm",
+            "rmdir", "sed", "sha256sum", "sync", "tr")  # fmt: skip
+
+
+@pytest.mark.parametrize("arguments", [
+    ("preinst", "deb", "install"), ("preinst", "deb", "upgrade", "7.3.0"), ("preinst", "deb", "abort-upgrade", "8.1"),
+    ("postinst", "deb", "configure", "7.3.0"), ("postinst", "deb", "triggered", "/usr/bin/python3"),
+    ("postinst", "deb", "abort-remove"), ("prerm", "deb", "remove"), ("prerm", "deb", "upgrade", "8.1"),
+    ("prerm", "deb", "failed-upgrade", "8.0"), ("postrm", "deb", "remove"), ("postrm", "deb", "purge"),
+    ("postrm", "deb", "upgrade", "7.3.0"), ("postrm", "deb", "abort-install"), ("postrm", "deb", "abort-upgrade"),
+], ids=" ".join)
+@pytest.mark.parametrize("booted", [True, False])
+def test_no_command_that_fails_ends_a_scriptlet(root, arguments, booted):
+    """Read-only, immutable, an error of the disk: what follows is still done, and the transaction goes on."""
+    root.put("/usr/lib/csulcca/run", b"#!/bin/sh\necho run $1\n", 0o755)
+    for place in ("hooks/__pycache__/x.pyc", "catcher_install/__pycache__/x.pyc"):
+        root.put("/usr/lib/csulcca/" + place)
+    root.put("/bin/bootc", b"#!/bin/sh\n", 0o755)
+    root.put(paths.CATCHER)
+    root.put(paths.STAMP)
+    root.put(paths.CAPTURE)
+    root.put(paths.PURGE, b"ab \n")
+    os.symlink(root.path("/srv/elsewhere"), root.path("/opt/IBM/link"))
+    if booted:
+        os.makedirs(root.path("/run/systemd/system"))
+    for name in SYSTEMS:
+        root.put("/bin/" + name, b"#!/bin/sh\nexit 1\n", 0o755)
+    whole = root.run("csulcca_" + arguments[0], *arguments[1:])
+    assert whole[0] == 0
+    for name in COMMANDS:
+        root.put("/bin/" + name, b"#!/bin/sh\nexit 1\n", 0o755)
+        status, output = root.run("csulcca_" + arguments[0], *arguments[1:])
+        os.unlink(root.path("/bin/" + name))
+        root.put("/usr/lib/csulcca/run", b"#!/bin/sh\necho run $1\n", 0o755)
+        assert (name, status) == (name, 0), output
+        if arguments[0] in ("postinst", "prerm"):
+            assert re.findall("^run .*", output, re.M) == re.findall("^run .*", whole[1], re.M), name
+
+
+def test_a_file_that_cannot_be_opened_ends_no_scriptlet(root, monkeypatch):
+    """Here a socket; an error of the disk gives the same."""
+    with socket.socket(socket.AF_UNIX) as made:
+        # An address has 108 bytes at most.
+        monkeypatch.chdir(root.path("/etc"))
+        made.bind("group")
+    assert root.run("csulcca_preinst", "deb", "install")[0] == 0
+    assert root.exists(paths.CAPTURE)
