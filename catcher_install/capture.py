@@ -34,9 +34,10 @@ class Capture(Record):
     mode: the one in which the daemon was seen (config.TLS or config.TCP), or None. seen: by what: "process" (it was
     running), "last-run" (systemd remembers the command line), "journal" (journald does), "no". looked: where it was
     not seen, it did not run; else it may have run, and nobody could see how.
+    version: of the package that the tree is from, if rpm said it; else "".
     """
 
-    __slots__ = ("tree", "ours", "groups", "unit", "active", "unsure", "mode", "seen", "looked")
+    __slots__ = ("tree", "ours", "groups", "unit", "active", "unsure", "mode", "seen", "looked", "version")
     tree: bool
     ours: bool
     groups: bool
@@ -46,6 +47,7 @@ class Capture(Record):
     mode: "Optional[str]"
     seen: str
     looked: bool
+    version: str
 
 
 def read_note(host: "Host", now: float) -> "Tuple[Optional[Capture], str]":
@@ -74,6 +76,7 @@ def read_note(host: "Host", now: float) -> "Tuple[Optional[Capture], str]":
         mode=values["mode"] if seen else None,
         seen=values["seen"] if seen else "no",
         looked=seen or values.get("mode") == "none",
+        version=values.get("version", ""),
     )
     return capture, ""
 
@@ -93,4 +96,4 @@ def look_again(host: "Host", capture: "Optional[Capture]") -> "Optional[str]":
         return None
     from . import systemd
 
-    return systemd.running_mode(host, systemd.catcher(host))
+    return systemd.running_mode(host, systemd.catcher(host) or systemd.catcher_of_init_script(host))

@@ -46,10 +46,9 @@ SEEN_IN = {"process": "the list of processes", "last-run": "systemd's record of 
 
 
 def history(facts: "HostFacts", transition: "Transition") -> str:
-    """FRESH, LEGACY or KNOWN, by facts: dpkg's old version, else a tree without a trace of ours that preinst saw, else
-    our stamp or another trace of 8.x, else traces of 7.x. RPM's count says nothing about what was there before, and
-    erase + install looks like a first one."""
-    before_8 = transitions.is_before_8(transition.old_version)
+    """FRESH, LEGACY or KNOWN, by facts: the old version, else a tree without a trace of ours that preinst saw, else
+    our stamp or another trace of 8.x, else traces of 7.x. RPM's count does not say what was there before."""
+    before_8 = transitions.is_before_8(transitions.old_version(transition, facts.capture))
     if before_8 is not None:
         return LEGACY if before_8 else KNOWN
     if facts.capture is not None and facts.capture.tree:
@@ -181,7 +180,8 @@ def _older_mode(facts: "HostFacts", past: str, transition: "Transition") -> "Tup
     if past != LEGACY:
         return None, ""
     looked = facts.capture is not None and facts.capture.looked and facts.capture.tree
-    if not looked and facts.pair.state != pair.NONE and not transitions.is_before_tls(transition.old_version):
+    old = transitions.old_version(transition, facts.capture)
+    if not looked and facts.pair.state != pair.NONE and not transitions.is_before_tls(old):
         return config.TLS, UNSEEN
     return config.TCP, "CCA 7.3 and older spoke TCP only"
 

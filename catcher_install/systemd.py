@@ -136,6 +136,16 @@ def catcher(host: "Host") -> "Optional[int]":
     return None
 
 
+def catcher_of_init_script(host: "Host") -> "Optional[int]":
+    """PID of a catcher that an init script of CCA 7.x has started in the service's control group: such a service has no
+    main process. None if there is none. In a control group of the system root alone puts a process."""
+    group = show(host, "ControlGroup").get("ControlGroup", "")
+    for pid in host.pids() if group else []:
+        if runs_catcher(host.command_line(pid)) and host.control_group(pid) == group and host.is_root_process(pid):
+            return pid
+    return None
+
+
 def is_of_catcher(host: "Host", pid: int, catcher: int) -> bool:
     """Whether a process is the catcher or a child of it: the service's control group has no others."""
     if pid == catcher:

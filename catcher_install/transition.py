@@ -10,6 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, List, Optional, Sequence
 
+    from .capture import Capture
     from .facts import HostFacts
 
 INSTALL = "install"
@@ -111,6 +112,11 @@ def _from_postinst(arguments: "Sequence[str]") -> Transition:
         # Our prerm stops the service for a removal only.
         return of(NOTHING)
     return of(UNKNOWN)
+
+
+def old_version(transition: Transition, capture: "Optional[Capture]") -> "Optional[str]":
+    """The version of the package before: dpkg says it to postinst, and preinst has asked rpm. None if nobody knows."""
+    return transition.old_version or (capture.version if capture is not None else "") or None
 
 
 def is_before_tls(version: "Optional[str]") -> bool:

@@ -84,9 +84,8 @@ csulcca_undo_old_prerm() {
     fi
 }
 
-# What this shell can find out by itself, one process at a time at most: with little more than itself to start, it is
-# all that comes to be known. Sets csulcca_tree, csulcca_ours, csulcca_groups, csulcca_unit, csulcca_mode and
-# csulcca_seen.
+# What this shell finds out almost without other programs, at most one at a time. If the host can hardly start another
+# process, nothing more becomes known. Sets csulcca_tree, _ours, _groups, _unit, _mode, _seen and _version.
 csulcca_look() {
     csulcca_tree=no
     csulcca_ours=no
@@ -107,13 +106,14 @@ csulcca_look() {
     csulcca_look_at_unit
     csulcca_mode=unknown
     csulcca_seen=no
-    # Without systemd there is no service that could run, and 7.x's init script makes no other one.
-    [ -d /run/systemd/system ] || csulcca_mode=none
+    csulcca_version=""
+    # Without systemd nothing runs, and nothing shows how an enabled service would run at the next boot.
+    [ -d /run/systemd/system ] || [ "$csulcca_unit" = enabled ] || csulcca_mode=none
     csulcca_see_processes /system.slice/CSUTKEcat.service || :
 }
 
-# A note that is whole, of what csulcca_look has found, for the case that no more comes to be known. One of an attempt
-# that was killed knows more. A service that is enabled is taken for one that runs.
+# Writes a complete note of what csulcca_look has found, in case nothing more becomes known. A note of a killed attempt
+# has more in it and is kept. If nobody saw whether the service runs, an enabled service counts as running.
 csulcca_note_look() {
     csulcca_state=/var/lib/csulcca
     csulcca_note=$csulcca_state/before-upgrade
@@ -125,11 +125,12 @@ csulcca_note_look() {
     none:* | *:none:*) csulcca_active=no ;;
     *) csulcca_active=unknown ;;
     esac
+    [ -d /run/systemd/system ] || csulcca_active=no
     csulcca_write_note
 }
 
-# Writes the note in the place of one that is there. On disk before it has its name, and before 7.x's files go: after a
-# power failure nothing else may tell of it.
+# Writes the note, or replaces it. It is synced before it gets its name and before the files of 7.x are removed: after a
+# power failure the note may be the only trace of 7.x.
 csulcca_write_note() {
     if [ ! -d "$csulcca_state" ]; then
         mkdir -p "$csulcca_state" || return 1
@@ -141,8 +142,9 @@ csulcca_write_note() {
     # Half a note, on a full disk, would say what is not so; without one nothing is known. The last line shows that it
     # is whole.
     set -C
-    if ! printf 'tree=%s\nours=%s\ngroups=%s\nunit=%s\nmode=%s\nseen=%s\nactive=%s\n' "$csulcca_tree" "$csulcca_ours" \
-        "$csulcca_groups" "$csulcca_unit" "$csulcca_mode" "$csulcca_seen" "$csulcca_active" >"$csulcca_note.new"; then
+    if ! printf 'tree=%s\nours=%s\ngroups=%s\nversion=%s\nunit=%s\nmode=%s\nseen=%s\nactive=%s\n' "$csulcca_tree" \
+        "$csulcca_ours" "$csulcca_groups" "$csulcca_version" "$csulcca_unit" "$csulcca_mode" "$csulcca_seen" \
+        "$csulcca_active" >"$csulcca_note.new"; then
         set +C
         rm -f "$csulcca_note.new"
         return 1
@@ -165,6 +167,7 @@ csulcca_note_service() {
     fi
     csulcca_look_whether_active
     csulcca_see_mode
+    csulcca_see_version "$1"
     # An interrupted upgrade from 7.x saw the true state. 7.x's scriptlets may have stopped and disabled the service
     # since then. So its note counts, unless the service runs again. With rpm they run only after our files are there.
     if [ "$csulcca_active" = no ] && [ -n "$csulcca_earlier" ] &&
@@ -180,8 +183,7 @@ csulcca_note_service() {
     fi
     if [ "$1$csulcca_tree$csulcca_unit" = debyesdisabled ] && csulcca_was_disabled_by_this_transaction; then
         csulcca_unit=enabled
-        # Of a journal that keeps nothing nobody can tell whether it ran. One that was enabled is taken for one that
-        # did.
+        # Without a stored journal nobody can tell whether the service ran. If it was enabled, assume that it did.
         if [ "$csulcca_active" = no ] && csulcca_has_no_journal; then
             csulcca_active=yes
         fi
@@ -198,10 +200,11 @@ csulcca_note_service() {
     if [ -n "$csulcca_earlier" ] && grep -q '^tree=yes' "$csulcca_note"; then
         csulcca_tree=yes
         csulcca_ours=no
+        [ -n "$csulcca_version" ] || csulcca_version=$(sed -n 's/^version=//p' "$csulcca_note")
     fi
-    # It ran, and nobody saw how: that is not the same as a catcher that did not run.
-    case $csulcca_active:$csulcca_mode in
-    yes:none | unknown:none) csulcca_mode=unknown ;;
+    # It ran, or would at the next boot, and nobody saw how: that is not the same as a catcher that nobody starts.
+    case $csulcca_active:$csulcca_mode:$csulcca_unit in
+    yes:none:* | unknown:none:* | *:none:enabled) csulcca_mode=unknown ;;
     esac
     csulcca_write_note
 }
@@ -296,9 +299,8 @@ csulcca_look_whether_active() {
 }
 
 # csulcca_mode becomes the mode in which the daemon was seen, "tls" or "tcp", and csulcca_seen by what: "none" and "no"
-# where it did not run, "unknown" where it ran unseen, or nobody could look. What a unit says that it would start is no
-# evidence, and neither is what any user can write: names of processes, fields of the journal without "_" at the
-# beginning.
+# if it did not run, "unknown" if it ran unseen, or nobody could look. What a unit would start is no evidence, nor is
+# what any user can write: names of processes, fields of the journal without "_" at the beginning.
 csulcca_see_mode() {
     [ -d /run/systemd/system ] && [ "$csulcca_seen" = no ] || return 0
     csulcca_shown=$(systemctl show -p MainPID -p ControlGroup -p ExecStart -p ExecMainPID CSUTKEcat.service \
@@ -329,6 +331,13 @@ csulcca_see_mode() {
     if [ "$csulcca_ran" = 0 ]; then
         csulcca_mode=none
     fi
+}
+
+# The version of a package that is not ours. dpkg gives it to postinst; rpm gives it to nobody, but still has it.
+csulcca_see_version() {
+    [ "$1$csulcca_tree" = rpmyes ] || return 0
+    # A killed upgrade may have left two: the first is the older one. A line with blanks says that there is none.
+    csulcca_version=$(timeout 30 rpm -q --qf '%{VERSION}\n' csulcca 2>/dev/null </dev/null | sed '/ /d;q')
 }
 
 # csulcca_tell_mode COMMAND SEEN: of the daemon's command line; nothing for another program's.

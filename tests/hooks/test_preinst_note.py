@@ -11,7 +11,8 @@ from tests.unit.support import ids
 
 from .systemd import OLDER, Systemd, before_8, disabled_by_the_old_prerm, note, with_groups
 
-NO_CCA = {"tree": "no", "ours": "no", "groups": "no", "unit": "none", "mode": "none", "seen": "no", "active": "no"}
+NO_CCA = {"tree": "no", "ours": "no", "groups": "no", "version": "", "unit": "none", "mode": "none", "seen": "no",
+          "active": "no"}
 WANTED = "/etc/systemd/system/multi-user.target.wants/CSUTKEcat.service"
 UNITS = {
     "nothing": ([], "none"),
@@ -139,6 +140,38 @@ RAN = ("{ path=/opt/IBM/CCA/bin/catcher.exe ; argv[]=%s ; ignore_errors=no ; "
 ])
 def test_the_mode_of_a_daemon_that_the_old_prerm_has_stopped(root, argv, pid, main, wanted):
     assert Systemd(root, ExecStart=RAN % (argv, pid), ExecMainPID=str(main)).seen() == wanted
+
+
+@pytest.mark.parametrize("systemd", [True, False], ids=["not run in this boot", "no systemd here"])
+@pytest.mark.parametrize("unit,wanted", [("wanted", "unknown"), ("init script and S link", "unknown"),
+                                         ("a unit", "none"), ("init script and K link", "none")])
+def test_an_enabled_service_that_has_not_run_here_may_be_in_any_mode(root, systemd, unit, wanted):
+    """An update at boot before the services, an image, a chroot: the next boot starts it."""
+    if systemd:
+        Systemd(root)
+    root.put(paths.CATCHER, b"", 0o755)
+    before_8(root)
+    for path in UNITS[unit][0]:
+        root.put(path)
+    for arguments in ("rpm", "2"), ("deb", "upgrade", "7.6.10-1"):
+        assert root.run("csulcca_preinst", *arguments) == (0, "")
+        told = note(root)
+        assert (told["mode"], told["seen"], told["active"]) == (wanted, "no", "no")
+
+
+@pytest.mark.parametrize("printed,status,wanted", [("8.2.54\n", 0, "8.2.54"), ("7.3.43\n8.0.0\n", 0, "7.3.43"),
+                                                   ("package csulcca is not installed\n", 1, ""), ("", 137, "")])
+def test_rpm_is_asked_for_the_version_of_a_package_that_is_not_ours(root, printed, status, wanted):
+    root.put("/bin/rpm", b"#!/bin/sh\nprintf '%s'\nexit %d\n" % (printed.encode("ascii"), status), 0o755)
+    root.put(paths.CATCHER, b"", 0o755)
+    root.run("csulcca_preinst", "rpm", "2")
+    assert note(root)["version"] == "", "a tree of ours needs none"
+    before_8(root)
+    root.run("csulcca_preinst", "rpm", "2")
+    assert note(root)["version"] == wanted
+    os.unlink(root.path(paths.CAPTURE))
+    root.run("csulcca_preinst", "deb", "upgrade", "7.3.43")
+    assert note(root)["version"] == "", "postinst gets it"
 
 
 DAEMON_LOG = {"_UID=0", "_SYSTEMD_UNIT=CSUTKEcat.service", "_CMDLINE=/opt/IBM/CCA/bin/catcher.exe -tls"}

@@ -251,10 +251,11 @@ class Machine(Scripted):
         elif self.get(library) is not None:
             os.unlink(self.on_disk(library))
 
-    def capture(self, tree="no", groups="no", unit="none", active="no", mode="none", seen="no", ours="no"):
+    def capture(self, tree="no", groups="no", unit="none", active="no", mode="none", seen="no", ours="no",
+                version=""):
         """What the preinst scriptlet noted; mode "unknown" if it could not look."""
-        lines = ("tree=" + tree, "ours=" + ours, "groups=" + groups, "unit=" + unit, "mode=" + mode, "seen=" + seen,
-                 "active=" + active)
+        lines = ("tree=" + tree, "ours=" + ours, "groups=" + groups, "version=" + version, "unit=" + unit,
+                 "mode=" + mode, "seen=" + seen, "active=" + active)
         self.put(paths.CAPTURE, "\n".join(lines + ("",)).encode("ascii"))
 
     def enable(self):
@@ -456,6 +457,6 @@ def make_capture(**changes):
     from catcher_install.capture import Capture
 
     fields = {"tree": False, "groups": False, "unit": "none", "active": False, "unsure": False, "mode": None,
-              "seen": "no", "ours": False, "looked": True}
+              "seen": "no", "ours": False, "looked": True, "version": ""}
     fields.update(changes)
     return Capture(**fields)

@@ -1,6 +1,6 @@
 """The mode of an upgrade is the one in which the old daemon was seen; and what /opt alone tells of an earlier 8.x.
 
-The table of SPEC "Which mode the configuration gets" has these rows beside those of test_decision_table.py.
+These rows belong to the table of test_decision_table.py; they need more of the host than its columns have.
 """
 
 import os
@@ -110,6 +110,44 @@ UNSEEN = {
     "first start, with a pair": (None, "both", None, b"TLS_ON\n", ["mode-not-seen"]),
     "first start, no pair": (None, "none", None, b"TLS_OFF\n", ["upgraded-tcp-kept"]),
 }
+
+
+@pytest.mark.parametrize("group,uid,after", [
+    ("/system.slice/CSUTKEcat.service", 0, b"TLS_OFF\n"), ("/system.slice/CSUTKEcat.service", 1000, b"TLS_ON\n"),
+    ("/system.slice/other.service", 0, b"TLS_ON\n"),
+])
+def test_a_daemon_that_an_init_script_has_started_still_runs(machine, a_pair, quick_pair, group, uid, after):
+    """It is in the service's control group, and systemd knows no main process of it. There is no note."""
+    machine.put("/etc/group", b"root:x:0:\ncca_admin:x:990:\n")
+    machine.put(paths.KEY, a_pair[0], 0o600)
+    machine.put(paths.CERTIFICATE, a_pair[1])
+    machine.processes[4711] = [paths.CATCHER]
+    if uid:
+        machine.users.add(4711)
+    machine.put("/proc/4711/cgroup", b"0::" + group.encode("ascii") + b"\n")
+    machine.systemctl(lambda argv, stdin: (0, b"MainPID=0\nControlGroup=/system.slice/CSUTKEcat.service\n"))
+    apply.converge(machine, transition.from_scriptlet("rpm", ["2"]))
+    assert machine.get(paths.CONF) == after
+
+
+# The version that preinst was told by rpm, the mode in its note, whether there is a pair -> history, catcher.conf
+OF_RPM = [
+    ("7.3.43", "none", False, actions.LEGACY, b"TLS_OFF\n"), ("7.3.43", "unknown", True, actions.LEGACY, b"TLS_OFF\n"),
+    ("7.6.10", "none", True, actions.LEGACY, b"TLS_OFF\n"), ("7.6.10", "unknown", True, actions.LEGACY, b"TLS_ON\n"),
+    ("8.2.54", "none", True, actions.KNOWN, b"TLS_ON\n"), ("8.2.54", "none", False, actions.KNOWN, b"TLS_ON\n"),
+    ("", "none", True, actions.LEGACY, b"TLS_OFF\n"), ("", "unknown", True, actions.LEGACY, b"TLS_ON\n"),
+    ("x.y", "none", True, actions.LEGACY, b"TLS_OFF\n"),
+]
+
+
+@pytest.mark.parametrize("version,noted,whole,history,after", OF_RPM)
+def test_the_version_that_rpm_said_counts(machine, a_pair, quick_pair, version, noted, whole, history, after):
+    machine.capture(tree="yes", unit="enabled", mode=noted, version=version)
+    if whole:
+        machine.put(paths.KEY, a_pair[0], 0o600)
+        machine.put(paths.CERTIFICATE, a_pair[1])
+    outcome = apply.converge(machine, transition.from_scriptlet("rpm", ["2"]))
+    assert (outcome.plan.history, machine.get(paths.CONF)) == (history, after)
 
 
 @pytest.mark.parametrize("note", sorted(NOT_LOOKED))
