@@ -35,25 +35,26 @@ class Config(Record):
 
     state: ABSENT, UNSET, TLS, TCP or UNUSABLE.
     required: True if a line TLS_REQUIRED forbids falling back to TCP.
-    problem: why the file is UNUSABLE, as the end of a sentence; "" otherwise.
+    problem: why the file is UNUSABLE, as the end of a sentence; "" otherwise. passing: that may be over in a moment.
     data: the bytes of the file; None if it is absent or could not be read.
     """
 
-    __slots__ = ("state", "required", "problem", "data")
+    __slots__ = ("state", "required", "problem", "passing", "data")
     state: str
     required: bool
     problem: str
+    passing: bool
     data: "Optional[bytes]"
 
 
 def absent() -> Config:
     """The configuration of a host without the file."""
-    return Config(state=ABSENT, required=False, problem="", data=None)
+    return Config(state=ABSENT, required=False, problem="", passing=False, data=None)
 
 
-def unreadable(problem: str) -> Config:
+def unreadable(problem: str, passing: bool = False) -> Config:
     """The configuration of a file that is there but could not be read."""
-    return Config(state=UNUSABLE, required=False, problem=problem, data=None)
+    return Config(state=UNUSABLE, required=False, problem=problem, passing=passing, data=None)
 
 
 def directive(mode: str) -> bytes:
@@ -92,7 +93,7 @@ def parse(data: bytes, quote: bool = True) -> Config:
     """
 
     def unusable(problem: str) -> Config:
-        return Config(state=UNUSABLE, required=False, problem=problem, data=data)
+        return Config(state=UNUSABLE, required=False, problem=problem, passing=False, data=data)
 
     if len(data) > SIZE_LIMIT:
         return unusable("it is larger than %d bytes" % SIZE_LIMIT)
@@ -111,7 +112,7 @@ def parse(data: bytes, quote: bool = True) -> Config:
         return unusable("it says both TLS_OFF and TLS_REQUIRED")
     # Who requires TLS has chosen it.
     state = TLS if TLS_ON in words or required else TCP if TLS_OFF in words else UNSET
-    return Config(state=state, required=required, problem="", data=data)
+    return Config(state=state, required=required, problem="", passing=False, data=data)
 
 
 def with_mode(data: bytes, mode: str) -> bytes:

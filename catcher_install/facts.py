@@ -5,6 +5,7 @@ import stat
 from . import config, openssl, pair, paths
 from . import stamp as stamp_file
 from .capture import Capture, look_again, read_note, why_unread
+from .host import PASSING
 from .record import Record
 from .text import shown
 
@@ -133,7 +134,7 @@ def read_config(host: "Host") -> config.Config:
         data = host.read_optional(paths.CONF, config.SIZE_LIMIT)
     except OSError as error:
         reason = error.strerror or "error %s" % error.errno
-        return config.unreadable("it cannot be read (%s)" % reason)
+        return config.unreadable("it cannot be read (%s)" % reason, error.errno in PASSING)
     if data is None:
         if host.lexists(paths.CONF):
             return config.unreadable("it is a link that leads nowhere")
@@ -252,7 +253,8 @@ def _verdict(
     """The judgement on the pair in place, remembered while neither file has changed, nor the policy of OpenSSL.
 
     Keys: fingerprint and key_size (pair.PairFiles), policy (openssl.policy()), the fields of check.Verdict, and
-    "unchecked" with the reason if OpenSSL could not be asked.
+    "unchecked" with the reason if OpenSSL could not be asked; "passing" if they could not be read, and whether that may
+    be over in a moment.
     """
     if files.state != pair.BOTH:
         return None
@@ -275,6 +277,7 @@ def _verdict(
             judged = check.unusable(hidden)
     except OSError as error:
         judged = check.unusable(hidden or "they cannot be read (%s)" % error.strerror)
+        verdict["passing"] = error.errno in PASSING
     if judged.unchecked and known:
         # What could not be found out does not undo what was.
         return memory

@@ -28,6 +28,9 @@ LINK_LIMIT = 40
 # need quadratic time.
 PATH_LIMIT = 4096
 COPY_BLOCK = 64 * 1024
+# Errors of a read that may be over in a moment.
+PASSING = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.EIO, errno.ETIMEDOUT, errno.EINTR,
+           errno.ESTALE)  # fmt: skip
 # Of a file whose identity cannot be found out.
 UNSEEN = "?"
 # What a child gets instead of the caller's environment: no OPENSSL_CONF, LD_LIBRARY_PATH or PYTHONPATH of the caller.

@@ -8,7 +8,7 @@ command may be installed without the library or the reverse.
 import errno
 
 from . import paths
-from .host import UNSEEN
+from .host import PASSING, UNSEEN
 from .record import Record
 from .text import shown
 
@@ -20,9 +20,6 @@ if TYPE_CHECKING:
 
 SONAMES = ("libssl.so.3", "libssl.so.1.1")
 OLDEST = (1, 1, 1)
-# What a file may answer now and not in a moment.
-PASSING = (errno.EACCES, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.EIO, errno.ETIMEDOUT,
-           errno.EINTR)  # fmt: skip
 
 # The system's own library directories. Others (/usr/local, LD_LIBRARY_PATH) are an administrator's experiments.
 LIBRARY_DIRS = ("/usr/lib64", "/lib64", "/usr/lib", "/lib")
@@ -95,9 +92,10 @@ def _version(host: "Host") -> "Tuple[Optional[str], str]":
     """
     try:
         status, output = host.run([paths.OPENSSL, "version"], timeout=10, only_output=True)
-    except FileNotFoundError:
-        return None, "the command %s is not installed" % paths.OPENSSL
     except OSError as error:
+        if isinstance(error, FileNotFoundError) and host.identity(paths.OPENSSL) == "-":
+            return None, "the command %s is not installed" % paths.OPENSSL
+        # Also a command whose interpreter or loader is missing, as halfway through an upgrade of these.
         raise _NoAnswer("%s does not run (%s)" % (paths.OPENSSL, error.strerror)) from error
     if status > 128:
         raise _NoAnswer("%s was killed by signal %d" % (paths.OPENSSL, status - 128))
@@ -145,7 +143,7 @@ def _library(host: "Host") -> "Tuple[Optional[str], str]":
                 try:
                     header = host.read(path, limit=20, head=True)
                 except OSError as error:
-                    refused = refused or error.errno in PASSING
+                    refused = refused or error.errno in PASSING + (errno.EACCES,)
                     seen.append("%s cannot be opened" % path)
                     continue
                 identity = _elf_identity(header)

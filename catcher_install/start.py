@@ -45,7 +45,7 @@ def launch_decision(facts: "HostFacts", planned: "Optional[str]" = None) -> Laun
     if not facts.catcher:
         return refused(finding("payload-missing"))
     if conf.state == config.UNUSABLE:
-        return refused(finding("conf-unusable", reason=conf.problem))
+        return refused(finding("conf-unusable", reason=conf.problem), again=conf.passing)
     # What is not known never gives plain TCP.
     mode = conf.state if conf.state in (config.TLS, config.TCP) else planned or default_mode(facts) or config.TLS
     if conf.state == config.UNSET:
@@ -64,7 +64,8 @@ def launch_decision(facts: "HostFacts", planned: "Optional[str]" = None) -> Laun
     _, about = plan_pair(judged, config.TLS, transition.of(transition.START))
     for one in about:
         if messages.severity(one) == messages.ERROR:
-            return refused(one, again=one["id"] == "clock-unset")
+            unread = facts.verdict is not None and bool(facts.verdict.get("passing"))
+            return refused(one, again=unread or one["id"] == "clock-unset")
     if facts.pair.state != pair.BOTH:
         reason = facts.image or "no pair was made"
         # It tries again, outside of the unit's sandbox, and says what went wrong.

@@ -1,11 +1,14 @@
 """Which pairs the catcher takes, and the TLS that it makes of them."""
 
+import errno
 import os
 import ssl
 import subprocess
 
 import pytest
 from reference_catcher.pair import Pair
+from reference_catcher.refusal import Refused
+from reference_catcher.settings import Settings
 
 from tests.unit import pem
 from tests.unit.authority import der
@@ -110,6 +113,22 @@ def test_files_of_the_pair_that_are_no_files(refusal, start):
     (start.directory / "catcher.key").unlink()
     (start.directory / "catcher.key").symlink_to("nowhere")
     assert "cannot be read: No such file" in refusal(78, "-tls", pair=(None, pair()[1]))
+
+
+@pytest.mark.parametrize("error,status", [(errno.ENFILE, 1), (errno.ESTALE, 1), (errno.EACCES, 78)])
+@pytest.mark.parametrize("reader", ["pair", "settings"])
+def test_what_cannot_be_read_for_a_moment_is_tried_again(monkeypatch, tmp_path, reader, error, status):
+    """After 78 systemd would not start it again."""
+    for name, data in zip(("catcher.key", "catcher.crt"), pair(), strict=True):
+        (tmp_path / name).write_bytes(data)
+
+    def refuse(path, limit):
+        raise OSError(error, os.strerror(error), path)
+
+    monkeypatch.setattr("reference_catcher.%s.read_file" % reader, refuse)
+    with pytest.raises(Refused) as refused:
+        Pair(str(tmp_path)) if reader == "pair" else Settings(str(tmp_path / "conf"))
+    assert refused.value.status == status
 
 
 def test_the_security_level_is_lowered_for_small_keys_only(tmp_path):

@@ -117,6 +117,25 @@ def test_a_remembered_yes_starts_tls_whatever_openssl_does(machine, started, a_p
         assert started() == TLS
 
 
+@pytest.mark.parametrize("path", [paths.CONF, paths.KEY, paths.CERTIFICATE])
+@pytest.mark.parametrize("error,result", [(errno.ENFILE, launch.AGAIN), (errno.ESTALE, launch.AGAIN),
+                                          (errno.EIO, launch.AGAIN), (errno.EACCES, REFUSED)])
+def test_a_file_that_cannot_be_read_is_read_again(machine, started, monkeypatch, a_pair, path, error, result):
+    """Exit status 78 would keep the catcher down until somebody types something."""
+    use(machine, b"TLS_ON\n", a_pair)
+    real, refusing = machine.read, [True]
+
+    def read(asked, *arguments, **more):
+        if asked == path and refusing:
+            raise OSError(error, os.strerror(error), path)
+        return real(asked, *arguments, **more)
+
+    monkeypatch.setattr(machine, "read", read)
+    assert started() == result
+    refusing.clear()
+    assert started() == TLS
+
+
 def test_plain_tcp_needs_no_openssl(machine, started, a_pair):
     use(machine, b"TLS_OFF\n", a_pair)
     machine.programs[paths.OPENSSL] = UNKNOWN["killed"]

@@ -70,6 +70,8 @@ NOT_UNDERSTOOD = "/usr/bin/openssl is not an OpenSSL that is understood (%s)"
 ANSWERS = {
     "not installed": (FileNotFoundError(2, "No such file or directory"), False,
                       "the command /usr/bin/openssl is not installed"),
+    "its loader is missing": (FileNotFoundError(2, "No such file or directory"), None,
+                              "/usr/bin/openssl does not run (No such file or directory)"),
     "LibreSSL": ((0, b"LibreSSL 3.8.2\n"), False, NOT_UNDERSTOOD % "LibreSSL 3.8.2"),
     "too old": ((0, b"OpenSSL 1.1.0l  10 Sep 2019\n"), False, "OpenSSL 1.1.0l is older than 1.1.1"),
     "pre-release": ((0, b"OpenSSL 1.1.1-pre9 (beta) 21 Aug 2018\n"), False, "OpenSSL 1.1.1-pre9 is older than 1.1.1"),
@@ -94,11 +96,18 @@ ANSWERS = {
 }
 
 
+def answers(machine, name):
+    """From now on the command does as ANSWERS say."""
+    machine.programs[paths.OPENSSL] = ANSWERS[name][0]
+    if name == "not installed":
+        machine.remove(paths.OPENSSL)
+
+
 @pytest.mark.parametrize("name", sorted(ANSWERS))
 def test_the_library_without_a_good_command(machine, name):
     """What could not be found out is neither a yes nor a no: a new host must not get TCP for good because of it."""
-    answer, possible, reason = ANSWERS[name]
-    machine.programs[paths.OPENSSL] = answer
+    _, possible, reason = ANSWERS[name]
+    answers(machine, name)
     able = openssl.capability(machine)
     assert able.possible is possible
     assert able.library == "/usr/lib64/libssl.so.3"
@@ -122,7 +131,7 @@ def test_a_remembered_yes_holds_where_nothing_is_known(machine, name):
 
 @pytest.mark.parametrize("name", sorted(name for name in ANSWERS if ANSWERS[name][1] is False))
 def test_a_known_no_ends_a_remembered_yes(machine, name):
-    machine.programs[paths.OPENSSL] = ANSWERS[name][0]
+    answers(machine, name)
     able = openssl.capability(machine, MEMORY)
     assert able.possible is False and openssl.remember(able) is None
 
@@ -217,6 +226,7 @@ def test_a_directory_or_fifo_of_that_name(machine):
 
 def test_neither_of_the_two(machine):
     machine.remove("/usr/lib64/libssl.so.3")
+    machine.remove(paths.OPENSSL)
     machine.programs[paths.OPENSSL] = FileNotFoundError(2, "x")
     able = openssl.capability(machine)
     assert able.reason == ("the command /usr/bin/openssl is not installed; "

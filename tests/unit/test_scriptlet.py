@@ -102,7 +102,7 @@ def test_an_internal_fault(machine, log, capsys, monkeypatch, family, status):
 def test_what_the_environment_lacks_is_no_fault(machine, log, capsys, family):
     """No openssl, no catcher, no names, nothing to write to: told, and the transaction goes on."""
     machine.programs[paths.OPENSSL] = FileNotFoundError(2, "No such file or directory")
-    for path in (paths.CATCHER, "/etc/group", "/etc/hosts", paths.VERSION):
+    for path in (paths.OPENSSL, paths.CATCHER, "/etc/group", "/etc/hosts", paths.VERSION):
         machine.remove(path)
     os.rmdir(machine.on_disk("/etc/cca"))
     machine.put("/etc/cca", b"a file")

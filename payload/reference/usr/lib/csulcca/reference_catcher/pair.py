@@ -3,7 +3,7 @@
 import os
 
 from .certificate import public_key
-from .refusal import EX_CONFIG, NEW_PAIR, Refused
+from .refusal import EX_CONFIG, NEW_PAIR, Refused, status_of
 from .settings import read_file
 from .streams import plain
 
@@ -19,11 +19,11 @@ OP_NO_RENEGOTIATION = 0x40000000    # ssl names it from Python 3.7; OpenSSL know
 
 
 def read_pem(path):
-    """The bytes of one half of the pair. Raises Refused (EX_CONFIG) with the reason."""
+    """The bytes of one half of the pair. Raises Refused with the reason."""
     try:
         data = read_file(path, PEM_LIMIT)
     except OSError as error:
-        raise Refused(EX_CONFIG, "%s: cannot be read: %s" % (path, error.strerror), NEW_PAIR) from None
+        raise Refused(status_of(error), "%s: cannot be read: %s" % (path, error.strerror), NEW_PAIR) from None
     except ValueError as error:
         raise Refused(EX_CONFIG, "%s: %s" % (path, error), NEW_PAIR) from None
     if b"-----BEGIN " not in data:

@@ -4,7 +4,7 @@ import os
 import socket
 import stat
 
-from .refusal import EDIT_CONF, EX_CONFIG, Refused
+from .refusal import EDIT_CONF, EX_CONFIG, Refused, status_of
 
 PORT = 50003
 CONF = "/etc/cca/reference-catcher.conf"
@@ -76,12 +76,12 @@ class Settings:
         except UnicodeDecodeError:
             return self._refuse("is not text in UTF-8")
         except OSError as error:
-            return self._refuse("cannot be read: %s" % error.strerror)
+            return self._refuse("cannot be read: %s" % error.strerror, status_of(error))
         except ValueError as error:
             return self._refuse(str(error))
 
-    def _refuse(self, problem):
-        raise Refused(EX_CONFIG, "%s: %s" % (self.path, problem), EDIT_CONF % self.path)
+    def _refuse(self, problem, status=EX_CONFIG):
+        raise Refused(status, "%s: %s" % (self.path, problem), EDIT_CONF % self.path)
 
     @staticmethod
     def _backend(value):
