@@ -35,11 +35,13 @@ def request(host: "Host", wanted: "List[str]", present_key: bool, out: "Optional
             raise CatcherError("there is no %s" % path, "make a new key:\n  catcherctl cert request")
         plan.refuse_key_in_image(fact_collector.collect(host))
         with Locked(host):
-            new = generate.new_key(host)
-            # Before it is there, so that a purge can tell that it is ours. replace(): a whole key or none.
-            apply.note_key(host, new)
-            host.replace(path, new, pair.KEY_MODE)
-        made = True
+            # Another request may have made it meanwhile.
+            made = not host.lexists(path)
+            if made:
+                new = generate.new_key(host)
+                # Before it is there, so that a purge can tell that it is ours. replace(): a whole key or none.
+                apply.note_key(host, new)
+                host.replace(path, new, pair.KEY_MODE)
     key = submitted.load_key(submitted.read_file(host, path), lib)
     data = _signing_request(key, host_names.collect(host), wanted, lib)
     lines = []

@@ -82,7 +82,7 @@ def _from_resolver(host: "Host", node: str) -> "Optional[str]":
     if host.root != "/":
         return None
     try:
-        status, output = host.run(["/usr/bin/getent", "ahosts", node], timeout=LOOKUP_SECONDS)
+        status, output = host.run(["/usr/bin/getent", "ahosts", node], timeout=LOOKUP_SECONDS, only_output=True)
     except OSError:
         return None
     words = output.decode("utf-8", "replace").split()

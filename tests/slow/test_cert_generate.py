@@ -117,6 +117,22 @@ def test_request_to_install(machine, daemon):
     assert machine.get(paths.REQUEST_KEY) is None
 
 
+def test_two_requests_at_once_are_for_one_key(machine, daemon, monkeypatch):
+    """The other one has made it while this one waited for the lock."""
+    other = []
+
+    class Locked(cert_request.Locked):
+        def __enter__(self):
+            if not other:
+                other.append(None)
+                other.append(cert_request.request(machine, [], False, None)[0])
+            return super().__enter__()
+
+    monkeypatch.setattr(cert_request, "Locked", Locked)
+    ours, _ = cert_request.request(machine, [], False, None)
+    assert asked(ours)[0].public_key().public_numbers() == asked(other[1])[0].public_key().public_numbers()
+
+
 def test_the_key_of_a_request_outlives_a_failed_install(machine, daemon):
     data, _ = cert_request.request(machine, [], False, None)
     machine.put("/root/signed.crt", Authority().sign(data))

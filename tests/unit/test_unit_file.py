@@ -61,6 +61,7 @@ BEFORE_A_START = [
     (["catcher.key"], "TLS_ON\n", False), (["catcher.crt"], None, False),
     (["catcher.key", "catcher.crt", ".catcher-pair.replace"], "TLS_ON\n", True),
     (["catcher.key", ".catcher-pair"], "TLS_OFF\n", True), ([".catcher-pair.draft"], "TLS_OFF\n", True),
+    (["catcher.key", "catcher.crt", ".catcher.key.request.csulcca-new"], "TLS_ON\n", True),
 ]
 
 

@@ -48,6 +48,19 @@ CASES = {
 }
 
 
+def test_what_getent_complains_of_is_not_its_answer(machine, monkeypatch):
+    """As ld.so does of a preloaded library that is gone."""
+    machine.node = "tke1"
+    machine.put("/etc/hosts", b"")
+
+    def run(argv, timeout, stdin=b"", only_output=False):
+        noise = b"" if only_output else b"ERROR: ld.so: object '/gone.so' cannot be preloaded: ignored.\n"
+        return 0, noise + b"192.0.2.1 STREAM tke1.example.com\n"
+
+    monkeypatch.setattr(machine, "run", run)
+    assert host_names.collect(machine).full == "tke1.example.com"
+
+
 @pytest.mark.parametrize("name", sorted(CASES))
 def test_names(machine, name):
     node, hosts, answer, result = CASES[name]
