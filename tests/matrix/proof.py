@@ -22,6 +22,7 @@ with engine.plain_errors():
     DEB, RPM = (next(cell.name for cell in images.with_role("example") if cell.family == family)
                 for family in ("deb", "rpm"))  # fmt: skip
 IMAGE_BASED = tuple(cell.name for cell in images.cells().values() if cell.image_based)
+WITHOUT_RECOMMENDS = ("debian-no-recommends", "rpm-no-recommends")
 FROM_7_3 = tuple(name for name in ALL_SCENARIOS if name.startswith("upgrade-7.3"))
 FROM_8 = tuple(name for name in ALL_SCENARIOS if name.startswith("upgrade-8"))
 SCENARIOS = ("fresh", "image-build", "other-root", *FROM_7_3, *FROM_8, "remove", "remove-upgraded")
@@ -103,6 +104,54 @@ BREAKAGES = (
         frozenset((cell, "image-based") for cell in IMAGE_BASED if "bootc" in cell),
         cells=IMAGE_BASED,
         scenarios=("image-based",),
+    ),
+    Breakage(
+        "SUSE's macros are not told before the installation what is new",
+        "rpm/pre.in",
+        "%{?systemd_pre:%systemd_pre CSUTKEcat.service csulcca-check.timer}\n",
+        "",
+        # A portable package has its own macros, which need nothing from %pre.
+        frozenset({("rpm-4.18-zypper", "native-build")}),
+        cells=("rpm-4.18-zypper",),
+        scenarios=("fresh", "native-build"),
+    ),
+    Breakage(
+        "a pair cannot be made without the package python3-cryptography",
+        "catcher_install/cert/generate.py",
+        "    named = subject(names, wish.names)\n",
+        "    from . import crypto\n    crypto.load()\n    named = subject(names, wish.names)\n",
+        frozenset((cell, "fresh") for cell in WITHOUT_RECOMMENDS),
+        cells=WITHOUT_RECOMMENDS,
+        scenarios=("fresh",),
+    ),
+    Breakage(
+        "a key is made that FIPS mode does not allow",
+        "catcher_install/cert/generate.py",
+        '"ec_paramgen_curve:" + size',
+        '"ec_paramgen_curve:brainpoolP512r1"',
+        frozenset({("debian-13-fips", "fresh"), ("debian-13-fips", "crypto-policy")}),
+        cells=("debian-13-fips",),
+        scenarios=("fresh", "crypto-policy"),
+    ),
+    Breakage(
+        "no handshake is tried before a pair is installed",
+        "catcher_install/cert/judge.py",
+        "    spoken = []\n",
+        "    return\n    spoken = []\n",
+        # A key that FIPS mode loads, and signs nothing with.
+        frozenset({("debian-13-fips", "crypto-policy")}),
+        cells=("debian-13-fips",),
+        scenarios=("fresh", "crypto-policy"),
+    ),
+    Breakage(
+        "a scriptlet fails",
+        "rpm/posttrans.in",
+        "2>&1 || :\nfi\nexit 0\n",
+        "2>&1 || :\nfi\nexit 1\n",
+        # Older versions of rpm, and with them dnf, go on.
+        frozenset({("rpm-6.1-dnf5", "fresh")}),
+        cells=(RPM, "rpm-6.1-dnf5"),
+        scenarios=("fresh",),
     ),
 )
 
