@@ -37,7 +37,7 @@ demo:
 	@/usr/bin/python3 -m tools.demo
 
 #: make check
-#:     run every test that CI runs: unit tests, linters, packages, containers
+#:     run the tests of CI's job `check`: unit tests, linters, packages, containers
 .PHONY: check
 check:
 	@sh tools/bootstrap.sh check

@@ -14,8 +14,8 @@ FRESH = "fresh"
 LEGACY = "legacy upgrade"
 KNOWN = "8.x upgrade"
 
-# Actions, in the order in which they are carried out. The stamp is the last thing written; what goes after it (links of
-# 7.x, the note of preinst) is what a re-run would need to see, had it been killed before the stamp.
+# Kinds of actions; ORDER is the order in which they are carried out. The traces of CCA 7.x (its links, the note of
+# preinst) are removed only after the stamp is written: a run that is killed before that must find them again.
 PLACE_STAGED_PAIR = "place staged pair"
 CLEAR_DRAFT = "clear draft"
 WRITE_CONFIG = "write configuration"

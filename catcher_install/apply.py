@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 LOCK_SECONDS = 60
 
 SERVICE_VERBS = (actions.RESTART, actions.TRY_RESTART, actions.START)
-# What history is told from goes only when the stamp has recorded it.
+# These remove what tells the history of the host, so they wait until the stamp has recorded it.
 TRACES = (actions.RETIRE_LEGACY_LINKS, actions.FORGET_CAPTURE)
 AFTER_STAMP = TRACES + SERVICE_VERBS + (actions.NOTE_OURS,)
 # What puts a pair in its place.
@@ -160,8 +160,8 @@ def _carry_out(host: "Host", transition: "Transition", outcome: Outcome) -> None
         if outcome.done or transition.kind != transitions.REMOVE:
             _write_stamp(host, transition, outcome, generated)
     pending = any(action.kind in PLACES and action.kind not in outcome.done for action in plan.actions)
-    # What could not be placed stays staged, so that the next run can; so does the proof of whose a pair is, until the
-    # stamp has it. An administrator's pair, and one that comes back, need none; one that stays while a mode goes does.
+    # A pair that could not be placed stays staged for the next run. The stage also proves that we made the pair, so it
+    # stays until the stamp says so: also for a pair that stays when its mode is taken back. Others need no proof.
     if transition.kind == transitions.RETURN:
         proven = bool(transition.request.kept)
     else:

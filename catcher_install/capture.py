@@ -32,8 +32,8 @@ class Capture(Record):
     unit: "enabled", "disabled", "masked" or "none". active: the daemon was running; unsure: it may have been,
     and nobody can tell.
     mode: the one in which the daemon was seen (config.TLS or config.TCP), or None. seen: by what: "process" (it was
-    running), "last-run" (systemd remembers the command line), "journal" (journald does), "no". looked: where it was
-    not seen, it did not run; else it may have run, and nobody could see how.
+    running), "last-run" (systemd remembers the command line), "journal" (journald does), "no". looked: True
+    if a daemon that was not seen did not run; False if it may have run unseen.
     version: of the package that the tree is from, if rpm said it; else "".
     """
 

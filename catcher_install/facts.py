@@ -41,10 +41,10 @@ class HostFacts(Record):
     booted: systemd runs here and this is no chroot. networked: our view of the network is the host's.
     image: why a key may not be made here, or "".
     config, stamp, pair, capture, unit: as their types say; stamp and capture are None if there is none.
-    still_running: the mode in which the daemon runs at this moment, config.TLS or config.TCP, if that decides: no
-    catcher.conf says a mode, and nobody saw the daemon before; else None.
-    unread: which of those two, or of the directories that otherwise tell of CCA 7.x, could not be read, and
-    why, as one sentence's end; "" mostly.
+    still_running: the mode in which the daemon runs now, config.TLS or config.TCP. Looked at only if it decides: no
+    catcher.conf sets a mode, and preinst did not see the daemon; else None.
+    unread: the file or directory that would tell what this host was (the stamp, the note of preinst, traces of CCA
+    7.x) and could not be read, and why, as the end of a sentence; "" if all were read.
     tls: whether TLS is possible: yes, no, or not known.
     traces: what CCA 7.x left, by name; empty if nothing did.
     catcher: the daemon is there and executable. version: of this package.

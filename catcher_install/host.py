@@ -24,8 +24,8 @@ ANYTHING: "Any" = object()
 # What link(2) gives if a file system has no hard links.
 NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS)
 LINK_LIMIT = 40
-# Bytes of a path with its end (PATH_MAX in limits.h): the kernel takes no longer one, and resolving it by hand would
-# need quadratic time.
+# The longest path in bytes, with its final NUL (PATH_MAX in limits.h). The kernel refuses a longer path, and resolving
+# it by hand would need quadratic time.
 PATH_LIMIT = 4096
 COPY_BLOCK = 64 * 1024
 # Errors of a read that may be over in a moment.
@@ -397,7 +397,7 @@ class Host:
         """
         if self.root != "/":
             raise PermissionError(errno.EPERM, "programs of another root directory are not run", argv[0])
-        # Where it is not there, no process is spent on finding that out.
+        # Raises FileNotFoundError here, which is cheaper than a process that fails to execute it.
         _again(os.stat, self.locate(argv[0], follow=True))
         environment = dict(CHILD_ENVIRONMENT)
         if "SYSTEMD_OFFLINE" in os.environ:
@@ -434,7 +434,7 @@ class Host:
             self.make_dir(path, mode)
             # The unit's umask is 0077, and /etc/cca is for everybody to read.
             _again(os.chmod, self.locate(path), mode)
-            # A file that is on disk in a directory that is not is lost.
+            # If the directory is not on disk, a crash also loses the files in it.
             self.sync_dir(os.path.dirname(path))
         except FileExistsError:
             # Another hook was faster, or a dangling link stands here: the caller's next step tells which.

@@ -24,7 +24,7 @@ OLDEST = (1, 1, 1)
 # The system's own library directories. Others (/usr/local, LD_LIBRARY_PATH) are an administrator's experiments.
 LIBRARY_DIRS = ("/usr/lib64", "/lib64", "/usr/lib", "/lib")
 
-# What limits OpenSSL on Debian and SUSE, on Red Hat's, and by the policies of the latter two.
+# What limits OpenSSL: openssl.cnf of Debian and SUSE, of Red Hat, and the crypto-policies of Red Hat and SUSE.
 POLICY_FILES = (
     "/etc/ssl/openssl.cnf", "/etc/pki/tls/openssl.cnf", "/etc/crypto-policies/back-ends/opensslcnf.config",
     "/etc/crypto-policies/state/current", "/etc/system-fips",

@@ -1,9 +1,9 @@
 """catcher.key and catcher.crt: look at them, and put a pair in place, both files or neither.
 
 A pair is written into a draft directory, synced, and made final by renaming that directory to STAGE. From then on it is
-complete, and placing it is two hard links that any later run can finish: link(2) never replaces a file. The stage
-says what we made, because somebody may have written into a file in place that has the inode of its staged copy. A draft
-that was never finished is removed.
+complete, and placing it is two hard links that any later run can finish: link(2) never replaces a file. A file
+in place and its staged copy are one inode, so somebody may have changed both: the stage also notes the fingerprint of
+what we made. A draft that was never finished is removed.
 
 Only an administrator's command replaces a pair. That becomes final in the same way, by renaming the draft to
 REPLACE_STAGE. That directory contains the new files and links to the files that they replace. From then on two renames
@@ -126,7 +126,7 @@ def suffixes(host: "Host") -> "List[str]":
 
 
 def ours(host: "Host", made: "List[str]") -> "List[Tuple[str, str]]":
-    """(fingerprint, suffix) of what stands beside or in the place of the pair and is of *made*, by suffix.
+    """Return (fingerprint, suffix) of each pair, and of the key of a request, whose fingerprint is in *made*.
 
     suffix: see suffixes(); the key of a request has no certificate. made: fingerprints, of a key alone its SHA-256.
     Raises OSError.

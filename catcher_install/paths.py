@@ -18,14 +18,14 @@ CERTIFICATE = BIN + "/catcher.crt"
 # A finished pair waits in STAGE for its two links; whatever is in STAGE_DRAFT was never finished and may go.
 STAGE = BIN + "/.catcher-pair"
 STAGE_DRAFT = BIN + "/.catcher-pair.draft"
-# In either stage, if we made the pair that it holds, before that pair's fingerprint: one more name of its key. A name
-# is on disk when its directory is, and costs no sync of its own.
+# STAGE or REPLACE_STAGE has a file of this name followed by the pair's fingerprint if we made the pair. It is a hard
+# link to the key: the sync of the directory puts a name on disk, so it costs no sync of its own.
 GENERATED = "generated."
 # From which systemd-sysusers makes CCA's groups, if the payload has files of them.
 SYSUSERS = "/usr/lib/sysusers.d/csulcca.conf"
 # In STAGE_DRAFT: a key that goes with a purge as soon as its certificate has gone.
 PURGED_KEY = "purged.key"
-# The same for a pair that an administrator puts in the place of another one.
+# As STAGE, for a pair that replaces another pair at an administrator's command.
 REPLACE_STAGE = BIN + "/.catcher-pair.replace"
 # Where the openssl command works while it makes a pair: nothing in it is secret, and it is gone afterwards. Here, since
 # this can be written whenever a pair can be made; a start of the service does not see the real /run.

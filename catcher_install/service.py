@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from .facts import HostFacts
     from .transition import Transition
 
-# A start becomes the daemon; what an administrator asks for is put to use, and verified, by who asked.
+# These leave the service alone: a start becomes the daemon, and admin/change.py restarts the daemon and verifies an
+# administrator's change.
 LEAVES_SERVICE = (transitions.START, transitions.SET_MODE, transitions.PUT_PAIR)
 
 

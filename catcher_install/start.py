@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .facts import HostFacts
     from .messages import Finding
 
-# How long a pair that is still to be made is good, at least.
+# foresee() assumes at least this validity for a pair that is not made yet.
 YEAR_SECONDS = 365 * 24 * 3600
 
 
@@ -68,7 +68,7 @@ def launch_decision(facts: "HostFacts", planned: "Optional[str]" = None) -> Laun
             return refused(one, again=unread or one["id"] == "clock-unset")
     if facts.pair.state != pair.BOTH:
         reason = facts.image or "no pair was made"
-        # It tries again, outside of the unit's sandbox, and says what went wrong.
+        # catcherctl apply tries again outside of the unit's sandbox, and says what went wrong.
         hint = "see what is wrong:\n  catcherctl %s" % ("status" if facts.image else "apply")
         return refused(finding("pair-not-generated", reason=reason, hint=hint))
     return Launch(arguments=["-tls"], findings=found + about, again=False)

@@ -31,8 +31,8 @@ def program(host: "Host") -> str:
 def call(host: "Host", *arguments: str, timeout: float = CHANGE_SECONDS) -> str:
     """Run systemctl and return what it prints; "" on a host without systemctl, which has nothing to do.
 
-    timeout: seconds. Raises CatcherError with the line of what systemctl printed that says why if it fails, OSError if
-    it cannot be run or does not end.
+    timeout: seconds. Raises CatcherError if systemctl fails, with the line of its output that says why; OSError if it
+    cannot be run; TimeoutError if it does not end in time.
     """
     systemctl = program(host)
     if not systemctl:
@@ -58,8 +58,8 @@ def start(host: "Host") -> None:
 def restart(host: "Host", verb: str = "restart") -> None:
     """Restart the catcher. Raises CatcherError if systemd cannot.
 
-    verb: or "try-restart", which does nothing if it does not run. What the unit waits for at boot is not waited for:
-    the host is up, and the catcher ran on it.
+    verb: "restart", or "try-restart", which does nothing if the catcher does not run. Does not wait for the units that
+    the catcher waits for at boot, such as network-online.target: the host is up.
     """
     call(host, verb, "--job-mode=ignore-dependencies", paths.UNIT)
 

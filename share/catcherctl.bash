@@ -56,8 +56,10 @@ _catcherctl() {
         "cert install":*) mapfile -t COMPREPLY < <(compgen -f -- "$word") ;;
         "cert restore":*)
             # The names of old pairs are the ends of their file names.
-            local kept=(/opt/IBM/CCA/bin/catcher.crt.2*)
-            [ ! -e "${kept[0]}" ] || words+=" ${kept[*]##*catcher.crt.}"
+            local kept
+            mapfile -t kept < <(compgen -G '/opt/IBM/CCA/bin/catcher.crt.2*'
+                compgen -G '/var/lib/csulcca/catcher.crt.2*')
+            [ "${#kept[@]}" -eq 0 ] || words+=" ${kept[*]##*catcher.crt.}"
             ;;
         "cert export":*) mapfile -t COMPREPLY < <(compgen -d -- "$word") ;;
         probe:*) mapfile -t COMPREPLY < <(compgen -A hostname -- "$word") ;;

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Every test that CI runs (`make check`). Each part runs even if an earlier one failed; the exit status is 0 only if all
+# The job `check` of CI (`make check`). Each part runs even if an earlier one failed; the exit status is 0 only if all
 # passed. What this machine cannot run is named at the end, and never counted as passed. The results of each part are in
 # dist/check-*.xml, too, as JUnit XML.
 set -u

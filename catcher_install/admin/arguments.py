@@ -165,7 +165,7 @@ def _add_cert(verbs: "Any") -> None:
     show = _verb(more, "show", "cert show", "show the installed certificate: names, validity, hashes",
                  "catcherctl cert show")
     _json_option(show)
-    listed = _verb(more, "list", "cert list", "list the key and certificate in use, and the old pairs",
+    listed = _verb(more, "list", "cert list", "list the key and certificate in place, and the old pairs",
                    "catcherctl cert list")
     _json_option(listed)
     check = _verb(more, "check", "cert check", "check the installed key and certificate: usable, valid, for this host",

@@ -193,7 +193,7 @@ def _take_back(host: "Host", asked: "Transition", outcome: "Outcome", problem: s
     request = transition.ReturnRequest(before=outcome.before, after=outcome.facts, kept=outcome.kept)
     try:
         back = apply.converge(host, transition.of(transition.RETURN, request=request))
-        # Without the stamp's old content the pair that is back counts as an administrator's: no reason to say no.
+        # If only the stamp was not restored, the pair is back, and merely counts as an administrator's: not a failure.
         missing = [one.kind for one in back.plan.actions
                    if one.kind not in back.done and one.kind != actions.WRITE_STAMP]
         if missing:

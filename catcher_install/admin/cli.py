@@ -25,7 +25,7 @@ MISTYPED = 2
 ATTENTION = 3
 # The length of a line of an error. A longer line only repeats typed or received text.
 LINE_LIMIT = 600
-# What root is refused is seldom a matter of permissions.
+# If even root is refused, the usual cause is the immutable attribute, not permissions.
 IMMUTABLE = "if it is immutable (lsattr %s), make it writable: chattr -i"
 
 

@@ -5,7 +5,8 @@ brings the loader down brings nothing else down, and OpenSSL sees the system's s
 
 Standard input: a line with the sizes of what follows (key file, certificate file, first certificate, last certificate;
 all PEM) and 1 if the key is of RSA below 2048 bits, else 0. Standard output: a line for each step, ``STEP<TAB>REASON``,
-REASON empty if it went well and else OpenSSL's word for it. Steps that one that failed makes pointless are left out.
+REASON is empty if the step succeeded, else it is OpenSSL's name of the error. After a failed step, the steps that
+depend on it are left out.
 """
 
 import os
@@ -99,7 +100,7 @@ def server_context(ssl: "Any", small: bool) -> "Any":
 
 
 def _client(ssl: "Any", small: bool, anchor: bytes = b"") -> "Any":
-    """A client that verifies strictly with one trust anchor (validity in time aside), or with none not at all."""
+    """A client that verifies strictly with one trust anchor (validity in time aside), or that verifies nothing."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE

@@ -83,7 +83,7 @@ class Shake:
 
 
 class Greeting:
-    """What is said instead of a Shake if Python has no ssl: it tells TLS from what is none, and no more."""
+    """A bare ClientHello, sent instead of a Shake if Python has no ssl. It only tells whether the peer speaks TLS."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock

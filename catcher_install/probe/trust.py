@@ -1,5 +1,5 @@
-"""Verify a chain of certificates with this system's trust store, with its own last certificate (as a TKE does that has
-imported it), and with the certificates of a file."""
+"""Verify a chain of certificates with this system's trust store, with its own last certificate (as a TKE does after
+importing it), and with the certificates of a file."""
 
 from .. import paths
 from ..cert import pem

@@ -42,7 +42,7 @@ def test_a_cell_is_declared_consistently(name):
     assert set(cell.scenarios) <= set(SCENARIOS)
     assert (cell.provenance == "rpm look-alike") == (cell.recipe.get("kind") == "rpm-root")
     assert (cell.family, cell.package_manager) in {("deb", "apt"), ("rpm", "dnf"), ("rpm", "zypper")}
-    # The soname test of SPEC: neither before 1.1.1 nor from 4 on.
+    # As catcher_install/openssl.py: TLS needs OpenSSL 1.1.1 or newer, and a soname that OpenSSL 4 does not have.
     numbers = tuple(int(part) for part in cell.openssl.split(".") if part)
     assert cell.mode == ("TLS" if (1, 1, 1) <= numbers < (4,) or numbers == (3,) else "TCP")
 

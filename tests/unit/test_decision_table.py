@@ -1,6 +1,6 @@
-"""SPEC.md, "Which mode the configuration gets": history x catcher.conf x TLS capability, complete.
+"""Which mode catcher.conf gets: the complete table of history x catcher.conf x TLS capability.
 
-ROWS is that table, in its order. Each combination of HISTORIES, CONFIGURATIONS and CAPABILITIES must be decided by
+ROWS is the table. Each combination of HISTORIES, CONFIGURATIONS and CAPABILITIES must be decided by
 exactly one row, and is tested twice: in plan(), which sees nothing but facts, and by a converge on a real tree.
 """
 

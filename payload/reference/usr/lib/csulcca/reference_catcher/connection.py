@@ -14,8 +14,8 @@ HANDSHAKE, CONNECT, RELAY, FAREWELL, CLOSED = "handshake", "connect", "relay", "
 
 LINGER = 2.0            # seconds that a peer has to read our farewell before the socket is closed,
 LAST_LINGER = 0.2       # and the same while the catcher stops
-# struct linger: on or off, seconds. Sockets begin with a reset as their end, and a stream that is whole takes that
-# back: so one that is cut by whatever ends us, a crash too, never looks whole to its receiver.
+# struct linger: on or off, seconds. Each socket starts with RESET_ON_CLOSE, and gets FIN_ON_CLOSE only when its stream
+# is complete. So a stream that our end cuts, even by a crash, never looks complete to the receiver.
 RESET_ON_CLOSE = (1).to_bytes(4, sys.byteorder) + bytes(4)
 FIN_ON_CLOSE = bytes(8)
 

@@ -109,7 +109,7 @@ class Pair:
         if ours:
             context.set_ciphers(":".join(ours) + ":@SECLEVEL=1" * small)
         context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_CIPHER_SERVER_PREFERENCE | ssl.OP_SINGLE_ECDH_USE
-        # Python 3.10 to 3.11.2 ask OpenSSL 3 to take a stream that was cut short for a whole one.
+        # Python 3.10 to 3.11.2 set this option, with which OpenSSL 3 takes a truncated stream for a complete one.
         context.options &= ~OP_IGNORE_UNEXPECTED_EOF
         if ssl.OPENSSL_VERSION_INFO >= (1, 1, 0, 8):
             context.options |= OP_NO_RENEGOTIATION

@@ -181,7 +181,8 @@ class Server:
     def _full(self, source):
         """Why there is no room for one more connection of SOURCE; "" if there is room or room was made.
 
-        Those of SOURCE pay for what SOURCE has too many of; else whoever has the most pays first.
+        If SOURCE has too many connections, one of its own is ended. If there are too many in all, the peer with
+        the most connections loses one first.
         """
         mine = self.of_origin.get(source, {})
         limit = self.settings.max_connections_per_address
