@@ -81,6 +81,15 @@ def read_note(host: "Host", now: float) -> "Tuple[Optional[Capture], str]":
     return capture, ""
 
 
+def ran_before_removal(host: "Host") -> "Optional[bool]":
+    """Whether the service ran when a removal stopped it (hooks/prerm.sh); None if that is not noted."""
+    try:
+        data = host.read_optional(paths.RAN, 16)
+    except OSError:
+        return None
+    return {b"yes\n": True, b"no\n": False}.get(data or b"")
+
+
 def why_unread(path: str, error: OSError) -> str:
     """Why a file of ours could not be read; "" if it cannot be a file of ours: not a file, too large, or a circular
     link."""

@@ -4,7 +4,7 @@ import stat
 
 from . import config, openssl, pair, paths
 from . import stamp as stamp_file
-from .capture import Capture, look_again, read_note, why_unread
+from .capture import Capture, look_again, ran_before_removal, read_note, why_unread
 from .host import PASSING
 from .record import Record
 from .text import shown
@@ -25,14 +25,15 @@ class UnitFacts(Record):
 
     enabled: a link of a target wants it. masked: its name leads to /dev/null, for good or until the next boot.
     forking: an administrator's copy in /etc says Type=forking.
-    legacy_links: init script and rcN.d links of CCA 7.x, absolute paths.
+    legacy_links: init script and rcN.d links of CCA 7.x, absolute paths. ran: see capture.ran_before_removal().
     """
 
-    __slots__ = ("enabled", "masked", "forking", "legacy_links")
+    __slots__ = ("enabled", "masked", "forking", "legacy_links", "ran")
     enabled: bool
     masked: bool
     forking: bool
     legacy_links: "List[str]"
+    ran: "Optional[bool]"
 
 
 class HostFacts(Record):
@@ -195,7 +196,8 @@ def _unit(host: "Host") -> UnitFacts:
         links.append(paths.INIT_SCRIPT)
     masked = "/dev/null" in (target, host.read_link(paths.UNIT_RUNTIME))
     return UnitFacts(
-        enabled=enabled, masked=masked, forking=b"Type=forking" in lines, legacy_links=links
+        enabled=enabled, masked=masked, forking=b"Type=forking" in lines, legacy_links=links,
+        ran=ran_before_removal(host),
     )
 
 

@@ -27,7 +27,7 @@ from .actions import (
 )
 from .errors import CatcherError, KeyRefused
 from .messages import finding
-from .service import may_start, plan_service
+from .service import plan_service, resumes
 from .stamp import EMPTY, Stamp, with_pair
 from .text import moment
 
@@ -77,7 +77,7 @@ def plan(facts: "HostFacts", transition: "Transition", asked: bool = True) -> Pl
         # An administrator has set the mode, so findings about earlier events end.
         facts, past = _without_lasting(facts), KNOWN
     if transition.kind in (transitions.NOTHING, transitions.ABORT):
-        called_off = transition.kind == transitions.ABORT and may_start(facts)
+        called_off = transition.kind == transitions.ABORT and resumes(facts)
         actions = [act(START, "the removal was cancelled")] if called_off else []
         return Plan(actions=actions, findings=[], mode=None, history=past)
     if transition.kind == transitions.REMOVE:

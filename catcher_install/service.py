@@ -63,5 +63,12 @@ def plan_service(facts: "HostFacts", transition: "Transition", past: str) -> "Li
     return actions
 
 
+def resumes(facts: "HostFacts") -> bool:
+    """Whether the service starts after a removal that was cancelled: if it ran before."""
+    if facts.unit.ran is None:
+        return may_start(facts)
+    return facts.unit.ran and facts.booted and not facts.unit.masked
+
+
 def may_start(facts: "HostFacts") -> bool:
     return facts.booted and facts.unit.enabled and not facts.unit.masked

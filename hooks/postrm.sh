@@ -36,7 +36,7 @@ csulcca_postrm() {
         fi
     done
     # The last file records when the timer last ran (Persistent=).
-    rm -f @CAPTURE@ @CAPTURE@.new @LINKS@.new @LOCK@ @STAMP_DRAFT@ @PURGE_DRAFT@ \
+    rm -f @CAPTURE@ @CAPTURE@.new @LINKS@.new @LOCK@ @STAMP_DRAFT@ @PURGE_DRAFT@ @RAN@ \
         /var/lib/systemd/timers/stamp-csulcca-check.timer || :
     # If nothing is ours, the stamp is of no use. Without a note nobody knows that. While something of ours is left, it
     # must stay provable.

@@ -6,6 +6,7 @@ csulcca_prerm() {
     case "$1:${2-}" in
     deb:remove | rpm:0)
         if [ -d /run/systemd/system ]; then
+            [ "$1" = rpm ] || (csulcca_note_whether_it_runs) || :
             systemctl stop CSUTKEcat.service </dev/null || :
             systemctl stop csulcca-check.timer csulcca-check.service </dev/null >/dev/null 2>&1 || :
         fi
@@ -17,4 +18,20 @@ csulcca_prerm() {
         ;;
     esac
     [ ! -d @LIBRARY@ ] || find @LIBRARY@ -name __pycache__ -prune -exec rm -rf {} + || :
+}
+
+# For a removal that is cancelled; rpm cancels none after this. The note of an attempt that was killed counts until the
+# service runs again.
+csulcca_note_whether_it_runs() {
+    case $(systemctl is-active CSUTKEcat.service </dev/null 2>/dev/null) in
+    active | activating | reloading) csulcca_ran=yes ;;
+    inactive | failed | deactivating)
+        csulcca_ran=no
+        [ ! -f @RAN@ ] || [ -h @RAN@ ] || return 0
+        ;;
+    *) return 0 ;;
+    esac
+    rm -f @RAN@
+    set -C
+    echo "$csulcca_ran" >@RAN@
 }

@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from catcher_install import pair, paths
+from catcher_install import capture, pair, paths
 from tests.unit.support import Machine
 
 from .moved_root import image_links
@@ -134,6 +134,58 @@ def test_an_installation_forgets_what_was_noted_for_a_purge(root):
 
 def test_prerm_where_systemd_does_not_run(root):
     assert root.run("csulcca_prerm", "rpm", "0") == (0, "")
+
+
+def prerm_of_removal(root, state):
+    """Run prerm with a service in a state, and return whether it noted that the service ran."""
+    os.makedirs(root.path("/run/systemd/system"), exist_ok=True)
+    root.put("/bin/systemctl", b'#!/bin/sh\n[ "$1" != is-active ] || echo %s\nexit 3\n' % state.encode(), 0o755)
+    assert root.run("csulcca_prerm", "deb", "remove")[0] == 0
+    return capture.ran_before_removal(Machine(root.base))
+
+
+@pytest.mark.parametrize("state,ran", [("active", True), ("activating", True), ("reloading", True), ("inactive", False),
+                                       ("failed", False), ("deactivating", False), ("unknown", None), ("", None)])
+def test_prerm_notes_whether_the_service_runs(root, state, ran):
+    """For the case that the removal is cancelled; systemctl may be unable to say."""
+    assert prerm_of_removal(root, state) is ran
+
+
+def test_prerm_stops_the_service_after_its_note(root):
+    os.makedirs(root.path("/run/systemd/system"))
+    root.put("/bin/systemctl", b'#!/bin/sh\n[ "$1" = is-active ] && echo active || cat %s\n' %
+             root.path(paths.RAN).encode(), 0o755)
+    assert root.run("csulcca_prerm", "deb", "remove") == (0, "yes\n")
+
+
+@pytest.mark.parametrize("then,ran", [("inactive", True), ("unknown", True), ("active", True)])
+def test_the_note_of_a_removal_that_was_killed_counts_until_the_service_runs_again(root, then, ran):
+    assert prerm_of_removal(root, "active") is True
+    assert prerm_of_removal(root, then) is ran
+
+
+def test_a_service_that_was_started_after_a_removal_was_killed_is_seen(root):
+    assert prerm_of_removal(root, "inactive") is False
+    assert prerm_of_removal(root, "active") is True
+
+
+def test_the_note_is_written_through_no_link(root):
+    os.makedirs(root.path("/run"))
+    os.symlink(root.path("/etc/cca/elsewhere"), root.path(paths.RAN))
+    assert prerm_of_removal(root, "active") is True
+    assert not root.exists("/etc/cca/elsewhere") and not os.path.islink(root.path(paths.RAN))
+
+
+@pytest.mark.parametrize("function,arguments,status,stays", [
+    ("postinst", ("deb", "abort-remove"), 0, False), ("postinst", ("deb", "abort-remove"), 1, True),
+    ("postinst", ("deb", "configure"), 0, False), ("postinst", ("deb", "triggered", "x"), 0, True),
+    ("postrm", ("deb", "remove"), 0, False), ("postrm", ("deb", "purge"), 0, False),
+    ("postrm", ("deb", "upgrade", "8.1"), 0, True)])
+def test_the_note_goes_when_it_was_used(root, function, arguments, status, stays):
+    prerm_of_removal(root, "active")
+    root.put("/usr/lib/csulcca/run", b"#!/bin/sh\n[ $1 != scriptlet ] || exit %d\n" % status, 0o755)
+    assert root.run("csulcca_" + function, *arguments)[0] == status
+    assert root.exists(paths.RAN) == stays
 
 
 # What a shell starts for one of our scriptlets; what asks systemd is not run for it here.

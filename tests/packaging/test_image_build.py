@@ -177,3 +177,24 @@ def test_where_opt_is_read_only_the_first_boot_makes_the_pair_below_var(image, b
     one.machine.reboot()
     wait_until_it_listens(one)
     assert one.argv() == one.fresh_argv and one.machine.read(KEY) == second
+
+
+@pytest.mark.scenario("image-build")
+@pytest.mark.parametrize("half", [KEY, CERTIFICATE], ids=lambda one: one.rpartition(".")[2])
+@needs_tls
+@one_of_each_family
+def test_an_image_with_half_a_pair_of_an_administrators_refuses_the_start(image, boot, built, half):
+    """The other half comes later. No boot makes a key for a certificate of somebody else's."""
+    before, after, read_only = IMAGES["bootc"]
+    system = boot(boot=False)
+    system.machine.run(before)
+    system.machine.write(half, b"half\n", mode=0o640)
+    system.package(system.tools[1], "install", built.new(system.cell.family))
+    system.machine.write("/usr/lib/systemd/system/read-only.service", READ_ONLY.format(read_only))
+    system.machine.run(f"systemctl enable read-only.service && {after} && rm -rf /var/* /var/.[!.]*")
+    engine.call("commit", "--quiet", system.machine.container, image)
+    copy = boot("copy1", image=image)
+    copy.machine.wait_for("the refusal", lambda: copy.service()[1] == "failed")
+    assert copy.machine.read(half) == b"half\n"
+    assert copy.show("find /opt/IBM /var/lib/csulcca -name 'catcher.[kc]*'") == half
+    assert copy.findings() == ["pair-half"]

@@ -3,7 +3,8 @@
 import pytest
 
 from .keep_list import left_over, missing, whole_tree
-from .marks import needs_tls
+from .marks import needs_tls, one_of_each_family, only_deb
+from .soundness import wait_until_it_listens
 from .system import CERTIFICATE, KEY, set_immutable
 from .turns import TOOLS, in_turns, one_of
 
@@ -67,6 +68,26 @@ def test_a_purge_that_cannot_remove_one_file_leaves_both(boot, built, name):
     system.package(system.tools[1], "purge")
     # Of the first pair, too: the purge that had to leave it has left the proof that it is ours. rpm has no purge.
     assert left_of_pairs(system) == (set() if system.cell.family == "deb" else kept)
+
+
+@pytest.mark.scenario("remove")
+@only_deb
+@one_of_each_family
+def test_a_removal_that_is_cancelled_leaves_the_service_as_it_was(boot, built):
+    """Another package's script has the same effect as a prerm that fails after ours: dpkg cancels the removal."""
+    system = boot()
+    system.package(system.tools[1], "install", built.new(system.cell.family))
+    wait_until_it_listens(system)
+    system.machine.run("echo 'exit 1' >>/var/lib/dpkg/info/csulcca.prerm")
+    for command, state in (("true", ("enabled", "active")), ("systemctl stop CSUTKEcat", ("enabled", "inactive")),
+                           ("systemctl disable CSUTKEcat", ("disabled", "inactive")),
+                           ("systemctl start CSUTKEcat", ("disabled", "active"))):
+        system.machine.run(command)
+        assert system.service() == state
+        assert system.machine.run("dpkg -r csulcca", check=False).rc != 0
+        assert system.service() == state
+        assert system.machine.run("test -e /run/csulcca-ran", check=False).rc != 0
+    wait_until_it_listens(system)
 
 
 def left_of_pairs(system):

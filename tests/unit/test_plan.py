@@ -23,7 +23,7 @@ SERVICE = (actions.ENABLE, actions.DISABLE, actions.RESTART, actions.TRY_RESTART
 
 
 def unit(**changes):
-    fields = {"enabled": False, "masked": False, "forking": False, "legacy_links": []}
+    fields = {"enabled": False, "masked": False, "forking": False, "legacy_links": [], "ran": None}
     fields.update(changes)
     return UnitFacts(**fields)
 
@@ -76,6 +76,18 @@ def test_an_upgrade_leaves_the_service_as_it_was(was, active, enabled):
 ])
 def test_where_preinst_saw_no_service(called, enabled, booted, done):
     assert service_actions(called, unit=unit(enabled=enabled), booted=booted) == done
+
+
+@pytest.mark.parametrize("ran,enabled,starts", [(True, True, True), (True, False, True), (False, True, False),
+                                                (False, False, False), (None, True, True), (None, False, False)])
+def test_a_removal_that_is_cancelled_leaves_the_service_as_it_was(ran, enabled, starts):
+    """Without a note, a service that is enabled is taken for one that ran."""
+    assert service_actions(ABORT, unit=unit(ran=ran, enabled=enabled)) == [actions.START] * starts
+    assert service_actions(ABORT, unit=unit(ran=ran, enabled=enabled), booted=False) == []
+    assert service_actions(ABORT, unit=unit(ran=ran, enabled=enabled, masked=True)) == []
+    for called in (UPGRADE, APPLY, NOTHING):
+        without = service_actions(called, unit=unit(enabled=enabled))
+        assert service_actions(called, unit=unit(ran=ran, enabled=enabled)) == without
 
 
 @pytest.mark.parametrize("called", [INSTALL, UPGRADE, UNKNOWN], ids=["install", "upgrade", "unknown"])
