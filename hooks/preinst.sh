@@ -336,8 +336,8 @@ csulcca_see_mode() {
 # The version of a package that is not ours. dpkg gives it to postinst; rpm gives it to nobody, but still has it.
 csulcca_see_version() {
     [ "$1$csulcca_tree" = rpmyes ] || return 0
-    # A killed upgrade may have left two: the first is the older one. A line with blanks says that there is none.
-    csulcca_version=$(timeout 30 rpm -q --qf '%{VERSION}\n' csulcca 2>/dev/null </dev/null | sed '/ /d;q')
+    # A killed upgrade may have left two: the first is the older one.
+    csulcca_version=$(LC_ALL=C timeout 30 rpm -qi csulcca 2>/dev/null </dev/null | sed -n '/^Version *: */{s///p;q;}')
 }
 
 # csulcca_tell_mode COMMAND SEEN: of the daemon's command line; nothing for another program's.

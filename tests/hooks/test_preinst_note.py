@@ -159,7 +159,11 @@ def test_an_enabled_service_that_has_not_run_here_may_be_in_any_mode(root, syste
         assert (told["mode"], told["seen"], told["active"]) == (wanted, "no", "no")
 
 
-@pytest.mark.parametrize("printed,status,wanted", [("8.2.54\n", 0, "8.2.54"), ("7.3.43\n8.0.0\n", 0, "7.3.43"),
+RPM_INFO = "Name        : csulcca\nVersion     : %s\nRelease     : 1\n"
+
+
+@pytest.mark.parametrize("printed,status,wanted", [(RPM_INFO % "8.2.54", 0, "8.2.54"),
+                                                   (RPM_INFO % "7.3.43" + RPM_INFO % "8.0.0", 0, "7.3.43"),
                                                    ("package csulcca is not installed\n", 1, ""), ("", 137, "")])
 def test_rpm_is_asked_for_the_version_of_a_package_that_is_not_ours(root, printed, status, wanted):
     root.put("/bin/rpm", b"#!/bin/sh\nprintf '%s'\nexit %d\n" % (printed.encode("ascii"), status), 0o755)
