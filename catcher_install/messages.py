@@ -362,7 +362,8 @@ def finding(id: str, **facts: str) -> "Finding":
 
 def severity(found: "Finding") -> str:
     """INFO, WARNING or ERROR; WARNING for an id of another version of the package."""
-    return _row(found)[0]
+    severity, _, _, _ = _row(found)
+    return severity
 
 
 def needs_attention(found: "Finding") -> bool:
@@ -372,7 +373,8 @@ def needs_attention(found: "Finding") -> bool:
 
 def is_marked(found: "Finding", mark: str) -> bool:
     """Whether a finding has one of the marks LASTING, TRANSIENT, FAILURE and ROOT."""
-    return mark in _row(found)[1]
+    _, marks, _, _ = _row(found)
+    return mark in marks
 
 
 def _row(found: "Finding") -> "Tuple[str, str, str, str]":
@@ -388,9 +390,11 @@ class _Facts(dict):
 
 def text(found: "Finding") -> str:
     """What is wrong, one line."""
-    return _row(found)[2].format_map(_Facts(found))
+    _, _, text, _ = _row(found)
+    return text.format_map(_Facts(found))
 
 
 def fix(found: "Finding") -> str:
     """What to do, a line for each step; a line that begins with two blanks is a command."""
-    return _row(found)[3].format_map(_Facts(found))
+    _, _, _, fix = _row(found)
+    return fix.format_map(_Facts(found))

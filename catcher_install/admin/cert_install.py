@@ -135,7 +135,6 @@ def _forget_request_key(host: "Host", key: bytes) -> None:
     except OSError:
         # Another file is there now, not this key. The pair is already in place.
         return
-    kept = PemFile(paths.REQUEST_KEY, data or b"").keys()
-    if kept and kept[0][1] == key:
+    if key in [block for _, block in PemFile(paths.REQUEST_KEY, data or b"").keys()[:1]]:
         host.remove(paths.REQUEST_KEY)
         host.sync_dir(paths.BIN)

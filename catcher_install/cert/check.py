@@ -86,7 +86,7 @@ def check(host: "Host", key_pem: bytes, certificate_pem: bytes) -> Verdict:
             unread = unread or "certificate %d cannot be read (%s)" % (number, error)
     problem = _certificate_problem(chain[0], size, len(blocks))
     # Reading it would test its primes, for minutes.
-    if not problem and len(key_file.keys()[0][1]) > keys.PEM_LIMIT:
+    if not problem and any(len(block) > keys.PEM_LIMIT for _, block in key_file.keys()[:1]):
         problem = "catcher.key is larger than any key that the catcher supports"
     if problem:
         return unusable(problem)
