@@ -232,6 +232,26 @@ def test_no_module_is_long(module):
         assert len(stream.readlines()) <= LINES
 
 
+# Modules without a file of their name in tests/unit or tests/slow, and the file that tests them.
+ELSEWHERE = {
+    "actions": "unit/test_plan.py", "admin.arguments": "unit/admin/test_cli.py",
+    "admin.backend": "unit/admin/test_status.py", "admin.cert_request": "slow/test_cert_generate.py",
+    "admin.daily_check": "packaging/test_daily_check.py", "capture": "unit/test_mode_as_seen.py",
+    "cert.chain": "unit/cert/test_check.py", "cert.names": "unit/cert/test_details.py", "errors": "unit/test_launch.py",
+    "facts": "unit/test_history.py", "journal": "unit/test_scriptlet.py", "process": "unit/test_host.py",
+    "service": "unit/test_plan.py", "start": "unit/test_launch.py",
+}
+
+
+def test_a_module_is_tested_in_a_file_of_its_name_or_as_said_here():
+    tests = os.path.join(TREE, "tests")
+    names = {name for part in ("unit", "slow") for _, _, found in os.walk(os.path.join(tests, part)) for name in found}
+    without = [one for one in MODULES
+               if os.path.basename(FILES[one]) != "__init__.py" and "test_%s.py" % one.rpartition(".")[2] not in names]
+    assert sorted(without) == sorted(ELSEWHERE)
+    assert [path for path in ELSEWHERE.values() if not os.path.exists(os.path.join(tests, path))] == []
+
+
 HOOKS = sorted(entry.name for entry in os.scandir(os.path.join(TREE, "hooks")) if entry.is_file())
 
 
