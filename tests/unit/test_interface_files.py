@@ -12,6 +12,7 @@ import pytest
 
 from catcher_install import config, launch, paths
 from catcher_install.admin import cli
+from catcher_install.cert import keys
 
 from .support import TREE
 
@@ -125,6 +126,12 @@ def test_completion_offers_what_the_verb_takes(complete, words, parser):
     assert complete(*(words + ("--",))) == {one for one in wanted if one.startswith("--")}
     fixed = {one for one in wanted if not one.startswith("--")}
     assert complete(*(words + ("t",))) & {"tls", "tcp"} == fixed
+
+
+def test_every_type_of_key_is_offered_and_explained(complete):
+    assert complete("cert", "generate", "--key-type", "") == set(keys.GENERATED)
+    explained = re.search(r"(?s)\n\.Fl -key-type\n(.*?)\n\.Fl ", text_of("man", "catcherctl.8")).group(1)
+    assert re.findall(r"(?m)^\.Cm (\w+)", explained) == list(keys.GENERATED)
 
 
 def test_completion_offers_all_verbs_and_the_options_before_them(complete):

@@ -34,6 +34,34 @@ def texts():
     yield "README.md", read("README.md")
 
 
+PROGRAM = re.compile(r"((?:[\w.-]+/)+)(?:catcher\.exe|CSUTKEcat)(?![\w.])")
+# What installs the programs, runs them, packs a vendor's or looks for them in a test. hooks/preinst.sh knows those of
+# CCA 7.x.
+NAMES_PROGRAMS = (
+    "Makefile", "install/files.table", "units/CSUTKEcat.service", "selinux/csulcca.fc", "tools/payload.py",
+    "debian/csulcca.lintian-overrides", "tools/demo.py", "tests/packaging/system.py", "tests/daemon/process.py",
+)
+
+
+@pytest.mark.parametrize("name", NAMES_PROGRAMS)
+def test_whoever_names_a_program_of_ours_names_it_where_it_is(name):
+    text = read(name).replace("\\.", ".")
+    assert {"/" + directory.strip("/") for directory in PROGRAM.findall(text) if "opt/IBM" in directory} == {paths.BIN}
+
+
+def test_the_reference_catcher_finds_its_library_from_where_it_is():
+    assert '"%s/"' % paths.BIN in read("payload", "reference", *paths.CATCHER.split("/"))
+
+
+def test_the_tests_of_whole_systems_look_for_the_pair_where_it_is():
+    text = read("tests", "packaging", "system.py")
+    assert '\nKEY = "%s"\n' % paths.KEY in text and '\nCERTIFICATE = "%s"\n' % paths.CERTIFICATE in text
+
+
+def test_no_package_owns_the_directory_of_the_pair():
+    assert re.search(r"\| %s\) ;;" % paths.BIN, read("rpm", "filelist.sh"))
+
+
 def test_no_module_but_paths_has_a_path_of_ours():
     found = []
     for module, path in library_modules().items():
