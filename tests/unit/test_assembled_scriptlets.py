@@ -29,6 +29,13 @@ def test_percent_signs_of_a_hook_are_doubled_for_rpm_alone(family, percent, payl
     assert made == "%%{macro}\necho 50%s \\1 %s\nend %%%%\n" % (percent, paths.CONF)
 
 
+@pytest.mark.parametrize("name", HOOKS)
+def test_no_hook_has_what_the_build_takes_for_a_macro(name):
+    """tools/build_packages.py refuses a scriptlet in which rpm seems to have left one unexpanded."""
+    with open(os.path.join(TREE, "hooks", name), encoding="utf-8") as stream:
+        assert re.findall(r"%\{[^}\n]*\}?", stream.read()) == []
+
+
 def test_a_name_that_nobody_knows_ends_the_build(payload):
     with pytest.raises(SystemExit) as raised:
         scriptlet.filled("@CONF@ @NOWHERE@", names(payload))
