@@ -52,6 +52,27 @@ def test_7_6_in_tls_is_in_tls_after(boot, built, way):
     assert system.conf() == (ODD + b"TLS_ON\r\n" if way == "comments behind a link" else b"TLS_ON\n")
 
 
+def test_7_6_that_has_not_run_since_the_boot(boot, built):
+    """As at an update that is made before the services start. Nobody can see a mode then, and the pair decides."""
+    system = boot(durable=True)
+    pair = install_7_6(system)
+    system.machine.run("systemctl disable CSUTKEcat")
+    system.machine.reboot()
+    system.machine.run("systemctl enable CSUTKEcat")
+    assert system.argv() == ""
+    new = built.new(system.cell.family)
+    system.machine.copy_in(new, f"/root/{new.name}")
+    if system.cell.family == "rpm":
+        system.machine.run(f"rpm -U --noposttrans /root/{new.name}")
+        assert b"version=7.6.10\n" in system.machine.read("/var/lib/csulcca/before-upgrade")
+        system.machine.run("/usr/lib/csulcca/run scriptlet rpm 2")
+    else:
+        system.machine.run(f"dpkg -i /root/{new.name} <&-")
+    assert (system.machine.read(KEY), system.machine.read(CERTIFICATE)) == pair
+    assert system.conf() == b"TLS_ON\n"
+    assert_sound(system, "tls", service=("enabled", "inactive"), findings=["mode-not-seen"])
+
+
 @pytest.mark.parametrize("tool,verb", one_of(TOOLS, ["remove", "purge"]))
 def test_7_6_in_tls_that_was_removed_before(boot, built, tool, verb):
     system = boot()
