@@ -284,7 +284,8 @@ csulcca_is_active() {
 # asked.
 csulcca_look_whether_active() {
     csulcca_active=no
-    if [ "$csulcca_seen" = process ]; then
+    # Or a removal that was killed has stopped it.
+    if [ "$csulcca_seen" = process ] || grep -qsx yes @RAN@; then
         csulcca_active=yes
     elif [ -d /run/systemd/system ]; then
         csulcca_status=0

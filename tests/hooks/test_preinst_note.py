@@ -159,6 +159,17 @@ def test_an_enabled_service_that_has_not_run_here_may_be_in_any_mode(root, syste
         assert (told["mode"], told["seen"], told["active"]) == (wanted, "no", "no")
 
 
+@pytest.mark.parametrize("noted,active", [(b"yes\n", "yes"), (b"no\n", "no"), (None, "no")])
+def test_a_service_that_a_killed_removal_has_stopped_was_running(root, noted, active):
+    Systemd(root)
+    for path in UNITS["wanted"][0]:
+        root.put(path)
+    if noted is not None:
+        root.put(paths.RAN, noted)
+    root.run("csulcca_preinst", "deb", "upgrade", "8.0.0-1")
+    assert note(root)["active"] == active
+
+
 RPM_INFO = "Name        : csulcca\nVersion     : %s\nRelease     : 1\n"
 
 
