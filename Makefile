@@ -122,7 +122,7 @@ ci-files:
 	@/usr/bin/python3 -m tools.ci_files $(if $(CHECK),--check)
 
 #: make contrib
-#:     lint the Ansible role and the container image of contrib/, and try them on containers
+#:     lint the Ansible role of contrib/, and try it and the container image on containers
 .PHONY: contrib
 contrib:
 	@sh tools/bootstrap.sh contrib
