@@ -11,10 +11,9 @@ from catcher_install import apply, config, facts, paths
 from catcher_install import plan as planner
 from catcher_install.admin import cert_install, change, cli, mode
 from catcher_install.errors import CatcherError
-
-from ..daemon import shown
-from ..support import tree_of
-from .hosts import NEW, der, in_place, install, put
+from tests.unit.admin.hosts import NEW, der, in_place, install, put
+from tests.unit.daemon import shown
+from tests.unit.support import tree_of
 
 COLLECTS = 3
 

@@ -9,11 +9,10 @@ from catcher_install import apply, config, facts, pair, paths, plan, port, stamp
 from catcher_install.admin import mode, status
 from catcher_install.cert import generate
 from catcher_install.errors import CatcherError
-
-from .. import pem, promises
-from ..authority import DAY, issue
-from ..daemon import Daemon, shown
-from ..support import ids, no_room_for_the_stamp, tree_of
+from tests.unit import pem, promises
+from tests.unit.authority import DAY, issue
+from tests.unit.daemon import Daemon, shown
+from tests.unit.support import ids, no_room_for_the_stamp, tree_of
 
 COMMENTED = b"\xef\xbb\xbf# ours\r\n\r\n  %s # as agreed\r\n# end"
 
