@@ -115,7 +115,7 @@ def test_a_release_is_signed_with_the_key_of_the_secret(tmp_path, tag, key, said
 
 
 def test_an_image_without_gpg_gets_it_before_a_key_is_imported():
-    """GitHub's machines have one; debian:bookworm, in which GitLab runs the job, has not."""
+    """GitHub's machines have one; the image in which GitLab runs the job has not."""
     jobs = yaml.safe_load(ci_files.gitlab())
     assert "gpg " in jobs["release"]["script"][0]
     assert "gnupg" in jobs["default"]["before_script"][-1].split()

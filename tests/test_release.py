@@ -35,7 +35,7 @@ def test_a_line_without_a_command_is_no_claim() -> None:
         release_check.claims("| claim | command |\n| --- | --- |\n| All is well | trust us |\n")
 
 
-BLOCKED = "BLOCKED: needs a registry: ubi-9\n"
+BLOCKED = "BLOCKED: needs a registry: some-system\n"
 SKIPPED = "s\nSKIPPED [2] tests/test_linters.py:101: no lintian here\n"
 
 
@@ -45,8 +45,8 @@ SKIPPED = "s\nSKIPPED [2] tests/test_linters.py:101: no lintian here\n"
     (0, SKIPPED + "2 skipped in 1s\n", ("BLOCKED", "no lintian here")),
     (0, SKIPPED + "1 passed, 2 skipped in 1s\n", ("PASS", "2 not run: no lintian here")),
     (1, SKIPPED + "2 skipped, 1 error in 1s\n", ("FAIL", "exit status 1")),
-    (0, BLOCKED + "12 passed, 0 failed, 60 blocked\n", ("PASS", "60 not run: needs a registry: ubi-9")),
-    (1, BLOCKED + "0 passed, 0 failed, 72 blocked, 1 not applicable\n", ("BLOCKED", "needs a registry: ubi-9")),
+    (0, BLOCKED + "12 passed, 0 failed, 60 blocked\n", ("PASS", "60 not run: needs a registry: some-system")),
+    (1, BLOCKED + "0 passed, 0 failed, 72 blocked, 1 not applicable\n", ("BLOCKED", "needs a registry: some-system")),
     (1, BLOCKED + "12 passed, 1 failed, 60 blocked, 1 not applicable\n", ("FAIL", "exit status 1")),
     (1, "1 failed, 3 passed in 1s\n", ("FAIL", "exit status 1")),
     (5, "no tests ran in 1s\n", ("FAIL", "exit status 5")),

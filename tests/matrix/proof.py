@@ -22,7 +22,15 @@ with engine.plain_errors():
     DEB, RPM = (next(cell.name for cell in images.with_role("example") if cell.family == family)
                 for family in ("deb", "rpm"))  # fmt: skip
 IMAGE_BASED = tuple(cell.name for cell in images.cells().values() if cell.image_based)
-WITHOUT_RECOMMENDS = ("debian-no-recommends", "rpm-no-recommends")
+
+
+def _made_here(word: str) -> tuple[str, ...]:
+    """The cells that are built here and have a word in their names."""
+    return tuple(cell.name for cell in images.cells().values() if cell.recipe and word in cell.name)
+
+
+WITHOUT_RECOMMENDS = _made_here("no-recommends")
+FIPS, SUSE, DNF5 = _made_here("fips"), _made_here("zypper"), _made_here("dnf5")
 FROM_7_3 = tuple(name for name in ALL_SCENARIOS if name.startswith("upgrade-7.3"))
 FROM_8 = tuple(name for name in ALL_SCENARIOS if name.startswith("upgrade-8"))
 SCENARIOS = ("fresh", "image-build", "other-root", *FROM_7_3, *FROM_8, "remove", "remove-upgraded")
@@ -111,8 +119,8 @@ BREAKAGES = (
         "%{?systemd_pre:%systemd_pre CSUTKEcat.service csulcca-check.timer}\n",
         "",
         # A portable package has its own macros, which need nothing from %pre.
-        frozenset({("rpm-4.18-zypper", "native-build")}),
-        cells=("rpm-4.18-zypper",),
+        frozenset((cell, "native-build") for cell in SUSE),
+        cells=SUSE,
         scenarios=("fresh", "native-build"),
     ),
     Breakage(
@@ -129,8 +137,8 @@ BREAKAGES = (
         "catcher_install/cert/generate.py",
         '"ec_paramgen_curve:" + size',
         '"ec_paramgen_curve:brainpoolP512r1"',
-        frozenset({("debian-13-fips", "fresh"), ("debian-13-fips", "crypto-policy")}),
-        cells=("debian-13-fips",),
+        frozenset((cell, scenario) for cell in FIPS for scenario in ("fresh", "crypto-policy")),
+        cells=FIPS,
         scenarios=("fresh", "crypto-policy"),
     ),
     Breakage(
@@ -139,8 +147,8 @@ BREAKAGES = (
         "    spoken = []\n",
         "    return\n    spoken = []\n",
         # A key that FIPS mode loads, and signs nothing with.
-        frozenset({("debian-13-fips", "crypto-policy")}),
-        cells=("debian-13-fips",),
+        frozenset((cell, "crypto-policy") for cell in FIPS),
+        cells=FIPS,
         scenarios=("fresh", "crypto-policy"),
     ),
     Breakage(
@@ -149,8 +157,8 @@ BREAKAGES = (
         "2>&1 || :\nfi\nexit 0\n",
         "2>&1 || :\nfi\nexit 1\n",
         # Older versions of rpm, and with them dnf, go on.
-        frozenset({("rpm-6.1-dnf5", "fresh")}),
-        cells=(RPM, "rpm-6.1-dnf5"),
+        frozenset((cell, "fresh") for cell in DNF5),
+        cells=(RPM, *DNF5),
         scenarios=("fresh",),
     ),
 )
