@@ -337,6 +337,46 @@ def test_what_is_ours_and_what_each_host_makes_is_left_out_with_the_directories_
                      "opt/IBM/CCA/bin", "opt/IBM/CCA/bin/catcher.exe", "opt/IBM/CCA/keys"]
 
 
+# What a host that runs has besides what was installed.
+OF_A_HOST = (
+    "opt/IBM/CCA/bin/catcher.key.request", "opt/IBM/CCA/bin/catcher.key.20261123T211200Z",
+    "opt/IBM/CCA/bin/catcher.crt.20261123T211200Z", "opt/IBM/CCA/bin/.catcher-pair/catcher.key",
+    "opt/IBM/CCA/bin/.catcher-pair.replace/catcher.key", "opt/IBM/CCA/bin/.catcher.key.request.csulcca-new",
+    "opt/IBM/CCA/keys/deskeys/data", "var/lib/csulcca/catcher.key", "var/lib/csulcca/state.json",
+    "etc/cca/catcher.conf.rpmsave", "etc/cca/.catcher.conf.csulcca-new",
+)  # fmt: skip
+
+
+def test_nothing_that_a_host_has_made_is_packed(payload: Path) -> None:
+    """Each is named with the reason, and no directory is left of them that would then be a package's."""
+    (payload / "opt/IBM/CCA/keys").mkdir()
+    expected = payloads.read(payload, payload / "none").entries.keys()
+    for path in OF_A_HOST:
+        put(payload, path)
+    found = payloads.read(payload, payload / "none")
+    assert found.entries.keys() == expected
+    assert dict.fromkeys(OF_A_HOST, "each host has its own").items() <= dict(found.left_out).items()
+
+
+KEY_BLOCK = b"-----BEGIN %sPRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG9w0BAQEFAASC\n"
+
+
+@pytest.mark.parametrize("content", [KEY_BLOCK % b"", KEY_BLOCK % b"RSA ", KEY_BLOCK % b"ENCRYPTED ",
+                                     b"subject=/CN=z1\n" * 9000 + (KEY_BLOCK % b"EC ").replace(b"\n", b"\r\n")])
+def test_a_private_key_under_any_name_is_refused(content: bytes, payload: Path) -> None:
+    put(payload, "etc/profile.d/own.pem", content)
+    with pytest.raises(Refused, match="/etc/profile.d/own.pem holds a private key"):
+        payloads.read(payload, payload / "none")
+
+
+def test_a_program_that_only_names_private_keys_is_packed(payload: Path) -> None:
+    programs = {"opt/IBM/CCA/bin/show.py": b"print(\"\"\"\\\n-----BEGIN PRIVATE KEY-----\n%s\"\"\" % text)\n",
+                "usr/lib64/libcsulcca.so.8": elf(S390X) + b"\n-----BEGIN PRIVATE KEY-----\n%s\n"}
+    for path, content in programs.items():
+        put(payload, path, content)
+    assert programs.keys() <= payloads.read(payload, payload / "none").entries.keys()
+
+
 def test_the_links_of_a_vendor_are_taken(payload: Path) -> None:
     link(payload, "opt/ibm/cca", "/opt/IBM/CCA")
     put(payload, "usr/lib64/libcsulcca.so.8", elf(S390X))

@@ -6,6 +6,7 @@ or followed before it has been judged. Its files are unpacked below numbers of o
 from __future__ import annotations
 
 import grp
+import mmap
 import os
 import re
 import shutil
@@ -30,7 +31,7 @@ MAX_BYTES = 2 << 30
 MAX_ENTRIES = 20_000
 
 # In a vendor's tree, what ours stands in for (control script, unit, init script and its links), and what every host
-# makes for itself and must never come out of a package (mode and pair).
+# makes for itself and must never come out of a package: mode, pair with all that goes with it, state and key storage.
 LEFT_OUT = (
     ("opt/IBM/CCA/bin/CSUTKEcat", "ours stands there"),
     (r"(usr/)?lib/systemd/system/CSUTKEcat\.service", "ours stands there"),
@@ -38,13 +39,19 @@ LEFT_OUT = (
     (r"etc/(rc\.d/)?init\.d/CSUTKEcat", "the unit replaces it"),
     (r"etc/(rc\.d/|init\.d/)?rc[0-6S]\.d/[SK][0-9]*CSUTKEcat", "the unit replaces it"),
     (r"usr/s?bin/rcCSUTKEcat", "the unit replaces it"),
-    (r"etc/cca/catcher\.conf", "each host has its own"),
-    (r"opt/IBM/CCA/bin/catcher\.(key|crt)", "each host has its own"),
+    (r"etc/cca/\.?catcher\.conf.*", "each host has its own"),
+    (r"opt/IBM/CCA/bin/(catcher\.(key|crt)|\.catcher).*", "each host has its own"),
+    (r"opt/IBM/CCA/keys/.*", "each host has its own"),
+    (r"var/lib/csulcca(/.*)?", "each host has its own"),
     (r"(.*/)?__pycache__(/.*)?", "made at run time"),
     (r".*\.pyc", "made at run time"),
     (r"(.*/)?\.(git|ruff_cache|mypy_cache|pytest_cache|hypothesis)(/.*)?", "a tool's own"),
     (r"(.*/)?\.gitignore", "a tool's own"),
 )
+# A directory that a vendor's package brings, whatever of it is left out.
+KEPT = paths.KEY_STORAGE.lstrip("/")
+# A key as openssl and ssh-keygen write it, whatever the file is called; a program that only names the line has no key.
+PRIVATE_KEY = re.compile(rb"(?m)^-----BEGIN ([A-Z0-9]+ )*PRIVATE KEY-----[ \t]*\r?\n([A-Za-z0-9+/=]{16}|Proc-Type:)")
 # What the package itself puts there; a payload that has one of these would fight with it.
 OURS = re.compile(
     r"usr/lib/csulcca|usr/lib/csulcca/(catcher_install|hooks|run|version)(/.*)?|usr/sbin/catcherctl"
@@ -406,7 +413,7 @@ def without_ours(entries: Entries) -> tuple[Entries, list[tuple[str, str]]]:
                 del taken[path]
                 break
     # The directories that then hold nothing were there for what is left out (/etc/rc2.d, say).
-    for directory in {str(parent) for path, _ in left_out for parent in PurePosixPath(path).parents}:
+    for directory in {str(parent) for path, _ in left_out for parent in PurePosixPath(path).parents} - {KEPT}:
         if not any(path.startswith(directory + "/") and entry.kind != "d" for path, entry in taken.items()):
             taken = {path: entry for path, entry in taken.items()
                      if path != directory and not path.startswith(directory + "/")}
@@ -431,7 +438,16 @@ def problem_with(path: str, entry: Entry, entries: Entries) -> str | None:
         return "/%s can be written by everyone (mode %o)" % (path, entry.mode)
     if entry.kind == "f" and "/" not in path:
         return "/%s would lie in the root directory of a host" % path
+    if entry.kind == "f" and entry.content is not None and has_private_key(entry.content):
+        return "/%s holds a private key" % path
     return None
+
+
+def has_private_key(content: Path) -> bool:
+    if content.stat().st_size == 0:
+        return False
+    with open(content, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text:
+        return text[:4] != b"\x7fELF" and PRIVATE_KEY.search(text) is not None
 
 
 def problem_with_link(path: str, target: str, entries: Entries) -> str | None:
