@@ -66,7 +66,7 @@ part "linters and the build of packages" \
     .venv/bin/python -m pytest -q -n 2 --junitxml=dist/check-tree.xml tests/test_linters.py tests/test_docs.py \
     tests/test_language.py tests/test_picture.py tests/test_examples.py tests/test_selinux.py \
     tests/test_ci_files.py tests/test_bare_machine.py tests/test_bootstrap.py tests/test_demo.py tests/test_release.py \
-    tests/test_bench.py tests/matrix tests/test_build_packages.py tests/fixtures
+    tests/test_bench.py tests/matrix tests/test_build_packages.py tests/test_repository.py tests/fixtures
 blocked=$blocked$(.venv/bin/python -m tests.matrix.images blocked | sed 's/^/, /' | tr -d '\n')
 part "images for the containers" .venv/bin/python -m tests.matrix.images build
 part "packages in containers" \

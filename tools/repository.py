@@ -60,7 +60,7 @@ def build(key: str, packages: Path, output: Path, url: str) -> None:
     found = [path for suffix in ("deb", "rpm") for path in sorted(packages.glob("%s[-_]*.%s" % (NAME, suffix)))]
     if {path.suffix for path in found} != {".deb", ".rpm"}:
         raise Refused("%s does not contain a .deb and a .rpm of csulcca" % packages, "make packages")
-    check_sums(packages)
+    check_sums(packages, found)
     fingerprint = fingerprint_of(key)
     seconds = int(os.environ.get("SOURCE_DATE_EPOCH")
                   or read_changes((TREE / "debian/changelog").read_text(encoding="utf-8"))[0].seconds)
@@ -83,17 +83,22 @@ def build(key: str, packages: Path, output: Path, url: str) -> None:
     print("signed by %s" % fingerprint)
 
 
-def check_sums(packages: Path) -> None:
-    """Refuse to sign what is not what the build wrote."""
+def check_sums(packages: Path, found: list[Path]) -> None:
+    """Refuse to sign what is not what the build wrote, be it changed or only there."""
     try:
-        lines = (packages / "SHA256SUMS").read_text(encoding="ascii").splitlines()
+        lines = (packages / "SHA256SUMS").read_text(encoding="ascii", errors="replace").splitlines()
     except OSError as error:
         raise Refused("%s: %s" % (packages / "SHA256SUMS", error.strerror), "make packages") from error
+    listed = set()
     for line in lines:
         digest, _, name = line.partition("  ")
+        listed.add(name)
         path = packages / name
-        if not path.exists() or hashlib.sha256(path.read_bytes()).hexdigest() != digest:
+        if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != digest:
             raise Refused("%s is not what SHA256SUMS says" % path, "make packages")
+    for path in found:
+        if path.name not in listed:
+            raise Refused("SHA256SUMS has no line for %s" % path, "make packages")
 
 
 def fingerprint_of(key: str) -> str:
