@@ -74,6 +74,36 @@ def test_what_cannot_be_asked_is_unknown_and_the_file_says_so(tmp_path, monkeypa
     assert sorted(path.name for path in tmp_path.iterdir()) == ["catcherctl", "x.prom"]
 
 
+def test_the_file_of_metrics_is_written_through_no_link_of_somebody_elses(tmp_path, monkeypatch):
+    """The directory is node_exporter's, whose user may put there what it likes."""
+    victim = tmp_path / "victim"
+    victim.write_text("of root\n")
+    directory = tmp_path / "collector"
+    directory.mkdir()
+    for name in (f"x.prom.{os.getpid()}", "x.prom"):
+        (directory / name).symlink_to(victim)
+    monkeypatch.chdir(directory)
+    for path in (str(directory / "x.prom"), "x.prom"):
+        monitor.write(path, "csulcca_up 1\n")
+    assert victim.read_text() == "of root\n"
+    assert (directory / "x.prom").read_text() == "csulcca_up 1\n" and not (directory / "x.prom").is_symlink()
+    assert (directory / "x.prom").stat().st_mode & 0o777 == 0o644
+    assert sorted(path.name for path in directory.iterdir()) == ["x.prom", f"x.prom.{os.getpid()}"]
+
+
+@pytest.mark.parametrize("call", ["fchmod", "rename"])
+def test_a_file_of_metrics_that_cannot_be_written_leaves_the_old_one_alone(tmp_path, monkeypatch, call):
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    (tmp_path / "x.prom").write_text("old\n")
+    with monkeypatch.context() as patch, pytest.raises(OSError):
+        patch.setattr(monitor.os, call, fail)
+        monitor.write(str(tmp_path / "x.prom"), "new\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["x.prom"]
+    assert (tmp_path / "x.prom").read_text() == "old\n"
+
+
 def test_a_wrong_call_says_how_to_call_it(capsys):
     assert monitor.main(["nagio"]) == 3
     assert "usage: csulcca-monitor nagios" in capsys.readouterr().err
