@@ -4,6 +4,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -82,26 +83,42 @@ def built(top: Path, payload: Path) -> tuple[Path, Path]:
     return main, selinux
 
 
-def asked(package: Path, tag: str, argument: str, tmp_path: Path, enabled: bool) -> list[str]:
-    """What a scriptlet runs of SELinux's programs, in its order, on a system where SELinux is on or off."""
+def asked(package: Path, tag: str, argument: str, tmp_path: Path, enabled: bool,
+          ports: str = "", said: str = "") -> list[str]:  # fmt: skip
+    """What a scriptlet changes by SELinux's programs, in its order, on a system where SELinux is on or off.
+
+    ports: the lines that `semanage port` has of this system's own definitions. said: all that the scriptlet may say.
+    """
     script = subprocess.check_output(["rpm", "-qp", "--nosignature", "--qf", "%{" + tag + "}", package], text=True)
-    programs = tmp_path / f"{tag}-{argument}-{enabled}"
-    programs.mkdir()
+    programs = Path(tempfile.mkdtemp(dir=tmp_path))
     log = programs / "log"
+    (programs / "ports").write_text(ports)
     for name in ("semodule", "semanage", "load_policy", "restorecon", "systemctl", "selinuxenabled"):
         status = 1 if name == "selinuxenabled" and not enabled else 0
         told = "" if name == "selinuxenabled" else f'echo {name} "$@" >>{log}\n'
+        if name == "semanage":
+            told = f'[ "$*" != "port -l -C -n" ] || exec cat {programs}/ports\n{told}'
         (programs / name).write_text(f"#!/bin/sh\n{told}exit {status}\n")
         (programs / name).chmod(0o755)
     done = subprocess.run(["sh", "-ec", script, "sh", argument], env={"PATH": f"{programs}:/usr/bin:/bin"}, check=False,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)  # fmt: skip
-    assert (done.returncode, done.stdout) == (0, "")
+    assert (done.returncode, done.stdout) == (0, said)
     return log.read_text().splitlines() if log.exists() else []
 
 
 MODULE = "semodule -n -i /usr/share/selinux/packages/csulcca.pp"
 PERMISSIVE = "semodule -n -i /usr/share/selinux/packages/csulcca_permissive.cil"
 PORT = "semanage port -N -a -t csulcca_port_t -p tcp 50003"
+NO_PORT = "semanage port -N -d -p tcp 50003"
+# Definitions of a system's own, as `semanage port` lists them, in which the port is ours, nobody's or somebody else's.
+OURS = ("csulcca_port_t                 tcp      50003\n",
+        "http_port_t                    tcp      8080\ncsulcca_port_t                 tcp      50004, 50003, 50010\n")
+NOBODYS = ("", "http_port_t                    udp      50003\n",
+           "http_port_t                    tcp      50000-50003, 500031\n")
+OTHERS = ("tke_port_t                     tcp      50003\n",
+          "csulcca_port_t                 udp      50003\ntke_port_t                     tcp      8080, 50003\n")
+MAY_NOT = ("csulcca-selinux: TCP port 50003 has the type tke_port_t here, so the policy does not let the catcher "
+           "listen on it. To change that: semanage port -m -t csulcca_port_t -p tcp 50003\n")
 
 
 @pytest.mark.parametrize("permissive", [False, True], ids=["reference catcher", "another daemon"])
@@ -127,5 +144,11 @@ def test_the_rpm_of_a_distribution_has_a_package_of_it(tmp_path: Path, permissiv
         on = asked(package, "POSTIN", argument, tmp_path, enabled=True)
         assert on[:4] == [*off, "load_policy"] and on[-1] == "systemctl try-restart CSUTKEcat.service"
     assert asked(package, "POSTUN", "1", tmp_path, enabled=True) == []
-    assert asked(package, "POSTUN", "0", tmp_path, enabled=False) == [
-        "semanage port -N -d -p tcp 50003", "semodule -n -r csulcca_permissive", "semodule -n -r csulcca"]
+    removed = ["semodule -n -r csulcca_permissive", "semodule -n -r csulcca"]
+    for ports, added, deleted, said in (
+        *((one, [], [NO_PORT], "") for one in OURS),
+        *((one, [PORT], [], "") for one in NOBODYS),
+        *((one, [], [], MAY_NOT) for one in OTHERS),
+    ):
+        assert asked(package, "POSTIN", "1", tmp_path, False, ports, said) == [MODULE, mode, *added]
+        assert asked(package, "POSTUN", "0", tmp_path, False, ports) == [*deleted, *removed]
