@@ -1,6 +1,6 @@
-"""contrib/monitoring and contrib/renewal: what they make of the answers of catcherctl.
+"""contrib/monitoring and contrib/renewal: what they make of the answers of catcherctl; what the role must never do.
 
-tests/packaging/test_docs.py types them on real systems.
+tests/packaging/test_docs.py types them on real systems, and tests/contrib tries the role.
 """
 
 import importlib.machinery
@@ -102,6 +102,21 @@ def test_a_file_of_metrics_that_cannot_be_written_leaves_the_old_one_alone(tmp_p
         monitor.write(str(tmp_path / "x.prom"), "new\n")
     assert [path.name for path in tmp_path.iterdir()] == ["x.prom"]
     assert (tmp_path / "x.prom").read_text() == "old\n"
+
+
+def test_what_the_role_puts_on_a_host_for_a_moment_is_where_only_root_writes_and_goes():
+    """In /var/tmp under a name that others know, they put the file there first, and change it before root uses it."""
+    seen = 0
+    for path in sorted((HERE.parent / "ansible/roles/csulcca/tasks").glob("*.yml")):
+        for block in yaml.safe_load(path.read_text(encoding="utf-8")):
+            tasks = block.get("block", [block])
+            made = [one["register"] for one in tasks if "ansible.builtin.tempfile" in one]
+            removed = [one["ansible.builtin.file"] for one in block.get("always", [])]
+            assert removed == [{"path": "{{ %s.path }}" % name, "state": "absent"} for name in made], path
+            for copy in (one["ansible.builtin.copy"] for one in tasks if "ansible.builtin.copy" in one):
+                assert copy["dest"].startswith("{{ %s.path }}/" % made[0] if made else "in a tempfile"), path
+                seen += 1
+    assert seen == 2
 
 
 def test_a_wrong_call_says_how_to_call_it(capsys):

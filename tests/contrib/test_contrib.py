@@ -34,21 +34,29 @@ def test_ansible_lint_is_content():
 
 
 @pytest.mark.parametrize("name", CELLS)
-def test_the_role_installs_sets_the_mode_and_then_has_nothing_to_do(built, name):  # noqa: F811
+def test_the_role_installs_sets_the_mode_and_then_has_nothing_to_do(built, name, tmp_path):  # noqa: F811
     cell = images.cell(name)
     image = images.ensure(cell)
     with contextlib.ExitStack() as stack:
         lan = stack.enter_context(Network())
         machines = [stack.enter_context(Machine(image, name=f"z{number}", network=lan)) for number in range(4)]
         package = f"csulcca_package={built.new(cell.family)}"
+        # Somebody waits for root to write to, and to install, a file that is theirs.
+        foreseen = f"/var/tmp/{built.new(cell.family).name}"
+        machines[0].run(f"echo theirs >{foreseen} && chown 65534:65534 {foreseen}")
         play(machines, package, "csulcca_mode=tcp")
+        assert machines[0].read(foreseen) == b"theirs\n"
         for one in machines:
             assert System(one, cell).argv() == "/opt/IBM/CCA/bin/catcher.exe"
+            left = one.run("find /tmp /var/tmp -name '*csulcca*' -not -path '*/systemd-private-*'").out.split()
+            assert left == ([foreseen] if one is machines[0] else [])
         play(machines, package, "csulcca_mode=tls")
         for one in machines:
             assert System(one, cell).argv() == "/opt/IBM/CCA/bin/catcher.exe -tls"
         assert len({one.read(KEY) for one in machines}) == len(machines)
         assert changes(play(machines, package, "csulcca_mode=tls")) == {"0"}
+        renamed = shutil.copy(built.new(cell.family), tmp_path / f"another-name.{cell.family}")
+        assert changes(play(machines[:1], f"csulcca_package={renamed}", "csulcca_mode=tls")) == {"0"}
 
 
 # A repository on the host's own disk, by package manager: how it is indexed, and how the host knows of it.
