@@ -465,7 +465,12 @@ class Host:
                 _copy_attributes(self.locate(attributes_of), fd)
             elif os.fstat(fd).st_gid != os.getegid():
                 # A directory with setgid gives its own group.
-                os.fchown(fd, -1, os.getegid())
+                try:
+                    os.fchown(fd, -1, os.getegid())
+                except PermissionError:
+                    # As vfat that is mounted for a user. Who the group is matters only if it may do more than others.
+                    if mode >> 3 & 7 != mode & 7:
+                        raise
             os.fchmod(fd, mode)
             if os.fstat(fd).st_mode & ~mode & (stat.S_IRGRP | stat.S_IROTH):
                 # vfat and some network file systems do nothing and say that they did.

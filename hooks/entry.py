@@ -47,6 +47,10 @@ except (ImportError, OSError) as error:
     sys.stderr.write("csulcca: cannot run: %s\n" % ascii(str(error))[1:-1])
     sys.stderr.write("csulcca:   fix that, then type: catcherctl apply\n")
     status = 0 if sys.argv[1:3] == ["scriptlet", "rpm"] else 1
+except KeyboardInterrupt:
+    sys.stderr.write("csulcca: interrupted\n")
+    sys.stderr.write("csulcca:   to do the rest, type: catcherctl apply\n")
+    status = 0 if sys.argv[1:3] == ["scriptlet", "rpm"] else 1
 for stream in (sys.stdout, sys.stderr):
     try:
         if stream is not None:

@@ -1,8 +1,9 @@
 """The backend of the reference catcher: which one is set, and whether it takes connections."""
 
 from .. import paths
+from ..errors import CatcherError
 from ..messages import finding
-from ..probe import connection
+from ..probe import connection, target
 from ..probe.result import Ended
 from ..text import shown
 
@@ -55,12 +56,14 @@ def _problem(name: str) -> str:
             sock = connection.connect_unix(path, deadline.left())
         else:
             where, _, port = name.rpartition(":")
-            if not where or not port.isdigit():
+            if not where:
                 return "it is not HOST:PORT and no path of a socket"
-            found = connection.look_up(where.strip("[]"), int(port), deadline)
+            found = connection.look_up(where.strip("[]"), target.number_of(port), deadline)
             sock, _ = connection.connect_any(found, deadline, [])
     except Ended as end:
         return shown(end.reason)
+    except CatcherError as error:
+        return error.message
     sock.close()
     return ""
 

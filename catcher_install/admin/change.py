@@ -92,7 +92,9 @@ def _use_or_take_back(
     if problem:
         if not outcome.changed():
             failed = outcome.failures() or start.launch_decision(outcome.facts).findings
-            raise CatcherError(problem, messages.fix(failed[-1]))
+            # apply would not do what was asked for.
+            hint = messages.fix(failed[-1]).replace("type:\n  catcherctl apply", "type the same command again")
+            raise CatcherError(problem, hint)
         raise _take_back(host, asked, outcome, problem, restart=False)
     line = ""
     try:
@@ -138,6 +140,8 @@ def _not_applied(asked: "Transition", outcome: "Outcome") -> str:
     if asked.kind == transition.PUT_PAIR:
         planned = actions.PUT_PAIR in [one.kind for one in outcome.plan.actions]
         return messages.text(failures[-1]) if planned and actions.PUT_PAIR not in outcome.done and failures else ""
+    if outcome.facts.config.state != asked.request.mode and failures:
+        return messages.text(failures[-1])
     decision = start.launch_decision(outcome.facts)
     deferred = any(one["id"] == "pair-deferred" for one in outcome.findings)
     if decision.arguments is not None or deferred:

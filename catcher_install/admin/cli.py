@@ -306,8 +306,8 @@ def _cert_check(options: "Namespace") -> int:
         _print_findings(found)
         if not found:
             _print(["Nothing needs attention."])
-    failed = any(messages.severity(one) == messages.ERROR for one in found)
-    return FAILED if failed else apply.exit_status(found)
+    bad_or_unchecked = any(messages.severity(one) == messages.ERROR or one["id"] == "pair-unchecked" for one in found)
+    return FAILED if bad_or_unchecked else apply.exit_status(found)
 
 
 def _cert_generate(options: "Namespace") -> int:

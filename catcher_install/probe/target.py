@@ -26,10 +26,11 @@ def parse(target: str) -> "Tuple[str, int]":
         host, _, port = target.partition(":")
         colon = True
     require_host(host, TARGET_HINT)
-    return host, _port(port) if colon else paths.PORT
+    return host, number_of(port) if colon else paths.PORT
 
 
-def _port(text: str) -> int:
+def number_of(text: str) -> int:
+    """The number of a port that somebody has typed. Raises CatcherError."""
     if not text or len(text) > 5 or any(c not in "0123456789" for c in text) or not 1 <= int(text) <= 65535:
         raise CatcherError("%s is not a port: ports are 1 to 65535" % (shown(text) or "an empty text"), TARGET_HINT)
     return int(text)

@@ -1,5 +1,6 @@
 """catcherctl mode: the daemon is a real server on a real port; what it speaks afterwards is looked at."""
 
+import errno
 import os
 import ssl
 
@@ -71,6 +72,29 @@ def test_tcp_after_an_upgrade_ends_the_notice_and_cuts_no_link(machine, daemon):
     apply.converge(machine, transition.of(transition.UPGRADE, "8.0.0-1"))
     assert found(machine) == []
     assert remembered(machine).findings == []
+
+
+@pytest.mark.parametrize("wanted", [config.TLS, config.TCP])
+@pytest.mark.parametrize("why", ["the file cannot be written", "another run has the lock"])
+def test_a_mode_that_could_not_be_set_is_an_error(machine, daemon, monkeypatch, wanted, why):
+    if wanted == config.TCP:
+        mode.set_mode(machine, config.TLS, restart=True)
+    conf, told, restarts = machine.get(paths.CONF), found(machine), daemon.restarts
+    real = machine.replace
+
+    def replace(path, *arguments, **named):
+        if path == paths.CONF:
+            raise OSError(errno.EPERM, "Operation not permitted", path)
+        real(path, *arguments, **named)
+
+    def lock(seconds):
+        raise TimeoutError(errno.ETIMEDOUT, "no lock")
+
+    monkeypatch.setattr(machine, *(("replace", replace) if why == "the file cannot be written" else ("lock", lock)))
+    with pytest.raises(CatcherError) as raised:
+        mode.set_mode(machine, wanted, restart=True)
+    assert "catcherctl apply" not in raised.value.hint
+    assert machine.get(paths.CONF) == conf and found(machine) == told and daemon.restarts == restarts
 
 
 def test_there_and_back(machine, daemon):

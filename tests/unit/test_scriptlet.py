@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import subprocess
 import sys
 import syslog
@@ -265,3 +266,21 @@ def test_a_fault_that_cannot_be_told_to_the_journal_is_told_here(monkeypatch, ca
     monkeypatch.setattr(builtins, "__import__", refusing)
     journal.log_fault(OSError(5, "Input/output error", "/etc/cca"))
     assert capsys.readouterr().err.startswith("csulcca: /etc/cca: Input/output error\n")
+
+
+@pytest.mark.parametrize("words,status", [(["scriptlet", "rpm", "1"], 0), (["scriptlet", "deb", "configure"], 1),
+                                          (["CSUTKEcat", "check"], 1), (["make-pair"], 1)])
+def test_an_interrupt_is_said_in_two_lines(tmp_path, words, status):
+    """Ctrl-C in a package transaction, or at a prompt."""
+    (tmp_path / "hooks").mkdir()
+    shutil.copy(os.path.join(TREE, "hooks", "entry.py"), str(tmp_path / "hooks"))
+    library = tmp_path / "catcher_install"
+    library.mkdir()
+    for name in ("__init__", "scriptlet", "launch"):
+        text = "def main(arguments):\n    raise KeyboardInterrupt\n\n\nmake_pair = main\n"
+        (library / (name + ".py")).write_text(text)
+    child = subprocess.Popen([sys.executable, "-I", "-S", str(tmp_path / "hooks" / "entry.py")] + words,
+                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    said = child.communicate()[0].decode("ascii")
+    assert child.returncode == status
+    assert said == "csulcca: interrupted\ncsulcca:   to do the rest, type: catcherctl apply\n"

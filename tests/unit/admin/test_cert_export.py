@@ -58,6 +58,27 @@ def test_export_follows_no_link(machine, daemon, stick, name):
     assert not os.path.islink(machine.on_disk(stick + "/catcher.crt"))
 
 
+def test_export_onto_a_stick_that_has_one_group_for_all(machine, daemon, stick, monkeypatch):
+    """As vfat that is mounted for a user: a change of group is refused."""
+    real = os.fstat
+
+    def fstat(fd):
+        return real(fd) if real(fd).st_gid != os.getegid() else os.stat_result(
+            [*real(fd)[:5], os.getegid() + 1, *real(fd)[6:]])
+
+    def fchown(fd, uid, gid):
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    system = fault().os
+    monkeypatch.setattr(system, "fstat", fstat, raising=False)
+    monkeypatch.setattr(system, "fchown", fchown, raising=False)
+    monkeypatch.setattr("catcher_install.host.os", system)
+    cert_export.export(machine, stick)
+    assert machine.names(stick) == ["catcher-hashes.txt", "catcher.crt"]
+    with pytest.raises(PermissionError):
+        machine.create(stick + "/key", b"x", 0o640)
+
+
 def test_export_into_nothing(machine, daemon):
     for name in ("/mnt/nothing", "/root/my.crt"):
         put(machine, *NEW)

@@ -7,8 +7,8 @@ import subprocess
 
 import pytest
 
-from catcher_install import paths, process, transition
-from catcher_install.admin import cli
+from catcher_install import messages, paths, process, transition
+from catcher_install.admin import cli, installed_pair
 from catcher_install.errors import CatcherError
 
 from .. import pem
@@ -218,6 +218,14 @@ def test_cert(run, machine):
     os.unlink(machine.on_disk(paths.KEY))
     ran = run("cert", "check")
     assert ran.status == 1 and "[pair-half]" in ran.out
+
+
+def test_a_pair_that_could_not_be_checked_is_not_called_good(run, machine, monkeypatch):
+    shown, _ = installed_pair.check(machine, [])
+    unchecked = messages.finding("pair-unchecked", reason="cannot allocate memory")
+    monkeypatch.setattr(installed_pair, "check", lambda host, names: (shown, [unchecked]))
+    for words in (), ("--json",):
+        assert run("cert", "check", *words).status == 1
 
 
 def test_a_redirected_request_is_the_request_alone(run, machine):

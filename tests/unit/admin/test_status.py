@@ -353,6 +353,16 @@ def relays(machine):
     return set
 
 
+@pytest.mark.parametrize("name", [
+    "localhost:99999999999999999999", "127.0.0.1:99999999999999999999", "127.0.0.1:99999", "localhost:\u00b2", "x:",
+])
+def test_a_backend_with_a_port_that_is_none_is_said(machine, relays, name):
+    """The daemon refuses such a file, and somebody looks why."""
+    relays(("backend=%s\n" % name).encode("utf-8"))
+    seen = backend.look(machine)
+    assert seen["answers"] is False and "is not a port" in seen["problem"]
+
+
 def test_another_daemon_has_no_backend(machine):
     fields = seen(machine)
     assert fields["backend"] is None and "Backend" not in text(fields)
