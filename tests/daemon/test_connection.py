@@ -10,6 +10,8 @@ import threading
 import time
 
 import pytest
+from reference_catcher.connection import Connection
+from reference_catcher.streams import PlainEnd
 
 from .pairs import pair
 from .peers import connect_tls, echo, eventually, read_all, standstill, tls_context
@@ -120,6 +122,18 @@ def test_what_a_client_sent_to_a_lost_backend_ends_with_an_error(start, mode):
             with pytest.raises(ConnectionResetError):
                 read_all(client)
         catcher.wait_for("Connection refused, closed")
+
+
+def test_a_connection_to_itself_is_no_backend():
+    """Nobody listens at a port of the kernel's own range: one of many attempts is made from that very port."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        sock.connect(sock.getsockname())
+        connection, refused = Connection.__new__(Connection), []
+        connection.backend = PlainEnd(sock)
+        connection._connect_failed = refused.append
+        connection._step_connect()
+        assert refused == ["Connection refused"]
 
 
 def test_a_backend_that_is_not_there(start):

@@ -149,11 +149,15 @@ class Connection:
             self._connect_failed(os.strerror(code))
             return
         try:
-            sock.getpeername()
+            peer = sock.getpeername()
         except OSError as error:
             if error.errno != errno.ENOTCONN:
                 raise
             return      # still on its way: it was the client that woke us
+        if sock.family != socket.AF_UNIX and peer == sock.getsockname():
+            # Nobody listens, and the kernel has given us the backend's own port to connect from (simultaneous open).
+            self._connect_failed(os.strerror(errno.ECONNREFUSED))
+            return
         self.state = RELAY
         self.up = Flow(self.client, self.backend)
         self.down = Flow(self.backend, self.client)

@@ -7,9 +7,10 @@ ERROR, WARNING, NOTICE, INFO, DEBUG = 3, 4, 5, 6, 7     # syslog's priorities
 # How many lines there may be in WINDOW seconds; the rest is counted. What a peer did with the catcher and what it tried
 # in vain are counted apart, and every peer by itself: neither one peer nor noise hides who used the catcher.
 WINDOW = 10.0
-USE_LINES = 200         # about the connections of one peer
+USE_LINES = 200         # about the connections of one peer,
+ALL_USE_LINES = 1200    # and of all of them, but for the first line of each
 NOISE_LINES = 50        # about those of one peer that came to nothing,
-ALL_NOISE_LINES = 1000  # and of all of them: journald drops everything of a service that says more than that
+ALL_NOISE_LINES = 1000  # and of all of them. journald drops everything of a service that says 10,000 lines in 30 s
 PEERS = 1024            # peers that are told apart in a window; further ones count as one
 OTHERS = "other addresses"
 
@@ -34,7 +35,7 @@ class Log:
         """Log a line about what PEER (see origin()) did with the catcher."""
         self.tick(time.monotonic())
         peer, count = count_line(self.uses, peer)
-        if count <= USE_LINES:
+        if count == 1 or count <= USE_LINES and sum(self.uses.values()) <= ALL_USE_LINES:
             self(priority, text)
         else:
             self._hide(peer, "its connections")
