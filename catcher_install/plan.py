@@ -77,8 +77,7 @@ def plan(facts: "HostFacts", transition: "Transition", asked: bool = True) -> Pl
         # An administrator has set the mode, so findings about earlier events end.
         facts, past = _without_lasting(facts), KNOWN
     if transition.kind in (transitions.NOTHING, transitions.ABORT):
-        called_off = transition.kind == transitions.ABORT and resumes(facts)
-        actions = [act(START, "the removal was cancelled")] if called_off else []
+        actions = [act(START, "the removal was cancelled")] if resumes(facts, transition) else []
         return Plan(actions=actions, findings=[], mode=None, history=past)
     if transition.kind == transitions.REMOVE:
         return _removal(facts, past)

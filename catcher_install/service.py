@@ -29,8 +29,8 @@ LEAVES_SERVICE = (transitions.START, transitions.SET_MODE, transitions.PUT_PAIR)
 
 def plan_service(facts: "HostFacts", transition: "Transition", past: str) -> "List[Action]":
     """What the packaging macros cannot do: carry the service's state over an upgrade from a package that may itself
-    disable and stop it, and end the life of 7.x's init script. Where preinst could not note the state (a full disk),
-    a service that is enabled is taken for one that ran."""
+    disable and stop it, and end the life of 7.x's init script. Where preinst did not note the state (a full disk),
+    what a killed removal has noted of it counts; without that, a service that is enabled is taken for one that ran."""
     if transition.kind in LEAVES_SERVICE:
         return []
     actions = []
@@ -51,6 +51,12 @@ def plan_service(facts: "HostFacts", transition: "Transition", past: str) -> "Li
     if capture is not None and capture.unit != "none":
         if capture.active:
             actions.append(act(RESTART, "it was running before"))
+    elif capture is None and facts.unit.ran is not None:
+        # `dpkg --configure` calls no preinst.
+        if facts.unit.ran:
+            actions.append(act(RESTART, "it was running before a removal that was killed"))
+        else:
+            actions.append(act(TRY_RESTART, "it runs the previous version"))
     elif (capture is not None or (transition.kind == transitions.INSTALL and past == FRESH)) and may_start(facts):
         actions.append(act(START, "a new installation is started"))
     elif may_start(facts) and (
@@ -63,10 +69,11 @@ def plan_service(facts: "HostFacts", transition: "Transition", past: str) -> "Li
     return actions
 
 
-def resumes(facts: "HostFacts") -> bool:
-    """Whether the service starts after a removal that was cancelled: if it ran before."""
+def resumes(facts: "HostFacts", transition: "Transition") -> bool:
+    """Whether the service starts after a removal that was cancelled, or an upgrade that failed after a removal that was
+    killed: if it ran before the removal."""
     if facts.unit.ran is None:
-        return may_start(facts)
+        return transition.kind == transitions.ABORT and may_start(facts)
     return facts.unit.ran and facts.booted and not facts.unit.masked
 
 

@@ -109,7 +109,7 @@ def _from_postinst(arguments: "Sequence[str]") -> Transition:
     if action == "abort-remove":
         return of(ABORT)
     if action in ("abort-upgrade", "abort-deconfigure", "triggered"):
-        # Our prerm stops the service for a removal only.
+        # Our prerm stops the service for a removal only; see service.resumes().
         return of(NOTHING)
     return of(UNKNOWN)
 

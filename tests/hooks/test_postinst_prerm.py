@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from catcher_install import capture, pair, paths
+from catcher_install import actions, capture, facts, pair, paths, plan, transition
 from tests.unit.support import Machine
 
 from .moved_root import image_links
@@ -176,16 +176,25 @@ def test_the_note_is_written_through_no_link(root):
     assert not root.exists("/etc/cca/elsewhere") and not os.path.islink(root.path(paths.RAN))
 
 
+CONFIGURE, FAILED_UPGRADE = ("deb", "configure", "8.0.0-1"), ("deb", "abort-upgrade", "8.1.0-1")
+
+
 @pytest.mark.parametrize("function,arguments,status,stays", [
     ("postinst", ("deb", "abort-remove"), 0, False), ("postinst", ("deb", "abort-remove"), 1, True),
-    ("postinst", ("deb", "configure"), 0, False), ("postinst", ("deb", "triggered", "x"), 0, True),
+    ("postinst", CONFIGURE, 0, False), ("postinst", CONFIGURE, 1, True), ("postinst", FAILED_UPGRADE, 0, False),
+    ("postrm", FAILED_UPGRADE, 0, True), ("postinst", ("deb", "triggered", "x"), 0, True),
     ("postrm", ("deb", "remove"), 0, False), ("postrm", ("deb", "purge"), 0, False),
     ("postrm", ("deb", "upgrade", "8.1"), 0, True)])
 def test_the_note_goes_when_it_was_used(root, function, arguments, status, stays):
     prerm_of_removal(root, "active")
     root.put("/usr/lib/csulcca/run", b"#!/bin/sh\n[ $1 != scriptlet ] || exit %d\n" % status, 0o755)
+    machine = Machine(root.base)
+    machine.tls_possible(False)
+    planned = plan.plan(facts.collect(machine), transition.from_scriptlet(arguments[0], arguments[1:]))
     assert root.run("csulcca_" + function, *arguments)[0] == status
     assert root.exists(paths.RAN) == stays
+    if function == "postinst" and not stays:
+        assert {actions.START, actions.RESTART} & {action.kind for action in planned.actions}
 
 
 # What a shell starts for one of our scriptlets; what asks systemd is not run for it here.

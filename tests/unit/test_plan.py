@@ -85,9 +85,31 @@ def test_a_removal_that_is_cancelled_leaves_the_service_as_it_was(ran, enabled, 
     assert service_actions(ABORT, unit=unit(ran=ran, enabled=enabled)) == [actions.START] * starts
     assert service_actions(ABORT, unit=unit(ran=ran, enabled=enabled), booted=False) == []
     assert service_actions(ABORT, unit=unit(ran=ran, enabled=enabled, masked=True)) == []
-    for called in (UPGRADE, APPLY, NOTHING):
-        without = service_actions(called, unit=unit(enabled=enabled))
-        assert service_actions(called, unit=unit(ran=ran, enabled=enabled)) == without
+    assert service_actions(APPLY, unit=unit(ran=ran, enabled=enabled)) == []
+
+
+@pytest.mark.parametrize("ran,enabled,kind", [
+    (True, True, actions.RESTART), (True, False, actions.RESTART), (False, True, actions.TRY_RESTART),
+    (False, False, actions.TRY_RESTART)])
+@pytest.mark.parametrize("called", [INSTALL, UPGRADE, UNKNOWN], ids=["install", "upgrade", "unknown"])
+def test_a_removal_that_was_killed_leaves_the_service_as_it_was(called, ran, enabled, kind):
+    """`dpkg --configure` after it calls no preinst."""
+    for known in ({}, {"traces": [paths.KEY_STORAGE]}, {"stamp": make_stamp()}):
+        assert service_actions(called, unit=unit(ran=ran, enabled=enabled), **known) == [kind]
+        assert service_actions(called, unit=unit(ran=ran, enabled=enabled), booted=False, **known) == []
+        assert service_actions(called, unit=unit(ran=ran, enabled=enabled, masked=True), **known) == []
+    # What preinst saw later counts.
+    capture = make_capture(unit="enabled", active=not ran)
+    assert service_actions(called, unit=unit(ran=ran, enabled=True), capture=capture) == [actions.RESTART] * (not ran)
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_an_upgrade_that_fails_after_a_removal_that_was_killed_leaves_the_service_as_it_was(enabled):
+    """That is called to do nothing. Other such calls come with no note."""
+    for ran, done in ((True, [actions.START]), (False, []), (None, [])):
+        assert service_actions(NOTHING, unit=unit(ran=ran, enabled=enabled)) == done
+        assert service_actions(NOTHING, unit=unit(ran=ran, enabled=enabled), booted=False) == []
+        assert service_actions(NOTHING, unit=unit(ran=ran, enabled=enabled, masked=True)) == []
 
 
 @pytest.mark.parametrize("called", [INSTALL, UPGRADE, UNKNOWN], ids=["install", "upgrade", "unknown"])
