@@ -80,7 +80,10 @@ csulcca_remove_ours() {
     csulcca_stage=$csulcca_pairs/${csulcca_stage##*/}
     csulcca_draft=@STAGE_DRAFT@
     csulcca_draft=$csulcca_pairs/${csulcca_draft##*/}
-    [ -f @PURGE@ ] && [ ! -h @PURGE@ ] || return 0
+    if [ ! -f @PURGE@ ] || [ -h @PURGE@ ]; then
+        csulcca_proves_nothing
+        return
+    fi
     while read -r csulcca_made csulcca_suffix; do
         case $csulcca_suffix in */*) continue ;; esac
         if ! csulcca_remove_noted "$csulcca_made" "$csulcca_suffix"; then
@@ -88,6 +91,29 @@ csulcca_remove_ours() {
             echo "csulcca: $csulcca_key$csulcca_suffix cannot be removed, and was left as it was" >&2
         fi
     done <@PURGE@ || csulcca_left=1
+    return "$csulcca_left"
+}
+
+# Without a note, which a removal could not write (a full disk, a Python that did not run), nothing is removed. Succeeds
+# if the stamp proves of no key that it is ours; else the stamp is needed. It has an item on each line (text.json_text()).
+csulcca_proves_nothing() {
+    [ -f @STAMP@ ] && [ ! -h @STAMP@ ] || return 0
+    for csulcca_there in "$csulcca_key"*; do
+        csulcca_suffix=${csulcca_there#"$csulcca_key"}
+        csulcca_beside=$csulcca_certificate$csulcca_suffix
+        # Only the key of a request has no certificate (catcher_install/pair.py, ours()).
+        [ "$csulcca_suffix" = .request ] || [ -e "$csulcca_beside" ] || continue
+        # What cannot be looked at may be ours.
+        if csulcca_made=$(csulcca_fingerprint "$csulcca_there" "$csulcca_beside"); then
+            [ -n "$csulcca_made" ] || continue
+            csulcca_status=0
+            grep -q -e "^  \"generated_pair\": \"$csulcca_made\"" -e "^    \"$csulcca_made\",\{0,1\}\$" @STAMP@ ||
+                csulcca_status=$?
+            [ "$csulcca_status" != 1 ] || continue
+        fi
+        csulcca_left=1
+        echo "csulcca: $csulcca_there, which this package made, was left as it was: its removal could not note that" >&2
+    done
     return "$csulcca_left"
 }
 

@@ -66,11 +66,62 @@ def test_removal_without_a_pair_of_ours_leaves_no_stamp(root, arguments):
 @pytest.mark.parametrize("generated", [True, False])
 @pytest.mark.parametrize("arguments", [("deb", "remove"), ("rpm", "0"), ("deb", "purge")])
 def test_where_python_did_not_run_everything_is_kept(root, arguments, generated):
-    """Its interpreter went first, say. Purge keeps the pair, too: nobody has said whose it is."""
+    """Its interpreter went first, say. Purge keeps a pair of ours, too, and with it the proof that it is ours."""
     installed_with_pair(root, generated)
-    assert root.run("csulcca_postrm", *arguments) == (0, "")
+    purges = arguments == ("deb", "purge")
+    status, output = root.run("csulcca_postrm", *arguments)
+    assert (status, output) == (0, STAYS % root.path(paths.KEY) if purges and generated else "")
     assert pair_is_there(root) == [True, True]
-    assert root.exists(paths.STAMP) == (arguments != ("deb", "purge"))
+    assert root.exists(paths.STAMP) == (generated or not purges)
+
+
+STAYS = "csulcca: %s, which this package made, was left as it was: its removal could not note that\n"
+
+
+@pytest.mark.parametrize("suffix", ["", ".20261128T101112Z", ".request"])
+@pytest.mark.parametrize("change", ["none", "key", "certificate", "no key"])
+def test_a_purge_without_a_note_keeps_the_proof_of_each_key_of_ours(root, suffix, change):
+    """Of a kept pair and of a request, too. What an administrator has changed is not ours."""
+    files = [KEY, CRT][:1 if suffix == ".request" else 2]
+    made = ["ab" * 32, pair.fingerprint(*files), "cd" * 32]
+    for path, data in zip((paths.KEY, paths.CERTIFICATE), files):
+        root.put(path + suffix, data, 0o600)
+    root.put(paths.STAMP, stamp.render(make_stamp(made_earlier=made)), 0o600)
+    if change == "certificate":
+        root.put(paths.CERTIFICATE + suffix, b"signed by a CA")
+    elif change == "key":
+        root.put(paths.KEY + suffix, b"another", 0o600)
+    elif change == "no key":
+        os.unlink(root.path(paths.KEY + suffix))
+    made_it = change == "none"
+    before = in_bin(root)
+    assert root.run("csulcca_postrm", "deb", "remove") == (0, "")
+    assert root.run("csulcca_postrm", "deb", "purge") == (0, STAYS % root.path(paths.KEY + suffix) if made_it else "")
+    assert in_bin(root) == before
+    assert root.exists(paths.STAMP) == made_it
+    if made_it:
+        # Installed and removed again, it is known to be ours.
+        purge(root)
+        assert not root.exists(paths.KEY + suffix) and not root.exists(paths.STATE_DIR)
+
+
+def test_a_purge_without_a_note_knows_an_administrators_pair_that_was_checked(root):
+    """The stamp has the fingerprint of each pair that was judged."""
+    installed_with_pair(root, generated=False)
+    known = pair.fingerprint(KEY, CRT)
+    root.put(paths.STAMP, stamp.render(make_stamp(
+        checked_pair={"fingerprint": known}, accepted_names={known: ["tke.example"]})))
+    assert root.run("csulcca_postrm", "deb", "purge") == (0, "")
+    assert pair_is_there(root) == [True, True] and not root.exists(paths.STATE_DIR)
+
+
+@pytest.mark.parametrize("tool", ["cat", "grep"])
+def test_a_purge_without_a_note_that_cannot_look_keeps_the_stamp(root, tool):
+    installed_with_pair(root)
+    root.put("/bin/" + tool, b"#!/bin/sh\nexit 2\n", 0o755)
+    status, output = root.run("csulcca_postrm", "deb", "purge")
+    assert (status, output) == (0, STAYS % root.path(paths.KEY))
+    assert root.exists(paths.STAMP)
 
 
 def test_purge_removes_our_unchanged_pair(root):
