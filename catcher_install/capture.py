@@ -84,10 +84,10 @@ def read_note(host: "Host", now: float) -> "Tuple[Optional[Capture], str]":
 def ran_before_removal(host: "Host") -> "Optional[bool]":
     """Whether the service ran when a removal stopped it (hooks/prerm.sh); None if that is not noted."""
     try:
-        data = host.read_optional(paths.RAN, 16)
+        data = host.read_optional(paths.RAN, 64)
     except OSError:
         return None
-    return {b"yes\n": True, b"no\n": False}.get(data or b"")
+    return {b"yes": True, b"no": False}.get((data or b"").partition(b"\n")[0])
 
 
 def why_unread(path: str, error: OSError) -> str:

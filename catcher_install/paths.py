@@ -50,7 +50,8 @@ CAPTURE = STATE_DIR + "/before-upgrade"
 # "FINGERPRINT SUFFIX", where the pair's names end in SUFFIX; see pair.ours().
 PURGE = STATE_DIR + "/purge"
 PURGE_DRAFT = draft(PURGE)
-# Whether the service ran when prerm stopped it for a removal, "yes" or "no", in case that this is cancelled.
+# Whether the service ran when prerm stopped it for a removal, "yes" or "no", in case that this is cancelled or killed.
+# With rpm, whose macro disables what is removed, a line "enabled" if the service was, and "timer" if the timer was.
 RAN = "/run/csulcca-ran"
 # What an administrator may have made links of, parents first, and what the scriptlets note of that: "PATH TARGET".
 MAY_BE_LINKS = (CONF_DIR, IBM_DIR, CCA_DIR, BIN)

@@ -242,6 +242,8 @@ csulcca_look_at_unit() {
         csulcca_unit=masked
         return
     fi
+    # A removal by rpm that was killed has disabled it.
+    ! grep -qsx enabled @RAN@ || return 0
     # Nothing is installed. Leftovers of an earlier removal do not count.
     if [ ! -e /opt/IBM/CCA/bin/catcher.exe ]; then
         csulcca_unit=none
@@ -264,9 +266,7 @@ csulcca_look_at_unit() {
         fi
     done
     csulcca_unit=none
-    if [ -e /etc/init.d/CSUTKEcat ]; then
-        csulcca_unit=disabled
-    fi
+    [ ! -e /etc/init.d/CSUTKEcat ] || csulcca_unit=disabled
 }
 
 csulcca_has_unit() {

@@ -8,7 +8,7 @@ import socket
 import pytest
 
 from catcher_install import actions, capture, facts, pair, paths, plan, transition
-from tests.unit.support import Machine
+from tests.unit.support import TREE, Machine
 
 from .moved_root import image_links
 
@@ -136,11 +136,13 @@ def test_prerm_where_systemd_does_not_run(root):
     assert root.run("csulcca_prerm", "rpm", "0") == (0, "")
 
 
-def prerm_of_removal(root, state):
-    """Run prerm with a service in a state, and return whether it noted that the service ran."""
+def prerm_of_removal(root, state, call=("deb", "remove"), enabled=""):
+    """Run prerm with a service in a state, and return whether it noted that the service ran. enabled: what is-enabled
+    says of the service and of the timer."""
     os.makedirs(root.path("/run/systemd/system"), exist_ok=True)
-    root.put("/bin/systemctl", b'#!/bin/sh\n[ "$1" != is-active ] || echo %s\nexit 3\n' % state.encode(), 0o755)
-    assert root.run("csulcca_prerm", "deb", "remove")[0] == 0
+    text = '#!/bin/sh\n[ "$1" != is-active ] || echo %s\n[ "$1" != is-enabled ] || echo %s\nexit 3\n'
+    root.put("/bin/systemctl", (text % (state, enabled)).encode(), 0o755)
+    assert root.run("csulcca_prerm", *call)[0] == 0
     return capture.ran_before_removal(Machine(root.base))
 
 
@@ -156,6 +158,28 @@ def test_prerm_stops_the_service_after_its_note(root):
     root.put("/bin/systemctl", b'#!/bin/sh\n[ "$1" = is-active ] && echo active || cat %s\n' %
              root.path(paths.RAN).encode(), 0o755)
     assert root.run("csulcca_prerm", "deb", "remove") == (0, "yes\n")
+
+
+@pytest.mark.parametrize("state,ran", [("active", True), ("inactive", False)])
+@pytest.mark.parametrize("enabled,told", [("enabled", ["enabled", "timer"]), ("disabled", []), ("enabled-runtime", []),
+                                          ("", [])])
+def test_preun_notes_what_rpms_macro_disables_next(root, state, ran, enabled, told):
+    assert prerm_of_removal(root, state, ("rpm", "0"), enabled) is ran
+    assert root.get(paths.RAN).decode().split() == [{True: "yes", False: "no"}[ran]] + told
+    # Killed, and again: the macro has disabled both.
+    assert prerm_of_removal(root, "inactive", ("rpm", "0"), "disabled") is ran
+    assert root.get(paths.RAN).decode().split()[1:] == told
+
+
+def test_prerm_of_debian_disables_nothing_and_notes_nothing_of_that(root):
+    prerm_of_removal(root, "active", enabled="enabled")
+    assert root.get(paths.RAN) == b"yes\n"
+
+
+def test_the_macro_disables_after_our_note():
+    with open(os.path.join(TREE, "rpm/preun.in")) as stream:
+        text = stream.read()
+    assert text.index("csulcca_prerm rpm") < text.index("%systemd_preun")
 
 
 @pytest.mark.parametrize("then,ran", [("inactive", True), ("unknown", True), ("active", True)])
@@ -184,6 +208,7 @@ CONFIGURE, FAILED_UPGRADE = ("deb", "configure", "8.0.0-1"), ("deb", "abort-upgr
     ("postinst", CONFIGURE, 0, False), ("postinst", CONFIGURE, 1, True), ("postinst", FAILED_UPGRADE, 0, False),
     ("postrm", FAILED_UPGRADE, 0, True), ("postinst", ("deb", "triggered", "x"), 0, True),
     ("postrm", ("deb", "remove"), 0, False), ("postrm", ("deb", "purge"), 0, False),
+    ("postrm", ("rpm", "0"), 0, False), ("postrm", ("rpm", "1"), 0, True),
     ("postrm", ("deb", "upgrade", "8.1"), 0, True)])
 def test_the_note_goes_when_it_was_used(root, function, arguments, status, stays):
     prerm_of_removal(root, "active")

@@ -170,6 +170,25 @@ def test_a_service_that_a_killed_removal_has_stopped_was_running(root, noted, ac
     assert note(root)["active"] == active
 
 
+@pytest.mark.parametrize("there,noted,unit", [
+    ("a unit", b"yes\nenabled\ntimer\n", "enabled"), ("a unit", b"no\nenabled\n", "enabled"),
+    ("a unit", b"yes\n", "disabled"), ("nothing", b"yes\nenabled\n", "enabled"), ("mask", b"yes\nenabled\n", "masked")])
+def test_a_service_that_a_killed_removal_has_disabled_was_enabled(root, there, noted, unit):
+    Systemd(root)
+    if there == "mask":
+        os.makedirs(root.path("/etc/systemd/system"), exist_ok=True)
+        os.symlink("/dev/null", root.path("/etc/systemd/system/CSUTKEcat.service"))
+    else:
+        for path in UNITS[there][0]:
+            root.put(path)
+    if there != "nothing":
+        # It is among the first files that a removal takes away.
+        root.put(paths.CATCHER, b"", 0o755)
+    root.put(paths.RAN, noted)
+    root.run("csulcca_preinst", "rpm", "2")
+    assert (note(root)["unit"], note(root)["active"]) == (unit, noted.split()[0].decode())
+
+
 RPM_INFO = "Name        : csulcca\nVersion     : %s\nRelease     : 1\n"
 
 
