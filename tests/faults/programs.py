@@ -31,8 +31,8 @@ RUN = "/usr/lib/csulcca/run"
 BIN = "/opt/IBM/CCA/bin"
 STUB = "#!/bin/sh\nexit 0\n"
 WHOLE_NOTE = re.compile(
-    rb"tree=(yes|no)\nours=(yes|no)\ngroups=(yes|no)\nunit=(enabled|disabled|masked|none)\nmode=(tls|tcp|none|unknown)\n"
-    rb"seen=(process|last-run|journal|no)\nactive=(yes|no|unknown)\n")
+    rb"tree=(yes|no)\nours=(yes|no)\ngroups=(yes|no)\nversion=[^\n]*\nunit=(enabled|disabled|masked|none)\n"
+    rb"mode=(tls|tcp|none|unknown)\nseen=(process|last-run|journal|no)\nactive=(yes|no|unknown)\n")
 
 MOUNTS = r"""
 set -e
