@@ -95,7 +95,8 @@ csulcca_remove_ours() {
 }
 
 # Without a note, which a removal could not write (a full disk, a Python that did not run), nothing is removed. Succeeds
-# if the stamp proves of no key that it is ours; else the stamp is needed. It has an item on each line (text.json_text()).
+# if the stamp proves of no key that it is ours; else the stamp is needed. Each item has its own line in it
+# (text.json_text()).
 csulcca_proves_nothing() {
     [ -f @STAMP@ ] && [ ! -h @STAMP@ ] || return 0
     for csulcca_there in "$csulcca_key"*; do

@@ -3,7 +3,7 @@
 import pytest
 
 from .keep_list import left_over, missing, whole_tree
-from .marks import needs_tls, one_of_each_family, only_deb
+from .marks import needs_tls, one_of_each_family, only_deb, only_rpm
 from .soundness import wait_until_it_listens
 from .system import CERTIFICATE, KEY, set_immutable
 from .turns import TOOLS, in_turns, one_of
@@ -108,3 +108,40 @@ def test_an_administrators_pair_is_left(boot, built):
     system.package(system.tools[1], "purge")
     assert system.machine.read(CERTIFICATE) == own
     assert system.machine.read(KEY) == key
+
+
+@pytest.mark.scenario("remove")
+@only_rpm
+@one_of_each_family
+def test_an_installation_after_a_removal_that_was_killed_leaves_the_service_as_it_was(boot, built):
+    """Killed when %preun has stopped and disabled the service and the timer."""
+    system = boot()
+    system.package(system.tools[1], "install", built.new("rpm"))
+    wait_until_it_listens(system)
+    timer = "systemctl is-enabled csulcca-check.timer"
+    was = system.service(), system.show(timer)
+    system.machine.run("rpm -q --scripts csulcca | sed -n '/^preuninstall scriptlet/,/^postuninstall /{//!p}' "
+                       ">/root/preun && sh /root/preun 0")
+    assert system.service() == ("disabled", "inactive")
+    system.package("rpm", "reinstall", built.new("rpm"))
+    assert (system.service(), system.show(timer)) == was
+    wait_until_it_listens(system)
+    assert system.machine.run("test -e /run/csulcca-ran", check=False).rc != 0
+
+
+@pytest.mark.scenario("remove")
+@only_deb
+@one_of_each_family
+def test_a_configuration_after_a_removal_that_was_killed_leaves_the_service_as_it_was(boot, built):
+    """Killed when prerm has stopped the service; `dpkg --configure` then calls postinst alone."""
+    system = boot()
+    system.package(system.tools[1], "install", built.new("deb"))
+    wait_until_it_listens(system)
+    system.machine.run("echo 'kill -9 $PPID' >>/var/lib/dpkg/info/csulcca.prerm")
+    for command, state in (("true", ("enabled", "active")), ("systemctl stop CSUTKEcat", ("enabled", "inactive"))):
+        system.machine.run(command)
+        system.machine.run("dpkg -r csulcca", check=False)
+        assert system.service() == ("enabled", "inactive")
+        system.machine.run("dpkg --configure csulcca")
+        assert system.service() == state
+        assert system.machine.run("test -e /run/csulcca-ran", check=False).rc != 0
