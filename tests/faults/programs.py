@@ -97,7 +97,8 @@ printf '#!/bin/sh\n# edited\n' >/etc/init.d/CSUTKEcat
 ln -sf ../init.d/CSUTKEcat /etc/rc2.d/S90CSUTKEcat
 ln -sf ../init.d/CSUTKEcat /etc/rc3.d/S90CSUTKEcat
 ln -sf ../init.d/CSUTKEcat /etc/rc6.d/K14CSUTKEcat
-printf 'tree=yes\nours=no\ngroups=yes\nunit=enabled\nmode=none\nseen=no\nactive=no\n' >/var/lib/csulcca/before-upgrade
+printf 'tree=yes\nours=no\ngroups=yes\nversion=\nunit=enabled\nmode=none\nseen=no\nactive=no\n' \
+    >/var/lib/csulcca/before-upgrade
 """)
 # A host in TCP mode without a pair.
 TCP = ("/bin/sh", "-c", "mkdir -p /etc/cca && echo TLS_OFF >/etc/cca/catcher.conf")
