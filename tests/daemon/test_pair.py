@@ -6,10 +6,12 @@ import ssl
 import subprocess
 
 import pytest
+from reference_catcher import refusal as refusal_module
 from reference_catcher.pair import Pair
 from reference_catcher.refusal import Refused
 from reference_catcher.settings import Settings
 
+from catcher_install import host
 from tests.unit import pem
 from tests.unit.authority import der
 
@@ -129,6 +131,11 @@ def test_what_cannot_be_read_for_a_moment_is_tried_again(monkeypatch, tmp_path, 
     with pytest.raises(Refused) as refused:
         Pair(str(tmp_path)) if reader == "pair" else Settings(str(tmp_path / "conf"))
     assert refused.value.status == status
+
+
+def test_what_may_pass_is_the_same_for_the_control_script_and_the_daemon():
+    """Written in both places, because the daemon runs without the library."""
+    assert refusal_module.PASSING == host.PASSING
 
 
 def test_the_security_level_is_lowered_for_small_keys_only(tmp_path):
