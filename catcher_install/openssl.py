@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 SONAMES = ("libssl.so.3", "libssl.so.1.1")
 OLDEST = (1, 1, 1)
+# What calls itself by another name in the place of OpenSSL; libssl.so.3 beside it is not its own.
+OTHER_PRODUCTS = ("LibreSSL", "BoringSSL", "AWS-LC", "wolfSSL", "GnuTLS")
 
 # The system's own library directories. Others (/usr/local, LD_LIBRARY_PATH) are an administrator's experiments.
 LIBRARY_DIRS = ("/usr/lib64", "/lib64", "/usr/lib", "/lib")
@@ -88,7 +90,7 @@ class _NoAnswer(Exception):
 def _version(host: "Host") -> "Tuple[Optional[str], str]":
     """OpenSSL's version as (text, reason why it is not new enough or ""). Raises _NoAnswer.
 
-    A no is known only if the command is not there, or says what it is. Standard output alone is read.
+    A no is known only if the command is not there, or says what it is and nothing else. Standard output alone is read.
     """
     try:
         status, output = host.run([paths.OPENSSL, "version"], timeout=10, only_output=True)
@@ -101,21 +103,21 @@ def _version(host: "Host") -> "Tuple[Optional[str], str]":
         raise _NoAnswer("%s was killed by signal %d" % (paths.OPENSSL, status - 128))
     if status != 0:
         raise _NoAnswer("%s version failed with exit status %d" % (paths.OPENSSL, status))
-    text = output.decode("ascii", "replace").strip().split("\n")[0]
-    parsed = parse_version(text)
-    if parsed is None:
-        said = "%s is not an OpenSSL that is understood (%s)" % (paths.OPENSSL, shown(text, 60) or "no output")
-        if _names_itself(text):
-            return None, said
-        raise _NoAnswer(said)
-    numbers, full = parsed
-    return full, "OpenSSL %s is older than 1.1.1" % full if numbers < OLDEST else ""
-
-
-def _names_itself(text: str) -> bool:
-    """Whether a text is the name and version of another product: LibreSSL 3.8.2."""
-    words = text.split()
-    return len(words) > 1 and words[0].isalpha() and words[0] != "OpenSSL" and words[1][:1].isdigit()
+    lines = [line for line in output.decode("ascii", "replace").splitlines() if line.strip()]
+    text = lines[0] if lines else ""
+    said = "%s is not an OpenSSL that is understood (%s)" % (paths.OPENSSL, shown(text, 60) or "no output")
+    alone = len(lines) == 1
+    # Others write there, too: an agent's library that ld.so.preload brings.
+    versions = {parse_version(line) for line in lines if alone or line.startswith("OpenSSL ")}
+    parsed = versions.pop() if len(versions) == 1 else None
+    if parsed is not None and parsed[0] >= OLDEST:
+        return parsed[1], ""
+    # A no must be all that is said, and name its product.
+    if alone and parsed is not None and text.startswith("OpenSSL "):
+        return parsed[1], "OpenSSL %s is older than 1.1.1" % parsed[1]
+    if alone and text.split()[0] in OTHER_PRODUCTS:
+        return None, said
+    raise _NoAnswer(said)
 
 
 def _elf_identity(header: bytes) -> "Optional[bytes]":

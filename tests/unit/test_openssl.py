@@ -93,6 +93,15 @@ ANSWERS = {
     "garbage": ((0, b"\xff\x00\x1b[2J\r\n" + b"x" * 5000), None, None),
     "a version that is cut": ((0, b"OpenSSL 3\n"), None, NOT_UNDERSTOOD % "OpenSSL 3"),
     "a text of another program": ((0, b"usage: openssl\n"), None, NOT_UNDERSTOOD % "usage: openssl"),
+    "a name and version of another program": ((0, b"snoopy 2.5.1 loaded\n"), None,
+                                              NOT_UNDERSTOOD % "snoopy 2.5.1 loaded"),
+    "another product among noise": ((0, b"jemalloc 5.3\nLibreSSL 3.8.2\n"), None, NOT_UNDERSTOOD % "jemalloc 5.3"),
+    "two versions": ((0, b"OpenSSL 1.0.2k shim loaded\n" + OPENSSL_3), None,
+                     NOT_UNDERSTOOD % "OpenSSL 1.0.2k shim loaded"),
+    "too old, among noise": ((0, b"Sensor 7.14 active\nOpenSSL 1.1.0l  10 Sep 2019\n"), None,
+                             NOT_UNDERSTOOD % "Sensor 7.14 active"),
+    "AWS-LC": ((0, b"AWS-LC 1.36.0\n"), False, NOT_UNDERSTOOD % "AWS-LC 1.36.0"),
+    "a bare version of who knows what": ((0, b"1.0.2\n"), None, NOT_UNDERSTOOD % "1.0.2"),
 }
 
 
@@ -151,6 +160,20 @@ def test_noise_on_standard_error_is_no_answer(tmp_path, monkeypatch):
     program.chmod(0o755)
     monkeypatch.setattr(paths, "OPENSSL", str(program))
     assert openssl.capability(Host()).version == "3.0.13"
+
+
+# What an agent in ld.so.preload, or a library that it brings, prints before and after the answer.
+NOISE = [b"snoopy 2.5.1 loaded\n", b"Sensor 7.14 active\n", b"WARNING 2026-11-29 agent\n", b"jemalloc 5.3\n",
+         b"agent: policy loaded\n", b"Loaded 3 rules\n", b"LibreSSL 3.8.2\n", b"1.0.2\n", b"\n", b"\xff\xfe\n"]
+
+
+@pytest.mark.parametrize("memory", [None, MEMORY], ids=["new", "remembered"])
+@pytest.mark.parametrize("noise", NOISE, ids=repr)
+def test_noise_on_standard_output_is_no_answer(machine, noise, memory):
+    for spoilt in (noise + OPENSSL_3, OPENSSL_3 + noise, noise + noise + OPENSSL_3 + noise):
+        machine.programs[paths.OPENSSL] = (0, spoilt)
+        able = openssl.capability(machine, memory)
+        assert able.possible is True and able.version == "3.0.13"
 
 
 def elf_of(bits=2, order=1, number=62):
