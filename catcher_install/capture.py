@@ -11,8 +11,6 @@ if TYPE_CHECKING:
 
     from .host import Host
 
-# A captured service state belongs to this transaction only. An older one was abandoned.
-CAPTURE_SECONDS = 24 * 3600
 # What hooks/preinst.sh writes.
 NOTED = (
     ("tree", ("yes", "no")),
@@ -60,7 +58,7 @@ def read_note(host: "Host", now: float) -> "Tuple[Optional[Capture], str]":
         data = host.read_optional(paths.CAPTURE, 4096)
     except OSError as error:
         return None, why_unread(paths.CAPTURE, error)
-    if data is None or entry is None or abs(now - entry.st_mtime) > CAPTURE_SECONDS:
+    if data is None or entry is None or abs(now - entry.st_mtime) > paths.NOTE_SECONDS:
         return None, ""
     values = dict(line.split("=", 1) for line in data.decode("ascii", "replace").splitlines() if "=" in line)
     if any(values.get(name) not in allowed for name, allowed in NOTED):

@@ -46,6 +46,9 @@ STAMP_DRAFT = draft(STAMP)
 LOCK = STATE_DIR + "/lock"
 # What the preinst scriptlet saw of the service before the old package's unit went.
 CAPTURE = STATE_DIR + "/before-upgrade"
+# Notes of the scriptlets are for one operation of the package manager, and for the next one if that was killed. What is
+# older, or of tomorrow, was abandoned: an administrator may have changed what it tells.
+NOTE_SECONDS = 24 * 3600
 # What a removal notes of keys and pairs that we made, for a purge, which comes after our library has gone: lines of
 # "FINGERPRINT SUFFIX", where the pair's names end in SUFFIX; see pair.ours().
 PURGE = STATE_DIR + "/purge"

@@ -1,13 +1,14 @@
 # Directories that an administrator has made links of. A package manager removes such a link with the package that owns
 # the directory: dpkg with ours, rpm with CCA 7.x's. (With ours rpm does not, for there it owns none of them.)
 
+# Notes what is a link now. Of a killed attempt only what it has lost counts: that comes back first, before files are
+# put where it was, or stays noted.
 csulcca_note_links() {
-    # The note of a killed attempt knows links that are gone by now.
-    [ ! -s @LINKS@ ] || return 0
-    csulcca_found=""
+    csulcca_restore_links
+    csulcca_found=$csulcca_lost
     for csulcca_path in @MAY_BE_LINKS@; do
-        if [ -h "$csulcca_path" ]; then
-            csulcca_found="$csulcca_found$csulcca_path $(readlink "$csulcca_path")
+        if [ -h "$csulcca_path" ] && csulcca_target=$(readlink "$csulcca_path"); then
+            csulcca_found="$csulcca_found$csulcca_path $csulcca_target
 "
         fi
     done
@@ -21,15 +22,23 @@ csulcca_note_links() {
     fi
 }
 
+# What there is in the place of a link stays, unless it is an empty directory. csulcca_lost becomes the lines of links
+# that cannot come back now; then the note stays.
 csulcca_restore_links() {
-    [ -f @LINKS@ ] && [ ! -h @LINKS@ ] || return 0
-    while read -r csulcca_path csulcca_target; do
-        [ -h "$csulcca_path" ] || rmdir "$csulcca_path" 2>/dev/null || :
-        if [ ! -e "$csulcca_path" ] && [ ! -h "$csulcca_path" ]; then
-            mkdir -p "${csulcca_path%/*}" || :
-            ln -s "$csulcca_target" "$csulcca_path" || :
-        fi
-    done <@LINKS@
-    rm -f @LINKS@ || :
+    csulcca_lost=""
+    if csulcca_is_recent @LINKS@; then
+        while read -r csulcca_path csulcca_target; do
+            # The target of a link may have several lines.
+            case " @MAY_BE_LINKS@ " in *" $csulcca_path "*) ;; *) continue ;; esac
+            [ -n "$csulcca_target" ] || continue
+            [ -h "$csulcca_path" ] || rmdir "$csulcca_path" 2>/dev/null || :
+            if [ ! -e "$csulcca_path" ] && [ ! -h "$csulcca_path" ]; then
+                mkdir -p "${csulcca_path%/*}" || :
+                ln -s "$csulcca_target" "$csulcca_path" || csulcca_lost="$csulcca_lost$csulcca_path $csulcca_target
+"
+            fi
+        done <@LINKS@ || return 0
+    fi
+    [ -n "$csulcca_lost" ] || rm -f @LINKS@ || :
 }
 

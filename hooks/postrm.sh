@@ -12,6 +12,7 @@ csulcca_postrm() {
     deb:purge) csulcca_remove_ours || csulcca_proof=needed ;;
     deb:remove | rpm:0) ;;
     deb:abort-install | deb:abort-upgrade)
+        csulcca_restore_links || :
         rm -f @CAPTURE@ || :
         return 0
         ;;

@@ -157,7 +157,7 @@ csulcca_write_note() {
 
 csulcca_note_service() {
     # The note of a killed attempt. A note that a power failure has cut is ignored.
-    if [ -n "$csulcca_earlier" ] && { [ -z "$(find "$csulcca_note" -type f -mmin -1440 2>/dev/null)" ] ||
+    if [ -n "$csulcca_earlier" ] && { ! csulcca_is_recent "$csulcca_note" ||
         ! grep -qx 'active=\(yes\|no\|unknown\)' "$csulcca_note"; }; then
         csulcca_earlier=""
     fi
@@ -477,7 +477,7 @@ csulcca_killed_upgrade_start() {
         END { if (count > 1) print first }' /var/log/dpkg.log)
     [ -n "$csulcca_line" ] || return 1
     csulcca_killed_at=$(date -d "$csulcca_line" +%s 2>/dev/null) || return 1
-    [ $(($(date +%s) - csulcca_killed_at)) -lt 86400 ] || return 1
+    [ $(($(date +%s) - csulcca_killed_at)) -lt @NOTE_SECONDS@ ] || return 1
     echo "$csulcca_killed_at"
 }
 

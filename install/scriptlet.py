@@ -2,9 +2,9 @@
 """Usage: scriptlet.py deb|rpm TEMPLATE HOOK PAYLOAD
 
 Prints a maintainer script: the file TEMPLATE, with the text of the file HOOK, which both families share, in place of
-its line @HOOK@; before that, the text of links.sh beside HOOK. @NAME@ becomes a constant of catcher_install/paths.py
-(of several values, with blanks between), or what follows from the files below PAYLOAD; see names(). Runs in the source
-tree. Python 3.6, since any build root may have no newer one.
+its line @HOOK@; before that, the texts of notes.sh and links.sh beside HOOK. @NAME@ becomes a constant of
+catcher_install/paths.py (of several values, with blanks between), or what follows from the files below PAYLOAD; see
+names(). Runs in the source tree. Python 3.6, since any build root may have no newer one.
 """
 
 import os
@@ -17,6 +17,8 @@ sys.path.insert(0, TREE)
 from catcher_install import paths  # noqa: E402
 
 NAME = re.compile("@([A-Z_]+)@")
+# Files in hooks/ of which each script has the text.
+SHARED = ("notes.sh", "links.sh")
 
 
 def names(payload):
@@ -59,7 +61,7 @@ def assembled(family, template, hook, known):
 def hook_text(path):
     """The text of a hook, after the functions that all of them share."""
     text = ""
-    for one in (os.path.join(os.path.dirname(path), "links.sh"), path):
+    for one in [os.path.join(os.path.dirname(path), name) for name in SHARED] + [path]:
         with open(one, encoding="utf-8") as stream:
             text += stream.read()
     return text

@@ -1,6 +1,7 @@
 """hooks/links.sh: directories that an administrator has turned into links."""
 
 import os
+import time
 
 import pytest
 
@@ -60,3 +61,137 @@ def test_what_somebody_has_put_in_the_place_of_a_link_stays(root):
 def test_no_link_no_note(root):
     root.run("csulcca_preinst", "deb", "install")
     assert not root.exists(paths.LINKS) and not root.exists(paths.LINKS + ".new")
+
+
+DAY = paths.NOTE_SECONDS
+REMOVE = (("csulcca_prerm", "deb", "remove"), ("csulcca_postrm", "deb", "remove"))
+ERASE = (("csulcca_prerm", "rpm", "0"), ("csulcca_postrm", "rpm", "0"))
+UPGRADE = (("csulcca_preinst", "rpm", "2"), ("csulcca_postinst", "rpm", "2"))
+CONFIGURE = ("csulcca_postinst", "deb", "configure", "8.0.0-1")
+
+
+def killed(root, path, note):
+    """An operation has noted that a directory is a link, and was then killed or cancelled."""
+    root.put("/usr/lib/csulcca/run", b"#!/bin/sh\n", 0o755)
+    root.put(paths.CONF, b"TLS_OFF\n")
+    make_link(root, path, "/srv/moved")
+    assert root.run(*note) == (0, "")
+    assert root.exists(paths.LINKS)
+
+
+def links(root):
+    return {path: os.readlink(root.path(path)) for path in paths.MAY_BE_LINKS if os.path.islink(root.path(path))}
+
+
+@pytest.mark.parametrize("path", [paths.CONF_DIR, paths.BIN])
+@pytest.mark.parametrize("age", [-DAY - 60, DAY + 60])
+@pytest.mark.parametrize("note,then", [(REMOVE[0], ERASE), (UPGRADE[0], REMOVE), (ERASE[0], UPGRADE),
+                                       (REMOVE[0], [CONFIGURE])])
+def test_a_note_of_another_day_is_not_believed(root, path, age, note, then):
+    """The administrator has removed the link since, or the clock was wrong."""
+    killed(root, path, note)
+    when = time.time() + age
+    os.utime(root.path(paths.LINKS), (when, when))
+    os.unlink(root.path(path))
+    for call in then:
+        assert root.run(*call) == (0, "")
+    assert links(root) == {} and not root.exists(paths.LINKS)
+
+
+@pytest.mark.parametrize("age", [60 - DAY, 0, DAY - 60])
+@pytest.mark.parametrize("then", [REMOVE, ERASE, UPGRADE, [CONFIGURE]])
+def test_a_note_of_this_day_is_believed(root, age, then):
+    killed(root, paths.IBM_DIR, UPGRADE[0])
+    when = time.time() + age
+    os.utime(root.path(paths.LINKS), (when, when))
+    os.unlink(root.path(paths.IBM_DIR))
+    for call in then:
+        assert root.run(*call) == (0, "")
+    assert links(root) == {paths.IBM_DIR: root.path("/srv/moved")}
+
+
+@pytest.mark.parametrize("first", [REMOVE, ERASE, UPGRADE])
+@pytest.mark.parametrize("then", [REMOVE, ERASE, UPGRADE])
+def test_what_is_a_link_now_counts_for_more_than_a_note(root, first, then):
+    """The administrator has moved one directory to another place since, and another one too."""
+    killed(root, paths.CONF_DIR, first[0])
+    os.unlink(root.path(paths.CONF_DIR))
+    os.rename(root.path("/srv/moved"), root.path("/srv/other"))
+    os.symlink(root.path("/srv/other"), root.path(paths.CONF_DIR))
+    make_link(root, paths.BIN, "/srv/bin")
+    wanted = links(root)
+    assert root.run(*then[0]) == (0, "")
+    for path in wanted:
+        os.unlink(root.path(path))
+    assert root.run(*then[1]) == (0, "")
+    assert links(root) == wanted == {
+        paths.CONF_DIR: root.path("/srv/other"), paths.BIN: root.path("/srv/bin")}
+
+
+@pytest.mark.parametrize("first", [REMOVE, ERASE, UPGRADE])
+def test_a_directory_in_the_place_of_a_link_counts_for_more_than_a_note(root, first):
+    """Also if the removal that comes next leaves nothing in it."""
+    killed(root, paths.BIN, first[0])
+    os.unlink(root.path(paths.BIN))
+    root.put(paths.KEY, b"another key\n")
+    assert root.run(*REMOVE[0]) == (0, "")
+    os.unlink(root.path(paths.KEY))
+    assert root.run(*REMOVE[1]) == (0, "")
+    assert links(root) == {} and not root.exists(paths.LINKS)
+
+
+@pytest.mark.parametrize("first", [REMOVE, ERASE, UPGRADE])
+@pytest.mark.parametrize("left", ["nothing", "an empty directory"])
+def test_a_link_that_a_killed_attempt_has_lost_is_there_before_files_come(root, first, left):
+    """Else they would be in a new directory, and the link could not come back."""
+    killed(root, paths.IBM_DIR, first[0])
+    os.unlink(root.path(paths.IBM_DIR))
+    if left == "an empty directory":
+        os.mkdir(root.path(paths.IBM_DIR))
+    for call in (("csulcca_preinst", "deb", "install", "8.0.0-1"), ("csulcca_preinst", "rpm", "2")):
+        assert root.run(*call) == (0, "")
+        assert links(root) == {paths.IBM_DIR: root.path("/srv/moved")}
+
+
+@pytest.mark.parametrize("call", [("deb", "abort-install"), ("deb", "abort-install", "8.0.0-1", "8.0.0-2"),
+                                  ("deb", "abort-upgrade", "7.3.0-1", "8.0.0-1")])
+def test_a_note_goes_with_an_installation_that_dpkg_has_taken_back(root, call):
+    killed(root, paths.IBM_DIR, ("csulcca_preinst", "deb", "install"))
+    assert root.run("csulcca_postrm", *call) == (0, "")
+    assert links(root) == {paths.IBM_DIR: root.path("/srv/moved")} and not root.exists(paths.LINKS)
+
+
+@pytest.mark.parametrize("then", [REMOVE, UPGRADE])
+def test_a_link_that_cannot_come_back_now_does_so_later(root, then):
+    """A file system that is read-only or full."""
+    killed(root, paths.CONF_DIR, REMOVE[0])
+    os.unlink(root.path(paths.CONF_DIR))
+    root.put("/bin/ln", b"#!/bin/sh\nexit 1\n", 0o755)
+    assert root.run(*REMOVE[1]) == (0, "")
+    assert root.run(*then[0]) == (0, "")
+    assert links(root) == {} and root.exists(paths.LINKS)
+    os.unlink(root.path("/bin/ln"))
+    assert root.run(*then[1]) == (0, "")
+    assert links(root) == {paths.CONF_DIR: root.path("/srv/moved")} and not root.exists(paths.LINKS)
+
+
+@pytest.mark.parametrize("tool", ["date", "stat"])
+def test_a_note_whose_age_nobody_can_tell_is_believed(root, tool):
+    """A host that can hardly start a program."""
+    killed(root, paths.CONF_DIR, REMOVE[0])
+    os.unlink(root.path(paths.CONF_DIR))
+    root.put("/bin/" + tool, b"#!/bin/sh\nexit 1\n", 0o755)
+    assert root.run(*REMOVE[1]) == (0, "")
+    assert links(root) == {paths.CONF_DIR: root.path("/srv/moved")}
+
+
+def test_only_what_may_be_a_link_becomes_one(root):
+    """A line of a target that has more than one."""
+    lines = ("%s /srv/moved" % root.path(paths.BIN), "%s /srv/moved" % root.path("/etc/else"), "",
+             root.path(paths.CONF_DIR))
+    root.put(paths.LINKS, "".join(line + "\n" for line in lines).encode())
+    for path in (paths.BIN, paths.CONF_DIR):
+        os.rmdir(root.path(path))
+    assert root.run(*REMOVE[1]) == (0, "")
+    assert links(root) == {paths.BIN: "/srv/moved"}
+    assert not root.exists("/etc/else")

@@ -81,7 +81,7 @@ def read(*names):
         return stream.read()
 
 
-PHASES = sorted(hook[:-len(".sh")] for hook in HOOKS if hook != "links.sh")
+PHASES = sorted(hook[:-len(".sh")] for hook in HOOKS if hook not in scriptlet.SHARED)
 
 
 @pytest.mark.parametrize("phase", PHASES)
@@ -104,7 +104,7 @@ def test_each_template_has_its_hook():
 
 
 def test_each_function_of_a_hook_is_called():
-    """Those of links.sh, too, which every script has."""
+    """Those that every script has, too."""
     together = "\n".join(read("hooks", hook) for hook in HOOKS)
     together += "\n".join(read(family, name) for family in ("rpm", "debian")
                           for name in os.listdir(os.path.join(TREE, family)) if name.endswith(".in"))

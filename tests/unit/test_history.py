@@ -6,7 +6,6 @@ import os
 import pytest
 
 from catcher_install import actions, facts, paths, plan, stamp, transition
-from catcher_install.capture import CAPTURE_SECONDS
 
 from .support import make_capture, make_facts, make_stamp
 
@@ -150,7 +149,7 @@ def test_what_preinst_saw_is_of_this_transaction_only(machine):
 
     machine.capture(tree="yes")
     assert plan.history(facts.collect(machine), UPGRADE) == actions.LEGACY
-    for shift in (-CAPTURE_SECONDS - 60, CAPTURE_SECONDS + 60):
+    for shift in (-paths.NOTE_SECONDS - 60, paths.NOTE_SECONDS + 60):
         when = machine.now() + shift
         os.utime(machine.on_disk(paths.CAPTURE), (when, when))
         assert facts.collect(machine).capture is None
