@@ -63,7 +63,8 @@ CATALOG = {
     ),
     "conf-unusable": (ERROR, "",
         "/etc/cca/catcher.conf cannot be used and was left as it is: {reason}",
-        "leave one line TLS_ON or TLS_OFF in it, then type:\n  systemctl restart CSUTKEcat",
+        "make it a file that the service can read, with one line TLS_ON or TLS_OFF, then type:\n"
+        "  systemctl restart CSUTKEcat",
     ),
     "conf-no-directive": (WARNING, "",
         "/etc/cca/catcher.conf sets no mode; the default is used: {mode}",

@@ -131,6 +131,9 @@ def hidden(host: "Host") -> "List[str]":
 
 
 def read_config(host: "Host") -> config.Config:
+    where = "" if host.is_in_sandbox() else _out_of_sight(host, paths.CONF)
+    if where:
+        return config.unreadable("it " + where)
     try:
         data = host.read_optional(paths.CONF, config.SIZE_LIMIT)
     except OSError as error:
@@ -139,6 +142,9 @@ def read_config(host: "Host") -> config.Config:
     if data is None:
         if host.lexists(paths.CONF):
             return config.unreadable("it is a link that leads nowhere")
+        if host.lexists(paths.CONF_DIR) and not host.is_dir(paths.CONF_DIR):
+            # What it leads to may be hidden from the service, or not be mounted.
+            return config.unreadable("%s leads to no directory" % paths.CONF_DIR)
         return config.absent()
     read = config.parse(data, quote=False)
     if read.state == config.UNUSABLE and _everybody_may_read(host, data):
@@ -265,7 +271,7 @@ def _verdict(
     known = memory is not None and _is_verdict_on(memory, files)
     hidden = _hidden(host)
     unchanged = memory is not None and known and openssl.is_same(memory.get("policy"), policy)
-    if unchanged and (not hidden or host.is_run_by_systemd()):
+    if unchanged and (not hidden or host.is_in_sandbox()):
         return memory
     from .cert import check
 
@@ -275,7 +281,7 @@ def _verdict(
         # Of what is judged, which need not be what look() has seen.
         verdict.update(fingerprint=pair.fingerprint(key, crt), key_size=len(key))
         judged = check.check(host, key, crt)
-        if hidden and not host.is_run_by_systemd():
+        if hidden and not host.is_in_sandbox():
             judged = check.unusable(hidden)
     except OSError as error:
         judged = check.unusable(hidden or "they cannot be read (%s)" % error.strerror)
@@ -292,15 +298,23 @@ def _verdict(
 def _hidden(host: "Host") -> str:
     """Why the service does not see the pair, as the end of a sentence; "" if it does."""
     for path in (paths.KEY, paths.CERTIFICATE):
-        try:
-            real = host.real_path(path)
-        except OSError:
-            # A link in a circle, which cannot be read either.
-            continue
-        if (real + "/").startswith(HIDDEN) and not _is_shown(host, real):
-            return "%s leads to %s, and the service sees nothing below %s" % (
-                path.rpartition("/")[2], shown(real), " ".join(one.rstrip("/") for one in HIDDEN))
+        where = _out_of_sight(host, path)
+        if where:
+            return "%s %s" % (path.rpartition("/")[2], where)
     return ""
+
+
+def _out_of_sight(host: "Host", path: str) -> str:
+    """Where a path leads if the service does not see that, as the end of a sentence; "" if it does."""
+    try:
+        real = host.real_path(path)
+    except OSError:
+        # A link in a circle, which cannot be read either.
+        return ""
+    if not (real + "/").startswith(HIDDEN) or _is_shown(host, real):
+        return ""
+    return "leads to %s, and the service sees nothing below %s" % (
+        shown(real), " ".join(one.rstrip("/") for one in HIDDEN))
 
 
 def _is_shown(host: "Host", real: str) -> bool:
@@ -316,7 +330,7 @@ def _is_shown(host: "Host", real: str) -> bool:
         return True
     if real.startswith(TEMPORARY):
         return said.get("PrivateTmp") == "no"
-    covered = [one.split(":")[0] + "/" for one in said.get("TemporaryFileSystem", RUN).split()]
+    covered = [one.split(":")[0].rstrip("/") + "/" for one in said.get("TemporaryFileSystem", RUN).split()]
     homes = said.get("ProtectHome") in ("no", "read-only") or not real.startswith(HOMES)
     return homes and not real.startswith(tuple(covered))
 

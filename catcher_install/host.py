@@ -31,6 +31,8 @@ COPY_BLOCK = 64 * 1024
 # Errors of a read that may be over in a moment.
 PASSING = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.EIO, errno.ETIMEDOUT, errno.EINTR,
            errno.ESTALE)  # fmt: skip
+# Errors of a path that leads to nothing: its links may be a circle.
+NOTHING = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 # Of a file whose identity cannot be found out.
 UNSEEN = "?"
 # What a child gets instead of the caller's environment: no OPENSSL_CONF, LD_LIBRARY_PATH or PYTHONPATH of the caller.
@@ -51,6 +53,8 @@ class Host:
 
     # Whether KEY and CERTIFICATE are the links of an image; None until that is needed.
     _pair_is_in_image: "Optional[bool]" = None
+    # Whether systemd runs this process outside of the sandbox (hooks/make-pair).
+    outside = False
 
     def __init__(self, root: str = "/") -> None:
         _require_short(root)
@@ -121,7 +125,9 @@ class Host:
         """lstat of *path*, or None if there is nothing."""
         try:
             return _again(os.lstat, self.locate(path))
-        except (FileNotFoundError, NotADirectoryError):
+        except OSError as error:
+            if error.errno not in NOTHING:
+                raise
             return None
 
     def lexists(self, path: str) -> bool:
@@ -138,7 +144,7 @@ class Host:
         try:
             entry = _again(os.stat, self.locate(path, follow=True))
         except OSError as error:
-            return "-" if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP) else UNSEEN
+            return "-" if error.errno in NOTHING else UNSEEN
         return "%d:%d:%d" % (entry.st_ino, entry.st_size, entry.st_ctime_ns)
 
     def real_path(self, path: str) -> str:
@@ -242,6 +248,10 @@ class Host:
     def is_run_by_systemd(self) -> bool:
         """Whether systemd itself started this process for a unit (systemd.exec(5), INVOCATION_ID)."""
         return "INVOCATION_ID" in os.environ and os.getppid() == 1
+
+    def is_in_sandbox(self) -> bool:
+        """Whether this process sees what the daemon will see, because the unit's sandbox is around it."""
+        return self.is_run_by_systemd() and not self.outside
 
     def is_ours(self) -> bool:
         """Whether this process may change the host as a whole: it is root."""
@@ -562,8 +572,9 @@ class Host:
         """Remove a file or link; nothing happens if there is none."""
         try:
             _again(os.unlink, self.locate(path))
-        except (FileNotFoundError, NotADirectoryError):
-            return
+        except OSError as error:
+            if error.errno not in NOTHING:
+                raise
 
     def remove_tree_of_files(self, path: str) -> None:
         """Remove a directory and the files directly in it; nothing happens if there is none."""

@@ -105,7 +105,9 @@ def make_pair(arguments: "List[str]") -> int:
     from .apply import converge
 
     try:
-        outcome = converge(Host(), transition.of(transition.START))
+        host = Host()
+        host.outside = True
+        outcome = converge(host, transition.of(transition.START))
         _tell_change(outcome)
         # What only this run knows.
         _tell([one for one in outcome.findings

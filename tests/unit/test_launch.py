@@ -176,6 +176,66 @@ def test_unreadable_conf_is_refused(machine, started, capsys, a_pair):
     assert "[conf-unusable]" in capsys.readouterr().err
 
 
+def elsewhere(machine, directory):
+    """Make /etc/cca a link, as an administrator may have done."""
+    if machine.lexists(paths.CONF_DIR):
+        os.rmdir(machine.on_disk(paths.CONF_DIR))
+    machine.put_link(paths.CONF_DIR, directory)
+
+
+# Where /etc/cca leads; what is a file, and what a link, there.
+NOWHERE = {
+    "a file system that is not mounted": ("/data/cca", {}),
+    "a name of the same directory": ("cca.d", {}),
+    "a link in a circle": ("/etc/cca", {}),
+    "a link to a link": ("/srv/cca", {"/srv/cca": "/data/cca"}),
+    "a file": ("/srv/cca", {"/srv/cca": b"TLS_ON\n"}),
+    "a home, as the service sees it": ("/home/cca", {}),
+}
+
+
+@pytest.mark.parametrize("remembered", [config.TCP, config.TLS, None])
+@pytest.mark.parametrize("name", sorted(NOWHERE))
+def test_a_directory_that_leads_nowhere_is_no_host_without_a_mode(
+        machine, started, monkeypatch, capsys, a_pair, name, remembered):
+    """TLS_ON or TLS_REQUIRED may stand where nobody can look now. Nothing is written through the link or beside it."""
+    directory, there = NOWHERE[name]
+    use(machine, None, a_pair)
+    if remembered is not None:
+        use(machine, config.fresh(remembered))
+        apply.converge(machine, transition.of(transition.APPLY))
+        os.remove(machine.on_disk(paths.CONF))
+    elsewhere(machine, directory)
+    for path, what in there.items():
+        machine.put_link(path, what) if isinstance(what, str) else machine.put(path, what)
+    monkeypatch.setattr(type(machine), "is_run_by_systemd", lambda self: directory.startswith("/home"))
+    before = tree_of(machine)
+    assert started() == REFUSED == started("check")
+    assert "[conf-unusable]" in capsys.readouterr().err
+    for called in (FRESH, transition.from_scriptlet("deb", ["configure", "8.0.0-1"])):
+        outcome = apply.converge(machine, called)
+        assert "conf-unusable" in [one["id"] for one in outcome.findings] and outcome.plan.mode is None
+    after = tree_of(machine)
+    ours = [path for path in after if paths.STATE_DIR[1:] in path]
+    assert {path: after[path] for path in after if path not in ours} == {
+        path: before[path] for path in before if path not in ours}
+
+
+@pytest.mark.parametrize("directory", ["/home/cca", "/root/conf", "/run/agent", "/var/tmp/cca"])
+@pytest.mark.parametrize("conf", [b"TLS_OFF\n", b"TLS_ON\nTLS_REQUIRED\n", None], ids=["TLS_OFF", "TLS_ON", "absent"])
+def test_a_conf_that_the_unit_hides_is_not_taken_for_what_the_service_reads(
+        machine, started, capsys, a_pair, directory, conf):
+    use(machine, None, a_pair)
+    os.makedirs(machine.on_disk(directory))
+    elsewhere(machine, directory)
+    if conf is not None:
+        machine.put(directory + "/catcher.conf", conf)
+    assert started("check") == REFUSED
+    assert "it leads to %s/catcher.conf, and the service sees nothing below" % directory in capsys.readouterr().out
+    assert "conf-unusable" in [one["id"] for one in apply.converge(machine, FRESH).findings]
+    assert machine.get(directory + "/catcher.conf") == conf
+
+
 # -- rule 2: the pair --------------------------------------------------------------------------------------------------
 
 def test_neither_file_generates_both(machine, started, quick_pair):
@@ -393,6 +453,15 @@ def test_the_pair_is_made_before_the_sandboxed_start(machine, started, quick_pai
         assert started() == TLS
     assert tree(machine) == before
     assert "[conf-was-missing]" not in capsys.readouterr().err
+
+
+def test_nothing_is_made_in_a_directory_that_the_start_will_not_see(machine, started, monkeypatch, quick_pair):
+    """On the way to a start systemd runs this, too, but without the sandbox."""
+    monkeypatch.setattr(type(machine), "is_run_by_systemd", lambda self: True)
+    os.makedirs(machine.on_disk("/home/cca"))
+    elsewhere(machine, "/home/cca")
+    assert launch.make_pair([]) == 0
+    assert machine.names("/home/cca") == [] and machine.get(paths.KEY) is None
 
 
 def test_what_stays_wrong_is_told_once(machine, started, capsys, a_pair):

@@ -1,6 +1,7 @@
 """promises.py says which marks and which severity each finding has: that is so, and each of them does what it says."""
 
 import syslog
+import types
 
 import pytest
 
@@ -96,7 +97,7 @@ def run_with_all(monkeypatch):
 
     monkeypatch.setattr(apply, "converge", converge)
     monkeypatch.setattr(host_module, "Host", lambda: None)
-    monkeypatch.setattr(launch, "Host", lambda: None)
+    monkeypatch.setattr(launch, "Host", types.SimpleNamespace)
     monkeypatch.setattr(launch, "_say", tell)
     monkeypatch.setattr(journal, "say", lambda text: None)
     monkeypatch.setattr(syslog, "openlog", lambda tag: None)

@@ -108,6 +108,10 @@ def test_what_the_environment_lacks_is_no_fault(machine, log, capsys, family):
     os.rmdir(machine.on_disk("/etc/cca"))
     machine.put("/etc/cca", b"a file")
     assert scriptlet.main([family] + (["1"] if family == "rpm" else ["configure"])) == 0
+    assert "[conf-unusable]" in capsys.readouterr().err
+    machine.remove("/etc/cca")
+    with fault(n=1, error=errno.ENOSPC, lasting=True):
+        assert scriptlet.main([family] + (["1"] if family == "rpm" else ["configure"])) == 0
     assert "[write-failed]" in capsys.readouterr().err
 
 
