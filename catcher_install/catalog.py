@@ -263,6 +263,11 @@ CATALOG = {
         "{host} port {port} cannot be reached: {reason}",
         "check the address, the route, and the firewalls between here and there",
     ),
+    "probe-closed": (ERROR, "",
+        "it is not known whether {host} port {port} speaks TLS: {reason}",
+        "the catcher may have no free place, be stopping, or not reach its backend; to see why, on that host, type:\n"
+        "  journalctl -u CSUTKEcat",
+    ),
     "probe-timeout": (ERROR, "",
         "{host} port {port} did not answer: {reason}",
         "check the address, and the firewalls between here and there; on that host, type:\n"

@@ -121,8 +121,8 @@ class Wanted:
             return "it speaks TLS (%s)" % seen.version
         if seen.state == result.TCP:
             return ""
-        if seen.state == result.TIMED_OUT and seen.address and self._host is not None:
-            # A daemon may stay silent whatever it is told; then its arguments are the evidence.
+        if seen.state in (result.TIMED_OUT, result.CLOSED) and seen.address and self._host is not None:
+            # A daemon may stay silent, or close, whatever it is told; then its arguments are the evidence.
             held = port.holder(self._host)
             if held.state == port.CATCHER and systemd.running_mode(self._host, held.pid) == config.TCP:
                 return ""

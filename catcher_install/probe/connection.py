@@ -7,17 +7,21 @@ import socket
 import time
 
 from ..cert.names import a_labels, ip_address
-from .result import REFUSED, TCP, TIMED_OUT, UNKNOWN_NAME, UNREACHABLE, Ended
+from .result import CLOSED, REFUSED, TIMED_OUT, UNKNOWN_NAME, UNREACHABLE, Ended
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, List, Tuple
+    from typing import Any, List, Optional, Tuple
 
 ADDRESS_LIMIT = 8
 # Seconds for a peer to end its side after we ended ours, and the bytes that are read meanwhile.
 FAREWELL = 0.5
 FAREWELL_BYTES = 64 * 1024
-CLOSES = "it closes the connection at a TLS greeting, without a TLS answer, as a catcher in TCP mode does"
+# So many of the first bytes of a peer are looked at.
+HEARD_LIMIT = 64
+# Between two looks at what the peer's kernel says of what was sent.
+LOOK_AGAIN = 0.002
+CLOSES = "it closes the connection before it has answered anything"
 
 
 class Deadline:
@@ -72,7 +76,7 @@ def address_text(address: "Any") -> str:
 
 
 def connect(address: "Tuple[int, Any]", seconds: float) -> socket.socket:
-    """A connection to one address. Raises Ended: TCP (reset as soon as accepted), REFUSED, TIMED_OUT, UNREACHABLE."""
+    """A connection to one address. Raises Ended: CLOSED (as soon as accepted), REFUSED, TIMED_OUT, UNREACHABLE."""
     family, sockaddr = address
     return _connect(family, sockaddr, seconds)
 
@@ -97,7 +101,7 @@ def _connect(family: int, sockaddr: "Any", seconds: float) -> socket.socket:
         if isinstance(error, ConnectionRefusedError):
             raise Ended(REFUSED, "connection refused") from error
         if isinstance(error, ConnectionResetError):
-            raise Ended(TCP, CLOSES) from error
+            raise Ended(CLOSED, CLOSES) from error
         if isinstance(error, (socket.timeout, TimeoutError)):
             raise Ended(TIMED_OUT, "no answer to a connection attempt") from error
         raise Ended(UNREACHABLE, strerror(error)) from error
@@ -132,7 +136,7 @@ def connect_any(
         except Ended as end:
             failed.append((address_text(address[1]), end.reason))
             ends.append(end)
-    order = (TCP, REFUSED, TIMED_OUT, UNREACHABLE)
+    order = (CLOSED, REFUSED, TIMED_OUT, UNREACHABLE)
     raise min(ends, key=lambda end: order.index(end.state))
 
 
@@ -148,25 +152,45 @@ def receive(sock: socket.socket, seconds: float) -> bytes:
     return sock.recv(16 * 1024)
 
 
-def farewell(sock: socket.socket, seconds: float) -> bool:
-    """End our side, wait for the peer to end its own, and close. Returns whether it did, or sent anything.
+def takes_in(sock: socket.socket, seconds: float) -> bool:
+    """Whether a peer that has ended its own side takes in what was sent: the kernel of one that has closed its socket
+    answers with a reset (RFC 9293, 3.10.7), that of one that reads on with an acknowledgement."""
+    import fcntl
+    import sys
+    import termios
+
+    wait = Deadline(seconds)
+    while True:
+        # tcp(7), SIOCOUTQ: bytes that are sent and not acknowledged.
+        left = int.from_bytes(fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
+        if sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+            return False
+        if not left or not wait.left():
+            return not left
+        time.sleep(LOOK_AGAIN)
+
+
+def farewell(sock: socket.socket, seconds: float) -> "Optional[bytes]":
+    """End our side, wait for the peer to end its own, and close. Returns the first bytes that it still said, b"" if it
+    only ended its side, and None if it did neither.
 
     Closing at once would reset the connection if the peer has sent something that we did not read.
     """
     wait = Deadline(seconds)
-    count = 0
+    count, said = 0, None
     try:
         sock.shutdown(socket.SHUT_WR)
         while count < FAREWELL_BYTES and wait.left():
             data = receive(sock, wait.left())
+            said = said or data[:HEARD_LIMIT]
             if not data:
-                return True
+                break
             count += len(data)
     except (socket.timeout, TimeoutError):
-        return count > 0
+        return said
     except OSError:
         # Reset: it is there, and it is over.
-        return True
+        return said or b""
     finally:
         sock.close()
-    return True
+    return said

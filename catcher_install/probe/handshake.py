@@ -4,8 +4,8 @@ import socket
 
 from ..text import shown
 from . import connection
-from .connection import Deadline, receive, send
-from .result import HANDSHAKE_BROKEN, HANDSHAKE_REFUSED, TCP, TIMED_OUT, Ended
+from .connection import HEARD_LIMIT, Deadline, receive, send
+from .result import CLOSED, HANDSHAKE_BROKEN, HANDSHAKE_REFUSED, TCP, TIMED_OUT, Ended
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
 # OpenSSL reads a chain of at most 100 KiB. A peer that sends more than this before a handshake ends is no TLS server.
 HANDSHAKE_LIMIT = 256 * 1024
-HEARD_LIMIT = 64
 # Type, version and length of a TLS record, and the type of the message in it.
 RECORD_HEADER = 6
 
@@ -167,23 +166,24 @@ def _run(shake: "Union[Shake, Greeting]", sock: socket.socket, deadline: Deadlin
         shake.run(patience)
     except (NotTls, EOFError, OSError) as error:
         left = deadline.left()
-        answers = connection.farewell(sock, min(connection.FAREWELL, left) if shake.heard else left)
-        raise _judge(error, shake.heard, answers) from error
+        said = connection.farewell(sock, min(connection.FAREWELL, left) if shake.heard else left)
+        raise _judge(error, shake.heard, said) from error
 
 
-def _judge(error: Exception, heard: bytes, answers: bool) -> Ended:
+def _judge(error: Exception, heard: bytes, said: "Optional[bytes]") -> Ended:
     """Return what a handshake means that did not end.
 
-    heard: the peer's first bytes. answers: it reacted when we ended the connection, so it is a process that reads.
+    heard: the peer's first bytes. said: how it reacted when we ended the connection, see connection.farewell().
     """
     if isinstance(error, NotTls):
-        if heard[0] == 22 and heard[5:6] == b"\x01":
-            return Ended(TCP, "it sends back what it gets")
-        return Ended(TCP, "it answers a TLS greeting with %s" % _excerpt(heard))
+        return _plain(heard)
     if isinstance(error, (socket.timeout, TimeoutError)):
         if heard:
             return Ended(TIMED_OUT, "it began a TLS handshake and fell silent")
-        if answers:
+        if said:
+            late = "it answers a TLS greeting, but too late: only after the time for this probe was nearly over"
+            return Ended(TIMED_OUT, late) if _may_be_server(said) else _plain(said)
+        if said is not None:
             return Ended(TCP, "it takes a TLS greeting and waits for more, as a catcher in TCP mode does")
         return Ended(TIMED_OUT, "it accepts connections and then does nothing at all, so it may hang")
     # Of ssl.SSLError, which only a Python with ssl has.
@@ -196,10 +196,39 @@ def _judge(error: Exception, heard: bytes, answers: bool) -> Ended:
             return Ended(HANDSHAKE_REFUSED, reason)
         return Ended(HANDSHAKE_BROKEN, reason)
     if not heard:
-        return Ended(TCP, connection.CLOSES)
+        return Ended(CLOSED, connection.CLOSES)
     if isinstance(error, (EOFError, ConnectionError)):
         return Ended(HANDSHAKE_BROKEN, "it closed the connection in the middle")
     return Ended(HANDSHAKE_BROKEN, connection.strerror(error) if isinstance(error, OSError) else str(error))
+
+
+def _plain(heard: bytes) -> Ended:
+    """Return what bytes mean that are no answer of a TLS server."""
+    if heard[0] == 22 and heard[5:6] == b"\x01":
+        return Ended(TCP, "it sends back what it gets")
+    return Ended(TCP, "it answers a TLS greeting with %s" % _excerpt(heard))
+
+
+def reads_on(address: "Tuple[int, Any]", deadline: Deadline) -> bool:
+    """Whether a peer that closes connections before it answers ends only its own side, and then takes in the rest of a
+    ClientHello. So does a catcher in TCP mode that has no backend. A TLS server answers or closes, and closes too if
+    it has no free place."""
+    try:
+        sock = connection.connect(address, deadline.left())
+    except Ended:
+        return False
+    try:
+        beginning = RECORD_HEADER - 1
+        send(sock, GREETING[:beginning], deadline.left())
+        # Half of the time: a server that has a free place by now waits for the rest.
+        if receive(sock, deadline.left() / 2):
+            return False
+        send(sock, GREETING[beginning:], deadline.left())
+        return connection.takes_in(sock, deadline.left() / 2)
+    except OSError:
+        return False
+    finally:
+        connection.farewell(sock, min(connection.FAREWELL, deadline.left()))
 
 
 def _excerpt(heard: bytes) -> str:

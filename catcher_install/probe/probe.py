@@ -14,7 +14,7 @@ from ..messages import finding
 from ..text import shown
 from . import connection, handshake, trust
 from .connection import Deadline
-from .result import TLS, Ended, ProbeResult, address_findings, certificate_findings
+from .result import CLOSED, TCP, TLS, Ended, ProbeResult, address_findings, certificate_findings
 from .target import NAME_HINT, parse
 
 TYPE_CHECKING = False
@@ -58,6 +58,9 @@ def probe(target: str, name: "Optional[str]" = None, timeout: float = TIMEOUT, h
         result.address = connection.address_text(address[1])
         result.version, result.cipher, chain, whole = handshake.shake_hands(sock, server_name, deadline)
     except Ended as end:
+        if end.state == CLOSED and result.address and handshake.reads_on(address, deadline):
+            end = Ended(TCP, "it ends the connection before a TLS greeting is complete, and reads on, as a catcher in "
+                             "TCP mode does")
         result.state, result.reason = end.state, end.reason
         result.findings = [finding(end.id, host=shown(where), port=str(port), reason=shown(end.reason))]
         result.findings += address_findings(result)

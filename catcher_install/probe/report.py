@@ -3,7 +3,7 @@
 from ..messages import needs_attention
 from ..report import finding_fields, flagged_lines
 from ..text import moment, shown
-from .result import HANDSHAKE_BROKEN, HANDSHAKE_REFUSED, SHOWN_NAMES, TCP, TLS, ProbeResult
+from .result import CLOSED, HANDSHAKE_BROKEN, HANDSHAKE_REFUSED, SHOWN_NAMES, TCP, TLS, ProbeResult
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,12 +20,13 @@ def exit_status(result: ProbeResult) -> int:
 def fields(result: ProbeResult) -> "Dict[str, Any]":
     """The fields of ``probe --json``; the caller adds format_version.
 
-    host, port, name: what was asked. state: "tls", "tcp", "unknown-name", "refused", "unreachable", "timeout",
-    "handshake-refused" or "handshake-broken"; reason: its evidence, "" for "tls". address: the one connected to, or
-    null; failed_addresses: a list of address and problem. tls: version and cipher, or null. name_matches: true, false,
-    or null without a certificate that can be read; name_found_in: e.g. "SAN DNS a.example", or null. chain: as sent,
-    each with subject, issuer, self_issued, common_names, dns_names, addresses, not_before and not_after (seconds since
-    the epoch), sha1, sha256, problem (null if it was read). chain_note: why the chain may be longer, or null.
+    host, port, name: what was asked. state: "tls", "tcp", "unknown-name", "refused", "unreachable", "closed",
+    "timeout", "handshake-refused" or "handshake-broken"; reason: its evidence, "" for "tls". address: the one
+    connected to, or null; failed_addresses: a list of address and problem. tls: version and cipher, or null.
+    name_matches: true, false, or null without a certificate that can be read; name_found_in: e.g. "SAN DNS a.example",
+    or null. chain: as sent, each with subject, issuer, self_issued, common_names, dns_names, addresses, not_before and
+    not_after (seconds since the epoch), sha1, sha256, problem (null if it was read). chain_note: why the chain may be
+    longer, or null.
     trust: cafile (the file that was named, or null), anchor (with the certificates of that file, or else the last one
     of the chain, as only trust anchors) and system (this system's trust store, not with a cafile): true, false, or null
     if not tried; anchor_problem and system_problem: null or text. Expiry is not a matter of trust here. findings:
@@ -70,6 +71,8 @@ def lines(result: ProbeResult) -> "List[str]":
         speaks = "%s, %s" % (result.version, result.cipher)
     elif result.state in (HANDSHAKE_REFUSED, HANDSHAKE_BROKEN):
         speaks = "TLS, but no handshake: %s" % shown(result.reason)
+    elif result.state == CLOSED:
+        speaks = "not known, TLS or plain TCP: %s" % shown(result.reason)
     text.append("  Speaks    %s" % speaks)
     if result.state == TLS:
         text += _certificate_lines(result)

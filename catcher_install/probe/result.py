@@ -18,6 +18,7 @@ TCP = "tcp"
 UNKNOWN_NAME = "unknown-name"
 REFUSED = "refused"
 UNREACHABLE = "unreachable"
+CLOSED = "closed"
 TIMED_OUT = "timeout"
 HANDSHAKE_REFUSED = "handshake-refused"
 HANDSHAKE_BROKEN = "handshake-broken"
@@ -25,8 +26,8 @@ HANDSHAKE_BROKEN = "handshake-broken"
 # The finding of an end without TLS, unless the end names its own.
 FINDING_OF = {
     TCP: "probe-speaks-tcp", UNKNOWN_NAME: "probe-unknown-name", REFUSED: "probe-refused",
-    UNREACHABLE: "probe-unreachable", TIMED_OUT: "probe-timeout", HANDSHAKE_REFUSED: "probe-handshake-refused",
-    HANDSHAKE_BROKEN: "probe-handshake-broken",
+    UNREACHABLE: "probe-unreachable", CLOSED: "probe-closed", TIMED_OUT: "probe-timeout",
+    HANDSHAKE_REFUSED: "probe-handshake-refused", HANDSHAKE_BROKEN: "probe-handshake-broken",
 }
 
 SHOWN_NAMES = 12
@@ -36,7 +37,8 @@ class ProbeResult(Record):
     """What was found.
 
     host, port: the target. name: what the certificate is compared with.
-    state: TLS, TCP, UNKNOWN_NAME, REFUSED, UNREACHABLE, TIMED_OUT, HANDSHAKE_REFUSED or HANDSHAKE_BROKEN.
+    state: TLS, TCP, UNKNOWN_NAME, REFUSED, UNREACHABLE, CLOSED (without a word, so that it is not known what it
+    speaks), TIMED_OUT, HANDSHAKE_REFUSED or HANDSHAKE_BROKEN.
     reason: the evidence for the state, as the end of a sentence; "" for TLS.
     address: the address that was connected to; "" if none was. failed: (address, problem) of those tried before.
     version, cipher: as negotiated; "" unless TLS.

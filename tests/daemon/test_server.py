@@ -9,6 +9,8 @@ import time
 
 import pytest
 
+from catcher_install.probe import probe, result
+
 from .pairs import pair
 from .peers import connect_tls, echo, eventually, read_all, read_exactly, tls_context
 from .process import MEGABYTE
@@ -54,6 +56,17 @@ def test_one_connection_too_many_is_refused_and_the_others_live_on(start, backen
         with catcher.connect() as client:
             client.sendall(b"ping")
             assert read_exactly(client, 4) == b"ping"
+
+
+def test_what_a_probe_says_of_a_catcher_without_a_free_place(start, backend):
+    """Not that it speaks plain TCP, as it says of one in TCP mode that has no backend."""
+    full = start("-tls", pair=pair(), backend=backend(echo).name, max_connections=1, max_connections_per_address=1)
+    with tls_context(pair()).wrap_socket(full.connect(), server_hostname="localhost") as client:
+        client.sendall(b"ping")
+        assert client.recv(4) == b"ping"
+        assert probe.probe("127.0.0.1:%d" % full.port, timeout=5).state == result.CLOSED
+    plain = start()
+    assert probe.probe("127.0.0.1:%d" % plain.port, timeout=5).state == result.TCP
 
 
 def test_one_address_cannot_hold_all_connections(start, backend):

@@ -72,6 +72,7 @@ PROBE = "catcherctl probe zlinux1 --json"
 PROBE_OTHER = "catcherctl probe 127.0.0.1:50009 --timeout 3 --json"
 JOURNAL = "journalctl -b -q --no-pager -o cat"
 BREAKS_OFF = ("c = port.accept()[0]; c.recv(9999); c.sendall(bytes([22, 3, 3, 0, 99, 2])); c.close(); signal.pause()")
+CLOSES = "list(port.accept()[0].close() for _ in iter(int, 1))"
 NO_SSL = "for f in $(find /usr/lib/python3* /usr/lib64/python3* -name \"_ssl*.so\" 2>/dev/null); do mv $f $f.away; done"
 SSL_BACK = NO_SSL.replace("_ssl*.so\"", "_ssl*.so.away\"").replace("mv $f $f.away", "mv $f ${f%.away}")
 AS_NEW = f"rm -f {CONF} {STAMP}"
@@ -144,6 +145,7 @@ SITUATIONS = {
         "while flock -n /var/lib/csulcca/lock true; do :; done", APPLY, "systemctl stop holder"),
     "probe-refused": Situation("true", "catcherctl probe 127.0.0.1:50009 --json", cured=False),
     "probe-timeout": Situation(holds(50009), PROBE_OTHER, cured=False),
+    "probe-closed": Situation(holds(50009, then=CLOSES), PROBE_OTHER, cured=False),
     "probe-speaks-tcp": Situation("catcherctl mode tcp", PROBE),
     "probe-handshake-broken": Situation(holds(50009, then=BREAKS_OFF), PROBE_OTHER, cured=False),
     "probe-name-mismatch": Situation("true", PROBE.replace("--json", "--name b.example.com --json"), cured=False),

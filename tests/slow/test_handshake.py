@@ -13,14 +13,17 @@ from catcher_install.probe import result as results
 from tests.unit.probe.peers import (
     NoPrograms,
     Peer,
+    answers_at_the_end,
     check,
     closes,
     drips,
     echoes,
+    ends_and_closes,
     ends_politely,
     ids,
     look,
     only_a_client_hello,
+    reads_and_closes,
     resets,
     s_server,
     says,
@@ -106,16 +109,15 @@ def any_python(request):
 @pytest.mark.parametrize("handle, evidence", [
     (waits, "waits for more"),
     (echoes, "sends back"),
-    (ends_politely, "closes the connection"),
-    (closes, "closes the connection"),
-    (resets, "closes the connection"),
+    (ends_politely, "ends the connection before a TLS greeting is complete, and reads on"),
     (says(b"220 mail.example.com\r\n"), '"220 mail.example.com"'),
     (says_when_asked(b"HTTP/1.1 400 Bad Request\r\n\r\n"), '"HTTP/1.1 400 Bad Request"'),
     (says(b"\x00"), "the bytes 00"),
     (says(b"\x16\x04"), "the bytes 16 04"),
     (says(b"\x1b[31m\r\n"), "the bytes 1b 5b"),
-], ids=["waits", "echoes", "ends politely", "closes", "resets", "banner", "http", "one byte", "nearly TLS",
-        "escape sequence"])
+    (answers_at_the_end(b"221 bye\r\n"), '"221 bye"'),
+], ids=["waits", "echoes", "ends politely", "banner", "http", "one byte", "nearly TLS", "escape sequence",
+        "late words"])
 def test_plain_tcp(any_python, handle, evidence):
     with Peer(handle) as peer:
         result = look(peer, timeout=1.0)
@@ -128,13 +130,78 @@ def test_plain_tcp(any_python, handle, evidence):
     assert report.fields(result)["name_matches"] is None
 
 
+@pytest.mark.parametrize("handle", [closes, resets, reads_and_closes, ends_and_closes],
+                         ids=["closes", "resets", "reads and closes", "ends and closes"])
+def test_a_connection_that_is_closed_without_an_answer_is_not_called_plain_tcp(any_python, handle):
+    """A TLS catcher without a free place does so, one that stops, and a forwarder that does not reach its catcher."""
+    with Peer(handle) as peer:
+        result = look(peer, timeout=1.0)
+    assert result.state == results.CLOSED
+    assert ids(result) == ["probe-closed"]
+    assert report.exit_status(result) == 1
+    text = "\n".join(report.lines(result))
+    assert "not known, TLS or plain TCP" in text and "Enable SSL/TLS" not in text
+
+
+def full(path):
+    """A TLS server that has no place for the first connection."""
+    serve = speaks_tls(path)
+
+    def handle(peer, conn):
+        return serve(peer, conn) if peer.seen else b""
+
+    return handle
+
+
+def test_a_server_that_has_a_free_place_again_is_not_called_plain_tcp(any_python, good, tmp_path):
+    with Peer(full(good.files(tmp_path))) as peer:
+        result = look(peer, timeout=1.0)
+    assert (result.state, ids(result)) == (results.CLOSED, ["probe-closed"])
+
+
+def test_a_server_that_is_gone_at_the_second_look_is_not_called_plain_tcp(any_python, monkeypatch):
+    calls = []
+
+    def once(address, seconds, connect=connection.connect):
+        calls.append(address)
+        if len(calls) > 1:
+            raise results.Ended(results.REFUSED, "connection refused")
+        return connect(address, seconds)
+
+    monkeypatch.setattr(connection, "connect", once)
+    with Peer(closes) as peer:
+        result = look(peer, timeout=1.0)
+    assert (result.state, len(calls)) == (results.CLOSED, 2)
+
+
+@pytest.mark.parametrize("data", [b"\x15\x03\x03\x00\x02\x02\x28", b"\x16\x03\x03\x00\x7a\x02"],
+                         ids=["alert", "ServerHello"])
+def test_a_tls_answer_that_comes_too_late_is_not_called_plain_tcp(any_python, data):
+    with Peer(answers_at_the_end(data)) as peer:
+        result = look(peer, timeout=2.0)
+    assert (result.state, ids(result)) == (results.TIMED_OUT, ["probe-timeout"])
+    assert "too late" in result.reason
+
+
+@pytest.mark.parametrize("data, state", [
+    (b"\x15", results.HANDSHAKE_BROKEN), (b"\x15\x03\x03\x00\x02\x02", results.HANDSHAKE_BROKEN),
+    (b"\x16\x03\x03\x00\x04garbage", results.HANDSHAKE_BROKEN),
+    (b"\x17\x03\x03\x00\x04garbage", results.HANDSHAKE_BROKEN),
+], ids=["one byte", "half an alert", "garbage handshake", "garbage data"])
+def test_a_broken_tls_answer_is_not_called_plain_tcp(data, state):
+    with Peer(says_when_asked(data)) as peer:
+        result = look(peer, timeout=1.0)
+    assert (result.state, ids(result)) == (state, ["probe-handshake-broken"])
+
+
 @pytest.mark.parametrize("handle", [waits, ends_politely, echoes, says(b"hello\n")],
                          ids=["waits", "ends politely", "echoes", "banner"])
 def test_a_plain_peer_gets_a_client_hello_and_a_proper_end_and_nothing_else(any_python, handle):
     with Peer(handle) as peer:
         look(peer, timeout=1.0)
-    (got,) = peer.seen
-    assert only_a_client_hello(got)
+    assert len(peer.seen) == (2 if handle is ends_politely else 1)
+    for got in peer.seen:
+        assert only_a_client_hello(got)
 
 
 @pytest.mark.parametrize("version", ["1_2", "1_3"])

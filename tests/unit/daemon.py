@@ -117,7 +117,10 @@ def serve(listener, context):
                 sock = context.wrap_socket(sock, server_side=True)
                 sock.recv(1)
             else:
-                sock.recv(1024)
+                # As the reference catcher without a backend.
+                sock.shutdown(socket.SHUT_WR)
+                while sock.recv(1024):
+                    pass
         except OSError:
             # A peer that only looks ends the connection as it likes.
             pass

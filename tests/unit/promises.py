@@ -50,8 +50,8 @@ SEVERITIES = {
         ("Something was to be done and was not.",
          ["pair-not-generated", "pair-not-replaced", "write-failed", "internal-fault", "service-failed"]),
         ("A probe did not come to an answer, or not to TLS where TLS is spoken.",
-         ["probe-unknown-name", "probe-refused", "probe-unreachable", "probe-timeout", "probe-tls-too-old",
-          "probe-handshake-refused", "probe-handshake-broken", "probe-without-ssl"]),
+         ["probe-unknown-name", "probe-refused", "probe-unreachable", "probe-closed", "probe-timeout",
+          "probe-tls-too-old", "probe-handshake-refused", "probe-handshake-broken", "probe-without-ssl"]),
     ],
     messages.WARNING: [
         ("The mode may be another one than the TKE expects.",

@@ -141,7 +141,8 @@ def test_the_schemas_know_each_action_and_each_state_of_a_probe():
     kinds = schema.schema("plan")["properties"]["actions"]["items"]["properties"]["kind"]["enum"]
     assert sorted(kinds) == sorted(actions.ORDER)
     states = {getattr(result, name) for name in (
-        "TLS", "TCP", "UNKNOWN_NAME", "REFUSED", "UNREACHABLE", "TIMED_OUT", "HANDSHAKE_REFUSED", "HANDSHAKE_BROKEN")}
+        "TLS", "TCP", "UNKNOWN_NAME", "REFUSED", "UNREACHABLE", "CLOSED", "TIMED_OUT", "HANDSHAKE_REFUSED",
+        "HANDSHAKE_BROKEN")}
     assert set(schema.schema("probe")["properties"]["state"]["enum"]) == states
 
 

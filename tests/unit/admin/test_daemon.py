@@ -60,6 +60,10 @@ def found(state, address="127.0.0.1", version=""):
     (found(result.TIMED_OUT), [paths.CATCHER, "-tls"], "no connection: it may hang"),
     (found(result.TIMED_OUT), ["/usr/sbin/sshd"], "no connection: it may hang"),
     (found(result.TIMED_OUT, ""), [paths.CATCHER], "no connection: it may hang"),
+    # Nor does a daemon that closes at such a greeting say what it speaks.
+    (found(result.CLOSED), [paths.CATCHER], ""),
+    (found(result.CLOSED), [paths.CATCHER, "-tls"], "no connection: it may hang"),
+    (found(result.CLOSED), ["/usr/sbin/sshd"], "no connection: it may hang"),
 ])
 def test_speaks_tcp(machine, proc, seen, words, wanted):
     proc([line(ANY_4, PORT, LISTENS, 7)], [], [(100, words, [7])])

@@ -142,6 +142,27 @@ def resets(peer, conn):
     return b""
 
 
+def reads_and_closes(peer, conn):
+    """A forwarder (ssh -L, a load balancer) whose TLS catcher has no free place."""
+    return conn.recv(65536)
+
+
+def ends_and_closes(peer, conn):
+    """Ends its side first, as a TCP daemon does, and does not listen either."""
+    conn.shutdown(socket.SHUT_WR)
+    return b""
+
+
+def answers_at_the_end(data):
+    """A server that is so slow that it has an answer only when nobody waits for it any more."""
+    def handle(peer, conn):
+        got = read_to_end(conn)
+        conn.sendall(data)
+        return got
+
+    return handle
+
+
 def says(data):
     def handle(peer, conn):
         conn.sendall(data)

@@ -61,7 +61,7 @@ def test_peer_that_resets_before_the_connection_is_looked_at(monkeypatch):
     monkeypatch.setattr(socket.socket, "connect", reset)
     result = probe.probe("127.0.0.1:50003", timeout=2)
     check(result)
-    assert (result.state, ids(result)) == (results.TCP, ["probe-speaks-tcp"])
+    assert (result.state, ids(result)) == (results.CLOSED, ["probe-closed"])
 
 
 def test_process_that_hangs_is_told_from_one_that_waits():
