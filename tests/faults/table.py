@@ -89,9 +89,9 @@ def rows(everything: bool) -> list[Row]:
             found.append(Row(name, "killed", upgrade, PACKAGES, blocked=images.blocked(cell),
                              least=transactions.enough(count)))  # fmt: skip
     parts = (*PACKAGES, "tests/faults/powercuts.py", "tests/matrix/disks.py", "tests/matrix/qemu.py")
-    for kind in (*powercuts.ROWS, powercuts.CONTROL):
+    for kind in (*powercuts.ROWS, *powercuts.PROOFS):
         cut = functools.partial(powercuts.sweep, kind)
-        found.append(Row(kind.name, "power cut", cut, parts, kind is not powercuts.CONTROL,
+        found.append(Row(kind.name, "power cut", cut, parts, kind not in powercuts.PROOFS,
                          kind.blocked, least=kind.cuts))  # fmt: skip
     parts = (*PRODUCT, "rpm", "debian", "tests/unit", "tests/faults")
     found.append(Row("a protection", "taken out", _taken_out, parts))

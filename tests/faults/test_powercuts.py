@@ -27,7 +27,17 @@ def test_empty_files_zeros_and_half_bytecode_are_seen_and_nothing_else(tmp_path)
 
 def test_each_change_is_cut_on_each_disk_and_there_are_two_hundred_cuts():
     assert sum(row.cuts for row in powercuts.ROWS) == 200
-    assert all(row.cuts >= 5 * len(powercuts.CHANGES) for row in powercuts.ROWS)
+    assert all(row.cuts >= 5 * len(powercuts.CHANGES) and row.changes == tuple(powercuts.CHANGES)
+               for row in powercuts.ROWS)  # fmt: skip
+
+
+def test_what_a_proof_takes_out_of_the_package_is_there():
+    spoilt = [row.spoilt for row in powercuts.PROOFS if row.spoilt]
+    assert spoilt
+    for command in spoilt:
+        _, _, substitution, path = command.split(" ", 3)
+        text = (powercuts.packages.TREE / path.removeprefix("/usr/lib/csulcca/")).read_text()
+        assert text.count(substitution.split("/")[1]) == 2, "the content, and the name"
 
 
 def test_a_number_is_the_same_instant_each_time():

@@ -31,6 +31,9 @@ def _made_here(word: str) -> tuple[str, ...]:
 
 WITHOUT_RECOMMENDS = _made_here("no-recommends")
 FIPS, SUSE, DNF5 = _made_here("fips"), _made_here("zypper"), _made_here("dnf5")
+BOOTED, ENFORCING = (
+    tuple(cell.name for cell in images.cells().values() if cell.kind == "machine" and scenario in cell.scenarios)
+    for scenario in ("boot", "selinux"))  # fmt: skip
 FROM_7_3 = tuple(name for name in ALL_SCENARIOS if name.startswith("upgrade-7.3"))
 FROM_8 = tuple(name for name in ALL_SCENARIOS if name.startswith("upgrade-8"))
 SCENARIOS = ("fresh", "image-build", "other-root", *FROM_7_3, *FROM_8, "remove", "remove-upgraded")
@@ -160,6 +163,34 @@ BREAKAGES = (
         frozenset((cell, "fresh") for cell in DNF5),
         cells=(RPM, *DNF5),
         scenarios=("fresh",),
+    ),
+    Breakage(
+        "nothing starts at a boot",
+        "debian/csulcca.postinst.in",
+        'csulcca_postinst deb "$@"\n',
+        'csulcca_postinst deb "$@"\nsystemctl -q disable CSUTKEcat.service\n',
+        frozenset((cell, "boot") for cell in BOOTED),
+        cells=BOOTED,
+        scenarios=("boot",),
+    ),
+    Breakage(
+        "a key is made in the image that machines boot from",
+        "catcher_install/plan.py",
+        "    if facts.pair.state == pair.NONE:\n        if facts.image:\n",
+        "    if facts.pair.state == pair.NONE:\n        if facts.image:\n"
+        '            return [act(MAKE_PAIR, "in an image, too")], []\n',
+        frozenset((cell, "boot") for cell in BOOTED),
+        cells=BOOTED,
+        scenarios=("boot",),
+    ),
+    Breakage(
+        "a file has the SELinux label of another place",
+        "debian/csulcca.postinst.in",
+        'csulcca_postinst deb "$@"\n',
+        'csulcca_postinst deb "$@"\n[ ! -e /sys/fs/selinux/enforce ] || chcon -t tmp_t /etc/cca/catcher.conf\n',
+        frozenset((cell, "selinux") for cell in ENFORCING),
+        cells=ENFORCING,
+        scenarios=("selinux",),
     ),
 )
 
