@@ -311,9 +311,8 @@ def _put_pair(host: "Host", action: "Action", outcome: Outcome) -> str:
 def _return_pair(host: "Host", action: "Action", outcome: Outcome) -> None:
     """Bring back the pair that was kept."""
     before = action.data.before
-    ours = before.stamp is not None and before.stamp.generated_pair == before.pair.fingerprint != ""
     pair.clear(host)
-    pair.begin_return(host, action.data.kept, ours)
+    pair.begin_return(host, action.data.kept, (before.stamp or stamp.EMPTY).made(before.pair.fingerprint))
     pair.place_replacement(host)
 
 
@@ -326,9 +325,8 @@ def _retire_legacy_links(host: "Host", action: "Action", outcome: Outcome) -> No
 
 
 def _note_ours(host: "Host", action: "Action", outcome: Outcome) -> None:
-    known = outcome.facts.stamp
-    made = [] if known is None else known.made_earlier + [known.generated_pair or ""]
-    lines = ["%s %s\n" % one for one in pair.ours(host, made)]
+    known = outcome.facts.stamp or stamp.EMPTY
+    lines = ["%s %s\n" % one for one in pair.ours(host, known.made)]
     host.ensure_dir(paths.STATE_DIR, 0o755)
     host.replace(paths.PURGE, "".join(lines).encode("utf-8", "surrogateescape"), 0o600)
 

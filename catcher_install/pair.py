@@ -19,7 +19,7 @@ from .record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import List, Optional, Tuple
+    from typing import Callable, List, Optional, Tuple
 
     from .host import Host
 
@@ -125,11 +125,10 @@ def suffixes(host: "Host") -> "List[str]":
     return sorted(found)
 
 
-def ours(host: "Host", made: "List[str]") -> "List[Tuple[str, str]]":
-    """Return (fingerprint, suffix) of each pair, and of the key of a request, whose fingerprint is in *made*.
+def ours(host: "Host", made: "Callable[[str], bool]") -> "List[Tuple[str, str]]":
+    """Return (fingerprint, suffix) of each pair, and of the key of a request, that we made, as the stamp proves.
 
-    suffix: see suffixes(); the key of a request has no certificate. made: fingerprints, of a key alone its SHA-256.
-    Raises OSError.
+    suffix: see suffixes(); the key of a request has no certificate. made: Stamp.made(). Raises OSError.
     """
     found = []
     for suffix in suffixes(host):
@@ -137,7 +136,7 @@ def ours(host: "Host", made: "List[str]") -> "List[Tuple[str, str]]":
         there = [host.lstat(path) for path in parts]
         if all(entry is not None and stat.S_ISREG(entry.st_mode) for entry in there):
             digest = fingerprint(*[host.read(path, SIZE_LIMIT) for path in parts])
-            if digest in made:
+            if made(digest):
                 found.append((digest, suffix))
     return found
 

@@ -285,8 +285,7 @@ def pair_findings(facts: "HostFacts") -> "List[Finding]":
     elif verdict.get("chain"):
         found.append(finding("pair-chain-broken", reason=str(verdict["chain"])))
     first, last, issuers = (int(str(verdict.get(name, 0))) for name in ("not_before", "not_after", "issuer_not_after"))
-    made_here = facts.stamp is not None and facts.stamp.generated_pair == facts.pair.fingerprint != ""
-    again = "generate --force" if made_here else "install KEY CRT"
+    again = "generate --force" if (facts.stamp or EMPTY).made(facts.pair.fingerprint) else "install KEY CRT"
     if facts.now > last:
         found.append(finding("pair-expired", date=moment(last), action=again))
     elif facts.now + messages.SOON_SECONDS > last:
@@ -380,9 +379,9 @@ def next_stamp(
         if transition.request.names:
             names = {facts.pair.fingerprint: transition.request.names}
         # An earlier run may have placed this pair, and not have been able to say that it is the administrator's.
-        made = made if made == facts.pair.fingerprint else None
-    if made is None and facts.pair.fingerprint in old.made_earlier:
-        # A pair of ours is back: a failed change was interrupted while it was taken back.
+        made = None
+    if old.made(facts.pair.fingerprint):
+        # Also one that is back: a failed change was interrupted while it was taken back, or somebody copied it.
         made = facts.pair.fingerprint
     if verdict is None and facts.pair.state == pair.BOTH:
         verdict = old.checked_pair

@@ -36,6 +36,10 @@ class Stamp(Record):
     accepted_names: "Optional[Dict[str, object]]"
     checked_openssl: "Optional[Dict[str, object]]"
 
+    def made(self, fingerprint: str) -> bool:
+        """Whether it proves that we made the files with this pair.fingerprint(), now or earlier; "" is of no files."""
+        return fingerprint != "" and fingerprint in [self.generated_pair] + self.made_earlier
+
 
 EMPTY = Stamp(package_version="", mode=None, generated_pair=None, made_earlier=[], findings=[], checked_pair=None,
               accepted_names=None, checked_openssl=None)

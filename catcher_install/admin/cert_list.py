@@ -96,7 +96,7 @@ def _made_here(host: "Host", files: "List[str]", known: "Optional[stamp.Stamp]")
         return None
     except OSError:
         return False
-    return known is not None and found in known.made_earlier + [known.generated_pair]
+    return (known or stamp.EMPTY).made(found)
 
 
 def kept_suffix(host: "Host", name: str) -> str:

@@ -9,6 +9,7 @@ from ..cert.names import ip_address
 from ..errors import AS_ROOT, CatcherError
 from ..messages import finding
 from ..record import Record
+from ..stamp import EMPTY
 from ..text import moment, shown
 
 TYPE_CHECKING = False
@@ -84,7 +85,7 @@ def made_here(host: "Host", facts: "HostFacts") -> "Optional[bool]":
         return None
     except OSError:
         return False
-    return facts.stamp is not None and facts.stamp.generated_pair == made
+    return (facts.stamp or EMPTY).made(made)
 
 
 # -- judging -----------------------------------------------------------------------------------------------------------

@@ -5,15 +5,15 @@ import ssl
 
 import pytest
 
-from catcher_install import apply, messages, paths, report, transition
-from catcher_install.admin import installed_pair
+from catcher_install import apply, messages, paths, report, stamp, transition
+from catcher_install.admin import cert_list, installed_pair
 
 from .. import pem
 from ..authority import DAY, Authority, issue
 from ..daemon import shown
 from ..schema import conforms
 from ..support import ids, tree_of
-from .hosts import NEW, NEW_KEY, install, put, refused
+from .hosts import KEPT, NEW, NEW_KEY, install, put, refused, remembered
 
 
 def test_show(machine, daemon):
@@ -27,6 +27,27 @@ def test_show(machine, daemon):
     text = "\n".join(installed_pair.show_lines(seen))
     for part in (one["sha1"], one["sha256"], "EC secp521r1", "made by this package", "DNS tke1.example.com"):
         assert part in text
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_all_agree_on_a_pair_of_ours_that_was_copied_back(machine, daemon, kept):
+    """The one before the last that we made; kept: it is in its place again and beside it."""
+    known = remembered(machine)
+    first, last = known.generated_pair, "ab" * 32
+    machine.put(paths.STAMP, stamp.render(known.replace(generated_pair=last, made_earlier=[first])))
+    if kept:
+        for path in (paths.KEY, paths.CERTIFICATE):
+            machine.put(path + KEPT, machine.get(path))
+    machine.time = installed_pair.installed(machine).chain[0].not_after + 1
+    assert installed_pair.show(machine)["made_here"] is True
+    assert all(one["made_here"] for one in cert_list.collect(machine)["pairs"])
+    _, found = installed_pair.check(machine, [])
+    assert "catcherctl cert generate --force" in messages.fix(*[one for one in found if one["id"] == "pair-expired"])
+    apply.converge(machine, transition.of(transition.REMOVE))
+    assert machine.get(paths.PURGE).decode("ascii").splitlines() == [
+        "%s %s" % (first, one) for one in (["", KEPT] if kept else [""])]
+    apply.converge(machine, transition.of(transition.APPLY))
+    assert (remembered(machine).generated_pair, remembered(machine).made_earlier) == (first, [last])
 
 
 def test_show_a_chain_of_an_administrator(machine, daemon):
