@@ -123,11 +123,19 @@ def _wait_for_port(host: Host) -> None:
     """Wait until the port is free, for PORT_SECONDS at most. A daemon that finds the port taken ends, and systemd would
     start it again every two seconds."""
     for second in range(PORT_SECONDS):
-        if host.can_bind(paths.PORT):
+        if host.can_bind(paths.PORT) or _has_its_own_addresses(host):
             return
         if second == 0:
             _tell([finding("port-waiting", port=str(paths.PORT))])
         host.pause(1)
+
+
+def _has_its_own_addresses(host: Host) -> bool:
+    """Whether the daemon listens on addresses that are free, while the port is taken on others."""
+    from .reference import EVERYWHERE, addresses
+
+    own = addresses(host)
+    return own != EVERYWHERE and host.can_bind(paths.PORT, own)
 
 
 def _detach(host: Host) -> None:

@@ -1,6 +1,6 @@
 """The catcher's port: who has it, what to say if that is not the catcher, and waiting for the catcher to have it."""
 
-from . import paths, systemd
+from . import paths, reference, systemd
 from .errors import CatcherError
 from .messages import finding, text
 from .record import Record
@@ -10,7 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import List, Optional
 
-    from .host import Host
+    from .host import Host, TcpSocket
     from .messages import Finding
 
 # Who holds the port. CLOSING: connections without a process, which only wait for their end, about a minute.
@@ -45,10 +45,10 @@ class Holder(Record):
 
 
 def holder(host: "Host") -> Holder:
-    """Who has the port now."""
+    """Who has the port now, on the addresses where the catcher listens."""
     catcher = systemd.catcher(host)
     # A drop-in may give it a network of its own.
-    sockets = host.tcp_sockets(paths.PORT, catcher or 1)
+    sockets = _in_the_way(host, host.tcp_sockets(paths.PORT, catcher or 1), catcher)
     # A socket without an inode belongs to no process any more.
     taken = [one for one in sockets if one.listens] or [one for one in sockets if one.inode]
     owners = [host.socket_owner(one.inode, catcher) for one in taken]
@@ -71,6 +71,23 @@ def holder(host: "Host") -> Holder:
         listens=listens,
         beside=beside,
     )
+
+
+def _in_the_way(host: "Host", sockets: "List[TcpSocket]", catcher: "Optional[int]") -> "List[TcpSocket]":
+    """Those of the catcher, and those on an address where it listens, or should listen."""
+    wanted = reference.addresses(host)
+    if wanted == reference.EVERYWHERE:
+        return sockets
+    return [one for one in sockets if any(_overlap(host, one.address, own) for own in wanted) or (
+        catcher is not None and one.inode and host.socket_owner(one.inode, catcher) == catcher)]
+
+
+def _overlap(host: "Host", held: str, wanted: str) -> bool:
+    """Whether a socket on one address keeps the port from another address."""
+    if (":" in held) == (":" in wanted):
+        return held == wanted or wanted in reference.EVERYWHERE or held in reference.EVERYWHERE
+    # A socket of IPv6 has all IPv4 addresses, too, unless it was told not to.
+    return held == "::" and not host.can_bind(paths.PORT, [wanted])
 
 
 def _program(host: "Host", pid: int) -> str:
@@ -96,7 +113,7 @@ def _is_start_held_up(host: "Host") -> bool:
         return True
     # The control script waits as long as it could not bind the port: the main process is not the daemon yet.
     starts = service.state in ("active", "activating") and service.main_pid is not None
-    return starts and systemd.catcher(host) is None and not host.can_bind(paths.PORT)
+    return starts and systemd.catcher(host) is None and not host.can_bind(paths.PORT, reference.addresses(host))
 
 
 def wait_for_catcher(host: "Host") -> None:
@@ -107,13 +124,19 @@ def wait_for_catcher(host: "Host") -> None:
     def settled() -> bool:
         nonlocal looks
         looks += 1
-        listens = host.is_listening(paths.PORT)
+        listens = _is_taken(host)
         if listens or looks % LOOKS_A_STATE == 0:
             return _require_free(host) or listens
         return False
 
     if not host.wait_until(settled, START_SECONDS):
         raise CatcherError("it does not listen on port %d after %d seconds" % (paths.PORT, START_SECONDS))
+
+
+def _is_taken(host: "Host") -> bool:
+    """Whether anybody listens where the catcher does, or should."""
+    return host.is_listening(paths.PORT) and (
+        reference.addresses(host) == reference.EVERYWHERE or holder(host).listens)
 
 
 def _require_free(host: "Host") -> bool:
@@ -142,13 +165,13 @@ def is_starting(host: "Host") -> bool:
 
 def wait_for_start(host: "Host") -> None:
     """Let a service that has just been started come to its port; returns at once if it was not."""
-    if not host.is_booted() or host.is_listening(paths.PORT) or not is_starting(host) or holder(host).state == OTHER:
+    if not host.is_booted() or _is_taken(host) or not is_starting(host) or holder(host).state == OTHER:
         return
     looks = 0
 
     def settled() -> bool:
         nonlocal looks
         looks += 1
-        return host.is_listening(paths.PORT) or (looks % LOOKS_A_STATE == 0 and not is_starting(host))
+        return _is_taken(host) or (looks % LOOKS_A_STATE == 0 and not is_starting(host))
 
     host.wait_until(settled, START_SECONDS)

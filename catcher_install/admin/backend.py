@@ -1,6 +1,6 @@
 """The backend of the reference catcher: which one is set, and whether it takes connections."""
 
-from .. import paths
+from .. import reference
 from ..errors import CatcherError
 from ..messages import finding
 from ..probe import connection, target
@@ -14,9 +14,6 @@ if TYPE_CHECKING:
     from ..host import Host
     from ..messages import Finding
 
-REFERENCE = paths.LIBRARY + "/reference_catcher"
-CONF = paths.CONF_DIR + "/reference-catcher.conf"
-SIZE_LIMIT = 64 * 1024
 SECONDS = 2
 
 
@@ -26,25 +23,17 @@ def look(host: "Host") -> "Optional[Dict[str, Any]]":
     name: as in reference-catcher.conf, or null if none is set. answers: whether it takes connections, or null if that
     was not tried. problem: why it does not, or why its settings cannot be read, or null.
     """
-    if not host.is_dir(REFERENCE):
+    if not reference.is_installed(host):
         return None
     try:
-        name = _setting(host.read_optional(CONF, SIZE_LIMIT) or b"")
+        name = reference.setting(host, "backend")
     except OSError as error:
-        return {"name": None, "answers": None, "problem": "%s: %s" % (CONF, (error.strerror or "error").lower())}
+        reason = (error.strerror or "error").lower()
+        return {"name": None, "answers": None, "problem": "%s: %s" % (reference.CONF, reason)}
     if name is None:
         return {"name": None, "answers": None, "problem": None}
     problem = _problem(name)
     return {"name": shown(name), "answers": not problem, "problem": problem or None}
-
-
-def _setting(data: bytes) -> "Optional[str]":
-    """What backend= says; the daemon itself refuses a file that has it twice."""
-    for line in data.decode("utf-8-sig", "replace").splitlines():
-        key, _, value = (part.strip() for part in line.partition("="))
-        if key == "backend":
-            return value
-    return None
 
 
 def _problem(name: str) -> str:

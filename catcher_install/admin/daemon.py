@@ -1,6 +1,6 @@
 """The running daemon, for the administrator's commands: who has the port, how to restart it, what it answers then."""
 
-from .. import config, paths, port, systemd
+from .. import config, paths, port, reference, systemd
 from ..errors import CatcherError
 from ..messages import finding
 from ..probe import probe, result
@@ -23,7 +23,6 @@ LOOK_SECONDS = 4
 # systemctl is asked whether the service has failed at every 50th look, about once a second.
 LOOKS_A_STATE = 50
 RESTART = "systemctl restart CSUTKEcat"
-LOOPBACK = ("127.0.0.1", "[::1]")
 EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 # A probe that did not connect, unless it has an address.
 NOT_REACHED = (result.REFUSED, result.UNREACHABLE, result.TIMED_OUT)
@@ -71,12 +70,12 @@ def restart_only(host: "Host") -> str:
 
 
 def look(host: "Host") -> ProbeResult:
-    """What answers over a real connection where the catcher listens; on this host's loopback if it listens nowhere.
+    """What answers over a real connection where the catcher listens, or should listen.
 
     The next address is tried if one has nobody.
     """
     found = None
-    for address in _listening(host) or LOOPBACK:
+    for address in _listening(host):
         seen = probe.probe("%s:%d" % (address, paths.PORT), timeout=LOOK_SECONDS, host=host)
         if found is None or seen.state in (result.TLS, result.TCP):
             found = seen
@@ -87,11 +86,10 @@ def look(host: "Host") -> ProbeResult:
 
 
 def _listening(host: "Host") -> "List[str]":
-    """Addresses to which a connection from this host should reach the catcher; none if it does not listen."""
+    """Addresses to which a connection from this host should reach the catcher."""
     held = port.holder(host)
-    if held.state != port.CATCHER:
-        return []
-    reached = [EVERYWHERE.get(address, address) for address in held.addresses]
+    own = held.addresses if held.state == port.CATCHER else reference.addresses(host)
+    reached = [EVERYWHERE.get(address, address) for address in own]
     return ["[%s]" % address if ":" in address else address for address in reached]
 
 

@@ -2,11 +2,13 @@
 
 import errno
 import os
+import socket
 import subprocess
 
 import pytest
 
-from catcher_install import apply, config, launch, pair, paths, stamp, transition
+from catcher_install import apply, config, launch, pair, paths, reference, stamp, transition
+from tests.ports import free_port
 
 from . import pem
 from .support import TREE, Executed, child_python, fault, installed, tree_of
@@ -808,7 +810,7 @@ def under_systemd(machine, monkeypatch):
     monkeypatch.setattr(type(machine), "is_run_by_systemd", lambda self: True)
     machine.pauses, machine.free_after = [], 0
     monkeypatch.setattr(machine, "pause", machine.pauses.append, raising=False)
-    monkeypatch.setattr(machine, "can_bind", lambda port: len(machine.pauses) >= machine.free_after, raising=False)
+    monkeypatch.setattr(machine, "can_bind", lambda *asked: len(machine.pauses) >= machine.free_after, raising=False)
     return machine
 
 
@@ -821,6 +823,27 @@ def test_a_port_that_is_taken_is_waited_for(under_systemd, started, capsys, free
     assert started() == TCP
     assert under_systemd.pauses == [1] * pauses
     assert capsys.readouterr().err.count("[port-waiting]") == (1 if pauses else 0)
+
+
+@pytest.mark.parametrize("listen,pauses", [("127.0.0.2", 0), ("::ffff:127.0.0.2", 0), ("127.0.0.2, 127.0.0.3", 0),
+                                           ("127.0.0.2,127.0.0.1", launch.PORT_SECONDS), (None, launch.PORT_SECONDS),
+                                           ("0.0.0.0", launch.PORT_SECONDS)])
+@pytest.mark.parametrize("payload", ["the reference catcher", "the vendor's"])
+def test_a_port_is_waited_for_where_the_daemon_listens(machine, started, monkeypatch, payload, listen, pauses):
+    """Another program may have it on an address that is not the catcher's."""
+    use(machine, b"TLS_OFF\n")
+    monkeypatch.setattr(type(machine), "is_run_by_systemd", lambda self: True)
+    machine.pauses = []
+    machine.pause = machine.pauses.append
+    if payload == "the reference catcher":
+        os.makedirs(machine.on_disk(reference.PROGRAM))
+    machine.put(reference.CONF, b"" if listen is None else b"# one\n listen = %s \n" % listen.encode("ascii"))
+    with socket.socket() as other:
+        monkeypatch.setattr(paths, "PORT", free_port())
+        other.bind(("127.0.0.1", paths.PORT))
+        other.listen(1)
+        assert started() == TCP
+    assert len(machine.pauses) == (pauses if payload == "the reference catcher" else launch.PORT_SECONDS)
 
 
 def test_a_start_by_hand_does_not_wait_for_the_port(under_systemd, started, monkeypatch):

@@ -5,12 +5,12 @@ import socket
 
 import pytest
 
-from catcher_install import messages, paths, port, systemd
+from catcher_install import messages, paths, port, reference, systemd
 from catcher_install.errors import CatcherError
 from catcher_install.host import Host
 from tests.ports import free_port
 
-from .proc import ANY_4, ANY_6, CONNECTED, LISTENS, LOOPBACK_4, LOOPBACK_6, TIME_WAIT, line
+from .proc import ANY_4, ANY_6, CONNECTED, LISTENS, LITTLE, LOOPBACK_4, LOOPBACK_6, TIME_WAIT, line
 
 CATCHER = (100, [paths.CATCHER, "-tls"], [7, 8])
 SCRIPT = (100, ["/bin/sh", paths.CATCHER], [7, 8])
@@ -53,6 +53,65 @@ def test_holder(machine, proc, name):
     proc(tcp, tcp6, processes)
     held = port.holder(machine)
     assert (held.state, held.pid, held.program, held.addresses, held.listens) == wanted
+
+
+OWN_4 = "0201000A" if LITTLE else "0A000102"
+TO_US = line(OWN_4, PORT, CONNECTED, 9)
+# listen= of the reference catcher, the tables, processes -> who has the port
+ELSEWHERE = {
+    "another address": ("10.0.1.2", [line(LOOPBACK_4, PORT, LISTENS, 9)], [], [SSHD], "none"),
+    "another address, outgoing": ("10.0.1.2", [line(LOOPBACK_4, PORT, CONNECTED, 9)], [], [SSHD], "none"),
+    "another address, closing": ("10.0.1.2", [line(LOOPBACK_4, PORT, TIME_WAIT, 0)], [], [], "none"),
+    "the same, outgoing": ("10.0.1.2", [line(LOOPBACK_4, PORT, LISTENS, 1), TO_US], [], [SSHD], "other"),
+    "all of IPv4": ("10.0.1.2", [line(ANY_4, PORT, LISTENS, 9)], [], [SSHD], "other"),
+    "all of IPv6": ("::1", [], [line(ANY_6, PORT, LISTENS, 9)], [SSHD], "other"),
+    "the other family": ("0.0.0.0", [], [line(LOOPBACK_6, PORT, LISTENS, 9)], [SSHD], "none"),
+    "all of both families": ("10.0.1.2", [], [line(ANY_6, PORT, LISTENS, 9)], [SSHD], "taken"),
+    "all of IPv6 only": ("10.0.1.2", [], [line(ANY_6, PORT, LISTENS, 9)], [SSHD], "none"),
+    "one of two": ("10.0.1.2,127.0.0.1", [line(LOOPBACK_4, PORT, LISTENS, 9)], [], [SSHD], "other"),
+    "in other letters": ("0:0::0001", [], [line(LOOPBACK_6, PORT, LISTENS, 9)], [SSHD], "other"),
+    "beside it": ("10.0.1.2", [line(LOOPBACK_4, PORT, LISTENS, 9), line(OWN_4, PORT, LISTENS, 7)], [],
+                  [CATCHER, SSHD], "catcher"),
+    "the catcher, before its settings changed": ("10.0.1.2", [line(LOOPBACK_4, PORT, LISTENS, 7)], [], [CATCHER],
+                                                 "catcher"),
+    "no address": ("nonsense", [line(LOOPBACK_4, PORT, LISTENS, 9)], [], [SSHD], "none"),
+}
+
+
+@pytest.mark.parametrize("name", sorted(ELSEWHERE))
+def test_who_has_the_port_on_an_address_that_is_not_the_catchers_is_not_in_its_way(machine, proc, name):
+    listen, tcp, tcp6, processes, wanted = ELSEWHERE[name]
+    proc(tcp, tcp6, processes)
+    os.makedirs(machine.on_disk(reference.PROGRAM))
+    machine.put(reference.CONF, b"listen=" + listen.encode("ascii"))
+    machine.can_bind = lambda port, addresses: wanted != "taken"
+    held = port.holder(machine)
+    assert held.state == (port.OTHER if wanted == "taken" else wanted)
+    assert held.beside == ""
+    # Without the settings it has all addresses.
+    os.rmdir(machine.on_disk(reference.PROGRAM))
+    assert port.holder(machine).state == (port.CATCHER if wanted == "catcher" else port.CLOSING if processes == []
+                                          else port.OTHER)
+
+
+def test_a_start_is_waited_for_while_another_program_listens_elsewhere(machine, proc):
+    """A change is taken back if this fails."""
+    os.makedirs(machine.on_disk(reference.PROGRAM))
+    machine.put(reference.CONF, b"listen=10.0.1.2\n")
+    machine.systemctl(shows(ActiveState="active", SubState="running", MainPID=100))
+    others = [line(LOOPBACK_4, PORT, LISTENS, 9)]
+    proc(others, [], [SSHD])
+    looks = []
+
+    def wait(condition, timeout):
+        looks.extend(condition() for _ in range(3 * port.LOOKS_A_STATE))
+        proc(others + [line(OWN_4, PORT, LISTENS, 7)], [], [CATCHER])
+        looks.append(condition())
+        return looks[-1]
+
+    machine.wait_until = wait
+    port.wait_for_catcher(machine)
+    assert looks == [False] * 3 * port.LOOKS_A_STATE + [True]
 
 
 def test_an_editor_is_no_catcher(machine, proc):
@@ -151,7 +210,7 @@ def test_closed_connections_are_told_of_while_a_start_waits(machine, proc, words
     """systemd calls the service active after three seconds; the control script waits for longer."""
     proc([line(LOOPBACK_4, PORT, TIME_WAIT, 0)], [], [(300, words, [])])
     machine.systemctl(shows(ActiveState="active", SubState="running", MainPID=300))
-    machine.can_bind = lambda port: free
+    machine.can_bind = lambda *asked: free
     found = port.problem(machine, port.holder(machine))
     if words[0] == paths.CATCHER or free:
         assert found is None

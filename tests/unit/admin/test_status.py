@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from catcher_install import apply, config, messages, pair, paths, port, transition
+from catcher_install import apply, config, messages, pair, paths, port, reference, transition
 from catcher_install.admin import backend, installed_pair, mode, status
 from catcher_install.host import Host
 
@@ -345,10 +345,10 @@ def test_a_masked_unit_is_not_told_to_restart(machine, monkeypatch, change):
 @pytest.fixture
 def relays(machine):
     """The daemon is the reference catcher, with this line in its settings."""
-    os.makedirs(machine.on_disk(backend.REFERENCE))
+    os.makedirs(machine.on_disk(reference.PROGRAM))
 
     def set(line):
-        machine.put(backend.CONF, b"# where to\n max_connections = 3\n" + line)
+        machine.put(reference.CONF, b"# where to\n max_connections = 3\n" + line)
 
     return set
 
@@ -404,8 +404,8 @@ def test_a_backend_that_cannot_be_reached_is_told(machine, relays, line, told):
 
 
 def test_settings_that_cannot_be_read_are_told(machine, relays):
-    os.makedirs(machine.on_disk(backend.CONF))
-    assert backend.CONF in seen(machine)["backend"]["problem"]
+    os.makedirs(machine.on_disk(reference.CONF))
+    assert reference.CONF in seen(machine)["backend"]["problem"]
 
 
 def test_a_hostile_host_name_and_certificate_are_shown_harmlessly(machine, monkeypatch):

@@ -1,0 +1,36 @@
+"""Where the reference catcher listens, as others must know it; the daemon's own tests compare what it makes of it."""
+
+import os
+
+import pytest
+
+from catcher_install import paths, reference
+
+LISTEN = {
+    b"": reference.EVERYWHERE,
+    b"# listen=10.0.1.2\n": reference.EVERYWHERE,
+    b"backend=x:1\nlisten_=1\n": reference.EVERYWHERE,
+    b"listen=10.0.1.2": ["10.0.1.2"],
+    b"\xef\xbb\xbf listen = 10.0.1.2 , fd00:0:0::0A \r\n": ["10.0.1.2", "fd00::a"],
+    b"listen=::ffff:10.0.1.2": ["10.0.1.2"],
+    b"listen=fe80::1%eth0": ["fe80::1"],
+    b"listen=0.0.0.0,::": reference.EVERYWHERE,
+    b"listen=\n": [""],
+    b"listen=\xff\n": ["�"],
+}
+
+
+@pytest.mark.parametrize("data", sorted(LISTEN))
+def test_addresses(machine, data):
+    machine.put(reference.CONF, data)
+    assert reference.addresses(machine) == reference.EVERYWHERE
+    os.makedirs(machine.on_disk(reference.PROGRAM))
+    assert reference.addresses(machine) == LISTEN[data]
+
+
+def test_without_settings_or_with_unreadable_ones_it_has_all(machine):
+    os.makedirs(machine.on_disk(reference.PROGRAM))
+    assert reference.addresses(machine) == reference.EVERYWHERE
+    machine.make_dir(reference.CONF, 0o755)
+    assert reference.addresses(machine) == reference.EVERYWHERE
+    assert reference.CONF.startswith(paths.CONF_DIR)
