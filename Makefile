@@ -48,7 +48,8 @@ check:
 .PHONY: test
 test:
 	@sh tools/bootstrap.sh check
-	@$(PYTHON) -m tests.matrix.engine -- $(PYTHON) -m pytest -q -rs $(TESTS)
+	@$(PYTHON) -m tests.matrix.engine -- $(PYTHON) -m pytest -q -rs $(TESTS) || { ended=$$?; [ $$ended != 5 ] || \
+	    echo 'no test matches: make systems lists the systems, make scenarios what is tried on them' >&2; exit $$ended; }
 
 #: make release-check [ONLY=repositories]
 #:     run every command of docs/release.md, and say which of its claims are true

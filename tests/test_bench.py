@@ -11,6 +11,8 @@ import time
 
 import pytest
 
+from tests.matrix import engine
+from tools.bench import __main__ as bench
 from tools.bench import measure, transaction
 from tools.bench.machines import SCRIPTS
 
@@ -29,6 +31,20 @@ def test_a_ratio_is_that_of_the_medians_and_its_spread_that_of_the_rounds() -> N
     assert (row.seconds, row.beside_seconds, row.ratio, row.runs) == (4.0, 2.0, 2.0, 3)
     assert row.low == pytest.approx(1.5) and row.high == pytest.approx(25.0)
     assert row.verdict == "met"
+
+
+@pytest.mark.parametrize("arguments,said", [
+    (["--cell", "debian-12", "--cell", "nosuch"], "no system is called nosuch"),
+    (["--fleet", "4,many"], "many is no number of hosts"),
+    (["--fleet", "0"], "0 is no number of hosts"),
+    (["--fleet", ""], " is no number of hosts"),
+])  # fmt: skip
+def test_what_cannot_be_measured_is_refused_before_anything_is_built(monkeypatch, capsys, arguments, said) -> None:
+    monkeypatch.setattr(bench, "build", lambda directory: pytest.fail("it is built"))
+    monkeypatch.setattr(engine, "prepare", lambda: None)
+    with pytest.raises(SystemExit) as ended:
+        bench.main(arguments)
+    assert ended.value.code in (1, 2) and said in capsys.readouterr().err
 
 
 def test_what_is_no_part_of_it_is_taken_off() -> None:

@@ -125,6 +125,13 @@ def test_a_file_that_is_no_package_is_refused(case: str, tmp_path: Path) -> None
     assert_refused(path, tmp_path, expected)
 
 
+def test_an_empty_variable_is_not_the_current_directory(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, str(BUILDER), "--payload", "", "--output", str(tmp_path / "out")],
+                          cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 1 and len(done.stderr.splitlines()) == 2
+    assert done.stderr.startswith("packages: PAYLOAD is empty\n  leave it out, or: make packages PAYLOAD=")
+
+
 def member(name: str, kind: bytes = tarfile.REGTYPE, **values: object) -> tarfile.TarInfo:
     found = tarfile.TarInfo(name)
     found.type, found.uname, found.gname = kind, "root", "root"

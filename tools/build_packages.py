@@ -81,7 +81,7 @@ class Staged(NamedTuple):
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="build_packages.py", description="Build the .deb and the .rpm into dist/.")
-    parser.add_argument("--payload", type=Path, default=TREE / "payload/reference",
+    parser.add_argument("--payload", default=str(TREE / "payload/reference"),
                         metavar="PACKAGE|DIR", help="the vendor's .rpm or .deb, or a directory that is laid over / "
                         "(default: the reference catcher)")
     parser.add_argument("--version", help="version of the packages (default: the payload's own, or that of setup.cfg)")
@@ -92,11 +92,15 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     os.umask(0o022)
     try:
+        if not options.payload:
+            # As a path it would be the current directory.
+            raise Refused("PAYLOAD is empty", "leave it out, or: make packages PAYLOAD=csulcca-8.2.54.s390x.rpm")
+        payload = Path(options.payload)
         with tempfile.TemporaryDirectory(prefix="csulcca-build-") as work:
             if options.stage is not None:
-                stage(options.stage, options.payload, options.version, Path(work))
+                stage(options.stage, payload, options.version, Path(work))
             else:
-                for line in build(Path(work), options.payload, options.version, options.output,
+                for line in build(Path(work), payload, options.version, options.output,
                                   options.vendor):
                     print(line, flush=True)
     except Refused as refusal:

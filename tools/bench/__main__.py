@@ -66,7 +66,7 @@ def processor() -> str:
     return found[1].strip() if found else ""
 
 
-def bench(wanted: Sequence[str], effort: float) -> None:
+def bench(wanted: Sequence[images.Cell], effort: float) -> None:
     """Measure in the wanted cells, or in the reference cells that can be had; print the table, write the report.
 
     Raises MatrixError.
@@ -78,7 +78,7 @@ def bench(wanted: Sequence[str], effort: float) -> None:
     blocked: list[str] = []
     with tempfile.TemporaryDirectory(prefix="csulcca-bench-") as work:
         build(pathlib.Path(work))
-        for cell in [images.cell(name) for name in wanted] or images.with_role("reference"):
+        for cell in wanted or images.with_role("reference"):
             try:
                 image = machines.image_of(cell)
             except images.Blocked as error:
@@ -124,23 +124,34 @@ def bench_fleet(sizes: list[int]) -> None:
             print(line)
 
 
+def sizes(text: str) -> list[int]:
+    """Numbers of hosts, with commas between them; raises ArgumentTypeError."""
+    for word in text.split(","):
+        if not word.isdecimal() or int(word) < 1:
+            raise argparse.ArgumentTypeError(f"{word} is no number of hosts; type for example FLEET=4,48")
+    return [int(word) for word in text.split(",")]
+
+
 def main(arguments: Sequence[str]) -> None:
     """The command line; see the module's docstring."""
     parser = argparse.ArgumentParser(prog="python3 -m tools.bench", description="Ratios of speed, taken side by side.")
     parser.add_argument("--cell", action="append", metavar="CELL", help="default: the reference cells; repeatable")
     parser.add_argument("--effort", type=float, default=1.0, metavar="FACTOR", help="to the number of rounds: 1")
     parser.add_argument("--matrix", action="store_true", help="how the test matrix grows with its cells, instead")
-    parser.add_argument("--fleet", metavar="N,N,...", help="how the Ansible role grows with its hosts, instead")
+    parser.add_argument("--fleet", metavar="N,N,...", type=sizes,
+                        help="how the Ansible role grows with its hosts, instead")  # fmt: skip
     options = parser.parse_args(arguments)
     with engine.plain_errors():
-        images.cells()  # A mistake there is said before anything is built.
+        # A mistake there, or a system that there is not, is said before anything is built.
+        images.cells()
+        wanted = [images.cell(name) for name in options.cell or []]
         engine.prepare()
         if options.matrix:
             print("\n".join(growth.bench()))
         elif options.fleet:
-            bench_fleet([int(word) for word in options.fleet.split(",")])
+            bench_fleet(options.fleet)
         else:
-            bench(options.cell or [], options.effort)
+            bench(wanted, options.effort)
 
 
 if __name__ == "__main__":
