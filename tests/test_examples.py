@@ -25,7 +25,7 @@ loader.exec_module(monitor)
 def seen(*findings, running="tls", complete=True, not_after=NOW + 40 * 86400):
     return {
         "format_version": 1, "complete": complete, "mode": {"configured": "tls", "running": running, "agree": True},
-        "listener": {"state": "catcher" if running else "none", "listens": bool(running)},
+        "service": {"wanted": True, "serves": bool(running)},
         "pair": {"not_after": not_after},
         "findings": [{"id": id, "severity": severity, "message": "m|n", "fix": ""} for id, severity in findings],
     }  # fmt: skip

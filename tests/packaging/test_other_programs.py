@@ -121,11 +121,13 @@ def connects(client: AnyMachine, host: System) -> bool:
 
 # What each firewall is like before: it lets nothing in, as that of a hardened host.
 CLOSED = {
-    "firewalld": "systemctl start firewalld && firewall-cmd --permanent --zone=internal --change-interface=eth0 && "
+    "firewalld": "systemctl start firewalld && firewall-cmd --permanent --zone=public --change-interface=eth0 && "
                  "firewall-cmd --reload",
     "ufw": "ufw --force enable",
     "nftables": "nft -f /etc/nftables.conf && nft add chain inet filter input '{ policy drop; }' && "
-                "nft add rule inet filter input ct state established,related accept",
+                "nft add rule inet filter input ct state established,related accept && "
+                # What stands last in many a list; nothing behind it has an effect.
+                "nft add rule inet filter input reject",
 }  # fmt: skip
 
 
@@ -157,6 +159,10 @@ tests:
   - interval: 1m
     input_series:
       - {series: 'csulcca_up{instance="zlinux1"}', values: "1x9 0x20"}
+      - {series: 'csulcca_up{instance="switched-off"}', values: "0x30"}
+      - {series: 'csulcca_wanted{instance="zlinux1"}', values: "1x30"}
+      - {series: 'csulcca_wanted{instance="switched-off"}', values: "0x30"}
+      - {series: 'csulcca_finding{instance="zlinux1",id="pair-unusable",severity="error"}', values: "1x30"}
       - {series: 'csulcca_status_success{instance="zlinux1"}', values: "1x30"}
       - {series: 'csulcca_status_time_seconds{instance="zlinux1"}', values: "0+60x30"}
     alert_rule_test:
@@ -169,6 +175,22 @@ tests:
             exp_annotations:
               summary: "zlinux1: the TKE catcher does not run, so the TKE cannot connect"
               action: "On that host, type: catcherctl status"
+      - eval_time: 20m
+        alertname: CatcherError
+        exp_alerts:
+          - exp_labels: {severity: critical, instance: zlinux1, id: pair-unusable}
+            exp_annotations:
+              summary: "zlinux1: pair-unusable: something about the TKE catcher does not work"
+              action: "On that host, type: catcherctl status"
+      # The last metrics came at 30 minutes.
+      - {eval_time: 80m, alertname: CatcherNotMonitored}
+      - eval_time: 120m
+        alertname: CatcherNotMonitored
+        exp_alerts:
+          - exp_labels: {severity: warning, instance: zlinux1}
+            exp_annotations:
+              summary: "zlinux1: nothing is known of the TKE catcher"
+              action: "On that host, type: csulcca-monitor prometheus"
 """
 
 
@@ -187,6 +209,6 @@ def test_prometheus_takes_the_metrics_and_the_alerts(host: System) -> None:
         machine.run(command)
     metrics = next(re.findall(r"\S+\.prom", command)[0] for command in monitor if ".prom" in command)
     promtool(machine, f"check metrics < {metrics}")
-    assert "SUCCESS: 4 rules" in promtool(machine, "check rules /usr/share/doc/csulcca/examples/csulcca-alerts.yml").out
+    assert "SUCCESS: 5 rules" in promtool(machine, "check rules /usr/share/doc/csulcca/examples/csulcca-alerts.yml").out
     machine.write("/root/alerts.test.yml", ALERTS)
     promtool(machine, "test rules /root/alerts.test.yml")
