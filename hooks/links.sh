@@ -26,10 +26,11 @@ csulcca_note_links() {
 # that cannot come back now; then the note stays.
 csulcca_restore_links() {
     csulcca_lost=""
+    csulcca_known=" @MAY_BE_LINKS@ "
     if csulcca_is_recent @LINKS@; then
         while read -r csulcca_path csulcca_target; do
             # The target of a link may have several lines.
-            case " @MAY_BE_LINKS@ " in *" $csulcca_path "*) ;; *) continue ;; esac
+            case $csulcca_known in *" $csulcca_path "*) ;; *) continue ;; esac
             [ -n "$csulcca_target" ] || continue
             [ -h "$csulcca_path" ] || rmdir "$csulcca_path" 2>/dev/null || :
             if [ ! -e "$csulcca_path" ] && [ ! -h "$csulcca_path" ]; then
