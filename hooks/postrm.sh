@@ -13,11 +13,14 @@ csulcca_postrm() {
     deb:remove | rpm:0) ;;
     deb:abort-install | deb:abort-upgrade)
         csulcca_restore_links || :
-        rm -f @CAPTURE@ || :
+        if csulcca_undo_prerm_of_7; then
+            rm -f @CAPTURE@ || :
+        fi
+        rmdir @STATE_DIR@ 2>/dev/null || :
         return 0
         ;;
     *)
-        if csulcca_is_downgrade_to_7 "$1" "${3-}" && [ -d /run/systemd/system ]; then
+        if csulcca_is_downgrade_to_7 "$@" && [ -d /run/systemd/system ]; then
             # Our daemon would keep running in its mode, because 7.x starts only a daemon that does not run.
             systemctl stop csulcca-check.timer </dev/null >/dev/null 2>&1 || :
             systemctl daemon-reload </dev/null || :
@@ -57,10 +60,36 @@ csulcca_postrm() {
     rmdir @CONF_DIR@ @BIN@ @CCA_DIR@ @IBM_DIR@ /opt/ibm 2>/dev/null || :
 }
 
-# dpkg says which version comes. With rpm our files are gone and the catcher is still there.
+# After dpkg has taken an upgrade from 7.x back. 7.x's prerm may have stopped and disabled the service, and 7.x's
+# postinst, which is called next, need not undo that. Fails as long as preinst's note is needed.
+csulcca_undo_prerm_of_7() {
+    csulcca_is_recent @CAPTURE@ || return 0
+    csulcca_noted=" $(tr '\n' ' ' <@CAPTURE@) " || return 1
+    case $csulcca_noted in *" tree=yes "*) ;; *) return 0 ;; esac
+    # They are of an earlier attempt, which was killed, and the next one has to know what was before it.
+    [ ! -e @LIBRARY@/run ] || return 1
+    [ -d /run/systemd/system ] || return 0
+    case $csulcca_noted in
+    *" unit=enabled "*)
+        [ "$(systemctl is-enabled CSUTKEcat.service </dev/null 2>/dev/null)" = enabled ] ||
+            systemctl --quiet enable CSUTKEcat.service </dev/null || return 1
+        ;;
+    esac
+    case $csulcca_noted in
+    *" active=yes "*)
+        systemctl --quiet is-active CSUTKEcat.service </dev/null ||
+            systemctl start CSUTKEcat.service </dev/null || return 1
+        ;;
+    esac
+}
+
+# csulcca_is_downgrade_to_7 FAMILY ARGUMENTS...: dpkg tells the postrm that goes which version comes. It calls the
+# postrm of a package that comes, too (failed-upgrade, abort-upgrade: Policy 6.6), and tells that which version goes.
+# With rpm our files are gone and the catcher is still there.
 csulcca_is_downgrade_to_7() {
-    case "$1:$2" in
-    deb:[0-7].* | deb:[0-9]*:[0-7].*) return 0 ;;
+    csulcca_comes=${3-}
+    case "$1:${2-}:${csulcca_comes#*:}" in
+    deb:upgrade:[0-7] | deb:upgrade:[0-7][!0-9]*) return 0 ;;
     rpm:*) [ ! -e @LIBRARY@/run ] && [ -e @CATCHER@ ] ;;
     *) return 1 ;;
     esac

@@ -3,6 +3,7 @@
 import errno
 import os
 import shutil
+import time
 
 import pytest
 
@@ -564,3 +565,90 @@ def test_removal_leaves_no_empty_folder_of_the_library(root):
     os.makedirs(root.path("/usr/lib/csulcca/hooks"))
     assert root.run("csulcca_postrm", "rpm", "0") == (0, "")
     assert not root.exists("/usr/lib/csulcca")
+
+
+def systemctl_calls(root, *arguments):
+    """What a call of postrm has told systemd, where systemd runs."""
+    os.makedirs(root.path("/run/systemd/system"), exist_ok=True)
+    root.put("/bin/systemctl", b'#!/bin/sh\necho "$*" >>%s\n' % root.path("/told").encode(), 0o755)
+    assert root.run("csulcca_postrm", *arguments) == (0, "")
+    return root.get("/told").decode().splitlines() if root.exists("/told") else []
+
+
+@pytest.mark.parametrize("arguments,downgrade", [
+    (("deb", "upgrade", "7.3.0-1"), True), (("deb", "upgrade", "1:7.6.10-1"), True), (("deb", "upgrade", "7-1"), True),
+    (("deb", "upgrade", "8.1.0-1"), False), (("deb", "upgrade", "1:8.0"), False), (("deb", "upgrade", "10.0"), False),
+    (("deb", "upgrade", "70.1"), False), (("deb", "upgrade"), False),
+    # Policy 6.6: the new package's postrm, if the old one's has failed. Its $2 is the version that goes.
+    (("deb", "failed-upgrade", "7.3.0-1", "8.0.0-1"), False), (("deb", "failed-upgrade", "8.1.0-1", "8.0.0-1"), False),
+    (("deb", "failed-upgrade", "7.3.0-1"), False),
+    # The new package's, too: nothing of it is left.
+    (("deb", "abort-upgrade", "7.3.0-1", "8.0.0-1"), False), (("deb", "abort-upgrade", "8.1.0-1", "8.0.0-1"), False),
+    (("deb", "abort-install", "7.3.0-1", "8.0.0-1"), False), (("deb", "disappear", "other", "7.3.0-1"), False),
+    (("deb", "disappear", "7.zip", "1"), False)])
+def test_only_an_upgrade_to_7_is_a_downgrade(root, arguments, downgrade):
+    """Our daemon is restarted only if it goes. If 7.x goes, postinst restarts, when the mode has been written."""
+    told = systemctl_calls(root, *arguments)
+    assert ("try-restart CSUTKEcat.service" in told, "stop csulcca-check.timer" in told) == (downgrade, downgrade)
+    assert downgrade or told == []
+
+
+@pytest.mark.parametrize("there,downgrade", [((paths.CATCHER,), True), ((paths.CATCHER, "/usr/lib/csulcca/run"), False),
+                                             ((), False)])
+@pytest.mark.parametrize("count", ["1", "2"])
+def test_rpm_has_downgraded_if_the_catcher_is_there_and_we_are_not(root, there, downgrade, count):
+    for path in there:
+        root.put(path)
+    assert ("try-restart CSUTKEcat.service" in systemctl_calls(root, "rpm", count)) == downgrade
+
+
+NOTE_OF_7 = "tree=%s\nours=no\ngroups=yes\nversion=\nunit=%s\nmode=tcp\nseen=process\nactive=%s\n"
+ABORT = ("deb", "abort-upgrade", "7.3.0-1", "8.0.0-1")
+
+
+def taken_back(root, noted=("yes", "enabled", "yes"), enabled=False, active=False, status=0, age=0):
+    """dpkg takes an upgrade back; what preinst noted, what has become of the service, and how systemctl ends. Returns
+    what changed."""
+    shutil.rmtree(root.path("/usr/lib/csulcca"), ignore_errors=True)
+    root.put(paths.CAPTURE, (NOTE_OF_7 % noted).encode())
+    when = time.time() - age
+    os.utime(root.path(paths.CAPTURE), (when, when))
+    os.makedirs(root.path("/run/systemd/system"), exist_ok=True)
+    text = """#!/bin/sh
+case "$*" in
+*is-enabled*) echo %s; exit %d ;;
+*is-active*) exit %d ;;
+*) echo "$*" >>%s; exit %d ;;
+esac
+""" % ("enabled" if enabled else "disabled", not enabled, 0 if active else 3, root.path("/told"), status)
+    root.put("/bin/systemctl", text.encode(), 0o755)
+    assert root.run("csulcca_postrm", *ABORT) == (0, "")
+    told = root.get("/told").decode().split() if root.exists("/told") else []
+    return [word for word in told if word in ("enable", "start", "stop", "try-restart", "disable")]
+
+
+@pytest.mark.parametrize("noted,enabled,active,wanted", [
+    (("yes", "enabled", "yes"), False, False, ["enable", "start"]), (("yes", "enabled", "yes"), True, True, []),
+    (("yes", "enabled", "yes"), True, False, ["start"]), (("yes", "enabled", "no"), False, False, ["enable"]),
+    (("yes", "disabled", "yes"), False, False, ["start"]), (("yes", "disabled", "no"), False, False, []),
+    (("yes", "enabled", "unknown"), False, False, ["enable"]), (("no", "enabled", "yes"), False, False, [])])
+def test_an_upgrade_from_7_that_dpkg_takes_back_leaves_the_service_as_it_was(root, noted, enabled, active, wanted):
+    """7.x's prerm has stopped and disabled it, and 7.x's postinst need not undo that; our prerm does neither."""
+    assert taken_back(root, noted, enabled, active) == wanted
+    assert not root.exists(paths.STATE_DIR)
+
+
+def test_an_upgrade_that_was_abandoned_starts_nothing_when_another_is_taken_back(root):
+    assert taken_back(root, age=paths.NOTE_SECONDS + 60) == []
+
+
+def test_a_service_that_could_not_be_brought_back_stays_noted(root):
+    """For the next attempt."""
+    assert taken_back(root, status=1) == ["enable"] and root.exists(paths.CAPTURE)
+
+
+def test_the_note_of_a_killed_upgrade_stays_as_long_as_our_files_do(root):
+    """The second attempt failed, on a full disk say. Only the note of the first one tells what the host was."""
+    root.put(paths.CAPTURE, (NOTE_OF_7 % ("yes", "enabled", "yes")).encode())
+    root.put("/usr/lib/csulcca/run", b"", 0o755)
+    assert systemctl_calls(root, *ABORT) == [] and root.exists(paths.CAPTURE)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from .marks import needs_tls
+from .marks import needs_tls, one_of_each_family, only_deb
 from .service_states import LINKS, STATES_OF_7_3, State, enter, enter_without_unit, masked, running, stopped
 from .soundness import assert_sound
 from .system import CERTIFICATE, CONF, handshake, talk_tcp
@@ -168,6 +168,29 @@ def test_down_to_7_3_speaks_tcp_and_up_again_keeps_the_mode(boot, built, mode, t
 
     assert_sound(system, mode, findings=TOLD if mode == "tcp" else [])
     assert system.tree("/etc/cca", "/opt/IBM/CCA/bin/catcher.key", "/opt/IBM/CCA/bin/catcher.crt") == kept
+
+
+@pytest.mark.scenario("upgrade-7.3")
+@only_deb
+@one_of_each_family
+def test_an_upgrade_that_dpkg_takes_back_leaves_the_service_as_it_was(boot, built):
+    """Another package has a file of ours; a full disk has the same effect. 7.3's prerm has disabled the service."""
+    system = boot()
+    system.package("dpkg", "install", built.old(system.cell, "careless"))
+    state = system.service()
+    system.machine.run(
+        "mkdir -p /root/other/DEBIAN /root/other/usr/sbin && echo >/root/other/usr/sbin/catcherctl && printf "
+        "'Package: other\nVersion: 1\nArchitecture: all\nMaintainer: x <x@example.org>\nDescription: x\n' "
+        ">/root/other/DEBIAN/control && dpkg-deb -b /root/other /root/other.deb && dpkg -i /root/other.deb")
+    new = built.new("deb")
+    system.machine.copy_in(new, f"/root/{new.name}")
+    assert system.machine.run(f"dpkg -i /root/{new.name} <&-", check=False).rc != 0
+    assert system.service() == state == ("enabled", "active")
+    assert "ping" in talk_tcp(system.workstation.machine, system.machine).out
+    assert not system.machine.exists("/var/lib/csulcca") and not system.machine.exists(CONF)
+    system.machine.run("dpkg -r other")
+    system.package("dpkg", "install", new)
+    assert_sound(system, "tcp", findings=TOLD)
 
 
 @pytest.mark.scenario("upgrade-7.3")
