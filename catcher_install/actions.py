@@ -31,11 +31,20 @@ RESTART = "restart"
 TRY_RESTART = "try-restart"
 START = "start"
 FORGET_CAPTURE = "forget capture"
+FORGET_REMOVAL = "forget a removal"
 NOTE_OURS = "note what is ours"
 ORDER = (
     PLACE_STAGED_PAIR, CLEAR_DRAFT, WRITE_CONFIG, REMOVE_CONFIG, MAKE_PAIR, PUT_PAIR, RETURN_PAIR, ENABLE, DISABLE,
     WRITE_STAMP, NOTE_OURS, RETIRE_LEGACY_LINKS, RESTART, TRY_RESTART, START, FORGET_CAPTURE,
+    FORGET_REMOVAL,
 )  # fmt: skip
+
+UNIT_VERBS = (ENABLE, DISABLE)
+SERVICE_VERBS = (RESTART, TRY_RESTART, START)
+# A note of the service stays as long as what it tells is not so again. That of preinst does not wait for a start, which
+# the daemon itself may refuse until an administrator has changed something.
+WAITS_FOR = {FORGET_CAPTURE: UNIT_VERBS, FORGET_REMOVAL: UNIT_VERBS + SERVICE_VERBS}
+
 
 class Action(Record):
     """One step: its kind (of ORDER), why it is taken, and what it needs.

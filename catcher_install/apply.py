@@ -26,10 +26,9 @@ if TYPE_CHECKING:
 # A converge takes a second; a hook that waits longer than this is better finished by the next run.
 LOCK_SECONDS = 60
 
-SERVICE_VERBS = (actions.RESTART, actions.TRY_RESTART, actions.START)
 # These remove what tells the history of the host, so they wait until the stamp has recorded it.
 TRACES = (actions.RETIRE_LEGACY_LINKS, actions.FORGET_CAPTURE)
-AFTER_STAMP = TRACES + SERVICE_VERBS + (actions.NOTE_OURS,)
+AFTER_STAMP = TRACES + actions.SERVICE_VERBS + (actions.NOTE_OURS, actions.FORGET_REMOVAL)
 # What puts a pair in its place.
 PLACES = (actions.PLACE_STAGED_PAIR, actions.MAKE_PAIR, actions.PUT_PAIR, actions.RETURN_PAIR)
 POLICY_DENIES = 101
@@ -87,9 +86,12 @@ def converge(host: "Host", transition: "Transition") -> Outcome:
         if lock is not None:
             lock.free()
     # The daemon's own start takes the lock too, so it is free by now.
+    planned = [action.kind for action in outcome.plan.actions]
     for action in outcome.plan.actions:
         if action.kind in TRACES and not outcome.recorded:
             # The next run must see what this one saw.
+            continue
+        if any(one in planned and one not in outcome.done for one in actions.WAITS_FOR.get(action.kind, ())):
             continue
         if action.kind in AFTER_STAMP:
             _attempt(host, action, outcome)
@@ -250,7 +252,7 @@ def _attempt(host: "Host", action: "Action", outcome: Outcome) -> "Optional[str]
     except OSError as error:
         reason = error.strerror or "error %s" % error.errno
         where = _WHERE.get(action.kind) or str(error.filename or "?")
-        if action.kind in SERVICE_VERBS + (actions.ENABLE, actions.DISABLE):
+        if action.kind in actions.SERVICE_VERBS + actions.UNIT_VERBS:
             told = finding("service-failed", verb=action.kind, unit=paths.UNIT, reason=reason)
         else:
             told = finding("write-failed", path=where, reason=reason)
@@ -375,6 +377,7 @@ _DO = {
     actions.TRY_RESTART: _change_service,
     actions.START: _change_service,
     actions.FORGET_CAPTURE: lambda host, action, outcome: host.remove(paths.CAPTURE),
+    actions.FORGET_REMOVAL: lambda host, action, outcome: host.remove(paths.RAN),
 }
 
 _WHERE = {
@@ -387,12 +390,6 @@ _WHERE = {
     actions.RETURN_PAIR: paths.KEY,
     actions.RETIRE_LEGACY_LINKS: paths.INIT_SCRIPT,
     actions.FORGET_CAPTURE: paths.CAPTURE,
+    actions.FORGET_REMOVAL: paths.RAN,
     actions.NOTE_OURS: paths.PURGE,
 }
-
-
-def exit_status(found: "List[Finding]") -> int:
-    """catcherctl's exit status for findings: 1 if an action failed, 3 if one needs attention, else 0."""
-    if any(messages.is_marked(one, messages.FAILURE) for one in found):
-        return 1
-    return 3 if any(messages.needs_attention(one) for one in found) else 0

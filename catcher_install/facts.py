@@ -25,15 +25,17 @@ class UnitFacts(Record):
 
     enabled: a link of a target wants it. masked: its name leads to /dev/null, for good or until the next boot.
     forking: an administrator's copy in /etc says Type=forking.
-    legacy_links: init script and rcN.d links of CCA 7.x, absolute paths. ran: see capture.ran_before_removal().
+    legacy_links: init script and rcN.d links of CCA 7.x, absolute paths. ran: see capture.ran_before_removal(). noted:
+    there is such a note, though it may say nothing.
     """
 
-    __slots__ = ("enabled", "masked", "forking", "legacy_links", "ran")
+    __slots__ = ("enabled", "masked", "forking", "legacy_links", "ran", "noted")
     enabled: bool
     masked: bool
     forking: bool
     legacy_links: "List[str]"
     ran: "Optional[bool]"
+    noted: bool
 
 
 class HostFacts(Record):
@@ -203,7 +205,7 @@ def _unit(host: "Host") -> UnitFacts:
     masked = "/dev/null" in (target, host.read_link(paths.UNIT_RUNTIME))
     return UnitFacts(
         enabled=enabled, masked=masked, forking=b"Type=forking" in lines, legacy_links=links,
-        ran=ran_before_removal(host),
+        ran=ran_before_removal(host), noted=host.lexists(paths.RAN),
     )
 
 

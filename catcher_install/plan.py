@@ -18,7 +18,6 @@ from .actions import (
     PUT_PAIR,
     REMOVE_CONFIG,
     RETURN_PAIR,
-    START,
     WRITE_CONFIG,
     WRITE_STAMP,
     Action,
@@ -27,7 +26,7 @@ from .actions import (
 )
 from .errors import CatcherError, KeyRefused
 from .messages import finding
-from .service import plan_service, resumes
+from .service import plan_resumption, plan_service
 from .stamp import EMPTY, Stamp, with_pair
 from .text import moment
 
@@ -77,8 +76,7 @@ def plan(facts: "HostFacts", transition: "Transition", asked: bool = True) -> Pl
         # An administrator has set the mode, so findings about earlier events end.
         facts, past = _without_lasting(facts), KNOWN
     if transition.kind in (transitions.NOTHING, transitions.ABORT):
-        actions = [act(START, "the removal was cancelled")] if resumes(facts, transition) else []
-        return Plan(actions=actions, findings=[], mode=None, history=past)
+        return Plan(actions=plan_resumption(facts, transition), findings=[], mode=None, history=past)
     if transition.kind == transitions.REMOVE:
         return _removal(facts, past)
     actions, findings, mode = _configuration(facts, past, transition)

@@ -84,3 +84,10 @@ def plan_lines(plan: "Plan") -> "List[str]":
         if text is not None:
             lines.append("  /etc/cca/catcher.conf: %s" % text.strip())
     return lines
+
+
+def exit_status(found: "List[Finding]") -> int:
+    """catcherctl's exit status for findings: 1 if an action failed, 3 if one needs attention, else 0."""
+    if any(messages.is_marked(one, messages.FAILURE) for one in found):
+        return 1
+    return 3 if any(messages.needs_attention(one) for one in found) else 0

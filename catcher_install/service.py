@@ -5,6 +5,7 @@ from .actions import (
     DISABLE,
     ENABLE,
     FORGET_CAPTURE,
+    FORGET_REMOVAL,
     FRESH,
     LEGACY,
     RESTART,
@@ -38,7 +39,8 @@ def plan_service(facts: "HostFacts", transition: "Transition", past: str) -> "Li
     if facts.unit.legacy_links:
         actions.append(act(RETIRE_LEGACY_LINKS, "the systemd unit replaces CCA 7.x's init script"))
     if transition.kind == transitions.APPLY and capture is None:
-        return actions
+        # The scriptlet after a removal that was killed could not do this.
+        return actions + (plan_resumption(facts, transition) if resumes(facts, transition) else [])
     if capture is not None and not facts.unit.masked:
         if capture.unit == "enabled" and not facts.unit.enabled:
             actions.append(act(ENABLE, "it was enabled before the upgrade"))
@@ -46,6 +48,7 @@ def plan_service(facts: "HostFacts", transition: "Transition", past: str) -> "Li
             actions.append(act(DISABLE, "it was disabled before the upgrade"))
     if capture is not None:
         actions.append(act(FORGET_CAPTURE, "the installation or upgrade is finished"))
+    actions += _forget_removal(facts)
     if not facts.booted or facts.unit.masked:
         return actions
     if capture is not None and capture.unit != "none":
@@ -67,6 +70,19 @@ def plan_service(facts: "HostFacts", transition: "Transition", past: str) -> "Li
     elif transition.kind != transitions.APPLY:
         actions.append(act(TRY_RESTART, "it runs the previous version"))
     return actions
+
+
+def plan_resumption(facts: "HostFacts", transition: "Transition") -> "List[Action]":
+    """What is left to do for the service if no package came or went: the start of resumes()."""
+    actions = [act(START, "a removal was cancelled or killed")] if resumes(facts, transition) else []
+    return actions + _forget_removal(facts)
+
+
+def _forget_removal(facts: "HostFacts") -> "List[Action]":
+    """Where systemd does not run, nothing is done by that note, and /run may be that of another system."""
+    if not (facts.unit.noted and facts.booted):
+        return []
+    return [act(FORGET_REMOVAL, "the service is as it was before a removal that was cancelled or killed")]
 
 
 def resumes(facts: "HostFacts", transition: "Transition") -> bool:

@@ -14,8 +14,6 @@ csulcca_postinst() {
     rm -f @PURGE@ || :
     csulcca_status=0
     @LIBRARY@/run scriptlet "$@" </dev/null || csulcca_status=$?
-    # What prerm has noted for a removal that was cancelled has been used.
-    [ "$csulcca_status" != 0 ] || rm -f @RAN@ || :
     csulcca_prepare_image
     return "$csulcca_status"
 }

@@ -173,7 +173,7 @@ def _tell_plan(options: "Namespace", host: Host, planned: "actions.Plan") -> int
     else:
         _print(report.plan_lines(planned))
         _print_findings(planned.findings)
-    return apply.exit_status(planned.findings)
+    return report.exit_status(planned.findings)
 
 
 def _plan_fields(planned: "actions.Plan") -> "Dict[str, Any]":
@@ -205,7 +205,7 @@ def _apply(options: "Namespace") -> int:
     else:
         _print(["done: " + kind for kind in outcome.done] or ["Nothing to do."])
         _print_findings(outcome.findings)
-    return apply.exit_status(outcome.findings)
+    return report.exit_status(outcome.findings)
 
 
 def _done_fields(done: "List[str]", found: "List[messages.Finding]") -> "Dict[str, Any]":
@@ -307,7 +307,7 @@ def _cert_check(options: "Namespace") -> int:
         if not found:
             _print(["Nothing needs attention."])
     bad_or_unchecked = any(messages.severity(one) == messages.ERROR or one["id"] == "pair-unchecked" for one in found)
-    return FAILED if bad_or_unchecked else apply.exit_status(found)
+    return FAILED if bad_or_unchecked else report.exit_status(found)
 
 
 def _cert_generate(options: "Namespace") -> int:

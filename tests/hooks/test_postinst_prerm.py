@@ -203,23 +203,35 @@ def test_the_note_is_written_through_no_link(root):
 CONFIGURE, FAILED_UPGRADE = ("deb", "configure", "8.0.0-1"), ("deb", "abort-upgrade", "8.1.0-1")
 
 
-@pytest.mark.parametrize("function,arguments,status,stays", [
-    ("postinst", ("deb", "abort-remove"), 0, False), ("postinst", ("deb", "abort-remove"), 1, True),
-    ("postinst", CONFIGURE, 0, False), ("postinst", CONFIGURE, 1, True), ("postinst", FAILED_UPGRADE, 0, False),
-    ("postrm", FAILED_UPGRADE, 0, True), ("postinst", ("deb", "triggered", "x"), 0, True),
-    ("postrm", ("deb", "remove"), 0, False), ("postrm", ("deb", "purge"), 0, False),
-    ("postrm", ("rpm", "0"), 0, False), ("postrm", ("rpm", "1"), 0, True),
-    ("postrm", ("deb", "upgrade", "8.1"), 0, True)])
-def test_the_note_goes_when_it_was_used(root, function, arguments, status, stays):
+@pytest.mark.parametrize("status", ["0", "1", "78", "kill -9 $$"])
+@pytest.mark.parametrize("arguments", [("deb", "abort-remove"), CONFIGURE, FAILED_UPGRADE, ("rpm", "2"),
+                                       ("deb", "triggered", "x")])
+def test_postinst_leaves_the_note_to_our_library(root, arguments, status):
+    """Only that knows whether it got the lock, and whether the service was started."""
     prerm_of_removal(root, "active")
-    root.put("/usr/lib/csulcca/run", b"#!/bin/sh\n[ $1 != scriptlet ] || exit %d\n" % status, 0o755)
+    text = "#!/bin/sh\n[ $1 != scriptlet ] || %s\n" % (status if status[0] == "k" else "exit " + status)
+    root.put("/usr/lib/csulcca/run", text.encode(), 0o755)
+    root.run("csulcca_postinst", *arguments)
+    assert root.get(paths.RAN) == b"yes\n"
+
+
+@pytest.mark.parametrize("arguments", [("deb", "abort-remove"), CONFIGURE, FAILED_UPGRADE, ("rpm", "2")])
+def test_our_library_reads_what_prerm_has_noted(root, arguments):
+    prerm_of_removal(root, "active")
     machine = Machine(root.base)
     machine.tls_possible(False)
     planned = plan.plan(facts.collect(machine), transition.from_scriptlet(arguments[0], arguments[1:]))
-    assert root.run("csulcca_" + function, *arguments)[0] == status
+    kinds = [action.kind for action in planned.actions]
+    assert {actions.START, actions.RESTART} & set(kinds) and kinds[-1] == actions.FORGET_REMOVAL
+
+
+@pytest.mark.parametrize("arguments,stays", [
+    (FAILED_UPGRADE, True), (("deb", "remove"), False), (("deb", "purge"), False), (("rpm", "0"), False),
+    (("rpm", "1"), True), (("deb", "upgrade", "8.1"), True)])
+def test_the_note_goes_with_the_package(root, arguments, stays):
+    prerm_of_removal(root, "active")
+    assert root.run("csulcca_postrm", *arguments)[0] == 0
     assert root.exists(paths.RAN) == stays
-    if function == "postinst" and not stays:
-        assert {actions.START, actions.RESTART} & {action.kind for action in planned.actions}
 
 
 # What a shell starts for one of our scriptlets; what asks systemd is not run for it here.

@@ -1,11 +1,12 @@
 """A whole converge: its order, and what it does when a step fails. tests/slow kills it anywhere."""
 
+import contextlib
 import errno
 import os
 
 import pytest
 
-from catcher_install import actions, apply, messages, pair, paths, plan, stamp, transition
+from catcher_install import actions, apply, messages, pair, paths, plan, report, stamp, transition
 from catcher_install.errors import CatcherError
 
 from .proc import ANY_4, LISTENS, line
@@ -300,6 +301,84 @@ def test_the_lock_is_free_after_a_fault_of_ours(machine, monkeypatch):
     machine.lock(0).free()
 
 
+# -- a removal that was killed or cancelled --------------------------------------------------------------------------
+
+CONFIGURE = transition.of(transition.UPGRADE, "8.0.0-1")
+AFTER_REMOVAL = [FRESH, CONFIGURE, transition.of(transition.UNKNOWN), transition.of(transition.ABORT),
+                 transition.of(transition.NOTHING), APPLY]  # fmt: skip
+
+
+def lock_is_taken(machine, monkeypatch):
+    monkeypatch.setattr(apply, "LOCK_SECONDS", 0)
+    held = machine.lock(0)
+    return held.free
+
+
+def systemd_refuses(machine, monkeypatch):
+    machine.systemctl((1, b"Failed to connect to bus\n"))
+    return machine.systemctl
+
+
+def systemd_does_not_answer(machine, monkeypatch):
+    machine.systemctl(TimeoutError(errno.ETIMEDOUT, "no answer within 120 seconds"))
+    return machine.systemctl
+
+
+def killed_in_the_restart(machine, monkeypatch):
+    def killed(argv, stdin):
+        raise KeyboardInterrupt
+
+    machine.systemctl(killed)
+    return machine.systemctl
+
+
+@pytest.mark.parametrize("fault", [lock_is_taken, systemd_refuses, systemd_does_not_answer, killed_in_the_restart])
+@pytest.mark.parametrize("called", AFTER_REMOVAL, ids=lambda one: one.kind)
+def test_the_note_of_a_removal_is_there_until_its_work_is_done(machine, monkeypatch, quick_pair, called, fault):
+    machine.systemctl()
+    machine.put(paths.RAN, b"yes\n")
+    over = fault(machine, monkeypatch)
+    with contextlib.suppress(KeyboardInterrupt):
+        apply.converge(machine, called)
+    assert machine.get(paths.RAN) == b"yes\n"
+    over()
+    del machine.spawned[:]
+    outcome = apply.converge(machine, called)
+    assert {actions.START, actions.RESTART} & set(outcome.done)
+    assert any(paths.UNIT in call for call in machine.systemctl_calls())
+    assert machine.get(paths.RAN) is None
+    assert not {actions.START, actions.RESTART} & set(apply.converge(machine, APPLY).done)
+
+
+@pytest.mark.parametrize("arguments", [("rpm", "1"), ("rpm", "2"), ("deb", "configure", "8.0.0-1"),
+                                       ("deb", "abort-remove")])
+def test_a_scriptlet_that_gets_no_lock_leaves_the_note_of_a_removal(machine, monkeypatch, arguments):
+    """It succeeds, so the package manager calls it no more."""
+    from catcher_install import host, scriptlet
+
+    monkeypatch.setattr(host, "Host", lambda: machine)
+    machine.put(paths.RAN, b"no\n")
+    lock_is_taken(machine, monkeypatch)
+    assert scriptlet.main(list(arguments)) == 0
+    assert machine.get(paths.RAN) == b"no\n"
+
+
+@pytest.mark.parametrize("verb", ["enable", "disable"])
+def test_a_state_of_the_service_that_could_not_be_restored_stays_noted(machine, quick_pair, verb):
+    """What a killed removal has noted, too: its part of the note of preinst is not done."""
+    machine.capture(unit="enabled" if verb == "enable" else "disabled", active="yes")
+    machine.put(paths.RAN, b"yes\n")
+    if verb == "disable":
+        machine.enable()
+    machine.systemctl(lambda argv, stdin: (1, b"Failed\n") if verb in argv else (0, b""))
+    apply.converge(machine, CONFIGURE)
+    assert machine.get(paths.CAPTURE) and machine.get(paths.RAN)
+    machine.systemctl()
+    apply.converge(machine, APPLY)
+    assert machine.get(paths.CAPTURE) is None and machine.get(paths.RAN) is None
+    assert ["--quiet", verb, paths.UNIT] in machine.systemctl_calls()
+
+
 # -- policy ------------------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("status,starts", [(101, False), (0, True), (104, True), (1, True)])
@@ -386,10 +465,10 @@ def test_half_a_pair_is_reported_and_left(machine, there):
 
 
 def test_exit_status_of_findings():
-    assert apply.exit_status([]) == 0
-    assert apply.exit_status([{"id": "pair-deferred"}]) == 0
-    assert apply.exit_status([{"id": "pair-deferred"}, {"id": "pair-weak-key"}]) == 3
-    assert apply.exit_status([{"id": "conf-unusable"}]) == 3
+    assert report.exit_status([]) == 0
+    assert report.exit_status([{"id": "pair-deferred"}]) == 0
+    assert report.exit_status([{"id": "pair-deferred"}, {"id": "pair-weak-key"}]) == 3
+    assert report.exit_status([{"id": "conf-unusable"}]) == 3
 
 
 WITHOUT_WAITING = "--job-mode=ignore-dependencies"
@@ -507,7 +586,7 @@ def test_an_action_that_fails_is_a_failure(machine, monkeypatch, kind, error):
     outcome = apply.converge(machine, transition.of(transition.APPLY))
     assert outcome.findings and outcome.done in ([], [actions.WRITE_STAMP])
     assert all(messages.is_marked(one, messages.FAILURE) for one in outcome.findings)
-    assert apply.exit_status(outcome.findings) == 1
+    assert report.exit_status(outcome.findings) == 1
 
 
 def test_a_stamp_that_cannot_be_written_is_a_failure(machine, quick_pair, monkeypatch):
@@ -519,4 +598,4 @@ def test_a_stamp_that_cannot_be_written_is_a_failure(machine, quick_pair, monkey
     real = machine.replace
     monkeypatch.setattr(machine, "replace", refuse)
     outcome = apply.converge(machine, transition.of(transition.INSTALL))
-    assert ids(outcome.findings) == ["write-failed"] and apply.exit_status(outcome.findings) == 1
+    assert ids(outcome.findings) == ["write-failed"] and report.exit_status(outcome.findings) == 1

@@ -151,7 +151,7 @@ def facts_of(history, conf, capability):
         stamp=old,
         capture=make_capture(tree=True, unit="enabled") if shown.get("tree") else None,
         traces=[paths.KEY_STORAGE] if shown.get("trace") == "keys" else [],
-        unit=UnitFacts(enabled=False, masked=False, forking=False, ran=None,
+        unit=UnitFacts(enabled=False, masked=False, forking=False, ran=None, noted=False,
                        legacy_links=[RC_LINK] if shown.get("trace") == "rc" else []),
     )
 
@@ -218,7 +218,7 @@ def test_converge(history, conf, capability, machine, quick_pair):
     assert ids(again.findings) == [one for one in found if one not in ONCE]
     spawned = len(machine.systemctl_calls())
     repeated = apply.converge(machine, called(arguments))
-    assert [one for one in repeated.plan.actions if one.kind not in apply.SERVICE_VERBS] == []
+    assert [one for one in repeated.plan.actions if one.kind not in actions.SERVICE_VERBS] == []
     assert ids(repeated.findings) == [one for one in found if one not in ONCE]
     assert all(call == ["daemon-reload"] or call[0] == "try-restart" for call in machine.systemctl_calls()[spawned:])
     assert tree_of(machine, times=True) == tree

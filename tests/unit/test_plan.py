@@ -25,6 +25,7 @@ SERVICE = (actions.ENABLE, actions.DISABLE, actions.RESTART, actions.TRY_RESTART
 def unit(**changes):
     fields = {"enabled": False, "masked": False, "forking": False, "legacy_links": [], "ran": None}
     fields.update(changes)
+    fields.setdefault("noted", fields["ran"] is not None)
     return UnitFacts(**fields)
 
 
@@ -85,7 +86,30 @@ def test_a_removal_that_is_cancelled_leaves_the_service_as_it_was(ran, enabled, 
     assert service_actions(ABORT, unit=unit(ran=ran, enabled=enabled)) == [actions.START] * starts
     assert service_actions(ABORT, unit=unit(ran=ran, enabled=enabled), booted=False) == []
     assert service_actions(ABORT, unit=unit(ran=ran, enabled=enabled, masked=True)) == []
-    assert service_actions(APPLY, unit=unit(ran=ran, enabled=enabled)) == []
+
+
+@pytest.mark.parametrize("ran,done", [(True, [actions.START]), (False, []), (None, [])])
+@pytest.mark.parametrize("enabled", [True, False])
+def test_apply_does_what_a_scriptlet_could_not_do_after_a_removal_that_was_killed(ran, enabled, done):
+    """The finding "busy" says that this command finishes it. It restarts nothing that runs."""
+    assert service_actions(APPLY, unit=unit(ran=ran, enabled=enabled)) == done
+    assert service_actions(APPLY, unit=unit(ran=ran, enabled=enabled), booted=False) == []
+    assert service_actions(APPLY, unit=unit(ran=ran, enabled=enabled, masked=True)) == []
+
+
+@pytest.mark.parametrize("called", [INSTALL, UPGRADE, UNKNOWN, ABORT, NOTHING, APPLY], ids=lambda one: one.kind)
+@pytest.mark.parametrize("ran", [True, False, None])
+@pytest.mark.parametrize("capture", [None, make_capture(unit="enabled", active=True)], ids=["no capture", "capture"])
+def test_what_a_removal_has_noted_goes_last_of_all(called, ran, capture):
+    """Also a note that nobody can read. It is not ours to forget where systemd does not run: /run may be another's."""
+    for noted in (True, False):
+        facts = {"config": CONF, "unit": unit(ran=ran if noted else None, noted=noted), "capture": capture}
+        kinds = [action.kind for action in plan.plan(make_facts(**facts), called).actions]
+        forgets = noted and (called != APPLY or ran is True or capture is not None)
+        assert (actions.FORGET_REMOVAL in kinds) == forgets
+        assert not forgets or kinds[-1] == actions.FORGET_REMOVAL
+        kinds = [action.kind for action in plan.plan(make_facts(booted=False, **facts), called).actions]
+        assert actions.FORGET_REMOVAL not in kinds
 
 
 @pytest.mark.parametrize("ran,enabled,kind", [

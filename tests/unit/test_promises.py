@@ -78,7 +78,7 @@ def test_the_stamp_keeps_all_but_what_only_this_run_did(id):
 @EVERY
 def test_catcherctl_ends_with_1_for_a_failure_and_with_3_for_what_needs_attention(id):
     attention = 0 if promises.SEVERITY[id] == messages.INFO else 3
-    assert apply.exit_status([messages.finding(id)]) == (1 if id in promises.FAILURE else attention)
+    assert report.exit_status([messages.finding(id)]) == (1 if id in promises.FAILURE else attention)
 
 
 @pytest.fixture
