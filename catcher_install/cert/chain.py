@@ -8,7 +8,8 @@ if TYPE_CHECKING:
 
 
 def chain_problem(chain: "Sequence[X509]") -> str:
-    """Return why certificates are no chain, as the end of a sentence; "" if each may have been issued by the next."""
+    """Return why clients refuse certificates as a chain, as the end of a sentence; "" if each may have been issued by
+    the next, and is signed as clients accept it, its issuer being among them or not."""
     for number in range(1, len(chain)):
         child, issuer = chain[number - 1], chain[number]
         which = "certificate %d" % (number + 1)
@@ -23,6 +24,8 @@ def chain_problem(chain: "Sequence[X509]") -> str:
         if issuer.path_length is not None and below > issuer.path_length:
             return "%s allows only %d CAs below itself (pathLen), and there are %d" % (
                 which, issuer.path_length, below)
-        if child.weak:
-            return "certificate %d is signed with %s, which clients no longer accept" % (number, child.weak)
+    for number, one in enumerate(chain, 1):
+        # Whoever trusts a certificate that issued itself does not look at its signature.
+        if one.weak and one.issuer_der != one.subject_der:
+            return "certificate %d is signed with %s, which clients no longer accept" % (number, one.weak)
     return ""

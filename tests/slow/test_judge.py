@@ -36,6 +36,8 @@ def critical(value):
     return value, True
 
 
+# An openssl.cnf with a setting for every connection.
+ALL_OF_TLS = "openssl_conf = all\n[all]\nssl_conf = ssl\n[ssl]\nsystem_default = default\n[default]\n%s\n"
 UNKNOWN = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.3.6.1.4.1.99999.1"), b"\x05\x00")
 CA = [critical(x509.BasicConstraints(ca=True, path_length=None)), critical(key_usage("key_cert_sign", "crl_sign"))]
 SERVER = [critical(x509.BasicConstraints(ca=False, path_length=None)), critical(key_usage("digital_signature"))]
@@ -479,10 +481,47 @@ class UnderPolicy:
     pytest.param(name, marks=said_by_python(POLICIES[name][0])) for name in sorted(POLICIES)])
 def test_the_policy_of_the_system_holds(tmp_path, name):
     setting, kind, why = POLICIES[name]
-    (tmp_path / "openssl.cnf").write_text(
-        "openssl_conf = all\n[all]\nssl_conf = ssl\n[ssl]\nsystem_default = default\n[default]\n%s\n" % setting)
+    (tmp_path / "openssl.cnf").write_text(ALL_OF_TLS % setting)
     verdict = check.check(UnderPolicy(str(tmp_path / "openssl.cnf")), *lone(SERVER, kind=kind))
     assert says(why, verdict.problem) and bool(why) == bool(verdict.problem), verdict
+
+
+def first_of(pair, count):
+    """A pair with so many of its certificates."""
+    end = b"-----END CERTIFICATE-----\n"
+    return pair[0], end.join(pair[1].split(end)[:count]) + end
+
+
+# A pair signed with a digest somewhere -> the number of the certificate that is
+SIGNED = {
+    "alone": (lambda digest: first_of(by_rsa(digest), 1), 1),
+    "with its CA": (by_rsa, 1),
+    "an intermediate in the middle": (lambda digest: chain(middle_digest=digest), 2),
+    "an intermediate at the end": (lambda digest: first_of(chain(middle_digest=digest), 2), 2),
+    "its own root": (lambda digest: (key("rsa-2048"), pem.certificate_for(key("rsa-2048"), "-" + digest.name)), 0),
+}
+
+
+@said_by_python("CipherString = DEFAULT:@SECLEVEL=4")
+@pytest.mark.parametrize("where", sorted(SIGNED))
+@pytest.mark.parametrize("digest,name", [(hashes.SHA1, "SHA-1"), (hashes.MD5, "MD5"), (hashes.SHA256, "")])
+def test_a_digest_that_no_longer_counts_is_seen_where_openssl_does_not_mind(tmp_path, digest, name, where):
+    """SLES 15, and the policy LEGACY: there the loader says nothing, and clients elsewhere still refuse it."""
+    (tmp_path / "openssl.cnf").write_text(ALL_OF_TLS % "CipherString = DEFAULT:@SECLEVEL=0")
+    make, number = SIGNED[where]
+    verdict = check.check(UnderPolicy(str(tmp_path / "openssl.cnf")), *make(digest))
+    assert (verdict.problem, verdict.unchecked) == ("", "")
+    said = "certificate %d is signed with %s, which clients no longer accept" % (number, name)
+    assert verdict.chain == (said if name and number else "")
+
+
+@pytest.mark.parametrize("digest", [hashes.SHA1, hashes.MD5])
+def test_a_small_key_does_not_hide_a_digest_that_no_longer_counts(digest):
+    """The judge lowers the security level for such a key."""
+    own = key("rsa-1024")
+    crt = build("tke1.example.com", own, "Root", key("rsa-2048"), NAMED + SERVER, digest)
+    verdict = check.check(Asked(), own, crt)
+    assert verdict.problem + verdict.chain
 
 
 @pytest.mark.parametrize("setting,steps", [
@@ -491,8 +530,7 @@ def test_the_policy_of_the_system_holds(tmp_path, name):
     ("MinProtocol = TLSv1", ["TLSv1_2", "TLSv1_3"]),
 ])
 def test_a_version_that_the_policy_forbids_is_not_spoken(tmp_path, setting, steps):
-    (tmp_path / "openssl.cnf").write_text(
-        "openssl_conf = all\n[all]\nssl_conf = ssl\n[ssl]\nsystem_default = default\n[default]\n%s\n" % setting)
+    (tmp_path / "openssl.cnf").write_text(ALL_OF_TLS % setting)
     key_pem, crt = lone(SERVER)
     answers = check._ask_openssl(UnderPolicy(str(tmp_path / "openssl.cnf")), key_pem, crt, [crt], False)
     assert answers == dict.fromkeys(["load"] + steps + ["leaf"], "")
