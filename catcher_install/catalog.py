@@ -111,6 +111,11 @@ CATALOG = {
         "{issuer} expires on {date}",
         "get a new chain from your CA before that date, then type:\n  catcherctl cert install KEY CRT",
     ),
+    "pair-not-running": (WARNING, ROOT,
+        "the key and certificate were changed, and the running catcher still uses the previous certificate",
+        "restart the catcher:\n  systemctl restart CSUTKEcat\n"
+        "if the TKE does not have the new certificate, import it:\n  catcherctl tke-guide",
+    ),
     "pair-not-yet-valid": (WARNING, ROOT,
         "the certificate is not valid before {date}",
         "check this host's clock:\n  timedatectl",

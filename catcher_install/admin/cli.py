@@ -7,7 +7,7 @@ attention.
 import sys
 import warnings
 
-from .. import actions, apply, config, journal, messages, paths, plan, report, transition
+from .. import actions, apply, config, journal, messages, paths, report, transition
 from ..errors import AS_ROOT, CatcherError
 from ..facts import collect, hidden, version_of
 from ..host import Host, forget_openssl_settings
@@ -142,9 +142,11 @@ def _require_all_seen(host: Host) -> None:
 
 
 def _plan(options: "Namespace") -> int:
+    from .installed_pair import planned
+
     host = _host(options.root)
     _require_all_seen(host)
-    return _tell_plan(options, host, plan.plan(collect(host), transition.of(transition.APPLY)))
+    return _tell_plan(options, host, planned(host, collect(host)))
 
 
 def _foresee(options: "Namespace", asked: "Callable[[Host], transition.Transition]") -> int:
@@ -162,12 +164,10 @@ def _foresee(options: "Namespace", asked: "Callable[[Host], transition.Transitio
 
 
 def _tell_plan(options: "Namespace", host: Host, planned: "actions.Plan") -> int:
-    found = list(planned.findings)
     if any(action.makes_pair() for action in planned.actions):
         from ..cert.submitted import address_findings
 
-        found += address_findings(host)
-    planned = planned.replace(findings=found)
+        planned = planned.replace(findings=planned.findings + address_findings(host))
     if getattr(options, "json", False):
         _print_json(_plan_fields(planned))
     else:

@@ -1,9 +1,10 @@
 """The running daemon, for the administrator's commands: who has the port, how to restart it, what it answers then."""
 
 from .. import config, paths, port, reference, systemd
+from ..cert import details
 from ..errors import CatcherError
 from ..messages import finding
-from ..probe import probe, result
+from ..probe import connection, handshake, probe, result, target
 from ..probe.result import ProbeResult
 from ..record import Record
 from ..text import shown
@@ -31,6 +32,13 @@ NOT_REACHED = (result.REFUSED, result.UNREACHABLE, result.TIMED_OUT)
 VERIFIED = "verified"
 UNVERIFIED = "unverified"
 FAILED = "failed"
+
+# Whether the running catcher uses the pair in place. DOUBTFUL: the pair was changed after the start, and no connection
+# shows the certificate. NOT_KNOWN: nothing says anything, or no catcher runs in TLS mode.
+IN_USE = "in use"
+NOT_IN_USE = "not in use"
+DOUBTFUL = "doubtful"
+NOT_KNOWN = "not known"
 
 
 class Verification(Record):
@@ -202,3 +210,57 @@ def restart_and_wait(host: "Host", wanted: Wanted) -> str:
     be verified from here has no problem."""
     seen = restart_and_verify(host, wanted)
     return seen.reason if seen.state == FAILED else ""
+
+
+def use_of_pair(host: "Host", sha256: str) -> str:
+    """Whether the running catcher uses the pair in place: IN_USE, NOT_IN_USE, DOUBTFUL or NOT_KNOWN. A catcher reads
+    its pair only when it starts.
+
+    sha256: of the certificate in catcher.crt. The first evidence holds for every daemon and costs nothing: a file that
+    has not changed since the process was started is in use. A change of a file may leave its bytes, so after one a
+    connection is made, and the certificate that the catcher shows decides.
+    """
+    if host.root != "/" or host.in_chroot():
+        return NOT_KNOWN
+    pid = systemd.catcher(host)
+    if pid is None or systemd.running_mode(host, pid) != config.TLS:
+        return NOT_KNOWN
+    started, changed = host.started(pid), _pair_changed(host)
+    if started is None or changed is None:
+        return NOT_KNOWN
+    if changed <= started:
+        return IN_USE
+    shows = certificate_shown(host)
+    if systemd.catcher(host) != pid:
+        # Restarted meanwhile: then it is not known whose certificate that was.
+        return NOT_KNOWN
+    if not shows:
+        return DOUBTFUL
+    return IN_USE if shows == sha256 else NOT_IN_USE
+
+
+def _pair_changed(host: "Host") -> "Optional[float]":
+    """The last change of the pair's files or of the links to them, in seconds since the epoch; None if that cannot be
+    seen. By st_ctime, which nobody can set back: cp -p, tar and rsync set only st_mtime."""
+    try:
+        found = [host.lstat(name) for path in (paths.KEY, paths.CERTIFICATE) for name in (path, host.real_path(path))]
+    except OSError:
+        return None
+    times = [entry.st_ctime for entry in found if entry is not None]
+    return max(times) if len(times) == len(found) else None
+
+
+def certificate_shown(host: "Host") -> str:
+    """SHA-256 of the certificate that the catcher shows; "" if it does not have the port, only root may see who has it,
+    or no TLS connection comes about. It is one connection, which ends after the handshake."""
+    reached = _listening(host) if port.holder(host).state == port.CATCHER else []
+    for address in reached:
+        deadline = connection.Deadline(LOOK_SECONDS)
+        where, number = target.parse("%s:%d" % (address, paths.PORT))
+        try:
+            sock, _ = connection.connect_any(connection.look_up(where, number, deadline), deadline, [])
+            _, _, chain, _ = handshake.shake_hands(sock, None, deadline)
+        except result.Ended:
+            continue
+        return details.describe(chain[0]).sha256
+    return ""

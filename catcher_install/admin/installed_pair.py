@@ -2,8 +2,8 @@
 
 import shlex
 
+from .. import config, messages, pair, paths, plan, transition
 from .. import facts as fact_collector
-from .. import messages, pair, paths, plan
 from ..cert import details, generate, host_names, pem, submitted, x509
 from ..cert.names import ip_address
 from ..errors import AS_ROOT, CatcherError
@@ -11,11 +11,13 @@ from ..messages import finding
 from ..record import Record
 from ..stamp import EMPTY
 from ..text import moment, shown
+from . import daemon
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Dict, List, Optional, Tuple
 
+    from ..actions import Plan
     from ..facts import HostFacts
     from ..host import Host
     from ..messages import Finding
@@ -110,6 +112,23 @@ def more_findings(host: "Host", facts: "HostFacts", seen: Installed) -> "List[Fi
     return found
 
 
+def use_findings(host: "Host", facts: "HostFacts", seen: Installed) -> "List[Finding]":
+    """Return the finding of a pair that the running catcher does not use, since it was not restarted. None if that is
+    not known, and for a pair with which it would not start again."""
+    usable = facts.pair.state == pair.BOTH and not (facts.verdict or {}).get("problem")
+    if not seen.chain or not usable or facts.config.state in (config.TCP, config.UNUSABLE):
+        return []
+    if daemon.use_of_pair(host, seen.chain[0].sha256) != daemon.NOT_IN_USE:
+        return []
+    return [finding("pair-not-running")]
+
+
+def planned(host: "Host", facts: "HostFacts") -> "Plan":
+    """What ``catcherctl apply`` would do, with the finding of a pair that is not in use: apply does not restart."""
+    found = plan.plan(facts, transition.of(transition.APPLY))
+    return found.replace(findings=found.findings + use_findings(host, facts, installed(host)))
+
+
 def accepted_names(facts: "HostFacts") -> "List[str]":
     """The names that an administrator installed the present pair for, with ``--name``."""
     accepted = facts.stamp.accepted_names if facts.stamp is not None else None
@@ -158,7 +177,7 @@ def check(host: "Host", wanted: "List[str]") -> "Tuple[Dict[str, Any], List[Find
     found = plan.pair_findings(facts)
     seen = installed(host)
     if not any(messages.severity(one) == messages.ERROR for one in found):
-        found = found + more_findings(host, facts, seen)
+        found = found + more_findings(host, facts, seen) + use_findings(host, facts, seen)
         own = seen.chain[0] if seen.chain else None
         found += [
             finding("pair-name-missing", name=shown(name), names=submitted.names_of(own))

@@ -126,7 +126,7 @@ def _findings(
     decision = start.launch_decision(facts, planned.mode)
     found += [one for one in decision.findings if one["id"] not in [other["id"] for other in found]]
     if planned.mode == config.TLS and facts.pair.state == pair.BOTH and not (facts.verdict or {}).get("problem"):
-        found += installed_pair.more_findings(host, facts, seen)
+        found += installed_pair.more_findings(host, facts, seen) + installed_pair.use_findings(host, facts, seen)
     if planned.mode == config.TCP and facts.tls.possible:
         found += _not_ready(host, facts)
     known = [one["id"] for one in found]

@@ -10,6 +10,7 @@ from .. import config, paths, systemd
 from ..cert import details, host_names
 from ..record import Record
 from ..text import moment, shown
+from . import daemon
 from .installed_pair import installed
 
 TYPE_CHECKING = False
@@ -30,15 +31,17 @@ class GuideFacts(Record):
 
     names: this host's names and addresses. certificate: the first one in catcher.crt, or None; problem: then why.
     configured: config.TLS, config.TCP, or None if catcher.conf says neither. running: config.TLS, config.TCP, or
-    None if no daemon runs. now: seconds since the epoch.
+    None if no daemon runs. use: whether the daemon uses the certificate, see daemon.use_of_pair(). now: seconds since
+    the epoch.
     """
 
-    __slots__ = ("names", "certificate", "problem", "configured", "running", "now")
+    __slots__ = ("names", "certificate", "problem", "configured", "running", "use", "now")
     names: "host_names.HostNames"
     certificate: "Optional[details.Certificate]"
     problem: str
     configured: "Optional[str]"
     running: "Optional[str]"
+    use: str
     now: float
 
     def typed(self, mode: str) -> "List[str]":
@@ -64,6 +67,7 @@ def collect(host: "Host") -> GuideFacts:
         names=host_names.collect(host), certificate=seen.chain[0] if seen.chain else None,
         problem=seen.problem, now=host.now(),
         running=systemd.running_mode(host, systemd.catcher(host)),
+        use=daemon.use_of_pair(host, seen.chain[0].sha256) if seen.chain else daemon.NOT_KNOWN,
         configured=state if state in (config.TLS, config.TCP) else None,
     )
 
@@ -124,6 +128,13 @@ def _before(mode: str, facts: GuideFacts, typed: "List[str]") -> "List[str]":
     elif facts.running != mode:
         text.append("The catcher is configured for %s and runs in %s mode. On this host, type: catcherctl status"
                     % (wanted, facts.running.upper()))
+    elif mode == config.TLS and facts.use == daemon.NOT_IN_USE:
+        text.append("The key and certificate were changed, and the running catcher still uses the previous "
+                    "certificate. On this host, type: %s" % daemon.RESTART)
+    elif mode == config.TLS and facts.use == daemon.DOUBTFUL:
+        text.append("The key and certificate were changed after the catcher was started, and this guide cannot see "
+                    "whether it uses them. Type: catcherctl probe %s. If it shows other hashes than those above, on "
+                    "this host, type: %s" % (shown(typed[0]) if typed else "HOST", daemon.RESTART))
     else:
         text.append("The catcher is configured for %s and running. You have nothing more to do on this host." % wanted)
     if mode == config.TCP:

@@ -6,6 +6,7 @@ import os
 import socket
 import stat
 import struct
+import subprocess
 import sys
 import tempfile
 import time
@@ -724,3 +725,26 @@ def test_a_call_that_a_signal_interrupts_is_made_again(tmp_path):
 
     assert host_module._again(interrupted, machine.root).st_ino == os.lstat(machine.root).st_ino
     assert len(calls) == 3
+
+
+def test_a_process_says_when_it_was_started():
+    before = time.time()
+    with subprocess.Popen(["sleep", "60"]) as child:
+        try:
+            started = Host().started(child.pid)
+        finally:
+            child.kill()
+    # The kernel counts in hundredths of a second.
+    assert before - 0.1 < started < time.time() + 0.1
+
+
+def test_a_process_whose_name_looks_like_the_rest_of_its_line(machine):
+    machine.put("/proc/7/stat", b"7 (a) S 1 2 (b) S" + b" 1" * 18 + b" 0 5\n")
+    assert abs(machine.started(7) - (time.time() - time.clock_gettime(7))) < 1
+
+
+@pytest.mark.parametrize("data", [None, b"", b"7 (a) S 1\n", b"7 (a) S" + b" x" * 40])
+def test_a_process_of_which_the_start_is_not_known(machine, data):
+    if data is not None:
+        machine.put("/proc/7/stat", data)
+    assert machine.started(7) is None

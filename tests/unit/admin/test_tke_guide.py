@@ -41,7 +41,8 @@ def a_certificate(**changes):
 def facts(**changes):
     fields = {
         "names": HostNames(short="tke1", full="tke1.example.com", addresses=["192.0.2.10", "2001:db8::10"]),
-        "certificate": a_certificate(), "problem": "", "configured": "tls", "running": "tls", "now": NOW,
+        "certificate": a_certificate(), "problem": "", "configured": "tls", "running": "tls",
+        "use": "in use", "now": NOW,
     }
     fields.update(changes)
     return tke_guide.GuideFacts(**fields)
