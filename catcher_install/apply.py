@@ -31,6 +31,8 @@ TRACES = (actions.RETIRE_LEGACY_LINKS, actions.FORGET_CAPTURE)
 AFTER_STAMP = TRACES + actions.SERVICE_VERBS + (actions.NOTE_OURS, actions.FORGET_REMOVAL)
 # What puts a pair in its place.
 PLACES = (actions.PLACE_STAGED_PAIR, actions.MAKE_PAIR, actions.PUT_PAIR, actions.RETURN_PAIR)
+# What changes the mode or the pair.
+CHANGES = PLACES + (actions.WRITE_CONFIG,)
 POLICY_DENIES = 101
 ATTEMPTS = 3
 
@@ -54,7 +56,7 @@ class Outcome(Record):
 
     def changed(self) -> bool:
         """Whether configuration or pair are other than before."""
-        return any(kind in self.done for kind in PLACES + (actions.WRITE_CONFIG,))
+        return any(kind in self.done for kind in CHANGES)
 
     def failures(self) -> "List[Finding]":
         """What did not work."""

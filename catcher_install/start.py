@@ -1,7 +1,7 @@
 """The rules of a daemon start, after a converge. No I/O."""
 
 from . import config, messages, pair, transition
-from .actions import MAKE_PAIR, PLACE_STAGED_PAIR, WRITE_CONFIG
+from .actions import MAKE_PAIR, PLACE_STAGED_PAIR, PUT_PAIR, WRITE_CONFIG
 from .messages import finding
 from .plan import default_mode, plan_pair
 from .record import Record
@@ -75,11 +75,11 @@ def launch_decision(facts: "HostFacts", planned: "Optional[str]" = None) -> Laun
 
 
 def foresee(facts: "HostFacts", planned: "Plan") -> "HostFacts":
-    """The facts as a plan's actions would leave them, as far as a daemon start depends on them. For CSUTKEcat check."""
+    """The facts as a plan's actions would leave them, as far as a daemon start depends on them."""
     for action in planned.actions:
         if action.kind == WRITE_CONFIG and action.data is not None:
             facts = facts.replace(config=config.parse(action.data))
-        if action.kind in (MAKE_PAIR, PLACE_STAGED_PAIR):
+        if action.kind in (MAKE_PAIR, PLACE_STAGED_PAIR, PUT_PAIR):
             good = {"problem": "", "rsa_bits": 0, "not_before": 0, "not_after": int(facts.now) + YEAR_SECONDS}
             made = facts.pair.replace(state=pair.BOTH, staged=False, key_mode=pair.KEY_MODE)
             facts = facts.replace(pair=made, verdict=good)

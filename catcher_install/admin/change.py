@@ -11,11 +11,12 @@ from . import daemon, installed_pair
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import List, Tuple
+    from typing import List, Optional, Tuple
 
     from ..apply import Outcome
     from ..facts import HostFacts
     from ..host import Host
+    from ..messages import Finding
     from ..process import Signals
     from ..transition import Transition
 
@@ -41,23 +42,21 @@ class Locked:
             self._lock.free()
 
 
-def foresee(host: "Host", asked: "Transition") -> "actions.Plan":
-    """What carry_out() would do. Changes nothing. Raises CatcherError as it does."""
-    return plan.plan(facts.judged(host, facts.collect(host)), asked)
-
-
-def foresee_use(host: "Host", asked: "Transition", planned: "actions.Plan", restart: bool) -> "List[str]":
-    """Return what carry_out() would do after the plan, as lines; none if the plan changes neither mode nor pair."""
-    if not {action.kind for action in planned.actions} & {actions.WRITE_CONFIG, actions.MAKE_PAIR, actions.PUT_PAIR}:
-        return []
-    reason = daemon.may_restart(host, facts.collect(host))
-    if asked.kind != transition.SET_MODE and planned.mode != config.TLS:
-        reason = "the catcher is in TCP mode"
-    if not restart:
-        return ["Then nothing is restarted, as you asked."]
+def foresee(host: "Host", asked: "Transition", restart: bool) -> "Tuple[actions.Plan, str]":
+    """What carry_out() would do: the plan, and a line on what comes after it. Changes nothing. Raises CatcherError as
+    carry_out() does."""
+    now = facts.judged(host, facts.collect(host))
+    planned = plan.plan(now, asked)
+    then = start.foresee(now, planned)
+    refused = _refused(asked, then, planned.findings)
+    if refused is not None:
+        raise CatcherError("%s would not work: %s" % (_what(asked), messages.text(refused)), messages.fix(refused))
+    reason, _ = _why_not_restarted(host, asked, then, restart)
     if reason:
-        return ["Then nothing is restarted, because %s." % reason]
-    return ["Then the catcher is restarted and checked over a real connection."]
+        return planned, "Then nothing is restarted, %s." % reason.rstrip(".")
+    if not any(action.kind in apply.CHANGES for action in planned.actions):
+        return planned, "Then the catcher is restarted, unless a connection shows that it does this already."
+    return planned, "Then the catcher is restarted and checked over a real connection."
 
 
 def carry_out(host: "Host", asked: "Transition", restart: bool) -> "Tuple[Outcome, str]":
@@ -124,6 +123,11 @@ def _named(asked: "Transition") -> str:
     return str(asked.request.verb)
 
 
+def _what(asked: "Transition") -> str:
+    """What may not work."""
+    return asked.request.mode.upper() if asked.kind == transition.SET_MODE else "the catcher with the new certificate"
+
+
 def _difference(asked: "Transition", outcome: "Outcome") -> str:
     """What a change replaced, for the journal."""
     if asked.kind == transition.SET_MODE:
@@ -142,11 +146,39 @@ def _not_applied(asked: "Transition", outcome: "Outcome") -> str:
         return messages.text(failures[-1]) if planned and actions.PUT_PAIR not in outcome.done and failures else ""
     if outcome.facts.config.state != asked.request.mode and failures:
         return messages.text(failures[-1])
-    decision = start.launch_decision(outcome.facts)
-    deferred = any(one["id"] == "pair-deferred" for one in outcome.findings)
-    if decision.arguments is not None or deferred:
-        return ""
-    return messages.text((failures or decision.findings)[-1])
+    refused = _refused(asked, outcome.facts, outcome.findings)
+    return "" if refused is None else messages.text(failures[-1] if failures else refused)
+
+
+def _refused(asked: "Transition", then: "HostFacts", found: "List[Finding]") -> "Optional[Finding]":
+    """Why a mode that was asked for cannot work: the finding with which a start is refused; else None.
+
+    then: the facts with the change. found: the findings of its plan.
+    """
+    decision = start.launch_decision(then)
+    deferred = any(one["id"] == "pair-deferred" for one in found)
+    if asked.kind != transition.SET_MODE or decision.arguments is not None or deferred:
+        return None
+    return decision.findings[-1]
+
+
+def _why_not_restarted(host: "Host", asked: "Transition", then: "HostFacts", restart: bool) -> "Tuple[str, str]":
+    """Return why a change does not restart the daemon, as the end of a sentence, and what to type to use the change;
+    "" twice if it does. then: the facts with the change."""
+    decision = start.launch_decision(then)
+    refused = "because the catcher cannot start: %s" % messages.text(
+        decision.findings[-1]) if decision.arguments is None else ""
+    if asked.kind != transition.SET_MODE:
+        if refused:
+            return refused, ""
+        if "-tls" not in (decision.arguments or []):
+            # Where TLS is configured, a finding says how it becomes possible.
+            remedy = "" if then.config.state == config.TLS else "catcherctl mode tls"
+            return "because the catcher is in TCP mode", remedy
+    if not restart:
+        return "as you asked", daemon.by_hand(then)
+    reason = daemon.may_restart(host, then)
+    return ("because %s" % reason, daemon.by_hand(then)) if reason else (refused, "")
 
 
 def _put_to_use(
@@ -154,21 +186,11 @@ def _put_to_use(
 ) -> "Tuple[str, daemon.Verification]":
     """Restart and verify, as far as that should be done: (a line on what was done, what was seen)."""
     nothing = daemon.Verification(state=daemon.VERIFIED, reason="")
-    decision = start.launch_decision(outcome.facts)
-    is_mode = asked.kind == transition.SET_MODE
-    if decision.arguments is None:
-        if not is_mode:
-            return "Not restarted, because the catcher cannot start: %s" % messages.text(
-                decision.findings[-1]), nothing
-    elif not is_mode and "-tls" not in decision.arguments:
-        return "Not tried, because the catcher is in TCP mode. To use them: catcherctl mode tls", nothing
-    if not restart:
-        return "Not restarted, as you asked. To use the change: %s" % daemon.by_hand(outcome.facts), nothing
-    reason = daemon.may_restart(host, outcome.facts)
+    reason, remedy = _why_not_restarted(host, asked, outcome.facts, restart)
     if reason:
-        return "Not restarted, because %s. To use the change: %s" % (reason, daemon.by_hand(outcome.facts)), nothing
+        return "Not restarted, %s%s" % (reason, ". To use the change: " + remedy if remedy else ""), nothing
     wanted, shows = daemon.speaks_tcp(host), "it speaks plain TCP"
-    if decision.arguments:
+    if start.launch_decision(outcome.facts).arguments:
         seen = installed_pair.installed(host)
         if not seen.chain:
             return "", _failed(seen.problem)
@@ -189,8 +211,7 @@ def _take_back(host: "Host", asked: "Transition", outcome: "Outcome", problem: s
     restart: the daemon may be at work with the change already.
     """
     is_mode = asked.kind == transition.SET_MODE
-    failed = "%s does not work: %s" % (
-        asked.request.mode.upper() if is_mode else "the catcher with the new certificate", problem)
+    failed = "%s does not work: %s" % (_what(asked), problem)
     if not outcome.changed():
         return CatcherError(failed, WHY)
     what = "the previous mode" if is_mode else "the old pair"

@@ -156,10 +156,10 @@ def _foresee(options: "Namespace", asked: "Callable[[Host], transition.Transitio
     host = _host("/")
     _require_all_seen(host)
     wanted = asked(host)
-    planned = change.foresee(host, wanted)
+    planned, use = change.foresee(host, wanted, not options.no_restart)
     status = _tell_plan(options, host, planned)
     if not options.json:
-        _print(change.foresee_use(host, wanted, planned, not options.no_restart))
+        _print([use])
     return status
 
 

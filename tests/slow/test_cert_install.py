@@ -63,7 +63,7 @@ def test_install_in_tcp_mode_tries_nothing(machine, daemon):
     lines, left = install(machine)
     assert in_place(machine) == NEW
     assert daemon.restarts == 0 and shown(daemon.port) == "tcp"
-    assert "Not tried, because the catcher is in TCP mode" in "\n".join(lines) and left == []
+    assert "Not restarted, because the catcher is in TCP mode" in "\n".join(lines) and left == []
     assert remembered(machine).generated_pair is None
 
 

@@ -147,7 +147,7 @@ def test_a_dry_run_says_what_would_be_done_and_does_nothing(on_machine, daemon, 
 @pytest.mark.parametrize("conf,masked,arguments,why", [
     (b"TLS_ON\n", True, ["mode", "tcp"], "the service is masked"),
     (b"TLS_OFF\n", False, ["cert", "generate", "--force"], "the catcher is in TCP mode"),
-    (b"TLS_OFF\n", False, ["mode", "tcp"], None),
+    (b"TLS_OFF\n", True, ["mode", "tcp"], "the service is masked"),
 ])
 def test_a_dry_run_says_why_nothing_is_restarted(on_machine, daemon, capsys, conf, masked, arguments, why):
     put(on_machine, *NEW)
@@ -156,7 +156,62 @@ def test_a_dry_run_says_why_nothing_is_restarted(on_machine, daemon, capsys, con
         on_machine.put_link("/etc/systemd/system/" + paths.UNIT, "/dev/null")
     cli.main(arguments + ["--dry-run"])
     told = capsys.readouterr().out
-    assert ("Then nothing is restarted, because %s.\n" % why in told) if why else "Then" not in told
+    assert "Then nothing is restarted, because %s.\n" % why in told
+
+
+def no_program(machine):
+    os.unlink(machine.on_disk(paths.CATCHER))
+
+
+def tls_impossible(machine):
+    machine.tls_possible(False)
+
+
+def tls_unknown(machine):
+    real = machine.programs[paths.OPENSSL]
+    machine.programs[paths.OPENSSL] = lambda argv, stdin: (
+        (-9, b"") if argv[1:] == ["version"] else real(argv, stdin))
+
+
+def masked(machine):
+    machine.put_link("/etc/systemd/system/" + paths.UNIT, "/dev/null")
+
+
+def tcp_mode(machine):
+    machine.put(paths.CONF, b"TLS_OFF\n")
+
+
+def half_a_line(machine):
+    machine.put(paths.CONF, b"TLS_ON\nTLS_OF\n")
+
+
+def nothing_wrong(machine):
+    pass
+
+
+HOSTS = {one.__name__: one for one in (
+    no_program, tls_impossible, tls_unknown, masked, tcp_mode, half_a_line, nothing_wrong)}
+
+
+@pytest.mark.parametrize("host", sorted(HOSTS))
+@pytest.mark.parametrize("more", [[], ["--no-restart"]], ids=["", "no restart"])
+@pytest.mark.parametrize("arguments", [
+    ["cert", "install", "/root/my.key", "/root/my.crt"], ["cert", "generate", "--force"], ["mode", "tcp"],
+    ["mode", "tls"],
+], ids=" ".join)
+def test_a_dry_run_promises_what_the_command_then_does(on_machine, daemon, capsys, arguments, more, host):
+    put(on_machine, *NEW)
+    HOSTS[host](on_machine)
+    refused = cli.main(arguments + more + ["--dry-run"]) == cli.FAILED
+    promised = capsys.readouterr().out
+    before = daemon.restarts
+    assert (cli.main(arguments + more) == cli.FAILED) == refused
+    told = capsys.readouterr().out
+    if "unless a connection shows" not in promised:
+        assert ("Then the catcher is restarted" in promised) == (daemon.restarts > before)
+    for reason in [one.partition("Then nothing is restarted, ")[2] for one in promised.splitlines()
+                   if one.startswith("Then nothing")]:
+        assert "Not restarted, " + reason.rstrip(".") in told
 
 
 def test_a_dry_run_refuses_what_the_command_refuses(on_machine, daemon, capsys):
