@@ -172,10 +172,6 @@ def _carry_out(host: "Host", transition: "Transition", outcome: Outcome) -> None
         proven = outcome.recorded or transition.kind == transitions.PUT_PAIR and bool(transition.request.key)
     if outcome.facts.pair.staged and not pending and proven:
         _report(outcome, paths.STAGE, lambda: pair.clear(host))
-        if actions.RETURN_PAIR in outcome.done:
-            # What came back is no longer kept beside its successor.
-            for name in pair.FILES:
-                host.remove(paths.BIN + "/" + name + transition.request.kept)
 
 
 def _write_returned_stamp(host: "Host", outcome: Outcome) -> None:
