@@ -63,15 +63,16 @@ class Outcome(Record):
         return [one for one in self.findings if messages.is_marked(one, messages.FAILURE)]
 
 
-def converge(host: "Host", transition: "Transition") -> Outcome:
+def converge(host: "Host", transition: "Transition", facts: "Optional[HostFacts]" = None) -> Outcome:
     """Bring the host to where its facts say that it should be. Running it twice changes nothing the second time.
 
-    Raises CatcherError, before anything changes, if what an administrator's transition asks for cannot work.
+    facts: of a moment ago, for a first look. Raises CatcherError, before anything changes, if what an administrator's
+    transition asks for cannot work.
     """
     tls = None
     if transition.kind in (transitions.START, transitions.APPLY):
         # Mostly there is nothing to do, and then no lock is needed.
-        facts = fact_collector.collect(host)
+        facts = facts or fact_collector.collect(host)
         tls = facts.tls
         plan = planner.plan(facts, transition)
         if not plan.actions:

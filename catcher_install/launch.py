@@ -15,9 +15,10 @@ from .text import plain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import List
+    from typing import List, Optional, Tuple
 
     from .apply import Outcome
+    from .facts import HostFacts
     from .messages import Finding
 
 USAGE = "usage: CSUTKEcat start | check | stop | restart | status"
@@ -75,12 +76,13 @@ def _tell_change(outcome: "Outcome") -> None:
         _say(messages.INFO, changed)
 
 
-def _start(host: Host) -> int:
+def _start(host: Host, facts: "Optional[HostFacts]" = None) -> int:
+    """facts: those that have just been collected, if they have."""
     from .apply import converge
 
     if not host.is_ours():
         _require_all_seen(host, "systemctl start " + paths.UNIT.partition(".")[0])
-    outcome = converge(host, transition.of(transition.START))
+    outcome = converge(host, transition.of(transition.START), facts)
     _tell_change(outcome)
     decision = start.launch_decision(outcome.facts, outcome.plan.mode)
     known = decision.findings
@@ -165,19 +167,19 @@ def _require_all_seen(host: Host, command: str) -> None:
                            "run it as root:\n  sudo %s" % command)
 
 
-def _foreseen(host: Host) -> start.Launch:
-    """Return the decision that a start will take. Raises CatcherError if only root can know it."""
+def _foreseen(host: Host) -> "Tuple[HostFacts, start.Launch]":
+    """Return the facts, and the decision that a start will take. Raises CatcherError if only root can know it."""
     from .facts import collect
 
     _require_all_seen(host, paths.BIN + "/CSUTKEcat check")
     facts = collect(host)
     planned = plan.plan(facts, transition.of(transition.START))
-    return start.launch_decision(start.foresee(facts, planned), planned.mode)
+    return facts, start.launch_decision(start.foresee(facts, planned), planned.mode)
 
 
 def _check(host: Host) -> int:
     """Print the decision and the argv of a start, and run nothing."""
-    foreseen = _foreseen(host)
+    _, foreseen = _foreseen(host)
     for one in foreseen.findings:
         for line in report.finding_lines(one):
             print(line)
@@ -196,8 +198,9 @@ def _service(host: Host, verb: str) -> int:
     """
     from . import systemd
 
+    facts = None
     if verb == "restart" and host.is_ours():
-        foreseen = _foreseen(host)
+        facts, foreseen = _foreseen(host)
         if foreseen.arguments is None:
             # What runs goes on: once stopped it would not come back.
             _tell([one for one in foreseen.findings if messages.needs_attention(one)])
@@ -212,4 +215,4 @@ def _service(host: Host, verb: str) -> int:
         return 3 if running is None else 0
     if running is not None:
         host.terminate(running)
-    return _start(host) if verb == "restart" else 0
+    return _start(host, facts) if verb == "restart" else 0

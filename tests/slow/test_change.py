@@ -7,13 +7,13 @@ import syslog
 
 import pytest
 
-from catcher_install import apply, config, facts, paths
+from catcher_install import apply, config, facts, launch, paths, systemd
 from catcher_install import plan as planner
 from catcher_install.admin import cert_install, change, cli, mode
 from catcher_install.errors import CatcherError
 from tests.unit.admin.hosts import NEW, der, in_place, install, put
 from tests.unit.daemon import shown
-from tests.unit.support import tree_of
+from tests.unit.support import Executed, tree_of
 
 COLLECTS = 3
 
@@ -112,6 +112,24 @@ def test_the_facts_are_collected_three_times_at_most(typed, name):
     status, count = typed(name)
     assert status == (3 if name == "apply with something to do" else 0)
     assert 1 <= count <= TYPED[name][0] <= COLLECTS
+
+
+@pytest.mark.parametrize("something_to_do", [False, True], ids=["", "something to do"])
+@pytest.mark.parametrize("verb", ["start", "check", "restart", "stop", "status"])
+def test_a_start_collects_the_facts_no_more_often(machine, daemon, collects, monkeypatch, verb, something_to_do):
+    """Where systemd does not run the daemon; else systemctl does the rest."""
+    monkeypatch.setattr(launch, "Host", lambda: machine)
+    monkeypatch.setattr(systemd, "program", lambda host: "")
+    if something_to_do:
+        os.unlink(machine.on_disk(paths.CONF))
+    del collects[:]
+    if verb in ("start", "restart"):
+        with pytest.raises(Executed):
+            launch.main([verb])
+        assert machine.executed == (paths.CATCHER, [paths.CATCHER, "-tls"])
+        assert len(collects) == (COLLECTS if something_to_do else 1)
+    else:
+        assert launch.main([verb]) == 0 and len(collects) == (verb == "check")
 
 
 @pytest.mark.parametrize("name", sorted(MAY_FAIL))
