@@ -43,7 +43,13 @@ def request(host: "Host", wanted: "List[str]", present_key: bool, out: "Optional
                 apply.note_key(host, new)
                 host.replace(path, new, pair.KEY_MODE)
     key = submitted.load_key(submitted.read_file(host, path), lib)
-    data = _signing_request(key, host_names.collect(host), wanted, lib)
+    names = generate.subject(host_names.collect(host), wanted)
+    try:
+        data = crypto.call(_signing_request, key, names, lib)
+    except crypto.Unreadable as error:
+        # FIPS mode, or a policy, may refuse the key or the digest.
+        raise CatcherError("python3-cryptography makes no request for %s (%s)" % (path, error),
+                           "see what is wrong:\n  catcherctl cert check") from error
     lines = []
     if out is not None:
         try:
@@ -75,14 +81,12 @@ def _not_written(out: str, error: OSError) -> CatcherError:
     return CatcherError("%s: %s" % (shown(out) or "an empty name", reason), WRITE_HINT)
 
 
-def _signing_request(
-    key: "Any", present: "host_names.HostNames", wanted: "List[str]", lib: "crypto.Crypto"
-) -> bytes:
-    """PKCS#10, PEM, for a server with these names."""
+def _signing_request(key: "Any", names: "Tuple[str, List[str], List[str]]", lib: "crypto.Crypto") -> bytes:
+    """PKCS#10, PEM, for a server with these names: CN, DNS names and addresses."""
     import ipaddress
 
     x509, hashes = lib.x509, lib.hashes
-    common_name, dns, addresses = generate.subject(present, wanted)
+    common_name, dns, addresses = names
     subject = x509.Name([x509.NameAttribute(x509.oid.NameOID.COMMON_NAME, common_name)])
     alternatives = [x509.DNSName(name) for name in dns]
     alternatives += [x509.IPAddress(ipaddress.ip_address(address)) for address in addresses]

@@ -168,12 +168,13 @@ def _is_der_certificate(data: bytes) -> bool:
 def load_key(given: PemFile, lib: "crypto.Crypto") -> "Any":
     """The one private key of a file, as cryptography has it. Raises CatcherError if the catcher does not support it,
     MissingDependency if cryptography breaks at it."""
+    block = _key_block(given)
     try:
-        key = crypto.call(lib.serialization.load_pem_private_key, _key_block(given), None, lib.backend)
+        key = crypto.call(lambda: lib.serialization.load_pem_private_key(block, None, lib.backend))
+        kind = crypto.call(lib.kind_of, key)
     except crypto.Unreadable as error:
         raise CatcherError("%s cannot be read as a private key (%s)" % (given.path, error),
                            command("see what is wrong:\n  openssl pkey -noout -check -in", given.path)) from error
-    kind = lib.kind_of(key)
     if kind.problem:
         raise CatcherError("%s is %s" % (given.path, kind.problem),
                            "use %s; to make a key and a request:\n  catcherctl cert request" % keys.SUPPORTED)

@@ -7,14 +7,14 @@ from cryptography import x509
 from cryptography.hazmat.backends import default_backend
 
 from catcher_install import apply, pair, paths, transition
-from catcher_install.admin import cert_install, cert_request, installed_pair
-from catcher_install.cert import generate
+from catcher_install.admin import cert_install, cert_request, cli, installed_pair
+from catcher_install.cert import crypto, generate
 from catcher_install.errors import CatcherError, KeyRefused
 from tests.unit import pem
 from tests.unit.admin.hosts import KEPT, bin_tree, der, in_place, refused, remembered
 from tests.unit.authority import DAY, Authority
 from tests.unit.daemon import shown
-from tests.unit.support import ids, no_room_for_the_stamp
+from tests.unit.support import ids, no_room_for_the_stamp, tree_of
 
 
 def test_generate_refuses_to_replace(machine, daemon):
@@ -160,6 +160,55 @@ def test_request_into_a_new_file_only(machine, daemon):
     assert "/root/x.csr exists already" in error.message
     error = refused(machine, daemon, lambda: cert_request.request(machine, [], False, paths.KEY))
     assert "exists already" in error.message
+
+
+class PanicException(BaseException):
+    """What the Rust part of cryptography raises: no Exception."""
+
+
+class Part:
+    """A part of cryptography in which any name may be what breaks it."""
+
+    def __init__(self, real, due):
+        self._real, self._due = real, due
+
+    def __getattr__(self, name):
+        self._due()
+        return getattr(self._real, name)
+
+
+@pytest.mark.parametrize("present", [False, True], ids=["a new key", "the present key"])
+@pytest.mark.parametrize("error", [PanicException("Python API call failed"), SystemExit(3), ValueError("x"),
+                                   AttributeError("x")], ids=lambda error: type(error).__name__)
+def test_a_cryptography_that_breaks_at_any_call_is_one_line(machine, daemon, monkeypatch, capsys, error, present):
+    monkeypatch.setattr(cli, "Host", lambda *root: machine)
+    real, asked_for, failing_at = crypto.Crypto, [], [0]
+
+    def due():
+        asked_for.append(1)
+        if len(asked_for) == failing_at[0]:
+            raise error
+
+    class Fragile(real):
+        def __init__(self):
+            real.__init__(self)
+            for name in ("x509", "hashes", "serialization", "ec", "rsa"):
+                setattr(self, name, Part(getattr(self, name), due))
+
+    monkeypatch.setattr(crypto, "Crypto", Fragile)
+    before = tree_of(machine)
+    for number in range(1, 100):
+        del asked_for[:]
+        failing_at[0] = number
+        status = cli.main(["cert", "request"] + ["--present-key"] * present)
+        said = capsys.readouterr().err
+        if len(asked_for) < number:
+            break
+        assert status == 1 and "Traceback" not in said and "internal fault" not in said
+        assert 2 <= len(said.splitlines()) <= 4 and type(error).__name__ in said, said
+        # Another request may have been made for that key meanwhile.
+        assert set(tree_of(machine)) - set(before) <= {paths.REQUEST_KEY, paths.STAMP, paths.LOCK}
+    assert status == 0 and number > 10
 
 
 def test_request_for_no_present_key(machine, daemon):
