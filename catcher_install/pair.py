@@ -100,16 +100,31 @@ def read(host: "Host") -> "tuple":
 
 def fingerprint(key: bytes, certificate: bytes = b"") -> str:
     """SHA-256 in hex over both files, key first: ``cat catcher.key catcher.crt | sha256sum``."""
-    # hashlib loads OpenSSL's library, and that costs a daemon start more than all else here.
-    try:
-        from _sha2 import sha256  # type: ignore[import-not-found]
-    except ImportError:
-        try:
-            from _sha256 import sha256  # type: ignore[import-not-found]
-        except ImportError:
-            from hashlib import sha256
+    return hash_of(key + certificate, "sha256")
 
-    return str(sha256(key + certificate).hexdigest())
+
+def hash_of(data: bytes, name: str) -> str:
+    """The sha1 or sha256 of bytes in hex: to tell them from others, not for security.
+
+    Python's own if it has them: what hashlib loads of OpenSSL costs a daemon start more than all else here, and a
+    policy may refuse it.
+    """
+    try:
+        if name == "sha1":
+            from _sha1 import sha1 as own  # type: ignore[import-not-found]
+        else:
+            try:
+                from _sha2 import sha256 as own  # type: ignore[import-not-found]
+            except ImportError:
+                from _sha256 import sha256 as own  # type: ignore[import-not-found]
+        return str(own(data).hexdigest())
+    except ImportError:
+        import hashlib
+    try:
+        return str(hashlib.new(name, data, usedforsecurity=False).hexdigest())  # type: ignore[call-arg]
+    except TypeError:
+        # Before Python 3.9.
+        return hashlib.new(name, data).hexdigest()
 
 
 def suffixes(host: "Host") -> "List[str]":

@@ -1,5 +1,6 @@
 """What a certificate says: whose it is, for which names, until when; and whether a name is among them."""
 
+from ..pair import hash_of
 from ..record import Record
 from . import x509
 from .names import a_labels, ip_address
@@ -91,10 +92,7 @@ def _covers(pattern: str, name: str) -> bool:
 
 def describe(der: bytes) -> Certificate:
     """What a certificate (DER) says. Never raises for what it holds: see its problem."""
-    # It loads OpenSSL's library, and a converge that makes a pair has no use for it.
-    import hashlib
-
-    hashes = {"sha1": _colons(hashlib.sha1(der).hexdigest()), "sha256": _colons(hashlib.sha256(der).hexdigest())}
+    hashes = {name: _colons(hash_of(der, name)) for name in ("sha1", "sha256")}
     try:
         one = x509.read(der)
     except ValueError as error:

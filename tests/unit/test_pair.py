@@ -3,12 +3,16 @@
 import hashlib
 import os
 import subprocess
+import sys
 
 import pytest
 
 from catcher_install import pair, paths
+from catcher_install.cert import details
+from catcher_install.cert import pem as cert_pem
 from catcher_install.errors import CatcherError
 
+from . import pem
 from .support import fault
 
 KEY = b"-----BEGIN PRIVATE KEY-----\nours\n-----END PRIVATE KEY-----\n"
@@ -55,6 +59,43 @@ def test_the_fingerprint_is_of_these_very_bytes(machine):
         stream.write(KEY.swapcase())
     os.utime(machine.on_disk(paths.KEY), (1, 1))
     assert pair.look(machine).fingerprint == pair.fingerprint(KEY.swapcase(), CRT)
+
+
+DIGESTS = {
+    "sha1": "da39a3ee5e6b4b0d3255bfef95601890afd80709",
+    "sha256": "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+}
+
+
+@pytest.mark.parametrize("name", sorted(DIGESTS))
+@pytest.mark.parametrize("built_in", [True, False])
+def test_a_hash_is_found_whatever_openssl_is_told_to_refuse(monkeypatch, name, built_in):
+    """fips=yes in openssl.cnf, and no provider; some Pythons have no hashes of their own."""
+    real = hashlib.new
+
+    def new(name, data=b"", **options):
+        if options.get("usedforsecurity", True):
+            raise ValueError("[digital envelope routines] unsupported")
+        return real(name, data)
+
+    monkeypatch.setattr(hashlib, "new", new)
+    for algorithm in DIGESTS:
+        monkeypatch.setattr(hashlib, algorithm, lambda *data, algorithm=algorithm: new(algorithm, *data))
+    if not built_in:
+        for module in ("_sha1", "_sha2", "_sha256"):
+            monkeypatch.setitem(sys.modules, module, None)
+    assert pair.hash_of(b"", name) == DIGESTS[name]
+    crt = pem.certificate_for(pem.key_of("prime256v1"))
+    assert len(details.describe(cert_pem.der(crt)).sha1) == 59
+
+
+@pytest.mark.parametrize("name", sorted(DIGESTS))
+def test_a_hash_by_an_old_python(monkeypatch, name):
+    real = hashlib.new
+    monkeypatch.setattr(hashlib, "new", lambda name, data: real(name, data))
+    for module in ("_sha1", "_sha2", "_sha256"):
+        monkeypatch.setitem(sys.modules, module, None)
+    assert pair.hash_of(b"", name) == DIGESTS[name]
 
 
 def test_the_fingerprint_is_of_what_a_link_leads_to(machine):
