@@ -23,7 +23,6 @@ SECONDS = 20
 # Bytes of a handshake's message that Java reads, so a TKE too (jdk.tls.maxHandshakeMessageSize).
 HANDSHAKE_LIMIT = 32 * 1024
 SERVER_AUTH = "1.3.6.1.5.5.7.3.1"
-ANY_USAGE = "2.5.29.37.0"
 NOT_ITS_OWN = "catcher.crt does not belong to catcher.key"
 MISMATCH = ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED")
 POLICY = ("EE_KEY_TOO_SMALL", "CA_KEY_TOO_SMALL", "CA_MD_TOO_WEAK")
@@ -138,7 +137,8 @@ def _certificate_problem(own: x509.X509, size: int, count: int) -> str:
         return "catcher.key is %s" % own.key.problem
     if not own.signs:
         return "catcher.crt is not for signing: its key usage has no digitalSignature, and a TLS handshake needs it"
-    if own.usages is not None and SERVER_AUTH not in own.usages and ANY_USAGE not in own.usages:
+    if own.usages is not None and SERVER_AUTH not in own.usages:
+        # RFC 5280 (4.2.1.12) lets a client refuse anyExtendedKeyUsage alone, and OpenSSL does.
         return "catcher.crt is not for a TLS server: its extended key usage has no serverAuth"
     # RFC 8446, 4.4.2: three bytes of length and two of extensions for each, and eight around them all.
     if size + 5 * count + 8 > HANDSHAKE_LIMIT:

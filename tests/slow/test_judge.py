@@ -126,6 +126,13 @@ REFUSED = {
     "a key for nothing": (lambda: lone([(key_usage("crl_sign"), False)]), "has no digitalSignature"),
     "RSA-PSS": (lambda: (key("rsa-pss"), pem.certificate_for(key("rsa-pss"))), "a key of the type RSA-PSS"),
     "for clients": (lambda: lone([(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), False)]), "serverAuth"),
+    "for any purpose": (
+        lambda: lone([(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE]), False)]),
+        "extended key usage has no serverAuth"),
+    "for any purpose, by a CA": (
+        lambda: chain(SERVER + [critical(x509.ExtendedKeyUsage([
+            ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE]))]),
+        "extended key usage has no serverAuth"),
     "an unknown critical extension": (lambda: lone([critical(UNKNOWN)]), "unhandled critical extension"),
     "the same by a CA": (lambda: chain(SERVER + [critical(UNKNOWN)]), "unhandled critical extension"),
     "larger than a handshake carries": (lambda: crowded(1700), "larger than a handshake carries"),
