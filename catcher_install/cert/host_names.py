@@ -6,6 +6,7 @@ Works with no network, no DNS and no /etc/hosts; never waits longer than LOOKUP_
 import ipaddress
 
 from ..record import Record
+from . import interfaces
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,8 +21,6 @@ SAN_LIMIT = 24 * 1024
 TEMPORARY, DUPLICATE, DEPRECATED = 0x01, 0x08, 0x20
 # The order in which addresses are listed; the last ones never are.
 LASTING, DEPRECATED_LAST, OF_BRIDGE, PASSING = range(4)
-# Bridges and their ports that containers and virtual machines bring.
-BRIDGES = ("docker", "br-", "cni", "podman", "virbr", "veth", "vnet", "lxcbr", "lxdbr", "flannel", "cali", "tap")
 # X.520: ub-common-name. Counted in bytes, as cryptography does.
 COMMON_NAME_LIMIT = 64
 
@@ -107,7 +106,12 @@ class Addresses(Record):
 def addresses(host: "Host") -> Addresses:
     """Return the global addresses of this host; none of another root directory."""
     found: Dict[str, int] = {}
-    for address, rank in _ipv4(host) + _ipv6(host):
+    routed = interfaces.with_default_route(host)
+    lasting: Dict[str, bool] = {}
+    for address, rank, interface in _ipv4(host) + _ipv6(host):
+        if interface not in lasting:
+            lasting[interface] = interfaces.is_lasting(host, interface, routed)
+        rank = rank if lasting[interface] else max(rank, OF_BRIDGE)
         found[address] = min(rank, found.get(address, rank))
     ordered = sorted((one for one in found if found[one] != PASSING), key=lambda one: found[one])
     room = SAN_LIMIT
@@ -123,12 +127,8 @@ def _passing(found: "Dict[str, int]") -> "List[str]":
     return [one for one in found if found[one] == PASSING]
 
 
-def _rank(interface: str) -> int:
-    return OF_BRIDGE if interface.startswith(BRIDGES) else LASTING
-
-
-# Each with (address, rank).
-def _ipv4(host: "Host") -> "List[Tuple[str, int]]":
+# Each with (address, rank, interface).
+def _ipv4(host: "Host") -> "List[Tuple[str, int, str]]":
     if host.root != "/":
         return []
     try:
@@ -136,10 +136,11 @@ def _ipv4(host: "Host") -> "List[Tuple[str, int]]":
     except OSError:
         # A kernel without IPv4.
         return []
-    return [(address, _rank(interface)) for address, interface in found if _is_global(ipaddress.ip_address(address))]
+    return [(address, LASTING, interface) for address, interface in found
+            if _is_global(ipaddress.ip_address(address))]
 
 
-def _ipv6(host: "Host") -> "List[Tuple[str, int]]":
+def _ipv6(host: "Host") -> "List[Tuple[str, int, str]]":
     """Addresses of global scope in /proc/net/if_inet6 (fourth field 00), but none that another host already has."""
     if host.root != "/":
         return []
@@ -157,8 +158,8 @@ def _ipv6(host: "Host") -> "List[Tuple[str, int]]":
         if flags & DUPLICATE or not _is_global(address):
             continue
         rank = DEPRECATED_LAST if flags & DEPRECATED else LASTING
-        rank = PASSING if flags & TEMPORARY else max(rank, _rank(words[5]))
-        found.append((str(address), rank))
+        rank = PASSING if flags & TEMPORARY else rank
+        found.append((str(address), rank, words[5]))
     return found
 
 
