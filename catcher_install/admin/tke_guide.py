@@ -8,6 +8,7 @@ import textwrap
 
 from .. import config, paths, systemd
 from ..cert import details, host_names
+from ..facts import read_config
 from ..record import Record
 from ..text import moment, shown
 from . import daemon
@@ -58,11 +59,7 @@ class GuideFacts(Record):
 def collect(host: "Host") -> GuideFacts:
     """The facts of a host. Needs no root, as long as catcher.crt can be read by all."""
     seen = installed(host)
-    try:
-        data = host.read_optional(paths.CONF, config.SIZE_LIMIT)
-        state = config.ABSENT if data is None else config.parse(data).state
-    except OSError:
-        state = config.UNUSABLE
+    state = read_config(host).state
     return GuideFacts(
         names=host_names.collect(host), certificate=seen.chain[0] if seen.chain else None,
         problem=seen.problem, now=host.now(),

@@ -236,6 +236,13 @@ def test_configured_mode(machine, conf, configured):
     assert (found.configured, found.running) == (configured, None)
 
 
+@pytest.mark.parametrize("target", ["/root/catcher.conf", "/tmp/catcher.conf"])
+def test_a_mode_that_the_service_cannot_see_is_none(machine, target):
+    machine.put(target, b"TLS_OFF\n")
+    machine.put_link(paths.CONF, target)
+    assert tke_guide.collect(machine).configured is None
+
+
 @pytest.mark.parametrize("data, problem", [
     (None, "there is no /opt/IBM/CCA/bin/catcher.crt"),
     (b"", "holds no certificate"),
