@@ -44,7 +44,7 @@ def test_unsupported_sizes_of_rsa(refusal, bits):
 
 def test_rsa_pss_and_unnamed_curves_are_unsupported(refusal):
     for algorithm, options, said in (
-            ("RSA-PSS", ["-pkeyopt", "rsa_keygen_bits:2048"], "RSASSA-PSS"),
+            ("RSA-PSS", ["-pkeyopt", "rsa_keygen_bits:2048"], "RSA-PSS"),
             ("EC", ["-pkeyopt", "ec_paramgen_curve:prime256v1", "-pkeyopt", "ec_param_enc:explicit"],
              "an EC key whose curve has no name")):
         key = pem.openssl(["genpkey", "-algorithm", algorithm, *options])

@@ -17,6 +17,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from catcher_install import facts, openssl, pair, paths, plan, stamp, start, transition
 from catcher_install.admin import cert_install, installed_pair, status
 from catcher_install.cert import check, keys, submitted
+from catcher_install.cert import x509 as library_x509
 from catcher_install.errors import CatcherError
 from catcher_install.messages import text
 from tests.unit import authority, pem
@@ -589,14 +590,24 @@ def test_the_reference_catcher_has_the_same_table_of_keys():
         return bytes(out)
 
     assert {oid(number): name for name, _, number in keys.CURVES} == theirs.CURVES
+    assert {oid(number): name for number, name in keys.OTHER_CURVES.items()} == theirs.OTHER_CURVES
+    assert {oid(number): name for number, name in library_x509.OTHER_KEYS.items()} == theirs.OTHERS
+    for name in ("RSA_SMALLEST", "RSA_LARGEST", "RSA_RECOMMENDED"):
+        assert getattr(theirs, name) == getattr(keys, name)
+    assert reference("pair").SUPPORTED_KEYS.startswith("use %s, " % keys.SUPPORTED)
     crt = base64.b64decode(b"".join(lone(SERVER)[1].split(b"\n")[1:-2]))
     assert theirs.public_key(crt) == ("prime256v1", None)
 
 
-@pytest.mark.parametrize("kind", ["rsa-512", "rsa-1024", "rsa-4096", "rsa-8192", "prime256v1", "secp521r1", "secp256k1",
-                                  "rsa-pss", "ed25519"])
+BORDERS = [keys.RSA_SMALLEST - 1, keys.RSA_SMALLEST, keys.RSA_LARGEST, keys.RSA_LARGEST + 1]
+
+
+@pytest.mark.parametrize("kind", ["rsa-%d" % bits for bits in BORDERS] + [
+    "rsa-512", "rsa-8192", "prime256v1", "secp521r1", "secp256k1", "brainpoolP256r1", "rsa-pss", "ed25519"])
 def test_the_reference_catcher_supports_the_same_keys(tmp_path, kind):
     crt = pem.certificate_for(key(kind))
+    if kind.startswith("rsa-") and kind[4:].isdigit():
+        assert pem.load(key(kind)).key_size == int(kind[4:])
     assert _reference_takes(tmp_path, key(kind), crt) == (check.check(Asked(), key(kind), crt).problem == "")
 
 

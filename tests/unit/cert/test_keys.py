@@ -36,6 +36,21 @@ def test_what_is_supported_is_what_the_table_has():
     assert keys.GENERATED_TYPE in keys.GENERATED
 
 
+SIZES = {
+    "docs/use-your-own-certificate.md":
+        "RSA keys of {0.RSA_SMALLEST} to {0.RSA_LARGEST} bits (use {0.RSA_RECOMMENDED} or more)",
+    "docs/renew-through-an-enterprise-ca.md": "RSA keys of {0.RSA_RECOMMENDED} to {0.RSA_LARGEST} bits",
+    "catcher_install/catalog.py": "the RSA key has {{bits}} bits; use {0.RSA_RECOMMENDED} or more",
+    "catcher_install/cert/judge.py": "of RSA below {0.RSA_RECOMMENDED} bits",
+}
+
+
+@pytest.mark.parametrize("name", sorted(SIZES))
+def test_what_names_the_sizes_of_rsa_keys_names_these(name):
+    with open(os.path.join(TREE, name), encoding="utf-8") as stream:
+        assert SIZES[name].format(keys) in " ".join(stream.read().split())
+
+
 def listings():
     """(path, list of curves) of each sentence that lists curves."""
     names = [os.path.join("docs", name) for name in os.listdir(os.path.join(TREE, "docs")) if name.endswith(".md")]

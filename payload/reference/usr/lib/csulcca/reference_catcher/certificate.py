@@ -8,13 +8,21 @@ CURVES = {
     bytes.fromhex("2b81040023"): "secp521r1",
 }
 OTHERS = {
-    bytes.fromhex("2a864886f70d01010a"): "RSASSA-PSS",
+    bytes.fromhex("2a864886f70d01010a"): "RSA-PSS",
     bytes.fromhex("2a8648ce380401"): "DSA",
     bytes.fromhex("2b6570"): "Ed25519",
     bytes.fromhex("2b6571"): "Ed448",
 }
-OTHER_CURVES = {bytes.fromhex("2b8104000a"): "secp256k1", bytes.fromhex("2a8648ce3d030101"): "prime192v1",
-                bytes.fromhex("2b81040021"): "secp224r1"}
+OTHER_CURVES = {
+    bytes.fromhex("2b8104000a"): "secp256k1",
+    bytes.fromhex("2b81040021"): "secp224r1",
+    bytes.fromhex("2a8648ce3d030101"): "prime192v1",
+    bytes.fromhex("2b2403030208010107"): "brainpoolP256r1",
+    bytes.fromhex("2b240303020801010b"): "brainpoolP384r1",
+    bytes.fromhex("2b240303020801010d"): "brainpoolP512r1",
+}
+# Bits. What is smaller than recommended is served with a warning.
+RSA_SMALLEST, RSA_LARGEST, RSA_RECOMMENDED = 1024, 4096, 2048
 
 
 def element(data, start, end, tag):

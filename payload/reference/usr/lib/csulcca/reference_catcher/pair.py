@@ -2,13 +2,14 @@
 
 import os
 
-from .certificate import public_key
+from .certificate import RSA_LARGEST, RSA_RECOMMENDED, RSA_SMALLEST, public_key
 from .refusal import EX_CONFIG, NEW_PAIR, Refused, status_of
 from .settings import read_file
 from .streams import plain
 
 PEM_LIMIT = 256 * 1024
-SUPPORTED_KEYS = "use RSA 2048 to 4096, prime256v1, secp384r1 or secp521r1, for example from: catcherctl cert generate"
+SUPPORTED_KEYS = ("use RSA %d to %d, prime256v1, secp384r1 or secp521r1, for example from: catcherctl cert generate" % (
+    RSA_RECOMMENDED, RSA_LARGEST))
 # Forward secrecy and authenticated encryption only; any Java of the last ten years has them. TLS 1.3 brings its own.
 CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 # OpenSSL's reasons that are a security level's, and what to do then.
@@ -66,10 +67,14 @@ class Pair:
             name, bits = public_key(binascii.a2b_base64(self.crt[len(begin):].partition(end)[0]))
         except ValueError as error:
             raise Refused(EX_CONFIG, "%s: not a certificate: %s" % (self.crt_path, error), NEW_PAIR) from None
-        if not name or (name == "RSA" and not 1024 <= bits <= 4096):
+        if not name or (name == "RSA" and not RSA_SMALLEST <= bits <= RSA_LARGEST):
             what = "RSA of %d bits" % bits if name else bits
             raise Refused(EX_CONFIG, "%s: unsupported key: %s" % (self.crt_path, what), SUPPORTED_KEYS)
         return name, bits
+
+    def is_small(self):
+        """Whether the key is smaller than recommended."""
+        return self.name == "RSA" and self.bits < RSA_RECOMMENDED
 
     def context(self):
         """A new ssl.SSLContext for the server side. Raises Refused if OpenSSL or the system refuses the pair."""
@@ -105,7 +110,7 @@ class Pair:
             context.minimum_version = ssl.TLSVersion.TLSv1_2
         # Distributions refuse keys below 2048 bits by their security level 2. Level 1 is the vendor's 1024; it is set
         # for such a key only, and lowers nothing for any other, nor a level that somebody has raised.
-        small = self.name == "RSA" and self.bits < 2048 and getattr(context, "security_level", 2) <= 2
+        small = self.is_small() and getattr(context, "security_level", 2) <= 2
         if ours:
             context.set_ciphers(":".join(ours) + ":@SECLEVEL=1" * small)
         context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_CIPHER_SERVER_PREFERENCE | ssl.OP_SINGLE_ECDH_USE
@@ -154,7 +159,7 @@ class Pair:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
         context.options |= options
-        if self.name == "RSA" and self.bits < 2048:
+        if self.is_small():
             context.set_ciphers("DEFAULT:@SECLEVEL=1")
         return context
 

@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 
+from .certificate import RSA_RECOMMENDED
 from .log import ERROR, WARNING, Log, summary
 from .pair import Pair
 from .ports import backend_addresses, backend_name, listen
@@ -30,8 +31,8 @@ def serve(argv, log):
     backends = backend_addresses(settings)
     listeners = listen(settings, log)
     server = Server(settings, log, listeners, backends, pair.context if pair else None)
-    if pair and pair.name == "RSA" and pair.bits < 2048:
-        log(WARNING, "the key is RSA of %d bits; use 2048 or more" % pair.bits)
+    if pair and pair.is_small():
+        log(WARNING, "the key is RSA of %d bits; use %d or more" % (pair.bits, RSA_RECOMMENDED))
     server.run("listening on port %d (%s), %s, %s" % (
         settings.port, " and ".join("IPv6" if sock.family == socket.AF_INET6 else "IPv4" for sock in listeners),
         "TLS 1.2 or newer, key %s" % pair.kind if pair else "TCP without TLS",
