@@ -121,7 +121,7 @@ def hash_of(data: bytes, name: str) -> str:
     except ImportError:
         import hashlib
     try:
-        return str(hashlib.new(name, data, usedforsecurity=False).hexdigest())  # type: ignore[call-arg]
+        return str(hashlib.new(name, data, usedforsecurity=False).hexdigest())
     except TypeError:
         # Before Python 3.9.
         return hashlib.new(name, data).hexdigest()
