@@ -89,12 +89,12 @@ def converge(host: "Host", transition: "Transition", facts: "Optional[HostFacts]
         if lock is not None:
             lock.free()
     # The daemon's own start takes the lock too, so it is free by now.
-    planned = [action.kind for action in outcome.plan.actions]
     for action in outcome.plan.actions:
         if action.kind in TRACES and not outcome.recorded:
             # The next run must see what this one saw.
             continue
-        if any(one in planned and one not in outcome.done for one in actions.WAITS_FOR.get(action.kind, ())):
+        needed = actions.WAITS_FOR.get(action.kind, ())
+        if any(one.kind in needed and one.kind not in outcome.done for one in outcome.plan.actions):
             continue
         if action.kind in AFTER_STAMP:
             _attempt(host, action, outcome)
@@ -332,6 +332,12 @@ def _note_ours(host: "Host", action: "Action", outcome: Outcome) -> None:
     host.replace(paths.PURGE, "".join(lines).encode("utf-8", "surrogateescape"), 0o600)
 
 
+def _forget_removal(host: "Host", action: "Action", outcome: Outcome) -> None:
+    host.remove(paths.ENABLED)
+    if outcome.before.booted:  # Else /run may be that of another system.
+        host.remove(paths.RAN)
+
+
 def _enable(host: "Host", action: "Action", outcome: Outcome) -> None:
     from . import systemd
 
@@ -376,7 +382,7 @@ _DO = {
     actions.TRY_RESTART: _change_service,
     actions.START: _change_service,
     actions.FORGET_CAPTURE: lambda host, action, outcome: host.remove(paths.CAPTURE),
-    actions.FORGET_REMOVAL: lambda host, action, outcome: host.remove(paths.RAN),
+    actions.FORGET_REMOVAL: _forget_removal,
 }
 
 _WHERE = {
@@ -389,6 +395,5 @@ _WHERE = {
     actions.RETURN_PAIR: paths.KEY,
     actions.RETIRE_LEGACY_LINKS: paths.INIT_SCRIPT,
     actions.FORGET_CAPTURE: paths.CAPTURE,
-    actions.FORGET_REMOVAL: paths.RAN,
     actions.NOTE_OURS: paths.PURGE,
 }

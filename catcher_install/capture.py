@@ -7,7 +7,7 @@ from .record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Optional, Tuple
+    from typing import List, Optional, Tuple
 
     from .host import Host
 
@@ -79,13 +79,26 @@ def read_note(host: "Host", now: float) -> "Tuple[Optional[Capture], str]":
     return capture, ""
 
 
-def ran_before_removal(host: "Host") -> "Optional[bool]":
+def ran_before_removal(host: "Host", now: float) -> "Optional[bool]":
     """Whether the service ran when a removal stopped it (hooks/prerm.sh); None if that is not noted."""
+    return {"yes": True, "no": False}.get((_note_of_removal(host, paths.RAN, now) + [""])[0])
+
+
+def enabled_before_removal(host: "Host", now: float) -> bool:
+    """Whether it is noted that the service was enabled when rpm's %preun disabled it for a removal."""
+    return paths.UNIT in _note_of_removal(host, paths.ENABLED, now)
+
+
+def _note_of_removal(host: "Host", path: str, now: float) -> "List[str]":
+    """The lines of a note; none if there is none, or it is of another day."""
     try:
-        data = host.read_optional(paths.RAN, 64)
+        entry = host.lstat(path)
+        data = host.read_optional(path, 256)
     except OSError:
-        return None
-    return {b"yes": True, b"no": False}.get((data or b"").partition(b"\n")[0])
+        return []
+    if data is None or entry is None or abs(now - entry.st_mtime) > paths.NOTE_SECONDS:
+        return []
+    return data.decode("ascii", "replace").splitlines()
 
 
 def why_unread(path: str, error: OSError) -> str:

@@ -4,7 +4,7 @@ import stat
 
 from . import config, openssl, pair, paths
 from . import stamp as stamp_file
-from .capture import Capture, look_again, ran_before_removal, read_note, why_unread
+from .capture import Capture, enabled_before_removal, look_again, ran_before_removal, read_note, why_unread
 from .host import PASSING
 from .record import Record
 from .text import shown
@@ -25,16 +25,18 @@ class UnitFacts(Record):
 
     enabled: a link of a target wants it. masked: its name leads to /dev/null, for good or until the next boot.
     forking: an administrator's copy in /etc says Type=forking.
-    legacy_links: init script and rcN.d links of CCA 7.x, absolute paths. ran: see capture.ran_before_removal(). noted:
-    there is such a note, though it may say nothing.
+    legacy_links: init script and rcN.d links of CCA 7.x, absolute paths.
+    ran, was_enabled: see capture.ran_before_removal() and enabled_before_removal(). noted: there is one of their notes,
+    though it may say nothing.
     """
 
-    __slots__ = ("enabled", "masked", "forking", "legacy_links", "ran", "noted")
+    __slots__ = ("enabled", "masked", "forking", "legacy_links", "ran", "was_enabled", "noted")
     enabled: bool
     masked: bool
     forking: bool
     legacy_links: "List[str]"
     ran: "Optional[bool]"
+    was_enabled: bool
     noted: bool
 
 
@@ -93,7 +95,7 @@ def collect(host: "Host", tls: "Optional[openssl.TlsCapability]" = None) -> Host
     if stamp is not None or traces:
         # They tell enough.
         traces_unread = ""
-    unit = _unit(host)
+    unit = _unit(host, now)
     may_be_old = capture is not None or traces or unit.legacy_links
     decides = stamp is None and may_be_old and configuration.state in (config.ABSENT, config.UNSET)
     still_running = look_again(host, capture) if decides else None
@@ -186,7 +188,7 @@ def _image(host: "Host") -> str:
     return "a chroot" if host.in_chroot() else ""
 
 
-def _unit(host: "Host") -> UnitFacts:
+def _unit(host: "Host", now: float) -> UnitFacts:
     system = "/etc/systemd/system"
     enabled = any(
         host.lexists("%s/%s/%s" % (system, name, paths.UNIT))
@@ -205,7 +207,8 @@ def _unit(host: "Host") -> UnitFacts:
     masked = "/dev/null" in (target, host.read_link(paths.UNIT_RUNTIME))
     return UnitFacts(
         enabled=enabled, masked=masked, forking=b"Type=forking" in lines, legacy_links=links,
-        ran=ran_before_removal(host), noted=host.lexists(paths.RAN),
+        ran=ran_before_removal(host, now), was_enabled=enabled_before_removal(host, now),
+        noted=host.lexists(paths.RAN) or host.lexists(paths.ENABLED),
     )
 
 

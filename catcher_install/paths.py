@@ -53,9 +53,12 @@ NOTE_SECONDS = 24 * 3600
 # "FINGERPRINT SUFFIX", where the pair's names end in SUFFIX; see pair.ours().
 PURGE = STATE_DIR + "/purge"
 PURGE_DRAFT = draft(PURGE)
-# Whether the service ran when prerm stopped it for a removal, "yes" or "no", in case that this is cancelled or killed.
-# With rpm, whose macro disables what is removed, a line "enabled" if the service was, and "timer" if the timer was.
+# What prerm notes for a removal, in case that this is cancelled or killed. RAN: whether the service ran when prerm
+# stopped it, "yes" or "no". That is true until the host boots, so it is in /run: a boot starts what is enabled, whether
+# or not it ran before, and nothing else. ENABLED: with rpm, whose macro disables what is removed, those of our units
+# that were enabled, a line for each. That is true after a boot, too, which would have started them.
 RAN = "/run/csulcca-ran"
+ENABLED = STATE_DIR + "/before-removal"
 # What an administrator may have made links of, parents first, and what the scriptlets note of that: "PATH TARGET".
 MAY_BE_LINKS = (CONF_DIR, IBM_DIR, CCA_DIR, BIN)
 LINKS = STATE_DIR + "/links"

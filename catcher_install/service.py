@@ -46,6 +46,8 @@ def plan_service(facts: "HostFacts", transition: "Transition", past: str) -> "Li
             actions.append(act(ENABLE, "it was enabled before the upgrade"))
         if capture.unit == "disabled" and facts.unit.enabled:
             actions.append(act(DISABLE, "it was disabled before the upgrade"))
+    if capture is None and facts.unit.was_enabled and not facts.unit.enabled and not facts.unit.masked:
+        actions.append(act(ENABLE, "it was enabled before a removal that was killed"))
     if capture is not None:
         actions.append(act(FORGET_CAPTURE, "the installation or upgrade is finished"))
     actions += _forget_removal(facts)
@@ -54,9 +56,9 @@ def plan_service(facts: "HostFacts", transition: "Transition", past: str) -> "Li
     if capture is not None and capture.unit != "none":
         if capture.active:
             actions.append(act(RESTART, "it was running before"))
-    elif capture is None and facts.unit.ran is not None:
-        # `dpkg --configure` calls no preinst.
-        if facts.unit.ran:
+    elif capture is None and (facts.unit.ran is not None or facts.unit.was_enabled):
+        # `dpkg --configure` calls no preinst. A boot starts what is enabled.
+        if facts.unit.ran or facts.unit.ran is None:
             actions.append(act(RESTART, "it was running before a removal that was killed"))
         else:
             actions.append(act(TRY_RESTART, "it runs the previous version"))
@@ -79,8 +81,7 @@ def plan_resumption(facts: "HostFacts", transition: "Transition") -> "List[Actio
 
 
 def _forget_removal(facts: "HostFacts") -> "List[Action]":
-    """Where systemd does not run, nothing is done by that note, and /run may be that of another system."""
-    if not (facts.unit.noted and facts.booted):
+    if not facts.unit.noted:
         return []
     return [act(FORGET_REMOVAL, "the service is as it was before a removal that was cancelled or killed")]
 

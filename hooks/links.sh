@@ -12,14 +12,7 @@ csulcca_note_links() {
 "
         fi
     done
-    [ -n "$csulcca_found" ] || return 0
-    mkdir -p @STATE_DIR@
-    rm -f @LINKS@.new
-    set -C
-    if printf '%s' "$csulcca_found" >@LINKS@.new; then
-        sync @LINKS@.new || :
-        mv -fT @LINKS@.new @LINKS@
-    fi
+    [ -z "$csulcca_found" ] || csulcca_put_note @LINKS@ "$csulcca_found"
 }
 
 # What there is in the place of a link stays, unless it is an empty directory. csulcca_lost becomes the lines of links

@@ -1,4 +1,4 @@
-# What every scriptlet of ours has before its own text.
+# What every scriptlet of ours has before its own text: the notes of a scriptlet for a later one.
 
 # csulcca_is_recent NOTE: whether it may be of this operation, or of a killed attempt at it. As long as nobody can tell
 # its age, it is. catcher_install/capture.py judges by the same time.
@@ -7,5 +7,37 @@ csulcca_is_recent() {
     csulcca_age=$(stat -c %Y "$1" 2>/dev/null) && csulcca_now=$(date +%s 2>/dev/null) || return 0
     csulcca_age=$((csulcca_now - csulcca_age))
     [ "$csulcca_age" -lt @NOTE_SECONDS@ ] && [ "$csulcca_age" -gt -@NOTE_SECONDS@ ]
+}
+
+# csulcca_put_note NOTE TEXT: on disk, whole or not at all. To be called in a subshell.
+csulcca_put_note() {
+    mkdir -p @STATE_DIR@
+    rm -f "$1.new"
+    set -C
+    if printf '%s' "$2" >"$1.new"; then
+        sync "$1.new" || :
+        mv -fT "$1.new" "$1"
+    fi
+}
+
+# csulcca_says NOTE LINE
+csulcca_says() {
+    csulcca_is_recent "$1" || return 1
+    while read -r csulcca_line; do
+        [ "$csulcca_line" != "$2" ] || return 0
+    done <"$1"
+    return 1
+}
+
+# csulcca_was_enabled UNIT: before a removal by rpm that was killed, which has disabled it.
+csulcca_was_enabled() {
+    csulcca_says @ENABLED@ "$1"
+}
+
+# Whether the service ran before a removal that was killed, which has stopped it. If the host has booted since, what was
+# enabled would have been started.
+csulcca_ran_before_removal() {
+    csulcca_says @RAN@ yes && return
+    [ -d /run/systemd/system ] && ! csulcca_says @RAN@ no && csulcca_was_enabled CSUTKEcat.service
 }
 

@@ -40,7 +40,7 @@ csulcca_postrm() {
         fi
     done
     # The last file records when the timer last ran (Persistent=).
-    rm -f @CAPTURE@ @CAPTURE@.new @LINKS@.new @LOCK@ @STAMP_DRAFT@ @PURGE_DRAFT@ @RAN@ \
+    rm -f @CAPTURE@ @CAPTURE@.new @LINKS@.new @LOCK@ @STAMP_DRAFT@ @PURGE_DRAFT@ @RAN@ @ENABLED@ @ENABLED@.new \
         /var/lib/systemd/timers/stamp-csulcca-check.timer || :
     # If nothing is ours, the stamp is of no use. Without a note nobody knows that. While something of ours is left, it
     # must stay provable.

@@ -243,7 +243,7 @@ csulcca_look_at_unit() {
         return
     fi
     # A removal by rpm that was killed has disabled it.
-    [ ! -f @RAN@ ] || ! grep -qsx enabled @RAN@ || return 0
+    ! csulcca_was_enabled CSUTKEcat.service || return 0
     # Nothing is installed. Leftovers of an earlier removal do not count.
     if [ ! -e /opt/IBM/CCA/bin/catcher.exe ]; then
         csulcca_unit=none
@@ -285,7 +285,7 @@ csulcca_is_active() {
 csulcca_look_whether_active() {
     csulcca_active=no
     # Or a removal that was killed has stopped it.
-    if [ "$csulcca_seen" = process ] || { [ -f @RAN@ ] && grep -qsx yes @RAN@; }; then
+    if [ "$csulcca_seen" = process ] || csulcca_ran_before_removal; then
         csulcca_active=yes
     elif [ -d /run/systemd/system ]; then
         csulcca_status=0

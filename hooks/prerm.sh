@@ -6,7 +6,11 @@ csulcca_prerm() {
     case "$1:${2-}" in
     deb:remove | rpm:0)
         if [ -d /run/systemd/system ]; then
-            (csulcca_note_how_it_runs "$1") || :
+            (csulcca_note_whether_it_runs) || :
+        fi
+        # After the other note, which asks what an earlier attempt has noted here.
+        [ "$1" != rpm ] || (csulcca_note_enabled) || :
+        if [ -d /run/systemd/system ]; then
             systemctl stop CSUTKEcat.service </dev/null || :
             systemctl stop csulcca-check.timer csulcca-check.service </dev/null >/dev/null 2>&1 || :
         fi
@@ -20,26 +24,32 @@ csulcca_prerm() {
     [ ! -d @LIBRARY@ ] || find @LIBRARY@ -name __pycache__ -prune -exec rm -rf {} + || :
 }
 
-# csulcca_note_how_it_runs FAMILY: for a removal that is cancelled, as dpkg can do, or killed. The note of a killed
-# attempt counts until the service runs again.
-csulcca_note_how_it_runs() {
+# For a removal that is cancelled, as dpkg can do, or killed. The note of a killed attempt counts until the service runs
+# again.
+csulcca_note_whether_it_runs() {
     case $(systemctl is-active CSUTKEcat.service </dev/null 2>/dev/null) in
     active | activating | reloading) csulcca_ran=yes ;;
     inactive | failed | deactivating)
         csulcca_ran=no
-        [ ! -f @RAN@ ] || [ -h @RAN@ ] || return 0
+        ! csulcca_ran_before_removal || csulcca_ran=yes
         ;;
     *) return 0 ;;
     esac
-    if [ "$1" = rpm ]; then
-        # The macro in %preun disables both next.
-        ! csulcca_is_enabled CSUTKEcat.service || csulcca_ran="$csulcca_ran enabled"
-        ! csulcca_is_enabled csulcca-check.timer || csulcca_ran="$csulcca_ran timer"
-    fi
     rm -f @RAN@
     set -C
-    # shellcheck disable=SC2086 # a line for each word, on purpose
-    printf '%s\n' $csulcca_ran >@RAN@
+    echo "$csulcca_ran" >@RAN@
+}
+
+# The macro in rpm's %preun disables them next. A killed attempt may have disabled one of them or both.
+csulcca_note_enabled() {
+    csulcca_found=""
+    for csulcca_unit in CSUTKEcat.service csulcca-check.timer; do
+        if csulcca_is_enabled "$csulcca_unit" || csulcca_was_enabled "$csulcca_unit"; then
+            csulcca_found="$csulcca_found$csulcca_unit
+"
+        fi
+    done
+    [ -z "$csulcca_found" ] || csulcca_put_note @ENABLED@ "$csulcca_found"
 }
 
 csulcca_is_enabled() {

@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import socket
+import time
 
 import pytest
 
@@ -143,7 +144,7 @@ def prerm_of_removal(root, state, call=("deb", "remove"), enabled=""):
     text = '#!/bin/sh\n[ "$1" != is-active ] || echo %s\n[ "$1" != is-enabled ] || echo %s\nexit 3\n'
     root.put("/bin/systemctl", (text % (state, enabled)).encode(), 0o755)
     assert root.run("csulcca_prerm", *call)[0] == 0
-    return capture.ran_before_removal(Machine(root.base))
+    return capture.ran_before_removal(Machine(root.base), time.time())
 
 
 @pytest.mark.parametrize("state,ran", [("active", True), ("activating", True), ("reloading", True), ("inactive", False),
@@ -160,20 +161,63 @@ def test_prerm_stops_the_service_after_its_note(root):
     assert root.run("csulcca_prerm", "deb", "remove") == (0, "yes\n")
 
 
+UNITS = [paths.UNIT, "csulcca-check.timer"]
+
+
+def noted_as_enabled(root):
+    return root.get(paths.ENABLED).decode().split() if root.exists(paths.ENABLED) else []
+
+
 @pytest.mark.parametrize("state,ran", [("active", True), ("inactive", False)])
-@pytest.mark.parametrize("enabled,told", [("enabled", ["enabled", "timer"]), ("disabled", []), ("enabled-runtime", []),
-                                          ("", [])])
+@pytest.mark.parametrize("enabled,told", [("enabled", UNITS), ("disabled", []), ("enabled-runtime", []), ("", [])])
 def test_preun_notes_what_rpms_macro_disables_next(root, state, ran, enabled, told):
     assert prerm_of_removal(root, state, ("rpm", "0"), enabled) is ran
-    assert root.get(paths.RAN).decode().split() == [{True: "yes", False: "no"}[ran]] + told
+    assert noted_as_enabled(root) == told
     # Killed, and again: the macro has disabled both.
     assert prerm_of_removal(root, "inactive", ("rpm", "0"), "disabled") is ran
-    assert root.get(paths.RAN).decode().split()[1:] == told
+    assert noted_as_enabled(root) == told
+    # The same after a boot, which would have started what was enabled, and nothing else.
+    os.unlink(root.path(paths.RAN))
+    assert prerm_of_removal(root, "inactive", ("rpm", "0"), "disabled") is bool(told)
+    assert noted_as_enabled(root) == told
+
+
+@pytest.mark.parametrize("left", UNITS)
+def test_preun_that_was_killed_between_the_units_has_noted_both(root, left):
+    prerm_of_removal(root, "active", ("rpm", "0"), "enabled")
+    prerm_of_removal(root, "inactive", ("rpm", "0"), "$([ $2 = %s ] && echo enabled || echo disabled)" % left)
+    assert noted_as_enabled(root) == UNITS
+
+
+@pytest.mark.parametrize("age", [-paths.NOTE_SECONDS - 60, paths.NOTE_SECONDS + 60])
+def test_a_removal_of_another_day_tells_this_one_nothing(root, machine, age):
+    """The administrator has stopped and disabled what ran then."""
+    prerm_of_removal(root, "active", ("rpm", "0"), "enabled")
+    for path in (paths.RAN, paths.ENABLED):
+        os.utime(root.path(path), (time.time() + age,) * 2)
+    assert capture.ran_before_removal(Machine(root.base), time.time()) is None
+    assert not capture.enabled_before_removal(Machine(root.base), time.time())
+    assert prerm_of_removal(root, "inactive", ("rpm", "0"), "disabled") is False
+    assert not capture.enabled_before_removal(Machine(root.base), time.time())
+
+
+def test_preun_notes_what_is_enabled_where_systemd_does_not_run(root):
+    """A chroot, an image: the macro disables there, too."""
+    root.put("/bin/systemctl", b"#!/bin/sh\necho enabled\n", 0o755)
+    assert root.run("csulcca_prerm", "rpm", "0") == (0, "")
+    assert noted_as_enabled(root) == UNITS and not root.exists(paths.RAN)
+    assert capture.enabled_before_removal(Machine(root.base), time.time())
+
+
+def test_a_note_on_a_disk_that_is_full_is_none_and_what_ran_is_noted(root):
+    root.put(paths.STATE_DIR)
+    assert prerm_of_removal(root, "active", ("rpm", "0"), "enabled") is True
+    assert root.get(paths.STATE_DIR) == b""
 
 
 def test_prerm_of_debian_disables_nothing_and_notes_nothing_of_that(root):
     prerm_of_removal(root, "active", enabled="enabled")
-    assert root.get(paths.RAN) == b"yes\n"
+    assert root.get(paths.RAN) == b"yes\n" and not root.exists(paths.ENABLED)
 
 
 def test_the_macro_disables_after_our_note():
@@ -229,9 +273,9 @@ def test_our_library_reads_what_prerm_has_noted(root, arguments):
     (FAILED_UPGRADE, True), (("deb", "remove"), False), (("deb", "purge"), False), (("rpm", "0"), False),
     (("rpm", "1"), True), (("deb", "upgrade", "8.1"), True)])
 def test_the_note_goes_with_the_package(root, arguments, stays):
-    prerm_of_removal(root, "active")
+    prerm_of_removal(root, "active", ("rpm", "0"), "enabled")
     assert root.run("csulcca_postrm", *arguments)[0] == 0
-    assert root.exists(paths.RAN) == stays
+    assert (root.exists(paths.RAN), root.exists(paths.ENABLED)) == (stays, stays)
 
 
 # What a shell starts for one of our scriptlets; what asks systemd is not run for it here.

@@ -170,10 +170,14 @@ def test_a_service_that_a_killed_removal_has_stopped_was_running(root, noted, ac
     assert note(root)["active"] == active
 
 
-@pytest.mark.parametrize("there,noted,unit", [
-    ("a unit", b"yes\nenabled\ntimer\n", "enabled"), ("a unit", b"no\nenabled\n", "enabled"),
-    ("a unit", b"yes\n", "disabled"), ("nothing", b"yes\nenabled\n", "enabled"), ("mask", b"yes\nenabled\n", "masked")])
-def test_a_service_that_a_killed_removal_has_disabled_was_enabled(root, there, noted, unit):
+BOTH = b"CSUTKEcat.service\ncsulcca-check.timer\n"
+
+
+@pytest.mark.parametrize("there,ran,enabled,unit", [
+    ("a unit", b"yes\n", BOTH, "enabled"), ("a unit", b"no\n", b"CSUTKEcat.service\n", "enabled"),
+    ("a unit", b"yes\n", b"csulcca-check.timer\n", "disabled"), ("a unit", b"yes\n", None, "disabled"),
+    ("nothing", b"yes\n", BOTH, "enabled"), ("mask", b"yes\n", BOTH, "masked")])
+def test_a_service_that_a_killed_removal_has_disabled_was_enabled(root, there, ran, enabled, unit):
     Systemd(root)
     if there == "mask":
         os.makedirs(root.path("/etc/systemd/system"), exist_ok=True)
@@ -184,9 +188,50 @@ def test_a_service_that_a_killed_removal_has_disabled_was_enabled(root, there, n
     if there != "nothing":
         # It is among the first files that a removal takes away.
         root.put(paths.CATCHER, b"", 0o755)
-    root.put(paths.RAN, noted)
+    root.put(paths.RAN, ran)
+    if enabled is not None:
+        root.put(paths.ENABLED, enabled)
     root.run("csulcca_preinst", "rpm", "2")
-    assert (note(root)["unit"], note(root)["active"]) == (unit, noted.split()[0].decode())
+    assert (note(root)["unit"], note(root)["active"]) == (unit, ran.decode().strip())
+
+
+@pytest.mark.parametrize("ran,enabled,unit,active", [
+    # A boot would have started it if the removal had not disabled it; it starts nothing else.
+    (True, True, "enabled", "yes"), (False, True, "enabled", "yes"), (True, False, "disabled", "no"),
+    (False, False, "disabled", "no")])
+def test_a_boot_after_a_removal_that_was_killed(root, ran, enabled, unit, active):
+    """/run is empty after it: what is noted there, of what ran, is true no more."""
+    Systemd(root)
+    root.put(UNITS["a unit"][0][0])
+    if enabled:
+        root.put(paths.ENABLED, BOTH)
+    root.run("csulcca_preinst", "rpm", "2")
+    assert (note(root)["unit"], note(root)["active"]) == (unit, active)
+    # In the same boot it is as it was.
+    root.put(paths.RAN, b"yes\n" if ran else b"no\n")
+    root.run("csulcca_preinst", "rpm", "2")
+    assert (note(root)["unit"], note(root)["active"]) == (unit, "yes" if ran else "no")
+
+
+@pytest.mark.parametrize("age", [-paths.NOTE_SECONDS - 60, paths.NOTE_SECONDS + 60])
+def test_a_removal_that_was_killed_on_another_day_tells_nothing(root, age):
+    """An administrator has disabled and stopped the service since."""
+    Systemd(root)
+    root.put(UNITS["a unit"][0][0])
+    for path, data in ((paths.RAN, b"yes\n"), (paths.ENABLED, BOTH)):
+        root.put(path, data)
+        os.utime(root.path(path), (time.time() + age,) * 2)
+    root.run("csulcca_preinst", "rpm", "2")
+    assert (note(root)["unit"], note(root)["active"]) == ("disabled", "no")
+
+
+def test_an_image_in_which_a_removal_was_killed(root):
+    """Nothing runs there, and nothing is said to have run."""
+    root.put(paths.CATCHER)
+    root.put(UNITS["a unit"][0][0])
+    root.put(paths.ENABLED, BOTH)
+    root.run("csulcca_preinst", "rpm", "2")
+    assert (note(root)["unit"], note(root)["active"]) == ("enabled", "no")
 
 
 RPM_INFO = "Name        : csulcca\nVersion     : %s\nRelease     : 1\n"

@@ -130,6 +130,31 @@ def test_an_installation_after_a_removal_that_was_killed_leaves_the_service_as_i
 
 
 @pytest.mark.scenario("remove")
+@only_rpm
+@one_of_each_family
+def test_a_boot_between_a_removal_that_was_killed_and_an_installation(boot, built):
+    """It would have started what was enabled, and nothing else."""
+    system = boot(durable=True)
+    system.package(system.tools[1], "install", built.new("rpm"))
+    wait_until_it_listens(system)
+    system.machine.run("rpm -q --scripts csulcca | sed -n '/^preuninstall scriptlet/,/^postuninstall /{//!p}' "
+                       ">/root/preun")
+    for command, state, wanted in (
+            ("true", ("enabled", "active"), ("enabled", "active")),
+            ("systemctl stop CSUTKEcat", ("enabled", "inactive"), ("enabled", "active")),
+            ("systemctl disable CSUTKEcat", ("disabled", "active"), ("disabled", "inactive"))):
+        system.machine.run(command)
+        assert system.service() == state
+        system.machine.run("sh /root/preun 0")
+        system.machine.reboot()
+        assert system.service() == ("disabled", "inactive")
+        system.package("rpm", "reinstall", built.new("rpm"))
+        assert system.service() == wanted
+        assert system.show("systemctl is-enabled csulcca-check.timer") == "enabled"
+        assert system.machine.run("ls /run/csulcca-ran /var/lib/csulcca/before-removal", check=False).out == ""
+
+
+@pytest.mark.scenario("remove")
 @only_deb
 @one_of_each_family
 def test_a_configuration_after_a_removal_that_was_killed_leaves_the_service_as_it_was(boot, built):

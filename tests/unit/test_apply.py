@@ -363,6 +363,19 @@ def test_a_scriptlet_that_gets_no_lock_leaves_the_note_of_a_removal(machine, mon
     assert machine.get(paths.RAN) == b"no\n"
 
 
+@pytest.mark.parametrize("booted", [True, False])
+@pytest.mark.parametrize("there", [(paths.RAN, paths.ENABLED), (paths.ENABLED,), (paths.RAN,)])
+def test_both_notes_of_a_removal_go(machine, quick_pair, booted, there):
+    """Where systemd does not run, /run may be that of another system."""
+    machine.systemctl()
+    machine.booted = booted
+    for path in there:
+        machine.put(path, b"no\n")
+    apply.converge(machine, CONFIGURE)
+    assert (machine.get(paths.RAN) is None) == (booted or paths.RAN not in there)
+    assert machine.get(paths.ENABLED) is None
+
+
 @pytest.mark.parametrize("verb", ["enable", "disable"])
 def test_a_state_of_the_service_that_could_not_be_restored_stays_noted(machine, quick_pair, verb):
     """What a killed removal has noted, too: its part of the note of preinst is not done."""

@@ -23,7 +23,8 @@ SERVICE = (actions.ENABLE, actions.DISABLE, actions.RESTART, actions.TRY_RESTART
 
 
 def unit(**changes):
-    fields = {"enabled": False, "masked": False, "forking": False, "legacy_links": [], "ran": None}
+    fields = {"enabled": False, "masked": False, "forking": False, "legacy_links": [], "ran": None,
+              "was_enabled": False}
     fields.update(changes)
     fields.setdefault("noted", fields["ran"] is not None)
     return UnitFacts(**fields)
@@ -101,15 +102,13 @@ def test_apply_does_what_a_scriptlet_could_not_do_after_a_removal_that_was_kille
 @pytest.mark.parametrize("ran", [True, False, None])
 @pytest.mark.parametrize("capture", [None, make_capture(unit="enabled", active=True)], ids=["no capture", "capture"])
 def test_what_a_removal_has_noted_goes_last_of_all(called, ran, capture):
-    """Also a note that nobody can read. It is not ours to forget where systemd does not run: /run may be another's."""
+    """Also a note that nobody can read."""
     for noted in (True, False):
         facts = {"config": CONF, "unit": unit(ran=ran if noted else None, noted=noted), "capture": capture}
         kinds = [action.kind for action in plan.plan(make_facts(**facts), called).actions]
         forgets = noted and (called != APPLY or ran is True or capture is not None)
         assert (actions.FORGET_REMOVAL in kinds) == forgets
         assert not forgets or kinds[-1] == actions.FORGET_REMOVAL
-        kinds = [action.kind for action in plan.plan(make_facts(booted=False, **facts), called).actions]
-        assert actions.FORGET_REMOVAL not in kinds
 
 
 @pytest.mark.parametrize("ran,enabled,kind", [
@@ -125,6 +124,25 @@ def test_a_removal_that_was_killed_leaves_the_service_as_it_was(called, ran, ena
     # What preinst saw later counts.
     capture = make_capture(unit="enabled", active=not ran)
     assert service_actions(called, unit=unit(ran=ran, enabled=True), capture=capture) == [actions.RESTART] * (not ran)
+
+
+@pytest.mark.parametrize("called", [INSTALL, UPGRADE, UNKNOWN], ids=["install", "upgrade", "unknown"])
+@pytest.mark.parametrize("booted", [True, False])
+def test_what_a_killed_removal_has_disabled_is_enabled_again_without_a_note_of_preinst(called, booted):
+    """%pre could not write one on a full disk. What preinst saw counts for more: it knows that note."""
+    def done(capture=None, **changes):
+        changes = dict({"was_enabled": True, "noted": True}, **changes)
+        return service_actions(called, unit=unit(**changes), booted=booted, capture=capture)
+
+    assert actions.ENABLE in done()
+    assert actions.ENABLE not in done(enabled=True)
+    assert actions.ENABLE not in done(masked=True)
+    assert actions.ENABLE not in done(make_capture(unit="disabled"))
+    assert actions.ENABLE not in done(was_enabled=False)
+    assert (actions.RESTART in done(ran=True)) == booted
+    # After a boot, which would have started it.
+    assert (actions.RESTART in done()) == booted
+    assert actions.RESTART not in done(ran=False)
 
 
 @pytest.mark.parametrize("enabled", [True, False])
