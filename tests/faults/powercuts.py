@@ -6,8 +6,11 @@ number is the same part of the time that the change takes undisturbed.
 
 A power cut is SIGKILL to qemu: what the machine has not told its disk to keep is lost. After it the machine boots, the
 package manager's own repair is done, then the same command again if the change is not complete. Looked at is what was
-there before the repair (no torn configuration, key or certificate), and afterwards mode, pair, service, what the
-package manager knows, every file of ours, and what is left over.
+there before the repair (no torn configuration, key or certificate), what a host with half a change of catcherctl is
+after the repair, and at the end mode, pair, service, what the package manager knows, every file of ours, and what is
+left over. A machine that does not boot, or does not answer, is one that the repair did not mend.
+
+What was synced before a cut must be there after it, or the row has failed: on its disk no damage could be seen.
 
 A cut takes a boot, which is a minute and more where the machine is emulated: so no cut is part of `make check`.
 """
@@ -22,7 +25,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from tests.faults.sweep import Seen
 from tests.matrix import disks, engine, images
@@ -67,9 +70,10 @@ class Row:
         return images.blocked(CELL) or lacking
 
 
+# No `nobarrier`: the machine would never tell its disk to keep anything, so that a cut takes all away, damage too.
 ROWS = [
     Row("dpkg on ext4", "dpkg", 60),
-    Row("dpkg on ext4, writeback", "dpkg", 40, "rootflags=data=writeback,nobarrier"),
+    Row("dpkg on ext4, writeback", "dpkg", 40, "rootflags=data=writeback"),
     Row("dpkg on xfs", "dpkg", 30, "rootfstype=xfs", "xfs"),
     Row("dpkg on btrfs", "dpkg", 30, "rootfstype=btrfs", "btrfs"),
     Row("rpm on ext4", "rpm", 40),
@@ -106,6 +110,11 @@ CHANGES = {
 }
 OPENSSL = "openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=x -keyout /root/o.key -out /root/o.crt"
 
+# Written and synced before each cut.
+SYNCED = "/root/synced"
+# What catcher.conf may say, and the mode that it is.
+MODES = {"TLS_ON": "tls", "TLS_OFF": "tcp"}
+
 # Files of ours that are empty, or nothing but zeros, or bytecode that Python can't read. Argument: the directories.
 TORN = """
 import marshal, os, sys
@@ -124,6 +133,12 @@ for top in sys.argv[1:]:
             elif not data.strip(b"\\0") and name not in ("__init__.py", "lock", "py.typed"):
                 print(path, "is empty, or all zeros")
 """
+
+
+class BlindError(MatrixError):
+    """What was synced before a cut is gone after it: whatever is seen then says nothing of the package."""
+
+
 OURS = ("/opt/IBM", "/etc/cca", "/var/lib/csulcca", "/usr/lib/csulcca", "/usr/share/csulcca")
 
 
@@ -195,7 +210,7 @@ class Cuts:
                                      purge=self.tool["purge"])  # fmt: skip
 
     def seconds(self, name: str) -> float:
-        """How long a change takes undisturbed. Raises AssertionError if it leaves the host wrong."""
+        """How long a change takes undisturbed. Raises MatrixError if it leaves the host wrong."""
         if name in self.took:
             return self.took[name]
         change = CHANGES[name]
@@ -206,7 +221,8 @@ class Cuts:
             machine.run(self.command(change))
             self.took[name] = time.monotonic() - begun
             wrong = self.damage(system, change, before)
-            assert not wrong, f"{name}, undisturbed: {wrong}"
+            if wrong:
+                raise MatrixError(f"{name}, undisturbed: {'; '.join(wrong)}")
             return self.took[name]
 
     def cut(self, name: str, number: int) -> Seen:
@@ -218,24 +234,35 @@ class Cuts:
             system = self._system(machine)
             before = pair_of(system)
             machine.run(f"{self.row.spoilt or ':'} && sync")
+            mark(machine, number)
             machine.begin(f"{self.command(change)} >/root/log 2>&1 </dev/null")
             pause(after)
             machine.cut_power()
-            machine.power_on()
-            torn = self.torn_before_repair(system, change)
-            log = [f"cut after {after:.1f} s"]
-            for command in self.repairs(system, change):
-                done = machine.run(command + " </dev/null", check=False)
-                log.append(f"$ {command}: {done.rc}\n{done.out}{done.err}")
-            wrong = self.damage(system, change, before)
-            return Seen("; ".join(torn), "\n".join([*wrong, *log]) if wrong else "")
+            try:
+                machine.power_on()
+                look_for_mark(machine, number)
+                return self.judge(system, change, before, f"cut after {after:.1f} s")
+            except BlindError:
+                raise
+            except MatrixError as error:
+                return Seen("", f"the machine does not boot or answer, cut after {after:.1f} s: {error}")
+
+    def judge(self, system: System, change: Change, before: str, said: str) -> Seen:
+        """Look at a machine that has booted after a cut, repair it, and look again. before: pair_of() it; said: what
+        goes in front of the repair's output."""
+        torn = self.torn_before_repair(system, change)
+        commands = self.repairs(system, change)
+        log = [said, typed(system, next(commands))]
+        wrong = self.halfway(system, change, before)
+        log += [typed(system, command) for command in commands]
+        wrong += self.damage(system, change, before)
+        return Seen("; ".join(torn), "\n".join([*wrong, *log]) if wrong else "")
 
     def torn_before_repair(self, system: System, change: Change) -> list[str]:
         """What must not be, not even before a repair."""
         found = []
         conf = system.show(f"cat {CONF}")
-        allowed = {"TLS_ON" if mode == "tls" else "TLS_OFF" for mode in change.modes}
-        if system.machine.exists(CONF) and conf not in allowed:
+        if system.machine.exists(CONF) and MODES.get(conf) not in change.modes:
             found.append(f"catcher.conf says {conf!r}")
         for path in (KEY, CERTIFICATE):
             if system.machine.exists(path) and not system.show(f"cat {path}").startswith("-----BEGIN"):
@@ -259,16 +286,25 @@ class Cuts:
         else:
             yield self.command(change)
 
+    def halfway(self, system: System, change: Change, before: str) -> list[str]:
+        """What is wrong with a host after a boot and the package manager's repair, where a command of catcherctl was
+        cut and nobody has typed it again: it must be sound in the old mode or the new one, with one whole pair."""
+        if not change.command.startswith("catcherctl "):
+            return []
+        conf = system.show(f"cat {CONF}")
+        mode = MODES.get(conf, "")
+        wrong = unsound(system, mode) if mode in change.modes else [f"catcher.conf says {conf!r}"]
+        pair = pair_of(system)
+        if pair != before and (change.pair != "given" or pair != given_of(system)):
+            wrong.append(f"the pair was {before}, and is {pair}")
+        return [f"before the command was typed again: {one}" for one in wrong]
+
     def damage(self, system: System, change: Change, before: str) -> list[str]:
         """What is wrong with a host after the change, in words."""
         if change.gone:
             left = system.show(f"find {' '.join(OURS)} -type f -not -path {CONF}; systemctl is-active CSUTKEcat")
             return [] if left == "inactive" else [f"left: {left}"]
-        wrong = []
-        try:
-            assert_sound(system, change.modes[-1], findings=change.findings)
-        except (AssertionError, MatrixError) as error:
-            wrong.append(f"not sound: {error}")
+        wrong = unsound(system, change.modes[-1], change.findings)
         wrong += system.show(self.tool["verify"]).splitlines()
         done = system.machine.run(["python3", "-c", TORN, *OURS])
         wrong += done.out.splitlines()
@@ -277,12 +313,45 @@ class Cuts:
             wrong.append(f"the pair was {before}, and is {pair}")
         if change.pair == "none" and pair:
             wrong.append(f"there is a pair: {pair}")
-        if change.pair in ("made", "given") and len(pair.split()) != 2:
-            wrong.append(f"no pair: {pair}")
-        given = system.show("sha256sum </root/given.key").split()[0]
-        if (given in pair) != (change.pair == "given"):
-            wrong.append(f"the pair in use is another one: {pair}")
+        given = given_of(system)
+        if change.pair == "given" and pair != given:
+            wrong.append(f"the pair given was {given}, and the one in use is {pair}")
+        if change.pair == "made" and (len(pair.split()) != 2 or set(pair.split()) & set(given.split())):
+            wrong.append(f"no pair was made: {pair}")
         return wrong
+
+
+def typed(system: System, command: str) -> str:
+    """Type a command; returns it with its exit status and output."""
+    done = system.machine.run(command + " </dev/null", check=False)
+    return f"$ {command}: {done.rc}\n{done.out}{done.err}"
+
+
+def unsound(system: System, mode: str, findings: tuple[str, ...] = ()) -> list[str]:
+    """What assert_sound() objects to, or nothing."""
+    try:
+        assert_sound(system, mode, findings=findings)
+    except (AssertionError, MatrixError) as error:
+        return [f"not sound: {error}"]
+    return []
+
+
+def mark(machine: VirtualMachine, number: int) -> None:
+    """Write the number of a cut, and sync no more than that."""
+    machine.run(f"echo {number} >{SYNCED} && sync {SYNCED} /root")
+
+
+def look_for_mark(machine: VirtualMachine, number: int) -> None:
+    """Raise BlindError if what mark() has synced is gone after the cut."""
+    found = machine.run(f"cat {SYNCED}", check=False).out.strip()
+    if found != str(number):
+        raise BlindError(f"what was synced before a cut is gone after it: {SYNCED} says {found!r} instead of {number}",
+                         "this disk keeps nothing, so no damage can be seen on it")  # fmt: skip
+
+
+def given_of(system: System) -> str:
+    """The SHA-256 of the key and the certificate that `catcherctl cert install` is given."""
+    return " ".join(system.show("sha256sum /root/given.key /root/given.crt | cut -d' ' -f1").split())
 
 
 def pair_of(system: System) -> str:
@@ -307,10 +376,12 @@ def pause(seconds: float) -> None:
 def openssl_cut(cuts: Cuts, number: int) -> Seen:
     """The same to a program that does not sync what it writes: proof that a torn file is seen."""
     with cuts._machine(cuts.start("nothing")) as machine:
+        mark(machine, number)
         machine.run(OPENSSL)
         pause(random.Random(f"openssl {number}").uniform(5, LINGER_S))
         machine.cut_power()
         machine.power_on()
+        look_for_mark(machine, number)
         torn = [path for path in ("/root/o.key", "/root/o.crt")
                 if machine.exists(path) and not machine.read(path).startswith(b"-----BEGIN")]  # fmt: skip
         return Seen(f"torn: {' '.join(torn)}" if torn else "", "")
@@ -339,6 +410,21 @@ def sweep(row: Row, known: dict[str, Seen], tell: Callable[[str, Seen, int], Non
     return found
 
 
+def cut_row(row: Row, numbers: range, changes: Sequence[str] | None) -> int:
+    """Make the cuts of these numbers of each change, all of the row unless given; prints a line a cut, and returns how
+    many left what they must not."""
+    failed = 0
+    with of_row(row) as cuts:
+        for change in ["openssl"] if row is CONTROL else changes or row.changes:
+            for number in numbers:
+                begun = time.monotonic()
+                seen = openssl_cut(cuts, number) if row is CONTROL else cuts.cut(change, number)
+                failed += bool(seen.damage or seen.left) and row not in PROOFS
+                print(f"{row.name}, {change}, cut {number}, {time.monotonic() - begun:.0f} s: "
+                      f"{seen.damage or 'nothing torn'}; {seen.left or 'repaired'}", flush=True)  # fmt: skip
+    return failed
+
+
 def main(arguments: list[str]) -> int:
     """The command line; see the module's docstring."""
     rows = {row.name: row for row in [*ROWS, *PROOFS]}
@@ -351,15 +437,11 @@ def main(arguments: list[str]) -> int:
     failed = 0
     with engine.plain_errors():
         for name in options.row or list(rows):
-            with of_row(rows[name]) as cuts:
-                for change in ["openssl"] if rows[name] is CONTROL else options.change or rows[name].changes:
-                    for number in range(options.first, options.first + options.cuts):
-                        begun = time.monotonic()
-                        seen = openssl_cut(cuts, number) if rows[name] is CONTROL else cuts.cut(change, number)
-                        failed += bool(seen.damage or seen.left) and rows[name] not in PROOFS
-                        took = time.monotonic() - begun
-                        print(f"{name}, {change}, cut {number}, {took:.0f} s: {seen.damage or 'nothing torn'}; "
-                              f"{seen.left or 'repaired'}", flush=True)  # fmt: skip
+            try:
+                failed += cut_row(rows[name], range(options.first, options.first + options.cuts), options.change)
+            except MatrixError as error:
+                failed += 1
+                print(f"{name}: FAILED: {error}", flush=True)
     return 1 if failed else 0
 
 

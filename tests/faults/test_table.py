@@ -1,11 +1,13 @@
 """The table of `make faults`: every row can be asked for, what is known is not run again, and it says what is wrong."""
 
+import ast
 import json
 
 import pytest
 
-from tests.faults import programs, table, transactions
+from tests.faults import powercuts, programs, table, transactions
 from tests.faults.sweep import Seen
+from tests.matrix.engine import MatrixError
 
 GOOD, BAD, LEFT = Seen("", ""), Seen("torn", ""), Seen("", "differs")
 
@@ -36,6 +38,21 @@ def test_every_program_of_ours_is_swept_in_each_way():
 def test_whatever_a_row_depends_on_is_there():
     missing = {part for one in table.rows(False) for part in one.parts if not (programs.TREE / part).exists()}
     assert missing == set()
+
+
+def test_a_power_cut_is_made_again_after_a_change_of_what_makes_or_judges_it():
+    parts = {part for one in table.rows(False) if one.fault == "power cut" for part in one.parts}
+    imported = set()
+    for node in ast.parse((programs.TREE / "tests/faults/powercuts.py").read_text()).body:
+        if isinstance(node, ast.ImportFrom) and node.module.startswith("tests."):
+            named = [f"{node.module}.{one.name}" for one in node.names]
+            imported |= {name.replace(".", "/") + ".py" for name in (node.module, *named)}
+    imported = {name for name in imported if (programs.TREE / name).exists()}
+    assert len(imported) > 8
+    assert imported - parts == {"tests/faults/sweep.py", "tests/matrix/engine.py"}
+    recipe = powercuts.CELL.recipe
+    scripts = ["machine.sh", *([recipe["script"]] if "script" in recipe else [])]
+    assert {"tests/matrix/distros.toml", *(f"tests/matrix/recipes/{name}" for name in scripts)} <= parts
 
 
 @pytest.mark.parametrize("ours,found,wanted", [
@@ -89,3 +106,14 @@ def test_exit_status(tmp_path, monkeypatch, capsys, rows, status):
     monkeypatch.setattr(table, "rows", lambda everything: rows)
     assert table.main([]) == status
     assert ("BLOCKED: no such tool" in capsys.readouterr().out) == (status == table.BLOCKED)
+
+
+def test_a_row_that_cannot_be_run_to_its_end_fails_and_the_next_one_runs(tmp_path, monkeypatch, capsys):
+    def broken(known, tell):
+        raise MatrixError("the machine does not come up", "look at its console")
+
+    monkeypatch.setattr(table, "CACHE", tmp_path)
+    monkeypatch.setattr(table, "rows", lambda everything: [row()._replace(program="first", run=broken), row()])
+    assert table.main([]) == 1
+    said = capsys.readouterr().out
+    assert "FAILED: the machine does not come up" in said and "a program" in said
