@@ -3,7 +3,10 @@
     python3 -m tests.matrix.proof [BREAKAGE]...        (make matrix-proof)
 
 Each breakage is made in a copy of the tree, and the matrix is run there, on one system of each family or on those that
-the breakage is about. Exactly the squares that the breakage names must be red. Exit status 0 if so, for all.
+the breakage is about. Exactly the squares that the breakage names must be red, each by a planned test that failed. For
+each set of systems and scenarios the matrix is run first with nothing broken, once, and then nothing may be red.
+
+Exit status 0 if so, for all; 1 otherwise; 3 where all that could be tried is so, and systems are BLOCKED on this host.
 """
 
 import dataclasses
@@ -12,10 +15,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+import xml.etree.ElementTree
+from collections.abc import Callable, Sequence
 
 from tests.matrix import engine, images, report
-from tests.matrix.report import FAIL, TREE
+from tests.matrix.report import BLOCKED, FAIL, NO_RESULT, NOT_RUN, TREE
 from tests.matrix.scenarios import SCENARIOS as ALL_SCENARIOS
 
 with engine.plain_errors():
@@ -37,6 +41,7 @@ BOOTED, ENFORCING = (
 FROM_7_3 = tuple(name for name in ALL_SCENARIOS if name.startswith("upgrade-7.3"))
 FROM_8 = tuple(name for name in ALL_SCENARIOS if name.startswith("upgrade-8"))
 SCENARIOS = ("fresh", "image-build", "other-root", *FROM_7_3, *FROM_8, "remove", "remove-upgraded")
+NOTHING = "nothing is broken"
 NOT_COPIED = shutil.ignore_patterns(".git", ".venv", ".cache", "dist", "*_cache", ".hypothesis", "__pycache__")
 
 
@@ -55,7 +60,6 @@ class Breakage:
 
 
 BREAKAGES = (
-    Breakage("nothing is broken", "README.md", "\n", "\n", frozenset()),
     Breakage(
         "an upgrade flips the mode",
         "catcher_install/plan.py",
@@ -195,9 +199,40 @@ BREAKAGES = (
 )
 
 
-def run(breakage: Breakage, tree: pathlib.Path) -> set[tuple[str, str]]:
-    """The squares that are red when the matrix runs in `tree`, a copy that this breaks. Raises ValueError where the
-    text is not there once."""
+@dataclasses.dataclass
+class Outcome:
+    """What a run of the matrix says. red: squares with a planned test that failed; blocked: why cells could not be run,
+    by cell; wrong: why it says nothing of the packages, in words: it did not run to its end, or failed elsewhere."""
+
+    red: frozenset[tuple[str, str]]
+    blocked: dict[str, str]
+    wrong: list[str]
+
+    @classmethod
+    def read(cls, cells: Sequence[str], scenarios: Sequence[str], tree: pathlib.Path) -> "Outcome":
+        """What the files say that `make matrix` has left in a tree; without any, that it did not run to its end."""
+        junit, plan = (tree / path.relative_to(TREE) for path in (report.JUNIT, report.PLAN))
+        blocked = {}
+        # What the run itself has added: its reasons are in no other file.
+        for case in xml.etree.ElementTree.parse(junit).iter("testcase") if junit.exists() else ():
+            for one in case.iter("skipped") if case.get("classname") == NOT_RUN else ():
+                verdict, _, why = (one.get("message") or "").partition(": ")
+                if verdict == BLOCKED:
+                    blocked[(case.get("name") or "").partition("[")[2].removesuffix("]")] = why
+        matrix = report.Matrix.read(list(cells), scenarios, blocked, {}, junit, plan)
+        red, wrong = set(), [f"failed outside of the matrix: {name}" for name in matrix.stray]
+        for (cell, scenario), square in matrix.squares.items():
+            unfinished = [name for name, said in square.failures.items() if said == NO_RESULT]
+            if square.verdict == FAIL and (unfinished or not square.tests):
+                wrong.append(f"{cell} {scenario} did not run to its end")
+            elif square.verdict == FAIL:
+                red.add((cell, scenario))
+        return cls(frozenset(red), blocked, wrong)
+
+
+def run(breakage: Breakage, tree: pathlib.Path) -> Outcome:
+    """What the matrix says when it runs in `tree`, a copy that this breaks. Raises ValueError where the text is not
+    there once."""
     path = tree / breakage.file
     text = path.read_text(encoding="utf-8")
     if breakage.old != breakage.new:
@@ -207,11 +242,33 @@ def run(breakage: Breakage, tree: pathlib.Path) -> set[tuple[str, str]]:
     command = [sys.executable, "-m", "tests.matrix.run", *(f"--cell={cell}" for cell in breakage.cells),
                *(f"--scenario={scenario}" for scenario in breakage.scenarios)]  # fmt: skip
     subprocess.run(command, cwd=tree, check=False, stdin=subprocess.DEVNULL)
-    matrix = report.Matrix.read(list(breakage.cells), breakage.scenarios, {}, {}, tree / report.JUNIT.relative_to(TREE),
-                                tree / report.PLAN.relative_to(TREE))  # fmt: skip
-    if matrix.stray:
-        raise ValueError(f"{breakage.name}: something failed outside of the matrix: {', '.join(matrix.stray)}")
-    return {square for square, found in matrix.squares.items() if found.verdict == FAIL}
+    return Outcome.read(breakage.cells, breakage.scenarios, tree)
+
+
+def in_a_copy(breakage: Breakage) -> Outcome:
+    """What run() says in a copy of this tree."""
+    with tempfile.TemporaryDirectory(prefix="csulcca-proof-") as work:
+        tree = pathlib.Path(work, "tree")
+        shutil.copytree(TREE, tree, symlinks=True, ignore=NOT_COPIED)
+        return run(breakage, tree)
+
+
+def unbroken(breakage: Breakage) -> Breakage:
+    """The same squares, with nothing broken."""
+    return Breakage(NOTHING, "README.md", "", "", frozenset(), breakage.cells, breakage.scenarios)
+
+
+def judged(breakage: Breakage, found: Outcome) -> tuple[str, str]:
+    """(`ok`, `WRONG` or `BLOCKED`, the line that says why): what a run proves of a breakage."""
+    should = frozenset(square for square in breakage.red if square[0] not in found.blocked)
+    line = f"{breakage.name}: red: {shown(found.red)}"
+    if breakage.name == NOTHING:
+        line = f"{NOTHING} on {', '.join(breakage.cells)}: red: {shown(found.red)}"
+    if found.wrong or found.red != should:
+        rest = [f"should be: {shown(should)}"] * (found.red != should) + found.wrong
+        return "WRONG", "; ".join([line, *rest])
+    blocked = [f"{cell} is BLOCKED: {why}" for cell, why in sorted(found.blocked.items())]
+    return "BLOCKED" if blocked else "ok", "; ".join([line, *blocked])
 
 
 def shown(squares: "set[tuple[str, str]] | frozenset[tuple[str, str]]") -> str:
@@ -219,31 +276,47 @@ def shown(squares: "set[tuple[str, str]] | frozenset[tuple[str, str]]") -> str:
     return ", ".join(f"{cell} {scenario}" for cell, scenario in sorted(squares)) or "none"
 
 
+def prove(breakages: Sequence[Breakage], tried: Callable[[Breakage], Outcome]) -> list[tuple[str, str]]:
+    """What judged() says of each, and of nothing broken before the first of each set of squares. tried: see
+    in_a_copy(). Where something is red with nothing broken, a breakage there proves nothing, and is not tried."""
+    lines = []
+    bases: dict[tuple, str] = {}
+    for breakage in breakages:
+        squares = (breakage.cells, breakage.scenarios)
+        if squares not in bases:
+            base = unbroken(breakage)
+            lines.append(judged(base, tried(base)))
+            bases[squares] = lines[-1][0]
+        if breakage.name == NOTHING:
+            continue
+        if bases[squares] == "WRONG":
+            lines.append(("WRONG", f"{breakage.name}: not tried: it is not green with nothing broken"))
+        else:
+            lines.append(judged(breakage, tried(breakage)))
+    return lines
+
+
 def main(names: Sequence[str]) -> int:
     """The command line; see the module's docstring."""
-    unknown = [name for name in names if name not in {one.name for one in BREAKAGES}]
+    known = [unbroken(BREAKAGES[0]), *BREAKAGES]
+    unknown = [name for name in names if name not in {one.name for one in known}]
     if unknown:
-        known = "; ".join(one.name for one in BREAKAGES)
-        print(f"error: no such breakage: {unknown[0]}\nhint: one of: {known}", file=sys.stderr)
+        print(f"error: no such breakage: {unknown[0]}\nhint: one of: {'; '.join(one.name for one in known)}",
+              file=sys.stderr)  # fmt: skip
         return 2
-    lines = []
-    wrong = 0
+
+    def tried(breakage: Breakage) -> Outcome:
+        print(f"\n== {breakage.name}", flush=True)
+        return in_a_copy(breakage)
+
     with engine.plain_errors():
         engine.prepare()
-        for breakage in BREAKAGES:
-            if names and breakage.name not in names:
-                continue
-            print(f"\n== {breakage.name}", flush=True)
-            with tempfile.TemporaryDirectory(prefix="csulcca-proof-") as work:
-                tree = pathlib.Path(work, "tree")
-                shutil.copytree(TREE, tree, symlinks=True, ignore=NOT_COPIED)
-                red = run(breakage, tree)
-            ok = red == breakage.red
-            wrong += not ok
-            lines.append(f"{'ok    ' if ok else 'WRONG '} {breakage.name}: red: {shown(red)}"
-                         + ("" if ok else f"; should be: {shown(breakage.red)}"))  # fmt: skip
-    print("\n" + "\n".join(lines))
-    return 1 if wrong else 0
+        lines = prove([one for one in known if one.name in (names or [one.name])], tried)
+    print()
+    for verdict, line in lines:
+        print(f"{verdict:8}{line}")
+    verdicts = {verdict for verdict, _ in lines}
+    return 1 if "WRONG" in verdicts else 3 if BLOCKED in verdicts else 0
 
 
 if __name__ == "__main__":
