@@ -27,10 +27,10 @@ class Connection:
     expire() after the deadline and stop() when it stops; after each of them the state may be CLOSED.
     """
 
-    def __init__(self, server, client, peer, origin):
+    def __init__(self, server, client, peer, address, origin):
         self.server, self.settings, self.log = server, server.settings, server.log
         self.client, self.backend = client, None
-        self.peer, self.origin = peer, origin
+        self.peer, self.address, self.origin = peer, address, origin
         self.protocol = "TLS" if isinstance(client, TlsEnd) else "TCP"
         self.state = HANDSHAKE
         self.started = self.moved_at = self.deadline = time.monotonic()

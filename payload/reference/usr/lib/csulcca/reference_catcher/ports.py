@@ -95,7 +95,7 @@ def shown_address(family, text):
 
 
 def origin(host):
-    """What counts as one peer: an IPv4 address; of IPv6 the network of 64 bits, all of which one host may use."""
+    """Where a peer is: an IPv4 address; of IPv6 the network of 64 bits, all of which one host may use."""
     host = unmapped(host.partition("%")[0])
     if ":" not in host:
         return host

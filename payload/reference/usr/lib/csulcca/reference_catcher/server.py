@@ -29,7 +29,7 @@ class Server:
         self.context = make_context() if make_context else None
         self.selector = selectors.DefaultSelector()
         self.connections = {}       # used as an ordered set: the oldest first
-        self.of_origin = {}         # the same for each origin() that has any
+        self.peers = {}             # the same for each address that has any, in a dict for each origin()
         self.unfinished = {}        # connections that stopped only to give others their turn
         self.give_back_at = -1      # memory is given back when only so many connections are left
         self.next_check = 0.0       # when a deadline may have come
@@ -153,11 +153,13 @@ class Server:
                 self._accept_from_now(False)
                 self.check_by(time.monotonic() + ACCEPT_PAUSE)
                 return
-            host = unmapped(address[0])
-            self._admit(sock, ("[%s]:%d" if ":" in host else "%s:%d") % (host, address[1]), origin(host))
+            self.admit(sock, address)
 
-    def _admit(self, sock, peer, source):
-        full = self._full(source)
+    def admit(self, sock, address):
+        """Begin a connection of a peer's ADDRESS, a tuple of host and port, if there is a place for it."""
+        host = unmapped(address[0])
+        peer, source = ("[%s]:%d" if ":" in host else "%s:%d") % (host, address[1]), origin(host)
+        full = self._full(host, source)
         if full:
             sock.close()
             self.log.noise(source, WARNING, "%s: refused, %s in %s)" % (peer, full, self.settings.path))
@@ -171,28 +173,36 @@ class Server:
             sock.close()
             self.log.noise(source, ERROR, "%s: %s" % (peer, error))
             return
-        connection = Connection(self, client, peer, source)
+        connection = Connection(self, client, peer, host, source)
         self.connections[connection] = None
         if len(self.connections) >= MANY:
             self.give_back_at = max(self.give_back_at, len(self.connections) // 4)
-        self.of_origin.setdefault(source, {})[connection] = None
+        self.peers.setdefault(source, {}).setdefault(host, {})[connection] = None
         connection.step()
 
-    def _full(self, source):
-        """Why there is no room for one more connection of SOURCE; "" if there is room or room was made.
+    def _full(self, host, source):
+        """Why there is no room for one more connection of HOST at SOURCE; "" if there is room or room was made.
 
-        If SOURCE has too many connections, one of its own is ended. If there are too many in all, the peer with
-        the most connections loses one first.
+        If HOST has too many connections, one of its own is ended; if SOURCE has, one of the address that has the most
+        there. If there are too many in all, the origin with the most connections loses one first.
         """
-        mine = self.of_origin.get(source, {})
+        near = self.peers.get(source, {})
+        mine = near.get(host, {})
         limit = self.settings.max_connections_per_address
         if len(mine) >= limit and not self._make_room(mine):
             return "all %d connections that one address may have are in use (max_connections_per_address=" % limit
+        limit = self.settings.max_connections_per_network
+        if source != host and count(near) >= limit and not self._make_room_among(near):
+            return "all %d connections that one network may have are in use (max_connections_per_address=" % limit
         limit = self.settings.max_connections
         if len(self.connections) >= limit and not any(
-                self._make_room(pool) for pool in sorted(self.of_origin.values(), key=len, reverse=True)):
+                self._make_room_among(pools) for pools in sorted(self.peers.values(), key=count, reverse=True)):
             return "all %d connections are in use (max_connections=" % limit
         return ""
+
+    def _make_room_among(self, pools):
+        """As _make_room(), of an address that has many connections rather than of one that has few."""
+        return any(self._make_room(pool) for pool in sorted(pools.values(), key=len, reverse=True))
 
     @staticmethod
     def _make_room(pool):
@@ -230,10 +240,13 @@ class Server:
         """CONNECTION is closed."""
         self.connections.pop(connection, None)
         self.unfinished.pop(connection, None)
-        mine = self.of_origin.get(connection.origin, {})
+        near = self.peers.get(connection.origin, {})
+        mine = near.get(connection.address, {})
         mine.pop(connection, None)
         if not mine:
-            self.of_origin.pop(connection.origin, None)
+            near.pop(connection.address, None)
+        if not near:
+            self.peers.pop(connection.origin, None)
         if self._has_emptied():
             self.check_by(time.monotonic())
 
@@ -266,3 +279,8 @@ class Server:
         if end.watched:
             self.selector.unregister(end.sock)
             end.watched = 0
+
+
+def count(pools):
+    """The connections in POOLS, a dict of dicts."""
+    return sum(len(pool) for pool in pools.values())

@@ -29,7 +29,8 @@ def read_file(path, limit):
 class Settings:
     """reference-catcher.conf: ``key=value`` lines and ``#`` comments, every key optional, absent file = defaults.
 
-    backend: None, ("unix", PATH) or ("tcp", HOST, PORT); max_connections, and of them max_connections_per_address;
+    backend: None, ("unix", PATH) or ("tcp", HOST, PORT); max_connections, and of them max_connections_per_address and
+    max_connections_per_network (of 64 bits, in IPv6);
     handshake_timeout, idle_timeout and stop_timeout in seconds; port; listen: numeric addresses, all by default.
     Raises Refused (EX_CONFIG) for anything else.
     """
@@ -67,6 +68,9 @@ class Settings:
                 self._refuse("line %d: %s= %s" % (count, key, error))
         if self.max_connections_per_address is None:
             self.max_connections_per_address = (self.max_connections + 1) // 2
+        # And half of what that leaves to others, so that a network is not full because one of its addresses is, and
+        # leaves places to others, too.
+        self.max_connections_per_network = (self.max_connections + self.max_connections_per_address) // 2
 
     def _lines(self):
         try:

@@ -1,0 +1,125 @@
+"""Who gets a place: bounds for one address, for a network of IPv6, and in all. Connections are played."""
+
+import pytest
+from reference_catcher import server as server_module
+from reference_catcher.connection import CLOSED, HANDSHAKE, RELAY
+from reference_catcher.server import Server
+from reference_catcher.settings import Settings
+
+
+class Sock:
+    closed = False
+
+    def setblocking(self, on):
+        pass
+
+    def setsockopt(self, *option):
+        pass
+
+    def close(self):
+        self.closed = True
+
+
+class Peer:
+    """A connection that stays in the state in which the test made it."""
+
+    made_in = RELAY
+
+    def __init__(self, server, client, peer, address, origin):
+        self.server, self.address, self.origin = server, address, origin
+        self.state = self.made_in
+
+    def step(self):
+        pass
+
+    def fail(self, outcome):
+        self.state = CLOSED
+        self.server.forget(self)
+
+    close = fail
+
+
+class Said:
+    def __init__(self):
+        self.lines = []
+
+    def noise(self, origin, priority, text):
+        self.lines.append(text)
+
+
+@pytest.fixture
+def places(tmp_path, monkeypatch):
+    """A server that plays; come(ADDRESS, ...) says how many of these peers got a place and have it at the end."""
+    monkeypatch.setattr(server_module, "Connection", Peer)
+    monkeypatch.setattr(server_module, "PlainEnd", lambda sock: sock)
+
+    def make(**settings):
+        conf = tmp_path / "conf"
+        conf.write_text("".join("%s=%d\n" % item for item in settings.items()))
+        server = Server(Settings(str(conf)), Said(), [], [], None)
+
+        def come(*addresses, state=RELAY):
+            monkeypatch.setattr(Peer, "made_in", state)
+            for number, address in enumerate(addresses):
+                server.admit(Sock(), (address, 1024 + number))
+            return sum(1 for one in server.connections if one.address in addresses)
+
+        server.come = come
+        return server
+
+    return make
+
+
+@pytest.mark.parametrize("mine,neighbour", [("fd00:1::1", "fd00:1::2"), ("fe80::1%eth0", "fe80::2%eth0"),
+                                            ("2001:db8:0:7::1", "2001:db8:0:7:ffff::")])
+def test_one_address_of_a_network_leaves_room_for_the_others(places, mine, neighbour):
+    server = places()
+    assert server.come(*[mine] * 256) == 128
+    assert "one address may have" in server.log.lines[-1] and "max_connections_per_address=" in server.log.lines[-1]
+    assert server.come(neighbour) == 1
+    # All of a network have three quarters.
+    assert server.come(*[neighbour] * 256) == 64
+    assert "all 192 connections that one network may have" in server.log.lines[-1]
+    for other in ("fd00:2::1", "10.1.2.3", "::1"):
+        assert server.come(other) == 1
+
+
+def test_a_network_of_many_addresses_cannot_have_all_places(places):
+    server = places()
+    assert server.come(*["fd00:1::%x" % number for number in range(1, 400)]) == 192
+    assert server.come(*["10.1.2.%d" % number for number in range(1, 65)]) == 64
+    assert server.come("10.1.3.1") == 0 and "all 256 connections are in use" in server.log.lines[-1]
+
+
+def test_a_place_that_becomes_free_is_given_again(places):
+    server = places()
+    server.come(*["fd00:1::%x" % number for number in range(1, 200)])
+    for one in list(server.connections):
+        one.close("ended")
+    assert server.connections == {} == server.peers
+    assert server.come(*["fd00:1::1"] * 200) == 128
+
+
+def test_who_has_the_most_in_a_network_loses_what_is_not_finished(places):
+    server = places(max_connections=8, max_connections_per_address=4)
+    assert server.come(*["fd00:1::1"] * 4, state=HANDSHAKE) == 4
+    assert server.come("fd00:1::2", "fd00:1::3", state=HANDSHAKE) == 2
+    assert server.come("fd00:1::4", state=HANDSHAKE) == 1
+    assert [one.address for one in server.connections].count("fd00:1::1") == 3
+
+
+def test_a_network_loses_before_the_largest_address_of_another(places):
+    """In all: else somebody with many addresses would push out one with few connections."""
+    server = places(max_connections=10, max_connections_per_address=6)
+    assert server.come(*["10.1.2.3"] * 3, state=HANDSHAKE) == 3
+    assert server.come(*["fd00:1::%d" % number for number in range(1, 8)], state=HANDSHAKE) == 7
+    assert server.come("10.9.9.9", state=HANDSHAKE) == 1
+    assert [one.address for one in server.connections].count("10.1.2.3") == 3
+
+
+@pytest.mark.parametrize("settings,network", [
+    ({}, 192), ({"max_connections": 1}, 1), ({"max_connections": 2}, 1), ({"max_connections": 3}, 2),
+    ({"max_connections_per_address": 256}, 256), ({"max_connections_per_address": 10}, 133),
+    ({"max_connections": 4, "max_connections_per_address": 9}, 6)])
+def test_the_bound_of_a_network_lies_between_the_others(places, settings, network):
+    assert places(**settings).settings.max_connections_per_network == network
