@@ -85,7 +85,7 @@ def collect(host: "Host", tls: "Optional[openssl.TlsCapability]" = None) -> Host
     tls: what this run has already found out about OpenSSL, so that a second look costs no second process.
     """
     configuration = read_config(host)
-    stamp, unread = _stamp(host)
+    stamp, unread = read_stamp(host)
     files = pair.look(host)
     if tls is None:
         tls = _tls(host, stamp)
@@ -165,8 +165,8 @@ def _everybody_may_read(host: "Host", data: bytes) -> bool:
         return False
 
 
-# Each with why it could not be read, or "".
-def _stamp(host: "Host") -> "Tuple[Optional[stamp_file.Stamp], str]":
+def read_stamp(host: "Host") -> "Tuple[Optional[stamp_file.Stamp], str]":
+    """The stamp, or None, and why it could not be read, or ""."""
     try:
         data = host.read_optional(paths.STAMP, stamp_file.SIZE_LIMIT)
     except OSError as error:

@@ -27,7 +27,7 @@ from .actions import (
 from .errors import CatcherError, KeyRefused
 from .messages import finding
 from .service import plan_resumption, plan_service
-from .stamp import EMPTY, Stamp, with_pair
+from .stamp import EMPTY, Stamp, names_of_use, with_pair
 from .text import moment
 
 TYPE_CHECKING = False
@@ -247,7 +247,7 @@ def _put_pair(facts: "HostFacts", request: "PairRequest") -> "Tuple[List[Action]
         what = {pair.KEY_ONLY: "a key", pair.CERTIFICATE_ONLY: "a certificate"}.get(
             facts.pair.state, "a key and a certificate")
         raise CatcherError("there is %s already" % what,
-                           "to replace it and keep a copy:\n  catcherctl cert generate --force")
+                           "to replace it and keep a copy:\n  catcherctl cert generate --force" + request.options)
     actions = [act(PLACE_STAGED_PAIR, "an earlier run was interrupted")] if facts.pair.staged else []
     if not request.key:
         return actions + [act(PUT_PAIR, "an administrator asks for a new pair", request)], []
@@ -375,7 +375,7 @@ def next_stamp(
     verdict, names, made = facts.verdict, old.accepted_names, old.generated_pair
     if transition.kind == transitions.PUT_PAIR:
         if transition.request.names:
-            names = {facts.pair.fingerprint: transition.request.names}
+            names = dict(names or {}, **{facts.pair.fingerprint: transition.request.names})
         # An earlier run may have placed this pair, and not have been able to say that it is the administrator's.
         made = None
     if old.made(facts.pair.fingerprint):
@@ -390,7 +390,7 @@ def next_stamp(
         package_version=facts.version, mode=mode or old.mode,
         findings=[one for one in findings if not messages.is_marked(one, messages.TRANSIENT)],
         checked_pair=verdict,
-        accepted_names=names if names and facts.pair.fingerprint in names else None,
+        accepted_names=names_of_use(names or {}, old, facts.pair.fingerprint),
         checked_openssl=old.checked_openssl if facts.tls.possible is None else openssl.remember(facts.tls),
     )
     return with_pair(new, made)

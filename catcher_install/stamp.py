@@ -4,8 +4,8 @@ Fields: format_version (1), package_version, mode ("tls", "tcp" or null), genera
 of catcher.key followed by those of catcher.crt of a pair that we made, or null), made_earlier (the same of each other
 pair, and SHA-256 of each key of a request, that we made), findings (a list of {"id", ...}),
 checked_pair (the verdict on a good pair, with the fingerprint of the two files that it holds for, or null),
-accepted_names (the names that an administrator installed the pair in place for, {fingerprint of the pair: [names]}, or
-null),
+accepted_names (the names that an administrator wants of the pair in place, and wanted of earlier pairs of ours,
+{fingerprint of the pair: [names]}, or null),
 checked_openssl (OpenSSL's version, if TLS is possible, with the identity of the files that it holds for, or null).
 """
 
@@ -20,6 +20,8 @@ FORMAT = 1
 SIZE_LIMIT = 256 * 1024
 # So many of made_earlier are remembered.
 EARLIER_LIMIT = 500
+# Of so many of our pairs the names are remembered.
+NAMES_KEPT = 20
 
 
 class Stamp(Record):
@@ -96,6 +98,12 @@ def parse(data: bytes) -> "Optional[Stamp]":
         accepted_names=accepted if isinstance(accepted, dict) else None,
         checked_openssl=checked_openssl if isinstance(checked_openssl, dict) else None,
     )
+
+
+def names_of_use(names: "Dict[str, object]", old: Stamp, present: str) -> "Optional[Dict[str, object]]":
+    """Return accepted_names of the pair in place, and of the last pairs of ours in *old*: a copy may come back."""
+    ours = (old.made_earlier + [old.generated_pair or ""])[-NAMES_KEPT:]
+    return {one: names[one] for one in names if one and (one == present or one in ours)} or None
 
 
 def with_pair(stamp: Stamp, made: "Optional[str]") -> Stamp:

@@ -56,9 +56,10 @@ class PairRequest(Record):
     verb: what was typed, for the journal. key, certificate: PEM; both b"" if a new pair is to be made here.
     may_replace: whether a pair, or half of one, may be there already. names: which the certificate has, or was checked
     for, on top of the host's. key_type, days: of a pair that is to be made, see generate.Wish; else "" and 0.
+    options: what was typed of these three, for a hint: each with a blank before it.
     """
 
-    __slots__ = ("verb", "key", "certificate", "may_replace", "names", "key_type", "days")
+    __slots__ = ("verb", "key", "certificate", "may_replace", "names", "key_type", "days", "options")
     verb: str
     key: bytes
     certificate: bytes
@@ -66,6 +67,7 @@ class PairRequest(Record):
     names: "List[str]"
     key_type: str
     days: int
+    options: str
 
 
 class ReturnRequest(Record):

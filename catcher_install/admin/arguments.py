@@ -176,9 +176,11 @@ def _add_cert(verbs: "Any") -> None:
                      "catcherctl cert generate", "catcherctl cert generate --force    # keeps a copy of the old pair",
                      "catcherctl cert generate --name catcher.example.com --key-type rsa3072 --days 825")
     generated.add_argument("--force", action="store_true", help="replace the present key and certificate; keep a copy")
-    _name_option(generated, "another name or address for the certificate; may be repeated")
-    generated.add_argument("--key-type", type=_key_type, default=keys.GENERATED_TYPE, metavar="TYPE",
-                           help="%s (default: %s)" % (", ".join(keys.GENERATED), keys.GENERATED_TYPE))
+    _name_option(generated, "another name or address for the certificate; may be repeated (default: those"
+                 " of the present certificate, if this package made it)")
+    generated.add_argument("--key-type", type=_key_type, metavar="TYPE",
+                           help="%s (default: as the present key, if this package made it, else %s)" % (
+                               ", ".join(keys.GENERATED), keys.GENERATED_TYPE))
     generated.add_argument("--days", type=_days, default=0, metavar="N",
                            help="how long the certificate is valid from now (default: %d years)" % generate.YEARS)
     _change_options(generated)

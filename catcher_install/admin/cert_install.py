@@ -4,9 +4,9 @@ A pair changes in one way only: pair.begin_replacement() in apply.converge() dec
 restarted, and a real connection must show exactly the new certificate. Otherwise the old files are restored.
 """
 
-from .. import actions, pair, paths, transition
+from .. import actions, facts, pair, paths, transition
 from ..cert import generate as maker
-from ..cert import submitted
+from ..cert import keys, submitted
 from ..cert.pem import PemFile
 from ..errors import CatcherError
 from . import cert_list, change, installed_pair
@@ -21,11 +21,37 @@ if TYPE_CHECKING:
 IMPORT = "Import the certificate into the TKE before it connects again. The steps: catcherctl tke-guide tls"
 
 
-def asked_to_generate(force: bool, wish: "maker.Wish" = maker.USUAL) -> "transition.Transition":
-    """The transition to a new pair. force: it may replace a pair, or half of one."""
+# A pair like the present one, if that is ours.
+LIKE_PRESENT = maker.USUAL.replace(key_type="")
+
+
+def asked_to_generate(host: "Host", force: bool, wish: "maker.Wish" = LIKE_PRESENT) -> "transition.Transition":
+    """The transition to a new pair. force: it may replace a pair, or half of one. Raises CatcherError."""
+    made = _like_present(host, wish)
     return transition.of(transition.PUT_PAIR, request=transition.PairRequest(
-        verb="cert generate", key=b"", certificate=b"", may_replace=force, names=wish.names, key_type=wish.key_type,
-        days=wish.days))
+        verb="cert generate", key=b"", certificate=b"", may_replace=force, names=made.names,
+        key_type=made.key_type or maker.USUAL.key_type, days=made.days,
+        options=submitted.command("", *maker.options(wish))))
+
+
+def _like_present(host: "Host", wish: "maker.Wish") -> "maker.Wish":
+    """A wish with the names and the type of key of the present pair, where it says nothing and we made that pair.
+
+    The TKE uses a name that the present certificate was asked to have, and would refuse one without it. Raises
+    CatcherError if it cannot be seen what that was.
+    """
+    files = pair.look(host)
+    if files.state != pair.BOTH or (wish.names and wish.key_type):
+        return wish
+    known, unread = facts.read_stamp(host)
+    if unread:
+        raise CatcherError("it is not known how the present pair was made, because %s" % unread,
+                           "fix that, or say what you want:\n  catcherctl cert generate --name NAME --key-type TYPE")
+    if known is None or not known.made(files.fingerprint):
+        return wish
+    return wish.replace(
+        names=wish.names or installed_pair.asked_names(known, files.fingerprint),
+        key_type=wish.key_type or keys.generated_type(installed_pair.installed(host).algorithm))
 
 
 def asked_to_install(host: "Host", files: "List[str]", wanted: "List[str]") -> "transition.Transition":
@@ -46,17 +72,23 @@ def asked_to_restore(host: "Host", name: str) -> "transition.Transition":
 
 def _asked_for(verb: str, given: "submitted.Material", names: "List[str]") -> "transition.Transition":
     return transition.of(transition.PUT_PAIR, request=transition.PairRequest(
-        verb=verb, key=given.key, certificate=given.certificates, may_replace=True, names=names, key_type="", days=0))
+        verb=verb, key=given.key, certificate=given.certificates, may_replace=True, names=names, key_type="", days=0,
+        options=""))
 
 
 def generate(
-    host: "Host", force: bool, restart: bool, wish: "maker.Wish" = maker.USUAL
+    host: "Host", force: bool, restart: bool, wish: "maker.Wish" = LIKE_PRESENT
 ) -> "Tuple[List[str], List[Finding]]":
     """Make a key and certificate, and bring them into use. Returns what was done, and the findings that remain.
 
     force: replace a pair, or half of one. Raises CatcherError; then nothing has changed, or the old pair is back.
     """
-    return _bring_in(host, asked_to_generate(force, wish), restart)
+    asked = asked_to_generate(host, force, wish)
+    lines, found = _bring_in(host, asked, restart)
+    made = maker.Wish(names=asked.request.names, key_type=asked.request.key_type, days=wish.days)
+    if made != wish.replace(key_type=wish.key_type or maker.USUAL.key_type):
+        lines.insert(1, submitted.command("Made like the old pair:", *maker.options(made.replace(days=0))))
+    return lines, found
 
 
 def restore(host: "Host", name: str, restart: bool) -> "Tuple[List[str], List[Finding]]":

@@ -314,9 +314,9 @@ def _cert_generate(options: "Namespace") -> int:
     from ..cert.generate import Wish
     from . import cert_install
 
-    wish = Wish(names=options.name, key_type=options.key_type, days=options.days)
+    wish = Wish(names=options.name, key_type=options.key_type or "", days=options.days)
     if options.dry_run:
-        return _foresee(options, lambda host: cert_install.asked_to_generate(options.force, wish))
+        return _foresee(options, lambda host: cert_install.asked_to_generate(host, options.force, wish))
     return _tell_change(options, *cert_install.generate(_own_host(), options.force, not options.no_restart, wish))
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ..facts import HostFacts
     from ..host import Host
     from ..messages import Finding
+    from ..stamp import Stamp
 
 FORMAT = 1
 
@@ -77,17 +78,15 @@ def may_read_key(host: "Host") -> bool:
     return True
 
 
-def made_here(host: "Host", facts: "HostFacts") -> "Optional[bool]":
+def made_here(host: "Host", stamp: "Optional[Stamp]") -> "Optional[bool]":
     """Whether the stamp proves that we made the pair in place; None if only root can tell."""
-    if facts.pair.state != pair.BOTH:
-        return False
     try:
         made = pair.fingerprint(*pair.read(host))
     except PermissionError:
         return None
     except OSError:
         return False
-    return (facts.stamp or EMPTY).made(made)
+    return (stamp or EMPTY).made(made)
 
 
 # -- judging -----------------------------------------------------------------------------------------------------------
@@ -100,7 +99,7 @@ def more_findings(host: "Host", facts: "HostFacts", seen: Installed) -> "List[Fi
         return []
     own = seen.chain[0]
     found = []
-    ours = made_here(host, facts)
+    ours = made_here(host, facts.stamp)
     if ours:
         found += [one for one in submitted.address_findings(host) if not messages.is_marked(one, messages.TRANSIENT)]
     reason = _stale_names(host, own, bool(ours), accepted_names(facts))
@@ -131,8 +130,12 @@ def planned(host: "Host", facts: "HostFacts") -> "Plan":
 
 def accepted_names(facts: "HostFacts") -> "List[str]":
     """The names that an administrator installed the present pair for, with ``--name``."""
-    accepted = facts.stamp.accepted_names if facts.stamp is not None else None
-    names = (accepted or {}).get(facts.pair.fingerprint)
+    return asked_names(facts.stamp or EMPTY, facts.pair.fingerprint)
+
+
+def asked_names(stamp: "Stamp", fingerprint: str) -> "List[str]":
+    """The same for the pair with a fingerprint, as a stamp remembers them."""
+    names = (stamp.accepted_names or {}).get(fingerprint)
     return [str(name) for name in names] if isinstance(names, list) else []
 
 
@@ -199,7 +202,7 @@ def fields(host: "Host", facts: "HostFacts", seen: Installed) -> "Dict[str, Any]
         "format_version": FORMAT,
         "state": facts.pair.state,
         "algorithm": seen.algorithm,
-        "made_here": made_here(host, facts),
+        "made_here": made_here(host, facts.stamp),
         "certificates": [entry(one) for one in seen.chain],
         "problem": seen.problem or None,
     }

@@ -148,8 +148,12 @@ def _before_tls(facts: GuideFacts, typed: "List[str]") -> "List[str]":
                 "Then type again: catcherctl tke-guide. It will show the hashes that you have to compare."]
     text = []
     if facts.now > one.not_after:
-        again = "generate --force" if one.self_issued else "install KEY CRT"
-        text.append("The certificate has expired. On this host, type: catcherctl cert %s" % again)
+        if one.self_issued:
+            # Who made it, and so what makes another like it, only root can tell.
+            text.append("The certificate has expired. To see how to renew it, on this host, type: "
+                        "catcherctl cert check")
+        else:
+            text.append("The certificate has expired. On this host, type: catcherctl cert install KEY CRT")
     elif facts.now < one.not_before:
         text.append("The certificate is not valid yet. Check this host's clock: timedatectl")
     own = [facts.names.full, facts.names.short] + facts.names.addresses

@@ -45,6 +45,13 @@ class Wish(Record):
     days: int
 
 
+def options(wish: Wish) -> "List[str]":
+    """The options of ``cert generate`` for a wish, in which a type of "" and 0 days are not typed."""
+    words = [word for name in wish.names for word in ("--name", name)]
+    words += ["--key-type", wish.key_type] if wish.key_type else []
+    return words + (["--days", str(wish.days)] if wish.days else [])
+
+
 USUAL = Wish(names=[], key_type=keys.GENERATED_TYPE, days=0)
 
 

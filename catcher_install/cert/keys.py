@@ -48,6 +48,14 @@ class KeyKind(Record):
     problem: str
 
 
+def generated_type(algorithm: str) -> str:
+    """Return the type of GENERATED with this algorithm (KeyKind); "" if we do not make such keys."""
+    for typed, (kind, _) in GENERATED.items():
+        if algorithm == (rsa(kind) if isinstance(kind, int) else elliptic(kind)).algorithm:
+            return typed
+    return ""
+
+
 def elliptic(curve: str) -> KeyKind:
     """Return the kind of a key on a curve, given by either name or by its object identifier."""
     for names in CURVES:

@@ -1,18 +1,20 @@
 """cert generate and cert request: another pair of ours, and a request for an authority."""
 
+import errno
 import os
+import shlex
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.backends import default_backend
 
-from catcher_install import apply, pair, paths, transition
-from catcher_install.admin import cert_install, cert_request, cli, installed_pair
+from catcher_install import apply, messages, pair, paths, transition
+from catcher_install.admin import cert_install, cert_request, cli, installed_pair, tke_guide
 from catcher_install.cert import crypto, generate
 from catcher_install.errors import CatcherError, KeyRefused
 from tests.unit import pem
-from tests.unit.admin.hosts import KEPT, bin_tree, der, in_place, refused, remembered
-from tests.unit.authority import DAY, Authority
+from tests.unit.admin.hosts import KEPT, bin_tree, der, in_place, install, refused, remembered
+from tests.unit.authority import DAY, Authority, issue
 from tests.unit.daemon import shown
 from tests.unit.support import ids, no_room_for_the_stamp, tree_of
 
@@ -237,3 +239,112 @@ def test_a_wished_address_is_not_one_that_the_host_has_lost(machine, daemon):
     stale, = installed_pair.check(machine, [])[1]
     assert stale["id"] == "pair-names-stale" and "198.51.100.7" not in stale["reason"]
     assert stale["hint"].endswith("catcherctl cert generate --force --name 198.51.100.7")
+
+
+# -- a new pair like the old one ---------------------------------------------------------------------------------------
+
+NAMES = ["service.example.com", "198.51.100.7", "2001:db8::7"]
+LIKE = generate.Wish(names=NAMES, key_type="rsa2048", days=9)
+
+
+@pytest.fixture
+def on_machine(machine, daemon, monkeypatch):
+    """catcherctl acts on the machine, whose catcher has a pair that was made with options, and that expires soon."""
+    machine.put(paths.LIBRARY + "/run")
+    monkeypatch.setattr(cli, "Host", lambda root="/": machine)
+    cert_install.generate(machine, True, True, LIKE)
+    return machine
+
+
+def made(machine):
+    """(key, common name, whether all of NAMES are there) of the pair in place."""
+    told, found = installed_pair.check(machine, NAMES)
+    return told["algorithm"], told["certificates"][0]["common_names"][0], "pair-name-missing" not in ids(found)
+
+
+def type_hint(machine, hint):
+    """Type the last command of a hint."""
+    command = hint.splitlines()[-1].strip()
+    assert command.startswith("catcherctl cert generate")
+    assert cli.main(shlex.split(command)[1:]) == 0
+    return command
+
+
+LIKE_MADE = ("RSA 2048", "service.example.com", True)
+
+
+def test_the_hint_of_an_expiry_makes_a_certificate_like_the_present_one(on_machine, capsys):
+    for _ in range(2):
+        # Also the next time.
+        found = installed_pair.check(on_machine, [])[1] or [messages.finding("pair-expires-soon", date="x",
+                                                                             action="generate --force")]
+        assert ids(found) == ["pair-expires-soon"]
+        type_hint(on_machine, messages.fix(found[0]))
+        assert made(on_machine) == LIKE_MADE
+    assert "Made like the old pair: --name service.example.com --name 198.51.100.7 --name 2001:db8::7 --key-type" \
+        " rsa2048" in capsys.readouterr().out
+
+
+def test_the_hint_of_stale_names_makes_a_key_like_the_present_one(on_machine):
+    on_machine.node = "tke2.example.com"
+    stale = [one for one in installed_pair.check(on_machine, [])[1] if one["id"] == "pair-names-stale"]
+    type_hint(on_machine, messages.fix(stale[0]))
+    assert made(on_machine) == LIKE_MADE
+
+
+def test_the_hint_of_the_guide_makes_a_certificate_like_the_present_one(on_machine):
+    on_machine.time = on_machine.now() + 10 * DAY
+    said = " ".join(" ".join(tke_guide.guide(None, tke_guide.collect(on_machine))).split())
+    assert "has expired. To see how to renew it, on this host, type: catcherctl cert check" in said
+    expired = [one for one in installed_pair.check(on_machine, [])[1] if one["id"] == "pair-expired"]
+    on_machine.time = None
+    type_hint(on_machine, messages.fix(expired[0]))
+    assert made(on_machine) == LIKE_MADE
+
+
+def test_the_hint_of_a_refusal_has_what_was_typed(machine, daemon, monkeypatch):
+    machine.put(paths.LIBRARY + "/run")
+    monkeypatch.setattr(cli, "Host", lambda root="/": machine)
+    typed = refused(machine, daemon, lambda: cert_install.generate(machine, False, True, LIKE.replace(days=90)))
+    command = type_hint(machine, typed.hint)
+    assert command == ("catcherctl cert generate --force --name service.example.com --name 198.51.100.7"
+                       " --name 2001:db8::7 --key-type rsa2048 --days 90")
+    assert made(machine) == LIKE_MADE
+
+
+def test_a_pair_that_came_back_keeps_what_it_was_made_for(on_machine):
+    assert cli.main(["cert", "generate", "--force", "--name", "other.example.com", "--key-type", "secp384r1"]) == 0
+    assert cli.main(["cert", "restore"]) in (0, 3)
+    assert cli.main(["cert", "generate", "--force"]) == 0
+    assert made(on_machine) == LIKE_MADE
+
+
+@pytest.mark.parametrize("options, wanted", [
+    (["--name", "other.example.com"], ("RSA 2048", "other.example.com", False)),
+    (["--name", "tke1.example.com"], ("RSA 2048", "tke1.example.com", False)),
+    (["--key-type", "secp384r1"], ("EC secp384r1", "service.example.com", True)),
+])
+def test_what_is_typed_takes_the_place_of_what_the_old_pair_has(on_machine, options, wanted):
+    assert cli.main(["cert", "generate", "--force"] + options) == 0
+    assert made(on_machine) == wanted
+
+
+def test_a_pair_in_the_place_of_an_administrators_is_as_usual(machine, daemon):
+    key = pem.key_of("rsa-2048")
+    install(machine, key, issue(key, "service.example.com", NAMES[:1]), names=NAMES[:1])
+    lines, _ = cert_install.generate(machine, True, True)
+    assert made(machine) == ("EC secp521r1", "tke1.example.com", False)
+    assert not any(line.startswith("Made like") for line in lines)
+
+
+def test_a_pair_whose_names_cannot_be_seen_is_not_replaced(on_machine, daemon, monkeypatch):
+    real = on_machine.read_optional
+
+    def read_optional(path, limit):
+        if path == paths.STAMP:
+            raise OSError(errno.EIO, "Input/output error")
+        return real(path, limit)
+
+    monkeypatch.setattr(on_machine, "read_optional", read_optional)
+    error = refused(on_machine, daemon, lambda: cert_install.generate(on_machine, True, True))
+    assert "%s cannot be read" % paths.STAMP in error.message

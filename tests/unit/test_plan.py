@@ -334,7 +334,7 @@ def test_the_fingerprint_of_our_pair_is_kept():
 
 
 @pytest.mark.parametrize("called", [APPLY, START, transition.of(transition.PUT_PAIR, request=transition.PairRequest(
-    verb="cert install", key=b"k", certificate=b"c", may_replace=True, names=[], key_type="", days=0))])
+    verb="cert install", key=b"k", certificate=b"c", may_replace=True, names=[], key_type="", days=0, options=""))])
 def test_a_pair_of_ours_that_is_back_is_ours(called):
     """A return that was killed before the stamp, and a run that wrote one since."""
     facts = whole_pair(GOOD, stamp=make_stamp(made_earlier=["cd" * 32, GOOD["fingerprint"]]))

@@ -152,7 +152,7 @@ def test_tcp_needs_no_pair():
 
 
 @pytest.mark.parametrize("changes, said", [
-    ({"not_after": NOW - 1}, "The certificate has expired. On this host, type: catcherctl cert generate --force"),
+    ({"not_after": NOW - 1}, "has expired. To see how to renew it, on this host, type: catcherctl cert check"),
     ({"not_after": NOW - 1, "self_issued": False},
      "The certificate has expired. On this host, type: catcherctl cert install KEY CRT"),
     ({"not_before": NOW + 1}, "not valid yet"),
