@@ -9,6 +9,7 @@ import os
 import pathlib
 import re
 import subprocess
+import types
 
 import pytest
 import yaml
@@ -117,6 +118,25 @@ def test_what_the_role_puts_on_a_host_for_a_moment_is_where_only_root_writes_and
                 assert copy["dest"].startswith("{{ %s.path }}/" % made[0] if made else "in a tempfile"), path
                 seen += 1
     assert seen == 2
+
+
+TOLD: dict[str, list[str]] = {"findings": []}
+
+
+@pytest.mark.parametrize("code, status, strict, fails", [
+    (0, TOLD, False, False), (3, TOLD, False, False), (3, TOLD, True, True), (0, TOLD, True, False),
+    # The catcher should serve and does not; nobody knows the command; an answer that is none; killed.
+    (1, TOLD, False, True), (1, TOLD, True, True), (2, None, False, True), (0, None, False, True),
+    (137, TOLD, False, True),
+])  # fmt: skip
+def test_the_role_fails_if_the_catcher_does_not_serve(code, status, strict, fails):
+    """What the last task asks, by the exit status of catcherctl status."""
+    tasks = yaml.safe_load((HERE.parent / "ansible/roles/csulcca/tasks/main.yml").read_text(encoding="utf-8"))
+    assert "ansible.builtin.fail" in tasks[-1]
+    # An expression that Jinja and Python read in the same way, of names that Ansible fills in.
+    at_last = types.SimpleNamespace(code=code, status=status)
+    asked = eval(tasks[-1]["when"], {"csulcca_at_last": at_last, "csulcca_findings_are_failures": strict})
+    assert asked is fails
 
 
 def test_a_wrong_call_says_how_to_call_it(capsys):
