@@ -59,6 +59,9 @@ PURGE_DRAFT = draft(PURGE)
 # that were enabled, a line for each. That is true after a boot, too, which would have started them.
 RAN = "/run/csulcca-ran"
 ENABLED = STATE_DIR + "/before-removal"
+# What rpm's %pre notes for %posttrans: "preset" if the timer is new to the host, "enable" if a removal that was killed
+# has disabled it.
+NEW_TIMER = STATE_DIR + "/new-timer"
 # What an administrator may have made links of, parents first, and what the scriptlets note of that: "PATH TARGET".
 MAY_BE_LINKS = (CONF_DIR, IBM_DIR, CCA_DIR, BIN)
 LINKS = STATE_DIR + "/links"

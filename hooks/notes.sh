@@ -41,3 +41,30 @@ csulcca_ran_before_removal() {
     [ -d /run/systemd/system ] && ! csulcca_says @RAN@ no && csulcca_was_enabled CSUTKEcat.service
 }
 
+# csulcca_note_timer UNITDIR: in rpm's %pre. %systemd_post presets on a first installation only. The timer is new to a
+# host with CCA 7.x, too, and was enabled by a link of the package itself before it had an [Install] section. What a
+# killed attempt has noted stays: its files may be there.
+csulcca_note_timer() {
+    if csulcca_was_enabled csulcca-check.timer; then
+        (csulcca_put_note @NEW_TIMER@ "enable
+")
+    elif [ ! -e "$1/csulcca-check.timer" ] || [ -h "$1/timers.target.wants/csulcca-check.timer" ]; then
+        (csulcca_put_note @NEW_TIMER@ "preset
+")
+    fi
+}
+
+# csulcca_enable_timer COUNT: in rpm's %posttrans.
+csulcca_enable_timer() {
+    csulcca_verb=""
+    if csulcca_says @NEW_TIMER@ enable; then
+        csulcca_verb=enable
+    elif [ "$1" != 1 ] && csulcca_says @NEW_TIMER@ preset; then
+        csulcca_verb=preset
+    fi
+    if [ -z "$csulcca_verb" ] || ! command -v systemctl >/dev/null 2>&1 ||
+        systemctl --no-reload "$csulcca_verb" csulcca-check.timer </dev/null >/dev/null 2>&1; then
+        rm -f @NEW_TIMER@ || :
+    fi
+}
+

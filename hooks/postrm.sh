@@ -41,6 +41,7 @@ csulcca_postrm() {
     done
     # The last file records when the timer last ran (Persistent=).
     rm -f @CAPTURE@ @CAPTURE@.new @LINKS@.new @LOCK@ @STAMP_DRAFT@ @PURGE_DRAFT@ @RAN@ @ENABLED@ @ENABLED@.new \
+        @NEW_TIMER@ @NEW_TIMER@.new \
         /var/lib/systemd/timers/stamp-csulcca-check.timer || :
     # If nothing is ours, the stamp is of no use. Without a note nobody knows that. While something of ours is left, it
     # must stay provable.

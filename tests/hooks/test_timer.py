@@ -1,0 +1,104 @@
+"""hooks/notes.sh: rpm's scriptlets and the timer, of which the macros see only a first installation."""
+
+import os
+import time
+
+import pytest
+
+from catcher_install import paths
+from tests.unit.support import TREE
+
+TIMER = "csulcca-check.timer"
+UNITDIR = "/usr/lib/systemd/system"
+
+
+def with_systemctl(root, status=0):
+    root.put("/bin/systemctl", b'#!/bin/sh\n[ "$1" != is-enabled ] || exit 1\necho "$*" >>%s\nexit %d\n' % (
+        root.path("/told").encode(), status), 0o755)
+
+
+def before(root):
+    assert root.run("csulcca_note_timer", root.path(UNITDIR), phase="preinst") == (0, "")
+
+
+def after(root, count):
+    """What is done about the timer."""
+    assert root.run("csulcca_enable_timer", count, phase="postinst") == (0, "")
+    told = root.get("/told").decode().splitlines() if root.exists("/told") else []
+    root.put("/told")
+    return [line.split()[1] for line in told]
+
+
+@pytest.mark.parametrize("there,enabled,count,wanted", [
+    ("none", False, "1", []), ("none", False, "2", ["preset"]), ("static", False, "2", ["preset"]),
+    ("ours", False, "2", []), ("ours", False, "3", []),
+    ("ours", True, "2", ["enable"]), ("none", True, "1", ["enable"])])
+def test_a_timer_that_is_new_and_one_that_a_killed_removal_has_disabled(root, there, enabled, count, wanted):
+    with_systemctl(root)
+    if there != "none":
+        root.put("%s/%s" % (UNITDIR, TIMER))
+    if there == "static":
+        os.makedirs(root.path(UNITDIR + "/timers.target.wants"))
+        os.symlink("../" + TIMER, root.path("%s/timers.target.wants/%s" % (UNITDIR, TIMER)))
+    if enabled:
+        root.put(paths.ENABLED, TIMER.encode() + b"\n")
+    before(root)
+    assert after(root, count) == wanted
+    assert not root.exists(paths.NEW_TIMER)
+    # An administrator may disable it now.
+    root.put("%s/%s" % (UNITDIR, TIMER))
+    if enabled:
+        os.unlink(root.path(paths.ENABLED))
+    if there != "static":
+        before(root)
+        assert after(root, "2") == []
+
+
+def test_an_upgrade_that_was_killed_has_brought_the_timer(root):
+    """With its files there it is not new to the second attempt, also after a boot."""
+    with_systemctl(root)
+    before(root)
+    root.put("%s/%s" % (UNITDIR, TIMER))
+    before(root)
+    assert after(root, "2") == ["preset"]
+
+
+@pytest.mark.parametrize("age", [-paths.NOTE_SECONDS - 60, paths.NOTE_SECONDS + 60])
+def test_an_upgrade_that_was_abandoned_enables_nothing(root, age):
+    """An administrator has disabled the timer since."""
+    with_systemctl(root)
+    before(root)
+    root.put("%s/%s" % (UNITDIR, TIMER))
+    os.utime(root.path(paths.NEW_TIMER), (time.time() + age,) * 2)
+    before(root)
+    assert after(root, "2") == [] and not root.exists(paths.NEW_TIMER)
+
+
+@pytest.mark.parametrize("then", ["preset", "enable"])
+def test_a_timer_that_could_not_be_enabled_stays_noted(root, then):
+    if then == "enable":
+        root.put(paths.ENABLED, TIMER.encode() + b"\n")
+    with_systemctl(root, 1)
+    before(root)
+    assert after(root, "2") == [then] and root.exists(paths.NEW_TIMER)
+    with_systemctl(root)
+    assert after(root, "2") == [then] and not root.exists(paths.NEW_TIMER)
+
+
+def test_the_note_goes_with_the_package(root):
+    before(root)
+    assert root.exists(paths.NEW_TIMER)
+    assert root.run("csulcca_postrm", "rpm", "0")[0] == 0
+    assert not root.exists(paths.NEW_TIMER)
+
+
+def test_rpm_asks_before_and_after_and_keeps_no_note_of_its_own():
+    """A note that a scriptlet itself writes has no age, and no name that a removal knows."""
+    texts = {}
+    for name in ("pre.in", "preun.in", "postun.in", "posttrans.in", "csulcca.spec"):
+        with open(os.path.join(TREE, "rpm", name)) as stream:
+            texts[name] = stream.read()
+    assert "csulcca_note_timer %{_unitdir}" in texts["pre.in"]
+    assert 'csulcca_enable_timer "$1"' in texts["posttrans.in"]
+    for name, text in texts.items():
+        assert "/run/csulcca" not in text and "/var/lib/csulcca/" not in text, name
