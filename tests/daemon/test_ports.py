@@ -101,15 +101,86 @@ def test_listen_names_the_addresses(start):
             catcher.connect(host)
 
 
-def test_a_backend_whose_name_nobody_knows(refusal):
-    assert "the backend's name nowhere.invalid cannot be looked up" in refusal(1, backend="nowhere.invalid:1")
+@pytest.mark.parametrize("absent", ["192.0.2.77", "2001:db8::77"])
+def test_an_address_that_this_system_does_not_have_is_listened_on_all_the_same(start, absent):
+    """It may come: systemd would start the catcher anew every two seconds until then."""
+    catcher = start(listen="127.0.0.2," + absent)
+    with catcher.connect("127.0.0.2") as client:
+        assert client.recv(1) == b""
+    catcher.wait_for("this system does not have the address %s; peers are served there as soon as it has" % absent)
+
+
+def test_an_address_that_is_absent_on_a_port_that_is_taken(refusal):
+    with socket.socket() as other:
+        other.bind(("0.0.0.0", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        assert "port %d is in use" % port in refusal(1, port=port, listen="192.0.2.77")
+
+
+def test_an_address_that_can_be_nobodys_is_no_reason_to_try_again(refusal):
+    """A link-local address needs its interface."""
+    assert "cannot listen on port" in refusal(78, listen="127.0.0.2,fe80::1")
+
+
+def test_a_backend_whose_name_nobody_knows_stops_nobody(start):
+    """A peer sees an error: what it has sent is lost."""
+    catcher = start(backend="nowhere.invalid:1")
+    catcher.wait_for("the backend's name nowhere.invalid cannot be looked up; it is tried again")
+    with catcher.connect() as client:
+        client.sendall(b"ping")
+        with pytest.raises(ConnectionResetError):
+            while client.recv(1):
+                continue
+    catcher.wait_for("backend nowhere.invalid:1: its name cannot be looked up, closed")
+    assert catcher.stop() == 0
+
+
+@pytest.mark.parametrize("name", ["a" * 70, "a..b", "\u00e4" * 64])
+def test_a_backend_whose_name_can_be_nobodys(refusal, name):
+    assert "cannot be looked up" in refusal(78, backend=name + ":1")
+
+
+LATE = """
+import sys
+sys.path.append(sys.argv[1])
+from reference_catcher import ports, start
+real, asked = ports.socket.getaddrinfo, []
+
+def getaddrinfo(host, *more, **options):
+    if host != "late.example.com":
+        return real(host, *more, **options)
+    asked.append(1)
+    if len(asked) < 3:
+        raise ports.socket.gaierror(-3, "Temporary failure in name resolution")
+    return real("127.0.0.1", *more, **options)
+
+ports.socket.getaddrinfo = getaddrinfo
+ports.RETRY = 0.1
+sys.exit(start.main(["catcher.exe"]))
+"""
+
+
+def test_a_backend_whose_name_is_known_later(backend, library, tmp_path):
+    """As at a boot, or where a name server does not answer for a moment."""
+    server = backend(echo)
+    (tmp_path / "conf").write_text("port=%d\nbackend=late.example.com:%s\n" % (
+        free_port(), server.name.rpartition(":")[2]))
+    catcher = Catcher([sys.executable, "-c", LATE, str(library)],
+                      {"REFERENCE_CATCHER_CONF": str(tmp_path / "conf")})
+    catcher.wait_for("listening on")
+    catcher.wait_for("the backend's name late.example.com is known now")
+    with catcher.connect() as client:
+        client.sendall(b"ping")
+        assert read_exactly(client, 4) == b"ping"
+    assert catcher.stop() == 0
 
 
 TWO_ADDRESSES = """
 import sys
 sys.path.append(sys.argv[1])
 from reference_catcher import start
-start.backend_addresses = lambda settings: [(2, ("127.0.0.1", int(port))) for port in sys.argv[2:]]
+start.backend_addresses = lambda *_: [(2, ("127.0.0.1", int(port))) for port in sys.argv[2:]]
 sys.exit(start.main(["catcher.exe"]))
 """
 

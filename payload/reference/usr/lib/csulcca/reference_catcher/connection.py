@@ -122,8 +122,11 @@ class Connection:
             if not self.client.handshake():
                 return
             self.protocol = "%s %s" % (self.client.tls.version(), self.client.tls.cipher()[0])
-        if not self.server.backends:
+        if self.settings.backend is None:
             self._goodbye("%s, closed" % backend_name(self.settings))
+            return
+        if not self.server.backends:
+            self._backend_lost("its name cannot be looked up")
             return
         self.candidates = list(self.server.backends)
         self._connect()
@@ -170,8 +173,11 @@ class Connection:
         if self.candidates:
             self._connect()
         else:
-            self.backend_failed = True
-            self._goodbye("%s: %s, closed" % (backend_name(self.settings), reason), WARNING)
+            self._backend_lost(reason)
+
+    def _backend_lost(self, reason):
+        self.backend_failed = True
+        self._goodbye("%s: %s, closed" % (backend_name(self.settings), reason), WARNING)
 
     def _step_relay(self):
         up, down = self.up, self.down

@@ -3,31 +3,43 @@
 import errno
 import socket
 import sys
+import time
 
-from .log import NOTICE
-from .refusal import EDIT_CONF, EX_FAILED, Refused
+from .log import INFO, NOTICE, WARNING
+from .refusal import EDIT_CONF, EX_CONFIG, EX_FAILED, Refused
 from .settings import unmapped
 
 TCP_TIME_WAIT, TCP_LISTEN = 6, 10   # tcp_states.h
+IP_FREEBIND = 15                    # in.h; ip(7). For IPv6, too
+RETRY, RETRY_LIMIT = 1.0, 60.0      # seconds until a name is looked up again: the first time, and at most
 
 
 def listen(settings, log):
     """Listening sockets for the configured addresses. Raises Refused if one cannot be had.
 
-    IPv4 or IPv6 that this system does not have costs a line; with listen= every address must work.
+    IPv4 or IPv6 that this system does not have costs a line. With listen= every address must work, but one that this
+    system does not have may come later.
     """
     sockets, port = [], settings.port
     for address in settings.listen:
         family, _, _, _, name = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM,
                                                    flags=socket.AI_NUMERICHOST)[0]
         try:
-            sockets.append(listener(family, name))
+            try:
+                sockets.append(listener(family, name))
+            except OSError as error:
+                if not settings.chosen or error.errno != errno.EADDRNOTAVAIL:
+                    raise
+                sockets.append(listener(family, name, absent=True))
+                log(WARNING, "this system does not have the address %s; peers are served there as soon as it has" %
+                    address)
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
                 raise Refused(EX_FAILED, "port %d is in use: %s" % (port, who_has(port)),
                               "see which program with: ss -tanp 'sport = :%d'" % port) from None
             if settings.chosen or error.errno not in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
-                raise Refused(EX_FAILED, "cannot listen on port %d of %s: %s" % (port, address, error.strerror),
+                status = EX_CONFIG if error.errno in (errno.EACCES, errno.EPERM, errno.EINVAL) else EX_FAILED
+                raise Refused(status, "cannot listen on port %d of %s: %s" % (port, address, error.strerror),
                               "see the addresses of this system with: ip address") from None
             log(NOTICE, "this system has no %s: not listening on %s" % (
                 "IPv6" if family == socket.AF_INET6 else "IPv4", address))
@@ -36,13 +48,18 @@ def listen(settings, log):
     return sockets
 
 
-def listener(family, name):
-    """A listening, non-blocking socket; one for IPv6 leaves IPv4 to its own. Raises OSError."""
+def listener(family, name, absent=False):
+    """A listening, non-blocking socket; one for IPv6 leaves IPv4 to its own. Raises OSError.
+
+    With ABSENT for an address that this system may not have.
+    """
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if absent:
+            sock.setsockopt(socket.IPPROTO_IP, IP_FREEBIND, 1)
         sock.bind(name)
         sock.listen(512)
         sock.setblocking(False)
@@ -105,18 +122,47 @@ def origin(host):
     return socket.inet_ntop(socket.AF_INET6, packed[:8] + bytes(8)) + "/64"
 
 
-def backend_addresses(settings):
-    """[(family, address)] of the backend, [] without one. Looked up once: the loop must not wait for a name server."""
+def backend_addresses(settings, log):
+    """[(family, address)] of the backend, [] without one. Looked up once: the loop must not wait for a name server.
+
+    A name that cannot be looked up is tried again until it can, and then this list is filled: a start that failed would
+    be tried again every two seconds, and there is no catcher until then. Raises Refused for what can be no name.
+    """
     if settings.backend is None:
         return []
     if settings.backend[0] == "unix":
         return [(socket.AF_UNIX, settings.backend[1])]
     try:
-        found = socket.getaddrinfo(settings.backend[1], settings.backend[2], type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError):
-        raise Refused(EX_FAILED, "the backend's name %s cannot be looked up" % settings.backend[1],
+        return look_up(settings)
+    except UnicodeError:
+        raise Refused(EX_CONFIG, "the backend's name %s cannot be looked up" % settings.backend[1],
                       "use its address: " + EDIT_CONF % settings.path) from None
+    except OSError:
+        log(WARNING, "the backend's name %s cannot be looked up; it is tried again" % settings.backend[1])
+    found = []
+    # It starts only here, since it costs memory, and ends with the process.
+    import threading
+    threading.Thread(target=keep_looking, args=(settings, log, found), daemon=True).start()
+    return found
+
+
+def look_up(settings):
+    """[(family, address)] of a backend that has a name. Raises OSError or UnicodeError."""
+    found = socket.getaddrinfo(settings.backend[1], settings.backend[2], type=socket.SOCK_STREAM)
     return [(family, address) for family, _, _, _, address in found]
+
+
+def keep_looking(settings, log, found):
+    """Fill FOUND with the addresses of the backend as soon as they are known."""
+    pause = RETRY
+    while not found:
+        time.sleep(pause)
+        pause = min(2 * pause, RETRY_LIMIT)
+        try:
+            found.extend(look_up(settings))
+        except OSError:
+            continue
+    log(INFO, "the backend's name %s is known now" % settings.backend[1])
 
 
 def backend_name(settings):

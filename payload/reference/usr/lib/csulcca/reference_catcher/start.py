@@ -28,7 +28,7 @@ def serve(argv, log):
     if pair:
         pair.try_out(pair.context())
     allow_descriptors(settings)
-    backends = backend_addresses(settings)
+    backends = backend_addresses(settings, log)
     listeners = listen(settings, log)
     server = Server(settings, log, listeners, backends, pair.context if pair else None)
     if pair and pair.is_small():
