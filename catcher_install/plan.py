@@ -65,7 +65,7 @@ def plan(facts: "HostFacts", transition: "Transition", asked: bool = True) -> Pl
     asked: whether the administrator's change must still be done. False for the facts after the change: then only the
     findings and the stamp are of interest. Raises CatcherError if what is asked for cannot work.
     """
-    past = history(facts, transition)
+    past = before = history(facts, transition)
     known = facts.stamp
     if transition.kind == transitions.RETURN and asked:
         return _return(facts, transition.request)
@@ -102,7 +102,7 @@ def plan(facts: "HostFacts", transition: "Transition", asked: bool = True) -> Pl
         if stamp != known:
             actions.append(act(WRITE_STAMP, "record the result of this run"))
     actions.sort(key=lambda action: ORDER.index(action.kind))
-    return Plan(actions=actions, findings=findings, mode=mode, history=past)
+    return Plan(actions=actions, findings=findings, mode=mode, history=before)
 
 
 def _removal(facts: "HostFacts", past: str) -> Plan:

@@ -112,7 +112,8 @@ def kept_suffix(host: "Host", name: str) -> str:
             raise CatcherError("of the old pair %s only one file is there" % shown(name), see)
         return "." + name
     if name or not whole:
-        raise CatcherError("there is no old pair%s" % (" " + shown(name) if name else ""), see)
+        lone = "; of %s only one file is there" % " and ".join(one[1:] for one in kept) if kept and not name else ""
+        raise CatcherError("there is no old pair%s%s" % (" " + shown(name) if name else "", lone), see)
     return whole[0]
 
 
@@ -127,7 +128,8 @@ def lines(told: "Dict[str, Any]") -> "List[str]":
 
 
 def _pair_lines(one: "Dict[str, Any]") -> "List[str]":
-    head = {IN_PLACE: "In place", KEPT: "Old pair %s" % one["name"], REQUEST: "Key of a certificate request"}
+    old = "pair" if one["key"] and one["certificate"] else "key" if one["key"] else "certificate"
+    head = {IN_PLACE: "In place", KEPT: "Old %s %s" % (old, one["name"]), REQUEST: "Key of a certificate request"}
     used = ", in use" if one["in_use"] else ""
     when = ", replaced on %s" % moment(one["replaced"]) if one["replaced"] is not None else ""
     made = {True: "made by this package", False: "your own", None: ""}[one["made_here"]]

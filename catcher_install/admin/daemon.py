@@ -64,7 +64,7 @@ def by_hand(facts: "HostFacts") -> str:
     """What to type if a change did not restart the daemon."""
     if not facts.booted:
         return paths.BIN + "/CSUTKEcat restart"
-    return ("systemctl unmask CSUTKEcat && " if facts.unit.masked else "") + RESTART
+    return " && ".join(filter(None, (facts.unit.unmask, RESTART)))
 
 
 def restart_only(host: "Host") -> str:

@@ -97,15 +97,16 @@ def collect_status(host: "Host") -> "Dict[str, Any]":
         },
         "backend": behind,
         "tke": {"enable_tls": planned.mode == config.TLS if planned.mode else None},
-        "findings": [_if_masked(report.finding_fields(one), facts.unit.masked) for one in found],
+        "findings": [_if_masked(report.finding_fields(one), facts.unit.unmask) for one in found],
     }
 
 
-def _if_masked(told: "Dict[str, str]", masked: bool) -> "Dict[str, str]":
-    """A finding as it is told; of a masked service, which systemd does not start, nobody is told to restart it."""
-    if masked:
+def _if_masked(told: "Dict[str, str]", unmask: str) -> "Dict[str, str]":
+    """A finding as it is told; a masked service is unmasked before systemd starts it."""
+    if unmask:
         for verb in ("restart", "start"):
-            told["fix"] = told["fix"].replace("  systemctl %s CSUTKEcat" % verb, "  systemctl unmask CSUTKEcat")
+            typed = "  systemctl %s CSUTKEcat" % verb
+            told["fix"] = told["fix"].replace(typed, "  %s\n%s" % (unmask, typed))
     return told
 
 
@@ -123,7 +124,7 @@ def _findings(
 ) -> "List[Finding]":
     """What a converge and a start would say, and what shows only on the running system."""
     found = list(planned.findings)
-    decision = start.launch_decision(facts, planned.mode)
+    decision = start.launch_decision(start.foresee(facts, planned), planned.mode)
     found += [one for one in decision.findings if one["id"] not in [other["id"] for other in found]]
     if planned.mode == config.TLS and facts.pair.state == pair.BOTH and not (facts.verdict or {}).get("problem"):
         found += installed_pair.more_findings(host, facts, seen) + installed_pair.use_findings(host, facts, seen)
@@ -137,7 +138,7 @@ def _findings(
         pass
     elif facts.unit.masked:
         if pid is None:
-            found.append(finding("masked-not-running"))
+            found.append(finding("masked-not-running", unmask=facts.unit.unmask))
     elif pid is None and held.state in (port.NOBODY, port.CLOSING) and facts.unit.enabled:
         # Where a start is refused, the reason is among the findings already.
         if decision.arguments is not None:

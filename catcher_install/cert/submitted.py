@@ -124,7 +124,9 @@ def _key_block(given: PemFile) -> bytes:
         if given.cut:
             raise CatcherError("%s is truncated: its last block has no END line" % path, "copy the file again")
         if given.blocks:
-            what = "a public key" if "PUBLIC KEY" in " ".join(given.labels()) else "no private key"
+            labels = " ".join(given.labels())
+            _refuse_request(path, labels)
+            what = "a public key" if "PUBLIC KEY" in labels else "no private key"
             raise CatcherError("%s holds %s" % (path, what), "name the file with the private key first: KEY CRT")
         if PKCS12 in given.data[:12]:
             raise _pkcs12(path)
@@ -189,6 +191,13 @@ def belongs(host: "Host", key_file: PemFile, crt_file: PemFile) -> bool:
         return False
 
 
+def _refuse_request(path: str, labels: str) -> None:
+    """Raise CatcherError if a file of these PEM labels is what a CA is to sign."""
+    if "CERTIFICATE REQUEST" in labels:
+        raise CatcherError("%s is a certificate request, not a certificate" % path,
+                           "let your CA sign it, then install the certificate that the CA sends back")
+
+
 def _certificate_blocks(given: PemFile) -> "List[bytes]":
     """The certificates of a file, PEM."""
     found = given.certificates()
@@ -198,9 +207,7 @@ def _certificate_blocks(given: PemFile) -> "List[bytes]":
     if found:
         return found
     labels = " ".join(given.labels())
-    if "CERTIFICATE REQUEST" in labels:
-        raise CatcherError("%s is a certificate request, not a certificate" % path,
-                           "let your CA sign it, then install the certificate that the CA sends back")
+    _refuse_request(path, labels)
     if "PKCS7" in labels:
         raise CatcherError("%s is PKCS#7, and the certificate must be PEM" % path,
                            command("convert it:\n  openssl pkcs7 -print_certs -in", path, "-out", path + ".pem"))

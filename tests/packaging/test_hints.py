@@ -121,7 +121,7 @@ SITUATIONS = {
                                  " while ss -Htan | grep -q 'TIME-WAIT.*:50003 '; do sleep 1; done",
                                  by_hand=f"echo TLS_ON >{CONF}"),
     "disabled-not-running": Situation("systemctl disable --now CSUTKEcat"),
-    "masked-not-running": Situation("systemctl mask --now CSUTKEcat"),
+    "masked-not-running": Situation("systemctl mask --runtime --now CSUTKEcat"),
     "backend-unreachable": Situation(f"echo backend=127.0.0.1:9 >{BACKEND_CONF}", by_hand=f"rm {BACKEND_CONF}"),
     "not-listening": Situation(f"echo port=50004 >{BACKEND_CONF}; {RESTART}", by_hand=f"rm {BACKEND_CONF}"),
     "port-taken": Situation(f"systemctl stop CSUTKEcat; {holds(50003)}; {FAILS}", by_hand="systemctl stop holder"),
@@ -222,7 +222,8 @@ class Typist:
         self.system.machine.run(f"""
             exec >/dev/null 2>&1
             umount /mnt/c/proc; umount /mnt/c; umount /etc/cca; hostname "$(cat /root/hostname)"
-            systemctl stop holder; systemctl reset-failed; systemctl unmask CSUTKEcat
+            systemctl stop holder; systemctl reset-failed
+            systemctl unmask CSUTKEcat; systemctl unmask --runtime CSUTKEcat
             [ ! -e /usr/bin/openssl.real ] || {OPENSSL_BACK}
             {SSL_BACK}
             rm -rf /srv/root /etc/systemd/system/CSUTKEcat.service /etc/systemd/system/CSUTKEcat.service.d

@@ -135,6 +135,14 @@ def test_restore_refuses_what_the_judge_refuses(machine, daemon, key, crt, told)
     assert told in refused(machine, daemon, lambda: cert_install.restore(machine, KEPT[1:], True)).message
 
 
+def test_a_lone_old_file_is_called_no_pair(machine, daemon):
+    machine.put(paths.KEY + KEPT, NEW[0], 0o600)
+    told = "\n".join(cert_list.lines(cert_list.collect(machine)))
+    assert "Old key " + KEPT[1:] in told and "Old pair" not in told
+    error = refused(machine, daemon, lambda: cert_install.restore(machine, "", True))
+    assert error.message == "there is no old pair; of %s only one file is there" % KEPT[1:]
+
+
 @pytest.mark.parametrize("name", ["", "20200101T000000Z", "../x", "request"])
 def test_restore_of_what_is_not_there(machine, daemon, name):
     cert_request.request(machine, [], False, None)

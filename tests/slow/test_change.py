@@ -162,6 +162,14 @@ def test_a_dry_run_says_what_would_be_done_and_does_nothing(on_machine, daemon, 
     assert tree_of(on_machine, times=True) == before and daemon.restarts == 0
 
 
+def test_a_dry_run_calls_a_fresh_host_fresh(on_machine, daemon, capsys):
+    for path in (paths.STAMP, paths.CONF, paths.KEY, paths.CERTIFICATE):
+        if on_machine.lexists(path):
+            os.unlink(on_machine.on_disk(path))
+    cli.main(["mode", "tls", "--dry-run"])
+    assert capsys.readouterr().out.startswith("This is a fresh host.")
+
+
 @pytest.mark.parametrize("conf,masked,arguments,why", [
     (b"TLS_ON\n", True, ["mode", "tcp"], "the service is masked"),
     (b"TLS_OFF\n", False, ["cert", "generate", "--force"], "the catcher is in TCP mode"),

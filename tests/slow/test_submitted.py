@@ -178,6 +178,8 @@ REFUSED = {
     "not yet valid": (lambda: self_signed("prime256v1", first=DAY, last=2 * DAY), "is not valid before", "timedatectl"),
     "for clients only": (lambda: self_signed("prime256v1", usage=CLIENT), "not for a TLS server", "cert request"),
     "a request": (request, "my.crt is a certificate request", "let your CA sign it"),
+    "a request for a key": (lambda: (request()[1], issue(key("prime256v1"))), "my.key is a certificate request",
+                            "let your CA sign it"),
     "a public key": (
         lambda: (pem.openssl(["pkey", "-pubout"], key("prime256v1")), issue(key("prime256v1"))), "holds a public key",
         "private key"),

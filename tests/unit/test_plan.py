@@ -23,7 +23,7 @@ SERVICE = (actions.ENABLE, actions.DISABLE, actions.RESTART, actions.TRY_RESTART
 
 
 def unit(**changes):
-    fields = {"enabled": False, "masked": False, "forking": False, "legacy_links": [], "ran": None,
+    fields = {"enabled": False, "masked": False, "unmask": "", "forking": False, "legacy_links": [], "ran": None,
               "was_enabled": False}
     fields.update(changes)
     fields.setdefault("noted", fields["ran"] is not None)

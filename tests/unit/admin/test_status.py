@@ -330,13 +330,28 @@ def test_an_intermediate_that_expires_is_told(machine, monkeypatch, days, wanted
     assert [one["id"] for one in installed_pair.check(machine, [])[1]] == [wanted]
 
 
-@pytest.mark.parametrize("change", [masked, masked_until_the_next_boot])
-def test_a_masked_unit_is_not_told_to_restart(machine, monkeypatch, change):
+@pytest.mark.parametrize("changes,unmask", [
+    ([masked], "systemctl unmask CSUTKEcat"),
+    ([masked_until_the_next_boot], "systemctl unmask --runtime CSUTKEcat"),
+    ([masked, masked_until_the_next_boot], "systemctl unmask CSUTKEcat && systemctl unmask --runtime CSUTKEcat"),
+])
+def test_a_masked_unit_is_unmasked_before_it_is_restarted(machine, monkeypatch, changes, unmask):
     contradiction(machine, monkeypatch)
-    change(machine, monkeypatch)
+    for change in changes:
+        change(machine, monkeypatch)
     one, other = seen(machine)["findings"]
-    assert one["id"] == "conf-unusable" and one["fix"].endswith("  systemctl unmask CSUTKEcat")
+    assert one["id"] == "conf-unusable"
+    assert one["fix"].endswith(":\n  %s\n  systemctl restart CSUTKEcat" % unmask)
     assert other["id"] == "masked-not-running" and "restart" not in other["fix"]
+    assert other["fix"].endswith(":\n  %s\n  systemctl enable --now CSUTKEcat" % unmask)
+
+
+def test_before_the_first_start_nobody_is_told_that_no_pair_could_be_made(machine, monkeypatch):
+    """As after rpm --noscripts: nobody has tried."""
+    stopped(machine, monkeypatch)
+    for path in (paths.KEY, paths.CERTIFICATE, paths.CONF, paths.STAMP):
+        os.unlink(machine.on_disk(path))
+    assert "pair-not-generated" not in ids_of(seen(machine))
 
 
 # -- the backend -------------------------------------------------------------------------------------------------------
