@@ -76,8 +76,8 @@ def _tell_change(outcome: "Outcome") -> None:
         _say(messages.INFO, changed)
 
 
-def _start(host: Host, facts: "Optional[HostFacts]" = None) -> int:
-    """facts: those that have just been collected, if they have."""
+def _start(host: Host, facts: "Optional[HostFacts]" = None, waits: bool = False) -> int:
+    """facts: those that have just been collected, if they have. waits: for the port, also if systemd does not ask."""
     from .apply import converge
 
     if not host.is_ours():
@@ -89,7 +89,7 @@ def _start(host: Host, facts: "Optional[HostFacts]" = None) -> int:
     _tell(known + [one for one in outcome.findings if one not in known])
     if decision.arguments is None:
         return AGAIN if decision.again else REFUSED
-    if host.is_run_by_systemd():
+    if waits or host.is_run_by_systemd():
         _wait_for_port(host)
     if outcome.facts.unit.forking and "INVOCATION_ID" in os.environ:
         _detach(host)
@@ -215,4 +215,5 @@ def _service(host: Host, verb: str) -> int:
         return 3 if running is None else 0
     if running is not None:
         host.terminate(running)
-    return _start(host, facts) if verb == "restart" else 0
+    # The old catcher ends its streams first. A new one that finds the port taken would end, too.
+    return _start(host, facts, waits=True) if verb == "restart" else 0

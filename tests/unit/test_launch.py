@@ -852,6 +852,21 @@ def test_a_start_by_hand_does_not_wait_for_the_port(under_systemd, started, monk
     assert started() == TCP and under_systemd.pauses == []
 
 
+@pytest.mark.parametrize("running", [True, False], ids=["it ran", "it had just ended"])
+@pytest.mark.parametrize("free_after,pauses", [(0, 0), (3, 3), (99, launch.PORT_SECONDS)])
+def test_a_restart_without_systemd_waits_until_the_old_catcher_has_left_the_port(
+        under_systemd, started, monkeypatch, capsys, free_after, pauses, running):
+    """It ends its streams first, and its closed connections keep the port. Nobody would start the new one again."""
+    machine = under_systemd
+    machine.booted, machine.free_after = False, free_after
+    monkeypatch.setattr(type(machine), "is_run_by_systemd", lambda self: False)
+    if running:
+        machine.processes[4711] = [paths.CATCHER]
+    assert started("restart") == TCP
+    assert machine.processes == {} and len(machine.pauses) == pauses
+    assert capsys.readouterr().err.count("[port-waiting]") == (pauses > 0)
+
+
 def test_a_start_that_is_refused_does_not_wait_for_the_port(under_systemd, started):
     under_systemd.free_after = 99
     under_systemd.put(paths.CONF, b"TLS_ON\nTLS_OFF\n")
