@@ -4,7 +4,6 @@ That package may be absent, broken, or panic: whatever it raises then becomes Mi
 do without it.
 """
 
-import datetime
 import sys
 
 from .. import optional
@@ -13,12 +12,12 @@ from . import keys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Tuple, TypeVar
+    from typing import Any, Callable, TypeVar
 
     Result = TypeVar("Result")
-# What cryptography raises if a part of it cannot be loaded, and never for what it reads.
 # The oldest version that is tested; an older one is used as far as it goes.
 OLDEST = "3.2"
+# What cryptography raises if a part of it cannot be loaded, and never for what it reads.
 BROKEN = (ImportError, OSError, AttributeError, NameError)
 
 
@@ -27,18 +26,15 @@ class Crypto:
 
     def __init__(self) -> None:
         from cryptography import x509
-        from cryptography.exceptions import InvalidSignature
         from cryptography.hazmat.backends import default_backend
         from cryptography.hazmat.primitives import hashes, serialization
-        from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+        from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
         self.x509: Any = x509
         self.hashes: Any = hashes
         self.serialization: Any = serialization
         self.ec: Any = ec
         self.rsa: Any = rsa
-        self.padding: Any = padding
-        self.InvalidSignature: Any = InvalidSignature
         self.backend: Any = default_backend()
 
     def kind_of(self, key: "Any") -> "keys.KeyKind":
@@ -48,21 +44,6 @@ class Crypto:
         if isinstance(key, (self.rsa.RSAPrivateKey, self.rsa.RSAPublicKey)):
             return keys.rsa(key.key_size)
         return keys.other(type(key).__name__.lstrip("_").replace("PrivateKey", "").replace("PublicKey", ""))
-
-    def public_bytes(self, public: "Any") -> bytes:
-        """Return a public key as DER (SubjectPublicKeyInfo)."""
-        form = self.serialization.PublicFormat.SubjectPublicKeyInfo
-        return bytes(public.public_bytes(self.serialization.Encoding.DER, form))
-
-    def validity_of(self, certificate: "Any") -> "Tuple[int, int]":
-        """Return a certificate's not-before and not-after in seconds since the epoch."""
-        epoch = datetime.datetime(1970, 1, 1)
-        if hasattr(certificate, "not_valid_after_utc"):
-            first = certificate.not_valid_before_utc.replace(tzinfo=None)
-            last = certificate.not_valid_after_utc.replace(tzinfo=None)
-        else:
-            first, last = certificate.not_valid_before, certificate.not_valid_after
-        return int((first - epoch).total_seconds()), int((last - epoch).total_seconds())
 
 
 def load() -> Crypto:

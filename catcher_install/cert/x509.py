@@ -45,15 +45,15 @@ class X509(Record):
     """One certificate.
 
     subject, issuer: (attribute's OID, value) in order; subject_der, issuer_der: the same as bytes, to be compared.
-    not_before, not_after: seconds since the epoch. key: of what kind the public key is; public: its DER.
+    not_before, not_after: seconds since the epoch. key: of what kind the public key is.
     dns_names, addresses: of the SAN. weak: the digest that it is signed with if that no longer counts, else "".
     signs, signs_certificates: its key usage allows that (or there is none). usages: OIDs of its extended key usage, or
     None. ca: whether it is one; in version 1, which cannot say, it may be. path_length: how many CAs it allows below
     itself, or None.
     """
 
-    __slots__ = ("subject", "issuer", "subject_der", "issuer_der", "not_before", "not_after", "key", "public",
-                 "dns_names", "addresses", "weak", "signs", "signs_certificates", "usages", "ca",
+    __slots__ = ("subject", "issuer", "subject_der", "issuer_der", "not_before", "not_after", "key", "dns_names",
+                 "addresses", "weak", "signs", "signs_certificates", "usages", "ca",
                  "path_length")  # fmt: skip
     subject: "List[Tuple[str, str]]"
     issuer: "List[Tuple[str, str]]"
@@ -62,7 +62,6 @@ class X509(Record):
     not_before: int
     not_after: int
     key: keys.KeyKind
-    public: bytes
     dns_names: "List[str]"
     addresses: "List[str]"
     weak: str
@@ -86,12 +85,12 @@ def read(der: bytes) -> X509:
     issuer, issuer_der = _name(fields)
     first, last = _validity(_sequence(fields))
     subject, subject_der = _name(fields)
-    tag, spki, public = _next(fields)
+    tag, spki, _ = _next(fields)
     if tag != SEQUENCE:
         raise ValueError("it has no public key")
     found = X509(
         subject=subject, issuer=issuer, subject_der=subject_der, issuer_der=issuer_der, not_before=first,
-        not_after=last, key=_key(spki), public=public, dns_names=[], addresses=[],
+        not_after=last, key=_key(spki), dns_names=[], addresses=[],
         weak=WEAK_SIGNATURES.get(_oid(_one(signature, OID, more=True)), ""), signs=True,
         signs_certificates=True, usages=None, ca=version_1, path_length=None,
     )

@@ -1,5 +1,6 @@
 """cryptography absent, broken or panicking costs what only it can do, and never a traceback."""
 
+import re
 import sys
 
 import pytest
@@ -8,7 +9,7 @@ from catcher_install.cert import check, crypto
 from catcher_install.errors import MissingDependency
 
 from .. import pem
-from ..support import Asked
+from ..support import Asked, library_modules
 
 
 class PanicException(BaseException):
@@ -21,6 +22,17 @@ BROKEN = {
 }
 RAISED = [ImportError("no _cffi_backend"), AttributeError("x"), OSError(5, "I/O error"), SystemExit(1),
           PanicException("Python API call failed"), MemoryError(), RecursionError()]
+
+
+def test_each_part_that_is_loaded_is_used():
+    """What is not would make a command fail for nothing, on a host where it cannot be loaded."""
+    text = ""
+    for path in library_modules().values():
+        with open(path, encoding="utf-8") as stream:
+            text += stream.read()
+    parts = list(vars(crypto.load())) + [name for name in vars(crypto.Crypto) if not name.startswith("_")]
+    assert "ec" in parts and "kind_of" in parts
+    assert [name for name in parts if not re.search(r"\w\.%s\b(?!: Any = )" % name, text)] == []
 
 
 @pytest.mark.parametrize("name", sorted(BROKEN))
