@@ -8,7 +8,7 @@ from . import actions, messages, pair, paths, stamp
 from . import facts as fact_collector
 from . import plan as planner
 from . import transition as transitions
-from .errors import CatcherError, ChangedMeanwhile
+from .errors import CatcherError, ChangedMeanwhile, reason_of
 from .messages import finding
 from .record import Record
 
@@ -130,7 +130,7 @@ def _converge_files(
         if attempts > 1:
             # Another plan belongs to what is there now. What was placed is still staged.
             return _converge_files(host, transition, facts.tls, attempts - 1)
-        outcome.findings.append(finding("write-failed", path=paths.CONF, reason=str(error.strerror)))
+        outcome.findings.append(finding("write-failed", path=paths.CONF, reason=reason_of(error)))
     except Exception as error:
         # A fault of ours makes an administrator's change fail, as any other error does.
         if transition.request is None:
@@ -225,8 +225,7 @@ def _report(outcome: Outcome, path: str, step: "object") -> bool:
     try:
         step()  # type: ignore[operator]
     except OSError as error:
-        reason = error.strerror or "error %s" % error.errno
-        outcome.findings.append(finding("write-failed", path=path, reason=reason))
+        outcome.findings.append(finding("write-failed", path=path, reason=reason_of(error)))
         return False
     return True
 
@@ -249,12 +248,11 @@ def _attempt(host: "Host", action: "Action", outcome: Outcome) -> "Optional[str]
         outcome.findings.append(told)
         return None
     except OSError as error:
-        reason = error.strerror or "error %s" % error.errno
         where = _WHERE.get(action.kind) or str(error.filename or "?")
         if action.kind in actions.SERVICE_VERBS + actions.UNIT_VERBS:
-            told = finding("service-failed", verb=action.kind, unit=paths.UNIT, reason=reason)
+            told = finding("service-failed", verb=action.kind, unit=paths.UNIT, reason=reason_of(error))
         else:
-            told = finding("write-failed", path=where, reason=reason)
+            told = finding("write-failed", path=where, reason=reason_of(error))
         outcome.findings.append(told)
         return None
     outcome.done.append(action.kind)

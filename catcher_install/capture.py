@@ -3,6 +3,7 @@
 import errno
 
 from . import config, paths
+from .errors import reason_of
 from .record import Record
 
 TYPE_CHECKING = False
@@ -106,7 +107,7 @@ def why_unread(path: str, error: OSError) -> str:
     link."""
     if error.errno in (errno.EINVAL, errno.EFBIG, errno.ELOOP):
         return ""
-    return "%s cannot be read (%s)" % (path, error.strerror or "error %s" % error.errno)
+    return "%s cannot be read (%s)" % (path, reason_of(error))
 
 
 def look_again(host: "Host", capture: "Optional[Capture]") -> "Optional[str]":

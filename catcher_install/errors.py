@@ -27,6 +27,11 @@ class CatcherError(Exception):
         self.hint = hint
 
 
+def reason_of(error: BaseException) -> str:
+    """Why a call of the system failed, in its own words; never ""."""
+    return str(getattr(error, "strerror", None) or error) or type(error).__name__
+
+
 class KeyRefused(CatcherError):
     """A private key may not be made in this place (a chroot or an image build: clones would share it)."""
 

@@ -5,6 +5,7 @@ import stat
 from . import config, openssl, pair, paths
 from . import stamp as stamp_file
 from .capture import Capture, enabled_before_removal, look_again, ran_before_removal, read_note, why_unread
+from .errors import reason_of
 from .host import PASSING
 from .record import Record
 from .text import shown
@@ -143,8 +144,7 @@ def read_config(host: "Host") -> config.Config:
     try:
         data = host.read_optional(paths.CONF, config.SIZE_LIMIT)
     except OSError as error:
-        reason = error.strerror or "error %s" % error.errno
-        return config.unreadable("it cannot be read (%s)" % reason, error.errno in PASSING)
+        return config.unreadable("it cannot be read (%s)" % reason_of(error), error.errno in PASSING)
     if data is None:
         if host.lexists(paths.CONF):
             return config.unreadable("it is a link that leads nowhere")
@@ -293,7 +293,7 @@ def _verdict(
         if hidden and not host.is_in_sandbox():
             judged = check.unusable(hidden)
     except OSError as error:
-        judged = check.unusable(hidden or "they cannot be read (%s)" % error.strerror)
+        judged = check.unusable(hidden or "they cannot be read (%s)" % reason_of(error))
         verdict["passing"] = error.errno in PASSING
     if judged.unchecked and known:
         # What could not be found out does not undo what was.

@@ -8,7 +8,7 @@ import os
 import sys
 
 from . import messages, paths, plan, report, start, transition
-from .errors import CatcherError
+from .errors import CatcherError, reason_of
 from .host import Host
 from .messages import finding
 from .text import plain
@@ -96,7 +96,7 @@ def _start(host: Host, facts: "Optional[HostFacts]" = None, waits: bool = False)
     try:
         host.execute(paths.CATCHER, [paths.CATCHER] + decision.arguments)
     except OSError as error:
-        why = "%s cannot be executed: %s" % (paths.CATCHER, error.strerror)
+        why = "%s cannot be executed: %s" % (paths.CATCHER, reason_of(error))
         raise CatcherError(why, "reinstall the package csulcca") from error
     return FAILED
 

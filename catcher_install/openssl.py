@@ -8,6 +8,7 @@ command may be installed without the library or the reverse.
 import errno
 
 from . import paths
+from .errors import reason_of
 from .host import PASSING, UNSEEN
 from .record import Record
 from .text import shown
@@ -98,7 +99,7 @@ def _version(host: "Host") -> "Tuple[Optional[str], str]":
         if isinstance(error, FileNotFoundError) and host.identity(paths.OPENSSL) == "-":
             return None, "the command %s is not installed" % paths.OPENSSL
         # Also a command whose interpreter or loader is missing, as halfway through an upgrade of these.
-        raise _NoAnswer("%s does not run (%s)" % (paths.OPENSSL, error.strerror)) from error
+        raise _NoAnswer("%s does not run (%s)" % (paths.OPENSSL, reason_of(error))) from error
     if status > 128:
         raise _NoAnswer("%s was killed by signal %d" % (paths.OPENSSL, status - 128))
     if status != 0:
@@ -206,6 +207,12 @@ def capability(host: "Host", memory: "Optional[Dict[str, object]]" = None) -> Tl
     if reason or missing:
         return _impossible(version, library, "; ".join(one for one in (reason, missing) if one))
     return _possible(str(version), library, identity)
+
+
+def words(reason: str) -> str:
+    """OpenSSL's name of a reason, such as NO_SHARED_CIPHER, in words; text of Python's own without its source line."""
+    text = reason.lower().replace("_", " ") if reason.isupper() else reason
+    return shown(text.partition(" (_ssl.c")[0].replace("[SSL] ", ""), 100)
 
 
 def unknown(reason: str, library: "Optional[str]" = None) -> TlsCapability:

@@ -93,12 +93,16 @@ def service(host: "Host") -> Service:
     """Ask systemd for the service's state."""
     said = show(host, "ActiveState", "SubState", "MainPID", "ExecMainStartTimestampMonotonic")
     started = said.get("ExecMainStartTimestampMonotonic", "")
-    main = said.get("MainPID", "")
     return Service(
-        state=said.get("ActiveState", ""), sub=said.get("SubState", ""),
-        main_pid=int(main) if main.isdigit() and int(main) else None,
+        state=said.get("ActiveState", ""), sub=said.get("SubState", ""), main_pid=_main_pid(said) or None,
         started=int(started) / 1e6 if started.isdigit() else 0.0,
     )
+
+
+def _main_pid(said: "Dict[str, str]") -> "Optional[int]":
+    """PID of the unit's main process, 0 if it has none; None if systemd could not be asked."""
+    main = said.get("MainPID", "")
+    return int(main) if main.isdigit() else None
 
 
 def is_unit_current(host: "Host") -> bool:
@@ -127,9 +131,9 @@ def catcher(host: "Host") -> "Optional[int]":
     user says of itself proves nothing.
     """
     if host.is_booted():
-        main = show(host, "MainPID").get("MainPID", "")
-        if main.isdigit():
-            return int(main) if runs_catcher(host.command_line(int(main))) else None
+        main = _main_pid(show(host, "MainPID"))
+        if main is not None:
+            return main if runs_catcher(host.command_line(main)) else None
     for pid in host.pids():
         if runs_catcher(host.command_line(pid)) and host.is_root_process(pid):
             return pid

@@ -1,7 +1,7 @@
 """The backend of the reference catcher: which one is set, and whether it takes connections."""
 
 from .. import reference
-from ..errors import CatcherError
+from ..errors import CatcherError, reason_of
 from ..messages import finding
 from ..probe import connection, target
 from ..probe.result import Ended
@@ -28,8 +28,7 @@ def look(host: "Host") -> "Optional[Dict[str, Any]]":
     try:
         name = reference.setting(host, "backend")
     except OSError as error:
-        reason = (error.strerror or "error").lower()
-        return {"name": None, "answers": None, "problem": "%s: %s" % (reference.CONF, reason)}
+        return {"name": None, "answers": None, "problem": "%s: %s" % (reference.CONF, reason_of(error).lower())}
     if name is None:
         return {"name": None, "answers": None, "problem": None}
     problem = _problem(name)

@@ -2,7 +2,7 @@
 
 from .. import paths
 from ..cert import host_names
-from ..errors import AS_ROOT, CatcherError
+from ..errors import AS_ROOT, CatcherError, reason_of
 from ..text import plain, shown
 from .installed_pair import certificate_lines, entry, installed
 
@@ -30,7 +30,7 @@ def export(host: "Host", directory: str) -> "List[str]":
                            "mount the USB stick, and name the directory where it is mounted")
     target = host.absolute(directory)
     contents = (("catcher.crt", b"".join(seen.blocks)), (SHEET, _sheet(host, seen)))
-    drafts = [target + "/." + name + ".csulcca-new" for name, _ in contents]
+    drafts = [paths.draft(target + "/" + name) for name, _ in contents]
     try:
         for draft, (_, data) in zip(drafts, contents):
             host.remove(draft)
@@ -44,7 +44,7 @@ def export(host: "Host", directory: str) -> "List[str]":
         hint = "make room there, or name another directory"
         if isinstance(error, PermissionError):
             hint = "name another directory" + ("" if host.is_ours() else ", or " + AS_ROOT)
-        raise CatcherError("%s: %s" % (typed, (error.strerror or "error").lower()), hint) from error
+        raise CatcherError("%s: %s" % (typed, reason_of(error).lower()), hint) from error
     lines = ["Wrote %s/%s" % (typed, name) for name, _ in contents]
     there, root = host.lstat(target), host.lstat("/")
     if there is not None and root is not None and there.st_dev == root.st_dev:

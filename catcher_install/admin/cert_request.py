@@ -3,7 +3,7 @@
 from .. import apply, pair, paths, plan
 from .. import facts as fact_collector
 from ..cert import crypto, generate, host_names, submitted
-from ..errors import CatcherError
+from ..errors import CatcherError, reason_of
 from ..text import shown
 from .change import Locked
 
@@ -77,8 +77,7 @@ def _require_new(host: "Host", out: str) -> None:
 
 
 def _not_written(out: str, error: OSError) -> CatcherError:
-    reason = (error.strerror or "it cannot be written").lower()
-    return CatcherError("%s: %s" % (shown(out) or "an empty name", reason), WRITE_HINT)
+    return CatcherError("%s: %s" % (shown(out) or "an empty name", reason_of(error).lower()), WRITE_HINT)
 
 
 def _signing_request(key: "Any", names: "Tuple[str, List[str], List[str]]", lib: "crypto.Crypto") -> bytes:

@@ -6,7 +6,7 @@ a line in the journal.
 """
 
 from .. import actions, apply, config, facts, journal, messages, paths, plan, start, systemd, transition
-from ..errors import CatcherError
+from ..errors import CatcherError, reason_of
 from . import daemon, installed_pair
 
 TYPE_CHECKING = False
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from ..transition import Transition
 
 WHY = "see why:\n  journalctl -u CSUTKEcat"
-LOCK_SECONDS = 60
 
 
 class Locked:
@@ -32,10 +31,10 @@ class Locked:
 
     def __enter__(self) -> None:
         try:
-            self._lock = self._host.lock(LOCK_SECONDS)
+            self._lock = self._host.lock(apply.LOCK_SECONDS)
         except TimeoutError as error:
-            raise CatcherError("another change is not finished",
-                               "wait until it is finished, then try again") from error
+            busy = messages.finding("busy", seconds=str(apply.LOCK_SECONDS))
+            raise CatcherError(messages.text(busy), _again(busy)) from error
 
     def __exit__(self, *error: object) -> None:
         if self._lock is not None:
@@ -91,16 +90,14 @@ def _use_or_take_back(
     if problem:
         if not outcome.changed():
             failed = outcome.failures() or start.launch_decision(outcome.facts).findings
-            # apply would not do what was asked for.
-            hint = messages.fix(failed[-1]).replace("type:\n  catcherctl apply", "type the same command again")
-            raise CatcherError(problem, hint)
+            raise CatcherError(problem, _again(failed[-1]))
         raise _take_back(host, asked, outcome, problem, restart=False)
     line = ""
     try:
         with signals.raised():
             line, seen = _put_to_use(host, asked, outcome, restart)
     except OSError as error:
-        seen = _failed(error.strerror or "error %s" % error.errno)
+        seen = _failed(reason_of(error))
     except KeyboardInterrupt:
         seen = _failed("interrupted")
     except Exception as error:  # noqa: BLE001 - what a fault of ours leaves unverified is taken back, too
@@ -110,6 +107,11 @@ def _use_or_take_back(
         raise _take_back(host, asked, outcome, seen.reason, restart=True)
     outcome.findings += daemon.unverified(seen)
     return line
+
+
+def _again(found: "Finding") -> str:
+    """What to do about a finding that kept a change from being made: apply would not do what was asked for."""
+    return messages.fix(found).replace("type:\n  catcherctl apply", "type the same command again")
 
 
 def _failed(reason: str) -> "daemon.Verification":

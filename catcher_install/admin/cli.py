@@ -8,7 +8,7 @@ import sys
 import warnings
 
 from .. import actions, apply, config, journal, messages, paths, report, transition
-from ..errors import AS_ROOT, CatcherError
+from ..errors import AS_ROOT, CatcherError, reason_of
 from ..facts import collect, hidden, version_of
 from ..host import Host, forget_openssl_settings
 from ..text import json_text, plain, shown
@@ -61,7 +61,7 @@ def main(arguments: "List[str]") -> int:
         hint = "see what is wrong:\n  catcherctl status"
         if isinstance(error, PermissionError):
             hint = IMMUTABLE % name if Host().is_ours() else _with_arguments(AS_ROOT, arguments)
-        return _fail("%s: %s" % (name, error.strerror), hint)
+        return _fail("%s: %s" % (name, reason_of(error)), hint)
     except KeyboardInterrupt:
         return _fail("interrupted", "see what is wrong:\n  catcherctl status")
     except Exception as error:  # noqa: BLE001 - a fault of ours is one line, and its story goes to the journal

@@ -2,7 +2,7 @@
 
 from .. import config, paths, port, reference, systemd
 from ..cert import details
-from ..errors import CatcherError
+from ..errors import CatcherError, reason_of
 from ..messages import finding
 from ..probe import connection, handshake, probe, result, target
 from ..probe.result import ProbeResult
@@ -72,8 +72,7 @@ def restart_only(host: "Host") -> str:
     try:
         systemd.restart(host)
     except (CatcherError, OSError) as error:
-        reason = error.message if isinstance(error, CatcherError) else error.strerror or "error"
-        return "the restart failed: %s" % shown(reason)
+        return "the restart failed: %s" % shown(reason_of(error))
     return ""
 
 

@@ -6,7 +6,7 @@ from .. import config, messages, pair, paths, plan, transition
 from .. import facts as fact_collector
 from ..cert import details, generate, host_names, pem, submitted, x509
 from ..cert.names import ip_address
-from ..errors import AS_ROOT, CatcherError
+from ..errors import AS_ROOT, CatcherError, reason_of
 from ..messages import finding
 from ..record import Record
 from ..stamp import EMPTY
@@ -49,7 +49,7 @@ def installed(host: "Host", path: str = paths.CERTIFICATE) -> Installed:
     try:
         data = host.read_optional(path, pair.SIZE_LIMIT)
     except OSError as error:
-        return nothing("%s cannot be read: %s" % (path, (error.strerror or "error").lower()))
+        return nothing("%s cannot be read: %s" % (path, reason_of(error).lower()))
     if data is None:
         return nothing("there is no %s" % path)
     blocks = pem.PemFile(path, data).certificates()[:details.CHAIN_LIMIT]

@@ -1,6 +1,6 @@
 """What ``catcherctl status`` shows: one picture of configuration, service, port, OpenSSL, pair and findings."""
 
-from .. import actions, config, messages, optional, pair, paths, plan, port, report, start, systemd, transition
+from .. import actions, config, messages, optional, pair, paths, plan, port, report, service, start, systemd, transition
 from .. import facts as fact_collector
 from ..cert import host_names
 from ..messages import finding
@@ -82,7 +82,7 @@ def collect_status(host: "Host") -> "Dict[str, Any]":
         "service": {
             "enabled": facts.unit.enabled,
             "masked": facts.unit.masked,
-            "wanted": facts.booted and facts.unit.enabled and not facts.unit.masked,
+            "wanted": service.may_start(facts),
             "pid": pid,
             # Only root can see who has the port.
             "serves": pid is not None and held.listens and held.state in (port.CATCHER, port.UNKNOWN),

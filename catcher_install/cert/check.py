@@ -6,6 +6,8 @@ What can be read from the bytes is read here, for exact words; the rest OpenSSL 
 
 import sys
 
+from ..errors import reason_of
+from ..openssl import words
 from ..record import Record
 from ..text import shown
 from . import keys, pem, x509
@@ -156,7 +158,7 @@ def _ask_openssl(
         status, output = host.run([sys.executable, "-I", "-S", JUDGE], timeout=SECONDS,
                                   stdin=head.encode("ascii") + b"".join(parts), only_output=True)
     except OSError as error:
-        return {"unknown": (error.strerror or "error").lower()}
+        return {"unknown": reason_of(error).lower()}
     if status != 0:
         return {"unknown": "Python ended with status %d" % status}
     answers = {}
@@ -176,12 +178,12 @@ def _with_answers(
     if "unknown" in answers:
         return verdict.replace(unchecked=answers["unknown"])
     if answers.get("policy"):
-        return unusable("the policy of this system's OpenSSL allows no TLS 1.2 or newer (%s)" % _words(
+        return unusable("the policy of this system's OpenSSL allows no TLS 1.2 or newer (%s)" % words(
             answers["policy"]))
     load = answers.get("load", "NO_ANSWER")
     if load:
         unread = verdict.chain if " cannot be read " in verdict.chain else ""
-        of_certificate = answers.get("certificate", "") and (unread or _words(answers["certificate"]))
+        of_certificate = answers.get("certificate", "") and (unread or words(answers["certificate"]))
         return unusable(_load_problem(load, of_certificate, own, key_pem, certificate_pem))
     for step, what in (("TLSv1_2", "TLS 1.2"), ("TLSv1_3", "TLS 1.3")):
         reason = answers.get(step)
@@ -191,14 +193,14 @@ def _with_answers(
             if 0 < verdict.rsa_bits < keys.RSA_RECOMMENDED:
                 # CCA allows it, and it has been loaded: FIPS mode, or a list of signatures, does not.
                 return unusable("the security policy of this system's OpenSSL refuses an RSA key of %d bits: no %s "
-                                "handshake works with it (%s)" % (verdict.rsa_bits, what, _words(reason)))
-            return unusable("no %s handshake works with them (%s)" % (what, _words(reason)))
+                                "handshake works with it (%s)" % (verdict.rsa_bits, what, words(reason)))
+            return unusable("no %s handshake works with them (%s)" % (what, words(reason)))
     if answers.get("leaf"):
-        return unusable("every client refuses catcher.crt (%s)" % _words(answers["leaf"]))
+        return unusable("every client refuses catcher.crt (%s)" % words(answers["leaf"]))
     if answers.get("chain") and not verdict.chain:
         if answers["chain"] == "certificate signature failure":
             return verdict.replace(chain="one of its certificates is not signed by the key of the next one")
-        return verdict.replace(chain="a client that trusts its last certificate refuses it (%s)" % _words(
+        return verdict.replace(chain="a client that trusts its last certificate refuses it (%s)" % words(
             answers["chain"]))
     return verdict
 
@@ -209,16 +211,10 @@ def _load_problem(reason: str, of_certificate: str, own: x509.X509, key_pem: byt
         return NOT_ITS_OWN
     if reason in POLICY:
         weak = " (%s)" % own.weak if own.weak and reason == "CA_MD_TOO_WEAK" else ""
-        return "the security policy of this system's OpenSSL refuses catcher.crt: %s%s" % (_words(reason), weak)
+        return "the security policy of this system's OpenSSL refuses catcher.crt: %s%s" % (words(reason), weak)
     for name, data in (("catcher.crt", certificate_pem), ("catcher.key", key_pem)):
         if b"\r" in data.replace(b"\r\n", b"\n").strip():
             return "%s has line ends that OpenSSL does not read (CR); write it with LF" % name
     if of_certificate:
         return "catcher.crt cannot be read as a certificate (%s)" % of_certificate
-    return "catcher.key cannot be read as a private key (%s)" % _words(reason)
-
-
-def _words(reason: str) -> str:
-    """OpenSSL's name of a reason, such as NO_SHARED_CIPHER, in words; text of Python's own without its source line."""
-    text = reason.lower().replace("_", " ") if reason.isupper() else reason
-    return shown(text.partition(" (_ssl.c")[0].replace("[SSL] ", ""), 100)
+    return "catcher.key cannot be read as a private key (%s)" % words(reason)

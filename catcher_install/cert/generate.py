@@ -7,7 +7,7 @@ import datetime
 import os
 
 from .. import optional, paths
-from ..errors import CatcherError
+from ..errors import CatcherError, reason_of
 from ..messages import CLOCK_FLOOR
 from ..record import Record
 from ..text import moment
@@ -189,7 +189,7 @@ def _openssl(
         status, output = host.run([paths.OPENSSL] + arguments, timeout=timeout, stdin=stdin, only_output=True)
     except OSError as error:
         hint = optional.INSTALL + "openssl" if isinstance(error, FileNotFoundError) else SEE_WHY
-        raise CatcherError("%s: %s" % (paths.OPENSSL, error.strerror or error), hint) from error
+        raise CatcherError("%s: %s" % (paths.OPENSSL, reason_of(error)), hint) from error
     begin, end = b"-----BEGIN %s-----\n" % label.encode("ascii"), b"\n-----END %s-----\n" % label.encode("ascii")
     if status != 0:
         raise CatcherError("openssl %s failed (exit status %d)" % (arguments[0], status), SEE_WHY)

@@ -4,7 +4,7 @@ Everything that a catcher or a TKE would refuse later is found here, before anyt
 type.
 """
 
-from ..errors import AS_ROOT, CatcherError
+from ..errors import AS_ROOT, CatcherError, reason_of
 from ..messages import finding
 from ..pair import SIZE_LIMIT
 from ..record import Record
@@ -48,7 +48,7 @@ def read_file(host: "Host", path: str, limit: int = SIZE_LIMIT) -> PemFile:
         data = host.read(host.absolute(path), limit)
     except OSError as error:
         hint = AS_ROOT if isinstance(error, PermissionError) else "name another file"
-        why = (error.strerror or "it cannot be read").lower()
+        why = reason_of(error).lower()
         raise CatcherError("%s: %s" % (shown(path) or "an empty name", why), hint) from error
     if not data.strip():
         raise CatcherError("%s is empty" % shown(path), "name another file")

@@ -7,6 +7,7 @@ import socket
 import time
 
 from ..cert.names import a_labels, ip_address
+from ..errors import reason_of
 from .result import CLOSED, REFUSED, TIMED_OUT, UNKNOWN_NAME, UNREACHABLE, Ended
 
 TYPE_CHECKING = False
@@ -60,7 +61,7 @@ def look_up(host: str, port: int, deadline: Deadline) -> "List[Tuple[int, Any]]"
     if not answer:
         raise Ended(UNKNOWN_NAME, "no name server answered in time")
     if isinstance(answer[0], Exception):
-        raise Ended(UNKNOWN_NAME, (getattr(answer[0], "strerror", None) or str(answer[0])).lower())
+        raise Ended(UNKNOWN_NAME, reason_of(answer[0]).lower())
     found = []
     for family, _, _, _, address in answer[0]:
         if (family, address) not in found:
@@ -90,7 +91,7 @@ def _connect(family: int, sockaddr: "Any", seconds: float) -> socket.socket:
     try:
         sock = socket.socket(family, socket.SOCK_STREAM)
     except OSError as error:
-        raise Ended(UNREACHABLE, strerror(error)) from error
+        raise Ended(UNREACHABLE, reason_of(error).lower()) from error
     try:
         sock.settimeout(max(0.001, seconds))
         sock.connect(sockaddr)
@@ -104,7 +105,7 @@ def _connect(family: int, sockaddr: "Any", seconds: float) -> socket.socket:
             raise Ended(CLOSED, CLOSES) from error
         if isinstance(error, (socket.timeout, TimeoutError)):
             raise Ended(TIMED_OUT, "no answer to a connection attempt") from error
-        raise Ended(UNREACHABLE, strerror(error)) from error
+        raise Ended(UNREACHABLE, reason_of(error).lower()) from error
     return sock
 
 
@@ -115,11 +116,6 @@ def met_itself(sock: socket.socket) -> bool:
     except OSError:
         # Reset by the peer already: it was another.
         return False
-
-
-def strerror(error: OSError) -> str:
-    """What an error says, for the end of a sentence."""
-    return (error.strerror or str(error) or type(error).__name__).lower()
 
 
 def connect_any(

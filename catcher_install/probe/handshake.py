@@ -2,6 +2,8 @@
 
 import socket
 
+from ..errors import reason_of
+from ..openssl import words
 from ..text import shown
 from . import connection
 from .connection import HEARD_LIMIT, Deadline, receive, send
@@ -189,7 +191,7 @@ def _judge(error: Exception, heard: bytes, said: "Optional[bytes]") -> Ended:
     # Of ssl.SSLError, which only a Python with ssl has.
     code = getattr(error, "reason", None)
     if code:
-        reason = code.lower().replace("_", " ")
+        reason = words(code)
         if code in ("TLSV1_ALERT_PROTOCOL_VERSION", "UNSUPPORTED_PROTOCOL", "VERSION_TOO_LOW", "WRONG_SSL_VERSION"):
             return Ended(HANDSHAKE_REFUSED, reason, id="probe-tls-too-old")
         if "ALERT" in code:
@@ -199,7 +201,7 @@ def _judge(error: Exception, heard: bytes, said: "Optional[bytes]") -> Ended:
         return Ended(CLOSED, connection.CLOSES)
     if isinstance(error, (EOFError, ConnectionError)):
         return Ended(HANDSHAKE_BROKEN, "it closed the connection in the middle")
-    return Ended(HANDSHAKE_BROKEN, connection.strerror(error) if isinstance(error, OSError) else str(error))
+    return Ended(HANDSHAKE_BROKEN, reason_of(error).lower() if isinstance(error, OSError) else str(error))
 
 
 def _plain(heard: bytes) -> Ended:

@@ -3,7 +3,9 @@ importing it), and with the certificates of a file."""
 
 from .. import paths
 from ..cert import pem
+from ..cert.judge import X509_V_FLAG_NO_CHECK_TIME, X509_V_FLAG_PARTIAL_CHAIN
 from ..host import Host
+from ..openssl import words
 from .connection import FAREWELL, Deadline, address_text, connect, farewell
 from .handshake import NotTls, Shake, context
 from .result import Ended
@@ -12,9 +14,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, List, Optional, Tuple
 
-# x509_vfy.h; ssl names the first from Python 3.10
-X509_V_FLAG_PARTIAL_CHAIN = 0x80000
-X509_V_FLAG_NO_CHECK_TIME = 0x200000
 # How OpenSSL ends what it says of a key or digest that is below the security level that this system sets.
 BELOW_POLICY = (" too weak",)
 POLICY = " for the policy of this system's OpenSSL"
@@ -79,7 +78,7 @@ def ask_anchored(
         # As PEM: Python 3.6 does not see the end of DER if it runs with OpenSSL 3.
         made.load_verify_locations(cadata=anchor.decode("ascii", "replace"))
     except ssl.SSLError as error:
-        return "it cannot be a trust anchor (%s)" % (error.reason or "not a certificate").lower().replace("_", " ")
+        return "it cannot be a trust anchor (%s)" % words(error.reason or "not a certificate")
     return _verify(made, address, server_name, deadline)
 
 
@@ -100,7 +99,7 @@ def _verify(made: "Any", address: "Tuple[int, Any]", server_name: "Optional[str]
         shake.run(deadline)
     except ssl.SSLError as error:
         farewell(sock, min(FAREWELL, deadline.left()))
-        problem = getattr(error, "verify_message", None) or (error.reason or "failed").lower().replace("_", " ")
+        problem = getattr(error, "verify_message", None) or words(error.reason or "failed")
         return problem + (POLICY if problem.endswith(BELOW_POLICY) else "")
     except (NotTls, EOFError, OSError):
         farewell(sock, min(FAREWELL, deadline.left()))

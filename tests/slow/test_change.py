@@ -7,7 +7,7 @@ import syslog
 
 import pytest
 
-from catcher_install import apply, config, facts, launch, paths, systemd
+from catcher_install import apply, config, facts, launch, messages, paths, systemd, transition
 from catcher_install import plan as planner
 from catcher_install.admin import cert_install, change, cli, mode
 from catcher_install.errors import CatcherError
@@ -333,6 +333,19 @@ def test_a_fault_that_lasts_is_said_with_what_is_left_of_the_change(machine, dae
     assert machine.get(paths.CONF) == b"TLS_ON\n" and "is back" in caught.value.message
     outcome = apply.converge(machine, mode.asked(config.TCP))
     assert [one["id"] for one in outcome.failures()] == ["internal-fault"]
+
+
+def test_a_run_that_does_not_end_is_told_as_apply_tells_it(machine, monkeypatch):
+    def lock(seconds):
+        assert seconds == apply.LOCK_SECONDS
+        raise TimeoutError
+
+    monkeypatch.setattr(machine, "lock", lock)
+    with pytest.raises(CatcherError) as caught, change.Locked(machine):
+        raise AssertionError("it is not locked")
+    (told,) = apply.converge(machine, transition.of(transition.INSTALL)).failures()
+    assert told["id"] == "busy" and caught.value.message == messages.text(told)
+    assert caught.value.hint == "wait until it has finished, then type the same command again"
 
 
 # -- the journal -------------------------------------------------------------------------------------------------------
