@@ -29,6 +29,21 @@ csulcca_says() {
     return 1
 }
 
+# csulcca_noted NOTE NAME [VALUE]: csulcca_value becomes what the note says of NAME. Fails if that is nothing, or not
+# VALUE. It needs no program, which might not run: that would then look like a note that says nothing.
+csulcca_noted() {
+    while read -r csulcca_line; do
+        case $csulcca_line in
+        "$2="*)
+            csulcca_value=${csulcca_line#*=}
+            [ "$csulcca_value" = "${3-$csulcca_value}" ]
+            return
+            ;;
+        esac
+    done <"$1"
+    return 1
+}
+
 # csulcca_was_enabled UNIT: before a removal by rpm that was killed, which has disabled it.
 csulcca_was_enabled() {
     csulcca_says @ENABLED@ "$1"

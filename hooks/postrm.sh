@@ -65,23 +65,18 @@ csulcca_postrm() {
 # postinst, which is called next, need not undo that. Fails as long as preinst's note is needed.
 csulcca_undo_prerm_of_7() {
     csulcca_is_recent @CAPTURE@ || return 0
-    csulcca_noted=" $(tr '\n' ' ' <@CAPTURE@) " || return 1
-    case $csulcca_noted in *" tree=yes "*) ;; *) return 0 ;; esac
+    csulcca_noted @CAPTURE@ tree yes || return 0
     # They are of an earlier attempt, which was killed, and the next one has to know what was before it.
     [ ! -e @LIBRARY@/run ] || return 1
     [ -d /run/systemd/system ] || return 0
-    case $csulcca_noted in
-    *" unit=enabled "*)
+    if csulcca_noted @CAPTURE@ unit enabled; then
         [ "$(systemctl is-enabled CSUTKEcat.service </dev/null 2>/dev/null)" = enabled ] ||
             systemctl --quiet enable CSUTKEcat.service </dev/null || return 1
-        ;;
-    esac
-    case $csulcca_noted in
-    *" active=yes "*)
+    fi
+    if csulcca_noted @CAPTURE@ active yes; then
         systemctl --quiet is-active CSUTKEcat.service </dev/null ||
             systemctl start CSUTKEcat.service </dev/null || return 1
-        ;;
-    esac
+    fi
 }
 
 # csulcca_is_downgrade_to_7 FAMILY ARGUMENTS...: dpkg tells the postrm that goes which version comes. It calls the

@@ -158,11 +158,11 @@ csulcca_write_note() {
 csulcca_note_service() {
     # The note of a killed attempt. A note that a power failure has cut is ignored.
     if [ -n "$csulcca_earlier" ] && { ! csulcca_is_recent "$csulcca_note" ||
-        ! grep -qx 'active=\(yes\|no\|unknown\)' "$csulcca_note"; }; then
+        ! csulcca_noted "$csulcca_note" active; }; then
         csulcca_earlier=""
     fi
     # An interrupted installation has made the groups itself.
-    if [ -n "$csulcca_earlier" ] && grep -q '^groups=no' "$csulcca_note"; then
+    if [ -n "$csulcca_earlier" ] && csulcca_noted "$csulcca_note" groups no; then
         csulcca_groups=no
     fi
     csulcca_look_whether_active
@@ -171,11 +171,11 @@ csulcca_note_service() {
     # An interrupted upgrade from 7.x saw the true state. 7.x's scriptlets may have stopped and disabled the service
     # since then. So its note counts, unless the service runs again. With rpm they run only after our files are there.
     if [ "$csulcca_active" = no ] && [ -n "$csulcca_earlier" ] &&
-        grep -q '^tree=yes' "$csulcca_note" && [ "$1$csulcca_tree" != rpmyes ]; then
+        csulcca_noted "$csulcca_note" tree yes && [ "$1$csulcca_tree" != rpmyes ]; then
         # But for the mode, if it did not see that.
-        [ "$csulcca_mode" != unknown ] && grep -qx mode=unknown "$csulcca_note" || return 0
-        csulcca_unit=$(sed -n 's/^unit=//p' "$csulcca_note")
-        csulcca_active=$(sed -n 's/^active=//p' "$csulcca_note")
+        [ "$csulcca_mode" != unknown ] && csulcca_noted "$csulcca_note" mode unknown || return 0
+        csulcca_noted "$csulcca_note" unit && csulcca_unit=$csulcca_value
+        csulcca_noted "$csulcca_note" active && csulcca_active=$csulcca_value
     fi
     # With dpkg 7.x's prerm has run already.
     if [ "$1$csulcca_tree$csulcca_active" = debyesno ] && csulcca_was_stopped_by_this_transaction; then
@@ -197,10 +197,10 @@ csulcca_note_service() {
         ;;
     esac
     # Our files here come from the killed attempt.
-    if [ -n "$csulcca_earlier" ] && grep -q '^tree=yes' "$csulcca_note"; then
+    if [ -n "$csulcca_earlier" ] && csulcca_noted "$csulcca_note" tree yes; then
         csulcca_tree=yes
         csulcca_ours=no
-        [ -n "$csulcca_version" ] || csulcca_version=$(sed -n 's/^version=//p' "$csulcca_note")
+        [ -n "$csulcca_version" ] || ! csulcca_noted "$csulcca_note" version || csulcca_version=$csulcca_value
     fi
     # It ran, or would at the next boot, and nobody saw how: that is not the same as a catcher that nobody starts.
     case $csulcca_active:$csulcca_mode:$csulcca_unit in

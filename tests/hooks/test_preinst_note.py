@@ -520,3 +520,24 @@ def test_other_calls_of_preinst_note_nothing(root, arguments):
 def test_a_var_that_cannot_be_written_stops_nothing(root):
     root.put("/var/lib/csulcca", b"a file")
     assert root.run("csulcca_preinst", "rpm", "2")[0] == 0
+
+
+@pytest.mark.parametrize("status", [1, 2, 127])
+@pytest.mark.parametrize("tool", ["grep", "sed", "find", "stat", "date", "awk", "tr"])
+def test_a_program_that_does_not_run_hides_no_note_of_a_killed_attempt(root, tool, status):
+    """The second attempt sees a service that 7.x's scriptlets have stopped and disabled, and our files."""
+    Systemd(root)
+    root.put(UNITS["a unit"][0][0])
+    kept = {"tree": "yes", "ours": "no", "groups": "no", "version": "7.6.10", "unit": "enabled", "mode": "tls",
+            "seen": "process", "active": "yes"}
+    root.put(paths.CAPTURE, "".join("%s=%s\n" % one for one in kept.items()).encode())
+    root.put("/etc/group", b"root:x:0:\ncca_admin:x:990:\n")
+    root.put("/bin/" + tool, b"#!/bin/sh\nexit %d\n" % status, 0o755)
+    assert root.run("csulcca_preinst", "rpm", "2")[0] == 0
+    assert note(root) == kept
+    # Where the service runs again, what is seen now counts, with what only that note knows.
+    root.put("/bin/systemctl", b"#!/bin/sh\n", 0o755)
+    assert root.run("csulcca_preinst", "rpm", "2")[0] == 0
+    found = note(root)
+    assert [found[name] for name in ("tree", "ours", "groups", "version", "active")] == [
+        "yes", "no", "no", "7.6.10", "yes"]
