@@ -87,14 +87,14 @@ def _start(host: Host, facts: "Optional[HostFacts]" = None, waits: bool = False)
     decision = start.launch_decision(outcome.facts, outcome.plan.mode)
     known = decision.findings
     _tell(known + [one for one in outcome.findings if one not in known])
-    if decision.arguments is None:
+    if decision.mode is None:
         return AGAIN if decision.again else REFUSED
     if waits or host.is_run_by_systemd():
         _wait_for_port(host)
     if outcome.facts.unit.forking and "INVOCATION_ID" in os.environ:
         _detach(host)
     try:
-        host.execute(paths.CATCHER, [paths.CATCHER] + decision.arguments)
+        host.execute(paths.CATCHER, [paths.CATCHER] + decision.arguments())
     except OSError as error:
         why = "%s cannot be executed: %s" % (paths.CATCHER, reason_of(error))
         raise CatcherError(why, "reinstall the package csulcca") from error
@@ -183,11 +183,11 @@ def _check(host: Host) -> int:
     for one in foreseen.findings:
         for line in report.finding_lines(one):
             print(line)
-    if foreseen.arguments is None:
+    if foreseen.mode is None:
         print("refused")
         return REFUSED
-    print("mode: %s" % ("TLS" if foreseen.arguments else "TCP"))
-    print("argv: %s" % " ".join([paths.CATCHER] + foreseen.arguments))
+    print("mode: %s" % foreseen.mode.upper())
+    print("argv: %s" % " ".join([paths.CATCHER] + foreseen.arguments()))
     return 0
 
 
@@ -201,7 +201,7 @@ def _service(host: Host, verb: str) -> int:
     facts = None
     if verb == "restart" and host.is_ours():
         facts, foreseen = _foreseen(host)
-        if foreseen.arguments is None:
+        if foreseen.mode is None:
             # What runs goes on: once stopped it would not come back.
             _tell([one for one in foreseen.findings if messages.needs_attention(one)])
             _say(messages.ERROR, "not restarted, because the catcher would not start again")

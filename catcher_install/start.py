@@ -21,18 +21,22 @@ YEAR_SECONDS = 365 * 24 * 3600
 class Launch(Record):
     """How the daemon is started.
 
-    arguments: behind the program's name: ["-tls"] or []. None if the start is refused.
+    mode: config.TLS or config.TCP; None if the start is refused.
     findings: the refusal is the last one of severity error. again: the refusal may be over in a moment.
     """
 
-    __slots__ = ("arguments", "findings", "again")
-    arguments: "Optional[List[str]]"
+    __slots__ = ("mode", "findings", "again")
+    mode: "Optional[str]"
     findings: "List[Finding]"
     again: bool
 
+    def arguments(self) -> "List[str]":
+        """What stands behind the program's name."""
+        return ["-tls"] if self.mode == config.TLS else []
+
 
 def launch_decision(facts: "HostFacts", planned: "Optional[str]" = None) -> Launch:
-    """The rules of a daemon start, after a converge: which arguments, or a refusal with its finding.
+    """The rules of a daemon start, after a converge: which mode, or a refusal with its finding.
 
     planned: the mode that the converge decided on, which counts if it could not write it into catcher.conf.
     """
@@ -40,7 +44,7 @@ def launch_decision(facts: "HostFacts", planned: "Optional[str]" = None) -> Laun
     found: List[Finding] = []
 
     def refused(reason: "Finding", again: bool = False) -> Launch:
-        return Launch(arguments=None, findings=found + [reason], again=again)
+        return Launch(mode=None, findings=found + [reason], again=again)
 
     if not facts.catcher:
         return refused(finding("payload-missing"))
@@ -58,7 +62,7 @@ def launch_decision(facts: "HostFacts", planned: "Optional[str]" = None) -> Laun
         found.append(finding("tls-configured-tcp-running", reason=facts.tls.reason))
         mode = config.TCP
     if mode == config.TCP:
-        return Launch(arguments=[], findings=found, again=False)
+        return Launch(mode=mode, findings=found, again=False)
     # A whole pair is judged as it is, even if a staged one could not take its place.
     judged = facts.replace(pair=facts.pair.replace(staged=False)) if facts.pair.state == pair.BOTH else facts
     _, about = plan_pair(judged, config.TLS, transition.of(transition.START))
@@ -71,7 +75,7 @@ def launch_decision(facts: "HostFacts", planned: "Optional[str]" = None) -> Laun
         # catcherctl apply tries again outside of the unit's sandbox, and says what went wrong.
         hint = "see what is wrong:\n  catcherctl %s" % ("status" if facts.image else "apply")
         return refused(finding("pair-not-generated", reason=reason, hint=hint))
-    return Launch(arguments=["-tls"], findings=found + about, again=False)
+    return Launch(mode=mode, findings=found + about, again=False)
 
 
 def foresee(facts: "HostFacts", planned: "Plan") -> "HostFacts":

@@ -159,7 +159,7 @@ def _refused(asked: "Transition", then: "HostFacts", found: "List[Finding]") -> 
     """
     decision = start.launch_decision(then)
     deferred = any(one["id"] == "pair-deferred" for one in found)
-    if asked.kind != transition.SET_MODE or decision.arguments is not None or deferred:
+    if asked.kind != transition.SET_MODE or decision.mode is not None or deferred:
         return None
     return decision.findings[-1]
 
@@ -169,11 +169,11 @@ def _why_not_restarted(host: "Host", asked: "Transition", then: "HostFacts", res
     "" twice if it does. then: the facts with the change."""
     decision = start.launch_decision(then)
     refused = "because the catcher cannot start: %s" % messages.text(
-        decision.findings[-1]) if decision.arguments is None else ""
+        decision.findings[-1]) if decision.mode is None else ""
     if asked.kind != transition.SET_MODE:
         if refused:
             return refused, ""
-        if "-tls" not in (decision.arguments or []):
+        if decision.mode == config.TCP:
             # Where TLS is configured, a finding says how it becomes possible.
             remedy = "" if then.config.state == config.TLS else "catcherctl mode tls"
             return "because the catcher is in TCP mode", remedy
@@ -192,7 +192,7 @@ def _put_to_use(
     if reason:
         return "Not restarted, %s%s" % (reason, ". To use the change: " + remedy if remedy else ""), nothing
     wanted, shows = daemon.speaks_tcp(host), "it speaks plain TCP"
-    if start.launch_decision(outcome.facts).arguments:
+    if start.launch_decision(outcome.facts).mode == config.TLS:
         seen = installed_pair.installed(host)
         if not seen.chain:
             return "", _failed(seen.problem)
@@ -238,10 +238,10 @@ def _take_back(host: "Host", asked: "Transition", outcome: "Outcome", problem: s
 def _restart_before(host: "Host", before: "HostFacts") -> str:
     """Restart the daemon as it was before a change. Returns "" or what is wrong."""
     decision = start.launch_decision(before)
-    if decision.arguments is None:
+    if decision.mode is None:
         # It decides for itself what to do about it.
         return daemon.restart_only(host)
-    if not decision.arguments:
+    if decision.mode == config.TCP:
         return daemon.restart_and_wait(host, daemon.speaks_tcp(host))
     chain = installed_pair.installed(host).chain
     return daemon.restart_and_wait(host, daemon.speaks_tls_with(chain[0].sha256 if chain else ""))

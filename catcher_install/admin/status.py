@@ -141,7 +141,7 @@ def _findings(
             found.append(finding("masked-not-running", unmask=facts.unit.unmask))
     elif pid is None and held.state in (port.NOBODY, port.CLOSING) and facts.unit.enabled:
         # Where a start is refused, the reason is among the findings already.
-        if decision.arguments is not None:
+        if decision.mode is not None:
             found.append(finding("not-running"))
     elif pid is None and not facts.unit.enabled:
         found.append(finding("disabled-failed" if systemd.has_failed(host) else "disabled-not-running"))

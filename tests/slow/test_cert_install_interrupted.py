@@ -169,7 +169,7 @@ def test_a_start_that_cannot_finish_it_refuses_two_halves(tmp_path):
     seen = facts.collect(machine)
     assert seen.pair.staged
     decision = start.launch_decision(seen)
-    assert decision.arguments is None
+    assert decision.mode is None
     assert messages.text(decision.findings[-1]).endswith("catcher.crt does not belong to catcher.key")
 
 

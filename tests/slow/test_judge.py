@@ -254,7 +254,7 @@ def what_is_said(machine):
     said = {who: sorted(text(one) for one in found if one["id"].startswith("pair-")) for who, found in told.items()}
     said["status"] = sorted(one["message"] for one in status.collect_status(machine)["findings"]
                             if one["id"].startswith("pair-"))
-    return said, decision.arguments
+    return said, decision.mode
 
 
 CASES = dict(REFUSED, **BROKEN)
@@ -265,10 +265,10 @@ def test_everybody_says_the_same(machine, name):
     make, why = CASES[name]
     key_pem, crt = make()
     in_place(machine, key_pem, crt)
-    said, arguments = what_is_said(machine)
+    said, mode = what_is_said(machine)
     assert len({tuple(lines) for lines in said.values()}) == 1, said
     assert any(says(why, line) for line in said["start"])
-    assert (arguments is None) == (name in REFUSED)
+    assert (mode is None) == (name in REFUSED)
     machine.put("/root/my.key", key_pem, 0o600)
     machine.put("/root/my.crt", crt)
     if not name.startswith("CR "):
@@ -281,8 +281,8 @@ def test_everybody_says_the_same(machine, name):
 @pytest.mark.parametrize("last,finding", [(-2, "expired on"), (10, "expires on")])
 def test_an_issuer_that_ends_is_said_by_all_and_stops_nobody(machine, last, finding):
     in_place(machine, *chain(last=last))
-    said, arguments = what_is_said(machine)
-    assert arguments == ["-tls"]
+    said, mode = what_is_said(machine)
+    assert mode == "tls"
     assert len({tuple(lines) for lines in said.values()}) == 1, said
     assert "certificate 2 of the chain (CN=CA) " + finding in said["status"][0]
 
@@ -294,8 +294,8 @@ def test_a_pair_where_the_service_does_not_look(machine, directory, what):
     os.makedirs(machine.on_disk(directory), exist_ok=True)
     os.rename(machine.on_disk(what), machine.on_disk(directory + "/file"))
     machine.put_link(what, directory + "/file")
-    said, arguments = what_is_said(machine)
-    assert arguments is None
+    said, mode = what_is_said(machine)
+    assert mode is None
     assert len({tuple(lines) for lines in said.values()}) == 1, said
     name = os.path.basename(what)
     assert "%s leads to %s/file, and the service sees nothing below /root" % (name, directory) in said["start"][0]
@@ -324,7 +324,7 @@ def test_a_pair_where_a_drop_in_lets_the_service_look(machine, directory, said, 
     machine.put_link(paths.KEY, directory + "/file")
     machine.programs["/usr/bin/systemctl"] = (0 if said else 1, said.encode())
     machine.put("/usr/bin/systemctl", b"", 0o755)
-    assert (what_is_said(machine)[1] == ["-tls"]) == seen
+    assert (what_is_said(machine)[1] == "tls") == seen
 
 
 def test_a_pair_that_is_a_link_into_a_visible_place(machine):
@@ -332,7 +332,7 @@ def test_a_pair_that_is_a_link_into_a_visible_place(machine):
     os.makedirs(machine.on_disk("/etc/pki"))
     os.rename(machine.on_disk(paths.KEY), machine.on_disk("/etc/pki/file"))
     machine.put_link(paths.KEY, "/etc/pki/file")
-    assert what_is_said(machine)[1] == ["-tls"]
+    assert what_is_said(machine)[1] == "tls"
 
 
 # -- what is remembered ------------------------------------------------------------------------------------------------
@@ -437,7 +437,7 @@ def test_an_openssl_that_cannot_be_asked_stops_nobody(machine, monkeypatch, answ
         run if argv[-1] == check.JUDGE else real)(argv, timeout, **more))
     seen = facts.collect(machine)
     decision = start.launch_decision(seen)
-    assert decision.arguments == ["-tls"]
+    assert decision.mode == "tls"
     assert [one["id"] for one in decision.findings] == ([] if remembered else ["pair-unchecked"])
     machine.put("/root/my.key", lone(SERVER)[0], 0o600)
     machine.put("/root/my.crt", lone(SERVER)[1])

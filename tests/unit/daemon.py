@@ -54,9 +54,9 @@ class Daemon:
             raise KeyboardInterrupt()
         if how == "obey":
             decision = start.launch_decision(apply.converge(self.machine, transition.of(transition.START)).facts)
-            if decision.arguments is not None:
+            if decision.mode is not None:
                 self.start(self.machine.locate(paths.KEY, follow=True),
-                           self.machine.locate(paths.CERTIFICATE, follow=True), tls="-tls" in decision.arguments)
+                           self.machine.locate(paths.CERTIFICATE, follow=True), tls=decision.mode == "tls")
         elif how == "another certificate":
             self.start(*self.other_pair, tls=True)
         elif how == "tcp":

@@ -247,7 +247,7 @@ def test_no_pair_is_made_while_the_clock_is_not_set(machine, now):
     machine.put(paths.CONF, b"TLS_ON\n")
     outcome = apply.converge(machine, transition.of(transition.START))
     decision = start.launch_decision(outcome.facts, outcome.plan.mode)
-    assert (decision.arguments, decision.again) == (None, True)
+    assert (decision.mode, decision.again) == (None, True)
     assert decision.findings[-1]["id"] == "clock-unset"
     assert machine.get(paths.KEY) is None
     with pytest.raises(CatcherError) as refused:
@@ -256,7 +256,7 @@ def test_no_pair_is_made_while_the_clock_is_not_set(machine, now):
     # Set, the next start makes it.
     machine.time = 1795468320.0
     outcome = apply.converge(machine, transition.of(transition.START))
-    assert start.launch_decision(outcome.facts, outcome.plan.mode).arguments == ["-tls"]
+    assert start.launch_decision(outcome.facts, outcome.plan.mode).mode == "tls"
     assert outcome.facts.verdict["not_after"] > machine.time + 9 * 365 * 86400
 
 
