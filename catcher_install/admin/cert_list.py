@@ -3,7 +3,7 @@
 import calendar
 
 from .. import facts as fact_collector
-from .. import pair, paths, port, stamp, systemd
+from .. import pair, paths, port, systemd
 from ..config import TLS
 from ..errors import CatcherError
 from ..text import moment, shown
@@ -13,6 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Dict, List, Optional, Tuple
 
+    from ..facts import HostFacts
     from ..host import Host
 
 FORMAT = 1
@@ -27,18 +28,18 @@ def collect(host: "Host") -> "Dict[str, Any]":
     format_version: 1. unfinished: a change of the pair was interrupted. pairs: the one in place first, then the kept
     ones, the newest first, then the key of a request. Of each: state (IN_PLACE, KEPT or REQUEST); name (what
     ``cert restore`` takes, or null); replaced (seconds since the epoch, or null); key and certificate (paths, or null);
-    algorithm ("" if unknown); made_here (or null if only root can tell); in_use (whether the running catcher
+    algorithm ("" if unknown); made_here (or null if that cannot be seen); in_use (whether the running catcher
     shows this certificate; null if that could not be seen); certificates (see installed_pair.fields()); problem
     (why there are none, or null). Raises OSError.
     """
     files = pair.look(host)
     in_use = _in_use(host)
-    known = fact_collector.collect(host).stamp
+    facts = fact_collector.collect(host)
     found = sorted(pair.suffixes(host), key=_order)
     return {
         "format_version": FORMAT,
         "unfinished": files.staged or files.draft,
-        "pairs": [_entry(host, suffix, known, in_use) for suffix in found],
+        "pairs": [_entry(host, suffix, facts, in_use) for suffix in found],
     }
 
 
@@ -69,7 +70,7 @@ def _in_use(host: "Host") -> "Optional[str]":
     return chain[0].sha256 if chain else None
 
 
-def _entry(host: "Host", suffix: str, known: "Optional[stamp.Stamp]", in_use: "Optional[str]") -> "Dict[str, Any]":
+def _entry(host: "Host", suffix: str, facts: "HostFacts", in_use: "Optional[str]") -> "Dict[str, Any]":
     """A pair as collect() has it."""
     key, certificate = (path + suffix if host.lexists(path + suffix) else None for path in (
         paths.KEY, paths.CERTIFICATE))
@@ -81,22 +82,11 @@ def _entry(host: "Host", suffix: str, known: "Optional[stamp.Stamp]", in_use: "O
         "key": key,
         "certificate": certificate,
         "algorithm": seen.algorithm,
-        "made_here": _made_here(host, [one for one in (key, certificate) if one], known),
+        "made_here": installed_pair.is_ours(host, [one for one in (key, certificate) if one], facts),
         "in_use": None if in_use is None else bool(seen.chain) and seen.chain[0].sha256 == in_use,
         "certificates": [installed_pair.entry(one) for one in seen.chain],
         "problem": seen.problem or None,
     }
-
-
-def _made_here(host: "Host", files: "List[str]", known: "Optional[stamp.Stamp]") -> "Optional[bool]":
-    """Whether the stamp proves that we made these files; None if only root can tell."""
-    try:
-        found = pair.fingerprint(*[host.read(path, pair.SIZE_LIMIT) for path in files])
-    except PermissionError:
-        return None
-    except OSError:
-        return False
-    return (known or stamp.EMPTY).made(found)
 
 
 def kept_suffix(host: "Host", name: str) -> str:

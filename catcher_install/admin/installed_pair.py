@@ -7,6 +7,7 @@ from .. import facts as fact_collector
 from ..cert import details, generate, host_names, pem, submitted, x509
 from ..cert.names import ip_address
 from ..errors import AS_ROOT, CatcherError, reason_of
+from ..host import PASSING
 from ..messages import finding
 from ..record import Record
 from ..stamp import EMPTY
@@ -78,15 +79,21 @@ def may_read_key(host: "Host") -> bool:
     return True
 
 
-def made_here(host: "Host", stamp: "Optional[Stamp]") -> "Optional[bool]":
-    """Whether the stamp proves that we made the pair in place; None if only root can tell."""
+def made_here(host: "Host", facts: "HostFacts") -> "Optional[bool]":
+    """Whether the stamp proves that we made the pair in place; see is_ours()."""
+    return is_ours(host, [paths.KEY, paths.CERTIFICATE], facts)
+
+
+def is_ours(host: "Host", files: "List[str]", facts: "HostFacts") -> "Optional[bool]":
+    """Whether the stamp proves that we made these files; None if only root can tell, or if the files or the stamp
+    cannot be read for now."""
     try:
-        made = pair.fingerprint(*pair.read(host))
-    except PermissionError:
+        found = pair.fingerprint(*[host.read(path, pair.SIZE_LIMIT) for path in files])
+    except OSError as error:
+        return None if isinstance(error, PermissionError) or error.errno in PASSING else False
+    if facts.stamp is None and facts.unread:
         return None
-    except OSError:
-        return False
-    return (stamp or EMPTY).made(made)
+    return (facts.stamp or EMPTY).made(found)
 
 
 # -- judging -----------------------------------------------------------------------------------------------------------
@@ -99,7 +106,7 @@ def more_findings(host: "Host", facts: "HostFacts", seen: Installed) -> "List[Fi
         return []
     own = seen.chain[0]
     found = []
-    ours = made_here(host, facts.stamp)
+    ours = made_here(host, facts)
     if ours:
         found += [one for one in submitted.address_findings(host) if not messages.is_marked(one, messages.TRANSIENT)]
     reason = _stale_names(host, own, bool(ours), accepted_names(facts))
@@ -193,7 +200,7 @@ def fields(host: "Host", facts: "HostFacts", seen: Installed) -> "Dict[str, Any]
     """The fields of ``cert show --json``; ``cert check --json`` adds findings.
 
     format_version; state: "none", "key only", "certificate only" or "both"; algorithm of the key, e.g. "EC secp521r1"
-    or "RSA 2048", "" if unknown; made_here: whether this package made the pair, null if only root can tell;
+    or "RSA 2048", "" if unknown; made_here: whether this package made the pair, null if that cannot be seen;
     certificates: the server's own first, each with subject, issuer, self_issued, common_names, dns_names, addresses,
     not_before and not_after (seconds since the epoch), sha1 and sha256 (over the DER, "AB:CD:..."), and problem (null
     if it could be read); problem: why there are none, or null.
@@ -202,7 +209,7 @@ def fields(host: "Host", facts: "HostFacts", seen: Installed) -> "Dict[str, Any]
         "format_version": FORMAT,
         "state": facts.pair.state,
         "algorithm": seen.algorithm,
-        "made_here": made_here(host, facts.stamp),
+        "made_here": made_here(host, facts),
         "certificates": [entry(one) for one in seen.chain],
         "problem": seen.problem or None,
     }

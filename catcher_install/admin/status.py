@@ -71,7 +71,7 @@ def collect_status(host: "Host") -> "Dict[str, Any]":
         "pair": {
             "state": facts.pair.state,
             "algorithm": seen.algorithm,
-            "made_here": installed_pair.made_here(host, facts.stamp) if complete else None,
+            "made_here": installed_pair.made_here(host, facts) if complete else None,
             "not_before": own.not_before if own else 0,
             "not_after": own.not_after if own else 0,
             "names": own.names() if own else [],

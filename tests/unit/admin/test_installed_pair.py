@@ -1,12 +1,13 @@
 """cert show and cert check: what the pair is, and what is wrong with it."""
 
+import errno
 import os
 import ssl
 
 import pytest
 
 from catcher_install import apply, messages, paths, report, stamp, transition
-from catcher_install.admin import cert_list, installed_pair
+from catcher_install.admin import cert_list, cli, installed_pair, status
 
 from .. import pem
 from ..authority import DAY, Authority, issue
@@ -161,3 +162,50 @@ def test_the_daemon_is_real(machine, daemon):
     assert ssl.PEM_cert_to_DER_cert(machine.get(paths.CERTIFICATE).decode("ascii")) == shown(daemon.port)
     daemon.stop()
     assert shown(daemon.port) is None
+
+
+def fails_at(monkeypatch, machine, names, path):
+    """Each of these calls of os on a path: a disk that fails."""
+    bad = machine.on_disk(path)
+
+    def failing(real):
+        def call(target, *arguments, **options):
+            if target == bad:
+                raise OSError(errno.EIO, "Input/output error", path)
+            return real(target, *arguments, **options)
+
+        return call
+
+    for name in names:
+        monkeypatch.setattr(os, name, failing(getattr(os, name)))
+
+
+@pytest.mark.parametrize("path", [paths.KEY, paths.CERTIFICATE, paths.STAMP])
+def test_whose_a_pair_is_that_cannot_be_read_is_not_known(machine, daemon, monkeypatch, path):
+    fails_at(monkeypatch, machine, ["open"], path)
+    checked, found = installed_pair.check(machine, [])
+    listed = cert_list.collect(machine)
+    seen = status.collect_status(machine)
+    assert [checked["made_here"], listed["pairs"][0]["made_here"], seen["pair"]["made_here"]] == [None] * 3
+    # Both files are there, and nobody says that one is missing, or offers to make it.
+    assert [checked["state"], seen["pair"]["state"]] == ["both", "both"] and "pair-half" not in ids(found)
+    assert listed["pairs"][0]["key"] and listed["pairs"][0]["certificate"]
+    for lines in (installed_pair.show_lines(checked), cert_list.lines(listed), status.lines(seen)):
+        assert "your own" not in "\n".join(lines)
+
+
+@pytest.mark.parametrize("path", [paths.KEY, paths.CERTIFICATE])
+@pytest.mark.parametrize("verb", [["cert", "check"], ["cert", "list"], ["status"]], ids=" ".join)
+def test_a_file_that_cannot_be_looked_at_is_not_called_missing(machine, daemon, monkeypatch, capsys, path, verb):
+    machine.put(paths.LIBRARY + "/run")
+    monkeypatch.setattr(cli, "Host", lambda root="/": machine)
+    fails_at(monkeypatch, machine, ["stat", "lstat", "open"], path)
+    assert cli.main(verb) == 1
+    told = capsys.readouterr()
+    assert "Input/output error" in told.err and "no key" not in told.out + told.err and "only" not in told.out
+
+
+@pytest.mark.parametrize("path", [paths.KEY, paths.CERTIFICATE])
+def test_half_a_pair_is_nobodys(machine, daemon, path):
+    os.unlink(machine.on_disk(path))
+    assert installed_pair.check(machine, [])[0]["made_here"] is False
