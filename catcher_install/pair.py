@@ -19,7 +19,7 @@ from .record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Callable, List, Optional, Tuple
+    from typing import Any, Callable, Dict, List, Optional, Tuple
 
     from .host import Host
 
@@ -120,10 +120,11 @@ def hash_of(data: bytes, name: str) -> str:
         return str(own(data).hexdigest())
     except ImportError:
         import hashlib
+    # From Python 3.9.
+    told: Dict[str, Any] = {"usedforsecurity": False}
     try:
-        return str(hashlib.new(name, data, usedforsecurity=False).hexdigest())
+        return str(hashlib.new(name, data, **told).hexdigest())
     except TypeError:
-        # Before Python 3.9.
         return hashlib.new(name, data).hexdigest()
 
 
