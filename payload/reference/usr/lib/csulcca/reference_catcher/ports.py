@@ -139,7 +139,7 @@ def backend_addresses(settings, log):
                       "use its address: " + EDIT_CONF % settings.path) from None
     except OSError:
         log(WARNING, "the backend's name %s cannot be looked up; it is tried again" % settings.backend[1])
-    found = []
+    found = []  # type: list
     # It starts only here, since it costs memory, and ends with the process.
     import threading
     threading.Thread(target=keep_looking, args=(settings, log, found), daemon=True).start()
