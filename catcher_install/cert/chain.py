@@ -6,6 +6,8 @@ if TYPE_CHECKING:
 
     from .x509 import X509
 
+ANY_POLICY = "2.5.29.32.0"
+
 
 def chain_problem(chain: "Sequence[X509]") -> str:
     """Return why clients refuse certificates as a chain, as the end of a sentence; "" if each may have been issued by
@@ -28,4 +30,34 @@ def chain_problem(chain: "Sequence[X509]") -> str:
         # Whoever trusts a certificate that issued itself does not look at its signature.
         if one.weak and one.issuer_der != one.subject_der:
             return "certificate %d is signed with %s, which clients no longer accept" % (number, one.weak)
+    return _policy_problem(chain)
+
+
+def _policy_problem(chain: "Sequence[X509]") -> str:
+    """Why a client refuses a chain for the sake of policies, as the end of a sentence; "" if it does not.
+
+    RFC 5280, 6.1, for a client that takes any policy, as Java is. OpenSSL cannot be asked: it does not look, or with
+    X509_V_FLAG_POLICY_CHECK takes no policy that was not named to it. What maps policies is not judged.
+    """
+    if any(one.maps_policies for one in chain):
+        return ""
+    # Of the trust anchor, a client takes the name and the key.
+    anchored = len(chain) > 1 and chain[-1].issuer_der == chain[-1].subject_der
+    valid = {ANY_POLICY}
+    free = len(chain) + 1
+    demands = 0
+    for number in range(len(chain) - anchored, 0, -1):
+        one = chain[number - 1]
+        own = set(one.policies or [])
+        if ANY_POLICY in valid:
+            valid = own
+        elif ANY_POLICY not in own:
+            valid = valid & own
+        if one.subject_der != one.issuer_der or number == 1:
+            free = max(0, free - 1)
+        # The certificate at the end has its own say about itself only if that is 0.
+        if one.explicit_policy is not None and one.explicit_policy < free and (number > 1 or not one.explicit_policy):
+            free, demands = one.explicit_policy, number
+        if not valid and not free:
+            return "certificate %d demands a policy (requireExplicitPolicy), and none of the chain counts" % demands
     return ""

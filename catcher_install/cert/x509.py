@@ -37,6 +37,8 @@ WEAK_SIGNATURES = {
 }
 ALTERNATIVE_NAMES, KEY_USAGE, EXTENDED_USAGE = "2.5.29.17", "2.5.29.15", "2.5.29.37"
 BASIC_CONSTRAINTS = "2.5.29.19"
+POLICIES, POLICY_MAPPINGS, POLICY_CONSTRAINTS = "2.5.29.32", "2.5.29.33", "2.5.29.36"
+REQUIRE_EXPLICIT_POLICY = 0x80
 # Of a key usage's first byte: digitalSignature and keyCertSign.
 SIGNS, SIGNS_CERTIFICATES = 0x80, 0x04
 
@@ -49,12 +51,13 @@ class X509(Record):
     dns_names, addresses: of the SAN. weak: the digest that it is signed with if that no longer counts, else "".
     signs, signs_certificates: its key usage allows that (or there is none). usages: OIDs of its extended key usage, or
     None. ca: whether it is one; in version 1, which cannot say, it may be. path_length: how many CAs it allows below
-    itself, or None.
+    itself, or None. policies: OIDs of those that it was issued under, or None. explicit_policy: after how many more
+    certificates each needs a policy, or None. maps_policies: whether it gives policies other names.
     """
 
     __slots__ = ("subject", "issuer", "subject_der", "issuer_der", "not_before", "not_after", "key", "dns_names",
-                 "addresses", "weak", "signs", "signs_certificates", "usages", "ca",
-                 "path_length")  # fmt: skip
+                 "addresses", "weak", "signs", "signs_certificates", "usages", "ca", "path_length", "policies",
+                 "explicit_policy", "maps_policies")  # fmt: skip
     subject: "List[Tuple[str, str]]"
     issuer: "List[Tuple[str, str]]"
     subject_der: bytes
@@ -70,6 +73,9 @@ class X509(Record):
     usages: "Optional[List[str]]"
     ca: bool
     path_length: "Optional[int]"
+    policies: "Optional[List[str]]"
+    explicit_policy: "Optional[int]"
+    maps_policies: bool
 
 
 def read(der: bytes) -> X509:
@@ -92,7 +98,8 @@ def read(der: bytes) -> X509:
         subject=subject, issuer=issuer, subject_der=subject_der, issuer_der=issuer_der, not_before=first,
         not_after=last, key=_key(spki), dns_names=[], addresses=[],
         weak=WEAK_SIGNATURES.get(_oid(_one(signature, OID, more=True)), ""), signs=True,
-        signs_certificates=True, usages=None, ca=version_1, path_length=None,
+        signs_certificates=True, usages=None, ca=version_1, path_length=None, policies=None,
+        explicit_policy=None, maps_policies=False,
     )
     for tag, value, _ in fields:
         if tag == EXTENSIONS:
@@ -241,6 +248,14 @@ def _read_extensions(found: X509, data: bytes) -> None:
                     found.path_length = int.from_bytes(content, "big")
         elif oid == EXTENDED_USAGE:
             found.usages = [_oid(one) for _, one, _ in _elements(_one(value, SEQUENCE))]
+        elif oid == POLICIES:
+            found.policies = [_oid(_one(one, OID, more=True)) for _, one, _ in _elements(_one(value, SEQUENCE))]
+        elif oid == POLICY_MAPPINGS:
+            found.maps_policies = True
+        elif oid == POLICY_CONSTRAINTS:
+            for tag, content, _ in _elements(_one(value, SEQUENCE)):
+                if tag == REQUIRE_EXPLICIT_POLICY:
+                    found.explicit_policy = int.from_bytes(content, "big")
 
 
 def _read_names(found: X509, data: bytes) -> None:

@@ -75,6 +75,14 @@ def chain(extensions=SERVER, middle=CA, root=CA, kind="prime256v1", digest=hashe
     ))
 
 
+ANY_POLICY = "2.5.29.32.0"
+
+
+def policy(oid):
+    """An extension that names a policy."""
+    return x509.CertificatePolicies([x509.PolicyInformation(x509.ObjectIdentifier(oid), None)]), False
+
+
 def by_rsa(digest):
     """A pair by a CA with an RSA key, signed with a digest that no longer counts."""
     return key("prime256v1"), build("tke1.example.com", key("prime256v1"), "Root", key("rsa-2048"), NAMED + SERVER,
@@ -158,6 +166,25 @@ BROKEN = {
     "names that the CA must not give": (
         lambda: chain(middle=CA + [critical(x509.NameConstraints(None, [x509.DNSName("example.com")]))]),
         "excluded subtree violation"),
+    "a CA that demands a policy": (
+        lambda: chain(middle=CA + [critical(x509.PolicyConstraints(0, None))]), "demands a policy"),
+    "the same, without a mark as critical": (
+        lambda: chain(middle=CA + [(x509.PolicyConstraints(0, None), False)]), "demands a policy"),
+    "a server that demands a policy": (
+        lambda: chain(SERVER + [critical(x509.PolicyConstraints(0, None))]), "certificate 1 demands a policy"),
+    "a CA that demands a policy of the last ones": (
+        lambda: chain(middle=CA + [critical(x509.PolicyConstraints(1, None))], below=CA),
+        "certificate 3 demands a policy"),
+    "a CA between without a policy": (
+        lambda: chain(SERVER + [policy("1.2.3.4")],
+                      middle=CA + [critical(x509.PolicyConstraints(0, None)), policy("1.2.3.4")], below=CA),
+        "certificate 3 demands a policy"),
+    "a CA that demands a policy, its root being elsewhere": (
+        lambda: first_of(chain(middle=CA + [critical(x509.PolicyConstraints(0, None))]), 2), "demands a policy"),
+    "a CA that demands a policy and gives another": (
+        lambda: chain(SERVER + [policy("1.2.3.5")],
+                      middle=CA + [critical(x509.PolicyConstraints(0, None)), policy("1.2.3.4")]),
+        "demands a policy"),
     "a CA with an unknown critical extension": (
         lambda: chain(middle=CA + [critical(UNKNOWN)]), "unhandled critical extension"),
     "a CA for clients": (
@@ -198,6 +225,16 @@ def test_sha_1_is_seen_wherever_it_is():
 
 
 GOOD = {
+    "a policy that the root does not name, and any below": lambda: chain(
+        SERVER + [policy("1.2.3.4")], middle=CA + [critical(x509.PolicyConstraints(0, None)), policy(ANY_POLICY)]),
+    "a CA that demands the policy that it gives": lambda: chain(
+        SERVER + [policy("1.2.3.4")], middle=CA + [critical(x509.PolicyConstraints(0, None)), policy("1.2.3.4")]),
+    "a CA that demands a policy of later ones": lambda: chain(
+        middle=CA + [critical(x509.PolicyConstraints(5, None))]),
+    # Of the trust anchor itself, a client takes the name and the key (RFC 5280, 6.1.1).
+    "a root that demands a policy": lambda: chain(root=CA + [critical(x509.PolicyConstraints(0, None))]),
+    "a CA that forbids other names of policies": lambda: chain(
+        middle=CA + [critical(x509.PolicyConstraints(None, 0)), critical(x509.InhibitAnyPolicy(0))]),
     "self-signed": lambda: lone(SERVER),
     "self-signed, a CA": lambda: lone([CA[0]]),
     "a chain": chain,
@@ -643,3 +680,22 @@ def test_the_judge_has_the_reference_catchers_context():
 
 def test_a_killed_judge_says_nothing():
     assert judged([sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"], b"never asked before")[0] == -9
+
+
+DEMANDS = sorted(name for name in list(BROKEN) + list(GOOD) if "polic" in name and "elsewhere" not in name)
+
+
+@pytest.mark.parametrize("name", DEMANDS)
+def test_what_is_said_of_policies_is_what_openssl_says_if_it_is_told_to_look(tmp_path, name):
+    """It takes only policies that are named to it; "any policy" stands for none there."""
+    make = BROKEN[name][0] if name in BROKEN else GOOD[name]
+    end = b"-----END CERTIFICATE-----\n"
+    certificates = [one + end for one in make()[1].split(end)[:-1]]
+    for number, one in enumerate(certificates):
+        (tmp_path / str(number)).write_bytes(one)
+    (tmp_path / "between").write_bytes(b"".join(certificates[1:-1]))
+    done = subprocess.run(
+        ["openssl", "verify", "-policy_check", "-policy", "1.2.3.4", "-policy", "1.2.3.5", "-CAfile",
+         str(tmp_path / str(len(certificates) - 1)), "-untrusted", str(tmp_path / "between"), str(tmp_path / "0")],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert (done.returncode == 0) == (name in GOOD), done
