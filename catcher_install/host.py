@@ -255,7 +255,7 @@ class Host:
         """Whether this process sees what the daemon will see, because the unit's sandbox is around it."""
         return self.is_run_by_systemd() and not self.outside
 
-    def is_ours(self) -> bool:
+    def is_root(self) -> bool:
         """Whether this process may change the host as a whole: it is root."""
         return os.geteuid() == 0
 

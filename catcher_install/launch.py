@@ -80,7 +80,7 @@ def _start(host: Host, facts: "Optional[HostFacts]" = None, waits: bool = False)
     """facts: those that have just been collected, if they have. waits: for the port, also if systemd does not ask."""
     from .apply import converge
 
-    if not host.is_ours():
+    if not host.is_root():
         _require_all_seen(host, "systemctl start " + paths.UNIT.partition(".")[0])
     outcome = converge(host, transition.of(transition.START), facts)
     _tell_change(outcome)
@@ -199,7 +199,7 @@ def _service(host: Host, verb: str) -> int:
     from . import systemd
 
     facts = None
-    if verb == "restart" and host.is_ours():
+    if verb == "restart" and host.is_root():
         facts, foreseen = _foreseen(host)
         if foreseen.mode is None:
             # What runs goes on: once stopped it would not come back.

@@ -43,7 +43,7 @@ def export(host: "Host", directory: str) -> "List[str]":
             _remove_quietly(host, draft)
         hint = "make room there, or name another directory"
         if isinstance(error, PermissionError):
-            hint = "name another directory" + ("" if host.is_ours() else ", or " + AS_ROOT)
+            hint = "name another directory" + ("" if host.is_root() else ", or " + AS_ROOT)
         raise CatcherError("%s: %s" % (typed, reason_of(error).lower()), hint) from error
     lines = ["Wrote %s/%s" % (typed, name) for name, _ in contents]
     there, root = host.lstat(target), host.lstat("/")

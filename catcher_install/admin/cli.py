@@ -60,7 +60,7 @@ def main(arguments: "List[str]") -> int:
         name = shown(str(error.filename2 or error.filename or "system"))
         hint = "see what is wrong:\n  catcherctl status"
         if isinstance(error, PermissionError):
-            hint = IMMUTABLE % name if Host().is_ours() else _with_arguments(AS_ROOT, arguments)
+            hint = IMMUTABLE % name if Host().is_root() else _with_arguments(AS_ROOT, arguments)
         return _fail("%s: %s" % (name, reason_of(error)), hint)
     except KeyboardInterrupt:
         return _fail("interrupted", "see what is wrong:\n  catcherctl status")
@@ -129,7 +129,7 @@ def _host(root: str) -> Host:
 def _own_host() -> Host:
     """The running system, for a verb that changes it: only root may."""
     host = _host("/")
-    if not host.is_ours():
+    if not host.is_root():
         raise CatcherError("only root may change this host", AS_ROOT)
     return host
 

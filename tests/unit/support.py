@@ -195,7 +195,7 @@ class Machine(Scripted):
     def is_booted(self):
         return self.booted and not self.chroot
 
-    def is_ours(self):
+    def is_root(self):
         # Whoever runs the tests is root on it.
         return os.geteuid() == os.stat(self.base).st_uid
 

@@ -563,7 +563,7 @@ def test_a_user_is_told_what_only_root_may_read(machine, monkeypatch, capsys, ve
         return real(path, limit, head, **more)
 
     monkeypatch.setattr(machine, "read", read)
-    monkeypatch.setattr(machine, "is_ours", lambda: False)
+    monkeypatch.setattr(machine, "is_root", lambda: False)
     monkeypatch.setattr(launch, "Host", lambda: machine)
     before = tree_of(machine)
     assert launch.main([verb]) == 1
