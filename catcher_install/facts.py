@@ -105,7 +105,7 @@ def collect(host: "Host", tls: "Optional[openssl.TlsCapability]" = None) -> Host
     tls_matters = configuration.state != config.TCP and tls.possible is not False
     return HostFacts(
         booted=host.is_booted(),
-        networked=host.has_own_network(),
+        networked=host.sees_host_network(),
         image=_image(host),
         config=configuration,
         stamp=stamp,

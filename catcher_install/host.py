@@ -283,7 +283,7 @@ class Host:
             return True
         return (ours.st_dev, ours.st_ino) != (first.st_dev, first.st_ino)
 
-    def has_own_network(self) -> bool:
+    def sees_host_network(self) -> bool:
         """Whether this process sees the host's network. rpm's unshare plugin runs scriptlets in an empty one."""
         try:
             return _again(os.readlink, "/proc/self/ns/net") == _again(os.readlink, "/proc/1/ns/net")

@@ -159,7 +159,7 @@ class Scripted(Host):
 class Machine(Scripted):
     """A running system as its own hooks see it: its root is "/", though its files are in a temporary directory.
 
-    booted, chroot, node, ipv4, time, elf, own_network, listening: what the host answers; time None is the real clock.
+    booted, chroot, node, ipv4, time, elf, host_network, listening: what the host answers; time None is the real clock.
     An item of ipv4 is an address, or one with its interface.
     processes: {PID: words of its command line}, those of root unless the PID is in users.
     """
@@ -177,7 +177,7 @@ class Machine(Scripted):
         self.elf = own_elf_header()[:20]
         self.processes = {}
         self.users = set()
-        self.own_network = True
+        self.host_network = True
         self.listening = True
 
     def locate(self, path, follow=False):
@@ -202,8 +202,8 @@ class Machine(Scripted):
     def in_chroot(self):
         return self.chroot
 
-    def has_own_network(self):
-        return self.own_network
+    def sees_host_network(self):
+        return self.host_network
 
     def is_listening(self, port):
         return self.listening

@@ -357,10 +357,10 @@ def test_without_systemd_a_start_makes_the_pair(machine, started, quick_pair):
 
 
 def test_a_start_makes_the_pair_where_a_scriptlet_had_no_network(machine, started, quick_pair):
-    machine.own_network = False
+    machine.host_network = False
     apply.converge(machine, FRESH)
     assert pair.look(machine).state == pair.NONE
-    machine.own_network = True
+    machine.host_network = True
     assert started() == TLS
 
 
