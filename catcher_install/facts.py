@@ -123,7 +123,7 @@ def collect(host: "Host", tls: "Optional[openssl.TlsCapability]" = None) -> Host
     )
 
 
-def hidden(host: "Host") -> "List[str]":
+def unreadable_by_us(host: "Host") -> "List[str]":
     """Return what a plan depends on and this process may not read: what collect() says about it is then not true."""
     found = []
     for path in (paths.CONF, paths.STAMP, paths.KEY):
@@ -278,9 +278,9 @@ def _verdict(
     memory = stamp.checked_pair if stamp is not None else None
     policy = openssl.policy(host, tls)
     known = memory is not None and _is_verdict_on(memory, files)
-    hidden = _hidden(host)
+    unseen = _why_service_cannot_see_pair(host)
     unchanged = memory is not None and known and openssl.is_same(memory.get("policy"), policy)
-    if unchanged and (not hidden or host.is_in_sandbox()):
+    if unchanged and (not unseen or host.is_in_sandbox()):
         return memory
     from .cert import check
 
@@ -290,10 +290,10 @@ def _verdict(
         # Of what is judged, which need not be what look() has seen.
         verdict.update(fingerprint=pair.fingerprint(key, crt), key_size=len(key))
         judged = check.check(host, key, crt)
-        if hidden and not host.is_in_sandbox():
-            judged = check.unusable(hidden)
+        if unseen and not host.is_in_sandbox():
+            judged = check.unusable(unseen)
     except OSError as error:
-        judged = check.unusable(hidden or "they cannot be read (%s)" % reason_of(error))
+        judged = check.unusable(unseen or "they cannot be read (%s)" % reason_of(error))
         verdict["passing"] = error.errno in PASSING
     if judged.unchecked and known:
         # What could not be found out does not undo what was.
@@ -304,7 +304,7 @@ def _verdict(
     return verdict
 
 
-def _hidden(host: "Host") -> str:
+def _why_service_cannot_see_pair(host: "Host") -> str:
     """Why the service does not see the pair, as the end of a sentence; "" if it does."""
     for path in (paths.KEY, paths.CERTIFICATE):
         where = _out_of_sight(host, path)

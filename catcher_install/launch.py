@@ -159,9 +159,9 @@ def _detach(host: Host) -> None:
 
 def _require_all_seen(host: Host, command: str) -> None:
     """Raise CatcherError, with the command for root, if this user does not see what a start depends on."""
-    from .facts import hidden
+    from .facts import unreadable_by_us
 
-    unread = hidden(host)
+    unread = unreadable_by_us(host)
     if unread:
         raise CatcherError("what a start does depends on what only root may read: %s" % ", ".join(unread),
                            "run it as root:\n  sudo %s" % command)

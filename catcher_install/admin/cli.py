@@ -9,7 +9,7 @@ import warnings
 
 from .. import actions, apply, config, journal, messages, paths, report, transition
 from ..errors import AS_ROOT, CatcherError, reason_of
-from ..facts import collect, hidden, version_of
+from ..facts import collect, unreadable_by_us, version_of
 from ..host import Host, forget_openssl_settings
 from ..text import json_text, plain, shown
 from .arguments import USAGE, VERSION, parser
@@ -136,7 +136,7 @@ def _own_host() -> Host:
 
 def _require_all_seen(host: Host) -> None:
     """Raise CatcherError for a plan that only root can make."""
-    unread = hidden(host)
+    unread = unreadable_by_us(host)
     if unread:
         raise CatcherError("a plan depends on what only root may read: %s" % ", ".join(unread), AS_ROOT)
 

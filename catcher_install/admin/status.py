@@ -41,8 +41,8 @@ def collect_status(host: "Host") -> "Dict[str, Any]":
     """
     port.wait_for_start(host)
     facts = fact_collector.collect(host)
-    hidden = fact_collector.hidden(host)
-    complete = not hidden
+    unread = fact_collector.unreadable_by_us(host)
+    complete = not unread
     planned = plan.plan(facts, transition.of(transition.APPLY))
     held = port.holder(host)
     pid = systemd.catcher(host)
@@ -52,7 +52,7 @@ def collect_status(host: "Host") -> "Dict[str, Any]":
     found = _findings(host, facts, planned, seen, held, pid, mode) + backend.findings(behind)
     if not complete:
         found = [one for one in found if not messages.is_marked(one, messages.ROOT)
-                 and not (one["id"] == "conf-unusable" and paths.CONF in hidden)]
+                 and not (one["id"] == "conf-unusable" and paths.CONF in unread)]
     own = seen.chain[0] if seen.chain else None
     problem = str((facts.verdict or {}).get("problem", "")) if complete else ""
     return {
