@@ -9,7 +9,7 @@ from ..messages import finding
 from ..pair import SIZE_LIMIT
 from ..record import Record
 from ..text import moment, shown
-from . import check as judge
+from . import check as pair_check
 from . import crypto, details, host_names, keys, x509
 from .pem import PemFile, der, is_encrypted
 
@@ -79,7 +79,7 @@ def check(host: "Host", key_file: PemFile, crt_file: PemFile) -> Material:
         )
     key_pem = _key_block(key_file)
     blocks = _certificate_blocks(crt_file)
-    verdict = judge.check(host, key_pem, b"".join(blocks))
+    verdict = pair_check.check(host, key_pem, b"".join(blocks))
     if verdict.problem:
         raise _unusable(host, verdict.problem, key_file, key_pem, crt_file, blocks)
     if verdict.unchecked:
@@ -96,8 +96,8 @@ def _unusable(
     host: "Host", problem: str, key_file: PemFile, key_pem: bytes, crt_file: PemFile, blocks: "List[bytes]"
 ) -> CatcherError:
     """A verdict's problem, said of the files that were named."""
-    if problem == judge.NOT_ITS_OWN:
-        fits = [judge.belongs(host, key_pem, block) for block in blocks[:details.CHAIN_LIMIT]]
+    if problem == pair_check.NOT_ITS_OWN:
+        fits = [pair_check.belongs(host, key_pem, block) for block in blocks[:details.CHAIN_LIMIT]]
         if True in fits:
             return CatcherError(
                 "the chain in %s is in the wrong order: the key's own certificate is number %d of %d" % (
@@ -186,7 +186,7 @@ def load_key(given: PemFile, lib: "crypto.Crypto") -> "Any":
 def belongs(host: "Host", key_file: PemFile, crt_file: PemFile) -> bool:
     """Whether a file's key is that of the first certificate in another one; no, if it cannot be read."""
     try:
-        return judge.belongs(host, _key_block(key_file), crt_file.certificates()[0])
+        return pair_check.belongs(host, _key_block(key_file), crt_file.certificates()[0])
     except CatcherError:
         return False
 
