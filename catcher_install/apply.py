@@ -336,7 +336,7 @@ def _forget_removal(host: "Host", action: "Action", outcome: Outcome) -> None:
         host.remove(paths.RAN)
 
 
-def _enable(host: "Host", action: "Action", outcome: Outcome) -> None:
+def _set_enablement(host: "Host", action: "Action", outcome: Outcome) -> None:
     from . import systemd
 
     systemd.call(host, "--quiet", action.kind, paths.UNIT)
@@ -374,8 +374,8 @@ _DO = {
     actions.RETURN_PAIR: _return_pair,
     actions.RETIRE_LEGACY_LINKS: _retire_legacy_links,
     actions.NOTE_OURS: _note_ours,
-    actions.ENABLE: _enable,
-    actions.DISABLE: _enable,
+    actions.ENABLE: _set_enablement,
+    actions.DISABLE: _set_enablement,
     actions.RESTART: _change_service,
     actions.TRY_RESTART: _change_service,
     actions.START: _change_service,
