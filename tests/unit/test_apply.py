@@ -477,13 +477,6 @@ def test_half_a_pair_is_reported_and_left(machine, there):
     assert sorted(machine.names(paths.BIN)) == sorted(["catcher.exe", os.path.basename(there)])
 
 
-def test_exit_status_of_findings():
-    assert report.exit_status([]) == 0
-    assert report.exit_status([{"id": "pair-deferred"}]) == 0
-    assert report.exit_status([{"id": "pair-deferred"}, {"id": "pair-weak-key"}]) == 3
-    assert report.exit_status([{"id": "conf-unusable"}]) == 3
-
-
 WITHOUT_WAITING = "--job-mode=ignore-dependencies"
 SHOWN = ["show", "-p", "LoadState", "-p", "NeedDaemonReload", paths.UNIT]
 
