@@ -4,7 +4,7 @@ A pair changes in one way only: pair.begin_replacement() in apply.converge() dec
 restarted, and a real connection must show exactly the new certificate. Otherwise the old files are restored.
 """
 
-from .. import actions, facts, pair, paths, transition
+from .. import actions, config, facts, pair, paths, transition
 from ..cert import generate as maker
 from ..cert import keys, submitted
 from ..cert.pem import PemFile
@@ -15,10 +15,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import List, Tuple
 
+    from ..apply import Outcome
     from ..host import Host
     from ..messages import Finding
 
 IMPORT = "Import the certificate into the TKE before it connects again. The steps: catcherctl tke-guide tls"
+IMPORT_IN_TCP = "Import the certificate into the TKE before you change to TLS. The steps: catcherctl tke-guide tls"
+OF_A_CA = ("A CA signed the certificate. If the TKE trusts that CA, you have nothing to do there. Else type: "
+           "catcherctl tke-guide tls")
 
 
 # A pair like the present one, if that is ours.
@@ -157,7 +161,16 @@ def _bring_in(host: "Host", asked: "transition.Transition", restart: bool) -> "T
     if seen.chain:
         hashes = ["SHA-256    " + seen.chain[0].sha256, "SHA-1      " + seen.chain[0].sha1]
     found = outcome.findings + installed_pair.more_findings(host, outcome.facts, seen)
-    return lines + [used] + hashes + [IMPORT], found
+    return lines + [used] + hashes + _at_the_tke(outcome, seen), found
+
+
+def _at_the_tke(outcome: "Outcome", seen: "installed_pair.Installed") -> "List[str]":
+    """What the TKE needs before it connects again, if anything."""
+    if actions.PUT_PAIR not in outcome.done or not seen.chain:
+        return []
+    if not seen.chain[0].self_issued:
+        return [OF_A_CA]
+    return [IMPORT_IN_TCP if outcome.plan.mode == config.TCP else IMPORT]
 
 
 def _forget_request_key(host: "Host", key: bytes) -> None:

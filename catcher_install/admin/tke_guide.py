@@ -118,7 +118,9 @@ def _before(mode: str, facts: GuideFacts, typed: "List[str]") -> "List[str]":
                     "by which the TKE reaches it.")
     if facts.configured != mode:
         said = "is configured for %s" % facts.configured.upper() if facts.configured else "has no mode configured"
-        text.append("The catcher %s. On this host, type: catcherctl mode %s" % (said, mode))
+        text.append("The catcher %s. When the TKE is about to change, too, type on this host: catcherctl mode %s. "
+                    "Until then only step 1 B can be done." % (said, mode) if facts.configured == config.TCP else
+                    "The catcher %s. On this host, type: catcherctl mode %s" % (said, mode))
     elif facts.running is None:
         text.append("The catcher is configured for %s and does not run. On this host, type: "
                     "systemctl start CSUTKEcat" % wanted)
@@ -187,12 +189,14 @@ def _import_steps(host: str) -> "List[Tuple[str, List[str]]]":
         "      a. Put the stick into the TKE and format it there. This erases the stick. On the TKE Welcome Page,",
         '         choose "Launch the Trusted Key Entry Console", "Service Management", "Format Media". Choose',
         '         "Trusted Key Entry data" and press "Format". Choose your stick in "Select Media Device" and press',
-        '         "OK". In "Specify File System", choose a file system that this host can write, and press "Format".',
+        '         "OK". In "Specify File System", choose one that the computer can write which you use in step b, and',
+        '         press "Format".',
         '         Answer the question in "Format Media" with "Yes", and "Format Media Complete" with "OK". Take the',
         "         stick out.",
-        "      b. Put the stick into this host, mount it, and type: catcherctl cert export DIR",
-        "         DIR is the directory where the stick is mounted. The command writes catcher.crt and a sheet with",
-        "         the hashes. The private key stays on this host. Unmount the stick.",
+        "      b. On this host, type: catcherctl cert export DIR",
+        "         DIR is the directory where the stick is mounted. If this host has no USB port, it is any directory:",
+        "         copy the two files from there to a computer that has one, and to the stick. They are catcher.crt",
+        "         and a sheet with the hashes. The private key stays on this host. Unmount the stick.",
         "      c. Put the stick into the TKE. On the TKE Welcome Page, choose %s and log in." % PRIVILEGED,
         '      d. Open "Service Management". Under "Configuration", open "Certificate Management".',
         '      e. In "Manage Trusted Signing Certificates", open the menu "Import" and choose "From Removable Media".',

@@ -250,3 +250,23 @@ def test_somebody_elses_pair_is_not_rolled_back_over(machine, daemon, monkeypatc
     assert in_place(machine) == (b"theirs\n", b"theirs\n")
     assert "could not be restored: somebody else changed the pair meanwhile" in failed.value.message
     assert "catcher.key.2" in failed.value.hint
+
+
+# The mode, whose certificate it is, and what is said of the TKE.
+AT_THE_TKE = {
+    "TLS": (b"TLS_ON\n", False, cert_install.IMPORT),
+    "TCP": (b"TLS_OFF\n", False, cert_install.IMPORT_IN_TCP),
+    "of a CA": (b"TLS_ON\n", True, cert_install.OF_A_CA),
+    "of a CA, TCP": (b"TLS_OFF\n", True, cert_install.OF_A_CA),
+}
+
+
+@pytest.mark.parametrize("name", AT_THE_TKE)
+def test_what_the_tke_needs_is_said_once_and_only_of_a_new_pair(machine, daemon, name):
+    conf, of_a_ca, told = AT_THE_TKE[name]
+    machine.put(paths.CONF, conf)
+    given = (NEW_KEY, Authority().issue(NEW_KEY)) if of_a_ca else NEW
+    lines, _ = install(machine, *given)
+    assert [line for line in lines if "TKE" in line] == [told]
+    lines, _ = install(machine, *given)
+    assert [line for line in lines if "TKE" in line] == [], "nothing has changed"

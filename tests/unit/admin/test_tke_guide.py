@@ -128,7 +128,8 @@ def test_ends_with_the_probe_that_shows_it(mode, see):
 @pytest.mark.parametrize("mode, configured, running, said", [
     ("tls", "tls", "tls", "You have nothing more to do on this host"),
     ("tcp", "tcp", "tcp", "You have nothing more to do on this host"),
-    ("tls", "tcp", "tcp", "configured for TCP. On this host, type: catcherctl mode tls"),
+    ("tls", "tcp", "tcp",
+     "configured for TCP. When the TKE is about to change, too, type on this host: catcherctl mode tls."),
     ("tcp", "tls", "tls", "configured for TLS. On this host, type: catcherctl mode tcp"),
     ("tls", None, None, "has no mode configured. On this host, type: catcherctl mode tls"),
     ("tls", "tls", None, "configured for TLS and does not run. On this host, type: systemctl start CSUTKEcat"),
