@@ -11,6 +11,7 @@ def draft(path: str) -> str:
 IBM_DIR = "/opt/IBM"
 CCA_DIR = IBM_DIR + "/CCA"
 BIN = CCA_DIR + "/bin"
+KEY_STORAGE = CCA_DIR + "/keys"
 CATCHER = BIN + "/catcher.exe"
 KEY = BIN + "/catcher.key"
 CERTIFICATE = BIN + "/catcher.crt"
@@ -62,8 +63,9 @@ ENABLED = STATE_DIR + "/before-removal"
 # What rpm's %pre notes for %posttrans: "preset" if the timer is new to the host, "enable" if a removal that was killed
 # has disabled it.
 NEW_TIMER = STATE_DIR + "/new-timer"
-# What an administrator may have made links of, parents first, and what the scriptlets note of that: "PATH TARGET".
-MAY_BE_LINKS = (CONF_DIR, IBM_DIR, CCA_DIR, BIN)
+# What an administrator may have made links of, parents first: each directory that this package or that of CCA 7.x has.
+# LINKS: what the scriptlets note of that, "PATH TARGET".
+MAY_BE_LINKS = (CONF_DIR, IBM_DIR, CCA_DIR, BIN, KEY_STORAGE, CCA_DIR + "/doc", "/opt/ibm")
 LINKS = STATE_DIR + "/links"
 
 # What a run that was interrupted has not finished; the stamp's is written again by the next run in any case.
@@ -78,7 +80,6 @@ UNIT_ADMIN = "/etc/systemd/system/" + UNIT
 UNIT_RUNTIME = "/run/systemd/system/" + UNIT
 INIT_SCRIPT = "/etc/init.d/CSUTKEcat"
 RC_DIRS = tuple("/etc/rc%s.d" % n for n in "0123456S") + tuple("/etc/rc.d/rc%s.d" % n for n in "0123456S")
-KEY_STORAGE = "/opt/IBM/CCA/keys"
 LEGACY_GROUPS = ("cca_admin", "cca_clrmk", "cca_lfmkp", "cca_cmkp", "cca_setmk")
 
 PORT = 50003

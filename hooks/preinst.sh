@@ -14,7 +14,7 @@ csulcca_preinst() {
     deb:install | deb:upgrade) ;;
     deb:*) return 0 ;;
     esac
-    if ! csulcca_refuse_cca_5 || ! csulcca_refuse_host_library "$csulcca_family" "${1-}"; then
+    if ! csulcca_refuse_cca_5 "$csulcca_family" || ! csulcca_refuse_host_library "$csulcca_family" "${1-}"; then
         (csulcca_undo_old_prerm "$csulcca_family") || :
         return 1
     fi
@@ -50,13 +50,14 @@ csulcca_refuse_host_library() {
     return 0
 }
 
-# CCA 5 and older keep their programs in /opt/IBM/CEX3C, which is a link since CCA 6: what becomes of its groups,
-# libraries and key storage in one step is not known.
+# /opt/IBM/CEX3C has the programs of CCA 5 and older, and is a link since CCA 6: what becomes of its groups, libraries
+# and key storage is not known. What its removal leaves there would end rpm halfway, which puts its link there.
 csulcca_refuse_cca_5() {
-    [ -d /opt/IBM/CEX3C/bin ] && [ ! -h /opt/IBM/CEX3C ] || return 0
-    echo "csulcca: an upgrade from CCA 5 (its programs are in /opt/IBM/CEX3C) is not supported; no file was changed" >&2
-    echo "csulcca:   remove its package (the key storage stays), then install this package, then type:" \
-        "catcherctl mode tcp" >&2
+    [ -d /opt/IBM/CEX3C ] && [ ! -h /opt/IBM/CEX3C ] || return 0
+    [ "$1" = rpm ] || [ -d /opt/IBM/CEX3C/bin ] || return 0
+    echo "csulcca: an upgrade from CCA 5 (the directory /opt/IBM/CEX3C) is not supported; no file was changed" >&2
+    echo "csulcca:   remove its package, then: mv /opt/IBM/CEX3C /opt/IBM/CEX3C.old (it has the key storage)" >&2
+    echo "csulcca:   then install this package, then: catcherctl mode tcp" >&2
     return 1
 }
 

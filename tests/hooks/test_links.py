@@ -1,16 +1,20 @@
 """hooks/links.sh: directories that an administrator has turned into links."""
 
 import os
+import pathlib
+import re
 import time
 
 import pytest
 
 from catcher_install import paths
+from tests.fixtures import cca73
 
 
 def make_link(root, path, target):
     """The administrator has moved a directory."""
     os.makedirs(root.path("/srv"), exist_ok=True)
+    os.makedirs(root.path(path), exist_ok=True)
     os.rename(root.path(path), root.path(target))
     os.symlink(root.path(target), root.path(path))
 
@@ -56,6 +60,16 @@ def test_what_somebody_has_put_in_the_place_of_a_link_stays(root):
     root.put(paths.CONF, b"TLS_ON\n")
     root.run("csulcca_postrm", "rpm", "0")
     assert not os.path.islink(root.path(paths.CONF_DIR)) and root.get(paths.CONF) == b"TLS_ON\n"
+
+
+def test_each_directory_of_7_3_and_each_of_ours_may_be_a_link():
+    of_7_3 = {path for family in ("deb", "rpm") for path, content, _ in cca73.contents(family, "normal", "x86_64")
+              if content is None}  # fmt: skip
+    table = (pathlib.Path(__file__).resolve().parents[2] / "install/files.table").read_text()
+    ours = {str(parent) for path in re.findall(r"(?m)^\S+ +(/opt/\S+)", table) for parent in pathlib.Path(path).parents}
+    below_opt = {path for path in of_7_3 | ours if path.startswith("/opt/")}
+    assert len(below_opt) > 5
+    assert below_opt <= set(paths.MAY_BE_LINKS)
 
 
 def test_no_link_no_note(root):

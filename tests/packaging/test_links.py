@@ -12,6 +12,7 @@ LINKED = {
     "IBM": ("/opt/IBM", "/etc/cca", "/var/lib/csulcca"),
     "CCA": ("/opt/IBM/CCA",),
     "bin": ("/opt/IBM/CCA/bin", "/etc/cca"),
+    "ibm": ("/opt/ibm",),
 }
 REMOVALS = {"deb": ("dpkg -r csulcca", "dpkg -P csulcca"), "rpm": ("rpm -e csulcca", "rpm -e --noscripts csulcca")}
 
@@ -72,6 +73,7 @@ LEFT_BEHIND = {
     "IBM": {"cca/catcher.conf", "IBM/CCA/bin/.keep"},
     "CCA": {"CCA/bin/.keep"},
     "bin": {"cca/catcher.conf"},
+    "ibm": set(),
 }
 
 
@@ -98,13 +100,16 @@ def test_a_purge_leaves_links_and_nothing_else_behind_them(boot, built, linked):
 
 @pytest.mark.scenario("upgrade-7.3")
 @needs_tls
-def test_links_survive_the_upgrade_from_7_3(boot, built):
-    """rpm erases 7.3, which owns the directories, after our files are there."""
+@pytest.mark.parametrize("linked", [("/opt/IBM",), ("/opt/IBM/CCA/keys", "/opt/IBM/CCA/doc", "/opt/ibm")],
+                         ids=["all", "what is not ours"])
+def test_links_survive_the_upgrade_from_7_3(boot, built, linked):
+    """rpm erases 7.3, which owns the directories, after our files are there; dpkg those that we do not have."""
     system = boot()
     system.package(system.tools[1], "install", built.old(system.cell, "normal"))
-    make_links(system, ("/opt/IBM",))
+    make_links(system, linked)
+    before = links(system, linked)
     system.package(system.tools[1], "install", built.new(system.cell.family))
-    assert links(system, ("/opt/IBM",)) == {"/opt/IBM": "/data/IBM"}
+    assert links(system, linked) == before
     assert_sound(system, "tcp", findings=["upgraded-tcp-kept"])
 
 

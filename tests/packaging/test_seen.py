@@ -1,5 +1,7 @@
 """What preinst sees on a real system of the old service, and whom it does not believe."""
 
+import re
+
 import pytest
 
 from .catcher76 import OF_7_6, UNIT, UNITS, install_7_6
@@ -150,3 +152,18 @@ def test_cca_5_is_refused_and_its_service_runs_on(boot, built, variant, tool):
     after = system.tree("/opt", "/etc/cca", "/etc/systemd")
     assert {path: what for path, what in after.items() if what[0] != "d"} == {
         path: what for path, what in before.items() if what[0] != "d"}
+
+    # The way on that it says; what CCA 5's own package leaves is its key storage.
+    system.package(tool, "remove")
+    system.machine.run("cd /opt/IBM/CEX3C && mkdir keys && touch keys/deskey.list && rm -rf bin")
+    done = system.package(tool, "install", built.new(system.cell.family), check=False)
+    assert (done.rc == 0) == (system.cell.family == "deb"), "rpm puts a link there"
+    if done.rc != 0:
+        assert not system.machine.exists("/usr/lib/csulcca/run")
+        typed = re.search("mv /opt/IBM/CEX3C \\S+", done.out + done.err)
+        assert typed is not None
+        system.machine.run(typed[0])
+        system.package(tool, "install", built.new(system.cell.family))
+    system.machine.run("catcherctl mode tcp")
+    assert_sound(system, "tcp")
+    assert system.show("ls /opt/IBM/CEX3C*/keys") == "deskey.list"
