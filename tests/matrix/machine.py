@@ -51,6 +51,9 @@ KEPT_PREFIX = "csulcca-kept"
 running: list[AnyMachine] = []
 """The machines of this process whose blocks have not ended, in the order in which they were started."""
 
+ended: list[tuple[str, str]] = []
+"""Name and evidence() of those whose blocks have ended by an exception; squares.py empties it at the end of a test."""
+
 _numbers = itertools.count(1)
 
 

@@ -46,6 +46,8 @@ class Progress:
         for key, value in report.user_properties:
             if key == "kept" and report.when == "call":
                 self.write(f"    kept: {value}; to look inside: make matrix SHELL_IN={value}")
+            if key == "console" and report.failed:
+                self.write(f"    console: {value}")
 
     def say(self, report: pytest.TestReport, cell: str, scenario: str) -> None:
         """`  12/340  3:05  ✓ CELL  fresh  test_x[...]  12.3 s`."""

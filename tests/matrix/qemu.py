@@ -39,7 +39,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from tests.matrix import disks, engine
 from tests.matrix.disks import Image
 from tests.matrix.engine import EngineError
-from tests.matrix.machine import KEEP_FAILED, AnyMachine, CommandFailed, Network, Result, running
+from tests.matrix.machine import KEEP_FAILED, AnyMachine, CommandFailed, Network, Result, ended, running
 from tests.ports import free_port
 
 
@@ -225,9 +225,11 @@ class VirtualMachine(AnyMachine):
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None,
                  trace: types.TracebackType | None) -> None:  # fmt: skip
-        """Switch the machine off and remove what it wrote."""
-        if kind is not None and KEEP_FAILED:
-            self.keep()
+        """Switch the machine off and remove what it wrote; after an exception its console is left in `ended`."""
+        if kind is not None:
+            ended.append((self.name, self.evidence()))
+            if KEEP_FAILED:
+                self.keep()
         running.remove(self)
         self._resources.close()
 
@@ -335,6 +337,7 @@ class VirtualMachine(AnyMachine):
             self._wait_until_up()
         except (EngineError, TimeoutError) as error:
             said = (self.directory / "qemu.log").read_text(errors="replace")
+            ended.append((self.name, self.evidence()))
             self._kill()
             raise EngineError(f"{self.name} did not come up: {error}; qemu: {said.strip()}; "
                               f"console:\n{self._console()[-2000:]}") from error  # fmt: skip
@@ -520,11 +523,22 @@ def enslave(interface: str, bridge: str) -> None:
 
 @contextlib.contextmanager
 def the_only_one() -> Iterator[None]:
-    """Wait until no other process of this build host has a machine, and keep it so."""
+    """Wait until no other process of this build host has a machine, and keep it so. A process that starts one machine
+    after another lets one that waits come between."""
     if not _holding:
-        path = os.path.join(tempfile.gettempdir(), engine.PREFIX + "-machine.lock")
-        _holding.append(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
-        fcntl.flock(_holding[0], fcntl.LOCK_EX)
+        # Who had the place last would take it again before the kernel has woken who waits for it: so the one that is
+        # next holds a second lock, on its turn.
+        turn, place = (os.open(os.path.join(tempfile.gettempdir(), f"{engine.PREFIX}-machine{name}.lock"),
+                               os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600) for name in ("-next", ""))  # fmt: skip
+        try:
+            fcntl.flock(turn, fcntl.LOCK_EX)
+            fcntl.flock(place, fcntl.LOCK_EX)
+        except BaseException:
+            os.close(place)
+            raise
+        finally:
+            os.close(turn)
+        _holding.append(place)
     else:
         _holding.append(_holding[0])
     try:

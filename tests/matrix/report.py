@@ -131,6 +131,8 @@ class Matrix:
         name = "%s::%s" % (case.get("classname"), case.get("name"))
         wrong = [one for kind in ("failure", "error", "skipped") for one in case.iter(kind)]
         said = "\n\n".join("%s\n%s" % (one.get("message") or "", one.text or "") for one in wrong)
+        consoles = [one for one in case.iter("property") if one.get("name") == "console"]
+        said += "".join(f"\nconsole: {one.get('value')}" for one in consoles)
         square = self.squares.get((properties.get("cell", ""), properties.get("scenario", "")))
         if square is None:
             if wrong:

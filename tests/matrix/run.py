@@ -41,7 +41,7 @@ def alone() -> None:
     except BlockingIOError:
         raise engine.MatrixError("another make matrix runs in this tree",
                                  "wait until it has finished, or use another clone") from None  # fmt: skip
-    for path in (report.JUNIT, report.PLAN, report.PAGE):
+    for path in (report.JUNIT, report.PLAN, report.PAGE, *report.JUNIT.parent.glob("console-*.log")):
         path.unlink(missing_ok=True)
 
 

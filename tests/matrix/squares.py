@@ -8,6 +8,7 @@ scenarios in MATRIX_SCENARIOS (with commas; none: all) are run.
 import json
 import os
 import pathlib
+import re
 from collections.abc import Generator
 
 import pytest
@@ -15,6 +16,7 @@ import pytest
 from tests.matrix import images, machine
 from tests.matrix.scenarios import SCENARIOS
 
+CONSOLES = pathlib.Path(__file__).resolve().parent.parent.parent / "dist"
 WANTED = [name for name in os.environ.get("MATRIX_SCENARIOS", "").split(",") if name]
 
 
@@ -70,12 +72,29 @@ def junit_name(nodeid: str) -> str:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Have the report of a failed test say what its machines have to say, and where they are kept if they are to be."""
+    """Have the report of a failed test say where its machines are kept if they are to be, and in which files there is
+    what they have to say: also those that have ended with the test's own block."""
     report = yield
     if report.failed and report.when != "teardown":
-        for one in machine.running:
-            if said := one.evidence():
-                report.sections.append((f"machine {one.name}", said))
-            if machine.KEEP_FAILED:
-                report.user_properties.append(("kept", one.keep()))
+        said = [*machine.ended, *((one.name, one.evidence()) for one in machine.running)]
+        for number, (name, text) in enumerate(((name, text) for name, text in said if text), start=1):
+            told = ("console", str(write_console(item, f"{number}-{name}", text)))
+            report.sections.append((f"machine {name}", f"console: {told[1]}"))
+            # The JUnit file has those of the item, which are copied into the report of its end.
+            report.user_properties.append(told)
+            item.user_properties.append(told)
+        for one in machine.running if machine.KEEP_FAILED else ():
+            report.user_properties.append(("kept", one.keep()))
+    if report.when == "teardown" or report.failed:
+        machine.ended.clear()
     return report
+
+
+def write_console(item: pytest.Item, name: str, text: str) -> pathlib.Path:
+    """Write what a machine of a test has to say to its file, which stays until the next run; returns the path."""
+    cell, _ = square_of(item)
+    words = re.sub(r"[^\w.-]+", "-", f"{cell.name if cell else 'machine'}-{item.name}-{name}")
+    path = CONSOLES / f"console-{words}.log"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return path

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import pathlib
+import time
 
 import pytest
 
@@ -71,17 +72,44 @@ def test_programs_that_nothing_is_known_of_run_nowhere():
 
 
 def take(ready):
+    ready.put("begun")
     with qemu.the_only_one():
         ready.put("mine")
 
 
-def test_one_process_at_a_time_has_machines_and_that_one_may_have_two():
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """A lock that no machine of this host holds, for processes that are started here, too."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(qemu.tempfile, "tempdir", None)
+
+
+def test_who_waits_for_the_place_gets_it_before_who_had_it_last(place):
+    context = multiprocessing.get_context("spawn")
+    for _ in range(5):
+        ready = context.SimpleQueue()
+        with qemu.the_only_one():
+            other = context.Process(target=take, args=(ready,))
+            other.start()
+            assert ready.get() == "begun"
+            time.sleep(0.5)
+        rounds = 0
+        while ready.empty():
+            with qemu.the_only_one():
+                time.sleep(0.05)
+            rounds += 1
+        other.join()
+        assert rounds <= 1
+
+
+def test_one_process_at_a_time_has_machines_and_that_one_may_have_two(place):
     context = multiprocessing.get_context("spawn")
     ready = context.Queue()
     with qemu.the_only_one():
         with qemu.the_only_one():
             other = context.Process(target=take, args=(ready,))
             other.start()
+        assert ready.get(timeout=60) == "begun"
         other.join(1)
         assert other.is_alive()
         assert ready.empty()

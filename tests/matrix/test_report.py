@@ -60,6 +60,14 @@ def test_one_failure_makes_its_square_red_and_no_other(tmp_path):
     assert f"FAIL {CELLS[1]} remove: t::two" in found.table(colours=False)
 
 
+def test_the_file_with_the_console_of_a_failed_test_is_named(tmp_path):
+    text, square, name = case(CELLS[0], "fresh", inside='<failure message="no boot"/>')
+    text = text.replace("</properties>", '<property name="console" value="/x/console-a.log"/></properties>')
+    found = matrix(tmp_path, (text, square, name), *everywhere()[1:])
+    assert "console: /x/console-a.log" in found.page(1)
+    assert "console: /x/console-a.log" in found.table(colours=False)
+
+
 def test_what_is_blocked_is_named_and_never_green(tmp_path):
     found = matrix(tmp_path, *everywhere()[:2], blocked={CELLS[1]: "no image <x> on this host"})
     assert verdicts(found) == [["PASS", "PASS"], ["BLOCKED", "BLOCKED"]]
