@@ -53,6 +53,16 @@ def test_every_system_that_a_runner_can_have_has_a_job():
     assert len(jobs) + len(missing) == len(images.cells())
 
 
+def test_every_machine_has_a_job_that_keeps_its_console():
+    github, gitlab = yaml.safe_load(ci_files.github())["jobs"]["machine"], yaml.safe_load(ci_files.gitlab())["machine"]
+    wanted = [cell.name for cell in images.cells().values() if cell.kind == "machine"]
+    assert len(wanted) > 3
+    assert github["strategy"]["matrix"]["cell"] == gitlab["parallel"]["matrix"][0]["CELL"] == wanted
+    assert github["steps"][1]["run"] == "sudo CI=true " + gitlab["script"][0] == 'sudo CI=true make matrix CELL="$CELL"'
+    kept = (github["steps"][2]["with"]["path"].split(), gitlab["artifacts"]["paths"])
+    assert kept == (["dist/matrix*", "dist/console-*.log"],) * 2
+
+
 def test_actionlint_accepts():
     clean("actionlint", TREE / ".github/workflows/check.yml")
 

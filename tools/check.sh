@@ -76,6 +76,11 @@ part "faults: the index of hazards, transactions that are killed" \
     .venv/bin/python -m tests.matrix.engine -- .venv/bin/python -m pytest -q -n 2 --junitxml=dist/check-faults.xml \
     tests/faults
 
+machines=$(.venv/bin/python -m tests.matrix.images machines | sed 's/^/, /' | tr -d '\n')
+if [ -n "$machines" ]; then
+    printf '\nnot run here, because each boots for minutes: %s (make matrix CELL=NAME), and power cuts (make faults)\n' \
+        "${machines#, }"
+fi
 if [ -n "$blocked" ]; then
     printf '\nBLOCKED here: %s\n' "${blocked#, }"
 fi

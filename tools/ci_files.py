@@ -31,6 +31,8 @@ OBS_DSC = ".obs/csulcca.dsc"
 OBS_CHANGELOG = ".obs/debian.changelog"
 MINUTES_CHECK = 90
 MINUTES_CELL = 60
+# A machine of another architecture is emulated.
+MINUTES_MACHINE = 180
 # By commit: what a tag names may change.
 ACTIONS = {
     "actions/checkout": "11bd71901bbe5b1630ceea73d27597364c9af683 # v4.2.2",
@@ -71,6 +73,11 @@ def runnable() -> list[str]:
             if not table.get("recipe", {}).get("needs") and table.get("kind") != "machine"]  # fmt: skip
 
 
+def machines() -> list[str]:
+    """Cells that are machines in qemu, each of which a job makes anew."""
+    return [name for name, table in declared().items() if table.get("kind") == "machine"]
+
+
 def examples() -> list[str]:
     """One cell a family, of the architecture of the machine that it runs on."""
     return [name for name, table in declared().items() if "example" in table.get("roles", ())]
@@ -98,7 +105,8 @@ def uses(action: str) -> str:
 
 
 def github() -> str:
-    """Jobs for the packages, for `make check`, for each cell, for a native s390x, and for a release."""
+    """Jobs for the packages, for `make check`, for each cell, for each machine in qemu, for a native s390x, and for a
+    release."""
     released = "".join(f"            dist/{name}\n" for name in RELEASED)
     sign = "".join(f"          {line}\n" for line in SIGN.splitlines())
     files = " ".join(f"dist/{name}" for name in (*RELEASED, "SHA256SUMS.asc", "repo.tar.gz"))
@@ -177,6 +185,30 @@ jobs:
         with:
           name: matrix-${{{{ matrix.cell }}}}
           path: dist/matrix*
+          if-no-files-found: error
+
+  # Not for a pull request: the emulated ones take hours.
+  machine:
+    if: github.event_name != 'pull_request'
+    runs-on: ubuntu-latest
+    timeout-minutes: {MINUTES_MACHINE}
+    strategy:
+      fail-fast: false
+      matrix:
+        cell:
+{indented(machines(), 10)}\
+    env:
+      CELL: ${{{{ matrix.cell }}}}
+    steps:
+      - {uses("actions/checkout")}
+      - run: sudo CI=true make matrix CELL="$CELL"
+      - {uses("actions/upload-artifact")}
+        if: always()
+        with:
+          name: matrix-${{{{ matrix.cell }}}}
+          path: |
+            dist/matrix*
+            dist/console-*.log
           if-no-files-found: error
 
   # The variable S390X_RUNNER of the repository names the label of its runner, if there is one.
@@ -289,6 +321,24 @@ system:
   script:
     - make matrix CELL="$CELL" PULL=1
     - python3 -m tests.matrix.images publish "$CELL"
+
+# Not for a merge request: the emulated ones take hours.
+machine:
+  extends: .system
+  timeout: {MINUTES_MACHINE} minutes
+  rules:
+    - if: $CI_PIPELINE_SOURCE != "merge_request_event"
+  parallel:
+    matrix:
+      - CELL:
+{indented(machines(), 10)}\
+  artifacts:
+    expire_in: 1 week
+    paths:
+      - dist/matrix*
+      - dist/console-*.log
+  script:
+    - make matrix CELL="$CELL"
 
 # The variable S390X_RUNNER says that there is a runner with the tag s390x.
 system-s390x:

@@ -28,7 +28,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 
 from tests.faults.sweep import Seen
-from tests.matrix import disks, engine, images
+from tests.matrix import disks, engine, images, qemu
 from tests.matrix.engine import MatrixError
 from tests.matrix.qemu import VirtualMachine
 from tests.packaging import packages
@@ -391,7 +391,9 @@ def openssl_cut(cuts: Cuts, number: int) -> Seen:
 def of_row(row: Row) -> Iterator[Cuts]:
     """The cuts of a row; the machines to begin from go at the end."""
     engine.prepare()
-    with tempfile.TemporaryDirectory(dir=images.cache_directory(), prefix="cuts-") as directory:
+    # What a killed run has left there: gigabytes.
+    qemu.sweep(images.cache_directory())
+    with tempfile.TemporaryDirectory(dir=images.cache_directory(), prefix=engine.owned_name("cuts-")) as directory:
         yield Cuts(row, packages.ensure(), pathlib.Path(directory))
 
 

@@ -3,8 +3,8 @@
 An image is named PREFIX/CELL:HASH, and HASH covers the commands and scripts that make it, so that a changed recipe is
 another image and an unchanged one is built once. `python3 -m tests.matrix.images list`, `... build CELL...` (those
 of `make check`, without a name), `... blocked` (those of `make check` that can't run here, and why), `... prune`
-(remove those of other recipes), `... publish CELL...` (put them where CCA_IMAGES says, from where they are taken, if
-they are not here yet, before they are built).
+(remove those of other recipes, machines too), `... publish CELL...` (put them where CCA_IMAGES says, from where they
+are taken, if they are not here yet, before they are built), `... machines` (those that `make check` leaves out).
 """
 
 from __future__ import annotations
@@ -576,7 +576,28 @@ def prune() -> list[str]:
     stale = [reference for reference in listed if reference.startswith(REPOSITORY + "/") and reference not in wanted]
     for reference in stale:
         engine.call("rmi", reference)
-    return stale
+    return stale + prune_machines()
+
+
+def prune_machines() -> list[str]:
+    """Remove disks and booted machines of other recipes or of another qemu, and what killed runs of power cuts have
+    left; returns the paths."""
+    kept = set()
+    for wanted in cells().values():
+        if wanted.kind == "machine":
+            image = machine_image(wanted)
+            kept |= {image.directory.parent, image.directory}
+            # Without its qemu nobody knows which one is its own.
+            kept |= {qemu.booted_directory(image)} if shutil.which(qemu.BOARDS[wanted.machine].emulator) else set(
+                image.directory.glob("booted-*"))  # fmt: skip
+    top = cache_directory() / "machines"
+    stale = [path for pattern in ("*-*", "*/image-*", "*/image-*/booted-*") for path in sorted(top.glob(pattern))
+             if path not in kept]  # fmt: skip
+    stale = [path for path in stale if not {*path.parents} & {*stale}]
+    stale += [path for path in cache_directory().iterdir() if engine.is_stale(path.name)]
+    for path in stale:
+        shutil.rmtree(path)
+    return [str(path) for path in stale]
 
 
 def state(wanted: Cell) -> str:
@@ -601,6 +622,7 @@ def main(arguments: Sequence[str]) -> None:
     publishing = verbs.add_parser("publish", help="put images where CCA_IMAGES says, for others to fetch")
     publishing.add_argument("cells", nargs="+", metavar="CELL")
     verbs.add_parser("blocked", help="the cells with ci = true that this host can't run, and why")
+    verbs.add_parser("machines", help="the machines in qemu that `make check` leaves to `make matrix`")
     verbs.add_parser("prune", help="remove images of other recipes")
     options = parser.parse_args(arguments)
     with engine.plain_errors():
@@ -608,6 +630,9 @@ def main(arguments: Sequence[str]) -> None:
         if options.verb == "systems":
             for one in cells().values():
                 print(f"{one.name:{width}}  {one.provenance:15} {one.stands_for}", flush=True)
+            return
+        if options.verb == "machines":
+            print("\n".join(one.name for one in cells().values() if one.kind == "machine" and not one.ci))
             return
         if options.verb == "key":
             print(cache_key(cell(options.cells[0])))

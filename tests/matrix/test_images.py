@@ -313,3 +313,29 @@ def test_the_list_of_systems_needs_no_engine_and_may_be_cut_short():
     done = subprocess.run(command, cwd=TREE, env=environment, stdout=writing, stderr=subprocess.PIPE, text=True)
     os.close(writing)
     assert (done.returncode, done.stderr) == (1, "")
+
+
+def test_prune_removes_machines_of_other_recipes_and_what_killed_runs_have_left(tmp_path, monkeypatch):
+    monkeypatch.setattr(images, "cache_directory", lambda: tmp_path)
+    monkeypatch.setattr(images.qemu, "digest", lambda machine: "own")
+    (wanted, *_) = (cell for cell in images.cells().values() if cell.kind == "machine")
+    image = images.machine_image(wanted).directory
+    kept = [image / "disk", image / "booted-own/state", image.parent / "root.tar", tmp_path / "x.lock",
+            tmp_path / images.engine.owned_name("cuts-x") / "disk"]  # fmt: skip
+    gone = [tmp_path / "machines/old-0123/image-1/booted-own/state", image.parent / "image-2/disk",
+            tmp_path / f"{images.engine.PREFIX}-1-0-cuts-x/disk"]  # fmt: skip
+    gone += [image / "booted-other/state"] if images.qemu.shutil.which("qemu-system-s390x") else []
+    for path in (*kept, *gone):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    removed = images.prune_machines()
+    assert len(removed) == len(gone)
+    assert [path for path in gone if path.exists()] == []
+    assert [path for path in kept if not path.exists()] == []
+
+
+def test_make_check_names_the_machines_that_it_leaves_to_make_matrix(capsys):
+    images.main(["machines"])
+    named = capsys.readouterr().out.split()
+    assert named == [cell.name for cell in images.cells().values() if cell.kind == "machine" and not cell.ci]
+    assert "tests.matrix.images machines" in (TREE / "tools/check.sh").read_text()
