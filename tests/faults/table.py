@@ -6,6 +6,8 @@ A row is a program and what happens to it; its columns are points, damaged (what
 converged (what a re-run or a repair did not mend). Rows of programs that are not ours are proof that the harness sees:
 damage is expected there. A row that cannot be had on this machine is BLOCKED, with the reason.
 
+How many points there were, and how many left something, goes to dist/faults.json, from where `make matrix` has it.
+
 Exit status 1 where one of ours is not at zero or has too few points, or where a proof has no damage; 3 where all is
 well and a row is BLOCKED. As root. Every result is kept in .cache/faults until what it depends on changes, so that a
 table that was interrupted goes on where it was; --fresh forgets them.
@@ -28,7 +30,7 @@ from typing import NamedTuple
 from tests.faults import hazards, mutations, parsers, powercuts, programs, races, sweep, transactions, unsynced
 from tests.faults.programs import TREE
 from tests.faults.sweep import Seen
-from tests.matrix import engine, images
+from tests.matrix import engine, images, report
 from tests.matrix.engine import MatrixError
 from tests.packaging.conftest import Built
 
@@ -252,6 +254,19 @@ def lines(row: Row, found: dict[str, Seen]) -> list[str]:
     return told
 
 
+def counts(row: Row, found: dict[str, Seen]) -> dict:
+    """A row of report.FAULTS."""
+    return {"program": row.program, "fault": row.fault, "ours": row.ours, "points": len(found),
+            "damaged": sum(bool(one.damage or one.left) for one in found.values())}  # fmt: skip
+
+
+def write(counted: list[dict]) -> None:
+    """Let the page of `make matrix` know the rows that have been run so far."""
+    report.FAULTS.parent.mkdir(exist_ok=True)
+    text = json.dumps({"commit": report.about()["commit"], "rows": counted}, indent=1)
+    report.FAULTS.write_text(text + "\n", encoding="utf-8")
+
+
 def play(row: Row) -> dict[str, Seen]:
     """Run a row, with its progress on standard error."""
     kept = Kept(CACHE / f"{digest(row)}.jsonl")
@@ -286,6 +301,7 @@ def main(arguments: list[str]) -> int:
     if options.fresh:
         shutil.rmtree(CACHE, ignore_errors=True)
     failed = blocked = False
+    counted: list[dict] = []
     print(HEADING, flush=True)
     with engine.plain_errors():
         for row in rows(options.all):
@@ -304,6 +320,8 @@ def main(arguments: list[str]) -> int:
                 continue
             failed = failed or not verdict(row, found)
             print("\n".join(lines(row, found)), flush=True)
+            counted.append(counts(row, found))
+            write(counted)
     if not options.all:
         print(OWN_ONLY)
     return 1 if failed else BLOCKED if blocked else 0

@@ -84,6 +84,22 @@ def test_a_row_says_which_point_is_wrong_and_a_proof_whether_it_sees():
     assert "blind" in table.lines(row(False), {"b": GOOD})[0]
 
 
+def test_the_number_of_power_cuts_is_in_the_report_of_the_matrix(tmp_path, monkeypatch):
+    monkeypatch.setattr(table, "CACHE", tmp_path)
+    monkeypatch.setattr(table.report, "FAULTS", tmp_path / "dist/faults.json")
+    assert table.report.power_cuts() == {}
+    cut, proof = (row(ours)._replace(fault="power cut", program=f"dpkg {ours}") for ours in (True, False))
+    monkeypatch.setattr(table, "rows", lambda everything: [row()])
+    table.main([])
+    assert table.report.power_cuts() == {}
+    monkeypatch.setattr(table, "rows", lambda everything: [row(), cut, proof, cut._replace(
+        program="rpm", run=lambda known, tell: {"a": GOOD, "b": BAD, "c": LEFT})])
+    table.main([])
+    told = table.report.power_cuts()["power cuts"]
+    assert told.startswith("5, damaged: 2 (make faults, commit ")
+    assert told in table.report.Matrix([], [], {}, {}).page(1)
+
+
 def test_a_table_that_was_interrupted_goes_on(tmp_path, monkeypatch):
     monkeypatch.setattr(table, "CACHE", tmp_path)
     kept = tmp_path / f"{table.digest(row())}.jsonl"
@@ -103,6 +119,7 @@ def test_a_changed_file_begins_anew(tmp_path, monkeypatch):
 @pytest.mark.parametrize("rows,status", [([row()], 0), ([row(False)], 1), ([row(), row(blocked="no such tool")], 3)])
 def test_exit_status(tmp_path, monkeypatch, capsys, rows, status):
     monkeypatch.setattr(table, "CACHE", tmp_path)
+    monkeypatch.setattr(table.report, "FAULTS", tmp_path / "faults.json")
     monkeypatch.setattr(table, "rows", lambda everything: rows)
     assert table.main([]) == status
     assert ("BLOCKED: no such tool" in capsys.readouterr().out) == (status == table.BLOCKED)
@@ -113,6 +130,7 @@ def test_a_row_that_cannot_be_run_to_its_end_fails_and_the_next_one_runs(tmp_pat
         raise MatrixError("the machine does not come up", "look at its console")
 
     monkeypatch.setattr(table, "CACHE", tmp_path)
+    monkeypatch.setattr(table.report, "FAULTS", tmp_path / "faults.json")
     monkeypatch.setattr(table, "rows", lambda everything: [row()._replace(program="first", run=broken), row()])
     assert table.main([]) == 1
     said = capsys.readouterr().out

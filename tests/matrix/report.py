@@ -23,6 +23,8 @@ TREE = pathlib.Path(__file__).resolve().parent.parent.parent
 JUNIT = TREE / "dist/matrix.xml"
 PAGE = TREE / "dist/matrix.html"
 PLAN = TREE / "dist/matrix-plan.json"
+# What tests/faults/table.py has counted in this tree, maybe at another commit.
+FAULTS = TREE / "dist/faults.json"
 
 # NOT_APPLICABLE is no verdict on the packages: the tests' own marks say that the scenario means nothing on the cell.
 PASS, FAIL, BLOCKED, NOT_APPLICABLE = "PASS", "FAIL", "BLOCKED", "N/A"
@@ -76,6 +78,18 @@ def about() -> dict[str, str]:
         "date": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
         "machine": f"{system}, Linux {platform.release()}, {platform.machine()}, {counted(os.cpu_count() or 1, 'CPU')}",
     }
+
+
+def power_cuts() -> dict[str, str]:
+    """For the head of the report, after about(): how many machines lost their power in `make faults`; {} if none."""
+    if not FAULTS.exists():
+        return {}
+    found = json.loads(FAULTS.read_text(encoding="utf-8"))
+    cuts = [row for row in found["rows"] if row["fault"] == "power cut" and row["ours"]]
+    if not cuts:
+        return {}
+    points, damaged = (sum(row[name] for row in cuts) for name in ("points", "damaged"))
+    return {"power cuts": f"{points}, damaged: {damaged} (make faults, commit {found['commit']})"}
 
 
 @dataclasses.dataclass
@@ -244,7 +258,8 @@ class Matrix:
         spent = f"{seconds / 60:.0f} min" if seconds >= 120 else f"{seconds:.0f} s"
         head = "".join(f'<th scope="col" title="{html.escape(SCENARIOS[one])}"><span>{html.escape(one)}</span></th>'
                        for one in self.scenarios)  # fmt: skip
-        facts = "".join(f"<dt>{name}</dt><dd>{html.escape(value)}</dd>" for name, value in about().items())
+        known = {**about(), **power_cuts()}
+        facts = "".join(f"<dt>{name}</dt><dd>{html.escape(value)}</dd>" for name, value in known.items())
         totals = "".join(
             f"<tr><th scope=row>{html.escape(name)}</th><td>{count['systems']}</td>"
             + "".join(f'<td class="{_kind(verdict)}">{count[verdict] or ""}</td>' for verdict in SYMBOLS) + "</tr>"

@@ -181,7 +181,8 @@ def main(arguments: Sequence[str]) -> int:
                                     report.PLAN, whole=not (options.cell or options.scenario))  # fmt: skip
         matrix.complete(report.JUNIT)
         report.PAGE.write_text(matrix.page(time.monotonic() - started), encoding="utf-8")
-        print("\n".join(f"{name}: {value}" for name, value in report.about().items()) + "\n")
+        head = {**report.about(), **report.power_cuts()}
+        print("\n".join(f"{name}: {value}" for name, value in head.items()) + "\n")
         print(matrix.table(colours=sys.stdout.isatty()))
         print(f"\nthe same with details: {report.PAGE.relative_to(TREE)}, {report.JUNIT.relative_to(TREE)}")
         for name, reason in undelivered.items():
