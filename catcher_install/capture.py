@@ -55,11 +55,10 @@ def read_note(host: "Host", now: float) -> "Tuple[Optional[Capture], str]":
     A note that is not complete is ignored: a file that a power failure has cut would say that there was no CCA.
     """
     try:
-        entry = host.lstat(paths.CAPTURE)
-        data = host.read_optional(paths.CAPTURE, 4096)
+        data = _note(host, paths.CAPTURE, 4096, now)
     except OSError as error:
         return None, why_unread(paths.CAPTURE, error)
-    if data is None or entry is None or abs(now - entry.st_mtime) > paths.NOTE_SECONDS:
+    if data is None:
         return None, ""
     values = dict(line.split("=", 1) for line in data.decode("ascii", "replace").splitlines() if "=" in line)
     if any(values.get(name) not in allowed for name, allowed in NOTED):
@@ -80,6 +79,13 @@ def read_note(host: "Host", now: float) -> "Tuple[Optional[Capture], str]":
     return capture, ""
 
 
+def _note(host: "Host", path: str, limit: int, now: float) -> "Optional[bytes]":
+    """The bytes of a note of the scriptlets; None if there is none, or it is of another day. Raises OSError."""
+    entry = host.lstat(path)
+    data = host.read_optional(path, limit)
+    return data if entry is not None and abs(now - entry.st_mtime) <= paths.NOTE_SECONDS else None
+
+
 def ran_before_removal(host: "Host", now: float) -> "Optional[bool]":
     """Whether the service ran when a removal stopped it (hooks/prerm.sh); None if that is not noted."""
     return {"yes": True, "no": False}.get((_note_of_removal(host, paths.RAN, now) + [""])[0])
@@ -93,13 +99,10 @@ def enabled_before_removal(host: "Host", now: float) -> bool:
 def _note_of_removal(host: "Host", path: str, now: float) -> "List[str]":
     """The lines of a note; none if there is none, or it is of another day."""
     try:
-        entry = host.lstat(path)
-        data = host.read_optional(path, 256)
+        data = _note(host, path, 256, now)
     except OSError:
         return []
-    if data is None or entry is None or abs(now - entry.st_mtime) > paths.NOTE_SECONDS:
-        return []
-    return data.decode("ascii", "replace").splitlines()
+    return (data or b"").decode("ascii", "replace").splitlines()
 
 
 def why_unread(path: str, error: OSError) -> str:
