@@ -29,9 +29,9 @@ UNITS = {
 }
 
 
-def install_7_6(system):
+def install_7_6(system, version="7.6.10"):
     """A host whose catcher runs in TLS. Returns its key and certificate."""
-    system.package(system.tools[1], "install", of_7_6(system.cell))
+    system.package(system.tools[1], "install", of_7_6(system.cell, version))
     key = pem.key_of("prime256v1")
     pair = key, issue(key, "zlinux1", ["zlinux1"])
     system.machine.write(KEY, pair[0], mode=0o600)

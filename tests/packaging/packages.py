@@ -70,10 +70,10 @@ def from_vendor(machine: str) -> dict[str, pathlib.Path]:
             for prefix, kind in (("", "rpm"), ("next ", "deb")) for family in ("deb", "rpm")}  # fmt: skip
 
 
-def of_7_6(cell: images.Cell) -> pathlib.Path:
-    """The package of CCA 7.3 under a version of 7.6, for a cell's family and architecture."""
-    directory = _once(f"-7.6-{cell.machine}",
-                      lambda work: cca73.build(work, version="7.6.10", arch=cell.machine))  # fmt: skip
+def of_7_6(cell: images.Cell, version: str = "7.6.10") -> pathlib.Path:
+    """The package of CCA 7.3 under a version of 7.6 or an early 8, for a cell's family and architecture."""
+    directory = _once(f"-{version}-{cell.machine}",
+                      lambda work: cca73.build(work, version=version, arch=cell.machine))  # fmt: skip
     return next(directory.glob("*." + cell.family))
 
 

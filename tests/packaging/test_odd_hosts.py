@@ -368,6 +368,7 @@ def test_an_opt_of_8_0_in_a_new_system_is_in_tls(boot, built):
             system.machine.run("cp -a /srv/csulcca /var/lib/")
         system.package(system.tools[1], "install", built.new(system.cell.family))
         assert (system.machine.read(KEY), system.machine.read(CERTIFICATE)) == pair
+        assert system.conf() == b"TLS_ON\n", "the installation decides, not the start"
         # Without its service's links it is not enabled by itself.
         system.machine.run("systemctl enable CSUTKEcat && systemctl restart CSUTKEcat")
         status = system.status()

@@ -26,6 +26,8 @@ WAYS = {
     "masked until the next boot": (
         "systemctl mask --runtime CSUTKEcat", AGAIN,
         "systemctl unmask --runtime CSUTKEcat; systemctl restart CSUTKEcat", ("mode-not-seen", "")),
+    # The vendor's own 8.x, before its first release.
+    "of 8.0.0~1": ("true", AGAIN, "true", ("", "")),
     "stopped before": ("systemctl stop CSUTKEcat", AGAIN, "systemctl start CSUTKEcat", ("", "")),
     "the programs behind a link": ("mv /opt/IBM /srv/IBM && ln -s /srv/IBM /opt/IBM", AGAIN, "true", ("", "")),
 }
@@ -36,7 +38,7 @@ def test_7_6_in_tls_is_in_tls_after(boot, built, way):
     before, upgrades, after, findings = WAYS[way]
     system = boot(durable=True)
     is_rpm = system.cell.family == "rpm"
-    pair = install_7_6(system)
+    pair = install_7_6(system, "8.0.0~1" if way == "of 8.0.0~1" else "7.6.10")
     system.machine.run(before)
     path = f"/root/{built.new(system.cell.family).name}"
     system.machine.copy_in(built.new(system.cell.family), path)
