@@ -9,6 +9,8 @@ def draft(path: str) -> str:
 
 
 IBM_DIR = "/opt/IBM"
+# Of the link cca to CCA_DIR.
+IBM_ALIAS_DIR = "/opt/ibm"
 CCA_DIR = IBM_DIR + "/CCA"
 BIN = CCA_DIR + "/bin"
 KEY_STORAGE = CCA_DIR + "/keys"
@@ -65,7 +67,7 @@ ENABLED = STATE_DIR + "/before-removal"
 NEW_TIMER = STATE_DIR + "/new-timer"
 # What an administrator may have made links of, parents first: each directory that this package or that of CCA 7.x has.
 # LINKS: what the scriptlets note of that, "PATH TARGET".
-MAY_BE_LINKS = (CONF_DIR, IBM_DIR, CCA_DIR, BIN, KEY_STORAGE, CCA_DIR + "/doc", "/opt/ibm")
+MAY_BE_LINKS = (CONF_DIR, IBM_DIR, CCA_DIR, BIN, KEY_STORAGE, CCA_DIR + "/doc", IBM_ALIAS_DIR)
 LINKS = STATE_DIR + "/links"
 
 # What a run that was interrupted has not finished; the stamp's is written again by the next run in any case.

@@ -58,7 +58,7 @@ csulcca_postrm() {
     fi
     rmdir @STATE_DIR@ 2>/dev/null || :
     find @LIBRARY@ -depth -type d -exec rmdir {} + 2>/dev/null || :
-    rmdir @CONF_DIR@ @BIN@ @CCA_DIR@ @IBM_DIR@ /opt/ibm 2>/dev/null || :
+    rmdir @CONF_DIR@ @BIN@ @CCA_DIR@ @IBM_DIR@ @IBM_ALIAS_DIR@ 2>/dev/null || :
 }
 
 # After dpkg has taken an upgrade from 7.x back. 7.x's prerm may have stopped and disabled the service, and 7.x's
