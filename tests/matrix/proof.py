@@ -169,6 +169,32 @@ BREAKAGES = (
         scenarios=("fresh",),
     ),
     Breakage(
+        "another Python than the system's own is taken",
+        "hooks/run",
+        "for python in /usr/libexec/platform-python /usr/bin/python3; do\n",
+        "for python in /usr/bin/python3 /usr/libexec/platform-python; do\n",
+        frozenset((cell, "programs") for cell in (DEB, RPM)),
+        scenarios=("programs",),
+    ),
+    Breakage(
+        "the daily timer cannot be switched off",
+        "units/csulcca-check.timer",
+        "[Install]\nWantedBy=timers.target\n",
+        "",
+        frozenset((cell, "daily-check") for cell in (DEB, RPM)),
+        scenarios=("daily-check",),
+    ),
+    Breakage(
+        "every directory is called the package's own",
+        "catcher_install/paths.py",
+        "MAY_BE_LINKS = (CONF_DIR, IBM_DIR, CCA_DIR, BIN, KEY_STORAGE,",
+        "MAY_BE_LINKS = (CONF_DIR,",
+        frozenset((cell, scenario) for cell in (DEB, RPM) for scenario in ("remove", "upgrade-7.3")
+                  # With ours, rpm owns no directory that may be a link.
+                  if (cell, scenario) != (RPM, "remove")),
+        scenarios=("remove", "upgrade-7.3"),
+    ),
+    Breakage(
         "nothing starts at a boot",
         "debian/csulcca.postinst.in",
         'csulcca_postinst deb "$@"\n',
