@@ -206,8 +206,9 @@ BREAKAGES = (
     Breakage(
         "a key is made in the image that machines boot from",
         "catcher_install/plan.py",
-        "    if facts.pair.state == pair.NONE:\n        if facts.image:\n",
-        "    if facts.pair.state == pair.NONE:\n        if facts.image:\n"
+        # Whoever installs a package below an image's root has no systemd there, and knows of no image.
+        "        if transition.kind != transitions.START and not facts.booted:\n",
+        "        if transition.kind != transitions.START and not facts.booted:\n"
         '            return [act(MAKE_PAIR, "in an image, too")], []\n',
         frozenset((cell, "boot") for cell in BOOTED),
         cells=BOOTED,
