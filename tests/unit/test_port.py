@@ -74,7 +74,7 @@ ELSEWHERE = {
                   [CATCHER, SSHD], "catcher"),
     "the catcher, before its settings changed": ("10.0.1.2", [line(LOOPBACK_4, PORT, LISTENS, 7)], [], [CATCHER],
                                                  "catcher"),
-    "no address": ("nonsense", [line(LOOPBACK_4, PORT, LISTENS, 9)], [], [SSHD], "none"),
+    "no address": ("nonsense", [line(LOOPBACK_4, PORT, LISTENS, 9)], [], [SSHD], "other"),
 }
 
 

@@ -15,8 +15,17 @@ LISTEN = {
     b"listen=::ffff:10.0.1.2": ["10.0.1.2"],
     b"listen=fe80::1%eth0": ["fe80::1"],
     b"listen=0.0.0.0,::": reference.EVERYWHERE,
-    b"listen=\n": [""],
-    b"listen=\xff\n": ["�"],
+    b"listen=127.1": ["127.0.0.1"],
+    # The daemon refuses each of these, and nobody looks a name up.
+    b"listen=\n": reference.EVERYWHERE,
+    b"listen=\xff\n": reference.EVERYWHERE,
+    b"listen=10.0.1.2,\n": reference.EVERYWHERE,
+    b"listen=10.0.1.2 10.0.1.3\n": reference.EVERYWHERE,
+    b"listen=10.0.1.2%eth0\n": reference.EVERYWHERE,
+    b"listen=10.0.1.2\0\n": reference.EVERYWHERE,
+    b"listen=[::1]\n": reference.EVERYWHERE,
+    b"listen=localhost\n": reference.EVERYWHERE,
+    b"listen=" + 70 * "\u00e4".encode("utf-8") + b"\n": reference.EVERYWHERE,
 }
 
 

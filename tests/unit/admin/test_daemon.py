@@ -1,11 +1,14 @@
 """When a change restarts the daemon, and what of it counts as verified afterwards."""
 
+import os
+
 import pytest
 
-from catcher_install import paths
+from catcher_install import paths, reference
 from catcher_install.admin import daemon
 from catcher_install.host import Host
 from catcher_install.probe import probe, result
+from tests.ports import free_port
 
 from ..proc import ANY_4, ANY_6, CONNECTED, LISTENS, LITTLE, LOOPBACK_4, LOOPBACK_6, line
 from ..support import make_facts
@@ -101,6 +104,18 @@ def test_it_is_looked_at_where_it_listens(machine, proc, looked_at, tcp, tcp6, w
     targets = looked_at(found(result.REFUSED, ""))
     daemon.look(machine)
     assert targets == wanted
+
+
+@pytest.mark.parametrize("listen", [b"a b", b"host.example", b"\xff", b"10.1.2.3\0", b"10.1.2.3,"])
+def test_addresses_that_are_none_are_looked_for_nowhere(machine, proc, looked_at, listen):
+    """The daemon refuses them, so that nobody listens there."""
+    os.makedirs(machine.on_disk(reference.PROGRAM))
+    machine.put(reference.CONF, b"listen=" + listen)
+    proc([], [], [])
+    targets = looked_at(found(result.REFUSED, ""))
+    assert daemon.look(machine).state == result.REFUSED
+    assert targets == ["127.0.0.1:50003", "[::1]:50003"]
+    assert Host().can_bind(free_port(), reference.addresses(machine))
 
 
 UNREACHED = [result.REFUSED, result.UNREACHABLE, result.TIMED_OUT]
