@@ -72,7 +72,7 @@ CATALOG = {
     ),
     "conf-was-missing": (WARNING, TRANSIENT + ROOT,
         "/etc/cca/catcher.conf was missing; the mode is {mode}",
-        "if you want this mode:\n  catcherctl apply",
+        "to set the mode that the TKE uses:\n  catcherctl mode tls\n  catcherctl mode tcp",
     ),
     "pair-half": (ERROR, "",
         "{present} exists and {missing} does not; nothing was generated or changed",
@@ -113,8 +113,13 @@ CATALOG = {
     ),
     "pair-not-running": (WARNING, ROOT,
         "the key and certificate were changed, and the running catcher still uses the previous certificate",
-        "restart the catcher:\n  systemctl restart CSUTKEcat\n"
-        "if the TKE does not have the new certificate, import it:\n  catcherctl tke-guide",
+        "if the TKE does not have the new certificate, import it:\n  catcherctl tke-guide\n"
+        "then restart the catcher:\n  systemctl restart CSUTKEcat",
+    ),
+    "pair-gone": (WARNING, ROOT,
+        "the key and certificate are gone, and the next start makes others, which the TKE does not know",
+        "restore them from a backup, or from an old pair:\n  catcherctl cert list\n"
+        "or make others, and import the certificate into the TKE:\n  catcherctl cert generate",
     ),
     "pair-not-yet-valid": (WARNING, ROOT,
         "the certificate is not valid before {date}",

@@ -315,6 +315,9 @@ def _why_service_cannot_see_pair(host: "Host") -> str:
 
 def _out_of_sight(host: "Host", path: str) -> str:
     """Where a path leads if the service does not see that, as the end of a sentence; "" if it does."""
+    if host.root == "/" and not host.is_booted() and not host.in_chroot():
+        # A container without systemd has no unit that hides anything.
+        return ""
     try:
         real = host.real_path(path)
     except OSError:

@@ -52,7 +52,9 @@ def test_links_lead_to_pages(page: str) -> None:
         name, _, heading = link.partition("#")
         target = (pages.DOCS / name) if name else pages.DOCS / f"{page}.md"
         assert target.is_file(), link
-        assert not heading or f"\n## {heading}\n" in target.read_text(encoding="utf-8"), link
+        headings = re.findall(r"(?m)^## (.+)$", target.read_text(encoding="utf-8"))
+        anchors = [re.sub(r"[^\w -]", "", one.lower()).replace(" ", "-") for one in headings]
+        assert not heading or heading in anchors, link
 
 
 def installed_docs() -> dict[str, pathlib.Path]:

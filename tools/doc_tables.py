@@ -82,6 +82,7 @@ def findings_table(name: str) -> str:
     """The Markdown table of a catalog; what a finding fills in is ... there."""
     lines = ["| id | severity | what is wrong | what to do |", "| --- | --- | --- | --- |"]
     for id, (severity, _, text, fix) in sorted(CATALOGS[name].items()):
+        fix = fix.replace("{unmask}", "systemctl unmask CSUTKEcat")
         wrong, todo = (re.sub(r"\{[a-z_]+\}", "...", part) for part in (text, fix))
         todo = "depends on the reason; the finding says it" if fix == "{hint}" else todo
         lines.append(f"| `{id}` | {severity} | {wrong} | {'<br>'.join(_line(line) for line in todo.splitlines())} |")

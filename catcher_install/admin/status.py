@@ -128,6 +128,8 @@ def _findings(
     found += [one for one in decision.findings if one["id"] not in [other["id"] for other in found]]
     if planned.mode == config.TLS and facts.pair.state == pair.BOTH and not (facts.verdict or {}).get("problem"):
         found += installed_pair.more_findings(host, facts, seen) + installed_pair.use_findings(host, facts, seen)
+    if _had_a_pair(facts, mode) and planned.mode == config.TLS and facts.pair.state == pair.NONE:
+        found.append(finding("pair-gone"))
     if planned.mode == config.TCP and facts.tls.possible:
         found += _not_ready(host, facts)
     known = [one["id"] for one in found]
@@ -154,6 +156,12 @@ def _findings(
     if mode is not None and planned.mode is not None and mode != planned.mode and not told:
         found.append(finding("mode-not-running", configured=planned.mode.upper(), running=mode.upper()))
     return found
+
+
+def _had_a_pair(facts: "HostFacts", mode: "Optional[str]") -> bool:
+    """Whether there was a pair before, in the catcher's memory or in the stamp's."""
+    known = facts.stamp
+    return mode == config.TLS or known is not None and bool(known.generated_pair or known.checked_pair)
 
 
 def _unreached_storage(host: "Host", pid: int) -> str:

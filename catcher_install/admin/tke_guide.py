@@ -129,7 +129,8 @@ def _before(mode: str, facts: GuideFacts, typed: "List[str]") -> "List[str]":
                     % (wanted, facts.running.upper()))
     elif mode == config.TLS and facts.use == daemon.NOT_IN_USE:
         text.append("The key and certificate were changed, and the running catcher still uses the previous "
-                    "certificate. On this host, type: %s" % daemon.RESTART)
+                    "certificate. As soon as the TKE trusts the new one (step 1 B), type on this host: %s"
+                    % daemon.RESTART)
     elif mode == config.TLS and facts.use == daemon.DOUBTFUL:
         text.append("The key and certificate were changed after the catcher was started, and this guide cannot see "
                     "whether it uses them. Type: catcherctl probe %s. If it shows other hashes than those above, on "

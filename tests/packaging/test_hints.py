@@ -102,6 +102,7 @@ SITUATIONS = {
     "pair-chain-broken": Situation(pair_is("broken")),
     "pair-issuer-expired": Situation(pair_is("issuer-expired")),
     "pair-issuer-expires-soon": Situation(pair_is("issuer-soon")),
+    "pair-gone": Situation(f"rm {KEY} {CERTIFICATE}"),
     "pair-not-running": Situation(f"cp /root/new.key {KEY}; cp /root/new.crt {CERTIFICATE}"),
     "pair-not-yet-valid": Situation(pair_is("tomorrow"), cured=False),
     "pair-weak-key": Situation(pair_is("weak")),

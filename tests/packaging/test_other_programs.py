@@ -184,7 +184,7 @@ tests:
               action: "On that host, type: catcherctl status"
       # The last metrics came at 30 minutes.
       - {eval_time: 80m, alertname: CatcherNotMonitored}
-      - eval_time: 120m
+      - eval_time: 30h
         alertname: CatcherNotMonitored
         exp_alerts:
           - exp_labels: {severity: warning, instance: zlinux1}

@@ -238,6 +238,19 @@ def test_a_conf_that_the_unit_hides_is_not_taken_for_what_the_service_reads(
     assert machine.get(directory + "/catcher.conf") == conf
 
 
+def test_without_systemd_nothing_is_hidden(machine, started, a_pair):
+    """As in a container, where the control script starts the catcher."""
+    machine.booted = False
+    use(machine, None, a_pair)
+    os.makedirs(machine.on_disk("/home/ops"))
+    elsewhere(machine, "/home/ops")
+    machine.put("/home/ops/catcher.conf", b"TLS_ON\n")
+    for path in (paths.KEY, paths.CERTIFICATE):
+        os.rename(machine.on_disk(path), machine.on_disk("/home/ops" + path[len(paths.BIN):]))
+        machine.put_link(path, "/home/ops" + path[len(paths.BIN):])
+    assert started("check") == 0
+
+
 # -- rule 2: the pair --------------------------------------------------------------------------------------------------
 
 def test_neither_file_generates_both(machine, started, quick_pair):

@@ -62,7 +62,7 @@ def test_a_pair_that_is_put_in_place_by_hand_is_not_in_use_before_a_restart(chan
     # It lasts: a second look says the same.
     assert said(changed) == EVERYBODY
     assert DONE not in guide(changed)
-    assert "still uses the previous certificate. On this host, type: systemctl restart CSUTKEcat" in guide(changed)
+    assert "As soon as the TKE trusts the new one (step 1 B), type on this host: systemctl restart" in guide(changed)
     daemon.systemctl(["systemctl", "restart"], b"")
     assert said(changed) == []
     assert DONE in guide(changed)
@@ -74,7 +74,7 @@ def test_a_pair_that_was_installed_without_a_restart_is_not_in_use(machine, daem
     install(machine, restart=False)
     assert said(machine) == EVERYBODY
     (told,) = [one for one in installed_pair.check(machine, [])[1] if one["id"] == NOT_RUNNING]
-    assert "\n  systemctl restart CSUTKEcat\n" in fix(told)
+    assert fix(told).endswith("then restart the catcher:\n  systemctl restart CSUTKEcat"), "the import comes first"
 
 
 def test_a_link_that_leads_elsewhere_now_is_a_change(machine, daemon, started):

@@ -346,6 +346,16 @@ def test_a_masked_unit_is_unmasked_before_it_is_restarted(machine, monkeypatch, 
     assert other["fix"].endswith(":\n  %s\n  systemctl enable --now CSUTKEcat" % unmask)
 
 
+@pytest.mark.parametrize("runs_now", [True, False])
+def test_a_pair_that_is_gone_is_told(machine, monkeypatch, runs_now):
+    """As long as the catcher runs, nobody else sees it; the next start makes a pair that the TKE does not know."""
+    if not runs_now:
+        stopped(machine, monkeypatch)
+    for path in (paths.KEY, paths.CERTIFICATE):
+        os.unlink(machine.on_disk(path))
+    assert ids_of(seen(machine)) == sorted(["pair-gone"] + ["not-running"] * (not runs_now))
+
+
 def test_before_the_first_start_nobody_is_told_that_no_pair_could_be_made(machine, monkeypatch):
     """As after rpm --noscripts: nobody has tried."""
     stopped(machine, monkeypatch)
