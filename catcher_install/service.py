@@ -40,14 +40,15 @@ def plan_service(facts: "HostFacts", transition: "Transition", past: str) -> "Li
         actions.append(act(RETIRE_LEGACY_LINKS, "the systemd unit replaces CCA 7.x's init script"))
     if transition.kind == transitions.APPLY and capture is None:
         # The scriptlet after a removal that was killed could not do this.
-        return actions + (plan_resumption(facts, transition) if resumes(facts, transition) else [])
+        undone = resumes(facts, transition) or _was_disabled(facts)
+        return actions + (plan_resumption(facts, transition) if undone else [])
     if capture is not None and not facts.unit.masked:
         if capture.unit == "enabled" and not facts.unit.enabled:
             actions.append(act(ENABLE, "it was enabled before the upgrade"))
         if capture.unit == "disabled" and facts.unit.enabled:
             actions.append(act(DISABLE, "it was disabled before the upgrade"))
-    if capture is None and facts.unit.was_enabled and not facts.unit.enabled and not facts.unit.masked:
-        actions.append(act(ENABLE, "it was enabled before a removal that was killed"))
+    if capture is None:
+        actions += _enable_again(facts)
     if capture is not None:
         actions.append(act(FORGET_CAPTURE, "the installation or upgrade is finished"))
     actions += _forget_removal(facts)
@@ -75,9 +76,23 @@ def plan_service(facts: "HostFacts", transition: "Transition", past: str) -> "Li
 
 
 def plan_resumption(facts: "HostFacts", transition: "Transition") -> "List[Action]":
-    """What is left to do for the service if no package came or went: the start of resumes()."""
-    actions = [act(START, "a removal was cancelled or killed")] if resumes(facts, transition) else []
+    """What is left to do for the service if no package came or went: what a removal has disabled is enabled, and the
+    start of resumes()."""
+    actions = _enable_again(facts)
+    if resumes(facts, transition):
+        actions.append(act(START, "a removal was cancelled or killed"))
     return actions + _forget_removal(facts)
+
+
+def _enable_again(facts: "HostFacts") -> "List[Action]":
+    return [act(ENABLE, "it was enabled before a removal that was killed")] if _was_disabled(facts) else []
+
+
+def _was_disabled(facts: "HostFacts") -> bool:
+    """Whether the service is disabled only because of a removal that was killed. What preinst saw later counts for
+    more."""
+    later = facts.capture is not None and facts.capture.unit == "disabled"
+    return facts.unit.was_enabled and not facts.unit.enabled and not facts.unit.masked and not later
 
 
 def _forget_removal(facts: "HostFacts") -> "List[Action]":
@@ -90,7 +105,8 @@ def resumes(facts: "HostFacts", transition: "Transition") -> bool:
     """Whether the service starts after a removal that was cancelled, or an upgrade that failed after a removal that was
     killed: if it ran before the removal."""
     if facts.unit.ran is None:
-        return transition.kind == transitions.ABORT and may_start(facts)
+        # A boot would have started what the removal has disabled.
+        return facts.booted if _was_disabled(facts) else transition.kind == transitions.ABORT and may_start(facts)
     return facts.unit.ran and facts.booted and not facts.unit.masked
 
 

@@ -145,6 +145,33 @@ def test_what_a_killed_removal_has_disabled_is_enabled_again_without_a_note_of_p
     assert actions.RESTART not in done(ran=False)
 
 
+@pytest.mark.parametrize("called", [INSTALL, UPGRADE, UNKNOWN, ABORT, NOTHING, APPLY], ids=lambda one: one.kind)
+@pytest.mark.parametrize("ran", [True, False, None])
+@pytest.mark.parametrize("booted", [True, False])
+def test_a_note_that_the_service_was_enabled_goes_only_if_it_is_enabled_again(called, ran, booted):
+    """Whatever comes first after `rpm -e` was killed: nothing after it would know."""
+    def done(**changes):
+        changes = dict({"was_enabled": True, "noted": True, "ran": ran}, **changes)
+        facts = make_facts(config=CONF, unit=unit(**changes), booted=booted)
+        return [action.kind for action in plan.plan(facts, called).actions]
+
+    kinds = done()
+    assert actions.ENABLE in kinds and kinds[-1] == actions.FORGET_REMOVAL
+    # After a boot, which would have started it.
+    assert bool({actions.START, actions.RESTART} & set(kinds)) == (booted and ran is not False)
+    assert actions.ENABLE not in done(enabled=True)
+    assert not {actions.ENABLE, actions.START, actions.RESTART} & set(done(masked=True))
+
+
+@pytest.mark.parametrize("called", [ABORT, NOTHING], ids=lambda one: one.kind)
+def test_what_preinst_saw_disabled_is_not_enabled_by_an_older_note(called):
+    noted = unit(was_enabled=True, noted=True)
+    for seen, done in (("disabled", []), ("enabled", [actions.ENABLE])):
+        capture = make_capture(unit=seen)
+        kinds = service_actions(called, unit=noted, capture=capture, booted=False)
+        assert kinds == done
+
+
 @pytest.mark.parametrize("enabled", [True, False])
 def test_an_upgrade_that_fails_after_a_removal_that_was_killed_leaves_the_service_as_it_was(enabled):
     """That is called to do nothing. Other such calls come with no note."""
