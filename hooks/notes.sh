@@ -69,12 +69,13 @@ csulcca_note_timer() {
     fi
 }
 
-# csulcca_enable_timer COUNT: in rpm's %posttrans.
+# In rpm's %posttrans, whose count tells nothing: before rpm 4.18 it is 1 on an upgrade, too. On a first installation a
+# preset repeats that of %systemd_post.
 csulcca_enable_timer() {
     csulcca_verb=""
     if csulcca_says @NEW_TIMER@ enable; then
         csulcca_verb=enable
-    elif [ "$1" != 1 ] && csulcca_says @NEW_TIMER@ preset; then
+    elif csulcca_says @NEW_TIMER@ preset; then
         csulcca_verb=preset
     fi
     if [ -z "$csulcca_verb" ] || ! command -v systemctl >/dev/null 2>&1 ||

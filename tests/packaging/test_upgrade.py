@@ -40,6 +40,9 @@ def test_running_in_tcp_stays_running_in_tcp_then_tls_is_one_command(boot, built
     assert system.conf() == b"TLS_OFF\n"
     assert "catcherctl mode tls" in system.machine.run("catcherctl status", check=False).out
     assert_legacy_script_is_retired(system)
+    # 7.3 had no such timer.
+    timer = "csulcca-check.timer"
+    assert system.show(f"systemctl is-enabled {timer}; systemctl is-active {timer}").split() == ["enabled", "active"]
     assert system.machine.exists("/opt/ibm/cca/bin/catcher.exe")
     if system.cell.family == "rpm":
         assert system.machine.exists("/opt/IBM/CEX3C/bin/catcher.exe")
