@@ -103,7 +103,8 @@ def _start(host: Host, facts: "Optional[HostFacts]" = None, waits: bool = False)
 
 def make_pair(arguments: "List[str]") -> int:
     """Do what a start does before it becomes the daemon, outside of the unit's sandbox (hooks/make-pair). arguments:
-    none. Exit status: 0, since the start itself says what is wrong."""
+    none. Exit status: AGAIN if a start cannot be now, and may be in a moment; else 0, since the start itself says what
+    is wrong."""
     from .apply import converge
 
     try:
@@ -111,6 +112,11 @@ def make_pair(arguments: "List[str]") -> int:
         host.outside = True
         outcome = converge(host, transition.of(transition.START))
         _tell_change(outcome)
+        decision = start.launch_decision(outcome.facts, outcome.plan.mode)
+        if decision.mode is None and decision.again:
+            # The start comes a moment later, could judge otherwise, and can make no pair.
+            _tell(decision.findings + [one for one in outcome.findings if one not in decision.findings])
+            return AGAIN
         # What only this run knows.
         _tell([one for one in outcome.findings
                if messages.is_marked(one, messages.TRANSIENT) or messages.is_marked(one, messages.FAILURE)])

@@ -487,6 +487,18 @@ def test_what_stays_wrong_is_told_once(machine, started, capsys, a_pair):
     assert capsys.readouterr().err.count("[conf-unusable]") == 1
 
 
+def test_while_the_clock_is_not_set_there_is_no_start_that_could_judge_otherwise(
+        machine, started, capsys, monkeypatch, quick_pair):
+    """Set a moment later, it would let the start look for a pair that nobody has made."""
+    use(machine, b"TLS_ON\n")
+    with monkeypatch.context() as patched:
+        patched.setattr(type(machine), "now", lambda self: 0.0)
+        assert launch.make_pair([]) == launch.AGAIN
+    assert "[clock-unset]" in capsys.readouterr().err and machine.get(paths.KEY) is None
+    assert launch.make_pair([]) == 0
+    assert (machine.get(paths.KEY), machine.get(paths.CERTIFICATE)) == quick_pair
+
+
 def test_a_fault_before_the_start_does_not_end_it(machine, started, capsys, monkeypatch, a_pair):
     use(machine, b"TLS_ON\n", a_pair)
     with monkeypatch.context() as patched:

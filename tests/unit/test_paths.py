@@ -89,7 +89,7 @@ def test_the_units_know_where_the_pair_is(unit, directive):
 
 def test_what_comes_before_a_start_knows_where_the_pair_is():
     text = read("hooks", "make-pair")
-    assert "\nbin=%s\n" % paths.BIN in text and " %s " % paths.CONF in text
+    assert "\nbin=%s\n" % paths.BIN in text and " %s\n" % paths.CONF in text
     assert {paths.STAGE, paths.STAGE_DRAFT, paths.REPLACE_STAGE, paths.PAIR_WORK} == {
         one for one in PINNED if one.startswith(paths.BIN + "/.catcher-pair")}
 

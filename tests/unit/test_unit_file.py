@@ -84,6 +84,15 @@ def test_before_a_start_python_is_asked_if_it_has_something_to_do(tmp_path, ther
     assert (child.communicate()[0], child.returncode) == (b"make-pair\n" if asked else b"", 0)
 
 
+@pytest.mark.parametrize("status,wanted", [(0, 0), (75, 75), (1, 0), (127, 0)])
+def test_only_what_may_pass_ends_a_start_before_it_begins(tmp_path, status, wanted):
+    (tmp_path / "run").write_text("#!/bin/sh\nexit %d\n" % status)
+    (tmp_path / "run").chmod(0o755)
+    with open(os.path.join(TREE, "hooks", "make-pair"), encoding="utf-8") as stream:
+        text = stream.read().replace(paths.BIN, str(tmp_path)).replace(paths.LIBRARY, str(tmp_path))
+    assert subprocess.call(["sh", "-c", text]) == wanted
+
+
 LISTS = [
     (b"\n", b"50003\n"), (b"8080,9000-9010\n", b"8080,9000-9010,50003\n"), (b"50000-50002,50004-50010\n", None),
     (b"50003\n", b"50003\n"), (b"1,50000-50010\n", b"1,50000-50010\n"), (b"50003-50004,8080\n", b"50003-50004,8080\n"),
