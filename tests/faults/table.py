@@ -97,9 +97,9 @@ def rows(everything: bool) -> list[Row]:
             found.append(Row(name, "killed", upgrade, PACKAGES, blocked=images.blocked(cell),
                              least=transactions.enough(count)))  # fmt: skip
     parts = (*PACKAGES, *POWER_CUTS)
-    for kind in (*powercuts.ROWS, *powercuts.PROOFS):
+    for kind in (*powercuts.ROWS, powercuts.CONTROL):
         cut = functools.partial(powercuts.sweep, kind)
-        found.append(Row(kind.name, "power cut", cut, parts, kind not in powercuts.PROOFS,
+        found.append(Row(kind.name, "power cut", cut, parts, kind is not powercuts.CONTROL,
                          kind.blocked, least=kind.cuts))  # fmt: skip
     parts = (*PRODUCT, "rpm", "debian", "tests/unit", "tests/faults")
     found.append(Row("a protection", "taken out", _taken_out, parts))

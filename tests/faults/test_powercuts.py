@@ -31,17 +31,7 @@ def test_empty_files_zeros_and_half_bytecode_are_seen_and_nothing_else(tmp_path)
 
 def test_each_change_is_cut_on_each_disk_and_there_are_two_hundred_cuts():
     assert sum(row.cuts for row in powercuts.ROWS) == 200
-    assert all(row.cuts >= 5 * len(powercuts.CHANGES) and row.changes == tuple(powercuts.CHANGES)
-               for row in powercuts.ROWS)  # fmt: skip
-
-
-def test_what_a_proof_takes_out_of_the_package_is_there():
-    spoilt = [row.spoilt for row in powercuts.PROOFS if row.spoilt]
-    assert spoilt
-    for command in spoilt:
-        _, _, substitution, path = command.split(" ", 3)
-        text = (powercuts.packages.TREE / path.removeprefix("/usr/lib/csulcca/")).read_text()
-        assert text.count(substitution.split("/")[1]) == 2, "the content, and the name"
+    assert all(row.cuts >= 5 * len(powercuts.CHANGES) for row in powercuts.ROWS)
 
 
 def test_a_number_is_the_same_instant_each_time():
@@ -185,11 +175,11 @@ def test_a_machine_that_does_not_boot_or_answer_after_a_cut_is_what_that_cut_lef
     assert "does not answer" in Quick(Host(dies="dpkg --configure"), monkeypatch).cut("mode", 3).left
 
 
-@pytest.mark.parametrize("row", [*powercuts.ROWS, *powercuts.PROOFS], ids=lambda row: row.name)
+@pytest.mark.parametrize("row", [*powercuts.ROWS, powercuts.CONTROL], ids=lambda row: row.name)
 def test_a_disk_that_keeps_nothing_fails_its_row(monkeypatch, row):
     cuts = Quick(Host(keeps=False), monkeypatch, row)
     with pytest.raises(powercuts.BlindError, match="what was synced"):
-        powercuts.openssl_cut(cuts, 3) if row is powercuts.CONTROL else cuts.cut(row.changes[0], 3)
+        powercuts.openssl_cut(cuts, 3) if row is powercuts.CONTROL else cuts.cut("installation", 3)
 
 
 def test_no_row_has_a_disk_that_is_never_told_to_keep_anything():
