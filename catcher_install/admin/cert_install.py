@@ -5,10 +5,12 @@ restarted, and a real connection must show exactly the new certificate. Otherwis
 """
 
 from .. import actions, config, facts, pair, paths, transition
+from ..capture import why_unread
+from ..cert import check, crypto, keys, submitted
 from ..cert import generate as maker
-from ..cert import keys, submitted
 from ..cert.pem import PemFile
 from ..errors import CatcherError
+from ..host import NOTHING
 from . import cert_list, change, installed_pair
 
 TYPE_CHECKING = False
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from ..apply import Outcome
     from ..host import Host
     from ..messages import Finding
+    from ..stamp import Stamp
 
 IMPORT = "Import the certificate into the TKE before it connects again. The steps: catcherctl tke-guide tls"
 IMPORT_IN_TCP = "Import the certificate into the TKE before you change to TLS. The steps: catcherctl tke-guide tls"
@@ -44,18 +47,56 @@ def _like_present(host: "Host", wish: "maker.Wish") -> "maker.Wish":
     The TKE uses a name that the present certificate was asked to have, and would refuse one without it. Raises
     CatcherError if it cannot be seen what that was.
     """
-    files = pair.look(host)
-    if files.state != pair.BOTH or (wish.names and wish.key_type):
+    state = pair.look(host).state
+    if state == pair.NONE or (wish.names and wish.key_type):
         return wish
     known, unread = facts.read_stamp(host)
     if unread:
-        raise CatcherError("it is not known how the present pair was made, because %s" % unread,
-                           "fix that, or say what you want:\n  catcherctl cert generate --name NAME --key-type TYPE")
-    if known is None or not known.made(files.fingerprint):
+        raise _not_known_how(unread)
+    model = _model(host, state, known) if known is not None else ""
+    if known is None or not model:
         return wish
     return wish.replace(
-        names=wish.names or installed_pair.asked_names(known, files.fingerprint),
-        key_type=wish.key_type or keys.generated_type(installed_pair.installed(host).algorithm))
+        names=wish.names or installed_pair.asked_names(known, model),
+        key_type=wish.key_type or keys.generated_type(_algorithm(host)))
+
+
+def _model(host: "Host", state: str, known: "Stamp") -> str:
+    """Fingerprint of the pair of ours that is in place, or of which half is left or a file is spoilt; "" if the files
+    are an administrator's. Raises CatcherError if they cannot be read for now."""
+    if state == pair.BOTH:
+        try:
+            files = pair.read(host)
+        except OSError as error:
+            if error.errno not in NOTHING:
+                reason = why_unread("the pair", error)
+                if reason:
+                    raise _not_known_how(reason) from error
+        else:
+            found = pair.fingerprint(*files)
+            if known.made(found):
+                return found
+            if not check.check(host, *files).problem:
+                return ""
+    return known.generated_pair or ""
+
+
+def _not_known_how(reason: str) -> CatcherError:
+    return CatcherError(
+        "it is not known how the present pair was made, because %s" % reason,
+        "fix that, or say what you want:\n  catcherctl cert generate --force --name NAME --key-type TYPE")
+
+
+def _algorithm(host: "Host") -> str:
+    """Of the pair's key, as the certificate has it, or else the key; "" if neither can be read."""
+    found = installed_pair.installed(host).algorithm
+    if found:
+        return found
+    try:
+        lib = crypto.load()
+        return lib.kind_of(submitted.load_key(submitted.read_file(host, paths.KEY), lib)).algorithm
+    except CatcherError:
+        return ""
 
 
 def asked_to_install(host: "Host", files: "List[str]", wanted: "List[str]") -> "transition.Transition":

@@ -348,3 +348,63 @@ def test_a_pair_whose_names_cannot_be_seen_is_not_replaced(on_machine, daemon, m
     monkeypatch.setattr(on_machine, "read_optional", read_optional)
     error = refused(on_machine, daemon, lambda: cert_install.generate(on_machine, True, True))
     assert "%s cannot be read" % paths.STAMP in error.message
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.EMFILE])
+@pytest.mark.parametrize("path", [paths.KEY, paths.CERTIFICATE])
+def test_a_pair_that_cannot_be_read_for_now_is_not_replaced(on_machine, daemon, monkeypatch, path, code):
+    """Its names would be lost, and nobody be told."""
+    real = on_machine.read
+
+    def read(asked, limit, *more, **named):
+        if asked == path:
+            raise OSError(code, os.strerror(code))
+        return real(asked, limit, *more, **named)
+
+    monkeypatch.setattr(on_machine, "read", read)
+    error = refused(on_machine, daemon, lambda: cert_install.generate(on_machine, True, True))
+    assert "the pair cannot be read (%s" % os.strerror(code).lower() in error.message.lower()
+    assert "catcherctl cert generate --force --name NAME --key-type TYPE" in error.hint
+
+
+def lost(path):
+    return lambda machine: os.unlink(machine.on_disk(path))
+
+
+def cut(path):
+    return lambda machine: machine.put(path, machine.get(path)[:300], machine.mode(path))
+
+
+def dangling(machine):
+    os.unlink(machine.on_disk(paths.CERTIFICATE))
+    machine.put_link(paths.CERTIFICATE, "/srv/nowhere")
+
+
+def of_another_key(machine):
+    machine.put(paths.KEY, pem.key_of("rsa-2048"), 0o600)
+
+
+@pytest.mark.parametrize("spoil", [lost(paths.KEY), lost(paths.CERTIFICATE), cut(paths.KEY), cut(paths.CERTIFICATE),
+                                   dangling, of_another_key],
+                         ids=["no key", "no certificate", "half a key", "half a certificate", "dangling", "mismatch"])
+def test_a_pair_of_ours_that_is_spoilt_is_made_again_as_it_was(on_machine, capsys, spoil):
+    spoil(on_machine)
+    assert cli.main(["cert", "generate", "--force"]) in (0, 3)
+    assert "Made like the old pair: --name service.example.com" in capsys.readouterr().out
+    assert made(on_machine) == LIKE_MADE
+
+
+def test_a_pair_that_somebody_copied_over_ours_is_not_taken_for_ours(on_machine):
+    key = pem.key_of("secp384r1")
+    on_machine.put(paths.KEY, key, 0o600)
+    on_machine.put(paths.CERTIFICATE, issue(key))
+    assert cli.main(["cert", "generate", "--force"]) in (0, 3)
+    assert made(on_machine) == ("EC secp521r1", "tke1.example.com", False)
+
+
+def test_half_a_pair_is_made_as_usual_where_nothing_was_ours(machine, daemon):
+    key = pem.key_of("rsa-2048")
+    install(machine, key, issue(key, "service.example.com", NAMES[:1]), names=NAMES[:1])
+    os.unlink(machine.on_disk(paths.CERTIFICATE))
+    cert_install.generate(machine, True, True)
+    assert made(machine) == ("EC secp521r1", "tke1.example.com", False)
