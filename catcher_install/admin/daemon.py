@@ -4,14 +4,14 @@ from .. import config, paths, port, reference, systemd
 from ..cert import details
 from ..errors import CatcherError, reason_of
 from ..messages import finding
-from ..probe import connection, handshake, probe, result, target
+from ..probe import connection, handshake, probe, result, target, trust
 from ..probe.result import ProbeResult
 from ..record import Record
 from ..text import shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import List, Optional
+    from typing import List, Optional, Tuple
 
     from ..facts import HostFacts
     from ..host import Host
@@ -34,7 +34,7 @@ UNVERIFIED = "unverified"
 FAILED = "failed"
 
 # Whether the running catcher uses the pair in place. DOUBTFUL: the pair was changed after the start, and no connection
-# shows the certificate. NOT_KNOWN: nothing says anything, or no catcher runs in TLS mode.
+# shows the whole chain. NOT_KNOWN: nothing says anything, or no catcher runs in TLS mode.
 IN_USE = "in use"
 NOT_IN_USE = "not in use"
 DOUBTFUL = "doubtful"
@@ -211,13 +211,13 @@ def restart_and_wait(host: "Host", wanted: Wanted) -> str:
     return seen.reason if seen.state == FAILED else ""
 
 
-def use_of_pair(host: "Host", sha256: str) -> str:
+def use_of_pair(host: "Host", chain: "List[str]") -> str:
     """Whether the running catcher uses the pair in place: IN_USE, NOT_IN_USE, DOUBTFUL or NOT_KNOWN. A catcher reads
     its pair only when it starts.
 
-    sha256: of the certificate in catcher.crt. The first evidence holds for every daemon and costs nothing: a file that
-    has not changed since the process was started is in use. A change of a file may leave its bytes, so after one a
-    connection is made, and the certificate that the catcher shows decides.
+    chain: SHA-256 of each certificate in catcher.crt. The first evidence holds for every daemon and costs nothing: a
+    file that has not changed since the process was started is in use. A change of a file may leave its bytes, so after
+    one a connection is made, and the certificates that the catcher shows decide.
     """
     if host.root != "/" or host.in_chroot():
         return NOT_KNOWN
@@ -229,13 +229,17 @@ def use_of_pair(host: "Host", sha256: str) -> str:
         return NOT_KNOWN
     if changed <= started:
         return IN_USE
-    shows = certificate_shown(host)
+    shows, whole = chain_shown(host, len(chain))
     if systemd.catcher(host) != pid:
         # Restarted meanwhile: then it is not known whose certificate that was.
         return NOT_KNOWN
     if not shows:
         return DOUBTFUL
-    return IN_USE if shows == sha256 else NOT_IN_USE
+    if shows == chain:
+        return IN_USE
+    # A daemon may complete the chain of a certificate that is alone in its file.
+    may_be = not whole or len(chain) == 1
+    return DOUBTFUL if may_be and shows[0] == chain[0] else NOT_IN_USE
 
 
 def _pair_changed(host: "Host") -> "Optional[float]":
@@ -249,17 +253,25 @@ def _pair_changed(host: "Host") -> "Optional[float]":
     return max(times) if len(times) == len(found) else None
 
 
-def certificate_shown(host: "Host") -> str:
-    """SHA-256 of the certificate that the catcher shows; "" if it does not have the port, only root may see who has it,
-    or no TLS connection comes about. It is one connection, which ends after the handshake."""
+def chain_shown(host: "Host", count: int) -> "Tuple[List[str], bool]":
+    """SHA-256 of the certificates that the catcher shows, and whether these are all. None of them if it does not have
+    the port, only root may see who has it, or no TLS connection comes about.
+
+    count: how many are expected. It is one connection, which ends after the handshake; another one by openssl if more
+    than one certificate is expected and Python shows only the first.
+    """
     reached = _listening(host) if port.holder(host).state == port.CATCHER else []
     for address in reached:
         deadline = connection.Deadline(LOOK_SECONDS)
         where, number = target.parse("%s:%d" % (address, paths.PORT))
         try:
-            sock, _ = connection.connect_any(connection.look_up(where, number, deadline), deadline, [])
-            _, _, chain, _ = handshake.shake_hands(sock, None, deadline)
+            sock, found = connection.connect_any(connection.look_up(where, number, deadline), deadline, [])
+            _, _, chain, whole = handshake.shake_hands(sock, None, deadline)
         except result.Ended:
             continue
-        return details.describe(chain[0]).sha256
-    return ""
+        if not whole and count > 1:
+            sent, _ = trust.ask_s_client(host, found, None, deadline)
+            if sent and sent[0] == chain[0]:
+                chain, whole = sent, True
+        return [details.describe(der).sha256 for der in chain[:details.CHAIN_LIMIT]], whole
+    return [], False

@@ -124,7 +124,7 @@ def use_findings(host: "Host", facts: "HostFacts", seen: Installed) -> "List[Fin
     usable = facts.pair.state == pair.BOTH and not (facts.verdict or {}).get("problem")
     if not seen.chain or not usable or facts.config.state in (config.TCP, config.UNUSABLE):
         return []
-    if daemon.use_of_pair(host, seen.chain[0].sha256) != daemon.NOT_IN_USE:
+    if daemon.use_of_pair(host, [one.sha256 for one in seen.chain]) != daemon.NOT_IN_USE:
         return []
     return [finding("pair-not-running")]
 

@@ -64,7 +64,7 @@ def collect(host: "Host") -> GuideFacts:
         names=host_names.collect(host), certificate=seen.chain[0] if seen.chain else None,
         problem=seen.problem, now=host.now(),
         running=systemd.running_mode(host, systemd.catcher(host)),
-        use=daemon.use_of_pair(host, seen.chain[0].sha256) if seen.chain else daemon.NOT_KNOWN,
+        use=daemon.use_of_pair(host, [one.sha256 for one in seen.chain]) if seen.chain else daemon.NOT_KNOWN,
         configured=state if state in (config.TLS, config.TCP) else None,
     )
 

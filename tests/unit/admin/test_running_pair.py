@@ -10,8 +10,10 @@ from catcher_install import facts, paths, port, systemd
 from catcher_install.admin import cli, installed_pair, status, tke_guide
 from catcher_install.admin import daemon as running
 from catcher_install.messages import fix
+from catcher_install.probe import handshake, trust
 
 from .. import pem
+from ..authority import Authority
 from ..daemon import PID
 from .hosts import NEW, install
 
@@ -106,8 +108,50 @@ def test_the_same_bytes_again_are_no_other_pair(machine, daemon, started, change
 def test_a_catcher_that_was_started_after_the_change_is_not_asked(changed, daemon, started, monkeypatch):
     """A connection costs a place and a line in the log."""
     started(-60)
-    monkeypatch.setattr(running, "certificate_shown", lambda host: pytest.fail("asked"))
+    monkeypatch.setattr(running, "chain_shown", lambda *asked: pytest.fail("asked"))
     assert said(changed) == [] and DONE in guide(changed)
+
+
+@pytest.fixture
+def of_a_ca(machine, daemon, started):
+    """The catcher runs with a certificate of a CA, without the intermediate one. Returns the three parts of the whole
+    chain."""
+    authority, key = Authority(), pem.key_of("prime256v1")
+    parts = [authority.issue(key), authority.certificate, authority.root]
+    machine.put(paths.KEY, key, 0o600)
+    machine.put(paths.CERTIFICATE, parts[0])
+    daemon.systemctl(["systemctl", "restart"], b"")
+    started(60)
+    return parts
+
+
+ADDED = {"the intermediate": (0, 1), "the whole chain": (0, 1, 2), "another one": (0, 2)}
+
+
+@pytest.mark.parametrize("name", sorted(ADDED))
+def test_a_certificate_that_was_added_is_not_in_use_before_a_restart(machine, daemon, of_a_ca, name):
+    parts = [of_a_ca[number] for number in ADDED[name]]
+    machine.put(paths.CERTIFICATE, b"".join(parts))
+    assert said(machine) == EVERYBODY and DONE not in guide(machine)
+    daemon.systemctl(["systemctl", "restart"], b"")
+    assert said(machine) == [] and DONE in guide(machine)
+    # Another one in its place.
+    machine.put(paths.CERTIFICATE, b"".join(parts[:-1] + [NEW[1]]))
+    assert said(machine) == EVERYBODY
+
+
+def test_who_cannot_see_the_whole_chain_does_not_say_that_it_is_in_use(machine, daemon, of_a_ca, monkeypatch):
+    monkeypatch.setattr(trust, "ask_s_client", lambda *asked: ([], None))
+    real = handshake.shake_hands
+
+    def shake_hands(*asked):
+        version, cipher, chain, _ = real(*asked)
+        return version, cipher, chain[:1], False
+
+    monkeypatch.setattr(handshake, "shake_hands", shake_hands)
+    assert said(machine) == [] and DONE in guide(machine)
+    machine.put(paths.CERTIFICATE, of_a_ca[0] + of_a_ca[1])
+    assert said(machine) == [] and DONE not in guide(machine)
 
 
 def lost_start(machine, daemon, monkeypatch):
@@ -131,15 +175,15 @@ def unprivileged(machine, daemon, monkeypatch):
 
 
 def no_answer(machine, daemon, monkeypatch):
-    monkeypatch.setattr(running, "certificate_shown", lambda host: "")
+    monkeypatch.setattr(running, "chain_shown", lambda *asked: ([], False))
 
 
 def restarted_meanwhile(machine, daemon, monkeypatch):
-    def shown(host):
+    def shown(*asked):
         monkeypatch.setattr(systemd, "catcher", lambda host: PID + 1)
-        return "AB:CD"
+        return ["AB:CD"], True
 
-    monkeypatch.setattr(running, "certificate_shown", shown)
+    monkeypatch.setattr(running, "chain_shown", shown)
 
 
 def in_tcp(machine, daemon, monkeypatch):
@@ -181,7 +225,7 @@ def test_a_change_to_tcp_says_nothing_of_the_pair(changed, daemon):
 def test_the_pair_of_another_root_is_not_compared_with_this_hosts_catcher(changed, daemon, monkeypatch):
     monkeypatch.setattr(changed, "in_chroot", lambda: True)
     monkeypatch.setattr(systemd, "catcher", lambda host: PID)
-    assert running.use_of_pair(changed, "AB") == running.NOT_KNOWN
+    assert running.use_of_pair(changed, ["AB"]) == running.NOT_KNOWN
 
 
 def test_plan_tells_it_with_its_exit_status(changed, daemon, monkeypatch, capsys):
