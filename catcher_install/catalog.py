@@ -275,7 +275,8 @@ CATALOG = {
     ),
     "probe-closed": (ERROR, "",
         "it is not known whether {host} port {port} speaks TLS: {reason}",
-        "the catcher may have no free place, be stopping, or not reach its backend; to see why, on that host, type:\n"
+        "the catcher may speak plain TCP; to see its mode, on that host, type:\n  catcherctl status\n"
+        "in TLS mode it may have no free place, be stopping, or not reach its backend; to see why, type:\n"
         "  journalctl -u CSUTKEcat",
     ),
     "probe-timeout": (ERROR, "",

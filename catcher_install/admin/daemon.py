@@ -126,7 +126,9 @@ class Wanted:
             return "it speaks TLS (%s)" % seen.version
         if seen.state == result.TCP:
             return ""
-        if seen.state in (result.TIMED_OUT, result.CLOSED) and seen.address and self._host is not None:
+        # One that closes at once may be gone before the connection is seen to be there.
+        answered = seen.state == result.CLOSED or (seen.state == result.TIMED_OUT and seen.address)
+        if answered and self._host is not None:
             # A daemon may stay silent, or close, whatever it is told; then its arguments are the evidence.
             held = port.holder(self._host)
             if held.state == port.CATCHER and systemd.running_mode(self._host, held.pid) == config.TCP:

@@ -67,6 +67,10 @@ def found(state, address="127.0.0.1", version=""):
     (found(result.CLOSED), [paths.CATCHER], ""),
     (found(result.CLOSED), [paths.CATCHER, "-tls"], "no connection: it may hang"),
     (found(result.CLOSED), ["/usr/sbin/sshd"], "no connection: it may hang"),
+    # A reset as soon as it was accepted, before there is an address.
+    (found(result.CLOSED, ""), [paths.CATCHER], ""),
+    (found(result.CLOSED, ""), [paths.CATCHER, "-tls"], "no connection: it may hang"),
+    (found(result.CLOSED, ""), ["/usr/sbin/sshd"], "no connection: it may hang"),
 ])
 def test_speaks_tcp(machine, proc, seen, words, wanted):
     proc([line(ANY_4, PORT, LISTENS, 7)], [], [(100, words, [7])])

@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from catcher_install import messages
 from catcher_install.probe import connection, probe, report
 from catcher_install.probe import result as results
 
@@ -62,6 +63,9 @@ def test_peer_that_resets_before_the_connection_is_looked_at(monkeypatch):
     result = probe.probe("127.0.0.1:50003", timeout=2)
     check(result)
     assert (result.state, ids(result)) == (results.CLOSED, ["probe-closed"])
+    # A daemon in TCP mode is what closes most often.
+    first, command = messages.fix(result.findings[0]).splitlines()[:2]
+    assert "plain TCP" in first and command == "  catcherctl status"
 
 
 def test_process_that_hangs_is_told_from_one_that_waits():
