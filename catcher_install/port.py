@@ -8,7 +8,7 @@ from .text import shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import List, Optional
+    from typing import Callable, List, Optional
 
     from .host import Host, TcpSocket
     from .messages import Finding
@@ -78,16 +78,24 @@ def _in_the_way(host: "Host", sockets: "List[TcpSocket]", catcher: "Optional[int
     wanted = reference.addresses(host)
     if wanted == reference.EVERYWHERE:
         return sockets
-    return [one for one in sockets if any(_overlap(host, one.address, own) for own in wanted) or (
-        catcher is not None and one.inode and host.socket_owner(one.inode, catcher) == catcher)]
+
+    def is_own(one: "TcpSocket") -> bool:
+        return bool(catcher is not None and one.inode and host.socket_owner(one.inode, catcher) == catcher)
+
+    def may_be_had(address: str) -> bool:
+        # What the catcher has nobody else has, and nobody can have it a second time.
+        return any(one.listens and one.address in (address, "0.0.0.0") and is_own(one) for one in sockets) or (
+            host.can_bind(paths.PORT, [address]))
+
+    return [one for one in sockets if any(_overlap(one.address, own, may_be_had) for own in wanted) or is_own(one)]
 
 
-def _overlap(host: "Host", held: str, wanted: str) -> bool:
+def _overlap(held: str, wanted: str, may_be_had: "Callable[[str], bool]") -> bool:
     """Whether a socket on one address keeps the port from another address."""
     if (":" in held) == (":" in wanted):
         return held == wanted or wanted in reference.EVERYWHERE or held in reference.EVERYWHERE
     # A socket of IPv6 has all IPv4 addresses, too, unless it was told not to.
-    return held == "::" and not host.can_bind(paths.PORT, [wanted])
+    return held == "::" and not may_be_had(wanted)
 
 
 def _program(host: "Host", pid: int) -> str:

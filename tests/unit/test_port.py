@@ -94,6 +94,19 @@ def test_who_has_the_port_on_an_address_that_is_not_the_catchers_is_not_in_its_w
                                           else port.OTHER)
 
 
+@pytest.mark.parametrize("listen,own", [("10.0.1.2", OWN_4), ("127.0.0.1,10.0.1.2", OWN_4), ("0.0.0.0", ANY_4),
+                                        ("10.0.1.2", ANY_4)])
+def test_who_has_only_ipv6_is_not_beside_a_catcher_that_has_only_ipv4(machine, proc, listen, own):
+    """Its own address cannot be had a second time, and that says nothing of the other program."""
+    os.makedirs(machine.on_disk(reference.PROGRAM))
+    machine.put(reference.CONF, b"listen=" + listen.encode("ascii"))
+    mine = [line(own, PORT, LISTENS, 7)] + [line(LOOPBACK_4, PORT, LISTENS, 8)] * ("127" in listen)
+    proc(mine, [line(ANY_6, PORT, LISTENS, 9)], [CATCHER, SSHD])
+    machine.can_bind = lambda port, addresses: False
+    held = port.holder(machine)
+    assert (held.state, held.beside) == (port.CATCHER, "")
+
+
 def test_a_start_is_waited_for_while_another_program_listens_elsewhere(machine, proc):
     """A change is taken back if this fails."""
     os.makedirs(machine.on_disk(reference.PROGRAM))
