@@ -327,8 +327,12 @@ class Host:
                 if family == _socket.AF_INET6:
                     sock.setsockopt(_socket.IPPROTO_IPV6, _socket.IPV6_V6ONLY, 1)
                 sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEADDR, 1)
-                # An address that this host may not have yet (ip(7), IP_FREEBIND); the catcher does that, too.
-                sock.setsockopt(_socket.IPPROTO_IP, 15, 1)
+                try:
+                    # An address that this host may not have yet (ip(7), IP_FREEBIND); the catcher does that, too.
+                    sock.setsockopt(_socket.IPPROTO_IP, 15, 1)
+                except OSError:
+                    # This kernel cannot: then such an address does not count as taken.
+                    pass
                 sock.bind((address, port))
             except OSError as error:
                 if error.errno == errno.EADDRINUSE:

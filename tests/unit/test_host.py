@@ -1,5 +1,6 @@
 """Host: the one module that touches the system, on real files and with real programs."""
 
+import _socket
 import contextlib
 import errno
 import os
@@ -655,6 +656,23 @@ def test_ipv4_addresses_are_those_of_this_machine():
     except (OSError, subprocess.CalledProcessError):
         pytest.skip("no hostname command here")
     assert [one for one in printed if "." in one and one not in found] == []
+
+
+def test_a_port_is_tried_also_where_an_option_is_refused(monkeypatch):
+    """A kernel, or an emulation of one, that does not know it."""
+    class Socket(_socket.socket):
+        def setsockopt(self, level, option, value):
+            if (level, option) == (_socket.IPPROTO_IP, 15):
+                raise OSError(errno.ENOPROTOOPT, "Protocol not available")
+            super().setsockopt(level, option, value)
+
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", free_port()))
+        server.listen(1)
+        monkeypatch.setattr(_socket, "socket", Socket)
+        port = server.getsockname()[1]
+        assert not Host().can_bind(port) and not Host().can_bind(port, ["127.0.0.1"])
+    assert Host().can_bind(port)
 
 
 def test_own_elf_header_is_that_of_the_interpreter():
