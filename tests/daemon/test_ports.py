@@ -176,6 +176,27 @@ def test_a_backend_whose_name_is_known_later(backend, library, tmp_path):
     assert catcher.stop() == 0
 
 
+@pytest.mark.parametrize("error", [UnicodeError("label too long"), MemoryError(), ValueError("embedded null byte")],
+                         ids=lambda one: type(one).__name__)
+def test_a_backend_is_looked_for_whatever_a_look_raises(monkeypatch, tmp_path, error):
+    """The thread that looks is alone: no other would ever know the backend."""
+    (tmp_path / "conf").write_text("backend=late.example.com:1\n")
+    answers, told, found = [error, error, OSError(), [("family", "address")]], [], []
+
+    def look_up(settings):
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(ports, "RETRY", 0)
+    monkeypatch.setattr(ports, "look_up", look_up)
+    ports.keep_looking(Settings(str(tmp_path / "conf")), lambda level, text: told.append(text), found)
+    assert found == [("family", "address")]
+    assert told == ["the backend's name late.example.com cannot be looked up (%s); it is tried again"
+                    % type(error).__name__, "the backend's name late.example.com is known now"]
+
+
 TWO_ADDRESSES = """
 import sys
 sys.path.append(sys.argv[1])

@@ -154,7 +154,7 @@ def look_up(settings):
 
 def keep_looking(settings, log, found):
     """Fill FOUND with the addresses of the backend as soon as they are known."""
-    pause = RETRY
+    pause, told = RETRY, False
     while not found:
         time.sleep(pause)
         pause = min(2 * pause, RETRY_LIMIT)
@@ -162,6 +162,11 @@ def keep_looking(settings, log, found):
             found.extend(look_up(settings))
         except OSError:
             continue
+        except Exception as error:  # noqa: BLE001 - nobody else would look
+            if not told:
+                log(WARNING, "the backend's name %s cannot be looked up (%s); it is tried again" % (
+                    settings.backend[1], type(error).__name__))
+            told = True
     log(INFO, "the backend's name %s is known now" % settings.backend[1])
 
 
