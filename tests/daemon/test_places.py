@@ -117,6 +117,42 @@ def test_a_network_loses_before_the_largest_address_of_another(places):
     assert [one.address for one in server.connections].count("10.1.2.3") == 3
 
 
+def test_a_full_server_does_not_sort_everybody_for_each_newcomer(places, monkeypatch):
+    """Whoever comes from many addresses could keep it busy with nothing else."""
+    server = places(max_connections=60, max_connections_per_address=20)
+    server.come(*["10.1.%d.1" % number for number in range(50)])
+    server.come(*["10.2.0.1"] * 10, state=HANDSHAKE)
+    sorts = []
+
+    def watched(things, **options):
+        things = list(things)
+        sorts.append(len(things))
+        return sorted(things, **options)
+
+    monkeypatch.setattr(server_module, "sorted", watched, raising=False)
+    assert server.come(*["10.3.%d.1" % number for number in range(9)]) == 9
+    assert max(sorts) == 1 and [one.address for one in server.connections].count("10.2.0.1") == 1
+    # If the largest has only finished connections, the next one loses one.
+    server.come(*["10.2.0.1"] * 5)
+    assert [one.state for one in server.connections if one.address == "10.2.0.1"] == [RELAY]
+    assert server.come("10.4.0.1", state=HANDSHAKE) == 0
+
+
+def test_the_count_of_each_origin_is_right(places):
+    server = places(max_connections=30, max_connections_per_address=4)
+    for turn in range(200):
+        peers = ["10.1.0.%d" % (turn % 7), "fd00:%d::%x" % (turn % 3, turn + 1)]
+        server.come(*peers, state=(RELAY, HANDSHAKE)[turn % 2])
+        for one in list(server.connections)[::5][:turn % 3]:
+            one.close("ended")
+            server.forget(one)
+        assert server.counts == {source: sum(len(pool) for pool in near.values())
+                                 for source, near in server.peers.items()}
+    for one in list(server.connections):
+        one.close("ended")
+    assert server.counts == server.peers == {}
+
+
 @pytest.mark.parametrize("settings,network", [
     ({}, 192), ({"max_connections": 1}, 1), ({"max_connections": 2}, 1), ({"max_connections": 3}, 2),
     ({"max_connections_per_address": 256}, 256), ({"max_connections_per_address": 10}, 133),

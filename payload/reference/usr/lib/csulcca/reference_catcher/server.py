@@ -30,6 +30,7 @@ class Server:
         self.selector = selectors.DefaultSelector()
         self.connections = {}       # used as an ordered set: the oldest first
         self.peers = {}             # the same for each address that has any, in a dict for each origin()
+        self.counts = {}            # how many each origin() has
         self.unfinished = {}        # connections that stopped only to give others their turn
         self.give_back_at = -1      # memory is given back when only so many connections are left
         self.next_check = 0.0       # when a deadline may have come
@@ -178,6 +179,7 @@ class Server:
         if len(self.connections) >= MANY:
             self.give_back_at = max(self.give_back_at, len(self.connections) // 4)
         self.peers.setdefault(source, {}).setdefault(host, {})[connection] = None
+        self.counts[source] = self.counts.get(source, 0) + 1
         connection.step()
 
     def _full(self, host, source):
@@ -192,13 +194,19 @@ class Server:
         if len(mine) >= limit and not self._make_room(mine):
             return "all %d connections that one address may have are in use (max_connections_per_address=" % limit
         limit = self.settings.max_connections_per_network
-        if source != host and count(near) >= limit and not self._make_room_among(near):
+        if source != host and self.counts.get(source, 0) >= limit and not self._make_room_among(near):
             return "all %d connections that one network may have are in use (max_connections_per_address=" % limit
         limit = self.settings.max_connections
-        if len(self.connections) >= limit and not any(
-                self._make_room_among(pools) for pools in sorted(self.peers.values(), key=count, reverse=True)):
+        if len(self.connections) >= limit and not self._make_room_anywhere():
             return "all %d connections are in use (max_connections=" % limit
         return ""
+
+    def _make_room_anywhere(self):
+        """As _make_room(), of the origin that has the most connections; only if it cannot lose one, of the others."""
+        most = max(self.counts, key=self.counts.__getitem__)
+        return self._make_room_among(self.peers[most]) or any(
+            self._make_room_among(self.peers[one])
+            for one in sorted(self.counts, key=self.counts.__getitem__, reverse=True) if one != most)
 
     def _make_room_among(self, pools):
         """As _make_room(), of an address that has many connections rather than of one that has few."""
@@ -242,11 +250,14 @@ class Server:
         self.unfinished.pop(connection, None)
         near = self.peers.get(connection.origin, {})
         mine = near.get(connection.address, {})
-        mine.pop(connection, None)
+        if connection in mine:
+            del mine[connection]
+            self.counts[connection.origin] -= 1
         if not mine:
             near.pop(connection.address, None)
         if not near:
             self.peers.pop(connection.origin, None)
+            self.counts.pop(connection.origin, None)
         if self._has_emptied():
             self.check_by(time.monotonic())
 
@@ -279,8 +290,3 @@ class Server:
         if end.watched:
             self.selector.unregister(end.sock)
             end.watched = 0
-
-
-def count(pools):
-    """The connections in POOLS, a dict of dicts."""
-    return sum(len(pool) for pool in pools.values())
