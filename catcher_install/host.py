@@ -15,6 +15,7 @@ from .errors import ChangedMeanwhile
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import _socket
     from typing import Any, Callable, List, Optional, Sequence, Tuple, TypeVar
 
     Result = TypeVar("Result")
@@ -327,12 +328,7 @@ class Host:
                 if family == _socket.AF_INET6:
                     sock.setsockopt(_socket.IPPROTO_IPV6, _socket.IPV6_V6ONLY, 1)
                 sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEADDR, 1)
-                try:
-                    # An address that this host may not have yet (ip(7), IP_FREEBIND); the catcher does that, too.
-                    sock.setsockopt(_socket.IPPROTO_IP, 15, 1)
-                except OSError:
-                    # This kernel cannot: then such an address does not count as taken.
-                    pass
+                _allow_absent(sock)
                 sock.bind((address, port))
             except OSError as error:
                 if error.errno == errno.EADDRINUSE:
@@ -672,6 +668,18 @@ class Host:
             return os.fsdecode(self.read("/proc/%d/comm" % pid, 64)).strip()
         except OSError:
             return ""
+
+
+def _allow_absent(sock: "_socket.socket") -> bool:
+    """Let a socket have an address that this host may not have yet, as the catcher does (ip(7), IP_FREEBIND). False if
+    this kernel cannot: then nobody can have that address."""
+    import _socket
+
+    try:
+        sock.setsockopt(_socket.IPPROTO_IP, 15, 1)
+    except OSError:
+        return False
+    return True
 
 
 class TcpSocket:
