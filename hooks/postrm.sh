@@ -13,10 +13,6 @@ csulcca_postrm() {
     deb:remove | rpm:0) ;;
     deb:abort-install | deb:abort-upgrade)
         csulcca_restore_links || :
-        if csulcca_undo_prerm_of_7; then
-            rm -f @CAPTURE@ || :
-        fi
-        rmdir @STATE_DIR@ 2>/dev/null || :
         return 0
         ;;
     *)
@@ -61,6 +57,18 @@ csulcca_postrm() {
     rmdir @CONF_DIR@ @BIN@ @CCA_DIR@ @IBM_DIR@ @IBM_ALIAS_DIR@ 2>/dev/null || :
 }
 
+# csulcca_taken_back FAMILY ARGUMENTS...: the end of deb postrm. Before debhelper's part 7.x's init script is still away.
+csulcca_taken_back() {
+    case "$1:${2-}" in
+    deb:abort-install | deb:abort-upgrade) ;;
+    *) return 0 ;;
+    esac
+    if csulcca_undo_prerm_of_7; then
+        rm -f @CAPTURE@ || :
+    fi
+    rmdir @STATE_DIR@ 2>/dev/null || :
+}
+
 # After dpkg has taken an upgrade from 7.x back. 7.x's prerm may have stopped and disabled the service, and 7.x's
 # postinst, which is called next, need not undo that. Fails as long as preinst's note is needed.
 csulcca_undo_prerm_of_7() {
@@ -69,14 +77,17 @@ csulcca_undo_prerm_of_7() {
     # They are of an earlier attempt, which was killed, and the next one has to know what was before it.
     [ ! -e @LIBRARY@/run ] || return 1
     [ -d /run/systemd/system ] || return 0
+    systemctl daemon-reload </dev/null || :
+    csulcca_status=0
     if csulcca_noted @CAPTURE@ unit enabled; then
         [ "$(systemctl is-enabled CSUTKEcat.service </dev/null 2>/dev/null)" = enabled ] ||
-            systemctl --quiet enable CSUTKEcat.service </dev/null || return 1
+            systemctl --quiet enable CSUTKEcat.service </dev/null || csulcca_status=1
     fi
     if csulcca_noted @CAPTURE@ active yes; then
         systemctl --quiet is-active CSUTKEcat.service </dev/null ||
-            systemctl start CSUTKEcat.service </dev/null || return 1
+            systemctl start CSUTKEcat.service </dev/null || csulcca_status=1
     fi
+    return "$csulcca_status"
 }
 
 # csulcca_is_downgrade_to_7 FAMILY ARGUMENTS...: dpkg tells the postrm that goes which version comes. It calls the

@@ -48,12 +48,23 @@ class Root:
 
     def run(self, function, *arguments, **place):
         """(exit status, output) of a function of the file that is named after it; or of the file phase="NAME"."""
-        text = scriptlet.hook_text(os.path.join(TREE, "hooks", place.get("phase", function[len("csulcca_"):]) + ".sh"))
+        text = self._hook(place.get("phase", function[len("csulcca_"):]))
+        return self._run("set -eu\n%s\n%s \"$@\"\n" % (text, function), function, arguments)
+
+    def maintainer_script(self, phase, debhelper, *arguments):
+        """(exit status, output) of a whole script of dpkg's, with that text in place of debhelper's part."""
+        with open(os.path.join(TREE, "debian", "csulcca.%s.in" % phase), encoding="utf-8") as stream:
+            text = stream.read()
+        text = text.replace("@HOOK@\n", self._hook(phase)).replace("#DEBHELPER#\n", debhelper)
+        return self._run(text, phase, arguments)
+
+    def _hook(self, phase):
+        text = scriptlet.hook_text(os.path.join(TREE, "hooks", phase + ".sh"))
         known = dict(scriptlet.names(REFERENCE), PAYLOAD_KIND=self.kind, PAYLOAD_GROUPS=self.groups)
-        text = scriptlet.filled(text, known)
-        text = ABSOLUTE.sub(lambda found: self.base + "/", text)
-        script = "set -eu\n%s\n%s \"$@\"\n" % (text, function)
-        child = subprocess.Popen([self.shell, "-c", script, function] + list(arguments), stdin=subprocess.DEVNULL,
+        return ABSOLUTE.sub(lambda found: self.base + "/", scriptlet.filled(text, known))
+
+    def _run(self, script, name, arguments):
+        child = subprocess.Popen([self.shell, "-c", script, name] + list(arguments), stdin=subprocess.DEVNULL,
                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd="/",
                                  env=dict(self.environment, PATH=self.path("/bin") + ":/usr/bin:/bin"))
         output = child.communicate()[0].decode("utf-8", "replace")

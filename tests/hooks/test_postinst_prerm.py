@@ -290,6 +290,7 @@ COMMANDS = ("awk", "cat", "chmod", "cmp", "cp", "cut", "date", "find", "grep", "
     ("postinst", "deb", "abort-remove"), ("prerm", "deb", "remove"), ("prerm", "deb", "upgrade", "8.1"),
     ("prerm", "deb", "failed-upgrade", "8.0"), ("postrm", "deb", "remove"), ("postrm", "deb", "purge"),
     ("postrm", "deb", "upgrade", "7.3.0"), ("postrm", "deb", "abort-install"), ("postrm", "deb", "abort-upgrade"),
+    ("taken_back", "deb", "abort-upgrade", "7.3.0"),
 ], ids=" ".join)
 @pytest.mark.parametrize("booted", [True, False])
 def test_no_command_that_fails_ends_a_scriptlet(root, arguments, booted):
@@ -307,11 +308,12 @@ def test_no_command_that_fails_ends_a_scriptlet(root, arguments, booted):
         os.makedirs(root.path("/run/systemd/system"))
     for name in SYSTEMS:
         root.put("/bin/" + name, b"#!/bin/sh\nexit 1\n", 0o755)
-    whole = root.run("csulcca_" + arguments[0], *arguments[1:])
+    phase = {"taken_back": "postrm"}.get(arguments[0], arguments[0])
+    whole = root.run("csulcca_" + arguments[0], *arguments[1:], phase=phase)
     assert whole[0] == 0
     for name in COMMANDS:
         root.put("/bin/" + name, b"#!/bin/sh\nexit 1\n", 0o755)
-        status, output = root.run("csulcca_" + arguments[0], *arguments[1:])
+        status, output = root.run("csulcca_" + arguments[0], *arguments[1:], phase=phase)
         os.unlink(root.path("/bin/" + name))
         root.put("/usr/lib/csulcca/run", b"#!/bin/sh\necho run $1\n", 0o755)
         assert (name, status) == (name, 0), output

@@ -606,7 +606,12 @@ NOTE_OF_7 = "tree=%s\nours=no\ngroups=yes\nversion=\nunit=%s\nmode=tcp\nseen=pro
 ABORT = ("deb", "abort-upgrade", "7.3.0-1", "8.0.0-1")
 
 
-def taken_back(root, noted=("yes", "enabled", "yes"), enabled=False, active=False, status=0, age=0):
+# debhelper's part: dpkg-maintscript-helper gives the init script back, which its call in preinst had moved away.
+BACK = "mv {0}.dpkg-remove {0}\n"
+INIT = "/etc/init.d/CSUTKEcat"
+
+
+def taken_back(root, noted=("yes", "enabled", "yes"), enabled=False, active=False, status=0, age=0, call=ABORT):
     """dpkg takes an upgrade back; what preinst noted, what has become of the service, and how systemctl ends. Returns
     what changed."""
     shutil.rmtree(root.path("/usr/lib/csulcca"), ignore_errors=True)
@@ -618,13 +623,18 @@ def taken_back(root, noted=("yes", "enabled", "yes"), enabled=False, active=Fals
 case "$*" in
 *is-enabled*) echo %s; exit %d ;;
 *is-active*) exit %d ;;
-*) echo "$*" >>%s; exit %d ;;
+*) [ -e %s ] || exit 5; echo "$*" >>%s; exit %d ;;
 esac
-""" % ("enabled" if enabled else "disabled", not enabled, 0 if active else 3, root.path("/told"), status)
+""" % ("enabled" if enabled else "disabled", not enabled, 0 if active else 3, root.path(INIT), root.path("/told"),
+       status)
     root.put("/bin/systemctl", text.encode(), 0o755)
-    assert root.run("csulcca_postrm", *ABORT) == (0, "")
+    root.put(INIT + ".dpkg-remove")
+    assert root.maintainer_script("postrm", BACK.format(root.path(INIT)), *call[1:]) == (0, "")
     told = root.get("/told").decode().split() if root.exists("/told") else []
-    return [word for word in told if word in ("enable", "start", "stop", "try-restart", "disable")]
+    told = [word for word in told if word in ("daemon-reload", "enable", "start", "stop", "try-restart", "disable")]
+    # Else systemd knows nothing of an init script that was away.
+    assert told[:1] in ([], ["daemon-reload"])
+    return told[1:]
 
 
 @pytest.mark.parametrize("noted,enabled,active,wanted", [
@@ -633,9 +643,15 @@ esac
     (("yes", "disabled", "yes"), False, False, ["start"]), (("yes", "disabled", "no"), False, False, []),
     (("yes", "enabled", "unknown"), False, False, ["enable"]), (("no", "enabled", "yes"), False, False, [])])
 def test_an_upgrade_from_7_that_dpkg_takes_back_leaves_the_service_as_it_was(root, noted, enabled, active, wanted):
-    """7.x's prerm has stopped and disabled it, and 7.x's postinst need not undo that; our prerm does neither."""
+    """7.x's prerm has stopped and disabled it, and 7.x's postinst need not undo that; our prerm does neither. The
+    service may be of the init script alone."""
     assert taken_back(root, noted, enabled, active) == wanted
     assert not root.exists(paths.STATE_DIR)
+
+
+def test_an_installation_over_what_7_left_that_dpkg_takes_back(root):
+    """7.x was removed, and not purged."""
+    assert taken_back(root, call=("deb", "abort-install", "7.3.0-1", "8.0.0-1")) == ["enable", "start"]
 
 
 def test_an_upgrade_that_was_abandoned_starts_nothing_when_another_is_taken_back(root):
@@ -643,12 +659,14 @@ def test_an_upgrade_that_was_abandoned_starts_nothing_when_another_is_taken_back
 
 
 def test_a_service_that_could_not_be_brought_back_stays_noted(root):
-    """For the next attempt."""
-    assert taken_back(root, status=1) == ["enable"] and root.exists(paths.CAPTURE)
+    """For the next attempt. One that cannot be enabled is started."""
+    assert taken_back(root, status=1) == ["enable", "start"] and root.exists(paths.CAPTURE)
 
 
 def test_the_note_of_a_killed_upgrade_stays_as_long_as_our_files_do(root):
     """The second attempt failed, on a full disk say. Only the note of the first one tells what the host was."""
     root.put(paths.CAPTURE, (NOTE_OF_7 % ("yes", "enabled", "yes")).encode())
     root.put("/usr/lib/csulcca/run", b"", 0o755)
-    assert systemctl_calls(root, *ABORT) == [] and root.exists(paths.CAPTURE)
+    assert systemctl_calls(root, *ABORT) == []
+    assert root.run("csulcca_taken_back", *ABORT, phase="postrm") == (0, "")
+    assert not root.exists("/told") and root.exists(paths.CAPTURE)

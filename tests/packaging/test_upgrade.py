@@ -176,11 +176,21 @@ def test_down_to_7_3_speaks_tcp_and_up_again_keeps_the_mode(boot, built, mode, t
 @pytest.mark.scenario("upgrade-7.3")
 @only_deb
 @one_of_each_family
-def test_an_upgrade_that_dpkg_takes_back_leaves_the_service_as_it_was(boot, built):
+@pytest.mark.parametrize("by", ["unit", "init script"])
+def test_an_upgrade_that_dpkg_takes_back_leaves_the_service_as_it_was(boot, built, by):
     """Another package has a file of ours; a full disk has the same effect. 7.3's prerm has disabled the service."""
     system = boot()
     system.package("dpkg", "install", built.old(system.cell, "careless"))
-    state = system.service()
+    # Else 7.3's postinst, which dpkg calls last, starts it whatever we do. `disable --now` stops no init script.
+    scripts = "/var/lib/dpkg/info/csulcca."
+    assert b"abort-*) ;;" in system.machine.read(scripts + "postinst")
+    system.machine.run(f"sed -i 's/abort-[*]) ;;/abort-*) exit 0 ;;/' {scripts}postinst")
+    system.machine.run(f"sed -i 's/^systemctl disable/systemctl stop CSUTKEcat; &/' {scripts}prerm")
+    if by == "init script":
+        enter_without_unit(system, LINKS["S links"])
+    links = "find /etc/rc?.d /etc/systemd/system -name '*CSUTKEcat*' | sort"
+    state = system.service(), system.show(links)
+    assert state[0][1] == "active" and "CSUTKEcat" in state[1]
     system.machine.run(
         "mkdir -p /root/other/DEBIAN /root/other/usr/sbin && echo >/root/other/usr/sbin/catcherctl && printf "
         "'Package: other\nVersion: 1\nArchitecture: all\nMaintainer: x <x@example.org>\nDescription: x\n' "
@@ -188,7 +198,7 @@ def test_an_upgrade_that_dpkg_takes_back_leaves_the_service_as_it_was(boot, buil
     new = built.new("deb")
     system.machine.copy_in(new, f"/root/{new.name}")
     assert system.machine.run(f"dpkg -i /root/{new.name} <&-", check=False).rc != 0
-    assert system.service() == state == ("enabled", "active")
+    assert (system.service(), system.show(links)) == state
     assert "ping" in talk_tcp(system.workstation.machine, system.machine).out
     assert not system.machine.exists("/var/lib/csulcca") and not system.machine.exists(CONF)
     system.machine.run("dpkg -r other")
