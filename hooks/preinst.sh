@@ -51,10 +51,15 @@ csulcca_refuse_host_library() {
 }
 
 # /opt/IBM/CEX3C has the programs of CCA 5 and older, and is a link since CCA 6: what becomes of its groups, libraries
-# and key storage is not known. What its removal leaves there would end rpm halfway, which puts its link there.
+# and key storage is not known. A directory in the place of rpm's link would end rpm halfway.
 csulcca_refuse_cca_5() {
     [ -d /opt/IBM/CEX3C ] && [ ! -h /opt/IBM/CEX3C ] || return 0
-    [ "$1" = rpm ] || [ -d /opt/IBM/CEX3C/bin ] || return 0
+    if [ ! -d /opt/IBM/CEX3C/bin ]; then
+        [ "$1" = rpm ] || return 0
+        echo "csulcca: the directory /opt/IBM/CEX3C is in the way of this package's link; no file was changed" >&2
+        echo "csulcca:   move it away, with: mv /opt/IBM/CEX3C /opt/IBM/CEX3C.old" >&2
+        return 1
+    fi
     echo "csulcca: an upgrade from CCA 5 (the directory /opt/IBM/CEX3C) is not supported; no file was changed" >&2
     echo "csulcca:   remove its package, then: mv /opt/IBM/CEX3C /opt/IBM/CEX3C.old (it has the key storage)" >&2
     echo "csulcca:   then install this package, then: catcherctl mode tcp" >&2
@@ -80,16 +85,13 @@ csulcca_undo_old_prerm() {
         fi
         ;;
     esac
-    if [ "$csulcca_start" = yes ]; then
-        systemctl start CSUTKEcat.service </dev/null || :
-    fi
+    [ "$csulcca_start" = no ] || systemctl start CSUTKEcat.service </dev/null || :
 }
 
 # What this shell finds out almost without other programs, at most one at a time. If the host can hardly start another
 # process, nothing more becomes known. Sets csulcca_tree, _ours, _groups, _unit, _mode, _seen and _version.
 csulcca_look() {
-    csulcca_tree=no
-    csulcca_ours=no
+    csulcca_tree=no csulcca_ours=no
     if csulcca_has_our_control_script; then
         csulcca_ours=yes
     elif [ -e /opt/IBM/CCA/bin/catcher.exe ] && [ ! -e /usr/lib/csulcca/catcher_install ]; then
@@ -105,9 +107,7 @@ csulcca_look() {
         done </etc/group
     fi
     csulcca_look_at_unit
-    csulcca_mode=unknown
-    csulcca_seen=no
-    csulcca_version=""
+    csulcca_mode=unknown csulcca_seen=no csulcca_version=""
     # Without systemd nothing runs, and nothing shows how an enabled service would run at the next boot.
     [ -d /run/systemd/system ] || [ "$csulcca_unit" = enabled ] || csulcca_mode=none
     csulcca_see_processes /system.slice/CSUTKEcat.service || :
