@@ -17,6 +17,8 @@ csulcca_put_note() {
     if printf '%s' "$2" >"$1.new"; then
         sync "$1.new" || :
         mv -fT "$1.new" "$1"
+    else
+        rm -f "$1.new"
     fi
 }
 

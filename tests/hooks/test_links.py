@@ -189,6 +189,15 @@ def test_a_link_that_cannot_come_back_now_does_so_later(root, then):
     assert links(root) == {paths.CONF_DIR: root.path("/srv/moved")} and not root.exists(paths.LINKS)
 
 
+@pytest.mark.parametrize("note", [paths.LINKS, paths.ENABLED, paths.NEW_TIMER])
+def test_a_note_for_which_there_is_no_room_leaves_nothing(root, note):
+    """A file that may have no bytes fails as on a full disk: there is a name, and nothing in it."""
+    root.put("/bin/full", b"#!/bin/sh\nulimit -f 0\ntrap '' XFSZ\nexec %s \"$@\"\n" % root.shell.encode(), 0o755)
+    root.shell = root.path("/bin/full")
+    root.run("csulcca_put_note", root.path(note), "a line\n", phase="prerm")
+    assert os.listdir(root.path(os.path.dirname(note))) == []
+
+
 @pytest.mark.parametrize("tool", ["date", "stat"])
 def test_a_note_whose_age_nobody_can_tell_is_believed(root, tool):
     """A host that can hardly start a program."""
