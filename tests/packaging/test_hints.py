@@ -16,7 +16,7 @@ from tests.unit import pem
 from tests.unit.authority import DAY, Authority, issue
 
 from .marks import needs_tls, one_of_each_family
-from .system import CERTIFICATE, CONF, KEY, PORT_HOLDER, STAMP, System
+from .system import CERTIFICATE, CONF, DAEMON, KEY, PORT_HOLDER, STAMP, System
 
 pytestmark = [pytest.mark.scenario("docs-install"), one_of_each_family, needs_tls]
 
@@ -65,6 +65,12 @@ def holds(port: int, address: str = "", then: str = "signal.pause()") -> str:
     code = PORT_HOLDER.replace('("", 50003)', f'("{address}", {port})')
     text = (code + "import signal\n" + then).strip().replace("\n", "; ")
     return f"""systemd-run --quiet --unit=holder python3 -c '{text}'; until ss -Hltn | grep -q :{port}; do :; done"""
+
+
+def daemon_only_on(address: str) -> str:
+    """Another daemon than the reference catcher, whose setting of its address is not known."""
+    code = PORT_HOLDER.replace('("", 50003)', f'("{address}", 50003)') + "import signal\nsignal.pause()"
+    return f"printf '%s\\n' '#!/usr/bin/python3 -I' '{code}' >{DAEMON}"
 
 
 OLD_OPENSSL = openssl_is("echo OpenSSL 1.0.2k 26 Jan 2017")
@@ -127,8 +133,7 @@ SITUATIONS = {
     "not-listening": Situation(f"echo port=50004 >{BACKEND_CONF}; {RESTART}", by_hand=f"rm {BACKEND_CONF}"),
     "port-taken": Situation(f"systemctl stop CSUTKEcat; {holds(50003)}; {FAILS}", by_hand="systemctl stop holder"),
     "port-waiting": Situation(f"systemctl stop CSUTKEcat; {holds(50003)}; {FAILS}", JOURNAL, "systemctl stop holder"),
-    "port-shared": Situation(
-        f"echo listen=127.0.0.1 >{BACKEND_CONF}; {RESTART}; {holds(50003, '127.0.0.2')}", cured=False),
+    "port-shared": Situation(f"{daemon_only_on('127.0.0.1')}; {RESTART}; {holds(50003, '127.0.0.2')}", cured=False),
     "not-verified": Situation(
         "mkdir -p /etc/systemd/system/CSUTKEcat.service.d; printf '[Service]\\nPrivateNetwork=yes\\n'"
         " >/etc/systemd/system/CSUTKEcat.service.d/net.conf; systemctl daemon-reload", "catcherctl mode tcp --json",
