@@ -124,11 +124,14 @@ def _findings(
 ) -> "List[Finding]":
     """What a converge and a start would say, and what shows only on the running system."""
     found = list(planned.findings)
-    decision = start.launch_decision(start.foresee(facts, planned), planned.mode)
+    gone = _had_a_pair(facts, mode) and planned.mode == config.TLS and facts.pair.state == pair.NONE
+    # That no pair could be made is known only if somebody has tried: each run of the package leaves a stamp.
+    untried = gone or facts.stamp is None
+    decision = start.launch_decision(start.foresee(facts, planned) if untried else facts, planned.mode)
     found += [one for one in decision.findings if one["id"] not in [other["id"] for other in found]]
     if planned.mode == config.TLS and facts.pair.state == pair.BOTH and not (facts.verdict or {}).get("problem"):
         found += installed_pair.more_findings(host, facts, seen) + installed_pair.use_findings(host, facts, seen)
-    if _had_a_pair(facts, mode) and planned.mode == config.TLS and facts.pair.state == pair.NONE:
+    if gone:
         found.append(finding("pair-gone"))
     if planned.mode == config.TCP and facts.tls.possible:
         found += _not_ready(host, facts)

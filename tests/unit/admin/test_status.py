@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from catcher_install import apply, config, messages, pair, paths, port, reference, transition
+from catcher_install import apply, config, messages, pair, paths, port, reference, stamp, transition
 from catcher_install.admin import backend, installed_pair, mode, status
 from catcher_install.host import Host
 
@@ -354,6 +354,15 @@ def test_a_pair_that_is_gone_is_told(machine, monkeypatch, runs_now):
     for path in (paths.KEY, paths.CERTIFICATE):
         os.unlink(machine.on_disk(path))
     assert ids_of(seen(machine)) == sorted(["pair-gone"] + ["not-running"] * (not runs_now))
+
+
+def test_a_pair_that_could_not_be_made_is_told(machine, monkeypatch):
+    """A run of the package has tried, and left a stamp without a pair."""
+    stopped(machine, monkeypatch)
+    for path in (paths.KEY, paths.CERTIFICATE):
+        os.unlink(machine.on_disk(path))
+    machine.put(paths.STAMP, stamp.render(stamp.EMPTY.replace(mode="tls")))
+    assert "pair-not-generated" in ids_of(seen(machine))
 
 
 def test_before_the_first_start_nobody_is_told_that_no_pair_could_be_made(machine, monkeypatch):
