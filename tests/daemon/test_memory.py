@@ -161,5 +161,7 @@ def test_memory_of_stuck_relays_is_bounded_and_given_back(start, backend):
         grown = catcher.resident() - before
         assert 2 * MEGABYTE < grown < 200 * 130 * 1024
         early.set()
-        eventually(lambda: catcher.resident() - before < grown / 2, "the memory of most of them was given back")
+        # On a busy machine the two sides get to fill less; the rest then is not less than what is allowed at the end.
+        most = max(grown / 2, 3 * MEGABYTE)
+        eventually(lambda: catcher.resident() - before < most, "the memory of most of them was given back")
     eventually(lambda: catcher.resident() - before < 3 * MEGABYTE, "the memory was given back")
