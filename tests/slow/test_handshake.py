@@ -19,6 +19,7 @@ from tests.unit.probe.peers import (
     drips,
     echoes,
     ends_and_closes,
+    ends_and_closes_later,
     ends_politely,
     ids,
     look,
@@ -130,8 +131,8 @@ def test_plain_tcp(any_python, handle, evidence):
     assert report.fields(result)["name_matches"] is None
 
 
-@pytest.mark.parametrize("handle", [closes, resets, reads_and_closes, ends_and_closes],
-                         ids=["closes", "resets", "reads and closes", "ends and closes"])
+@pytest.mark.parametrize("handle", [closes, resets, reads_and_closes, ends_and_closes, ends_and_closes_later],
+                         ids=["closes", "resets", "reads and closes", "ends and closes", "ends and closes later"])
 def test_a_connection_that_is_closed_without_an_answer_is_not_called_plain_tcp(any_python, handle):
     """A TLS catcher without a free place does so, one that stops, and a forwarder that does not reach its catcher."""
     with Peer(handle) as peer:

@@ -153,6 +153,16 @@ def ends_and_closes(peer, conn):
     return b""
 
 
+def ends_and_closes_later(peer, conn):
+    """The same, and between the two it takes in what a client has sent by then."""
+    conn.shutdown(socket.SHUT_WR)
+    conn.settimeout(0.1)
+    with contextlib.suppress(socket.timeout):
+        while conn.recv(1000):
+            pass
+    return b""
+
+
 def answers_at_the_end(data):
     """A server that is so slow that it has an answer only when nobody waits for it any more."""
     def handle(peer, conn):
