@@ -22,6 +22,7 @@ FAREWELL_BYTES = 64 * 1024
 HEARD_LIMIT = 64
 # Between two looks at what the peer's kernel says of what was sent.
 LOOK_AGAIN = 0.002
+MOMENT = 0.25
 CLOSES = "it closes the connection before it has answered anything"
 
 
@@ -146,6 +147,11 @@ def receive(sock: socket.socket, seconds: float) -> bytes:
     """What the peer sends next; b"" at its end. Raises socket.timeout after *seconds*."""
     sock.settimeout(max(0.001, seconds))
     return sock.recv(16 * 1024)
+
+
+def wait_a_moment(deadline: Deadline) -> None:
+    """Let pass what a server needs to close a connection after it has ended its own side; not all of the time."""
+    time.sleep(min(MOMENT, deadline.left() / 4))
 
 
 def takes_in(sock: socket.socket, seconds: float) -> bool:

@@ -1,7 +1,6 @@
 """A TLS handshake with whatever is there: the version, cipher and certificates, or what it speaks instead."""
 
 import socket
-import time
 
 from ..errors import reason_of
 from ..openssl import words
@@ -18,8 +17,6 @@ if TYPE_CHECKING:
 HANDSHAKE_LIMIT = 256 * 1024
 # Type, version and length of a TLS record, and the type of the message in it.
 RECORD_HEADER = 6
-# So much later a server that has ended its side has closed the connection, too.
-MOMENT = 0.25
 
 # A ClientHello of TLS 1.2 (RFC 5246, 7.4.1.2) with one cipher suite, no extension: what a Python without ssl can say.
 # A TLS server answers it, with a ServerHello or an alert.
@@ -232,7 +229,7 @@ def reads_on(address: "Tuple[int, Any]", deadline: Deadline) -> bool:
         if not connection.takes_in(sock, deadline.left() / 2):
             return False
         # A server may end its side first, and close a moment later.
-        time.sleep(min(MOMENT, deadline.left() / 4))
+        connection.wait_a_moment(deadline)
         send(sock, GREETING[-1:], deadline.left())
         return connection.takes_in(sock, deadline.left() / 2)
     except OSError:
