@@ -57,7 +57,7 @@ csulcca_postrm() {
     rmdir @CONF_DIR@ @BIN@ @CCA_DIR@ @IBM_DIR@ @IBM_ALIAS_DIR@ 2>/dev/null || :
 }
 
-# csulcca_taken_back FAMILY ARGUMENTS...: the end of deb postrm. Before debhelper's part 7.x's init script is still away.
+# csulcca_taken_back FAMILY ARGUMENTS...: the end of deb postrm: before debhelper's part 7.x's init script is away.
 csulcca_taken_back() {
     case "$1:${2-}" in
     deb:abort-install | deb:abort-upgrade) ;;
