@@ -24,23 +24,27 @@ HIDDEN = HOMES + TEMPORARY + (RUN,)
 class UnitFacts(Record):
     """The service's files.
 
-    enabled: a link of a target wants it. masked: its name leads to /dev/null, for good or until the next boot. unmask:
-    what to type against that, or "": systemctl unmask leaves a mask until the next boot, unless it is told.
+    enabled: a link of a target wants it. unmask: what to type if its name leads to /dev/null, for good or until the
+    next boot, else "": systemctl unmask leaves a mask until the next boot, unless it is told.
     forking: an administrator's copy in /etc says Type=forking.
     legacy_links: init script and rcN.d links of CCA 7.x, absolute paths.
     ran, was_enabled: see capture.ran_before_removal() and enabled_before_removal(). noted: there is one of their notes,
     though it may say nothing.
     """
 
-    __slots__ = ("enabled", "masked", "unmask", "forking", "legacy_links", "ran", "was_enabled", "noted")
+    __slots__ = ("enabled", "unmask", "forking", "legacy_links", "ran", "was_enabled", "noted")
     enabled: bool
-    masked: bool
     unmask: str
     forking: bool
     legacy_links: "List[str]"
     ran: "Optional[bool]"
     was_enabled: bool
     noted: bool
+
+    @property
+    def masked(self) -> bool:
+        """Whether nothing can start it."""
+        return self.unmask != ""
 
 
 class HostFacts(Record):
@@ -209,7 +213,7 @@ def _unit(host: "Host", now: float) -> UnitFacts:
     masks = {"": target, "--runtime ": host.read_link(paths.UNIT_RUNTIME)}
     unmask = ["systemctl unmask %sCSUTKEcat" % option for option in sorted(masks) if masks[option] == "/dev/null"]
     return UnitFacts(
-        enabled=enabled, masked=bool(unmask), unmask=" && ".join(unmask), forking=b"Type=forking" in lines,
+        enabled=enabled, unmask=" && ".join(unmask), forking=b"Type=forking" in lines,
         legacy_links=links,
         ran=ran_before_removal(host, now), was_enabled=enabled_before_removal(host, now),
         noted=host.lexists(paths.RAN) or host.lexists(paths.ENABLED),

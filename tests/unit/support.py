@@ -404,7 +404,7 @@ def make_facts(**changes):
         "pair": pair.PairFiles(state=pair.NONE, fingerprint="", key_size=0, key_mode=None, staged=False, draft=False),
         "capture": None,
         "still_running": None,
-        "unit": facts.UnitFacts(enabled=False, masked=False, unmask="", forking=False, legacy_links=[], ran=None,
+        "unit": facts.UnitFacts(enabled=False, unmask="", forking=False, legacy_links=[], ran=None,
                                  was_enabled=False, noted=False),
         "tls": openssl.TlsCapability(possible=True, version="3.0.13", library="/usr/lib64/libssl.so.3", reason="",
                                      identity=""),

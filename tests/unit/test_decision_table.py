@@ -151,7 +151,7 @@ def facts_of(history, conf, capability):
         stamp=old,
         capture=make_capture(tree=True, unit="enabled") if shown.get("tree") else None,
         traces=[paths.KEY_STORAGE] if shown.get("trace") == "keys" else [],
-        unit=UnitFacts(enabled=False, masked=False, unmask="", forking=False, ran=None, was_enabled=False, noted=False,
+        unit=UnitFacts(enabled=False, unmask="", forking=False, ran=None, was_enabled=False, noted=False,
                        legacy_links=[RC_LINK] if shown.get("trace") == "rc" else []),
     )
 

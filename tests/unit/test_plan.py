@@ -22,9 +22,9 @@ CONF = config.parse(b"TLS_OFF\n")
 SERVICE = (actions.ENABLE, actions.DISABLE, actions.RESTART, actions.TRY_RESTART, actions.START)
 
 
-def unit(**changes):
-    fields = {"enabled": False, "masked": False, "unmask": "", "forking": False, "legacy_links": [], "ran": None,
-              "was_enabled": False}
+def unit(masked=False, **changes):
+    fields = {"enabled": False, "unmask": "systemctl unmask CSUTKEcat" if masked else "", "forking": False,
+              "legacy_links": [], "ran": None, "was_enabled": False}
     fields.update(changes)
     fields.setdefault("noted", fields["ran"] is not None)
     return UnitFacts(**fields)

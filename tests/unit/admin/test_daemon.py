@@ -21,14 +21,14 @@ PORT = 50003
 @pytest.mark.parametrize("change,wanted", [
     ({}, ""),
     ({"booted": False}, "systemd does not run here"),
-    ({"masked": True}, "the service is masked"),
+    ({"unmask": "systemctl unmask CSUTKEcat"}, "the service is masked"),
     ({"enabled": False}, "the service is disabled and does not run"),
     ({"enabled": False, "running": True}, ""),
 ])
 def test_when_a_change_may_restart(machine, change, wanted):
     facts = make_facts(booted=change.get("booted", True))
     facts = facts.replace(unit=facts.unit.replace(
-        enabled=change.get("enabled", True), masked=change.get("masked", False)))
+        enabled=change.get("enabled", True), unmask=change.get("unmask", "")))
     if change.get("running"):
         machine.processes[100] = [paths.CATCHER]
     assert daemon.may_restart(machine, facts) == wanted
