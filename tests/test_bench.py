@@ -149,3 +149,7 @@ def test_the_empty_package_depends_on_what_ours_does(tmp_path: pathlib.Path) -> 
         wanted, found = ([subprocess.check_output([word.format(path) for word in query], text=True)]
                          for path in (ours, empty))  # fmt: skip
         assert found == wanted and wanted != [""]
+    # What ours gives to itself, such as config(csulcca), nobody else has.
+    requires, provides = (set(subprocess.check_output(["rpm", "-qp", query, str(path)], text=True).splitlines())
+                          for query, path in (("--requires", empty), ("--provides", ours)))  # fmt: skip
+    assert requires and not requires & provides

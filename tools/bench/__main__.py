@@ -60,6 +60,15 @@ def bench_cell(here: Bench) -> tuple[list[Row], dict, list[str]]:
     return rows, {**about, "seconds": measured}, not_measured
 
 
+def show(rows: Sequence[Row], about: dict) -> None:
+    """Print the table of one cell."""
+    print(f"\n{about['cell']} (Python {about['python']}, {about['openssl']}, cryptography {about['cryptography']})")
+    print(table(rows))
+    for line in about["not_measured"]:
+        print("  not measured: " + line)
+    print(flush=True)
+
+
 def processor() -> str:
     """What /proc/cpuinfo calls the processor, or ``."""
     found = re.search(r"(?m)^(?:model name|processor 0)\s*: (.*)$", pathlib.Path("/proc/cpuinfo").read_text())
@@ -89,12 +98,9 @@ def bench(wanted: Sequence[images.Cell], effort: float) -> None:
             found, about, about["not_measured"] = bench_cell(Bench(cell, image, pathlib.Path(work), effort))
             rows += found
             measured.append(about)
+            # Now, and not at the end: a later system may be one that cannot be measured.
+            show(found, about)
     print(f"\nMedians; {os.cpu_count()} processors, load {load:.1f} at the beginning.")
-    for about in measured:
-        print(f"\n{about['cell']} (Python {about['python']}, {about['openssl']}, cryptography {about['cryptography']})")
-        print(table([row for row in rows if row.cell == about["cell"]]))
-        for line in about["not_measured"]:
-            print("  not measured: " + line)
     for reason in blocked:
         print(f"\nBLOCKED: {reason}")
     targets = [row for row in rows if row.target is not None]

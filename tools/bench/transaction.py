@@ -49,9 +49,10 @@ def build_empty(directory: pathlib.Path, like: pathlib.Path) -> None:
         (root / "control").write_text("".join(f"{name}: {value}\n" for name, value in fields.items() if value))
         output(["dpkg-deb", "--root-owner-group", "-Zxz", "--build", root.parent, directory / f"{EMPTY}_1_all.deb"])
         return
+    provided = output(["rpm", "-qp", "--provides", like]).splitlines()
     relations = [f"{kind}: {line}" for kind, query in (("Requires", "--requires"), ("Recommends", "--recommends"))
                  for line in output(["rpm", "-qp", query, like]).splitlines()
-                 if line and not line.startswith(("rpmlib(", "/"))]  # fmt: skip
+                 if line and line not in provided and not line.startswith(("rpmlib(", "/"))]  # fmt: skip
     spec = directory / "empty.spec"
     spec.write_text(SPEC.format(name=EMPTY, relations="\n".join(relations), what=WHAT))
     output(["rpmbuild", "-bb", "--define", f"_topdir {directory}/build", "--define", f"_rpmdir {directory}",
