@@ -29,6 +29,11 @@ def export(host: "Host", directory: str) -> "List[str]":
         raise CatcherError("%s is not a directory" % typed,
                            "mount the USB stick, and name the directory where it is mounted")
     target = host.absolute(directory)
+    if host.real_path(target) + "/catcher.crt" in (
+        host.real_path(paths.BIN) + "/catcher.crt", host.real_path(paths.CERTIFICATE)
+    ):
+        # It would be written anew, and might be an administrator's.
+        raise CatcherError("the certificate in use is in %s" % typed, "name another directory")
     contents = (("catcher.crt", b"".join(seen.blocks)), (SHEET, _sheet(host, seen)))
     drafts = [paths.draft(target + "/" + name) for name, _ in contents]
     try:

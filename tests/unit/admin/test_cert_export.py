@@ -79,6 +79,21 @@ def test_export_onto_a_stick_that_has_one_group_for_all(machine, daemon, stick, 
         machine.create(stick + "/key", b"x", 0o640)
 
 
+@pytest.mark.parametrize("where,linked", [(paths.BIN, False), (paths.BIN, True), ("/data", True), ("/mnt/link", False)])
+def test_export_into_the_place_of_the_pair(machine, daemon, where, linked):
+    """It would rewrite an administrator's file, without its text and without a copy."""
+    authority = Authority()
+    machine.put(paths.KEY, NEW_KEY, 0o600)
+    machine.put(paths.CERTIFICATE, b"Bag Attributes\n" + authority.issue(NEW_KEY) + authority.certificate)
+    os.makedirs(machine.on_disk("/data"))
+    machine.put_link("/mnt/link", paths.BIN)
+    if linked:
+        os.rename(machine.on_disk(paths.CERTIFICATE), machine.on_disk("/data/catcher.crt"))
+        machine.put_link(paths.CERTIFICATE, "/data/catcher.crt")
+    error = refused(machine, daemon, lambda: cert_export.export(machine, where))
+    assert "the certificate in use is in" in error.message
+
+
 def test_export_into_nothing(machine, daemon):
     for name in ("/mnt/nothing", "/root/my.crt"):
         put(machine, *NEW)
