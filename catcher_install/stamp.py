@@ -101,7 +101,12 @@ def parse(data: bytes) -> "Optional[Stamp]":
 
 
 def names_of_use(names: "Dict[str, object]", old: Stamp, present: str) -> "Optional[Dict[str, object]]":
-    """Return accepted_names of the pair in place, and of the last pairs of ours in *old*: a copy may come back."""
+    """Return accepted_names of the pair in place, and of the last pairs of ours in *old*: a copy may come back.
+
+    present: its fingerprint. Without one nothing is forgotten: the files are away or cannot be read for now.
+    """
+    if not present:
+        return names or None
     ours = (old.made_earlier + [old.generated_pair or ""])[-NAMES_KEPT:]
     return {one: names[one] for one in names if one and (one == present or one in ours)} or None
 

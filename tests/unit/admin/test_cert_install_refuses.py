@@ -1,6 +1,9 @@
 """cert install: what cannot be used changes nothing; a key and a certificate in one file can be used."""
 
+import errno
 import os
+
+import pytest
 
 from catcher_install import apply, paths, plan, transition
 from catcher_install.admin import cert_install, installed_pair
@@ -29,6 +32,32 @@ def test_names_that_are_not_this_hosts_need_to_be_named(machine, daemon):
     # Another certificate with the same names was not asked about.
     machine.put(paths.CERTIFICATE, issue(NEW_KEY, "service.example.com", ("service.example.com",)))
     assert ids(installed_pair.check(machine, [])[1]) == ["pair-names-stale"]
+
+
+@pytest.mark.parametrize("name", ["unreadable", "half", "gone"])
+def test_names_stay_accepted_while_the_pair_is_not_to_be_seen(machine, daemon, monkeypatch, name):
+    """A disk that fails for a moment, or an administrator who copies, does not make a false finding for good."""
+    put(machine, NEW_KEY, issue(NEW_KEY, "service.example.com", ("service.example.com",)))
+    cert_install.install(machine, ["/root/my.key", "/root/my.crt"], ["service.example.com"], True)
+    files = {path: machine.get(path) for path in (paths.KEY, paths.CERTIFICATE)}
+    away = {"unreadable": [], "half": [paths.CERTIFICATE], "gone": [paths.KEY, paths.CERTIFICATE]}[name]
+    real = machine.read
+
+    def fails(path, *rest, **named):
+        if name == "unreadable" and path == paths.KEY:
+            raise OSError(errno.EIO, os.strerror(errno.EIO), path)
+        return real(path, *rest, **named)
+
+    for path in away:
+        os.unlink(machine.on_disk(path))
+    with monkeypatch.context() as patched:
+        patched.setattr(machine, "read", fails)
+        patched.setattr(machine, "chroot", name == "gone")
+        apply.converge(machine, transition.of(transition.UPGRADE, "8.0.0-1"))
+    for path in away:
+        machine.put(path, files[path], 0o600)
+    apply.converge(machine, transition.of(transition.UPGRADE, "8.0.0-1"))
+    assert ids(installed_pair.check(machine, [])[1]) == []
 
 
 def test_a_pair_that_cannot_be_used_changes_nothing(machine, daemon):
