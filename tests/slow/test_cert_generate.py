@@ -337,7 +337,12 @@ def test_a_pair_in_the_place_of_an_administrators_is_as_usual(machine, daemon):
     assert not any(line.startswith("Made like") for line in lines)
 
 
-def test_a_pair_whose_names_cannot_be_seen_is_not_replaced(on_machine, daemon, monkeypatch):
+@pytest.mark.parametrize("act,said", [
+    (lambda machine: cert_install.generate(machine, True, True), "%s cannot be read"),
+    # Nothing would prove to a purge that the key is ours.
+    (lambda machine: cert_request.request(machine, [], False, None), "no key is made: %s cannot be read"),
+], ids=["generate", "request"])
+def test_without_a_readable_stamp_nothing_is_made(on_machine, daemon, monkeypatch, act, said):
     real = on_machine.read_optional
 
     def read_optional(path, limit):
@@ -346,8 +351,8 @@ def test_a_pair_whose_names_cannot_be_seen_is_not_replaced(on_machine, daemon, m
         return real(path, limit)
 
     monkeypatch.setattr(on_machine, "read_optional", read_optional)
-    error = refused(on_machine, daemon, lambda: cert_install.generate(on_machine, True, True))
-    assert "%s cannot be read" % paths.STAMP in error.message
+    error = refused(on_machine, daemon, lambda: act(on_machine))
+    assert said % paths.STAMP in error.message
 
 
 @pytest.mark.parametrize("code", [errno.EIO, errno.EMFILE])
