@@ -82,6 +82,12 @@ CATALOG = {
         "the key and certificate cannot be used: {reason}",
         "install another pair, or make one:\n  catcherctl cert install KEY CRT\n  catcherctl cert generate --force",
     ),
+    "pair-unread": (ERROR, ROOT,
+        "it is not known whether the key and certificate can be used: {reason}",
+        "see why root cannot read both files; fix that, and do not replace them:\n"
+        "  ls -lL /opt/IBM/CCA/bin/catcher.key /opt/IBM/CCA/bin/catcher.crt\n"
+        "then restart the catcher:\n  systemctl restart CSUTKEcat",
+    ),
     "pair-expired": (WARNING, ROOT,
         "the certificate expired on {date}",
         "install a new pair, then import its certificate into the TKE:\n  catcherctl cert {action}",

@@ -274,8 +274,8 @@ def _verdict(
     """The judgement on the pair in place, remembered while neither file has changed, nor the policy of OpenSSL.
 
     Keys: fingerprint and key_size (pair.PairFiles), policy (openssl.policy()), the fields of check.Verdict, and
-    "unchecked" with the reason if OpenSSL could not be asked; "passing" if they could not be read, and whether that may
-    be over in a moment.
+    "unchecked" with the reason if OpenSSL could not be asked. If they could not be read: "passing", whether that may be
+    over in a moment; "unread", whether they may be a good pair all the same.
     """
     if files.state != pair.BOTH:
         return None
@@ -298,7 +298,7 @@ def _verdict(
             judged = check.unusable(unseen)
     except OSError as error:
         judged = check.unusable(unseen or "they cannot be read (%s)" % reason_of(error))
-        verdict["passing"] = error.errno in PASSING
+        verdict.update(passing=error.errno in PASSING, unread=not unseen and why_unread("", error) != "")
     if judged.unchecked and known:
         # What could not be found out does not undo what was.
         return memory

@@ -276,7 +276,7 @@ def pair_findings(facts: "HostFacts") -> "List[Finding]":
         return [finding("pair-half", present=there, missing=gone)]
     verdict = facts.verdict or {}
     if verdict.get("problem"):
-        return [finding("pair-unusable", reason=str(verdict["problem"]))]
+        return [finding("pair-unread" if verdict.get("unread") else "pair-unusable", reason=str(verdict["problem"]))]
     found = []
     if verdict.get("unchecked"):
         found.append(finding("pair-unchecked", reason=str(verdict["unchecked"])))

@@ -101,6 +101,8 @@ SITUATIONS = {
     "conf-was-missing": Situation(f"rm {CONF}", APPLY),
     "pair-half": Situation(f"mv {CERTIFICATE} /root/away; {FAILS}", by_hand=f"mv /root/away {CERTIFICATE}"),
     "pair-unusable": Situation(f"echo x >{CERTIFICATE}; {FAILS}"),
+    "pair-unread": Situation(f"mv {KEY} /root/away; ln -s /srv/not-there {KEY}; {FAILS}",
+                             by_hand=f"mv -f /root/away {KEY}"),
     "pair-expired": Situation(pair_is("expired")),
     "pair-expires-soon": Situation(pair_is("soon")),
     "pair-names-stale": Situation("hostname zlinux9"),

@@ -35,8 +35,8 @@ MARKED = {
          ["pair-not-running"]),
         ("Whether there was a pair before, only the stamp remembers.", ["pair-gone"]),
         ("It follows from the key, or from a verdict on key and certificate together.",
-         ["pair-unusable", "pair-expired", "pair-issuer-expired", "pair-issuer-expires-soon", "pair-not-yet-valid",
-          "pair-not-ready", "pair-unchecked"]),
+         ["pair-unusable", "pair-unread", "pair-expired", "pair-issuer-expired", "pair-issuer-expires-soon",
+          "pair-not-yet-valid", "pair-not-ready", "pair-unchecked"]),
         ("It speaks of a pair that we made or are about to make: only the stamp says whose a pair is.",
          ["pair-addresses-left-out", "pair-addresses-temporary", "pair-deferred", "clock-unset"]),
         ("Only a run of root's can meet it.", ["busy", "scriptlet-unknown"]),
@@ -47,8 +47,8 @@ MARKED = {
 SEVERITIES = {
     messages.ERROR: [
         ("The catcher does not serve, or its next start will be refused.",
-         ["tls-required-not-possible", "tls-not-known", "conf-unusable", "pair-half", "pair-unusable", "clock-unset",
-          "not-running", "not-listening", "port-taken", "port-taken-outgoing", "payload-missing"]),
+         ["tls-required-not-possible", "tls-not-known", "conf-unusable", "pair-half", "pair-unusable", "pair-unread",
+          "clock-unset", "not-running", "not-listening", "port-taken", "port-taken-outgoing", "payload-missing"]),
         ("The catcher serves, and cannot do what it is there for.", ["key-storage-unreached"]),
         ("Something was to be done and was not.",
          ["pair-not-generated", "pair-not-replaced", "write-failed", "internal-fault", "service-failed"]),

@@ -132,7 +132,7 @@ def test_a_pair_that_could_not_be_read_once_is_judged_again(machine, quick_pair)
 
     machine.read = second_fails
     told = apply.converge(machine, FRESH)
-    assert "pair-unusable" in ids(told.findings)
+    assert "pair-unread" in ids(told.findings)
     again = apply.converge(machine, START)
     assert again.findings == [] and again.facts.verdict["problem"] == ""
 

@@ -6,7 +6,7 @@ import ssl
 
 import pytest
 
-from catcher_install import apply, messages, paths, report, stamp, transition
+from catcher_install import apply, facts, messages, paths, plan, report, stamp, transition
 from catcher_install.admin import cert_list, cli, installed_pair, status
 
 from .. import pem
@@ -120,6 +120,25 @@ CHECKS = {
     "half": (lambda m: os.unlink(m.on_disk(paths.KEY)), [], ["pair-half"]),
     "unusable": (lambda m: m.put(paths.CERTIFICATE, NEW[1]), [], ["pair-unusable"]),
 }
+
+
+@pytest.mark.parametrize("path", [paths.KEY, paths.CERTIFICATE])
+@pytest.mark.parametrize("error,found", [
+    (errno.EIO, "pair-unread"), (errno.EACCES, "pair-unread"), (errno.ESTALE, "pair-unread"),
+    (errno.ENOENT, "pair-unread"), (errno.EINVAL, "pair-unusable"), (errno.EFBIG, "pair-unusable")])
+def test_nobody_is_told_to_replace_a_pair_that_could_not_be_read(machine, daemon, monkeypatch, path, error, found):
+    """It may be a good one, on a disk that fails, or on a file system that is not there now."""
+    real = machine.read
+
+    def fails(asked, *rest, **named):
+        if asked == path:
+            raise OSError(error, os.strerror(error), asked)
+        return real(asked, *rest, **named)
+
+    monkeypatch.setattr(machine, "read", fails)
+    one, = plan.pair_findings(facts.judged(machine, facts.collect(machine)))
+    assert one["id"] == found and os.strerror(error) in messages.text(one)
+    assert ("cert generate" in messages.fix(one)) == (found == "pair-unusable")
 
 
 @pytest.mark.parametrize("mode", ["TLS_ON", "TLS_OFF"])
