@@ -140,8 +140,9 @@ CATALOG = {
         "install a stronger pair:\n  catcherctl cert install KEY CRT",
     ),
     "pair-key-readable": (WARNING, "",
-        "users other than root can read catcher.key (mode {mode})",
-        "let only root read it:\n  chmod 600 /opt/IBM/CCA/bin/catcher.key",
+        "users other than root can read catcher.key ({how})",
+        "let only root read it:\n  chown root /opt/IBM/CCA/bin/catcher.key\n"
+        "  chmod 600 /opt/IBM/CCA/bin/catcher.key",
     ),
     "pair-addresses-left-out": (INFO, ROOT,
         "the certificate has no room for {count} addresses of this host: {addresses}",

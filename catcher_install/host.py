@@ -154,6 +154,13 @@ class Host:
         """The path without links of what *path* leads to, as far as it can be followed."""
         return self._inside(os.path.realpath(self.locate(path, follow=True)))
 
+    def permissions(self, path: str) -> int:
+        """The permission bits of what *path* leads to; 0 if that cannot be seen."""
+        try:
+            return stat.S_IMODE(_again(os.stat, self.locate(path, follow=True)).st_mode)
+        except OSError:
+            return 0
+
     def is_dir(self, path: str) -> bool:
         """Whether *path* is, or links to, a directory."""
         try:
@@ -164,7 +171,11 @@ class Host:
     def is_own_dir(self, path: str) -> bool:
         """Whether *path* is a directory itself, of root's or ours: one that somebody else planted does not count."""
         entry = self.lstat(path)
-        return entry is not None and stat.S_ISDIR(entry.st_mode) and entry.st_uid in (0, os.geteuid())
+        return entry is not None and stat.S_ISDIR(entry.st_mode) and self.is_ours(entry)
+
+    def is_ours(self, entry: os.stat_result) -> bool:
+        """Whether a file belongs to root, or to who runs this."""
+        return entry.st_uid in (0, os.geteuid())
 
     def list_dir(self, path: str, certain: bool = False) -> "List[str]":
         """Names in a directory, sorted; none if it does not exist or may not be read.

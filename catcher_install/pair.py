@@ -50,15 +50,15 @@ class PairFiles(Record):
 
     state: NONE, KEY_ONLY, CERTIFICATE_ONLY or BOTH (any kind of file counts, even a dangling link).
     fingerprint: fingerprint() of the two files; "" unless BOTH, and if they cannot be read. key_size: bytes of the key.
-    key_mode: the key's permission bits, or None.
+    key_open: how users other than root can read the key, for a message; "" if they cannot.
     staged: a complete pair waits to be placed. draft: there is a path of paths.DRAFTS that was never finished.
     """
 
-    __slots__ = ("state", "fingerprint", "key_size", "key_mode", "staged", "draft")
+    __slots__ = ("state", "fingerprint", "key_size", "key_open", "staged", "draft")
     state: str
     fingerprint: str
     key_size: int
-    key_mode: "Optional[int]"
+    key_open: str
     staged: bool
     draft: bool
 
@@ -78,10 +78,22 @@ def look(host: "Host") -> PairFiles:
         state=state,
         fingerprint=made,
         key_size=key_size,
-        key_mode=stat.S_IMODE(key.st_mode) if key is not None and stat.S_ISREG(key.st_mode) else None,
+        key_open=_open_to(host, key),
         staged=host.is_own_dir(paths.STAGE) or host.is_own_dir(paths.REPLACE_STAGE),
         draft=any(host.lexists(one) for one in paths.DRAFTS),
     )
+
+
+def _open_to(host: "Host", key: "Optional[os.stat_result]") -> str:
+    """How users other than root can read the key, as PairFiles has it. key: what lstat() says."""
+    if key is None:
+        return ""
+    # A link may lead to a key that other programs share, by its owner or its group.
+    linked = stat.S_ISLNK(key.st_mode)
+    mode = host.permissions(paths.KEY) if linked else stat.S_IMODE(key.st_mode)
+    if mode & (0o007 if linked else 0o077):
+        return "mode %04o" % mode
+    return "owner: user %d" % key.st_uid if not linked and not host.is_ours(key) else ""
 
 
 def _fingerprint_in_place(host: "Host") -> "tuple":

@@ -301,8 +301,8 @@ def pair_findings(facts: "HostFacts") -> "List[Finding]":
 
         if bits < RSA_RECOMMENDED:
             found.append(finding("pair-weak-key", bits=str(bits)))
-    if facts.pair.key_mode is not None and facts.pair.key_mode & 0o077:
-        found.append(finding("pair-key-readable", mode="%04o" % facts.pair.key_mode))
+    if facts.pair.key_open:
+        found.append(finding("pair-key-readable", how=facts.pair.key_open))
     return found
 
 

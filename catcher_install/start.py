@@ -85,6 +85,6 @@ def foresee(facts: "HostFacts", planned: "Plan") -> "HostFacts":
             facts = facts.replace(config=config.parse(action.data))
         if action.kind in (MAKE_PAIR, PLACE_STAGED_PAIR, PUT_PAIR):
             good = {"problem": "", "rsa_bits": 0, "not_before": 0, "not_after": int(facts.now) + YEAR_SECONDS}
-            made = facts.pair.replace(state=pair.BOTH, staged=False, key_mode=pair.KEY_MODE)
+            made = facts.pair.replace(state=pair.BOTH, staged=False, key_open="")
             facts = facts.replace(pair=made, verdict=good)
     return facts

@@ -401,7 +401,7 @@ def make_facts(**changes):
         "config": config.absent(),
         "stamp": None,
         "unread": "",
-        "pair": pair.PairFiles(state=pair.NONE, fingerprint="", key_size=0, key_mode=None, staged=False, draft=False),
+        "pair": pair.PairFiles(state=pair.NONE, fingerprint="", key_size=0, key_open="", staged=False, draft=False),
         "capture": None,
         "still_running": None,
         "unit": facts.UnitFacts(enabled=False, unmask="", forking=False, legacy_links=[], ran=None,

@@ -13,7 +13,7 @@ from catcher_install.cert import pem as cert_pem
 from catcher_install.errors import CatcherError
 
 from . import pem
-from .support import fault
+from .support import IS_ROOT, fault
 
 KEY = b"-----BEGIN PRIVATE KEY-----\nours\n-----END PRIVATE KEY-----\n"
 CRT = b"-----BEGIN CERTIFICATE-----\nours\n-----END CERTIFICATE-----\n"
@@ -30,7 +30,7 @@ def test_states(machine):
     assert state_of(machine) == pair.KEY_ONLY
     machine.put(paths.CERTIFICATE, CRT)
     seen = pair.look(machine)
-    assert (seen.state, seen.key_mode, seen.staged, seen.draft) == (pair.BOTH, 0o600, False, False)
+    assert (seen.state, seen.key_open, seen.staged, seen.draft) == (pair.BOTH, "", False, False)
     machine.remove(paths.KEY)
     assert state_of(machine) == pair.CERTIFICATE_ONLY
 
@@ -103,7 +103,40 @@ def test_the_fingerprint_is_of_what_a_link_leads_to(machine):
     machine.put_link(paths.KEY, "/etc/ssl/private/k")
     machine.put(paths.CERTIFICATE, CRT)
     assert pair.look(machine).fingerprint == pair.fingerprint(KEY, CRT)
-    assert pair.look(machine).key_mode is None
+
+
+@pytest.mark.parametrize("linked,mode,told", [
+    (False, 0o600, ""), (False, 0o400, ""), (False, 0o700, ""), (False, 0o640, "mode 0640"),
+    (False, 0o604, "mode 0604"),
+    # A link may lead to a key that other programs share by their group.
+    (True, 0o640, ""), (True, 0o644, "mode 0644"),
+])
+def test_who_else_can_read_the_key(machine, linked, mode, told):
+    machine.put("/etc/ssl/private/k" if linked else paths.KEY, KEY, mode)
+    if linked:
+        machine.put_link(paths.KEY, "/etc/ssl/private/k")
+    assert pair.look(machine).key_open == told
+
+
+def test_the_owner_of_the_key_can_read_it(machine, monkeypatch):
+    """As after cp -p or mv from an administrator's own directory."""
+    machine.put(paths.KEY, KEY, 0o600)
+    if IS_ROOT:
+        os.chown(machine.on_disk(paths.KEY), 1234, 1234)
+    else:
+        real = machine.lstat
+
+        def lstat(path):
+            entry = real(path)
+            return entry if path != paths.KEY else os.stat_result([*entry[:4], 1234, *entry[5:]])
+
+        monkeypatch.setattr(machine, "lstat", lstat)
+    assert pair.look(machine).key_open == "owner: user 1234"
+
+
+def test_a_link_that_leads_nowhere_is_open_to_nobody(machine):
+    machine.put_link(paths.KEY, "/nowhere")
+    assert pair.look(machine).key_open == ""
 
 
 def test_what_cannot_be_read_has_no_fingerprint(machine):
