@@ -283,7 +283,8 @@ def pair_findings(facts: "HostFacts") -> "List[Finding]":
     elif verdict.get("chain"):
         found.append(finding("pair-chain-broken", reason=str(verdict["chain"])))
     first, last, issuers = (int(str(verdict.get(name, 0))) for name in ("not_before", "not_after", "issuer_not_after"))
-    again = "generate --force" if (facts.stamp or EMPTY).made(facts.pair.fingerprint) else "install KEY CRT"
+    ours = (facts.stamp or EMPTY).made(facts.pair.fingerprint)
+    again = "generate --force" if ours else "request\n  catcherctl cert install KEY CRT"
     if facts.now > last:
         found.append(finding("pair-expired", date=moment(last), action=again))
     elif facts.now + messages.SOON_SECONDS > last:

@@ -190,7 +190,8 @@ def _add_cert(verbs: "Any") -> None:
                     "catcherctl cert request --out catcher.csr --name catcher.example.com")
     request.add_argument("--out", metavar="FILE", help="write the request to this new file instead of standard output")
     request.add_argument("--present-key", action="store_true", help="use the present key instead of a new key")
-    _name_option(request, "another name or address for the certificate; may be repeated")
+    _name_option(request, "another name or address for the certificate; may be repeated (default: those that the"
+                 " present certificate was asked to have)")
     _json_option(request)
     install = _verb(
         more, "install", "cert install", "check your own key and certificate, then use them",

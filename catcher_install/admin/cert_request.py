@@ -4,7 +4,9 @@ from .. import apply, pair, paths, plan
 from .. import facts as fact_collector
 from ..cert import crypto, generate, host_names, submitted
 from ..errors import CatcherError, reason_of
+from ..stamp import EMPTY
 from ..text import shown
+from . import installed_pair
 from .change import Locked
 
 TYPE_CHECKING = False
@@ -21,8 +23,8 @@ def request(host: "Host", wanted: "List[str]", present_key: bool, out: "Optional
 
     The first request makes the key, which is kept until cert_install.install() finds the certificate for it. So the
     running pair is not touched, and a second request does not make the first request useless. present_key:
-    catcher.key's is used instead. wanted: further names for the certificate, the first one for its CN. out: a new file
-    to write it to. Raises CatcherError.
+    catcher.key's is used instead. wanted: further names for the certificate, the first one for its CN; those of the
+    present certificate if empty. out: a new file to write it to. Raises CatcherError.
     """
     lib = crypto.load()
     if out is not None:
@@ -43,7 +45,8 @@ def request(host: "Host", wanted: "List[str]", present_key: bool, out: "Optional
                 apply.note_key(host, new)
                 host.replace(path, new, pair.KEY_MODE)
     key = submitted.load_key(submitted.read_file(host, path), lib)
-    names = generate.subject(host_names.collect(host), wanted)
+    kept = [] if wanted else _asked_before(host)
+    names = generate.subject(host_names.collect(host), wanted or kept)
     try:
         data = crypto.call(_signing_request, key, names, lib)
     except crypto.Unreadable as error:
@@ -51,6 +54,9 @@ def request(host: "Host", wanted: "List[str]", present_key: bool, out: "Optional
         raise CatcherError("python3-cryptography makes no request for %s (%s)" % (path, error),
                            "see what is wrong:\n  catcherctl cert check") from error
     lines = []
+    if kept:
+        wish = generate.Wish(names=kept, key_type="", days=0)
+        lines.append(submitted.command("Asked for the names of the present certificate:", *generate.options(wish)))
     if out is not None:
         try:
             host.create(host.absolute(out), data, 0o644)
@@ -62,6 +68,12 @@ def request(host: "Host", wanted: "List[str]", present_key: bool, out: "Optional
     lines.append("Its key stays in %s; only root can read it." % path)
     lines.append("When your CA has signed it, type: catcherctl cert install CERTIFICATE")
     return data, lines
+
+
+def _asked_before(host: "Host") -> "List[str]":
+    """The names that the present certificate was asked to have: the TKE may use one of them."""
+    known, _ = fact_collector.read_stamp(host)
+    return installed_pair.asked_names(known or EMPTY, pair.look(host).fingerprint)
 
 
 def _require_new(host: "Host", out: str) -> None:

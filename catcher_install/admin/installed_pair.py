@@ -111,8 +111,7 @@ def more_findings(host: "Host", facts: "HostFacts", seen: Installed) -> "List[Fi
         found += [one for one in submitted.address_findings(host) if not messages.is_marked(one, messages.TRANSIENT)]
     reason = _stale_names(host, own, bool(ours), accepted_names(facts))
     if reason:
-        again = "catcherctl cert generate --force" if ours else "catcherctl cert request"
-        again += "".join(" --name " + shlex.quote(name) for name in accepted_names(facts) if ours)
+        again = "catcherctl cert " + _another(facts, bool(ours), [])
         found.append(finding("pair-names-stale", reason=reason,
                              hint="make a new certificate, then import it into the TKE:\n  %s" % again))
     return found
@@ -133,6 +132,12 @@ def planned(host: "Host", facts: "HostFacts") -> "Plan":
     """What ``catcherctl apply`` would do, with the finding of a pair that is not in use: apply does not restart."""
     found = plan.plan(facts, transition.of(transition.APPLY))
     return found.replace(findings=found.findings + use_findings(host, facts, installed(host)))
+
+
+def _another(facts: "HostFacts", ours: bool, lacking: "List[str]") -> str:
+    """The verb of cert for a certificate like the present one that also has the names that this one lacks."""
+    names = "".join(" --name " + shlex.quote(name) for name in accepted_names(facts) + lacking)
+    return ("generate --force" if ours else "request") + names
 
 
 def accepted_names(facts: "HostFacts") -> "List[str]":
@@ -190,7 +195,8 @@ def check(host: "Host", wanted: "List[str]") -> "Tuple[Dict[str, Any], List[Find
         found = found + more_findings(host, facts, seen) + use_findings(host, facts, seen)
         own = seen.chain[0] if seen.chain else None
         found += [
-            finding("pair-name-missing", name=shown(name), names=submitted.names_of(own))
+            finding("pair-name-missing", name=shown(name), names=submitted.names_of(own),
+                    action=_another(facts, bool(made_here(host, facts)), [name]))
             for name in wanted if own is not None and not details.match(name, own)
         ]
     return fields(host, facts, seen), found

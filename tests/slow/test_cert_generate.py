@@ -13,7 +13,7 @@ from catcher_install.admin import cert_install, cert_request, cli, installed_pai
 from catcher_install.cert import crypto, generate
 from catcher_install.errors import CatcherError, KeyRefused
 from tests.unit import pem
-from tests.unit.admin.hosts import KEPT, bin_tree, der, in_place, install, refused, remembered
+from tests.unit.admin.hosts import KEPT, bin_tree, der, in_place, install, put, refused, remembered
 from tests.unit.authority import DAY, Authority, issue
 from tests.unit.daemon import shown
 from tests.unit.support import ids, no_room_for_the_stamp, tree_of
@@ -117,6 +117,37 @@ def test_request_to_install(machine, daemon):
     cert_install.install(machine, ["/root/signed.crt"], [], True)
     assert in_place(machine) == (key, chain) and shown(daemon.port) == der(chain)
     assert machine.get(paths.REQUEST_KEY) is None
+
+
+@pytest.mark.parametrize("ours", [True, False])
+def test_a_request_asks_for_the_names_of_the_present_certificate(machine, daemon, ours):
+    """The TKE may use one, and would refuse the renewed certificate without it."""
+    names = ["service.example.com", "198.51.100.7"]
+    if ours:
+        cert_install.generate(machine, True, True, generate.USUAL.replace(names=names))
+    else:
+        key = pem.key_of("prime256v1")
+        put(machine, key, issue(key, names[0], names[:1], names[1:]))
+        cert_install.install(machine, ["/root/my.key", "/root/my.crt"], names, True)
+    data, lines = cert_request.request(machine, [], False, None)
+    assert asked(data)[1:] == (["service.example.com", "tke1", "tke1.example.com"], ["192.0.2.10", "198.51.100.7"])
+    assert "Asked for the names of the present certificate: --name service.example.com --name 198.51.100.7" in lines
+    again, lines = cert_request.request(machine, ["tke1"], False, None)
+    assert asked(again)[1:] == (["tke1", "tke1.example.com"], ["192.0.2.10"])
+    assert "present certificate" not in str(lines)
+
+
+@pytest.mark.parametrize("ours", [True, False])
+def test_the_hint_of_a_missing_name_keeps_the_others(machine, daemon, ours):
+    if ours:
+        cert_install.generate(machine, True, True, generate.USUAL.replace(names=["a.example.com"]))
+    else:
+        key = pem.key_of("prime256v1")
+        put(machine, key, issue(key, "a.example.com", ["a.example.com"]))
+        cert_install.install(machine, ["/root/my.key", "/root/my.crt"], ["a.example.com"], True)
+    one, = installed_pair.check(machine, ["b.example.com"])[1]
+    verb = "generate --force" if ours else "request"
+    assert messages.fix(one).endswith("\n  catcherctl cert %s --name a.example.com --name b.example.com" % verb)
 
 
 def test_two_requests_at_once_are_for_one_key(machine, daemon, monkeypatch):
