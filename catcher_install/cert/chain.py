@@ -15,20 +15,20 @@ def chain_problem(chain: "Sequence[X509]") -> str:
     for number in range(1, len(chain)):
         child, issuer = chain[number - 1], chain[number]
         which = "certificate %d" % (number + 1)
-        if child.issuer_der != issuer.subject_der:
+        if child.issuer_plain != issuer.subject_plain:
             return "certificate %d was not issued by %s" % (number, which)
         if not issuer.ca:
             return "%s is not a CA, so it cannot sign certificate %d" % (which, number)
         if not issuer.signs_certificates:
             return "%s may not sign certificates: its key usage has no keyCertSign" % which
         # Those between the two; a CA that issued itself anew does not count (RFC 5280, 4.2.1.9).
-        below = sum(1 for one in chain[1:number] if one.subject_der != one.issuer_der)
+        below = sum(1 for one in chain[1:number] if one.subject_plain != one.issuer_plain)
         if issuer.path_length is not None and below > issuer.path_length:
             return "%s allows only %d CAs below itself (pathLen), and there are %d" % (
                 which, issuer.path_length, below)
     for number, one in enumerate(chain, 1):
         # Whoever trusts a certificate that issued itself does not look at its signature.
-        if one.weak and one.issuer_der != one.subject_der:
+        if one.weak and one.issuer_plain != one.subject_plain:
             return "certificate %d is signed with %s, which clients no longer accept" % (number, one.weak)
     return _policy_problem(chain)
 
@@ -42,7 +42,7 @@ def _policy_problem(chain: "Sequence[X509]") -> str:
     if any(one.maps_policies for one in chain):
         return ""
     # Of the trust anchor, a client takes the name and the key.
-    anchored = len(chain) > 1 and chain[-1].issuer_der == chain[-1].subject_der
+    anchored = len(chain) > 1 and chain[-1].issuer_plain == chain[-1].subject_plain
     valid = {ANY_POLICY}
     free = len(chain) + 1
     demands = 0
@@ -53,7 +53,7 @@ def _policy_problem(chain: "Sequence[X509]") -> str:
             valid = own
         elif ANY_POLICY not in own:
             valid = valid & own
-        if one.subject_der != one.issuer_der or number == 1:
+        if one.subject_plain != one.issuer_plain or number == 1:
             free = max(0, free - 1)
         # The certificate at the end has its own say about itself only if that is 0.
         if one.explicit_policy is not None and one.explicit_policy < free and (number > 1 or not one.explicit_policy):

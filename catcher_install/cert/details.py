@@ -99,7 +99,7 @@ def describe(der: bytes) -> Certificate:
         return Certificate(subject="", issuer="", self_issued=False, common_names=[], dns_names=[], addresses=[],
                            not_before=0, not_after=0, problem="not a certificate: %s" % error, **hashes)
     return Certificate(
-        subject=name_text(one.subject), issuer=name_text(one.issuer), self_issued=one.subject == one.issuer,
+        subject=name_text(one.subject), issuer=name_text(one.issuer), self_issued=one.subject_plain == one.issuer_plain,
         common_names=[value for oid, value in one.subject if oid == COMMON_NAME], dns_names=one.dns_names,
         addresses=one.addresses, not_before=one.not_before, not_after=one.not_after, problem="", **hashes
     )

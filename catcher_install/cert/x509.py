@@ -46,7 +46,7 @@ SIGNS, SIGNS_CERTIFICATES = 0x80, 0x04
 class X509(Record):
     """One certificate.
 
-    subject, issuer: (attribute's OID, value) in order; subject_der, issuer_der: the same as bytes, to be compared.
+    subject, issuer: (attribute's OID, value) in order; subject_plain, issuer_plain: the same, to be compared.
     not_before, not_after: seconds since the epoch. key: of what kind the public key is.
     dns_names, addresses: of the SAN. weak: the digest that it is signed with if that no longer counts, else "".
     signs, signs_certificates: its key usage allows that (or there is none). usages: OIDs of its extended key usage, or
@@ -55,13 +55,13 @@ class X509(Record):
     certificates each needs a policy, or None. maps_policies: whether it gives policies other names.
     """
 
-    __slots__ = ("subject", "issuer", "subject_der", "issuer_der", "not_before", "not_after", "key", "dns_names",
+    __slots__ = ("subject", "issuer", "subject_plain", "issuer_plain", "not_before", "not_after", "key", "dns_names",
                  "addresses", "weak", "signs", "signs_certificates", "usages", "ca", "path_length", "policies",
                  "explicit_policy", "maps_policies")  # fmt: skip
     subject: "List[Tuple[str, str]]"
     issuer: "List[Tuple[str, str]]"
-    subject_der: bytes
-    issuer_der: bytes
+    subject_plain: "List[List[Tuple[str, str]]]"
+    issuer_plain: "List[List[Tuple[str, str]]]"
     not_before: int
     not_after: int
     key: keys.KeyKind
@@ -88,14 +88,14 @@ def read(der: bytes) -> X509:
         # The serial number.
         _next(fields)
     signature = _sequence(fields)
-    issuer, issuer_der = _name(fields)
+    issuer, issuer_plain = _name(fields)
     first, last = _validity(_sequence(fields))
-    subject, subject_der = _name(fields)
+    subject, subject_plain = _name(fields)
     tag, spki, _ = _next(fields)
     if tag != SEQUENCE:
         raise ValueError("it has no public key")
     found = X509(
-        subject=subject, issuer=issuer, subject_der=subject_der, issuer_der=issuer_der, not_before=first,
+        subject=subject, issuer=issuer, subject_plain=subject_plain, issuer_plain=issuer_plain, not_before=first,
         not_after=last, key=_key(spki), dns_names=[], addresses=[],
         weak=WEAK_SIGNATURES.get(_oid(_one(signature, OID, more=True)), ""), signs=True,
         signs_certificates=True, usages=None, ca=version_1, path_length=None, policies=None,
@@ -174,18 +174,24 @@ def _oid(data: bytes) -> str:
 # -- the parts of a certificate ----------------------------------------------------------------------------------------
 
 
-def _name(elements: "Iterator[Tuple[int, bytes, bytes]]") -> "Tuple[List[Tuple[str, str]], bytes]":
-    tag, content, whole = _next(elements)
+def _name(elements: "Iterator[Tuple[int, bytes, bytes]]"
+          ) -> "Tuple[List[Tuple[str, str]], List[List[Tuple[str, str]]]]":
+    """The attributes of a name; and the same for a comparison, which minds no case, blanks and type of string (RFC
+    5280, 7.1)."""
+    tag, content, _ = _next(elements)
     if tag != SEQUENCE:
         raise ValueError("it has an invalid name")
-    found = []
+    found: List[Tuple[str, str]] = []
+    plain = []
     for _, attributes, _ in _elements(content):
+        first = len(found)
         for _, attribute, _ in _elements(attributes):
             parts = _elements(attribute)
             oid = _oid(_next(parts)[1])
             kind, value, _ = _next(parts)
             found.append((oid, value.decode(STRINGS.get(kind, "latin-1"), "backslashreplace")))
-    return found, whole
+        plain.append(sorted((oid, " ".join(value.lower().split())) for oid, value in found[first:]))
+    return found, plain
 
 
 def _validity(data: bytes) -> "Tuple[int, int]":

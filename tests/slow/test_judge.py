@@ -12,6 +12,7 @@ import time
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
+from cryptography.x509.name import _ASN1Type
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from catcher_install import facts, openssl, pair, paths, plan, stamp, start, transition
@@ -73,6 +74,14 @@ def chain(extensions=SERVER, middle=CA, root=CA, kind="prime256v1", digest=hashe
         build("CA", ca, "Root", top, middle, middle_digest, last=last, first=-100),
         build("Root", top, "Root", top, root, last=3000),
     ))
+
+
+def spelled(issuer):
+    """A pair by a root, whose name the server's certificate spells so."""
+    root = key("secp384r1")
+    return key("prime256v1"), b"".join((
+        build("tke1.example.com", key("prime256v1"), issuer, root, NAMED + SERVER),
+        build("Test Root", root, "Test Root", root, CA, last=3000)))
 
 
 ANY_POLICY = "2.5.29.32.0"
@@ -239,6 +248,10 @@ GOOD = {
     "self-signed, a CA": lambda: lone([CA[0]]),
     "a chain": chain,
     "four of a chain": lambda: chain(below=CA),
+    # Names are compared without regard to case, blanks and the type of string (RFC 5280, 7.1).
+    "an issuer that is spelled otherwise": lambda: spelled("test  ROOT"),
+    "an issuer in another type of string": lambda: spelled(x509.Name([
+        x509.NameAttribute(x509.oid.NameOID.COMMON_NAME, "Test Root", _ASN1Type.PrintableString)])),
     "RSA 1024": lambda: lone(SERVER, kind="rsa-1024"),
     "RSA 1024 by a CA": lambda: chain(kind="rsa-1024"),
     "P-521": lambda: lone(SERVER, kind="secp521r1"),
