@@ -6,7 +6,7 @@ What can be read from the bytes is read here, for exact words; the rest OpenSSL 
 
 import sys
 
-from ..errors import reason_of
+from ..errors import CatcherError, reason_of
 from ..openssl import words
 from ..record import Record
 from ..text import shown
@@ -106,8 +106,17 @@ def check(host: "Host", key_pem: bytes, certificate_pem: bytes) -> Verdict:
 
 
 def belongs(host: "Host", key_pem: bytes, certificate_pem: bytes) -> bool:
-    """Return whether a key is that of a certificate; no, if either cannot be read or OpenSSL not be asked."""
-    return _ask_openssl(host, key_pem, certificate_pem, [certificate_pem], True).get("load") == ""
+    """Return whether a key is that of a certificate; no, if either cannot be read. Raises CatcherError if OpenSSL
+    could not be asked."""
+    answers = _ask_openssl(host, key_pem, certificate_pem, [certificate_pem], True)
+    if "unknown" in answers:
+        raise not_tried(answers["unknown"])
+    return answers.get("load") == ""
+
+
+def not_tried(why: str) -> CatcherError:
+    """Return what to raise if nobody can tell what a pair is worth."""
+    return CatcherError("the pair cannot be tried: %s" % why, "try again")
 
 
 def _file_problem(given: pem.PemFile) -> str:

@@ -83,7 +83,7 @@ def check(host: "Host", key_file: PemFile, crt_file: PemFile) -> Material:
     if verdict.problem:
         raise _unusable(host, verdict.problem, key_file, key_pem, crt_file, blocks)
     if verdict.unchecked:
-        raise CatcherError("the pair cannot be tried: %s" % verdict.unchecked, "try again")
+        raise pair_check.not_tried(verdict.unchecked)
     told = [details.describe(der(block)) for block in blocks]
     _require_valid(told, crt_file, host.now())
     if verdict.chain:
@@ -96,14 +96,15 @@ def _unusable(
     host: "Host", problem: str, key_file: PemFile, key_pem: bytes, crt_file: PemFile, blocks: "List[bytes]"
 ) -> CatcherError:
     """A verdict's problem, said of the files that were named."""
+    own = _own_number(host, key_pem, blocks) if len(blocks) > 1 else 0
+    if own > 1:
+        # Whatever is wrong with the first one as a server's.
+        return CatcherError(
+            "the chain in %s is in the wrong order: the key's own certificate is number %d of %d" % (
+                crt_file.path, own, len(blocks)),
+            "put that certificate first, then its issuer, then the issuer of that",
+        )
     if problem == pair_check.NOT_ITS_OWN:
-        fits = [pair_check.belongs(host, key_pem, block) for block in blocks[:details.CHAIN_LIMIT]]
-        if True in fits:
-            return CatcherError(
-                "the chain in %s is in the wrong order: the key's own certificate is number %d of %d" % (
-                    crt_file.path, fits.index(True) + 1, len(blocks)),
-                "put that certificate first, then its issuer, then the issuer of that",
-            )
         return CatcherError("the certificate in %s does not belong to the key in %s" % (crt_file.path, key_file.path),
                             "name the key that the certificate was requested with")
     hint = "use %s; to make a key and a request:\n  catcherctl cert request" % keys.SUPPORTED
@@ -114,6 +115,14 @@ def _unusable(
     elif problem.startswith("catcher.crt"):
         hint = "let your CA issue a certificate for a server; to make the request:\n  catcherctl cert request"
     return CatcherError(problem.replace("catcher.key", key_file.path).replace("catcher.crt", crt_file.path), hint)
+
+
+def _own_number(host: "Host", key_pem: bytes, blocks: "List[bytes]") -> int:
+    """Which of some certificates is a key's own, from 1; 0 if none is."""
+    for number, block in enumerate(blocks[:details.CHAIN_LIMIT], 1):
+        if pair_check.belongs(host, key_pem, block):
+            return number
+    return 0
 
 
 def _key_block(given: PemFile) -> bytes:
@@ -184,11 +193,12 @@ def load_key(given: PemFile, lib: "crypto.Crypto") -> "Any":
 
 
 def belongs(host: "Host", key_file: PemFile, crt_file: PemFile) -> bool:
-    """Whether a file's key is that of the first certificate in another one; no, if it cannot be read."""
+    """Whether a file's key is that of a certificate in another one; no, if it cannot be read."""
     try:
-        return pair_check.belongs(host, _key_block(key_file), crt_file.certificates()[0])
+        key_pem = _key_block(key_file)
     except CatcherError:
         return False
+    return _own_number(host, key_pem, crt_file.certificates()) > 0
 
 
 def _refuse_request(path: str, labels: str) -> None:
@@ -223,6 +233,9 @@ def _certificate_blocks(given: PemFile) -> "List[bytes]":
 
 def _require_valid(chain: "List[details.Certificate]", given: PemFile, now: float) -> None:
     for number, one in enumerate(chain, 1):
+        if one.problem:
+            # The chain's own problem.
+            continue
         which = "the certificate in %s" % given.path
         if number > 1:
             which = "certificate %d of the chain in %s (%s)" % (number, given.path, shown(one.subject, 60))

@@ -5,11 +5,12 @@ import sys
 import time
 
 import pytest
+from cryptography import x509
 
 from catcher_install.cert import submitted
 from catcher_install.errors import CatcherError
 from tests.unit import pem
-from tests.unit.authority import CLIENT, DAY, SERVER, Authority, der, issue, key_der
+from tests.unit.authority import CLIENT, DAY, SERVER, Authority, build, der, issue, key_der, key_usage, pem_of
 
 MADE = {}  # type: dict
 
@@ -101,6 +102,21 @@ def wrong_order():
     return k, authority().certificate + authority().issue(k) + authority().root
 
 
+def ca_first(kind="secp384r1", extensions=()):
+    """As some tools write it; of such a CA's certificate alone something else would be wrong."""
+    k, ca = key("prime256v1"), key(kind)
+    extensions = [(x509.BasicConstraints(ca=True, path_length=None), True)] + list(extensions)
+    return k, pem_of(build(ca, "CA", extensions=extensions)) + issue(k, issuer=(ca, "CA"))
+
+
+def odd_link():
+    """A CA of which OpenSSL reads more than we do: its name is an address of five bytes."""
+    k, ca = key("prime256v1"), key("secp384r1")
+    odd = x509.UnrecognizedExtension(x509.ObjectIdentifier("2.5.29.17"), b"\x30\x07\x87\x05\x01\x02\x03\x04\x05")
+    extensions = [(x509.BasicConstraints(ca=True, path_length=None), True), (odd, False)]
+    return k, issue(k, issuer=(ca, "CA")) + pem_of(build(ca, "CA", extensions=extensions))
+
+
 def missing_link():
     k, _ = chained()
     return k, authority().issue(k) + authority().root
@@ -170,6 +186,11 @@ REFUSED = {
     "RSA 8192": (lambda: (key("rsa-8192"), issue(key("rsa-2048"))), "larger than RSA 4096", "catcherctl cert request"),
     "another key": (other_key, "does not belong to the key in", "requested with"),
     "a chain in the wrong order": (wrong_order, "wrong order: the key's own certificate is number 2 of 3", "first"),
+    "a chain in the wrong order, by a CA that only signs certificates": (
+        lambda: ca_first(extensions=[(key_usage("key_cert_sign"), True)]), "certificate is number 2 of 2", "first"),
+    "a chain in the wrong order, by a CA with an unsupported key": (
+        lambda: ca_first("secp256k1"), "certificate is number 2 of 2", "first"),
+    "a chain with a link that we cannot read": (odd_link, "certificate 2 cannot be read", "first"),
     "a chain with a gap": (missing_link, "certificate 1 was not issued by certificate 2", "server's certificate first"),
     "a chain by another key": (forged_link, "is not signed by the key of the next one", "first"),
     "a chain by no CA": (no_ca, "certificate 2 is not a CA", "first"),

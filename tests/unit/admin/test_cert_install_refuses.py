@@ -7,8 +7,9 @@ import pytest
 
 from catcher_install import apply, paths, plan, transition
 from catcher_install.admin import cert_install, installed_pair
+from catcher_install.cert import check
 
-from ..authority import issue
+from ..authority import Authority, issue
 from ..daemon import shown
 from ..support import ids
 from .hosts import NEW, NEW_KEY, der, in_place, put, refused
@@ -110,6 +111,20 @@ def test_a_certificate_for_no_key_that_is_here(machine, daemon):
     error = refused(machine, daemon, lambda: cert_install.install(machine, ["/root/new.crt"], [], True))
     assert "does not belong to a key on this host (tried %s)" % paths.KEY in error.message
     assert "catcherctl cert install KEY /root/new.crt" in error.hint
+
+
+def test_a_chain_in_the_wrong_order_for_a_key_that_is_here(machine, daemon):
+    authority = Authority()
+    machine.put("/root/new.crt", authority.certificate + authority.issue(machine.get(paths.KEY)))
+    error = refused(machine, daemon, lambda: cert_install.install(machine, ["/root/new.crt"], [], True))
+    assert "wrong order: the key's own certificate is number 2 of 2" in error.message
+
+
+def test_a_key_is_not_said_to_be_another_if_nobody_can_tell(machine, daemon, monkeypatch):
+    machine.put("/root/new.crt", issue(machine.get(paths.KEY)))
+    monkeypatch.setattr(check, "_ask_openssl", lambda *arguments: {"unknown": "cannot allocate memory"})
+    error = refused(machine, daemon, lambda: cert_install.install(machine, ["/root/new.crt"], [], True))
+    assert error.message == "the pair cannot be tried: cannot allocate memory"
 
 
 def test_a_key_alone(machine, daemon):
