@@ -27,14 +27,14 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _name(text: str) -> str:
-    """A host name or an IP address."""
-    from ..cert.names import require_host
+    """A host name or an IP address, as certificates have it."""
+    from ..cert.names import plain, require_host
 
     try:
         require_host(text, "")
     except CatcherError as error:
         raise argparse.ArgumentTypeError(error.message) from error
-    return text
+    return plain(text)
 
 
 def _target(text: str) -> str:

@@ -8,6 +8,7 @@ import textwrap
 
 from .. import config, paths, systemd
 from ..cert import details, host_names
+from ..cert.names import plain
 from ..facts import read_config
 from ..record import Record
 from ..text import moment, shown
@@ -48,7 +49,7 @@ class GuideFacts(Record):
     def typed(self, mode: str) -> "List[str]":
         """What may be typed as Host Name/IP, the best first: names that others can use and, for TLS, that the
         certificate has; the certificate's own if it has none of this host's."""
-        own = [name for name in (self.names.full, self.names.short) if name.split(".")[0] != "localhost"]
+        own = [plain(name) for name in (self.names.full, self.names.short) if name.split(".")[0] != "localhost"]
         own = list(dict.fromkeys(own + self.names.addresses))
         if mode != config.TLS or self.certificate is None or self.certificate.problem:
             return own
@@ -151,15 +152,11 @@ def _before_tls(facts: GuideFacts, typed: "List[str]") -> "List[str]":
                 "Then type again: catcherctl tke-guide. It will show the hashes that you have to compare."]
     text = []
     if facts.now > one.not_after:
-        if one.self_issued:
-            # Who made it, and so what makes another like it, only root can tell.
-            text.append("The certificate has expired. To see how to renew it, on this host, type: "
-                        "catcherctl cert check")
-        else:
-            text.append("The certificate has expired. On this host, type: catcherctl cert install KEY CRT")
+        # Who made it, and so what makes another like it, only root can tell.
+        text.append("The certificate has expired. To see how to renew it, on this host, type: catcherctl cert check")
     elif facts.now < one.not_before:
         text.append("The certificate is not valid yet. Check this host's clock: timedatectl")
-    own = [facts.names.full, facts.names.short] + facts.names.addresses
+    own = [plain(name) for name in (facts.names.full, facts.names.short)] + facts.names.addresses
     if not typed:
         text.append("The certificate contains no name that you can type. On this host, type: "
                     "catcherctl cert install KEY CRT")

@@ -3,7 +3,7 @@
 from ..pair import hash_of
 from ..record import Record
 from . import x509
-from .names import a_labels, ip_address
+from .names import ip_address, plain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -75,8 +75,7 @@ def _first_place(places: "List[Tuple[str, List[str]]]", fits: "Any") -> str:
 
 
 def _comparable(name: str) -> str:
-    name = (a_labels(name) or name).lower()
-    return name[:-1] if name.endswith(".") else name
+    return plain(name).lower()
 
 
 def _covers(pattern: str, name: str) -> bool:

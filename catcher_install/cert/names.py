@@ -28,6 +28,15 @@ def require_host(text: str, hint: str) -> None:
         raise CatcherError("%s is not an IPv4 address" % shown(text), hint)
 
 
+def plain(text: str) -> str:
+    """A host name or an IP address as certificates have it: in ASCII, without a final dot or a %scope."""
+    address = ip_address(text)
+    if address is not None:
+        return str(address)
+    name = a_labels(text) or text
+    return name[:-1] if name.endswith(".") else name
+
+
 def ip_address(text: str) -> "Optional[Any]":
     """The IP address that *text* spells, its %scope left out; None for anything else."""
     if len(text) > 100:

@@ -111,6 +111,20 @@ def test_each_example_is_understood(words):
         assert cli.parser(cli._fail).parse_args(parts[1:]).run in cli.VERBS
 
 
+@pytest.mark.parametrize("typed,name", [
+    ("tke1", "tke1"), ("Tke1.Example.COM", "Tke1.Example.COM"),
+    # Clients compare letters, and a name in a certificate has no final dot (RFC 5280, 4.2.1.6).
+    ("tke1.example.com.", "tke1.example.com"),
+    # A command in a hint has to be typed again, and no other letter than those of ASCII is shown as it is.
+    ("b\u00fccher.example", "xn--bcher-kva.example"), ("2001:DB8:0::1", "2001:db8::1"), ("fe80::1%eth0", "fe80::1"),
+    ("192.0.2.10", "192.0.2.10"),
+])
+@pytest.mark.parametrize("verb", ["cert generate", "cert request", "cert check", "cert install my.crt", "probe tke1"])
+def test_a_name_is_as_certificates_have_it(typed, name, verb):
+    options = cli.parser(cli._fail).parse_args(verb.split() + ["--name", typed])
+    assert options.name == (name if verb.startswith("probe") else [name])
+
+
 def test_without_a_verb(run):
     ran = run()
     assert ran.status == 2 and ran.out == "" and "usage: catcherctl" in ran.err

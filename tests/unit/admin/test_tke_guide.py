@@ -155,7 +155,7 @@ def test_tcp_needs_no_pair():
 @pytest.mark.parametrize("changes, said", [
     ({"not_after": NOW - 1}, "has expired. To see how to renew it, on this host, type: catcherctl cert check"),
     ({"not_after": NOW - 1, "self_issued": False},
-     "The certificate has expired. On this host, type: catcherctl cert install KEY CRT"),
+     "has expired. To see how to renew it, on this host, type: catcherctl cert check"),
     ({"not_before": NOW + 1}, "not valid yet"),
     ({"self_issued": False, "issuer": "CN=Bank CA"}, "A CA signed the certificate (CN=Bank CA)"),
     ({"dns_names": ["alias.example.com"], "common_names": [], "addresses": []}, "does not contain the names and"),
@@ -185,6 +185,15 @@ def test_only_what_the_certificate_has_is_offered(changes, typed):
 def test_tcp_offers_every_name():
     one = facts(certificate=a_certificate(dns_names=[], common_names=[], addresses=[]))
     assert one.typed(config.TCP) == ["tke1.example.com", "tke1", "192.0.2.10", "2001:db8::10"]
+
+
+@pytest.mark.parametrize("mode", ["tls", "tcp"])
+def test_a_name_beyond_ascii_can_be_typed(mode):
+    """A console knows none of Python's escapes; the certificate has the name as DNS does."""
+    names = HostNames(short="b\u00fccher", full="b\u00fccher.de", addresses=[])
+    certificate = a_certificate(dns_names=["xn--bcher-kva", "xn--bcher-kva.de"])
+    assert facts(names=names, certificate=certificate).typed(mode) == ["xn--bcher-kva.de", "xn--bcher-kva"]
+    assert "does not contain the names" not in flat(mode, names=names, certificate=certificate)
 
 
 def test_localhost_is_no_name_for_others():
