@@ -23,6 +23,7 @@ from catcher_install.errors import CatcherError
 from catcher_install.messages import text
 from tests.unit import authority, pem
 from tests.unit.authority import key_usage
+from tests.unit.cert.test_check import FORMS
 from tests.unit.support import TREE, Asked, judged, own_elf_header
 
 MADE: dict = {}
@@ -677,6 +678,13 @@ def _reference_takes(directory, key_pem, crt):
 def test_what_is_accepted_the_reference_catcher_accepts(tmp_path, name):
     make = GOOD[name] if name in GOOD else BROKEN[name][0]
     assert _reference_takes(tmp_path, *make())
+
+
+@pytest.mark.parametrize("form", sorted(FORMS))
+def test_a_form_of_a_good_pair_is_read_by_the_reference_catcher(tmp_path, form):
+    """What is called good must not end the catcher at its start."""
+    assert check.check(Asked(), *FORMS[form]()).problem == ""
+    assert _reference_takes(tmp_path, *FORMS[form]())
 
 
 def test_the_judge_has_the_reference_catchers_context():

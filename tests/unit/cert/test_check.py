@@ -72,6 +72,11 @@ FORMS = {
     "blank lines and blanks behind": lambda: tuple(b"\n \n" + one.replace(b"\n", b" \n") + b"\n\n" for one in
                                                    pair_of("prime256v1")),
     "text before": lambda: tuple(b"Bag Attributes\n    friendlyName: tke1\n" + one for one in pair_of("prime256v1")),
+    "text of that kind": lambda: (b"friendlyName: UNENCRYPTED\n" + pair_of("prime256v1")[0], pair_of("prime256v1")[1]),
+    "an encrypted key behind it": lambda: (
+        pair_of("prime256v1")[0] + pem.encrypted(pair_of("prime256v1")[0], b"x"), pair_of("prime256v1")[1]),
+    "the old name of a certificate": lambda: (
+        pair_of("prime256v1")[0], pair_of("prime256v1")[1].replace(b" CERTIFICATE-", b" X509 CERTIFICATE-")),
     "a chain": lambda: (pair_of("prime256v1")[0], pair_of("prime256v1")[1] + pair_of("rsa-2048")[1]),
     "key and certificate in one file": lambda: (b"".join(pair_of("prime256v1")), b"".join(pair_of("prime256v1"))),
     "certificate before the key": lambda: (b"".join(reversed(pair_of("prime256v1"))), pair_of("prime256v1")[1]),

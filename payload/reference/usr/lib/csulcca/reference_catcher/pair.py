@@ -50,7 +50,9 @@ class Pair:
                           "put the missing half back, or " + NEW_PAIR)
         self.key, self.crt = read_pem(key_path), read_pem(crt_path)
         self.key_path, self.crt_path = key_path, crt_path
-        if b"ENCRYPTED" in self.key:
+        keys = [block for block in self.key.split(b"-----BEGIN ")[1:] if b"PRIVATE KEY-----" in block]
+        # OpenSSL takes the first one. Text around it may say anything.
+        if b"ENCRYPTED" in b"".join(keys[:1]).partition(b"-----END ")[0]:
             raise Refused(EX_CONFIG, "%s is encrypted, and the catcher cannot ask for its passphrase" % key_path,
                           "remove it with: openssl pkey -in KEY -out PLAIN; then " + NEW_PAIR)
         self.name, self.bits = self._public_key()
@@ -59,6 +61,8 @@ class Pair:
     def _public_key(self):
         import binascii
         begin, end = b"-----BEGIN CERTIFICATE-----", b"-----END CERTIFICATE-----"
+        # The old name of a certificate in PEM.
+        self.crt = self.crt.replace(b" X509 CERTIFICATE-----", b" CERTIFICATE-----")
         try:
             if begin not in self.crt or end not in self.crt:
                 raise ValueError("no whole certificate in PEM")
