@@ -9,7 +9,7 @@ from ..capture import why_unread
 from ..cert import check, crypto, keys, submitted
 from ..cert import generate as maker
 from ..cert.pem import PemFile
-from ..errors import CatcherError
+from ..errors import CatcherError, reason_of
 from ..host import NOTHING
 from . import cert_list, change, installed_pair
 
@@ -146,13 +146,11 @@ def restore(host: "Host", name: str, restart: bool) -> "Tuple[List[str], List[Fi
     asked = asked_to_restore(host, suffix[1:])
     wanted = pair.fingerprint(asked.request.key, asked.request.certificate)
     was_there = pair.look(host).fingerprint == wanted
-    told = _bring_in(host, asked, restart)
+    lines, found = _bring_in(host, asked, restart)
     if not was_there and pair.look(host).fingerprint == wanted:
         # The key first: of a certificate alone nothing can be stolen.
-        for path in (paths.KEY, paths.CERTIFICATE):
-            host.remove(path + suffix)
-        host.sync_dir(paths.BIN)
-    return told
+        lines += _drop(host, [paths.KEY + suffix, paths.CERTIFICATE + suffix])
+    return lines, found
 
 
 def install(host: "Host", files: "List[str]", wanted: "List[str]", restart: bool) -> "Tuple[List[str], List[Finding]]":
@@ -196,13 +194,13 @@ def _bring_in(host: "Host", asked: "transition.Transition", restart: bool) -> "T
         lines = ["Installed the %s key and certificate." % ("old" if old else "new")]
         kept = [path + outcome.kept for path in (paths.KEY, paths.CERTIFICATE) if host.lexists(path + outcome.kept)]
         lines += ["Kept the old files: %s" % " and ".join(kept)] if kept else []
-    _forget_request_key(host, asked.request.key)
+    left = _forget_request_key(host, asked.request.key)
     seen = installed_pair.installed(host)
     hashes = [seen.problem]
     if seen.chain:
         hashes = ["SHA-256    " + seen.chain[0].sha256, "SHA-1      " + seen.chain[0].sha1]
     found = outcome.findings + installed_pair.more_findings(host, outcome.facts, seen)
-    return lines + [used] + hashes + _at_the_tke(outcome, seen), found
+    return lines + [used] + hashes + _at_the_tke(outcome, seen) + left, found
 
 
 def _at_the_tke(outcome: "Outcome", seen: "installed_pair.Installed") -> "List[str]":
@@ -214,13 +212,24 @@ def _at_the_tke(outcome: "Outcome", seen: "installed_pair.Installed") -> "List[s
     return [IMPORT_IN_TCP if outcome.plan.mode == config.TCP else IMPORT]
 
 
-def _forget_request_key(host: "Host", key: bytes) -> None:
-    """Remove the kept key of a request that has become catcher.key."""
+def _forget_request_key(host: "Host", key: bytes) -> "List[str]":
+    """Remove the kept key of a request that has become catcher.key. Returns as _drop() does."""
     try:
         data = host.read_optional(paths.REQUEST_KEY, pair.SIZE_LIMIT)
     except OSError:
         # Another file is there now, not this key. The pair is already in place.
-        return
-    if key in [block for _, block in PemFile(paths.REQUEST_KEY, data or b"").keys()[:1]]:
-        host.remove(paths.REQUEST_KEY)
+        return []
+    same = key in [block for _, block in PemFile(paths.REQUEST_KEY, data or b"").keys()[:1]]
+    return _drop(host, [paths.REQUEST_KEY]) if same else []
+
+
+def _drop(host: "Host", files: "List[str]") -> "List[str]":
+    """Remove copies that are not needed any more. Returns lines that say what is left: the change itself has worked."""
+    path = ""
+    try:
+        for path in files:
+            host.remove(path)
         host.sync_dir(paths.BIN)
+    except OSError as error:
+        return ["%s is not needed any more, and could not be removed: %s" % (path, reason_of(error))]
+    return []

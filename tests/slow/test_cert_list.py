@@ -1,5 +1,6 @@
 """cert list and cert restore: what earlier changes have kept, and the way back."""
 
+import errno
 import os
 
 import pytest
@@ -8,7 +9,7 @@ from catcher_install import pair, paths
 from catcher_install.admin import cert_install, cert_list, cert_request
 from tests.unit import pem
 from tests.unit.admin.hosts import KEPT, MOMENT, NEW, bin_tree, der, in_place, install, refused, remembered
-from tests.unit.authority import DAY, issue
+from tests.unit.authority import DAY, Authority, issue
 from tests.unit.daemon import shown
 from tests.unit.schema import conforms
 
@@ -92,6 +93,32 @@ def test_restore_and_restore_again(machine, daemon):
     cert_install.restore(machine, "", True)
     assert in_place(machine) == NEW and remembered(machine).generated_pair is None
     assert len(machine.names(paths.BIN)) == len(["catcher.exe"]) + 2 * 2
+
+
+@pytest.mark.parametrize("verb", ["restore", "install"])
+def test_a_copy_that_cannot_be_removed_does_not_make_a_change_fail(machine, daemon, monkeypatch, verb):
+    """It is immutable, say; the pair is in use by then."""
+    if verb == "restore":
+        install(machine)
+        left = paths.KEY + "." + listed(machine)[1]["name"]
+    else:
+        data, _ = cert_request.request(machine, [], False, None)
+        authority, left = Authority(), paths.REQUEST_KEY
+        machine.put("/root/signed.crt", authority.sign(data) + authority.certificate)
+    real = machine.remove
+
+    def remove(path):
+        if path == left:
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), path)
+        real(path)
+
+    monkeypatch.setattr(machine, "remove", remove)
+    if verb == "restore":
+        lines, _ = cert_install.restore(machine, "", True)
+    else:
+        lines, _ = cert_install.install(machine, ["/root/signed.crt"], [], True)
+    assert shown(daemon.port) == der(machine.get(paths.CERTIFICATE))
+    assert "%s is not needed any more, and could not be removed: Operation not permitted" % left in lines
 
 
 def test_restore_by_name(machine, daemon, frozen):
