@@ -4,7 +4,7 @@ Fields: format_version (1), package_version, mode ("tls", "tcp" or null), genera
 of catcher.key followed by those of catcher.crt of a pair that we made, or null), made_earlier (the same of each other
 pair, and SHA-256 of each key of a request, that we made), findings (a list of {"id", ...}),
 checked_pair (the verdict on a good pair, with the fingerprint of the two files that it holds for, or null),
-accepted_names (the names that an administrator wants of the pair in place, and wanted of earlier pairs of ours,
+accepted_names (the names that an administrator wants of the pair in place, and wanted of earlier pairs,
 {fingerprint of the pair: [names]}, or null),
 checked_openssl (OpenSSL's version, if TLS is possible, with the identity of the files that it holds for, or null).
 """
@@ -20,7 +20,8 @@ FORMAT = 1
 SIZE_LIMIT = 256 * 1024
 # So many of made_earlier are remembered.
 EARLIER_LIMIT = 500
-# Of so many of our pairs the names are remembered.
+# Bytes of names that are remembered of all pairs; beyond that, of so many of ours.
+NAMES_ROOM = 16 * 1024
 NAMES_KEPT = 20
 
 
@@ -101,11 +102,12 @@ def parse(data: bytes) -> "Optional[Stamp]":
 
 
 def names_of_use(names: "Dict[str, object]", old: Stamp, present: str) -> "Optional[Dict[str, object]]":
-    """Return accepted_names of the pair in place, and of the last pairs of ours in *old*: a copy may come back.
+    """Return the accepted_names to remember: all while there is room, since a copy of any pair may come back.
 
-    present: its fingerprint. Without one nothing is forgotten: the files are away or cannot be read for now.
+    Else those of the pair in place, *present* is its fingerprint, and of the last pairs of ours in *old*. Without a
+    fingerprint nothing is forgotten: the files are away or cannot be read for now.
     """
-    if not present:
+    if not present or sum(len(one) + len(str(names[one])) for one in names) <= NAMES_ROOM:
         return names or None
     ours = (old.made_earlier + [old.generated_pair or ""])[-NAMES_KEPT:]
     return {one: names[one] for one in names if one and (one == present or one in ours)} or None

@@ -6,7 +6,7 @@ import os
 import pytest
 
 from catcher_install import pair, paths
-from catcher_install.admin import cert_install, cert_list, cert_request
+from catcher_install.admin import cert_install, cert_list, cert_request, installed_pair
 from tests.unit import pem
 from tests.unit.admin.hosts import KEPT, MOMENT, NEW, bin_tree, der, in_place, install, refused, remembered
 from tests.unit.authority import DAY, Authority, issue
@@ -93,6 +93,13 @@ def test_restore_and_restore_again(machine, daemon):
     cert_install.restore(machine, "", True)
     assert in_place(machine) == NEW and remembered(machine).generated_pair is None
     assert len(machine.names(paths.BIN)) == len(["catcher.exe"]) + 2 * 2
+
+
+def test_a_pair_of_an_administrators_that_comes_back_keeps_its_names(machine, daemon):
+    install(machine, NEW[0], issue(NEW[0], "service.example.com", ["service.example.com"]), ["service.example.com"])
+    cert_install.generate(machine, True, True)
+    _, left = cert_install.restore(machine, "", True)
+    assert left == [] and installed_pair.check(machine, [])[1] == []
 
 
 @pytest.mark.parametrize("verb", ["restore", "install"])

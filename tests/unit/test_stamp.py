@@ -50,6 +50,15 @@ def test_what_is_remembered_of_earlier_pairs_is_bounded():
     assert len(stamp.render(now)) < stamp.SIZE_LIMIT / 4
 
 
+def test_names_are_kept_as_long_as_there_is_room():
+    now = make_stamp(generated_pair="a", made_earlier=["b"])
+    few = {one: [one + ".example.com"] for one in "abcd"}
+    assert stamp.names_of_use(few, now, "c") == stamp.names_of_use(few, now, "") == few
+    many = dict(few, **{"%064x" % number: ["service.example.com"] * 9 for number in range(3000)})
+    assert stamp.names_of_use(many, now, "c") == {one: few[one] for one in "abc"}
+    assert stamp.names_of_use({}, now, "c") is None
+
+
 def test_unknown_fields_are_those_of_a_later_version():
     fields = json.loads(stamp.render(FULL).decode("ascii"))
     fields["later"] = {"x": [1, 2.5, None, True]}
