@@ -581,7 +581,9 @@ class Host:
             _again(os.link, self.locate(old), self.locate(new), follow_symlinks=False)
         except OSError as error:
             if error.errno in NO_LINKS:
-                raise OSError(error.errno, "no hard link can be made there", new) from error
+                # The kernel says EPERM of both.
+                immutable = ", or a file is immutable (lsattr)" if error.errno == errno.EPERM else ""
+                raise OSError(error.errno, "no hard link can be made there" + immutable, new) from error
             raise
 
     def remove(self, path: str) -> None:
