@@ -144,6 +144,10 @@ CATALOG = {
         "let only root read it:\n  chown root /opt/IBM/CCA/bin/catcher.key\n"
         "  chmod 600 /opt/IBM/CCA/bin/catcher.key",
     ),
+    "pair-key-in-certificate": (WARNING, ROOT,
+        "catcher.crt contains a private key, and a certificate is for everybody to read",
+        "use another pair, with the key in catcher.key alone:\n  catcherctl cert install KEY CRT",
+    ),
     "pair-addresses-left-out": (INFO, ROOT,
         "the certificate has no room for {count} addresses of this host: {addresses}",
         "on the TKE, type the host name or another address; to see what the certificate lists:\n  catcherctl cert show",

@@ -367,6 +367,6 @@ def _is_verdict_on(memory: "Dict[str, object]", files: pair.PairFiles) -> bool:
         and memory.get("key_size") == files.key_size
         and memory.get("problem") == ""
         and all(isinstance(memory.get(name), int) for name in (
-            "rsa_bits", "not_before", "not_after", "issuer_not_after"))
+            "rsa_bits", "not_before", "not_after", "issuer_not_after", "key_in_certificate"))
         and all(isinstance(memory.get(name), str) for name in ("chain", "issuer"))
     )

@@ -302,6 +302,8 @@ def pair_findings(facts: "HostFacts") -> "List[Finding]":
 
         if bits < RSA_RECOMMENDED:
             found.append(finding("pair-weak-key", bits=str(bits)))
+    if verdict.get("key_in_certificate"):
+        found.append(finding("pair-key-in-certificate"))
     if facts.pair.key_open:
         found.append(finding("pair-key-readable", how=facts.pair.key_open))
     return found

@@ -39,10 +39,11 @@ class Verdict(Record):
     algorithm: of the key, e.g. "EC secp521r1" or "RSA 2048"; "" if it could not be read. rsa_bits: size of an RSA key,
     else 0. not_before, not_after: validity of the first certificate, seconds since the epoch; 0 if unknown.
     issuer, issuer_not_after: of the certificates behind it the one that expires first, and when; "" and 0 if none.
+    key_in_certificate: there is a private key in catcher.crt.
     """
 
     __slots__ = ("problem", "unchecked", "chain", "algorithm", "rsa_bits", "not_before", "not_after", "issuer",
-                 "issuer_not_after")  # fmt: skip
+                 "issuer_not_after", "key_in_certificate")  # fmt: skip
     problem: str
     unchecked: str
     chain: str
@@ -52,12 +53,13 @@ class Verdict(Record):
     not_after: int
     issuer: str
     issuer_not_after: int
+    key_in_certificate: bool
 
 
 def unusable(problem: str) -> Verdict:
     """Return the verdict on a pair that cannot be used."""
     return Verdict(problem=problem, unchecked="", chain="", algorithm="", rsa_bits=0, not_before=0, not_after=0,
-                   issuer="", issuer_not_after=0)
+                   issuer="", issuer_not_after=0, key_in_certificate=False)
 
 
 def check(host: "Host", key_pem: bytes, certificate_pem: bytes) -> Verdict:
@@ -94,7 +96,7 @@ def check(host: "Host", key_pem: bytes, certificate_pem: bytes) -> Verdict:
     verdict = Verdict(
         problem="", unchecked="", chain=unread or chain_problem(chain), algorithm=chain[0].key.algorithm,
         rsa_bits=chain[0].key.rsa_bits, not_before=chain[0].not_before, not_after=chain[0].not_after,
-        issuer="", issuer_not_after=0,
+        issuer="", issuer_not_after=0, key_in_certificate=bool(certificate_file.keys()),
     )  # fmt: skip
     for number, one in enumerate(chain[1:], 2):
         if not verdict.issuer or one.not_after < verdict.issuer_not_after:

@@ -255,7 +255,8 @@ def test_every_plan_is_in_order():
 
 TLS = config.parse(b"TLS_ON\n")
 GOOD = {"fingerprint": "ab" * 32, "key_size": 1, "policy": "", "problem": "", "chain": "", "algorithm": "EC secp521r1",
-        "rsa_bits": 0, "not_before": 1600000000, "not_after": 1900000000, "issuer": "", "issuer_not_after": 0}
+        "rsa_bits": 0, "not_before": 1600000000, "not_after": 1900000000, "issuer": "", "issuer_not_after": 0,
+        "key_in_certificate": False}
 DAY = 24 * 3600
 
 
@@ -273,6 +274,7 @@ def whole_pair(verdict, key_open="", **changes):
     ({"rsa_bits": 1024}, ["pair-weak-key"]),
     ({"rsa_bits": 2047}, ["pair-weak-key"]),
     ({"rsa_bits": 2048}, []),
+    ({"key_in_certificate": True}, ["pair-key-in-certificate"]),
     ({"unchecked": "cannot allocate memory"}, ["pair-unchecked"]),
     ({"unchecked": "cannot allocate memory", "not_after": 1}, ["pair-expired", "pair-unchecked"]),
     ({"chain": "certificate 2 is not a CA"}, ["pair-chain-broken"]),

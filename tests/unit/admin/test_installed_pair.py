@@ -117,6 +117,9 @@ CHECKS = {
     "weak": (lambda m: rsa(m, 1024), [], ["pair-weak-key"]),
     "a broken chain": (broken_chain, [], ["pair-chain-broken"]),
     "readable by others": (lambda m: os.chmod(m.on_disk(paths.KEY), 0o644), [], ["pair-key-readable"]),
+    "with its key in the certificate, too": (
+        lambda m: m.put(paths.CERTIFICATE, m.get(paths.KEY) + m.get(paths.CERTIFICATE)), [],
+        ["pair-key-in-certificate"]),
     "half": (lambda m: os.unlink(m.on_disk(paths.KEY)), [], ["pair-half"]),
     "unusable": (lambda m: m.put(paths.CERTIFICATE, NEW[1]), [], ["pair-unusable"]),
 }
