@@ -85,7 +85,7 @@ CATALOG = {
     "pair-unread": (ERROR, ROOT,
         "it is not known whether the key and certificate can be used: {reason}",
         "see why root cannot read both files; fix that, and do not replace them:\n"
-        "  ls -lL /opt/IBM/CCA/bin/catcher.key /opt/IBM/CCA/bin/catcher.crt\n"
+        "  stat -L /opt/IBM/CCA/bin/catcher.key /opt/IBM/CCA/bin/catcher.crt\n"
         "then restart the catcher:\n  systemctl restart CSUTKEcat",
     ),
     "pair-expired": (WARNING, ROOT,

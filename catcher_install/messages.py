@@ -2,8 +2,8 @@
 
 from .catalog import CATALOG, ERROR, FAILURE, INFO, LASTING, ROOT, TRANSIENT, WARNING
 
-__all__ = ["CATALOG", "CLOCK_FLOOR", "ERROR", "FAILURE", "INFO", "LASTING", "ROOT", "SOON_SECONDS", "TRANSIENT",
-           "WARNING", "finding", "fix", "is_marked", "needs_attention", "severity", "text"]
+__all__ = ["ASK_THE_CA", "CATALOG", "CLOCK_FLOOR", "ERROR", "FAILURE", "INFO", "LASTING", "ROOT", "SOON_SECONDS",
+           "TRANSIENT", "WARNING", "finding", "fix", "is_marked", "needs_attention", "severity", "text"]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 SOON_SECONDS = 30 * 24 * 3600
 # A clock that says less than this (2020-01-01) was not set: the product is younger.
 CLOCK_FLOOR = 1577836800
+# How an administrator's certificate is renewed: a CA has mostly signed it. Verbs of cert.
+ASK_THE_CA = "request\n  catcherctl cert install KEY CRT"
 
 
 def finding(id: str, **facts: str) -> "Finding":

@@ -275,16 +275,17 @@ def pair_findings(facts: "HostFacts") -> "List[Finding]":
             there, gone = gone, there
         return [finding("pair-half", present=there, missing=gone)]
     verdict = facts.verdict or {}
+    if verdict.get("unread"):
+        return [finding("pair-unread", reason=str(verdict["problem"]))]
     if verdict.get("problem"):
-        return [finding("pair-unread" if verdict.get("unread") else "pair-unusable", reason=str(verdict["problem"]))]
+        return [finding("pair-unusable", reason=str(verdict["problem"]))]
     found = []
     if verdict.get("unchecked"):
         found.append(finding("pair-unchecked", reason=str(verdict["unchecked"])))
     elif verdict.get("chain"):
         found.append(finding("pair-chain-broken", reason=str(verdict["chain"])))
     first, last, issuers = (int(str(verdict.get(name, 0))) for name in ("not_before", "not_after", "issuer_not_after"))
-    ours = (facts.stamp or EMPTY).made(facts.pair.fingerprint)
-    again = "generate --force" if ours else "request\n  catcherctl cert install KEY CRT"
+    again = "generate --force" if (facts.stamp or EMPTY).made(facts.pair.fingerprint) else messages.ASK_THE_CA
     if facts.now > last:
         found.append(finding("pair-expired", date=moment(last), action=again))
     elif facts.now + messages.SOON_SECONDS > last:

@@ -115,7 +115,8 @@ SITUATIONS = {
     "pair-not-yet-valid": Situation(pair_is("tomorrow"), cured=False),
     "pair-weak-key": Situation(pair_is("weak")),
     "pair-key-readable": Situation(f"chmod 644 {KEY}; {RESTART}"),
-    "pair-key-in-certificate": Situation(f"cat {KEY} {CERTIFICATE} >/root/both; cp /root/both {CERTIFICATE}; {RESTART}"),
+    "pair-key-in-certificate": Situation(
+        f"cat {KEY} {CERTIFICATE} >/root/both; cp /root/both {CERTIFICATE}; {RESTART}"),
     "pair-not-ready": Situation(f"catcherctl mode tcp; mv {CERTIFICATE} /root/away",
                                 by_hand=f"mv /root/away {CERTIFICATE}"),
     "pair-deferred": Situation(
