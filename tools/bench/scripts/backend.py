@@ -27,7 +27,7 @@ def serve(connection, size):
         connection.sendall(b"k")
 
 
-with socket.create_server(("127.0.0.1", int(sys.argv[1])), backlog=512) as listener:
+with socket.create_server(("127.0.0.1", int(sys.argv[1])), backlog=4096) as listener:
     while True:
         accepted, _ = listener.accept()
         threading.Thread(target=serve, args=(accepted, int(sys.argv[2])), daemon=True).start()
