@@ -268,6 +268,31 @@ def test_the_rpm_needs_no_newer_rpm_than_the_readme_says(payload_of: str, tmp_pa
     assert asked_rpm(rpm, "--qf", "%{PAYLOADCOMPRESSOR}") == ["gzip"]
 
 
+# What RHEL 8 has, the oldest of all that a distribution builds with.
+OLD_PYTHONS = sorted(Path("~/.pyenv/versions").expanduser().glob("3.6.*/bin/python3.6"))
+OLD_PYTEST = """\
+pytest==3.4.2 --hash=sha256:062027955bccbc04d2fcd5d79690947e018ba31abe4c90b2c6721abec734261b
+attrs==17.4.0 --hash=sha256:a17a9573a6f475c99b551c0e0a812707ddda1ec9653bed04c13841404ed6f450
+pluggy==0.6.0 --hash=sha256:e160a7fcf25762bb60efc7e171d4497ff1d8d2d75a3d0df7a21b76821ecbf5c5
+py==1.11.0 --hash=sha256:607c53218732647dff4acdfcd50cb62615cedf612e72d1724fb1a0cc6405b378
+six==1.16.0 --hash=sha256:8abb2f1d86890a2dfb989f9a77cfcfd3e47c2a354b01111771326f8aa26e0254
+"""
+
+
+@pytest.mark.parametrize("python", OLD_PYTHONS, ids=lambda path: path.name)
+def test_the_check_of_a_build_runs_with_the_oldest_python_and_pytest(python: Path, tmp_path: Path) -> None:
+    """As %check does on RHEL 8: with nothing else of Python's."""
+    (tmp_path / "pins").write_text(OLD_PYTEST)
+    pip = [str(python), "-m", "pip", "-q", "--disable-pip-version-check", "install", "--no-deps", "--require-hashes"]
+    subprocess.run([*pip, "--target", str(tmp_path / "library"), "-r", str(tmp_path / "pins")], check=True)
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/python3").symlink_to(python)
+    environment = {"PATH": f"{tmp_path}/bin:/usr/bin:/bin", "PYTHONPATH": str(tmp_path / "library")}
+    done = subprocess.run(["make", "build-check"], cwd=TREE, env=environment, text=True, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT)  # fmt: skip
+    assert done.returncode == 0 and re.search("[0-9]{3} passed", done.stdout), done.stdout[-2000:]
+
+
 def asked_rpm(package: Path, *query: str) -> list[str]:
     """Lines that rpm answers of a package's file."""
     return subprocess.check_output(["rpm", "-qp", "--nosignature", *query, str(package)], text=True).splitlines()

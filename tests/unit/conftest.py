@@ -19,7 +19,7 @@ from .support import UnplannedSpawn, installed
 @pytest.fixture(autouse=True)
 def no_real_programs(monkeypatch, request):
     """The real Host spawns nothing in a unit test, unless the test is marked for it."""
-    if request.node.get_closest_marker("real_programs"):
+    if "real_programs" in request.keywords:
         return
 
     def refuse(self, argv, timeout, stdin=b"", only_output=False):
