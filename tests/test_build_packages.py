@@ -268,6 +268,17 @@ def test_the_rpm_needs_no_newer_rpm_than_the_readme_says(payload_of: str, tmp_pa
     assert asked_rpm(rpm, "--qf", "%{PAYLOADCOMPRESSOR}") == ["gzip"]
 
 
+@pytest.mark.parametrize("options, release", [((), "1.fc45"), (("--define", "portable 1"), "1")])
+def test_only_a_distributions_build_has_its_name_in_the_release(
+    options: Sequence[str], release: str, tmp_path: Path
+) -> None:
+    """There each release of a distribution builds the same version, and its package must be newer than the last."""
+    build_packages.main(["--stage", str(tmp_path / "source")])
+    query = ["rpmspec", "-q", "--define", "dist .fc45", *options, "--qf", "%{NAME} %{RELEASE}\\n"]
+    said = subprocess.check_output([*query, str(tmp_path / "source/rpm/csulcca.spec")], text=True)
+    assert said.splitlines()[0] == f"csulcca {release}"
+
+
 # What RHEL 8 has, the oldest of all that a distribution builds with.
 OLD_PYTHONS = sorted(Path("~/.pyenv/versions").expanduser().glob("3.6.*/bin/python3.6"))
 OLD_PYTEST = """\
