@@ -16,7 +16,7 @@ import yaml
 from tests.matrix import engine, images
 from tools import ci_files
 
-from .test_linters import clean
+from .test_linters import clean, tool
 
 TREE = ci_files.TREE
 YAML = [name for name in ci_files.FILES if name.endswith((".yml", ".yaml", ".fmf"))]
@@ -245,6 +245,21 @@ def test_obs_builds_an_rpm_of_what_it_has(obs_package, tmp_path, pytest_in_the_b
     (rpm,) = tmp_path.glob("RPMS/noarch/*.rpm")
     assert "/opt/IBM/CCA/bin/catcher.exe\n" in clean("rpm", "-qpl", "--nosignature", rpm)
     assert "csulcca_payload=reference" in clean("rpm", "-qp", "--nosignature", "--scripts", rpm)
+
+
+OBS_NEEDS = """\
+use Build;
+my $recipe = Build::parse(Build::read_config('x86_64', []), $ARGV[0]);
+print join("\\n", @{$recipe->{'deps'}});
+"""
+
+
+def test_obs_leaves_out_the_check_that_somebody_owns_each_directory(obs_package):
+    """It is in the build roots of openSUSE and SLE, and fails the build for /opt/IBM, which may be a link."""
+    program = next(Path("/usr/lib").glob("*build/Build.pm"), None) or Path(tool("debtransform"))
+    (spec,) = obs_package.glob("*.spec")
+    needs = clean("perl", f"-I{program.parent}", "-e", OBS_NEEDS, spec).split()
+    assert "systemd-rpm-macros" in needs and "-post-build-checks" in needs
 
 
 def test_obs_builds_a_deb_of_what_it_has(obs_package, tmp_path, pytest_in_the_build_root):
