@@ -150,7 +150,8 @@ def make_rpm_md(directory: Path, key: str, url: str, seconds: int) -> None:
     (directory / (NAME + ".repo")).write_text(
         "# dnf: /etc/yum.repos.d/{0}.repo; zypper: /etc/zypp/repos.d/{0}.repo\n"
         "[{0}]\nname=TKE catcher of IBM CCA\nbaseurl={1}/rpm\nenabled=1\ngpgcheck=1\nrepo_gpgcheck=1\n"
-        "# For zypper, which is otherwise content with the signature of the index.\npkg_gpgcheck=1\n"
+        "# For zypper, which is otherwise content with the signature of the index, and reads no new one by itself.\n"
+        "pkg_gpgcheck=1\nautorefresh=1\n"
         "gpgkey={1}/{0}.asc\n"
         "# zypper upgrades CCA 7.x from here only after you allow the change of vendor: see {1}/rpm/{0}.vendors\n"
         .format(NAME, url))

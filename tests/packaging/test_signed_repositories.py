@@ -68,12 +68,17 @@ def repository(built, publishers, tmp_path: pathlib.Path) -> pathlib.Path:
     return publishers["maintainer"].publish(tmp_path / "dist")
 
 
-def put(system: System, repository: pathlib.Path) -> None:
-    """The repository as it now is, and the client's files as csulcca.sources and csulcca.repo say."""
+def upload(system: System, repository: pathlib.Path) -> None:
+    """The repository as it now is."""
     archive = repository.parent / "repo.tar"
     subprocess.run(["tar", "-C", str(repository), "-cf", str(archive), "."], check=True)
     system.machine.copy_in(archive, "/root/repo.tar")
     system.machine.run(f"rm -rf {PLACE} && mkdir -p {PLACE} && tar -xf /root/repo.tar -C {PLACE} && chmod 755 {PLACE}")
+
+
+def put(system: System, repository: pathlib.Path) -> None:
+    """The same, and the client's files as csulcca.sources and csulcca.repo say."""
+    upload(system, repository)
     client = {
         "apt": f"install -D -m 644 {PLACE}/csulcca.asc /etc/apt/keyrings/csulcca.asc && rm -rf /var/lib/apt/lists/*"
                f" && cp {PLACE}/deb/csulcca.sources /etc/apt/sources.list.d/",
@@ -143,11 +148,13 @@ def test_rpm_itself_refuses_what_nobody_signed(boot, built, repository):
     assert_sound(system, system.cell.mode.lower(), findings=system.first_findings())
 
 
-# dist-upgrade is not one of them: whether it does is a setting of zypp.conf.
-STICKS = ["zypper -n update", "zypper -n install csulcca", "zypper -n patch"]
+# The option is what SUSE's zypp.conf says of every dist-upgrade, unlike Debian's.
+STICKS = ["zypper -n update", "zypper -n install csulcca", "zypper -n patch",
+          "zypper -n dist-upgrade --no-allow-vendor-change"]  # fmt: skip
 WAYS = {
     "the repository's file": f"cp {PLACE}/rpm/csulcca.vendors /etc/zypp/vendors.d/ && zypper -n update",
     "for once": "zypper -n update --allow-vendor-change csulcca",
+    "for the whole system": "zypper -n dist-upgrade --allow-vendor-change",
     "the package itself": f"zypper -n install {PLACE}/rpm/csulcca-8.0.0-1.noarch.rpm",
 }
 
@@ -166,6 +173,18 @@ def test_zypper_goes_from_ibm_to_us_when_told_to(boot, repository, way, tmp_path
         assert system.show("rpm -q --qf '%{VERSION}' csulcca") == "7.3.0"
     system.machine.run(f"({WAYS[way]}) <&- 2>&1")
     assert_sound(system, "tcp", findings=["upgraded-tcp-kept"])
+
+
+@pytest.mark.scenario("repository")
+@pytest.mark.only(lambda cell: cell.package_manager == "zypper", "the others look again after a time")
+def test_zypper_sees_by_itself_what_is_published_later(boot, built, repository, publishers, tmp_path):
+    system = boot()
+    put(system, repository)
+    assert install(system).rc == 0
+    later = shutil.copytree(built.directory / "8.0.1", tmp_path / "later")
+    upload(system, publishers["maintainer"].publish(later))
+    system.machine.run("zypper -n update <&- 2>&1")
+    assert system.show("rpm -q --qf '%{VERSION}' csulcca") == "8.0.1"
 
 
 @pytest.mark.scenario("repository")
