@@ -101,6 +101,22 @@ def test_listen_names_the_addresses(start):
             catcher.connect(host)
 
 
+@pytest.mark.parametrize("listen, families", [
+    ("0.0.0.0,127.0.0.2", "IPv4"), ("127.0.0.2,0.0.0.0", "IPv4"), ("127.0.0.2,::ffff:127.0.0.2", "IPv4"),
+    ("127.2,127.0.0.2,::", "IPv4 and IPv6"), ("::,::1,0::0,127.0.0.2", "IPv6 and IPv4")])
+def test_addresses_that_overlap_are_listened_on_once(start, listen, families):
+    """The kernel would refuse the second one, and no other process would be to blame."""
+    catcher = start(listen=listen)
+    with catcher.connect("127.0.0.2") as client:
+        assert client.recv(1) == b""
+    catcher.wait_for(r"listening on port \d+ \(%s\)" % families)
+
+
+def test_an_interface_that_this_system_does_not_have_may_come(refusal):
+    """As that of an adapter which is set online late: systemd tries again."""
+    assert "cannot listen on fe80::1%nosuch0: this system has no interface" in refusal(1, listen="fe80::1%nosuch0")
+
+
 @pytest.mark.parametrize("absent", ["192.0.2.77", "2001:db8::77"])
 def test_an_address_that_this_system_does_not_have_is_listened_on_all_the_same(start, absent):
     """It may come: systemd would start the catcher anew every two seconds until then."""

@@ -21,9 +21,7 @@ def listen(settings, log):
     system does not have may come later.
     """
     sockets, port = [], settings.port
-    for address in settings.listen:
-        family, _, _, _, name = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM,
-                                                   flags=socket.AI_NUMERICHOST)[0]
+    for (family, name), address in wanted(settings).items():
         try:
             try:
                 sockets.append(listener(family, name))
@@ -46,6 +44,23 @@ def listen(settings, log):
     if not sockets:
         raise Refused(EX_FAILED, "this system has neither IPv4 nor IPv6", "see its addresses with: ip address")
     return sockets
+
+
+def wanted(settings):
+    """{(family, socket address): the address as configured}, each once, and none beside all of its family: the kernel
+    does not give a port twice. Raises Refused."""
+    found = {}
+    for address in settings.listen:
+        try:
+            family, _, _, _, name = socket.getaddrinfo(address, settings.port, type=socket.SOCK_STREAM,
+                                                       flags=socket.AI_NUMERICHOST)[0]
+        except OSError:
+            raise Refused(EX_FAILED, "cannot listen on %s: this system has no interface of that name" % address,
+                          "see the interfaces of this system with: ip address") from None
+        found.setdefault((family, name), address)
+    everywhere = {family for family, name in found if name[0] in ("0.0.0.0", "::")}
+    return {(family, name): address for (family, name), address in found.items()
+            if family not in everywhere or name[0] in ("0.0.0.0", "::")}
 
 
 def listener(family, name, absent=False):

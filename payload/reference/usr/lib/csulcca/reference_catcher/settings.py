@@ -103,8 +103,10 @@ class Settings:
     def _listen(self, value):
         addresses = tuple(unmapped(part.strip()) for part in value.split(","))
         for address in addresses:
+            # A link-local address may need an interface that comes later.
+            numbers = address.partition("%")[0] if ":" in address else address
             try:
-                socket.getaddrinfo(address, 0, flags=socket.AI_NUMERICHOST)
+                socket.getaddrinfo(numbers, 0, flags=socket.AI_NUMERICHOST)
             except (OSError, UnicodeError):
                 raise ValueError("must be numeric addresses with commas between them") from None
         self.chosen = True
