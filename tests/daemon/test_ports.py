@@ -1,7 +1,9 @@
 """Listening, and the addresses of the backend."""
 
+import os
 import socket
 import sys
+import threading
 
 import pytest
 from reference_catcher import ports
@@ -142,7 +144,7 @@ def test_an_address_that_can_be_nobodys_is_no_reason_to_try_again(refusal):
 def test_a_backend_whose_name_nobody_knows_stops_nobody(start):
     """A peer sees an error: what it has sent is lost."""
     catcher = start(backend="nowhere.invalid:1")
-    catcher.wait_for("the backend's name nowhere.invalid cannot be looked up; it is tried again")
+    catcher.wait_for("the backend's name nowhere.invalid (cannot be looked up; it is tried again|is not known yet)")
     with catcher.connect() as client:
         client.sendall(b"ping")
         with pytest.raises(ConnectionResetError):
@@ -164,9 +166,11 @@ from reference_catcher import ports, start
 real, asked = ports.socket.getaddrinfo, []
 
 def getaddrinfo(host, *more, **options):
-    if host != "late.example.com":
+    if host != "late.example.com" or options.get("flags"):
         return real(host, *more, **options)
     asked.append(1)
+    if sys.argv[2:] and len(asked) == 1:
+        open(sys.argv[2]).close()
     if len(asked) < 3:
         raise ports.socket.gaierror(-3, "Temporary failure in name resolution")
     return real("127.0.0.1", *more, **options)
@@ -192,6 +196,28 @@ def test_a_backend_whose_name_is_known_later(backend, library, tmp_path):
     assert catcher.stop() == 0
 
 
+def test_a_name_server_that_is_silent_holds_up_no_start(backend, library, tmp_path):
+    """The C library gives up only after half a minute or more."""
+    server = backend(echo)
+    (tmp_path / "conf").write_text("port=%d\nbackend=late.example.com:%s\n" % (
+        free_port(), server.name.rpartition(":")[2]))
+    os.mkfifo(tmp_path / "silence")
+    catcher = Catcher([sys.executable, "-c", LATE, str(library), str(tmp_path / "silence")],
+                      {"REFERENCE_CATCHER_CONF": str(tmp_path / "conf")})
+    catcher.wait_for("late.example.com is not known yet, since no name server answers")
+    catcher.wait_for("listening on")
+    with catcher.connect() as client, pytest.raises(ConnectionResetError):
+        client.sendall(b"ping")
+        while client.recv(1):
+            continue
+    (tmp_path / "silence").write_bytes(b"")
+    catcher.wait_for("the backend's name late.example.com is known now")
+    with catcher.connect() as client:
+        client.sendall(b"ping")
+        assert read_exactly(client, 4) == b"ping"
+    assert catcher.stop() == 0
+
+
 @pytest.mark.parametrize("error", [UnicodeError("label too long"), MemoryError(), ValueError("embedded null byte")],
                          ids=lambda one: type(one).__name__)
 def test_a_backend_is_looked_for_whatever_a_look_raises(monkeypatch, tmp_path, error):
@@ -207,10 +233,14 @@ def test_a_backend_is_looked_for_whatever_a_look_raises(monkeypatch, tmp_path, e
 
     monkeypatch.setattr(ports, "RETRY", 0)
     monkeypatch.setattr(ports, "look_up", look_up)
-    ports.keep_looking(Settings(str(tmp_path / "conf")), lambda level, text: told.append(text), found)
+    looked = threading.Lock()
+    looked.acquire()
+    ports.keep_looking(Settings(str(tmp_path / "conf")), lambda level, text: told.append(text), found, set(), looked)
+    assert looked.acquire(blocking=False)
     assert found == [("family", "address")]
     assert told == ["the backend's name late.example.com cannot be looked up (%s); it is tried again"
-                    % type(error).__name__, "the backend's name late.example.com is known now"]
+                    % type(error).__name__, "the backend's name late.example.com cannot be looked up; it is tried again",
+                    "the backend's name late.example.com is known now"]
 
 
 TWO_ADDRESSES = """

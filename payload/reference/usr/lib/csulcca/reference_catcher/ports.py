@@ -1,5 +1,6 @@
 """The sockets that the catcher listens on, and the addresses of its backend."""
 
+import _thread
 import errno
 import socket
 import sys
@@ -12,6 +13,7 @@ from .settings import unmapped
 TCP_TIME_WAIT, TCP_LISTEN = 6, 10   # tcp_states.h
 IP_FREEBIND = 15                    # in.h; ip(7). For IPv6, too
 RETRY, RETRY_LIMIT = 1.0, 60.0      # seconds until a name is looked up again: the first time, and at most
+PATIENCE = 2.0                      # seconds that a start waits for the first look, which may take minutes
 
 
 def listen(settings, log):
@@ -140,49 +142,61 @@ def origin(host):
 def backend_addresses(settings, log):
     """[(family, address)] of the backend, [] without one. Looked up once: the loop must not wait for a name server.
 
-    A name that cannot be looked up is tried again until it can, and then this list is filled: a start that failed would
-    be tried again every two seconds, and there is no catcher until then. Raises Refused for what can be no name.
+    A start waits for a name for PATIENCE only. It is tried again until it is known, and then this list is filled: a start
+    that failed would be tried again every two seconds, and there is no catcher until then. Raises Refused for what can
+    be no name.
     """
     if settings.backend is None:
         return []
     if settings.backend[0] == "unix":
         return [(socket.AF_UNIX, settings.backend[1])]
     try:
-        return look_up(settings)
+        return look_up(settings, socket.AI_NUMERICHOST)
     except UnicodeError:
         raise Refused(EX_CONFIG, "the backend's name %s cannot be looked up" % settings.backend[1],
                       "use its address: " + EDIT_CONF % settings.path) from None
     except OSError:
-        log(WARNING, "the backend's name %s cannot be looked up; it is tried again" % settings.backend[1])
-    found = []  # type: list
-    # It starts only here, since it costs memory, and ends with the process.
-    import threading
-    threading.Thread(target=keep_looking, args=(settings, log, found), daemon=True).start()
+        found, told, looked = [], set(), _thread.allocate_lock()    # type: list, set, _thread.LockType
+    looked.acquire()
+    # It ends with the process, or when it has found the name. Not threading: that costs memory.
+    _thread.start_new_thread(keep_looking, (settings, log, found, told, looked))
+    if not looked.acquire(timeout=PATIENCE):
+        log(WARNING, "the backend's name %s is not known yet, since no name server answers" % settings.backend[1])
+        told.add("")
     return found
 
 
-def look_up(settings):
+def look_up(settings, flags=0):
     """[(family, address)] of a backend that has a name. Raises OSError or UnicodeError."""
-    found = socket.getaddrinfo(settings.backend[1], settings.backend[2], type=socket.SOCK_STREAM)
+    found = socket.getaddrinfo(settings.backend[1], settings.backend[2], type=socket.SOCK_STREAM, flags=flags)
     return [(family, address) for family, _, _, _, address in found]
 
 
-def keep_looking(settings, log, found):
-    """Fill FOUND with the addresses of the backend as soon as they are known."""
-    pause, told = RETRY, False
+def keep_looking(settings, log, found, told, looked):
+    """Fill FOUND with the addresses of the backend as soon as they are known, and release LOOKED after the first look.
+
+    TOLD: the problems that the log has.
+    """
+    pause, first, problem = RETRY, True, ""
     while not found:
-        time.sleep(pause)
-        pause = min(2 * pause, RETRY_LIMIT)
         try:
             found.extend(look_up(settings))
         except OSError:
-            continue
+            problem = ""
         except Exception as error:  # noqa: BLE001 - nobody else would look
-            if not told:
-                log(WARNING, "the backend's name %s cannot be looked up (%s); it is tried again" % (
-                    settings.backend[1], type(error).__name__))
-            told = True
-    log(INFO, "the backend's name %s is known now" % settings.backend[1])
+            problem = " (%s)" % type(error).__name__
+        if not found and problem not in told:
+            told.add(problem)
+            log(WARNING, "the backend's name %s cannot be looked up%s; it is tried again" % (
+                settings.backend[1], problem))
+        if first:
+            looked.release()
+            first = False
+        if not found:
+            time.sleep(pause)
+            pause = min(2 * pause, RETRY_LIMIT)
+    if told:
+        log(INFO, "the backend's name %s is known now" % settings.backend[1])
 
 
 def backend_name(settings):
