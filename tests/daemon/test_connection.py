@@ -141,8 +141,23 @@ def test_a_backend_that_is_not_there(start):
         closed.bind(("127.0.0.1", 0))
         catcher = start("-tls", pair=pair(), backend="127.0.0.1:%d" % closed.getsockname()[1])
         client = connect_tls(catcher, pair())
-        assert client.recv(1) == b"", "even then the end is a close_notify"
         catcher.wait_for(r"backend 127\.0\.0\.1:\d+: Connection refused, closed")
+        with pytest.raises(ConnectionResetError):
+            client.recv(1)
+
+
+@pytest.mark.parametrize("sends", [b"a late request", b""], ids=["late", "nothing"])
+def test_a_client_of_a_lost_backend_never_sees_a_whole_stream(start, sends):
+    """Also one that sends its request after the backend has refused, or only waits for an answer."""
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        catcher = start(backend="127.0.0.1:%d" % closed.getsockname()[1])
+        with catcher.connect() as client:
+            catcher.wait_for("Connection refused, closed")
+            client.sendall(sends)
+            client.shutdown(socket.SHUT_WR)
+            with pytest.raises(ConnectionResetError):
+                read_all(client)
 
 
 def test_a_slow_handshake_ends_at_its_time(start):

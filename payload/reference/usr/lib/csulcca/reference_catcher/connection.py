@@ -37,7 +37,7 @@ class Connection:
         self.candidates = []    # addresses of the backend that were not tried yet
         self.up = self.down = None
         self.farewell_sent = self.warned = False
-        self.backend_failed = False     # then what the client sends is lost
+        self.backend_failed = False     # then what the client sends is lost, and no answer comes
         client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
         self._wait_for(self.settings.handshake_timeout)
 
@@ -106,10 +106,11 @@ class Connection:
         self.close()
 
     def close(self, cut=False):
-        """Close both sockets. With CUT both peers see an error, so they know that the stream is not complete."""
+        """Close both sockets. With CUT both peers see an error, so they know that the stream is not complete. A client
+        whose backend was lost always sees one."""
         for end in self.ends():
             self.server.unwatch(end)
-            if not cut:
+            if not (cut or self.backend_failed):
                 end.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, FIN_ON_CLOSE)
             end.sock.close()
         self.state = CLOSED
@@ -193,7 +194,7 @@ class Connection:
 
     def _step_farewell(self):
         client = self.client
-        if not self.farewell_sent:
+        if not (self.farewell_sent or self.backend_failed):
             self.farewell_sent = client.close_write()
         for _ in range(ROUNDS):
             # Ciphertext is not worth the work, unless it says whether something is lost.
@@ -201,7 +202,7 @@ class Connection:
             if data is None:
                 return
             if not data or self.backend_failed:
-                self.close(cut=bool(data))
+                self.close()
                 return
             if data[:2] == b"\x16\x03" and self.protocol == "TCP" and not self.warned:
                 self.warned = True
@@ -223,11 +224,14 @@ class Connection:
             self.end(NOTICE, "broken: %s%s" % (reason, self._amount()), cut=True)
 
     def _goodbye(self, outcome, priority=INFO, say=None):
-        """Say OUTCOME in the log, end the stream as its protocol demands, and give the peer LINGER seconds."""
+        """Say OUTCOME in the log, end the stream as its protocol demands, and give the peer LINGER seconds.
+
+        A stream whose backend was lost stays open for that time, so that a client can see our certificate.
+        """
         (say or self.log.use)(self.origin, priority, "%s: %s" % (self, outcome))
         self._drop_backend()
         if self.backend_failed and self.client.read():
-            self.close(cut=True)        # what the client has sent is lost, and it should know
+            self.close()        # what the client has sent is lost, and it should know now
             return
         self.client.drained = True      # what it still sends will be thrown away
         self.state = FAREWELL
