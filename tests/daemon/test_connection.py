@@ -14,7 +14,7 @@ from reference_catcher.connection import Connection
 from reference_catcher.streams import PlainEnd
 
 from .pairs import pair
-from .peers import connect_tls, echo, eventually, read_all, standstill, tls_context
+from .peers import connect_tls, echo, eventually, read_all, read_exactly, standstill, tls_context
 from .process import MEGABYTE, PATIENCE
 
 
@@ -158,6 +158,32 @@ def test_a_client_of_a_lost_backend_never_sees_a_whole_stream(start, sends):
             client.shutdown(socket.SHUT_WR)
             with pytest.raises(ConnectionResetError):
                 read_all(client)
+
+
+def test_a_unix_backend_that_is_busy_is_waited_for(start, tmp_path):
+    """The kernel refuses a Unix connection at once if the listener's queue is full; TCP connections wait."""
+    with socket.socket(socket.AF_UNIX) as backend, contextlib.ExitStack() as clients:
+        backend.settimeout(PATIENCE)
+        backend.bind(str(tmp_path / "backend"))
+        backend.listen(0)
+        catcher = start(backend="unix:%s" % (tmp_path / "backend"))
+        for _ in range(4):
+            clients.enter_context(catcher.connect()).sendall(b"a request")
+        catcher.wait_for("relayed to")
+        for _ in range(4):
+            with backend.accept()[0] as served:
+                assert read_exactly(served, 9) == b"a request"
+        catcher.wait_for("relayed to", 4)
+
+
+def test_a_unix_backend_that_stays_busy_is_given_up(start, tmp_path):
+    with socket.socket(socket.AF_UNIX) as backend, contextlib.ExitStack() as clients:
+        backend.bind(str(tmp_path / "backend"))
+        backend.listen(0)
+        catcher = start(backend="unix:%s" % (tmp_path / "backend"), handshake_timeout=0.3)
+        for _ in range(2):
+            clients.enter_context(catcher.connect())
+        catcher.wait_for("backend %s: no answer within 0.3 s, closed" % (tmp_path / "backend"))
 
 
 def test_a_slow_handshake_ends_at_its_time(start):

@@ -238,9 +238,9 @@ def test_a_backend_is_looked_for_whatever_a_look_raises(monkeypatch, tmp_path, e
     ports.keep_looking(Settings(str(tmp_path / "conf")), lambda level, text: told.append(text), found, set(), looked)
     assert looked.acquire(blocking=False)
     assert found == [("family", "address")]
-    assert told == ["the backend's name late.example.com cannot be looked up (%s); it is tried again"
-                    % type(error).__name__, "the backend's name late.example.com cannot be looked up; it is tried again",
-                    "the backend's name late.example.com is known now"]
+    name = "the backend's name late.example.com "
+    assert told == [name + "cannot be looked up (%s); it is tried again" % type(error).__name__,
+                    name + "cannot be looked up; it is tried again", name + "is known now"]
 
 
 TWO_ADDRESSES = """

@@ -12,6 +12,7 @@ from .streams import ROUNDS, Flow, PlainEnd, TlsEnd, handshake_problem, plain
 
 HANDSHAKE, CONNECT, RELAY, FAREWELL, CLOSED = "handshake", "connect", "relay", "farewell", "closed"
 
+AGAIN = 0.05            # seconds until a Unix socket is tried again whose queue of connections is full
 LINGER = 2.0            # seconds that a peer has to read our farewell before the socket is closed,
 LAST_LINGER = 0.2       # and the same while the catcher stops
 # struct linger: on or off, seconds. Each socket starts with RESET_ON_CLOSE, and gets FIN_ON_CLOSE only when its stream
@@ -34,7 +35,9 @@ class Connection:
         self.protocol = "TLS" if isinstance(client, TlsEnd) else "TCP"
         self.state = HANDSHAKE
         self.started = self.moved_at = self.deadline = time.monotonic()
-        self.candidates = []    # addresses of the backend that were not tried yet
+        self.candidates = []    # addresses of the backend that were not tried yet,
+        self.target = None      # and the one that is tried now
+        self.full_until = 0.0   # so long a Unix socket is tried again
         self.up = self.down = None
         self.farewell_sent = self.warned = False
         self.backend_failed = False     # then what the client sends is lost, and no answer comes
@@ -77,6 +80,8 @@ class Connection:
             self.close()
         elif self.state == HANDSHAKE:
             self.fail("no handshake within %g s" % self.settings.handshake_timeout)
+        elif self.state == CONNECT and self.backend is None and time.monotonic() < self.full_until:
+            self._connect()
         elif self.state == CONNECT:
             self._connect_failed("no answer within %g s" % self.settings.handshake_timeout)
         else:
@@ -130,10 +135,15 @@ class Connection:
             self._backend_lost("its name cannot be looked up")
             return
         self.candidates = list(self.server.backends)
+        self.full_until = time.monotonic() + self.settings.handshake_timeout
+        self._connect_next()
+
+    def _connect_next(self):
+        self.target = self.candidates.pop(0)
         self._connect()
 
     def _connect(self):
-        family, address = self.candidates.pop(0)
+        family, address = self.target
         self.state = CONNECT
         self._wait_for(self.settings.handshake_timeout)
         sock = socket.socket(family, socket.SOCK_STREAM)
@@ -143,10 +153,16 @@ class Connection:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
         code = sock.connect_ex(address)
-        if code not in (0, errno.EINPROGRESS):
+        if code == errno.EAGAIN and family == socket.AF_UNIX:
+            # The queue of the listener is full. For TCP the kernel waits, here nobody does (connect(2)).
+            self._drop_backend()
+            self._wait_for(AGAIN)
+        elif code not in (0, errno.EINPROGRESS):
             self._connect_failed(os.strerror(code))
 
     def _step_connect(self):
+        if self.backend is None:
+            return      # tried again soon
         sock = self.backend.sock
         code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if code:
@@ -172,7 +188,7 @@ class Connection:
     def _connect_failed(self, reason):
         self._drop_backend()
         if self.candidates:
-            self._connect()
+            self._connect_next()
         else:
             self._backend_lost(reason)
 

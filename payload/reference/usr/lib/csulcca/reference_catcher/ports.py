@@ -142,9 +142,9 @@ def origin(host):
 def backend_addresses(settings, log):
     """[(family, address)] of the backend, [] without one. Looked up once: the loop must not wait for a name server.
 
-    A start waits for a name for PATIENCE only. It is tried again until it is known, and then this list is filled: a start
-    that failed would be tried again every two seconds, and there is no catcher until then. Raises Refused for what can
-    be no name.
+    A start waits for a name for PATIENCE only. A name is tried again until it is known, and then this list is filled: a
+    start that failed would be tried again every two seconds, and there is no catcher until then. Raises Refused for
+    what can be no name.
     """
     if settings.backend is None:
         return []
