@@ -13,6 +13,8 @@ import pytest
 from reference_catcher.connection import Connection
 from reference_catcher.streams import PlainEnd
 
+from tests.ports import free_port
+
 from .pairs import pair
 from .peers import connect_tls, echo, eventually, read_all, read_exactly, standstill, tls_context
 from .process import MEGABYTE, PATIENCE
@@ -134,6 +136,19 @@ def test_a_connection_to_itself_is_no_backend():
         connection._connect_failed = refused.append
         connection._step_connect()
         assert refused == ["Connection refused"]
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "[::1]"])
+def test_a_catcher_that_is_its_own_backend(start, host):
+    """Each relay would be the client of the next one, until all places are taken."""
+    port = free_port()
+    catcher = start(port=port, backend="%s:%d" % (host, port))
+    with catcher.connect() as client, pytest.raises(ConnectionResetError):
+        client.sendall(b"a request")
+        read_all(client)
+    catcher.wait_for("the backend in .* is this catcher itself")
+    assert catcher.stop() == 0
+    assert len([line for line in catcher.lines if "relayed to" in line]) <= 1
 
 
 def test_a_backend_that_is_not_there(start):

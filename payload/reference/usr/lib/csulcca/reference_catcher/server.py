@@ -6,7 +6,7 @@ import signal
 import socket
 import time
 
-from .connection import CLOSED, CONNECT, FAREWELL, HANDSHAKE, RELAY, Connection
+from .connection import CLOSED, CONNECT, FAREWELL, HANDSHAKE, RELAY, RESET_ON_CLOSE, Connection
 from .log import ERROR, INFO, WARNING
 from .ports import origin
 from .process import give_back_memory, tell_systemd
@@ -160,6 +160,11 @@ class Server:
         """Begin a connection of a peer's ADDRESS, a tuple of host and port, if there is a place for it."""
         host = unmapped(address[0])
         peer, source = ("[%s]:%d" if ":" in host else "%s:%d") % (host, address[1]), origin(host)
+        if self._is_own(address):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
+            sock.close()
+            self.log.use("the system", ERROR, "the backend in %s is this catcher itself" % self.settings.path)
+            return
         full = self._full(host, source)
         if full:
             sock.close()
@@ -181,6 +186,12 @@ class Server:
         self.peers.setdefault(source, {}).setdefault(host, {})[connection] = None
         self.counts[source] = self.counts.get(source, 0) + 1
         connection.step()
+
+    def _is_own(self, address):
+        """Whether a peer is this catcher, as its own backend: one client would take all places."""
+        backend = self.settings.backend
+        return bool(backend) and backend[-1] == self.settings.port and any(
+            one.backend is not None and one.backend.sock.getsockname()[:2] == address[:2] for one in self.connections)
 
     def _full(self, host, source):
         """Why there is no room for one more connection of HOST at SOURCE; "" if there is room or room was made.
