@@ -214,6 +214,10 @@ CATALOG = {
         "start the backend, or name another one in /etc/cca/reference-catcher.conf, then type:\n"
         "  systemctl restart CSUTKEcat",
     ),
+    "settings-unusable": (ERROR, ROOT,
+        "the catcher refuses to start with its settings: {reason}",
+        "correct the file (see man reference-catcher.conf), then type:\n  systemctl restart CSUTKEcat",
+    ),
     "not-listening": (ERROR, "",
         "the catcher runs, but does not listen on port {port}",
         "restart it:\n  systemctl restart CSUTKEcat\nsee what it says:\n  journalctl -u CSUTKEcat",

@@ -175,12 +175,18 @@ def _require_all_seen(host: Host, command: str) -> None:
 
 def _foreseen(host: Host) -> "Tuple[HostFacts, start.Launch]":
     """Return the facts, and the decision that a start will take. Raises CatcherError if only root can know it."""
+    from . import reference
     from .facts import collect
 
     _require_all_seen(host, paths.BIN + "/CSUTKEcat check")
     facts = collect(host)
     planned = plan.plan(facts, transition.of(transition.START))
-    return facts, start.launch_decision(start.foresee(facts, planned), planned.mode)
+    foreseen = start.launch_decision(start.foresee(facts, planned), planned.mode)
+    refused = reference.findings(host)
+    if foreseen.mode is not None and refused:
+        # What a start finds out when the daemon has come.
+        foreseen = start.Launch(mode=None, findings=foreseen.findings + refused, again=False)
+    return facts, foreseen
 
 
 def _check(host: Host) -> int:

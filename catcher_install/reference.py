@@ -1,12 +1,15 @@
 """The settings of the reference catcher, as far as others must know them: where it listens, and its backend."""
 
 from . import paths
+from .messages import finding
+from .text import shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import List, Optional
+    from typing import Any, List, Optional, Tuple
 
     from .host import Host
+    from .messages import Finding
 
 PROGRAM = paths.LIBRARY + "/reference_catcher"
 CONF = paths.CONF_DIR + "/reference-catcher.conf"
@@ -27,6 +30,24 @@ def setting(host: "Host", name: str) -> "Optional[str]":
         if key == name:
             return value
     return None
+
+
+def settings(host: "Host") -> "Tuple[Any, str]":
+    """(the settings as the daemon itself reads them, ""), or (None, why it refuses to start with them)."""
+    from reference_catcher.refusal import Refused
+    from reference_catcher.settings import Settings
+
+    path = host.locate(CONF, follow=True)
+    try:
+        return Settings(path), ""
+    except Refused as refused:
+        return None, refused.line.replace(path, CONF, 1)
+
+
+def findings(host: "Host") -> "List[Finding]":
+    """The finding of settings with which the daemon refuses to start."""
+    problem = settings(host)[1] if is_installed(host) else ""
+    return [finding("settings-unusable", reason=shown(problem))] if problem else []
 
 
 def addresses(host: "Host") -> "List[str]":

@@ -1,15 +1,14 @@
 """The backend of the reference catcher: which one is set, and whether it takes connections."""
 
 from .. import reference
-from ..errors import CatcherError, reason_of
 from ..messages import finding
-from ..probe import connection, target
+from ..probe import connection
 from ..probe.result import Ended
 from ..text import shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, List, Optional
+    from typing import Any, Dict, List, Optional, Tuple
 
     from ..host import Host
     from ..messages import Finding
@@ -25,33 +24,25 @@ def look(host: "Host") -> "Optional[Dict[str, Any]]":
     """
     if not reference.is_installed(host):
         return None
-    try:
-        name = reference.setting(host, "backend")
-    except OSError as error:
-        return {"name": None, "answers": None, "problem": "%s: %s" % (reference.CONF, reason_of(error).lower())}
-    if name is None:
-        return {"name": None, "answers": None, "problem": None}
-    problem = _problem(name)
+    settings, problem = reference.settings(host)
+    if settings is None or settings.backend is None:
+        return {"name": None, "answers": None, "problem": shown(problem) or None}
+    problem = _problem(settings.backend)
+    name = reference.setting(host, "backend") or ""
     return {"name": shown(name), "answers": not problem, "problem": problem or None}
 
 
-def _problem(name: str) -> str:
+def _problem(backend: "Tuple[Any, ...]") -> str:
     """Why a backend takes no connection, as the end of a sentence; "" if it does."""
-    path = name[len("unix:"):] if name.startswith("unix:") else name
     deadline = connection.Deadline(SECONDS)
     try:
-        if path.startswith("/"):
-            sock = connection.connect_unix(path, deadline.left())
+        if backend[0] == "unix":
+            sock = connection.connect_unix(backend[1], deadline.left())
         else:
-            where, _, port = name.rpartition(":")
-            if not where:
-                return "it is not HOST:PORT and no path of a socket"
-            found = connection.look_up(where.strip("[]"), target.number_of(port), deadline)
+            found = connection.look_up(backend[1], backend[2], deadline)
             sock, _ = connection.connect_any(found, deadline, [])
     except Ended as end:
         return shown(end.reason)
-    except CatcherError as error:
-        return error.message
     sock.close()
     return ""
 

@@ -5,7 +5,7 @@ plan, apply. This module adds the restart, the connection that must show the cha
 a line in the journal.
 """
 
-from .. import actions, apply, config, facts, journal, messages, paths, plan, start, systemd, transition
+from .. import actions, apply, config, facts, journal, messages, paths, plan, reference, start, systemd, transition
 from ..errors import CatcherError, reason_of
 from . import daemon, installed_pair
 
@@ -105,7 +105,7 @@ def _use_or_take_back(
         seen = _failed("internal fault: %s" % type(error).__name__)
     if seen.state == daemon.FAILED:
         raise _take_back(host, asked, outcome, seen.reason, restart=True)
-    outcome.findings += daemon.unverified(seen)
+    outcome.findings += daemon.unverified(seen) + reference.findings(host)
     return line
 
 

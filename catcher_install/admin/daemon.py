@@ -57,7 +57,7 @@ def may_restart(host: "Host", facts: "HostFacts") -> str:
         return "the service is masked"
     if not facts.unit.enabled and systemd.catcher(host) is None:
         return "the service is disabled and does not run"
-    return ""
+    return "".join("the catcher cannot start: %s" % one["reason"] for one in reference.findings(host))
 
 
 def by_hand(facts: "HostFacts") -> str:

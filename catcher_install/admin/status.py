@@ -1,6 +1,21 @@
 """What ``catcherctl status`` shows: one picture of configuration, service, port, OpenSSL, pair and findings."""
 
-from .. import actions, config, messages, optional, pair, paths, plan, port, report, service, start, systemd, transition
+from .. import (
+    actions,
+    config,
+    messages,
+    optional,
+    pair,
+    paths,
+    plan,
+    port,
+    reference,
+    report,
+    service,
+    start,
+    systemd,
+    transition,
+)
 from .. import facts as fact_collector
 from ..cert import host_names
 from ..messages import finding
@@ -49,7 +64,11 @@ def collect_status(host: "Host") -> "Dict[str, Any]":
     mode = systemd.running_mode(host, pid)
     seen = installed_pair.installed(host)
     behind = backend.look(host)
-    found = _findings(host, facts, planned, seen, held, pid, mode) + backend.findings(behind)
+    refused = reference.findings(host)
+    found = _findings(host, facts, planned, seen, held, pid, mode) + backend.findings(behind) + refused
+    if refused:
+        # A start would not help.
+        found = [one for one in found if one["id"] != "not-running"]
     if not complete:
         found = [one for one in found if not messages.is_marked(one, messages.ROOT)
                  and not (one["id"] == "conf-unusable" and paths.CONF in unread)]

@@ -46,7 +46,7 @@ def test_restart_fails_if_the_daemon_refuses(boot, built):
     for _ in range(10):
         assert system.machine.run(RESTART, check=False).rc == 1
     status = system.machine.run("catcherctl status --json", check=False)
-    assert status.rc == 1 and [one["id"] for one in json.loads(status.out)["findings"]] == ["not-running"]
+    assert status.rc == 1 and [one["id"] for one in json.loads(status.out)["findings"]] == ["settings-unusable"]
     assert "line 1: not one of backend=" in system.show("journalctl -u CSUTKEcat --no-pager")
     system.machine.run(f"rm /etc/cca/reference-catcher.conf; {RESTART}")
     assert system.findings() == []

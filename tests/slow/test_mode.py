@@ -6,7 +6,7 @@ import ssl
 
 import pytest
 
-from catcher_install import apply, config, facts, pair, paths, plan, port, stamp, transition
+from catcher_install import apply, config, facts, pair, paths, plan, port, reference, stamp, transition
 from catcher_install.admin import mode, status
 from catcher_install.cert import generate
 from catcher_install.errors import CatcherError
@@ -48,6 +48,16 @@ def found(machine):
 
 def remembered(machine):
     return stamp.parse(machine.get(paths.STAMP))
+
+
+def test_settings_of_the_daemon_that_cannot_be_used_stop_nothing_that_runs(machine, daemon):
+    """Neither the new mode nor the previous one would start again."""
+    os.makedirs(machine.on_disk(reference.PROGRAM))
+    machine.put(reference.CONF, b"backnd=127.0.0.1:9\n")
+    lines, left = mode.set_mode(machine, config.TLS, restart=True)
+    assert machine.get(paths.CONF) == b"TLS_ON\n" and daemon.restarts == 0 and daemon.port
+    assert any(line.startswith("Not restarted, because the catcher cannot start: " + reference.CONF) for line in lines)
+    assert [one["id"] for one in left] == ["settings-unusable"]
 
 
 def test_tls_after_an_upgrade(machine, daemon):

@@ -40,6 +40,7 @@ MARKED = {
         ("It speaks of a pair that we made or are about to make: only the stamp says whose a pair is.",
          ["pair-addresses-left-out", "pair-addresses-temporary", "pair-deferred", "clock-unset"]),
         ("Only a run of root's can meet it.", ["busy", "scriptlet-unknown"]),
+        ("A user who may not read the settings sees nothing wrong with them.", ["settings-unusable"]),
     ],
 }
 
@@ -48,7 +49,8 @@ SEVERITIES = {
     messages.ERROR: [
         ("The catcher does not serve, or its next start will be refused.",
          ["tls-required-not-possible", "tls-not-known", "conf-unusable", "pair-half", "pair-unusable", "pair-unread",
-          "clock-unset", "not-running", "not-listening", "port-taken", "port-taken-outgoing", "payload-missing"]),
+          "clock-unset", "not-running", "settings-unusable", "not-listening", "port-taken", "port-taken-outgoing",
+          "payload-missing"]),
         ("The catcher serves, and cannot do what it is there for.", ["key-storage-unreached"]),
         ("Something was to be done and was not.",
          ["pair-not-generated", "pair-not-replaced", "write-failed", "internal-fault", "service-failed"]),

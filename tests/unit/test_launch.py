@@ -748,6 +748,18 @@ def test_restart_of_what_would_not_start_says_why_and_stops_nothing(machine, sta
     assert tree(machine) == before and machine.executed is None and machine.systemctl_calls() == []
 
 
+def test_settings_of_the_daemon_that_cannot_be_used_are_foreseen(machine, started, capsys, a_pair):
+    machine.systemctl()
+    use(machine, b"TLS_OFF\n", a_pair)
+    os.makedirs(machine.on_disk(reference.PROGRAM))
+    machine.put(reference.CONF, b"backend=127.0.0.1:9\nbackend=127.0.0.1:9\n")
+    assert launch.main(["restart"]) == REFUSED and machine.systemctl_calls() == []
+    said = capsys.readouterr().err
+    assert "[settings-unusable]" in said and "line 2: not one of" in said and "not restarted" in said
+    assert launch.main(["check"]) == REFUSED
+    assert capsys.readouterr().out.endswith("refused\n")
+
+
 def test_without_systemd(machine, started, capsys):
     machine.booted = False
     use(machine, b"TLS_OFF\n")

@@ -394,7 +394,7 @@ def test_a_backend_with_a_port_that_is_none_is_said(machine, relays, name):
     """The daemon refuses such a file, and somebody looks why."""
     relays(("backend=%s\n" % name).encode("utf-8"))
     seen = backend.look(machine)
-    assert seen["answers"] is False and "is not a port" in seen["problem"]
+    assert seen["name"] is None and "line 3: backend= must be" in seen["problem"]
 
 
 def test_another_daemon_has_no_backend(machine):
@@ -430,16 +430,31 @@ def test_a_backend_that_takes_connections_and_one_that_does_not(machine, relays,
 
 
 @pytest.mark.parametrize("line,told", [
-    (b"backend=nowhere\n", "it is not HOST:PORT"), (b"backend=/no/such/socket\n", "no such file"),
+    (b"backend=/no/such/socket\n", "no such file"),
     (b"backend=\x1b[2J:1\n", "known")])
 def test_a_backend_that_cannot_be_reached_is_told(machine, relays, line, told):
     relays(line)
     assert told in seen(machine)["backend"]["problem"]
 
 
-def test_settings_that_cannot_be_read_are_told(machine, relays):
-    os.makedirs(machine.on_disk(reference.CONF))
-    assert reference.CONF in seen(machine)["backend"]["problem"]
+@pytest.mark.parametrize("running", [True, False], ids=["running", "stopped"])
+@pytest.mark.parametrize("line, told", [
+    (None, "cannot be read: Is a directory"), (b"backnd=a:1\n", "line 3: not one of backend="),
+    (b"backend=nowhere\n", "line 3: backend= must be HOST:PORT"), (b"max_connections = 4\n", "line 3: not one of"),
+    (b"\xff", "is not text in UTF-8"), (b"listen=localhost", "line 3: listen= must be")])
+def test_settings_with_which_the_daemon_does_not_start_are_told(machine, monkeypatch, relays, line, told, running):
+    """Also while it runs with those from before. That it does not run needs no other reason, nor a start."""
+    if line is None:
+        os.makedirs(machine.on_disk(reference.CONF))
+    else:
+        relays(line)
+    if not running:
+        stopped(machine, monkeypatch)
+    fields = seen(machine)
+    assert "%s: %s" % (reference.CONF, told) in fields["backend"]["problem"]
+    assert ids_of(fields) == ["settings-unusable"]
+    assert "%s: %s" % (reference.CONF, told) in fields["findings"][0]["message"]
+    assert status.exit_status(fields) == (3 if running else 1)
 
 
 def test_a_hostile_host_name_and_certificate_are_shown_harmlessly(machine, monkeypatch):

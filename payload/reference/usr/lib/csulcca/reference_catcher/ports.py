@@ -51,7 +51,7 @@ def listen(settings, log):
 def wanted(settings):
     """{(family, socket address): the address as configured}, each once, and none beside all of its family: the kernel
     does not give a port twice. Raises Refused."""
-    found = {}
+    found = {}      # type: dict
     for address in settings.listen:
         try:
             family, _, _, _, name = socket.getaddrinfo(address, settings.port, type=socket.SOCK_STREAM,
