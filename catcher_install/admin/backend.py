@@ -3,7 +3,7 @@
 from .. import reference
 from ..messages import finding
 from ..probe import connection
-from ..probe.result import Ended
+from ..probe.result import UNREACHABLE, Ended
 from ..text import shown
 
 TYPE_CHECKING = False
@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 SECONDS = 2
 
 
-def look(host: "Host") -> "Optional[Dict[str, Any]]":
+def look(host: "Host", pid: "Optional[int]" = None) -> "Optional[Dict[str, Any]]":
     """The field backend of ``status --json``; None for another daemon, which has none that we know of.
 
+    pid: of the daemon; None if it does not run.
     name: as in reference-catcher.conf, or null if none is set. answers: whether it takes connections, or null if that
     was not tried. problem: why it does not, or why its settings cannot be read, or null.
     """
@@ -27,16 +28,17 @@ def look(host: "Host") -> "Optional[Dict[str, Any]]":
     settings, problem = reference.settings(host)
     if settings is None or settings.backend is None:
         return {"name": None, "answers": None, "problem": shown(problem) or None}
-    problem = _problem(settings.backend)
+    problem = _problem(host, settings.backend, pid)
     name = reference.setting(host, "backend") or ""
     return {"name": shown(name), "answers": not problem, "problem": problem or None}
 
 
-def _problem(backend: "Tuple[Any, ...]") -> str:
+def _problem(host: "Host", backend: "Tuple[Any, ...]", pid: "Optional[int]") -> str:
     """Why a backend takes no connection, as the end of a sentence; "" if it does."""
     deadline = connection.Deadline(SECONDS)
     try:
         if backend[0] == "unix":
+            _require_in_sight(host, backend[1], pid)
             sock = connection.connect_unix(backend[1], deadline.left())
         else:
             found = connection.look_up(backend[1], backend[2], deadline)
@@ -45,6 +47,15 @@ def _problem(backend: "Tuple[Any, ...]") -> str:
         return shown(end.reason)
     sock.close()
     return ""
+
+
+def _require_in_sight(host: "Host", path: str, pid: "Optional[int]") -> None:
+    """Raise Ended if the daemon does not see a socket that is there for everybody else."""
+    if pid is None or not host.is_root() or not host.lexists(path):
+        return
+    if not host.lexists("/proc/%d/root%s" % (pid, host.real_path(path))):
+        raise Ended(UNREACHABLE, "the service does not see that socket, because its sandbox hides /home, /root, /run, "
+                                 "/tmp and /var/tmp; use another directory")
 
 
 def findings(seen: "Optional[Dict[str, Any]]") -> "List[Finding]":

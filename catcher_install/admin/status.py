@@ -63,8 +63,8 @@ def collect_status(host: "Host") -> "Dict[str, Any]":
     pid = systemd.catcher(host)
     mode = systemd.running_mode(host, pid)
     seen = installed_pair.installed(host)
-    behind = backend.look(host)
-    refused = reference.findings(host)
+    behind = backend.look(host, pid)
+    refused = reference.findings(host) if complete else []
     found = _findings(host, facts, planned, seen, held, pid, mode) + backend.findings(behind) + refused
     if refused:
         # A start would not help.

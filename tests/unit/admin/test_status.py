@@ -9,6 +9,7 @@ import pytest
 from catcher_install import apply, config, messages, pair, paths, port, reference, stamp, transition
 from catcher_install.admin import backend, installed_pair, mode, status
 from catcher_install.host import Host
+from catcher_install.probe import connection
 
 from .. import pem, promises
 from ..authority import DAY, Authority, issue
@@ -435,6 +436,22 @@ def test_a_backend_that_takes_connections_and_one_that_does_not(machine, relays,
 def test_a_backend_that_cannot_be_reached_is_told(machine, relays, line, told):
     relays(line)
     assert told in seen(machine)["backend"]["problem"]
+
+
+@pytest.mark.parametrize("seen_at, told", [
+    ("/proc/100/root/run/backend", None), ("/proc/100/root/var/run/backend", "the service does not see that socket"),
+    ("/run/other", "the service does not see that socket")])
+def test_a_backend_that_only_others_see_is_told(machine, monkeypatch, relays, seen_at, told):
+    """The service's sandbox hides /run, for example."""
+    machine.processes[100] = [paths.CATCHER]
+    machine.put("/run/backend", b"")
+    machine.put_link("/var/run", "/run")
+    machine.put(seen_at, b"")
+    monkeypatch.setattr(machine, "is_root", lambda: True)
+    monkeypatch.setattr(connection, "connect_unix", lambda path, seconds: socket.socket())
+    relays(b"backend=/var/run/backend\n")
+    problem = backend.look(machine, 100)["problem"]
+    assert problem == told or told in problem
 
 
 @pytest.mark.parametrize("running", [True, False], ids=["running", "stopped"])
