@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from ..messages import Finding
 
 FORMAT = 1
+_NOT_RUNNING = ", the catcher is not running"
 
 
 def collect_status(host: "Host") -> "Dict[str, Any]":
@@ -222,7 +223,7 @@ def lines(seen: "Dict[str, Any]") -> "List[str]":
     text = ["CCA TKE catcher %s on %s" % (seen["version"], shown(seen["host"]))]
     if seen["distribution"]:
         text.append("  System    %s" % shown(seen["distribution"]))
-    text.append("  Mode      %s" % _mode_line(seen["mode"]))
+    text.append("  Mode      %s" % _mode_line(seen["mode"], [one["id"] for one in seen["findings"]]))
     text.append("  Service   %s" % _service_line(seen["service"]))
     text.append("  Port      %s" % _port_line(seen["listener"]))
     text.append("  OpenSSL   %s" % _openssl_line(seen["tls"]))
@@ -241,13 +242,21 @@ def lines(seen: "Dict[str, Any]") -> "List[str]":
     return text
 
 
-def _mode_line(mode: "Dict[str, Any]") -> str:
-    configured = (mode["configured"] or "not usable").upper() if mode["configured"] else "catcher.conf cannot be used"
+def _mode_line(mode: "Dict[str, Any]", ids: "List[str]") -> str:
+    """ids: of the findings."""
+    is_default = "conf-no-directive" in ids
+    if mode["configured"] is None:
+        is_default = is_default or "tls-unknown" in ids
+        configured = "not decided yet" if is_default else "catcher.conf cannot be used"
+        return configured + (", running %s" % mode["running"].upper() if mode["running"] else _NOT_RUNNING)
+    configured = mode["configured"].upper()
+    if is_default:
+        configured += " is the default"
     if mode["running"] is None:
-        return "%s, the catcher is not running" % (configured + " configured" if mode["configured"] else configured)
+        return configured + ("" if is_default else " configured") + _NOT_RUNNING
     if mode["agree"]:
-        return "%s, configured and running" % configured
-    return "configured %s, running %s" % (configured, mode["running"].upper())
+        return configured + (" and running" if is_default else ", configured and running")
+    return ("%s, running %s" if is_default else "configured %s, running %s") % (configured, mode["running"].upper())
 
 
 def _service_line(state: "Dict[str, Any]") -> str:

@@ -398,6 +398,28 @@ def test_a_backend_with_a_port_that_is_none_is_said(machine, relays, name):
     assert seen["name"] is None and "line 3: backend= must be" in seen["problem"]
 
 
+@pytest.mark.parametrize("data, possible, words, line", [
+    (b"# nothing\n", True, ["-tls"], "TLS is the default and running"),
+    (b"# nothing\n", True, [], "TLS is the default, running TCP"),
+    (b"# nothing\n", True, None, "TLS is the default, the catcher is not running"),
+    (b"# nothing\n", None, None, "not decided yet, the catcher is not running"),
+    (None, None, None, "not decided yet, the catcher is not running"),
+    (b"TLS_ON\nTLS_OFF\n", None, None, "catcher.conf cannot be used, the catcher is not running"),
+])
+def test_a_mode_that_nobody_has_set_is_not_called_configured(machine, monkeypatch, data, possible, words, line):
+    os.unlink(machine.on_disk(paths.CONF))
+    if data is not None:
+        machine.put(paths.CONF, data)
+    if possible is None:
+        machine.remove(paths.STAMP)
+        machine.programs[paths.OPENSSL] = (137, b"")
+    if words is None:
+        stopped(machine, monkeypatch)
+    else:
+        runs(machine, monkeypatch, *words)
+    assert "  Mode      %s\n" % line in text(seen(machine)) + "\n"
+
+
 def test_another_daemon_has_no_backend(machine):
     fields = seen(machine)
     assert fields["backend"] is None and "Backend" not in text(fields)
