@@ -64,8 +64,10 @@ class Shake:
                 raise OSError(0, "more than %d bytes without an end to the handshake" % HANDSHAKE_LIMIT)
             self._incoming.write(data)
 
-    def end(self, deadline: Deadline) -> None:
-        """Say close_notify, and close."""
+    def end(self, deadline: Deadline) -> str:
+        """Say close_notify, and close. Returns the name of OpenSSL's error if the peer refuses the handshake now, which
+        in TLS 1.3 it can do only after our end of it; else "". So does a server that wants a certificate of its client.
+        """
         import ssl
 
         try:
@@ -74,13 +76,19 @@ class Shake:
             # Our close_notify is written. OpenSSL also waits for the peer's, which is not needed.
             if not isinstance(error, ssl.SSLWantReadError):
                 self._sock.close()
-                return
+                return ""
         try:
             send(self._sock, self._outgoing.read(), min(connection.FAREWELL, deadline.left()))
         except OSError:
             self._sock.close()
-            return
-        connection.farewell(self._sock, min(connection.FAREWELL, deadline.left()))
+            return ""
+        said = connection.farewell(self._sock, min(connection.FAREWELL, deadline.left()))
+        try:
+            self._incoming.write(said or b"")
+            self.tls.read(1)
+        except ssl.SSLError as error:
+            return error.reason if "ALERT" in (error.reason or "") else ""
+        return ""
 
 
 class Greeting:
@@ -154,7 +162,9 @@ def shake_hands(
         chain, whole = list(tls.get_unverified_chain()) or chain, True
     cipher = tls.cipher()
     version = tls.version()
-    shake.end(deadline)
+    refusal = shake.end(deadline)
+    if refusal:
+        raise Ended(HANDSHAKE_REFUSED, words(refusal))
     if not chain[0]:
         raise Ended(HANDSHAKE_BROKEN, "it shows no certificate")
     return version or "", cipher[0] if cipher else "", chain, whole

@@ -78,6 +78,15 @@ def test_handshake_refused_by_an_alert():
     assert report.exit_status(result) == 1
 
 
+@pytest.mark.parametrize("version", ["1_2", "1_3"])
+def test_a_server_that_wants_a_certificate_of_its_client(good, tmp_path, version):
+    """A TKE has none. In TLS 1.3 the handshake is over for the client before the server refuses it."""
+    with s_server(good.files(tmp_path), "-tls" + version, "-Verify", "1") as port:
+        result = probe.probe("127.0.0.1:%d" % port, timeout=5)
+    assert result.state == results.HANDSHAKE_REFUSED and ids(result) == ["probe-handshake-refused"]
+    assert "alert" in result.reason and report.exit_status(result) == 1
+
+
 def test_handshake_cut_off_in_the_middle():
     with Peer(says_when_asked(b"\x16\x03\x03\x02\x00\x02")) as peer:
         result = look(peer)
