@@ -249,6 +249,7 @@ CATALOG = {
     "key-storage-unreached": (ERROR, "",
         "{storage} leads to {path}, and the running catcher cannot write there",
         "restart the catcher:\n  systemctl restart CSUTKEcat\n"
+        "or give it the directory now, without a restart:\n  mount --bind {path} {path}\n"
         "if it still cannot write there, the key storage must not be below /home, /root, /run, /tmp or /var/tmp",
     ),
     "mode-not-running": (WARNING, "",

@@ -232,7 +232,7 @@ class Typist:
         """Make the host sound again."""
         self.system.machine.run(f"""
             exec >/dev/null 2>&1
-            umount /mnt/c/proc; umount /mnt/c; umount /etc/cca; hostname "$(cat /root/hostname)"
+            umount /mnt/c/proc; umount /mnt/c; umount /etc/cca; umount /srv/keys; hostname "$(cat /root/hostname)"
             systemctl stop holder; systemctl reset-failed
             systemctl unmask CSUTKEcat; systemctl unmask --runtime CSUTKEcat
             [ ! -e /usr/bin/openssl.real ] || {OPENSSL_BACK}

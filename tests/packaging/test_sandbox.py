@@ -74,11 +74,17 @@ def test_what_the_service_reaches_and_what_it_does_not(boot, built):
     assert system.tree("/opt", "/usr/lib/csulcca", "/etc/systemd") == before
     assert "reached" in system.show("journalctl -t csulcca-tried -o cat")
 
-    # Key storage that leads elsewhere since the start is said, and a restart is what reaches it.
+    # Key storage that leads elsewhere since the start is said. A new mount reaches a service that runs, and so does a
+    # restart, which also works after the next boot.
     system.machine.run("rm /opt/IBM/CCA/keys; mkdir /srv/later && ln -s /srv/later /opt/IBM/CCA/keys")
     pid = system.show("systemctl show -p MainPID --value CSUTKEcat")
     assert system.findings() == [*system.first_findings(), "key-storage-unreached"]
     assert system.machine.run(f"nsenter -m -t {pid} touch /opt/IBM/CCA/keys/x", check=False).rc != 0
+    system.machine.run("mount --bind /srv/later /srv/later")
+    system.machine.run(f"nsenter -m -t {pid} touch /opt/IBM/CCA/keys/x")
+    assert system.findings() == system.first_findings()
+    system.machine.run("umount /srv/later")
+    assert system.findings() == [*system.first_findings(), "key-storage-unreached"]
     system.machine.run("systemctl daemon-reload && systemctl restart CSUTKEcat")
     wait_until_it_listens(system)
     assert system.findings() == system.first_findings()

@@ -469,11 +469,20 @@ def test_a_backend_that_only_others_see_is_told(machine, monkeypatch, relays, se
     machine.put("/run/backend", b"")
     machine.put_link("/var/run", "/run")
     machine.put(seen_at, b"")
-    monkeypatch.setattr(machine, "is_root", lambda: True)
     monkeypatch.setattr(connection, "connect_unix", lambda path, seconds: socket.socket())
     relays(b"backend=/var/run/backend\n")
     problem = backend.look(machine, 100)["problem"]
     assert problem == told or told in problem
+    # Who may not look there does not claim anything.
+    real = machine.lstat
+
+    def lstat(path):
+        if path.startswith("/proc/100/root"):
+            raise PermissionError(13, "Permission denied", path)
+        return real(path)
+
+    monkeypatch.setattr(machine, "lstat", lstat)
+    assert backend.look(machine, 100)["problem"] is None
 
 
 @pytest.mark.parametrize("running", [True, False], ids=["running", "stopped"])
