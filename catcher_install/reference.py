@@ -37,7 +37,7 @@ def settings(host: "Host") -> "Tuple[Any, str]":
     from reference_catcher.refusal import Refused
     from reference_catcher.settings import Settings
 
-    path = host.locate(CONF, follow=True)
+    path = host.locate(CONF)
     try:
         return Settings(path), ""
     except Refused as refused:

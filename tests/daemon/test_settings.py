@@ -46,6 +46,14 @@ def test_a_configuration_file_that_is_none(tmp_path, program):
         path.rmdir() if path.is_dir() else path.unlink()
 
 
+def test_a_configuration_file_on_a_file_system_that_is_not_mounted_yet(tmp_path):
+    """Without its settings the catcher would listen on addresses that it must not have. systemd tries again."""
+    (tmp_path / "link").symlink_to(tmp_path / "data" / "conf")
+    with pytest.raises(Refused) as refused:
+        Settings(str(tmp_path / "link"))
+    assert refused.value.status == 1 and "is a link that leads nowhere" in refused.value.line
+
+
 def test_the_default_port_is_50003():
     assert Settings("/nonexistent").port == 50003
 

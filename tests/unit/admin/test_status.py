@@ -487,13 +487,15 @@ def test_a_backend_that_only_others_see_is_told(machine, monkeypatch, relays, se
 
 @pytest.mark.parametrize("running", [True, False], ids=["running", "stopped"])
 @pytest.mark.parametrize("line, told", [
-    (None, "cannot be read: Is a directory"), (b"backnd=a:1\n", "line 3: not one of backend="),
+    (os.makedirs, "cannot be read: Is a directory"),
+    (lambda path: os.symlink("/data/conf", path), "is a link that leads nowhere"),
+    (b"backnd=a:1\n", "line 3: not one of backend="),
     (b"backend=nowhere\n", "line 3: backend= must be HOST:PORT"), (b"max_connections = 4\n", "line 3: not one of"),
     (b"\xff", "is not text in UTF-8"), (b"listen=localhost", "line 3: listen= must be")])
 def test_settings_with_which_the_daemon_does_not_start_are_told(machine, monkeypatch, relays, line, told, running):
     """Also while it runs with those from before. That it does not run needs no other reason, nor a start."""
-    if line is None:
-        os.makedirs(machine.on_disk(reference.CONF))
+    if callable(line):
+        line(machine.on_disk(reference.CONF))
     else:
         relays(line)
     if not running:

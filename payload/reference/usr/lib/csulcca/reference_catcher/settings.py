@@ -4,7 +4,7 @@ import os
 import socket
 import stat
 
-from .refusal import EDIT_CONF, EX_CONFIG, Refused, status_of
+from .refusal import EDIT_CONF, EX_CONFIG, EX_FAILED, Refused, status_of
 
 PORT = 50003
 CONF = "/etc/cca/reference-catcher.conf"
@@ -76,6 +76,8 @@ class Settings:
         try:
             return read_file(self.path, CONF_LIMIT).decode("utf-8-sig").splitlines()
         except FileNotFoundError:
+            if os.path.islink(self.path):
+                self._refuse("is a link that leads nowhere", EX_FAILED)     # yet: its file system may be mounted later
             return []
         except UnicodeDecodeError:
             return self._refuse("is not text in UTF-8")
