@@ -44,10 +44,24 @@ def settings(host: "Host") -> "Tuple[Any, str]":
         return None, refused.line.replace(path, CONF, 1)
 
 
-def findings(host: "Host") -> "List[Finding]":
-    """The finding of settings with which the daemon refuses to start."""
-    problem = settings(host)[1] if is_installed(host) else ""
-    return [finding("settings-unusable", reason=shown(problem))] if problem else []
+def findings(host: "Host", pid: "Optional[int]" = None) -> "List[Finding]":
+    """The finding of settings with which the daemon refuses to start, or which it has not read, if its PID is given."""
+    if not is_installed(host):
+        return []
+    _, problem = settings(host)
+    if problem:
+        return [finding("settings-unusable", reason=shown(problem))]
+    return [finding("settings-not-running")] if pid is not None and _changed_after(host, pid) else []
+
+
+def _changed_after(host: "Host", pid: int) -> bool:
+    """Whether the settings were changed after the process was started, which reads them only then."""
+    try:
+        found = [host.lstat(path) for path in (CONF, host.real_path(CONF))]
+    except OSError:
+        return False
+    started = host.started(pid)
+    return started is not None and any(one is not None and one.st_ctime > started for one in found)
 
 
 def addresses(host: "Host") -> "List[str]":

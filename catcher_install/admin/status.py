@@ -65,9 +65,9 @@ def collect_status(host: "Host") -> "Dict[str, Any]":
     mode = systemd.running_mode(host, pid)
     seen = installed_pair.installed(host)
     behind = backend.look(host, pid)
-    refused = reference.findings(host) if complete else []
-    found = _findings(host, facts, planned, seen, held, pid, mode) + backend.findings(behind) + refused
-    if refused:
+    of_settings = reference.findings(host, pid) if complete else []
+    found = _findings(host, facts, planned, seen, held, pid, mode) + backend.findings(behind) + of_settings
+    if of_settings:
         # A start would not help.
         found = [one for one in found if one["id"] != "not-running"]
     if not complete:

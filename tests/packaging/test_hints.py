@@ -135,6 +135,7 @@ SITUATIONS = {
     "masked-not-running": Situation("systemctl mask --runtime --now CSUTKEcat"),
     "backend-unreachable": Situation(f"echo backend=127.0.0.1:9 >{BACKEND_CONF}", by_hand=f"rm {BACKEND_CONF}"),
     "settings-unusable": Situation(f"echo backnd=127.0.0.1:9 >{BACKEND_CONF}", by_hand=f"rm {BACKEND_CONF}"),
+    "settings-not-running": Situation(f"echo idle_timeout=60 >{BACKEND_CONF}"),
     "not-listening": Situation(f"echo port=50004 >{BACKEND_CONF}; {RESTART}", by_hand=f"rm {BACKEND_CONF}"),
     "port-taken": Situation(f"systemctl stop CSUTKEcat; {holds(50003)}; {FAILS}", by_hand="systemctl stop holder"),
     "port-waiting": Situation(f"systemctl stop CSUTKEcat; {holds(50003)}; {FAILS}", JOURNAL, "systemctl stop holder"),

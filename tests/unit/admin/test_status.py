@@ -3,6 +3,7 @@
 import json
 import os
 import socket
+import time
 
 import pytest
 
@@ -483,6 +484,14 @@ def test_a_backend_that_only_others_see_is_told(machine, monkeypatch, relays, se
 
     monkeypatch.setattr(machine, "lstat", lstat)
     assert backend.look(machine, 100)["problem"] is None
+
+
+@pytest.mark.parametrize("age, told", [(60, True), (-60, False), (None, False)], ids=["before", "after", "unseen"])
+def test_settings_that_were_changed_since_the_start_are_told(machine, monkeypatch, relays, age, told):
+    """What status says of the backend is true only after a restart."""
+    relays(b"idle_timeout=60\n")
+    monkeypatch.setattr(machine, "started", lambda pid: None if age is None else time.time() - age)
+    assert ids_of(seen(machine)) == ["settings-not-running"] * told
 
 
 @pytest.mark.parametrize("running", [True, False], ids=["running", "stopped"])
