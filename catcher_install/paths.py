@@ -66,9 +66,10 @@ ENABLED = STATE_DIR + "/before-removal"
 # has disabled it.
 NEW_TIMER = STATE_DIR + "/new-timer"
 # What an administrator may have made links of, parents first: each directory that this package or that of CCA 7.x has.
-# LINKS: what the scriptlets note of that, "PATH TARGET".
+# LINKS: what the scriptlets note of that, "PATH TARGET". Not in STATE_DIR, where the service can write: it could have
+# its own links made, and so leave its sandbox.
 MAY_BE_LINKS = (CONF_DIR, IBM_DIR, CCA_DIR, BIN, KEY_STORAGE, CCA_DIR + "/doc", IBM_ALIAS_DIR)
-LINKS = STATE_DIR + "/links"
+LINKS = STATE_DIR + ".links"
 
 # What a run that was interrupted has not finished; the stamp's is written again by the next run in any case.
 DRAFTS = (STAGE_DRAFT, CONF_DRAFT, REQUEST_KEY_DRAFT, PAIR_WORK)

@@ -49,7 +49,7 @@ def test_links_mode_and_pair_survive_a_removal(boot, built, linked, number):
     assert links(system, LINKED[linked]) == before
     assert system.machine.read(CONF) == b"TLS_OFF\n"
     assert (system.machine.read(KEY), system.machine.read(CERTIFICATE)) == pair
-    assert system.show("ls -d /var/lib/csulcca/links") == ""
+    assert system.show("ls -d /var/lib/csulcca.links") == ""
 
 
 @pytest.mark.scenario("remove")
@@ -95,7 +95,7 @@ def test_a_purge_leaves_links_and_nothing_else_behind_them(boot, built, linked):
         assert links(system, LINKED[linked]) == before
         left = system.show("find /data -mindepth 1 -not -type d -printf '%P\\n'").splitlines()
         assert set(left) == LEFT_BEHIND[linked]
-        assert not system.machine.exists("/var/lib/csulcca/links")
+        assert not system.machine.exists("/var/lib/csulcca.links")
 
 
 @pytest.mark.scenario("upgrade-7.3")

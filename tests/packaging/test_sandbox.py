@@ -32,6 +32,7 @@ REFUSED = {
     "a unit": "touch /etc/systemd/system/x.service",
     "a unit until the next boot": "touch /run/systemd/system/x.service",
     "home of root": "touch /root/x",
+    "the note of links": "touch /var/lib/csulcca.links",
     "a list of ports": "echo 1 >/proc/sys/net/ipv4/ip_local_reserved_ports",
 }
 # ... and what must be.

@@ -13,7 +13,7 @@ from catcher_install.probe import result
 from .support import TREE, library_modules
 
 # What a finding may tell an administrator to type.
-PROGRAMS = ("catcherctl", "systemctl", "journalctl", "timedatectl", "chmod", "chown", "stat", "sysctl", "ss")
+PROGRAMS = ("catcherctl", "systemctl", "journalctl", "timedatectl", "chmod", "chown", "stat", "sysctl", "ss", "mount")
 # What stands for a whole command.
 COMMANDS = ("{unmask}",)
 

@@ -37,6 +37,11 @@ def test_nothing_that_root_runs_can_be_written():
     assert sorted(writable) == ["/etc/cca", paths.KEY_STORAGE, paths.STATE_DIR]
 
 
+def test_no_link_that_the_service_asks_for_is_made():
+    """Root makes the noted links. One in the place of the key storage opens where it leads for the next start."""
+    assert not [path for path in settings("ReadWritePaths") if (paths.LINKS + "/").startswith(path + "/")]
+
+
 def test_no_socket_of_who_obeys_root_is_seen():
     """The directory is hidden: a socket that is made again would be seen again where only the old one is."""
     assert settings("TemporaryFileSystem") == ["/run:ro"]
