@@ -181,7 +181,7 @@ def _key_for(host: "Host", crt_file: PemFile) -> PemFile:
     raise CatcherError(
         "the certificate in %s does not belong to a key on this host%s" % (
             crt_file.path, " (tried %s)" % " and ".join(tried) if tried else ""),
-        submitted.command("name its key too:\n  catcherctl cert install KEY", crt_file.path),
+        submitted.command("name its key too:\n  catcherctl cert install KEY", crt_file.typed),
     )
 
 

@@ -14,12 +14,13 @@ CERTIFICATE = "CERTIFICATE"
 class PemFile:
     """A file and the PEM blocks in it.
 
-    path: its name, safe to show. data: all its bytes. blocks: (label, PEM) of each, with plain line ends. cut: whether
-    the last one has no end.
+    path: its name, safe to show. typed: its name for a command. data: all its bytes. blocks: (label, PEM) of each, with
+    plain line ends. cut: whether the last one has no end.
     """
 
     def __init__(self, path: str, data: bytes) -> None:
         self.path = shown(path)
+        self.typed = path
         self.data = data
         self.blocks, self.cut = _blocks(data)
 

@@ -8,7 +8,7 @@ from ..errors import AS_ROOT, CatcherError, reason_of
 from ..messages import finding
 from ..pair import SIZE_LIMIT
 from ..record import Record
-from ..text import moment, shown
+from ..text import moment, plain, shown
 from . import check as pair_check
 from . import crypto, details, host_names, keys, x509
 from .pem import PemFile, der, is_encrypted
@@ -60,7 +60,13 @@ def command(start: str, *words: str) -> str:
     # Here and not above, since a converge that makes a pair asks only for addresses.
     import shlex
 
-    return " ".join([start] + [shlex.quote(word) for word in words])
+    return " ".join([start] + [shlex.quote(word) if plain(word) == word else _escaped(word) for word in words])
+
+
+def _escaped(word: str) -> str:
+    """A word that is not all printable ASCII, as bash reads it: it has to be typed as it is shown."""
+    return "$'%s'" % "".join(chr(byte) if 32 <= byte < 127 and byte not in b"'\\" else "\\x%02x" % byte
+                             for byte in word.encode("utf-8", "surrogateescape"))
 
 
 # -- the checks --------------------------------------------------------------------------------------------------------
@@ -75,7 +81,7 @@ def check(host: "Host", key_file: PemFile, crt_file: PemFile) -> Material:
     if not key_file.keys() and key_file.certificates() and crt_file.keys() and not crt_file.certificates():
         raise CatcherError(
             "%s is a certificate and %s is a key: they look swapped" % (key_file.path, crt_file.path),
-            command("name the key first:\n  catcherctl cert install", crt_file.path, key_file.path),
+            command("name the key first:\n  catcherctl cert install", crt_file.typed, key_file.typed),
         )
     key_pem = _key_block(key_file)
     blocks = _certificate_blocks(crt_file)
@@ -109,9 +115,9 @@ def _unusable(
                             "name the key that the certificate was requested with")
     hint = "use %s; to make a key and a request:\n  catcherctl cert request" % keys.SUPPORTED
     if problem.startswith("catcher.key cannot be read"):
-        hint = command("see what is wrong:\n  openssl pkey -noout -check -in", key_file.path)
+        hint = command("see what is wrong:\n  openssl pkey -noout -check -in", key_file.typed)
     elif problem.startswith("catcher.crt cannot be read"):
-        hint = command("see what is wrong:\n  openssl x509 -noout -text -in", crt_file.path)
+        hint = command("see what is wrong:\n  openssl x509 -noout -text -in", crt_file.typed)
     elif problem.startswith("catcher.crt"):
         hint = "let your CA issue a certificate for a server; to make the request:\n  catcherctl cert request"
     return CatcherError(problem.replace("catcher.key", key_file.path).replace("catcher.crt", crt_file.path), hint)
@@ -138,16 +144,16 @@ def _key_block(given: PemFile) -> bytes:
             what = "a public key" if "PUBLIC KEY" in labels else "no private key"
             raise CatcherError("%s holds %s" % (path, what), "name the file with the private key first: KEY CRT")
         if PKCS12 in given.data[:12]:
-            raise _pkcs12(path)
+            raise _pkcs12(given)
         if x509.is_der(given.data):
             raise CatcherError("%s is DER, and the key must be PEM" % path,
-                               command("convert it:\n  openssl pkey -inform DER -in", path, "-out", path + ".pem"))
+                               _conversion("pkey -inform DER -in", given))
         raise CatcherError("%s is not PEM" % path, "a PEM key begins with -----BEGIN PRIVATE KEY-----")
     if len(found) > 1:
         raise CatcherError("%s holds %d private keys" % (path, len(found)), "keep only the key that you want to use")
     label, block = found[0]
     if is_encrypted(label, block):
-        raise _encrypted(path)
+        raise _encrypted(given)
     if label == "OPENSSH PRIVATE KEY":
         raise CatcherError("%s is a key for SSH" % path, "use the key that the certificate was requested with")
     if len(block) > keys.PEM_LIMIT:
@@ -156,16 +162,20 @@ def _key_block(given: PemFile) -> bytes:
     return block
 
 
-def _encrypted(path: str) -> CatcherError:
-    return CatcherError("%s is encrypted, and a service cannot ask for its pass phrase" % path,
-                        command("decrypt it:\n  openssl pkey -in", path, "-out", path + ".plain"))
+def _conversion(how: str, given: PemFile) -> str:
+    return command("convert it:\n  openssl " + how, given.typed, "-out", given.typed + ".pem")
 
 
-def _pkcs12(path: str) -> CatcherError:
-    both = command("catcherctl cert install", path + ".pem")
-    return CatcherError("%s is PKCS#12, and the pair must be PEM" % path,
+def _encrypted(given: PemFile) -> CatcherError:
+    return CatcherError("%s is encrypted, and a service cannot ask for its pass phrase" % given.path,
+                        command("decrypt it:\n  openssl pkey -in", given.typed, "-out", given.typed + ".plain"))
+
+
+def _pkcs12(given: PemFile) -> CatcherError:
+    both = command("catcherctl cert install", given.typed + ".pem")
+    return CatcherError("%s is PKCS#12, and the pair must be PEM" % given.path,
                         "convert it, then install it:\n  %s\n  %s" % (
-                            command("openssl pkcs12 -nodes -in", path, "-out", path + ".pem"), both))
+                            command("openssl pkcs12 -nodes -in", given.typed, "-out", given.typed + ".pem"), both))
 
 
 def _is_der_certificate(data: bytes) -> bool:
@@ -185,7 +195,7 @@ def load_key(given: PemFile, lib: "crypto.Crypto") -> "Any":
         kind = crypto.call(lib.kind_of, key)
     except crypto.Unreadable as error:
         raise CatcherError("%s cannot be read as a private key (%s)" % (given.path, error),
-                           command("see what is wrong:\n  openssl pkey -noout -check -in", given.path)) from error
+                           command("see what is wrong:\n  openssl pkey -noout -check -in", given.typed)) from error
     if kind.problem:
         raise CatcherError("%s is %s" % (given.path, kind.problem),
                            "use %s; to make a key and a request:\n  catcherctl cert request" % keys.SUPPORTED)
@@ -220,14 +230,14 @@ def _certificate_blocks(given: PemFile) -> "List[bytes]":
     _refuse_request(path, labels)
     if "PKCS7" in labels:
         raise CatcherError("%s is PKCS#7, and the certificate must be PEM" % path,
-                           command("convert it:\n  openssl pkcs7 -print_certs -in", path, "-out", path + ".pem"))
+                           _conversion("pkcs7 -print_certs -in", given))
     if given.blocks:
         raise CatcherError("%s holds no certificate" % path, "name the file with the certificate last: KEY CRT")
     if PKCS12 in given.data[:12]:
-        raise _pkcs12(path)
+        raise _pkcs12(given)
     if _is_der_certificate(given.data):
         raise CatcherError("%s is DER, and the certificate must be PEM" % path,
-                           command("convert it:\n  openssl x509 -inform DER -in", path, "-out", path + ".pem"))
+                           _conversion("x509 -inform DER -in", given))
     raise CatcherError("%s is not PEM" % path, "a PEM certificate begins with -----BEGIN CERTIFICATE-----")
 
 

@@ -1,6 +1,7 @@
 """Every kind of key and certificate that somebody may hand over: accepted, or refused with the reason and a command."""
 
 import os
+import subprocess
 import sys
 import time
 
@@ -9,6 +10,7 @@ from cryptography import x509
 
 from catcher_install.cert import submitted
 from catcher_install.errors import CatcherError
+from catcher_install.text import plain
 from tests.unit import pem
 from tests.unit.authority import CLIENT, DAY, SERVER, Authority, build, der, issue, key_der, key_usage, pem_of
 
@@ -342,6 +344,19 @@ def test_what_a_file_is_called_is_shown_harmlessly(machine):
     with pytest.raises(CatcherError) as refused:
         submitted.read_file(machine, "/root/\x1b[2J\nx")
     assert "\x1b" not in refused.value.message and "\n" not in refused.value.message
+
+
+@pytest.mark.parametrize("name", ["schl\u00fcssel.pem", "it's\x1b[2J\nmine.pem", "x" * 150 + "/" + "y" * 200, "a b"])
+def test_a_command_of_a_hint_names_the_file_whatever_it_is_called(machine, name):
+    path = "/root/" + name
+    machine.put(path, key_der(key("prime256v1")))
+    with pytest.raises(CatcherError) as refused:
+        submitted.check(machine, *[submitted.read_file(machine, path)] * 2)
+    # As it is shown, and typed again.
+    typed = plain(refused.value.hint.split("\n  ")[1])
+    words = subprocess.check_output(["bash", "-c", 'printf "%s\\0" ' + typed]).split(b"\0")
+    assert words[:5] == [b"openssl", b"pkey", b"-inform", b"DER", b"-in"]
+    assert words[5:8] == [path.encode("utf-8"), b"-out", path.encode("utf-8") + b".pem"]
 
 
 HOSTILE = {
