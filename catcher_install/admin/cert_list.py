@@ -56,7 +56,7 @@ def _replaced(suffix: str) -> "Optional[int]":
     if len(digits) != 16 or not digits[1:15].isdigit() or digits[0] != "." or digits[15] != "Z":
         return None
     parts = [int(digits[1:5])] + [int(digits[at:at + 2]) for at in range(5, 15, 2)]
-    return calendar.timegm(tuple(parts)) if 1 <= parts[1] <= 12 and 1 <= parts[2] <= 31 else None
+    return calendar.timegm(tuple(parts)) if parts[0] and 1 <= parts[1] <= 12 and 1 <= parts[2] <= 31 else None
 
 
 def _in_use(host: "Host") -> "Optional[str]":

@@ -66,6 +66,12 @@ def test_what_is_not_a_pair_is_listed_as_it_is(machine, daemon):
     assert odd["certificate"] is None and odd["replaced"] is None
 
 
+@pytest.mark.parametrize("suffix", [".00000101T000000Z", ".20209901T000000Z", ".20200100T000000Z", ".2020", ".-"])
+def test_a_name_that_is_no_time_is_listed_without_one(machine, daemon, suffix):
+    machine.put(paths.KEY + suffix, b"x\n")
+    assert [one["replaced"] for one in listed(machine)] == [None, None]
+
+
 def test_nothing_at_all(machine, daemon):
     for path in (paths.KEY, paths.CERTIFICATE):
         os.unlink(machine.on_disk(path))
