@@ -169,9 +169,15 @@ class Host:
             return False
 
     def is_own_dir(self, path: str) -> bool:
-        """Whether *path* is a directory itself, of root's or ours: one that somebody else planted does not count."""
+        """Whether *path* is a directory itself, of root's or ours: one that somebody else planted does not count.
+
+        What is root's may be of another user (NFS with root_squash); then the directory above is, too.
+        """
         entry = self.lstat(path)
-        return entry is not None and stat.S_ISDIR(entry.st_mode) and self.is_ours(entry)
+        if entry is None or not stat.S_ISDIR(entry.st_mode):
+            return False
+        above = _again(os.stat, self.locate(os.path.dirname(path), follow=True))
+        return self.is_ours(entry) or entry.st_uid == above.st_uid
 
     def is_ours(self, entry: os.stat_result) -> bool:
         """Whether a file belongs to root, or to who runs this."""

@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from catcher_install import apply, paths, transition
+from catcher_install import apply, pair, paths, transition
 from tests.faults import sweep
 from tests.hooks.moved_root import Root
 from tests.unit.conftest import a_pair, quick_pair  # noqa: F401 - fixtures
@@ -133,6 +133,27 @@ def test_a_stage_of_somebody_else_is_none(tmp_path, quick_pair):  # noqa: F811
     os.chown(machine.on_disk(paths.STAGE), 4711, 4711)
     apply.converge(machine, transition.from_scriptlet("rpm", ["1"]))
     assert machine.get(paths.KEY) != b"a key that is known"
+
+
+def test_where_root_owns_nothing_a_stage_is_ours_all_the_same(tmp_path, quick_pair, monkeypatch):  # noqa: F811
+    """As on NFS with root_squash: what root makes belongs to somebody else, as all in that file system does."""
+    machine = installed(tmp_path)
+    real = machine.make_dir
+
+    def make_dir(path, mode):
+        real(path, mode)
+        os.chown(machine.on_disk(path), 65534, 65534)
+
+    monkeypatch.setattr(machine, "make_dir", make_dir)
+    os.chown(machine.on_disk(paths.BIN), 65534, 65534)
+    apply.converge(machine, transition.from_scriptlet("rpm", ["1"]))
+    assert sorted(machine.names(paths.BIN)) == ["catcher.crt", "catcher.exe", "catcher.key"]
+    for number in (1, 2):
+        pair.begin_replacement(machine, b"key %d" % number, b"certificate", generated=False)
+        pair.place_replacement(machine)
+        assert pair.look(machine).staged
+        pair.clear(machine)
+    assert len(machine.names(paths.BIN)) == 7
 
 
 @pytest.mark.parametrize("call", ["preinst rpm 2", "preinst deb install 7.3.0-1", "prerm deb remove", "postrm rpm 0",
