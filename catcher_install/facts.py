@@ -55,8 +55,8 @@ class HostFacts(Record):
     config, stamp, pair, capture, unit: as their types say; stamp and capture are None if there is none.
     still_running: the mode in which the daemon runs now, config.TLS or config.TCP. Looked at only if it decides: no
     catcher.conf sets a mode, and preinst did not see the daemon; else None.
-    unread: the file or directory that would tell what this host was (the stamp, the note of preinst, traces of CCA
-    7.x) and could not be read, and why, as the end of a sentence; "" if all were read.
+    unread: the file that would tell what this host was (the stamp, the note of preinst) and could not be read, and why,
+    as the end of a sentence; "" if both were read.
     tls: whether TLS is possible: yes, no, or not known.
     traces: what CCA 7.x left, by name; empty if nothing did.
     catcher: the daemon is there and executable. version: of this package.
@@ -98,10 +98,7 @@ def collect(host: "Host", tls: "Optional[openssl.TlsCapability]" = None) -> Host
         tls = _tls(host, stamp)
     now = host.now()
     capture, capture_unread = read_note(host, now)
-    traces, traces_unread = _traces(host, capture)
-    if stamp is not None or traces:
-        # They tell enough.
-        traces_unread = ""
+    traces = _traces(host, capture)
     unit = _unit(host, now)
     may_be_old = capture is not None or traces or unit.legacy_links
     decides = stamp is None and may_be_old and configuration.state in (config.ABSENT, config.UNSET)
@@ -113,7 +110,7 @@ def collect(host: "Host", tls: "Optional[openssl.TlsCapability]" = None) -> Host
         image=_image(host),
         config=configuration,
         stamp=stamp,
-        unread=unread or capture_unread or traces_unread,
+        unread=unread or capture_unread,
         pair=files,
         capture=capture,
         still_running=still_running,
@@ -230,20 +227,15 @@ def _is_rc_link(name: str) -> bool:
     return len(name) == len("S14CSUTKEcat") and name[0] in "SK" and name[1:3].isdigit() and name[3:] == "CSUTKEcat"
 
 
-def _traces(host: "Host", capture: "Optional[Capture]") -> "Tuple[List[str], str]":
-    """What only an earlier CCA can have left behind. It counts if no package manager tells the old version."""
+def _traces(host: "Host", capture: "Optional[Capture]") -> "List[str]":
+    """What only an earlier CCA can have left behind. It counts if no package manager tells the old version. Key storage
+    is none: it is restored on new hosts."""
     found = [path for path in (paths.INIT_SCRIPT,) if host.lexists(path)]
-    unread = ""
-    try:
-        if host.list_dir(paths.KEY_STORAGE, certain=True):
-            found.append(paths.KEY_STORAGE)
-    except PermissionError as error:
-        unread = why_unread(paths.KEY_STORAGE, error)
     # A package may make these groups itself, so what preinst saw counts for more than what is there now; and if it saw
     # nothing, groups that systemd-sysusers makes for this package say nothing.
     if capture.groups if capture is not None else not host.lexists(paths.SYSUSERS) and _has_legacy_groups(host):
         found.append("the groups cca_*")
-    return found, unread
+    return found
 
 
 def _has_legacy_groups(host: "Host") -> bool:

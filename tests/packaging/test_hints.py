@@ -82,13 +82,14 @@ CLOSES = "list(port.accept()[0].close() for _ in iter(int, 1))"
 NO_SSL = "for f in $(find /usr/lib/python3* /usr/lib64/python3* -name \"_ssl*.so\" 2>/dev/null); do mv $f $f.away; done"
 SSL_BACK = NO_SSL.replace("_ssl*.so\"", "_ssl*.so.away\"").replace("mv $f $f.away", "mv $f ${f%.away}")
 AS_NEW = f"rm -f {CONF} {STAMP}"
+GROUP_OF_7 = "echo cca_admin:x:990: >>/etc/group"
 
 SITUATIONS = {
     # A daemon that runs, and a key, would say that the old catcher spoke TLS.
     "upgraded-tcp-kept": Situation(f"systemctl stop CSUTKEcat; rm {KEY} {CERTIFICATE}; {AS_NEW};"
-                                   f" mkdir -p /opt/IBM/CCA/keys/x; {APPLY}; {RESTART}"),
+                                   f" {GROUP_OF_7}; {APPLY}; {RESTART}"),
     "mode-as-seen": Situation(f"{AS_NEW}; {note('tls')}", APPLY),
-    "mode-not-seen": Situation(f"systemctl stop CSUTKEcat; {AS_NEW}; mkdir -p /opt/IBM/CCA/keys/x; {APPLY}; {RESTART}"),
+    "mode-not-seen": Situation(f"systemctl stop CSUTKEcat; {AS_NEW}; {GROUP_OF_7}; {APPLY}; {RESTART}"),
     "mode-changed-by-restart": Situation(f"echo TLS_OFF >{CONF}; {note('tls')}; {APPLY}"),
     "tls-not-possible": Situation(f"{AS_NEW}; {OLD_OPENSSL}; {APPLY}; {RESTART}", by_hand=OPENSSL_BACK),
     "tls-configured-tcp-running": Situation(f"{OLD_OPENSSL}; {RESTART}", by_hand=OPENSSL_BACK),
@@ -236,6 +237,7 @@ class Typist:
             umount /mnt/c/proc; umount /mnt/c; umount /etc/cca; umount /srv/keys; hostname "$(cat /root/hostname)"
             systemctl stop holder; systemctl reset-failed
             systemctl unmask CSUTKEcat; systemctl unmask --runtime CSUTKEcat
+            sed -i /^cca_admin:/d /etc/group
             [ ! -e /usr/bin/openssl.real ] || {OPENSSL_BACK}
             {SSL_BACK}
             rm -rf /srv/root /etc/systemd/system/CSUTKEcat.service /etc/systemd/system/CSUTKEcat.service.d

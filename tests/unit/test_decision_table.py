@@ -24,9 +24,9 @@ HISTORIES = {
     "legacy-upgrade (deb 7.3.0-1 after a downgrade)": (
         "legacy-upgrade", ("deb", "configure", "7.3.0-1"), {"stamp": "tcp"}),
     "legacy-upgrade (rpm, tree seen before)": ("legacy-upgrade", ("rpm", "2"), {"tree": True}),
-    "legacy-upgrade (rpm -e + rpm -i, key storage left)": ("legacy-upgrade", ("rpm", "1"), {"trace": "keys"}),
+    "legacy-upgrade (rpm -e + rpm -i, groups left)": ("legacy-upgrade", ("rpm", "1"), {"trace": "groups"}),
     "legacy-upgrade (rpm -e + rpm -i, rc2.d link left)": ("legacy-upgrade", ("rpm", "1"), {"trace": "rc"}),
-    "legacy-upgrade (first start, --noscripts)": ("legacy-upgrade", None, {"trace": "keys"}),
+    "legacy-upgrade (first start, --noscripts)": ("legacy-upgrade", None, {"trace": "groups"}),
     "8.x-upgrade (deb, stamp says tls)": ("8.x-upgrade, tls", ("deb", "configure", "8.0.0-1"), {"stamp": "tls"}),
     "8.x-upgrade (rpm, stamp says tls)": ("8.x-upgrade, tls", ("rpm", "2"), {"stamp": "tls"}),
     "8.x-upgrade (rpm, stamp says tcp)": ("8.x-upgrade, tcp", ("rpm", "2"), {"stamp": "tcp"}),
@@ -150,7 +150,7 @@ def facts_of(history, conf, capability):
                           identity=""),
         stamp=old,
         capture=make_capture(tree=True, unit="enabled") if shown.get("tree") else None,
-        traces=[paths.KEY_STORAGE] if shown.get("trace") == "keys" else [],
+        traces=["the groups cca_*"] if shown.get("trace") == "groups" else [],
         unit=UnitFacts(enabled=False, unmask="", forking=False, ran=None, was_enabled=False, noted=False,
                        legacy_links=[RC_LINK] if shown.get("trace") == "rc" else []),
     )
@@ -194,8 +194,8 @@ def test_converge(history, conf, capability, machine, quick_pair):
         machine.put(paths.STAMP, stamp.render(old), 0o600)
     if shown.get("tree"):
         machine.capture(tree="yes", unit="enabled")
-    if shown.get("trace") == "keys":
-        machine.put(paths.KEY_STORAGE + "/pkadata", b"")
+    if shown.get("trace") == "groups":
+        machine.put("/etc/group", b"root:x:0:\ncca_admin:x:990:\n")
     if shown.get("trace") == "rc":
         machine.put_link(RC_LINK, "../init.d/CSUTKEcat")
 
@@ -272,6 +272,6 @@ def test_where_openssl_cannot_be_asked_a_fresh_host_is_left_undecided():
 
 
 def test_where_openssl_cannot_be_asked_a_legacy_host_still_keeps_tcp():
-    facts = make_facts(tls=openssl.unknown("a test"), traces=[paths.KEY_STORAGE])
+    facts = make_facts(tls=openssl.unknown("a test"), traces=[paths.INIT_SCRIPT])
     planned = plan.plan(facts, transition.of(transition.APPLY))
     assert [action.data for action in planned.actions if action.kind == actions.WRITE_CONFIG] == [b"TLS_OFF\n"]

@@ -1,6 +1,5 @@
 """What was there before: by dpkg's version, by what preinst saw, by our stamp, by traces of CCA 7.x."""
 
-import errno
 import os
 
 import pytest
@@ -23,7 +22,7 @@ def from_dpkg(version):
 TREE = make_capture(tree=True)
 NO_TREE = make_capture()
 STAMP = make_stamp()
-TRACE = [paths.KEY_STORAGE]
+TRACE = [paths.INIT_SCRIPT]
 
 # transition, capture, stamp, traces -> history
 CASES = {
@@ -77,34 +76,21 @@ def test_an_init_script_alone_is_a_trace(machine):
     assert plan.history(facts.collect(machine), INSTALL) == actions.LEGACY
 
 
-def test_key_storage_is_a_trace_where_it_holds_something(machine):
-    machine.put(paths.KEY_STORAGE + "/pkadata.dat", b"")
-    assert plan.history(facts.collect(machine), INSTALL) == actions.LEGACY
-
-
-def test_empty_key_storage_is_none(machine):
-    """The vendor's own 8.x payload ships the directory."""
+@pytest.mark.parametrize("files", [[], ["/pkadata.dat"]], ids=["empty", "restored"])
+def test_key_storage_alone_is_none(machine, files):
+    """It outlives a removal, and is restored on a new host, which gets TLS."""
     machine.ensure_dir(paths.KEY_STORAGE, 0o755)
+    for name in files:
+        machine.put(paths.KEY_STORAGE + name, b"")
+    seen = facts.collect(machine)
+    assert plan.history(seen, INSTALL) == actions.FRESH
+    assert plan.plan(seen, INSTALL).mode == "tls"
+
+
+@pytest.mark.parametrize("leads_to", ["keys", "/nowhere"])
+def test_key_storage_that_cannot_be_listed_stops_nothing(machine, leads_to):
+    machine.put_link(paths.KEY_STORAGE, leads_to)
     assert plan.history(facts.collect(machine), INSTALL) == actions.FRESH
-
-
-def test_key_storage_that_may_not_be_listed_is_not_called_empty(machine, monkeypatch):
-    """A host of 7.x would be set to TLS."""
-    machine.put(paths.KEY_STORAGE + "/pkadata.dat", b"")
-
-    def listdir(path, real=os.listdir):
-        if path == machine.on_disk(paths.KEY_STORAGE):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
-        return real(path)
-
-    monkeypatch.setattr(os, "listdir", listdir)
-    planned = plan.plan(facts.collect(machine), INSTALL)
-    assert planned.mode is None
-    assert planned.findings[0] == {"id": "mode-undecided",
-                                   "reason": paths.KEY_STORAGE + " cannot be read (Permission denied)"}
-    # Whoever has another trace need not look there, nor does who only wants to see the status.
-    machine.put(paths.INIT_SCRIPT, b"#!/bin/sh\n", 0o755)
-    assert plan.plan(facts.collect(machine), INSTALL).mode == "tcp"
 
 
 @pytest.mark.parametrize("group", paths.LEGACY_GROUPS)
@@ -145,8 +131,6 @@ def test_a_host_without_etc_group(machine):
 
 
 def test_what_preinst_saw_is_of_this_transaction_only(machine):
-    import os
-
     machine.capture(tree="yes")
     assert plan.history(facts.collect(machine), UPGRADE) == actions.LEGACY
     for shift in (-paths.NOTE_SECONDS - 60, paths.NOTE_SECONDS + 60):
@@ -178,11 +162,11 @@ def test_a_note_that_a_power_failure_has_cut_does_not_hide_7x(machine, data):
                                   b"[" * 100000])
 def test_a_stamp_that_is_not_ours_is_none(machine, data):
     machine.put(paths.STAMP, data)
-    machine.put(paths.KEY_STORAGE + "/pkadata.dat", b"")
+    machine.put(paths.INIT_SCRIPT, b"")
     assert plan.history(facts.collect(machine), INSTALL) == actions.LEGACY
 
 
 def test_any_stamp_of_ours_is_one(machine):
     machine.put(paths.STAMP, stamp.render(make_stamp(mode=None)))
-    machine.put(paths.KEY_STORAGE + "/pkadata.dat", b"")
+    machine.put(paths.INIT_SCRIPT, b"")
     assert plan.history(facts.collect(machine), INSTALL) == actions.KNOWN

@@ -410,8 +410,11 @@ def test_first_start_of_a_fresh_host_without_tls(machine, started, capsys):
     assert "[tls-not-possible]" in capsys.readouterr().err
 
 
+GROUPS_OF_7 = b"root:x:0:\ncca_admin:x:990:\n"
+
+
 def test_first_start_after_an_upgrade_without_scriptlets(machine, started, capsys):
-    machine.put(paths.KEY_STORAGE + "/pkadata.dat", b"")
+    machine.put("/etc/group", GROUPS_OF_7)
     assert started() == TCP
     assert machine.get(paths.CONF) == b"TLS_OFF\n"
     assert "[upgraded-tcp-kept]" in capsys.readouterr().err
@@ -420,9 +423,9 @@ def test_first_start_after_an_upgrade_without_scriptlets(machine, started, capsy
 
 # What the host had before, and the daemon's argv that it must get though nothing at all can be written.
 READ_ONLY = {
-    "legacy, no conf": (lambda machine: machine.put(paths.KEY_STORAGE + "/pkadata.dat", b""), TCP),
+    "legacy, no conf": (lambda machine: machine.put("/etc/group", GROUPS_OF_7), TCP),
     "legacy, conf without directive": (
-        lambda machine: (machine.put(paths.KEY_STORAGE + "/x", b""), machine.put(paths.CONF, b"# x\n")), TCP),
+        lambda machine: (machine.put("/etc/group", GROUPS_OF_7), machine.put(paths.CONF, b"# x\n")), TCP),
     "8.x in TCP, conf removed": (
         lambda machine: machine.put(paths.STAMP, b'{"format_version": 1, "mode": "tcp", "findings": []}\n'), TCP),
     "TLS_OFF": (lambda machine: machine.put(paths.CONF, b"TLS_OFF\n"), TCP),

@@ -83,8 +83,8 @@ def test_opt_was_kept_and_the_rest_of_the_system_is_new(machine, quick_pair, mod
     assert machine.get(paths.CONF) == (b"TLS_OFF\n" if mode == "tcp" else b"TLS_ON\n")
 
 
-def test_key_storage_without_a_trace_of_ours_is_of_7(machine, quick_pair):
-    machine.put(paths.KEY_STORAGE + "/key", b"x")
+def test_an_init_script_without_a_trace_of_ours_is_of_7(machine, quick_pair):
+    machine.put(paths.INIT_SCRIPT, b"x")
     machine.capture(tree="no", ours="no")
     assert apply.converge(machine, RPM).plan.history == actions.LEGACY
     assert machine.get(paths.CONF) == b"TLS_OFF\n"
@@ -182,7 +182,7 @@ def test_what_nobody_could_look_at_is_not_taken_for_tcp(machine, a_pair, quick_p
 
 
 def test_a_daemon_of_7_that_logged_before_its_erasure_is_seen(machine, quick_pair):
-    machine.put(paths.KEY_STORAGE + "/key", b"x")
+    machine.put(paths.INIT_SCRIPT, b"x")
     machine.capture(tree="no", mode="tls", seen="journal")
     apply.converge(machine, RPM)
     assert machine.get(paths.CONF) == b"TLS_ON\n"
@@ -192,7 +192,7 @@ def test_a_daemon_of_7_that_logged_before_its_erasure_is_seen(machine, quick_pai
     ((paths.KEY, paths.CERTIFICATE), b"TLS_ON\n", "mode-not-seen"), ((), b"TLS_OFF\n", "upgraded-tcp-kept")])
 def test_what_ran_before_its_erasure_could_not_be_looked_at(machine, a_pair, files, conf, told):
     """CCA 7.6 in TLS leaves its pair when its package is removed, and nobody remembers the daemon; 7.3 leaves none."""
-    machine.put(paths.KEY_STORAGE + "/key", b"x")
+    machine.put(paths.INIT_SCRIPT, b"x")
     machine.capture(tree="no", mode="none")
     for path, data in zip(files, a_pair):
         machine.put(path, data, 0o600)

@@ -117,7 +117,7 @@ def test_what_a_removal_has_noted_goes_last_of_all(called, ran, capture):
 @pytest.mark.parametrize("called", [INSTALL, UPGRADE, UNKNOWN], ids=["install", "upgrade", "unknown"])
 def test_a_removal_that_was_killed_leaves_the_service_as_it_was(called, ran, enabled, kind):
     """`dpkg --configure` after it calls no preinst."""
-    for known in ({}, {"traces": [paths.KEY_STORAGE]}, {"stamp": make_stamp()}):
+    for known in ({}, {"traces": [paths.INIT_SCRIPT]}, {"stamp": make_stamp()}):
         assert service_actions(called, unit=unit(ran=ran, enabled=enabled), **known) == [kind]
         assert service_actions(called, unit=unit(ran=ran, enabled=enabled), booted=False, **known) == []
         assert service_actions(called, unit=unit(ran=ran, enabled=enabled, masked=True), **known) == []
@@ -191,7 +191,7 @@ def test_a_service_that_is_new_with_this_package_is_started(called):
 
 
 def test_without_a_note_an_enabled_service_of_7x_is_taken_for_one_that_ran():
-    legacy = {"capture": None, "traces": [paths.KEY_STORAGE]}
+    legacy = {"capture": None, "traces": [paths.INIT_SCRIPT]}
     for called in (INSTALL, UPGRADE):
         assert service_actions(called, unit=unit(enabled=True), **legacy) == [actions.RESTART]
         assert service_actions(called, unit=unit(enabled=False), **legacy) == [actions.TRY_RESTART]
@@ -213,7 +213,7 @@ def test_what_was_called_off_changes_no_file():
     for called in (ABORT, NOTHING):
         for conf, found in ((config.absent(), pair.NONE), (config.parse(b"TLS_ON\n"), pair.KEY_ONLY)):
             files = make_facts().pair.replace(state=found)
-            planned = plan.plan(make_facts(config=conf, pair=files, traces=[paths.KEY_STORAGE]), called)
+            planned = plan.plan(make_facts(config=conf, pair=files, traces=[paths.INIT_SCRIPT]), called)
             assert (planned.actions, planned.findings, planned.mode) == ([], [], None)
 
 

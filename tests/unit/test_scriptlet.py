@@ -79,7 +79,7 @@ def test_unknown_arguments_are_told_and_facts_decide(machine, log, capsys, quick
 
 
 def test_unknown_arguments_never_make_a_legacy_host_a_fresh_one(machine, log):
-    machine.put(paths.KEY_STORAGE + "/x", b"")
+    machine.put(paths.INIT_SCRIPT, b"")
     scriptlet.main(["rpm", "garbage"])
     assert machine.get(paths.CONF) == b"TLS_OFF\n"
 

@@ -545,7 +545,7 @@ class WithoutRoot:
 def test_without_root_there_is_one_line_and_nothing_made_up(machine, monkeypatch, conf, traces):
     machine.put(paths.CONF, conf)
     if traces:
-        machine.put(paths.KEY_STORAGE + "/key", b"x")
+        machine.put(paths.INIT_SCRIPT, b"x")
     apply.converge(machine, transition.of(transition.START))
     runs(machine, monkeypatch, *(["-tls"] if conf == b"TLS_ON\n" else []))
     WithoutRoot(machine, monkeypatch)
