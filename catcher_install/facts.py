@@ -1,5 +1,6 @@
 """HostFacts: a snapshot of everything that a plan depends on, collected once and read-only."""
 
+import errno
 import stat
 
 from . import config, openssl, pair, paths
@@ -148,15 +149,20 @@ def read_config(host: "Host") -> config.Config:
         return config.unreadable("it cannot be read (%s)" % reason_of(error), error.errno in PASSING)
     if data is None:
         if host.lexists(paths.CONF):
-            return config.unreadable("it is a link that leads nowhere")
+            return config.unreadable("it is a link that leads nowhere", _may_be_mounted(host, paths.CONF))
         if host.lexists(paths.CONF_DIR) and not host.is_dir(paths.CONF_DIR):
-            # What it leads to may be hidden from the service, or not be mounted.
-            return config.unreadable("%s leads to no directory" % paths.CONF_DIR)
+            return config.unreadable("%s leads to no directory" % paths.CONF_DIR, _may_be_mounted(host, paths.CONF_DIR))
         return config.absent()
     read = config.parse(data, quote=False)
     if read.state == config.UNUSABLE and _everybody_may_read(host, data):
         return config.parse(data)
     return read
+
+
+def _may_be_mounted(host: "Host", path: str) -> bool:
+    """Whether a link that leads nowhere may lead to a file system that is mounted later. What the unit hides from the
+    service never comes."""
+    return host.identity(path) == "-" and not _out_of_sight(host, path)
 
 
 def _everybody_may_read(host: "Host", data: bytes) -> bool:
@@ -290,7 +296,8 @@ def _verdict(
             judged = check.unusable(unseen)
     except OSError as error:
         judged = check.unusable(unseen or "they cannot be read (%s)" % reason_of(error))
-        verdict.update(passing=error.errno in PASSING, unread=not unseen and why_unread("", error) != "")
+        passing = error.errno in PASSING or error.errno == errno.ENOENT and not unseen
+        verdict.update(passing=passing, unread=not unseen and why_unread("", error) != "")
     if judged.unchecked and known:
         # What could not be found out does not undo what was.
         return memory

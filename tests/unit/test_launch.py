@@ -185,14 +185,14 @@ def elsewhere(machine, directory):
     machine.put_link(paths.CONF_DIR, directory)
 
 
-# Where /etc/cca leads; what is a file, and what a link, there.
+# Where /etc/cca leads; what is a file, and what a link, there; the exit status.
 NOWHERE = {
-    "a file system that is not mounted": ("/data/cca", {}),
-    "a name of the same directory": ("cca.d", {}),
-    "a link in a circle": ("/etc/cca", {}),
-    "a link to a link": ("/srv/cca", {"/srv/cca": "/data/cca"}),
-    "a file": ("/srv/cca", {"/srv/cca": b"TLS_ON\n"}),
-    "a home, as the service sees it": ("/home/cca", {}),
+    "a file system that is not mounted": ("/data/cca", {}, launch.AGAIN),
+    "a name of the same directory": ("cca.d", {}, launch.AGAIN),
+    "a link in a circle": ("/etc/cca", {}, REFUSED),
+    "a link to a link": ("/srv/cca", {"/srv/cca": "/data/cca"}, launch.AGAIN),
+    "a file": ("/srv/cca", {"/srv/cca": b"TLS_ON\n"}, REFUSED),
+    "a home, as the service sees it": ("/home/cca", {}, REFUSED),
 }
 
 
@@ -201,7 +201,7 @@ NOWHERE = {
 def test_a_directory_that_leads_nowhere_is_no_host_without_a_mode(
         machine, started, monkeypatch, capsys, a_pair, name, remembered):
     """TLS_ON or TLS_REQUIRED may stand where nobody can look now. Nothing is written through the link or beside it."""
-    directory, there = NOWHERE[name]
+    directory, there, status = NOWHERE[name]
     use(machine, None, a_pair)
     if remembered is not None:
         use(machine, config.fresh(remembered))
@@ -212,7 +212,7 @@ def test_a_directory_that_leads_nowhere_is_no_host_without_a_mode(
         machine.put_link(path, what) if isinstance(what, str) else machine.put(path, what)
     monkeypatch.setattr(type(machine), "is_run_by_systemd", lambda self: directory.startswith("/home"))
     before = tree_of(machine)
-    assert started() == REFUSED == started("check")
+    assert (started(), started("check")) == (status, REFUSED)
     assert "[conf-unusable]" in capsys.readouterr().err
     for called in (FRESH, transition.from_scriptlet("deb", ["configure", "8.0.0-1"])):
         outcome = apply.converge(machine, called)
@@ -221,6 +221,25 @@ def test_a_directory_that_leads_nowhere_is_no_host_without_a_mode(
     ours = [path for path in after if paths.STATE_DIR[1:] in path]
     assert {path: after[path] for path in after if path not in ours} == {
         path: before[path] for path in before if path not in ours}
+
+
+@pytest.mark.parametrize("directory,status", [("/data", launch.AGAIN), ("/home/admin", REFUSED)])
+@pytest.mark.parametrize("name", ["catcher.conf", "catcher.key", "catcher.crt"])
+def test_a_file_on_a_file_system_that_comes_late_is_waited_for(
+        machine, started, monkeypatch, capsys, a_pair, name, directory, status):
+    """The unit knows only of mounts on the documented paths. Below a home the service would wait for ever."""
+    path = paths.CONF if name == "catcher.conf" else paths.BIN + "/" + name
+    use(machine, config.fresh(config.TLS), a_pair)
+    apply.converge(machine, transition.of(transition.APPLY))
+    data = machine.get(path)
+    os.remove(machine.on_disk(path))
+    machine.put_link(path, directory + "/" + name)
+    monkeypatch.setattr(type(machine), "is_run_by_systemd", lambda self: True)
+    assert started() == status
+    told = "conf-unusable" if path == paths.CONF else "pair-unread" if status == launch.AGAIN else "pair-unusable"
+    assert "[%s]" % told in capsys.readouterr().err
+    machine.put(directory + "/" + name, data, 0o600)
+    assert started() == TLS
 
 
 @pytest.mark.parametrize("directory", ["/home/cca", "/root/conf", "/run/agent", "/var/tmp/cca"])
