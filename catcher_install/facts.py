@@ -238,8 +238,9 @@ def _traces(host: "Host", capture: "Optional[Capture]") -> "List[str]":
     is none: it is restored on new hosts."""
     found = [path for path in (paths.INIT_SCRIPT,) if host.lexists(path)]
     # A package may make these groups itself, so what preinst saw counts for more than what is there now; and if it saw
-    # nothing, groups that systemd-sysusers makes for this package say nothing.
-    if capture.groups if capture is not None else not host.lexists(paths.SYSUSERS) and _has_legacy_groups(host):
+    # nothing, groups that systemd-sysusers or preinst makes for this package say nothing.
+    makes = host.lexists(paths.SYSUSERS) or host.lexists(paths.MADE_GROUPS)
+    if capture.groups if capture is not None else not makes and _has_legacy_groups(host):
         found.append("the groups cca_*")
     return found
 

@@ -65,6 +65,9 @@ ENABLED = STATE_DIR + "/before-removal"
 # What rpm's %pre notes for %posttrans: "preset" if the timer is new to the host, "enable" if a removal that was killed
 # has disabled it.
 NEW_TIMER = STATE_DIR + "/new-timer"
+# Tells that preinst has made CCA's groups, where there were none: they are no trace of CCA 7.x, also after an
+# installation that was taken back. It stays as long as the groups do, until a purge.
+MADE_GROUPS = STATE_DIR + "/made-groups"
 # What an administrator may have made links of, parents first: each directory that this package or that of CCA 7.x has.
 # LINKS: what the scriptlets note of that, "PATH TARGET". Not in STATE_DIR, where the service can write: it could have
 # its own links made, and so leave its sandbox.

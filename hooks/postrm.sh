@@ -37,13 +37,14 @@ csulcca_postrm() {
     done
     # The last file records when the timer last ran (Persistent=).
     rm -f @CAPTURE@ @CAPTURE@.new @LINKS@.new @LOCK@ @STAMP_DRAFT@ @PURGE_DRAFT@ @RAN@ @ENABLED@ @ENABLED@.new \
-        @NEW_TIMER@ @NEW_TIMER@.new \
+        @NEW_TIMER@ @NEW_TIMER@.new @MADE_GROUPS@.new \
         /var/lib/systemd/timers/stamp-csulcca-check.timer || :
     # If nothing is ours, the stamp is of no use. Without a note nobody knows that. While something of ours is left, it
     # must stay provable.
     if [ "$1:$2:$csulcca_proof" = deb:purge:needless ] || { [ -e @PURGE@ ] && [ ! -s @PURGE@ ]; }; then
         rm -f @STAMP@ @PURGE@ || :
     fi
+    [ "$1:$2" != deb:purge ] || rm -f @MADE_GROUPS@ || :
     if [ "$1" = rpm ]; then
         # rpm has no purge.
         rm -f @PURGE@ || :

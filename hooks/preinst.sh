@@ -99,7 +99,7 @@ csulcca_look() {
     fi
     # On this host and nowhere else: a group in a directory service would say nothing about it.
     csulcca_groups=no
-    if [ -r /etc/group ]; then
+    if [ -r /etc/group ] && [ ! -e @MADE_GROUPS@ ]; then
         while IFS=: read -r csulcca_line _; do
             for csulcca_group in @LEGACY_GROUPS@; do
                 [ "$csulcca_line" != "$csulcca_group" ] || csulcca_groups=yes
@@ -162,10 +162,6 @@ csulcca_note_service() {
         ! csulcca_noted "$csulcca_note" active; }; then
         csulcca_earlier=""
     fi
-    # An interrupted installation has made the groups itself.
-    if [ -n "$csulcca_earlier" ] && csulcca_noted "$csulcca_note" groups no; then
-        csulcca_groups=no
-    fi
     csulcca_look_whether_active
     csulcca_see_mode
     csulcca_see_version "$1"
@@ -214,6 +210,7 @@ csulcca_note_service() {
 csulcca_make_groups() {
     for csulcca_group in $CSULCCA_GROUPS; do
         if ! getent group "$csulcca_group" >/dev/null 2>&1; then
+            [ "$csulcca_groups" = yes ] || [ -e @MADE_GROUPS@ ] || (csulcca_put_note @MADE_GROUPS@ "") || :
             groupadd --system "$csulcca_group" </dev/null || :
         fi
     done

@@ -462,6 +462,37 @@ def test_groups_are_made_once_and_are_no_trace_of_7_also_after_a_kill(root, argu
         assert note(root)["groups"] == "no"
 
 
+@pytest.mark.parametrize("end", ["taken back by dpkg", "given up for a day", "removed"])
+def test_groups_of_an_earlier_attempt_are_no_trace_of_7(root, end):
+    """Files of another package were in the way of a new installation, say. The next one is of a new host, too."""
+    with_groups(root)
+    assert root.run("csulcca_preinst", "deb", "install") == (0, "")
+    if end == "taken back by dpkg":
+        assert root.maintainer_script("postrm", "", "abort-install") == (0, "")
+    elif end == "removed":
+        assert root.maintainer_script("postrm", "", "remove") == (0, "")
+    else:
+        os.utime(root.path(paths.CAPTURE), (1, 1))
+    assert root.run("csulcca_preinst", "deb", "install") == (0, "")
+    assert note(root)["groups"] == "no"
+
+
+def test_groups_that_7_made_are_a_trace_also_if_some_are_added(root):
+    with_groups(root)
+    root.put("/etc/group", b"root:x:0:\ncca_admin:x:999:\n")
+    for _ in range(2):
+        root.run("csulcca_preinst", "rpm", "1")
+        assert note(root)["groups"] == "yes"
+        os.unlink(root.path(paths.CAPTURE))
+
+
+def test_a_purge_forgets_who_made_the_groups(root):
+    with_groups(root)
+    root.run("csulcca_preinst", "deb", "install")
+    assert root.maintainer_script("postrm", "", "purge")[0] == 0
+    assert not root.exists(paths.STATE_DIR)
+
+
 def test_groups_that_7_made_are_a_trace(root):
     with_groups(root)
     root.put("/etc/group", b"root:x:0:\ncca_admin:x:999:\n")
@@ -532,6 +563,7 @@ def test_a_program_that_does_not_run_hides_no_note_of_a_killed_attempt(root, too
             "seen": "process", "active": "yes"}
     root.put(paths.CAPTURE, "".join("%s=%s\n" % one for one in kept.items()).encode())
     root.put("/etc/group", b"root:x:0:\ncca_admin:x:990:\n")
+    root.put(paths.MADE_GROUPS)
     root.put("/bin/" + tool, b"#!/bin/sh\nexit %d\n" % status, 0o755)
     assert root.run("csulcca_preinst", "rpm", "2")[0] == 0
     assert note(root) == kept

@@ -115,11 +115,12 @@ def test_what_preinst_saw_of_groups_counts_for_more_than_groups_now(machine):
     assert plan.history(facts.collect(machine), INSTALL) == actions.LEGACY
 
 
+@pytest.mark.parametrize("sign", [paths.SYSUSERS, paths.MADE_GROUPS])
 @pytest.mark.parametrize("called", [INSTALL, START, APPLY, UNKNOWN])
-def test_groups_that_this_package_makes_are_no_trace_of_7x(machine, called):
+def test_groups_that_this_package_makes_are_no_trace_of_7x(machine, called, sign):
     """Installed without scriptlets, or where preinst could write no note, and then booted: a fresh host gets TLS."""
     machine.put("/etc/group", b"root:x:0:\ncca_admin:x:990:\n")
-    machine.put(paths.SYSUSERS, b"g cca_admin -\n")
+    machine.put(sign, b"")
     assert plan.history(facts.collect(machine), called) == actions.FRESH
     machine.capture(groups="yes")
     assert plan.history(facts.collect(machine), called) == actions.LEGACY
