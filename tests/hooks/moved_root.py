@@ -55,7 +55,8 @@ class Root:
         """(exit status, output) of a whole script of dpkg's, with that text in place of debhelper's part."""
         with open(os.path.join(TREE, "debian", "csulcca.%s.in" % phase), encoding="utf-8") as stream:
             text = stream.read()
-        text = text.replace("@HOOK@\n", self._hook(phase)).replace("#DEBHELPER#\n", debhelper)
+        text = text.replace("@HOOK@\n", self._hook(phase)).replace("#DEBHELPER#\n", debhelper + "\n")
+        text = text.replace("@ATTRIBUTES@", "echo attributes")
         return self._run(text, phase, arguments)
 
     def _hook(self, phase):

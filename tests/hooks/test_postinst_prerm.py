@@ -9,7 +9,7 @@ import time
 import pytest
 
 from catcher_install import actions, capture, facts, pair, paths, plan, transition
-from tests.unit.support import TREE, Machine
+from tests.unit.support import TREE, Machine, tree_of
 
 from .moved_root import image_links
 
@@ -319,6 +319,29 @@ def test_no_command_that_fails_ends_a_scriptlet(root, arguments, booted):
         assert (name, status) == (name, 0), output
         if arguments[0] in ("postinst", "prerm"):
             assert re.findall("^run .*", output, re.M) == re.findall("^run .*", whole[1], re.M), name
+
+
+@pytest.mark.parametrize("arguments", [
+    ("preinst", "install"), ("preinst", "upgrade", "7.3.0"), ("postinst", "configure"), ("prerm", "remove"),
+    ("postrm", "remove"), ("postrm", "purge"), ("postrm", "upgrade", "7.3.0"), ("postrm", "abort-upgrade", "7.3.0")],
+    ids=" ".join)
+def test_a_script_for_another_root_leaves_this_system_alone(root, arguments):
+    """dpkg --force-script-chrootless: what runs is the system of whoever builds an image. debhelper's part knows it."""
+    if arguments[0] != "postrm":
+        root.put("/usr/lib/csulcca/run", b"#!/bin/sh\necho run $1\n", 0o755)
+    root.put("/run/systemd/system/x")
+    root.put("/bin/systemctl", b"#!/bin/sh\necho systemctl $*\n", 0o755)
+    root.put("/bin/deb-systemd-helper", b"#!/bin/sh\n", 0o755)
+    root.put("/usr/lib/csulcca/__pycache__/x.pyc")
+    root.put(paths.PURGE, b"ab \n")
+    root.put(paths.CAPTURE, b"tree=yes\nunit=enabled\nactive=yes\n")
+    root.environment["DPKG_ROOT"] = "/srv/image"
+    before = tree_of(root)
+    assert root.maintainer_script(arguments[0], "echo $DPKG_ROOT", *arguments[1:]) == (0, "/srv/image\n")
+    assert tree_of(root) == before
+    root.environment["DPKG_ROOT"] = ""
+    _, output = root.maintainer_script(arguments[0], ":", *arguments[1:])
+    assert tree_of(root) != before or "systemctl" in output
 
 
 def test_a_file_that_cannot_be_opened_ends_no_scriptlet(root, monkeypatch):

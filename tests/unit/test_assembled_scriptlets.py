@@ -89,7 +89,9 @@ def test_each_hook_is_called_in_both_families_and_built(phase):
     """A hook file that a template or a rule of make does not name would do nothing, without a word."""
     makefile = read("Makefile")
     assert re.search(r"^csulcca_%s\(\)" % phase, read("hooks", phase + ".sh"), re.M)
-    assert re.search(r"^csulcca_%s deb " % phase, read("debian", "csulcca.%s.in" % phase), re.M)
+    # Not for the root directory of an image that dpkg fills without a chroot.
+    called = r'^\[ -n "\$\{DPKG_ROOT-\}" \] \|\| csulcca_%s deb ' % phase
+    assert re.search(called, read("debian", "csulcca.%s.in" % phase), re.M)
     assert "debian/csulcca.%s" % phase in re.findall(r"^scriptlets-deb: (.*)", makefile, re.M)[0].split()
     (scriptlet_of_rpm,) = re.findall(r"^rpm/(\w+)\.scriptlet: HOOK = %s$" % phase, makefile, re.M)
     assert re.search(r"^csulcca_%s rpm " % phase, read("rpm", scriptlet_of_rpm + ".in"), re.M)
