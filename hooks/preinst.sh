@@ -287,10 +287,10 @@ csulcca_look_whether_active() {
         csulcca_active=yes
     elif [ -d /run/systemd/system ]; then
         csulcca_status=0
-        systemctl --quiet is-active CSUTKEcat.service 2>/dev/null || csulcca_status=$?
-        # See systemctl(1): not active, and no such unit.
-        case $csulcca_status:$csulcca_unit in
-        0:* | [!034]*:enabled) csulcca_active=yes ;;
+        csulcca_value=$(systemctl is-active CSUTKEcat.service 2>/dev/null) || csulcca_status=$?
+        # See systemctl(1): not active, and no such unit. What is being started would run.
+        case $csulcca_status:$csulcca_unit:$csulcca_value in
+        0:* | [!034]*:enabled:* | 3:*:activating) csulcca_active=yes ;;
         3:* | 4:*) ;;
         *) csulcca_active=unknown ;;
         esac

@@ -33,7 +33,9 @@ class Systemd:
         root.put("/bin/systemctl", b'''#!/bin/sh
 echo "$*" >>%(asked)s
 case "$*" in
-*is-active*) grep -qx ActiveState=active %(shown)s || exit 3 ;;
+*is-active*)
+    [ "$1" = --quiet ] || sed -n s/^ActiveState=//p %(shown)s
+    grep -qx ActiveState=active %(shown)s || exit 3 ;;
 show*) while [ $# -gt 1 ]; do [ "$1" != -p ] || grep "^$2=" %(shown)s; shift; done ;;
 esac
 '''.replace(b"%(shown)s", root.path("/shown").encode("ascii"))

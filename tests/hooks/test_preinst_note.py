@@ -126,6 +126,16 @@ def test_a_process_that_only_calls_itself_so_shows_no_mode(root, where):
         assert systemd.seen() == ("none", "no")
 
 
+@pytest.mark.parametrize("state,active", [("active", "yes"), ("activating", "yes"), ("deactivating", "no"),
+                                          ("failed", "no"), ("inactive", "no")])
+def test_a_service_that_is_being_started_counts_as_one_that_runs(root, state, active):
+    """By a boot, or again after an error: 7.3's scriptlets end that, too."""
+    systemd = Systemd(root, ActiveState=state)
+    root.put(WANTED)
+    systemd.seen()
+    assert note(root)["active"] == active
+
+
 RAN = ("{ path=/opt/IBM/CCA/bin/catcher.exe ; argv[]=%s ; ignore_errors=no ; "
        "start_time=[Sat 2026-11-28 10:00:00 UTC] ; stop_time=[n/a] ; pid=%d ; code=(null) ; status=0/0 }")
 
