@@ -382,6 +382,9 @@ csulcca_see_processes() {
 
 csulcca_see_process() {
     csulcca_is_of_root "$1" || return 1
+    # In a chroot /proc shows the processes of the system around it.
+    # shellcheck disable=SC3013 # dash and bash know -ef
+    [ ! -e "/proc/$1/root" ] || [ "/proc/$1/root" -ef / ] || return 1
     csulcca_words=$(tr '\0' ' ' <"/proc/$1/cmdline" 2>/dev/null) || return 1
     csulcca_tell_mode "$csulcca_words" process
 }

@@ -136,6 +136,15 @@ def test_a_service_that_is_being_started_counts_as_one_that_runs(root, state, ac
     assert note(root)["active"] == active
 
 
+@pytest.mark.parametrize("of_this_system", [True, False])
+def test_in_a_chroot_the_daemon_of_the_system_around_it_is_not_seen(root, of_this_system):
+    """/proc and /sys there are often those of whoever prepares an image, where a catcher may run."""
+    systemd = Systemd(root, ActiveState="active", ControlGroup=GROUP)
+    systemd.process(803, [EXEC, b"-tls"])
+    os.symlink("/" if of_this_system else root.base, root.path("/proc/803/root"))
+    assert systemd.seen()[0] == ("tls" if of_this_system else "unknown")
+
+
 RAN = ("{ path=/opt/IBM/CCA/bin/catcher.exe ; argv[]=%s ; ignore_errors=no ; "
        "start_time=[Sat 2026-11-28 10:00:00 UTC] ; stop_time=[n/a] ; pid=%d ; code=(null) ; status=0/0 }")
 
