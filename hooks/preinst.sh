@@ -236,7 +236,7 @@ csulcca_has_our_control_script() {
 # csulcca_unit becomes enabled, disabled, masked or none, from the files: systemd may not run here.
 csulcca_look_at_unit() {
     csulcca_unit=enabled
-    if [ "$(readlink /etc/systemd/system/CSUTKEcat.service 2>/dev/null)" = /dev/null ]; then
+    if [ -e /opt/IBM/CCA/bin/catcher.exe ] && [ "$(readlink /etc/systemd/system/CSUTKEcat.service)" = /dev/null ]; then
         csulcca_unit=masked
         return
     fi

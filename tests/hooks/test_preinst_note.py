@@ -41,15 +41,21 @@ def test_the_unit_as_it_was(root, name):
     assert note(root)["unit"] == state
 
 
-def test_a_unit_without_a_catcher_is_none(root):
-    """Left by an administrator, or by a package that has been removed."""
+@pytest.mark.parametrize("masked", [False, True])
+def test_a_unit_without_a_catcher_is_none(root, masked):
+    """Left by an administrator, or by a package that has been removed: the debs of older versions of debhelper mask
+    their unit then, and unmask it when they come again. An installation starts the service."""
     root.put(WANTED)
-    root.put("/etc/systemd/system/CSUTKEcat.service")
+    if masked:
+        os.symlink("/dev/null", root.path("/etc/systemd/system/CSUTKEcat.service"))
+    else:
+        root.put("/etc/systemd/system/CSUTKEcat.service")
     assert root.run("csulcca_preinst", "rpm", "1") == (0, "")
     assert note(root)["unit"] == "none"
 
 
 def test_a_mask_as_it_was(root):
+    root.put(paths.CATCHER, b"", 0o755)
     root.put(WANTED)
     os.symlink("/dev/null", root.path("/etc/systemd/system/CSUTKEcat.service"))
     assert root.run("csulcca_preinst", "deb", "upgrade", "7.3.0-1") == (0, "")
