@@ -643,7 +643,7 @@ class Host:
         return [int(name) for name in self.list_dir("/proc") if name.isdigit()]
 
     def is_root_process(self, pid: int) -> bool:
-        """Whether a process is of root and of no container, as the kernel says.
+        """Whether a process is of root, and of no container and no chroot, as the kernel says.
 
         Not by the owner of /proc/PID: that is root too for a process that keeps others from looking into it (proc(5)).
         """
@@ -770,9 +770,10 @@ def forget_openssl_settings() -> None:
 
 
 def _is_of_this_system(pid: int) -> bool:
-    """Whether a process is in our PID namespace. Yes, if only root could tell."""
+    """Whether a process is in our PID namespace and has our root directory. Yes, if only root could tell."""
     try:
-        return os.readlink("/proc/%d/ns/pid" % pid) == os.readlink("/proc/self/ns/pid")
+        return os.readlink("/proc/%d/ns/pid" % pid) == os.readlink("/proc/self/ns/pid") and os.path.samefile(
+            "/proc/%d/root" % pid, "/")
     except OSError:
         return True
 

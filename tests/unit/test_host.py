@@ -734,6 +734,17 @@ def test_a_process_is_of_root_if_every_user_id_is(machine, monkeypatch, uids, wa
     assert Host.is_root_process(machine, 77) == wanted
 
 
+def test_a_process_with_another_root_is_of_another_system(machine, monkeypatch):
+    """In a chroot /proc is often that of the system around it, whose catcher `CSUTKEcat stop` must not end."""
+    us = os.getpid()
+    machine.put("/proc/%d/status" % us, b"Uid:\t0\t0\t0\t0\n")
+    assert Host.is_root_process(machine, us)
+    compared = []
+    monkeypatch.setattr(os.path, "samefile", lambda *two: compared.append(two))
+    assert not Host.is_root_process(machine, us)
+    assert compared == [("/proc/%d/root" % us, "/")]
+
+
 def test_a_call_that_a_signal_interrupts_is_made_again(tmp_path):
     """Python does that for calls on descriptors only; NFS and FUSE interrupt those on names, too."""
     machine = Host(str(tmp_path))
