@@ -334,8 +334,8 @@ csulcca_see_mode() {
 
 # The version of a package that is not ours. dpkg gives it to postinst; rpm gives it to nobody, but still has it.
 csulcca_see_version() {
-    [ "$1$csulcca_tree" = rpmyes ] || return 0
-    # A killed upgrade may have left two: the first is the older one.
+    # Of the two that an upgrade has left which was killed, days ago perhaps, the first is the older one.
+    [ "$1$csulcca_tree" = rpmyes ] || { [ "$1$csulcca_ours" = rpmyes ] && [ ! -e @STAMP@ ]; } || return 0
     csulcca_version=$(LC_ALL=C timeout 30 rpm -qi csulcca 2>/dev/null </dev/null | sed -n '/^Version *: */{s///p;q;}')
 }
 

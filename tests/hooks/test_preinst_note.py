@@ -278,6 +278,21 @@ def test_rpm_is_asked_for_the_version_of_a_package_that_is_not_ours(root, printe
     assert note(root)["version"] == "", "postinst gets it"
 
 
+@pytest.mark.parametrize("stamp", [True, False])
+def test_rpm_is_asked_also_where_an_upgrade_was_killed_days_ago(root, stamp):
+    """It has put our control script in place, and its note has expired. Where a run of ours was finished, the stamp
+    says what the host is, and an upgrade needs no other program."""
+    before_8(root)
+    root.put(paths.BIN + "/CSUTKEcat", b"#!/bin/sh\nexec %s/run\n" % root.path("/usr/lib/csulcca").encode())
+    root.put("/bin/rpm", b"#!/bin/sh\necho 'Version     : 7.3.0'\n", 0o755)
+    root.put(paths.CAPTURE, b"tree=yes\ngroups=yes\nunit=enabled\nactive=yes\n")
+    os.utime(root.path(paths.CAPTURE), (1, 1))
+    if stamp:
+        root.put(paths.STAMP)
+    root.run("csulcca_preinst", "rpm", "2")
+    assert (note(root)["ours"], note(root)["version"]) == ("yes", "" if stamp else "7.3.0")
+
+
 DAEMON_LOG = {"_UID=0", "_SYSTEMD_UNIT=CSUTKEcat.service", "_CMDLINE=/opt/IBM/CCA/bin/catcher.exe -tls"}
 
 

@@ -42,6 +42,8 @@ CASES = {
     "dpkg says nothing useful, nothing there": (from_dpkg("<unknown>"), None, None, [], actions.KNOWN),
     "rpm upgrade, preinst saw a tree": (UPGRADE, TREE, None, [], actions.LEGACY),
     "rpm upgrade after a downgrade, stamp": (UPGRADE, TREE, STAMP, [], actions.LEGACY),
+    "rpm upgrade, our files, rpm says 7.3": (
+        UPGRADE, make_capture(ours=True, version="7.3.0"), None, [], actions.LEGACY),
     "rpm upgrade, stamp": (UPGRADE, NO_TREE, STAMP, [], actions.KNOWN),
     "rpm upgrade, stamp and traces": (UPGRADE, NO_TREE, STAMP, TRACE, actions.KNOWN),
     "rpm -e then rpm -i": (INSTALL, NO_TREE, None, TRACE, actions.LEGACY),
