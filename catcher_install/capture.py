@@ -79,6 +79,15 @@ def read_note(host: "Host", now: float) -> "Tuple[Optional[Capture], str]":
     return capture, ""
 
 
+def tells_of_7(host: "Host") -> bool:
+    """Whether a note of any age says that there was an older CCA. An upgrade that is finished removes it."""
+    try:
+        data = host.read_optional(paths.CAPTURE, 4096)
+    except OSError:
+        return False
+    return (data or b"").startswith(b"tree=yes\n")
+
+
 def _note(host: "Host", path: str, limit: int, now: float) -> "Optional[bytes]":
     """The bytes of a note of the scriptlets; None if there is none, or it is of another day. Raises OSError."""
     entry = host.lstat(path)

@@ -5,7 +5,7 @@ import stat
 
 from . import config, openssl, pair, paths
 from . import stamp as stamp_file
-from .capture import Capture, enabled_before_removal, look_again, ran_before_removal, read_note, why_unread
+from .capture import Capture, enabled_before_removal, look_again, ran_before_removal, read_note, tells_of_7, why_unread
 from .errors import reason_of
 from .host import PASSING
 from .record import Record
@@ -237,6 +237,8 @@ def _traces(host: "Host", capture: "Optional[Capture]") -> "List[str]":
     """What only an earlier CCA can have left behind. It counts if no package manager tells the old version. Key storage
     is none: it is restored on new hosts."""
     found = [path for path in (paths.INIT_SCRIPT,) if host.lexists(path)]
+    if capture is None and tells_of_7(host):
+        found.append(paths.CAPTURE)
     # A package may make these groups itself, so what preinst saw counts for more than what is there now; and if it saw
     # nothing, groups that systemd-sysusers or preinst makes for this package say nothing.
     makes = host.lexists(paths.SYSUSERS) or host.lexists(paths.MADE_GROUPS)

@@ -142,6 +142,24 @@ def test_what_preinst_saw_is_of_this_transaction_only(machine):
         assert facts.collect(machine).capture is None
 
 
+@pytest.mark.parametrize("called", [START, UNKNOWN])
+@pytest.mark.parametrize("tree,past", [("yes", actions.LEGACY), ("no", actions.FRESH)])
+def test_a_host_that_was_switched_off_in_an_upgrade_is_of_7x_also_days_later(machine, called, tree, past):
+    """No package manager says so to the first start, and groups may be from systemd-sysusers by now."""
+    machine.put("/etc/group", b"cca_admin:x:990:\n")
+    machine.put(paths.SYSUSERS)
+    machine.capture(tree=tree, active="yes", unit="enabled")
+    when = machine.now() - paths.NOTE_SECONDS - 60
+    os.utime(machine.on_disk(paths.CAPTURE), (when, when))
+    seen = facts.collect(machine)
+    assert plan.history(seen, called) == past
+    assert plan.plan(seen, called).mode == ("tcp" if tree == "yes" else "tls")
+    assert seen.capture is None, "the state of the service may be another one by now"
+    # Once it is recorded what the host is, the note says nothing more.
+    machine.put(paths.STAMP, stamp.render(make_stamp()))
+    assert plan.history(facts.collect(machine), called) == actions.KNOWN
+
+
 @pytest.mark.parametrize("data", [b"", b"\0\xff\n", b"tree\n", b"x" * 5000, b"tree=maybe\nunit=\n"])
 def test_a_torn_note_of_preinst_means_nothing(machine, data):
     machine.put(paths.CAPTURE, data)
