@@ -212,6 +212,8 @@ def capability(host: "Host", memory: "Optional[Dict[str, object]]" = None) -> Tl
 def words(reason: str) -> str:
     """OpenSSL's name of a reason, such as NO_SHARED_CIPHER, in words; text of Python's own without its source line."""
     text = reason.lower().replace("_", " ") if reason.isupper() else reason
+    # "sslv3 alert handshake failure" tells since when there is that alert, not what is spoken.
+    text = text[text.index("alert "):] if " alert " in text else text
     return shown(text.partition(" (_ssl.c")[0].replace("[SSL] ", ""), 100)
 
 

@@ -8,6 +8,9 @@ import ssl
 import threading
 
 import pytest
+from reference_catcher.streams import plain
+
+from catcher_install.openssl import words
 
 from .pairs import pair
 from .peers import connect_tls, echo, eventually, read_all, standstill, tls_context
@@ -107,3 +110,11 @@ def test_a_backend_that_ends_while_the_client_is_held_up_still_gets_the_rest(sta
     assert got == [512 * len(block)]
     assert read_all(client) == b"question"
     client.close()
+
+
+@pytest.mark.parametrize("name, text", [
+    ("SSLV3_ALERT_HANDSHAKE_FAILURE", "alert handshake failure"), ("TLSV1_ALERT_UNKNOWN_CA", "alert unknown ca"),
+    ("NO_SHARED_CIPHER", "no shared cipher"), ("", "")])
+def test_an_alert_is_named_without_the_version_in_openssls_name_of_it(name, text):
+    """Nobody speaks SSL 3."""
+    assert plain(name) == words(name) == text

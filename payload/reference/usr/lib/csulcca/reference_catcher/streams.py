@@ -194,8 +194,10 @@ class Flow:
 
 
 def plain(reason):
-    """OpenSSL's name of a reason, such as NO_SHARED_CIPHER, in words."""
-    return reason.lower().replace("_", " ") if reason else ""
+    """OpenSSL's name of a reason, such as NO_SHARED_CIPHER, in words; of SSLV3_ALERT_HANDSHAKE_FAILURE without the
+    version, which tells since when there is that alert, and not what is spoken."""
+    text = reason.lower().replace("_", " ") if reason else ""
+    return text[text.index("alert "):] if " alert " in text else text
 
 
 def handshake_problem(reason):
