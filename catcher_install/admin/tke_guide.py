@@ -32,16 +32,19 @@ class GuideFacts(Record):
     """What the steps depend on.
 
     names: this host's names and addresses. certificate: the first one in catcher.crt, or None; problem: then why.
-    configured: config.TLS, config.TCP, or None if catcher.conf says neither. running: config.TLS, config.TCP, or
-    None if no daemon runs. use: whether the daemon uses the certificate, see daemon.use_of_pair(). now: seconds since
-    the epoch.
+    without_pair: there is neither a key nor a certificate. configured: config.TLS, config.TCP, or None if catcher.conf
+    sets no mode; conf_problem: why that file cannot be used, or "". running: config.TLS, config.TCP, or None if no
+    daemon runs. use: whether the daemon uses the certificate, see daemon.use_of_pair(). now: seconds since the epoch.
     """
 
-    __slots__ = ("names", "certificate", "problem", "configured", "running", "use", "now")
+    __slots__ = ("names", "certificate", "problem", "without_pair", "configured", "conf_problem", "running", "use",
+                 "now")
     names: "host_names.HostNames"
     certificate: "Optional[details.Certificate]"
     problem: str
+    without_pair: bool
     configured: "Optional[str]"
+    conf_problem: str
     running: "Optional[str]"
     use: str
     now: float
@@ -60,18 +63,19 @@ class GuideFacts(Record):
 def collect(host: "Host") -> GuideFacts:
     """The facts of a host. Needs no root, as long as catcher.crt can be read by all."""
     seen = installed(host)
-    state = read_config(host).state
+    conf = read_config(host)
     return GuideFacts(
         names=host_names.collect(host), certificate=seen.chain[0] if seen.chain else None,
         problem=seen.problem, now=host.now(),
+        without_pair=not host.lexists(paths.KEY) and not host.lexists(paths.CERTIFICATE),
         running=systemd.running_mode(host, systemd.catcher(host)),
         use=daemon.use_of_pair(host, [one.sha256 for one in seen.chain]) if seen.chain else daemon.NOT_KNOWN,
-        configured=state if state in (config.TLS, config.TCP) else None,
+        configured=conf.state if conf.state in (config.TLS, config.TCP) else None, conf_problem=conf.problem,
     )
 
 
 def guide(mode: "Optional[str]", facts: GuideFacts) -> "List[str]":
-    """The steps for one mode, plain ASCII.
+    """The steps for a mode, plain ASCII.
 
     mode: config.TLS or config.TCP; None for the configured one, TLS if none is.
     """
@@ -117,7 +121,9 @@ def _before(mode: str, facts: GuideFacts, typed: "List[str]") -> "List[str]":
     if not typed:
         text.append("This host has no name or address that others can use. Instead of HOST, type the name or address "
                     "by which the TKE reaches it.")
-    if facts.configured != mode:
+    if facts.conf_problem:
+        text.append("The mode is not known: catcher.conf cannot be used. On this host, type: catcherctl status")
+    elif facts.configured != mode:
         said = "is configured for %s" % facts.configured.upper() if facts.configured else "has no mode configured"
         text.append("The catcher %s. When the TKE is about to change, too, type on this host: catcherctl mode %s. "
                     "Until then only step 1 B can be done." % (said, mode) if facts.configured == config.TCP else
@@ -147,8 +153,10 @@ def _before(mode: str, facts: GuideFacts, typed: "List[str]") -> "List[str]":
 def _before_tls(facts: GuideFacts, typed: "List[str]") -> "List[str]":
     one = facts.certificate
     if one is None:
+        # "generate" replaces nothing, and "check" says what to type instead.
+        verb = "generate" if facts.without_pair else "check"
         return ["This guide cannot show a certificate: %s." % facts.problem,
-                "On this host, type: catcherctl cert generate",
+                "On this host, type: catcherctl cert %s" % verb,
                 "Then type again: catcherctl tke-guide. It will show the hashes that you have to compare."]
     text = []
     if facts.now > one.not_after:
@@ -158,8 +166,8 @@ def _before_tls(facts: GuideFacts, typed: "List[str]") -> "List[str]":
         text.append("The certificate is not valid yet. Check this host's clock: timedatectl")
     own = [plain(name) for name in (facts.names.full, facts.names.short)] + facts.names.addresses
     if not typed:
-        text.append("The certificate contains no name that you can type. On this host, type: "
-                    "catcherctl cert install KEY CRT")
+        text.append("The certificate contains no name that you can type. To see how to get another one, on this host, "
+                    "type: catcherctl cert check")
     elif not any(name in own for name in typed):
         text.append("The certificate does not contain the names and addresses of this host, only those above. They "
                     "must lead to this host.")

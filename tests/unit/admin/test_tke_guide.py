@@ -42,7 +42,7 @@ def facts(**changes):
     fields = {
         "names": HostNames(short="tke1", full="tke1.example.com", addresses=["192.0.2.10", "2001:db8::10"]),
         "certificate": a_certificate(), "problem": "", "configured": "tls", "running": "tls",
-        "use": "in use", "now": NOW,
+        "use": "in use", "now": NOW, "without_pair": True, "conf_problem": "",
     }
     fields.update(changes)
     return tke_guide.GuideFacts(**fields)
@@ -137,6 +137,18 @@ def test_ends_with_the_probe_that_shows_it(mode, see):
 ])
 def test_state_of_the_catcher(mode, configured, running, said):
     assert said in flat(mode, configured=configured, running=running)
+
+
+@pytest.mark.parametrize("mode", ["tls", "tcp"])
+def test_a_configuration_that_cannot_be_used_is_fixed_first(mode):
+    said = flat(mode, configured=None, conf_problem="it says both TLS_ON and TLS_OFF")
+    assert "catcher.conf cannot be used. On this host, type: catcherctl status" in said
+    assert "catcherctl mode" not in said
+
+
+def test_a_pair_that_cannot_be_shown_is_not_made_again():
+    said = flat("tls", certificate=None, problem="there is no /opt/IBM/CCA/bin/catcher.crt", without_pair=False)
+    assert "type: catcherctl cert check" in said and "cert generate" not in said
 
 
 def test_without_a_pair_it_says_which_command_makes_one():
