@@ -42,7 +42,8 @@ def collect_status(host: "Host") -> "Dict[str, Any]":
     python3-distro is missing.
     mode: configured ("tls", "tcp", or null if catcher.conf cannot be used), running ("tls", "tcp", or null if no
     daemon runs), agree (running is configured).
-    tls: possible (or null), version and library (or null), reason (why it is not possible, "" if it is).
+    tls: possible (or null if that is not known), version and library (or null), reason (why it is not possible or not
+    known, "" if it is possible).
     pair: state ("none", "key only", "certificate only", "both"), algorithm ("" if unknown), made_here (or null),
     not_before and not_after (seconds since the epoch, 0 if unknown), names, sha1 and sha256 ("" if unknown) of
     the certificate, problem ("" if it can be used, or is not looked at since TLS is not configured).
@@ -280,7 +281,8 @@ def _port_line(held: "Dict[str, Any]") -> str:
 def _openssl_line(tls: "Dict[str, Any]") -> str:
     able = "TLS is possible"
     if not tls["possible"]:
-        able = "TLS is not possible: %s" % (tls["reason"] or "OpenSSL was not asked")
+        answer = "it is not known whether TLS is possible" if tls["possible"] is None else "TLS is not possible"
+        able = "%s: %s" % (answer, tls["reason"])
     return "%s, %s; %s" % (tls["version"] or "no version", tls["library"] or "no library", able)
 
 

@@ -218,6 +218,11 @@ def contradiction(machine, monkeypatch):
     machine.put(paths.CONF, b"TLS_ON\nTLS_OFF\n")
 
 
+def silent_openssl(machine, monkeypatch):
+    machine.programs[paths.OPENSSL] = (139, b"")
+    os.unlink(machine.on_disk(paths.STAMP))
+
+
 def no_payload(machine, monkeypatch):
     stopped(machine, monkeypatch)
     os.unlink(machine.on_disk(paths.CATCHER))
@@ -255,6 +260,8 @@ STATES = {
     "running and not listening": (mute, ["not-listening"], "50003, nobody listens"),
     "not restarted yet": (old_mode, ["mode-not-running"], "configured TLS, running TCP"),
     "TLS not possible": (no_tls, ["tls-configured-tcp-running"], "TLS is not possible: OpenSSL 1.0.2k-fips is older"),
+    "OpenSSL says nothing": (silent_openssl, ["tls-not-known"],
+                             "it is not known whether TLS is possible: /usr/bin/openssl was killed by signal 11"),
     "masked": (masked, ["masked-not-running"], "masked, not running"),
     "masked until the next boot": (masked_until_the_next_boot, ["masked-not-running"], "masked, not running"),
     "disabled": (disabled, ["disabled-not-running"], "disabled, not running"),
