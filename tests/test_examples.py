@@ -75,6 +75,13 @@ def test_what_cannot_be_asked_is_unknown_and_the_file_says_so(tmp_path, monkeypa
     assert sorted(path.name for path in tmp_path.iterdir()) == ["catcherctl", "x.prom"]
 
 
+def test_a_directory_that_is_missing_is_one_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(monitor, "ask", lambda: seen())
+    path = tmp_path / "missing" / "x.prom"
+    assert monitor.main(["prometheus", str(path)]) == 1
+    assert capsys.readouterr().err == f"csulcca-monitor: {path} cannot be written: No such file or directory\n"
+
+
 def test_the_file_of_metrics_is_written_through_no_link_of_somebody_elses(tmp_path, monkeypatch):
     """The directory is node_exporter's, whose user may put there what it likes."""
     victim = tmp_path / "victim"
