@@ -38,9 +38,12 @@ A_CELL = next(iter(images.cells()))
 
 @pytest.mark.parametrize("arguments,said", [
     (["--cell", A_CELL, "--cell", "nosuch"], "no system is called nosuch"),
-    (["--fleet", "4,many"], "many is no number of hosts"),
-    (["--fleet", "0"], "0 is no number of hosts"),
-    (["--fleet", ""], " is no number of hosts"),
+    (["--fleet", "4,many"], "many is not a number of hosts; type, say, FLEET=4,48"),
+    (["--fleet", "0"], "0 is not a number of hosts"),
+    (["--fleet", ""], "nothing is not a number of hosts"),
+    (["--effort", "fast"], "fast is not a factor; type, say, EFFORT=0.2"),
+    (["--effort", "0"], "0 is not a factor"),
+    (["--effort", "nan"], "usage: make bench [CELL=NAME]"),
 ])  # fmt: skip
 def test_what_cannot_be_measured_is_refused_before_anything_is_built(monkeypatch, capsys, arguments, said) -> None:
     monkeypatch.setattr(bench, "build", lambda directory: pytest.fail("it is built"))

@@ -134,18 +134,33 @@ def sizes(text: str) -> list[int]:
     """Numbers of hosts, with commas between them; raises ArgumentTypeError."""
     for word in text.split(","):
         if not word.isdecimal() or int(word) < 1:
-            raise argparse.ArgumentTypeError(f"{word} is no number of hosts; type for example FLEET=4,48")
+            raise argparse.ArgumentTypeError(f"{word or 'nothing'} is not a number of hosts; type, say, FLEET=4,48")
     return [int(word) for word in text.split(",")]
+
+
+def effort(text: str) -> float:
+    """A factor of the number of rounds; raises ArgumentTypeError."""
+    if not re.fullmatch(r"\d+(\.\d+)?|\.\d+", text) or not float(text):
+        raise argparse.ArgumentTypeError(f"{text or 'nothing'} is not a factor; type, say, EFFORT=0.2")
+    return float(text)
+
+
+USAGE = """\
+make bench [CELL=NAME] [EFFORT=FACTOR] | MATRIX=1 | FLEET=N,N,...
+
+  CELL=NAME        only this system; `make systems` lists them
+  EFFORT=FACTOR    more rounds, or fewer: 0.2 is a fifth of them
+  MATRIX=1         instead: how the time of the test matrix grows with its systems
+  FLEET=N,N,...    instead: how the time of the Ansible role grows with its hosts"""
 
 
 def main(arguments: Sequence[str]) -> None:
     """The command line; see the module's docstring."""
-    parser = argparse.ArgumentParser(prog="python3 -m tools.bench", description="Ratios of speed, taken side by side.")
-    parser.add_argument("--cell", action="append", metavar="CELL", help="default: the reference cells; repeatable")
-    parser.add_argument("--effort", type=float, default=1.0, metavar="FACTOR", help="to the number of rounds: 1")
-    parser.add_argument("--matrix", action="store_true", help="how the test matrix grows with its cells, instead")
-    parser.add_argument("--fleet", metavar="N,N,...", type=sizes,
-                        help="how the Ansible role grows with its hosts, instead")  # fmt: skip
+    parser = argparse.ArgumentParser(prog="make bench", usage=USAGE)
+    parser.add_argument("--cell", action="append", help=argparse.SUPPRESS)
+    parser.add_argument("--effort", type=effort, default=1.0, metavar="EFFORT", help=argparse.SUPPRESS)
+    parser.add_argument("--matrix", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--fleet", type=sizes, metavar="FLEET", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     with engine.plain_errors():
         # A mistake there, or a system that there is not, is said before anything is built.
