@@ -296,7 +296,7 @@ def fetched(wanted: Cell, reference: str) -> bool:
 def publish(wanted: Cell) -> str:
     """Put the image where CCA_IMAGES says, for others to fetch; returns its name there."""
     if wanted.kind == "machine":
-        raise MatrixError(f"{wanted.name} is no image of a container engine")
+        raise MatrixError(f"{wanted.name} is a machine in qemu: only images of containers can be published")
     reference = ensure(wanted)
     target = published_as(reference)
     if not target:

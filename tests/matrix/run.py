@@ -186,7 +186,7 @@ def main(arguments: Sequence[str]) -> int:
         print(matrix.table(colours=sys.stdout.isatty()))
         print(f"\nthe same with details: {report.PAGE.relative_to(TREE)}, {report.JUNIT.relative_to(TREE)}")
         for name, reason in undelivered.items():
-            print(f"error: {name} is BLOCKED although it should have been delivered: {reason}", file=sys.stderr)
+            print(f"error: {name} is BLOCKED, because it could not be fetched: {reason}", file=sys.stderr)
         return 1 if undelivered else matrix.exit_status()
 
 

@@ -86,13 +86,13 @@ def test_one_that_was_to_be_pulled_does_and_there_is_a_report(passing, capsys, m
     assert run.main([*SQUARE, "--cell", name, "--pull"]) == 1
     said = capsys.readouterr()
     assert f"BLOCKED: {why}" in said.out
-    assert f"error: {name} is BLOCKED although it should have been delivered: {why}" in said.err
+    assert f"error: {name} is BLOCKED, because it could not be fetched: {why}" in said.err
     assert why in report.PAGE.read_text()
 
 
 def test_a_mirror_that_does_not_deliver_fails_the_run_of_an_emulated_cell_too(passing, capsys):
     assert run.main([*SQUARE, "--cell", first(lambda cell: cell.architecture == "s390x")]) == 1
-    assert capsys.readouterr().err.endswith("should have been delivered: Failed to fetch it\n")
+    assert capsys.readouterr().err.endswith("because it could not be fetched: Failed to fetch it\n")
 
 
 @pytest.mark.parametrize("option, command", [("--cell", "make systems"), ("--scenario", "make scenarios")])
