@@ -41,8 +41,8 @@ ORDER = (
 
 UNIT_VERBS = (ENABLE, DISABLE)
 SERVICE_VERBS = (RESTART, TRY_RESTART, START)
-# A note of the service stays as long as what it tells is not so again. That of preinst does not wait for a start, which
-# the daemon itself may refuse until an administrator has changed something.
+# A note of the service's state stays until the service is in that state again. The note of preinst does not wait for a
+# start: the daemon may refuse to start until an administrator has changed something.
 WAITS_FOR = {FORGET_CAPTURE: UNIT_VERBS, FORGET_REMOVAL: UNIT_VERBS + SERVICE_VERBS}
 
 

@@ -27,10 +27,10 @@ class Capture(Record):
     """What the preinst scriptlet saw before the old package's files went (hooks/preinst.sh).
 
     tree: a CCA tree was installed that had neither our private library nor another trace of ours: CCA 7.x, or the
-    vendor's own 8.x. ours: its CSUTKEcat was that of 8.x of ours. groups: CCA's groups were there.
-    unit: "enabled", "disabled", "masked" or "none". active: the daemon was running; unsure: it may have been,
-    and nobody can tell.
-    mode: the one in which the daemon was seen (config.TLS or config.TCP), or None. seen: by what: "process" (it was
+    vendor's own 8.x. ours: its CSUTKEcat was that of our 8.x. groups: CCA's groups were there.
+    unit: "enabled", "disabled", "masked" or "none". active: the daemon was running; unsure: it is not known whether it
+    was running.
+    mode: in which the daemon was seen (config.TLS or config.TCP), or None. seen: where that was seen: "process" (it was
     running), "last-run" (systemd remembers the command line), "journal" (journald does), "no". looked: True
     if a daemon that was not seen did not run; False if it may have run unseen.
     version: of the package that the tree is from, if rpm said it; else "".
@@ -50,7 +50,7 @@ class Capture(Record):
 
 
 def read_note(host: "Host", now: float) -> "Tuple[Optional[Capture], str]":
-    """The lines ``name=value`` that preinst wrote; None if there are none or they are of another day.
+    """Return what preinst noted, and why the note could not be read, or ""; (None, "") if there is no note of this day.
 
     A note that is not complete is ignored: a file that a power failure has cut would say that there was no CCA.
     """

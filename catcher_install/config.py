@@ -86,7 +86,7 @@ def _tokens(data: bytes) -> "List[Tuple[bytes, int, int]]":
 
 
 def parse(data: bytes, quote: bool = True) -> Config:
-    """What the bytes of a catcher.conf mean; never raises. quote: whether a problem may show what is in the file.
+    """Return what the bytes of a catcher.conf mean; never raises. quote: whether a problem may quote the file.
 
     The same directive twice is one. A leading UTF-8 byte order mark, blanks around a directive, CRLF line ends and a
     comment behind a directive are harmless.
@@ -110,7 +110,7 @@ def parse(data: bytes, quote: bool = True) -> Config:
         return unusable("it says both TLS_ON and TLS_OFF")
     if required and TLS_OFF in words:
         return unusable("it says both TLS_OFF and TLS_REQUIRED")
-    # Who requires TLS has chosen it.
+    # A line TLS_REQUIRED sets TLS, too.
     state = TLS if TLS_ON in words or required else TCP if TLS_OFF in words else UNSET
     return Config(state=state, required=required, problem="", passing=False, data=data)
 

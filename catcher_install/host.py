@@ -117,7 +117,7 @@ class Host:
         return "/".join([self.root] + done)
 
     def absolute(self, path: str) -> str:
-        """A path as typed on a command line, from the root; an empty one is no file's, as for the kernel (ENOENT)."""
+        """Return a path that was typed on a command line as an absolute path. FileNotFoundError for an empty path."""
         if not path:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
         return os.path.abspath(path)
@@ -138,11 +138,11 @@ class Host:
         return self.lstat(path) is not None
 
     def identity(self, path: str) -> str:
-        """A text that changes whenever the file does that *path* leads to; "-" if there is none, UNSEEN if that cannot
-        be found out.
+        """Return a text that changes whenever the file changes to which *path* leads; "-" if there is no file, UNSEEN
+        if that cannot be found out.
 
-        The inode, its size, and the time of the last change of content, mode or owner, which nobody can set back. Not
-        the device: its number may be another one after a boot.
+        The text has the inode, its size, and the time of the last change of content, mode or owner, which nobody can
+        set back. It does not have the number of the device, which may change at a boot.
         """
         try:
             entry = _again(os.stat, self.locate(path, follow=True))
@@ -359,7 +359,7 @@ class Host:
         time.sleep(seconds)
 
     def socket_owner(self, inode: int, likely: "Optional[int]" = None) -> "Optional[int]":
-        """PID of a process that has a socket open; None if there is none, or none that we may look into.
+        """Return the PID of a process that has a socket open; None if no process has, or if we may not see which one.
 
         likely: the process that counts if several have it, since children inherit it.
         """
@@ -424,8 +424,8 @@ class Host:
 
         argv: an absolute path first; no shell is involved. A signal n gives status 128 + n.
         timeout: seconds; then the program is killed and TimeoutError raised. Output beyond 1 MiB is dropped.
-        The environment is CHILD_ENVIRONMENT. Raises OSError if the program cannot be executed; in a foreign root it
-        never is, since nobody knows what is in there.
+        The environment is CHILD_ENVIRONMENT. Raises OSError if the program cannot be executed. Programs of another root
+        directory are never executed: nobody knows what they do.
         """
         if self.root != "/":
             raise PermissionError(errno.EPERM, "programs of another root directory are not run", argv[0])
@@ -437,7 +437,8 @@ class Host:
         return process.run(argv, environment, timeout, stdin, only_output)
 
     def signals(self) -> "process.Signals":
-        """A context in which a hang-up, a termination or an interrupt ends nothing half done; see process.Signals."""
+        """Return a context in which a hang-up, a termination or an interrupt does not end the program halfway through
+        a change; see process.Signals."""
         return process.Signals()
 
     def terminate(self, pid: int) -> None:
@@ -482,10 +483,11 @@ class Host:
 
     def create(self, path: str, data: bytes, mode: int, like: "Optional[os.stat_result]" = None,
                attributes_of: str = "", lasting: bool = True) -> None:
-        """Write a new file that nobody has yet: O_EXCL, so that no link or earlier file is ever written through.
+        """Write a new file. O_EXCL: an earlier file or a link of that name is an error, and is never written through.
 
-        Its owner, extended attributes (ACL, SELinux label) and mode are right before its content is there; it is
-        never wider than *mode*. The content is on disk when this returns, but for one that is not *lasting*.
+        The owner, the extended attributes (ACL, SELinux label) and the mode are set before the content is written, and
+        nobody can ever do more with the file than *mode* allows. If it is *lasting*, the content is on disk when this
+        returns.
         """
         fd = os.open(
             self.locate(path), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode & 0o600
@@ -516,11 +518,11 @@ class Host:
             _close(fd)
 
     def replace(self, path: str, data: bytes, mode: int, follow: bool = False, expected: "Any" = ANYTHING) -> None:
-        """Give *path* new content at once and for good: the old file or the whole new one, after any crash.
+        """Give *path* new content, durably: after a crash there is the old file or the whole new one.
 
-        An existing file keeps its owner, mode, ACL, attributes and label. A link is replaced itself; with *follow* the
-        file that it leads to is, and the link stays. expected: the content that was read, None for no file. If it is
-        another one by now, that stays, and ChangedMeanwhile is raised.
+        An existing file keeps its owner, mode, ACL, attributes and label. A link is replaced by the file; with *follow*
+        the link stays, and the file to which it leads is replaced. expected: the content that was read, None for no
+        file. If the file has other content by now, it stays, and ChangedMeanwhile is raised.
         """
         real = self.locate(path, follow)
         if not follow:

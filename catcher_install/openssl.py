@@ -44,7 +44,7 @@ class TlsCapability(Record):
     version: OpenSSL's version as the command prints it, e.g. "1.1.1k"; None if it is not known.
     library: path of a usable libssl, or None.
     reason: why not, as one sentence without its full stop; "" if TLS is possible.
-    identity: a text that changes whenever a file does that the version depends on; "" unless possible.
+    identity: a text that changes whenever a file changes on which the version depends; "" unless possible.
     """
 
     __slots__ = ("possible", "version", "library", "reason", "identity")
@@ -58,7 +58,7 @@ class TlsCapability(Record):
 def parse_version(text: str) -> "Optional[Tuple[Tuple[int, int, int], str]]":
     """The version in what ``openssl version`` prints: ((major, minor, fix), full version), or None.
 
-    Where the command and its library differ ("3.0.7 1 Nov 2022 (Library: OpenSSL 3.0.8 ...)") the library's version
+    If the command and its library differ ("3.0.7 1 Nov 2022 (Library: OpenSSL 3.0.8 ...)") the library's version
     counts: it is what a daemon loads. LibreSSL and other forks are not OpenSSL: None. A pre-release of 1.1.1 is
     older than 1.1.1, so its fix number is lowered by one.
     """

@@ -64,7 +64,7 @@ class PairFiles(Record):
 
 
 def look(host: "Host") -> PairFiles:
-    """What is there. Raises nothing for what may be there."""
+    """Return what is in the place of the pair, whatever that is."""
     key = host.lstat(paths.KEY)
     certificate = host.lstat(paths.CERTIFICATE)
     if key is not None and certificate is not None:
@@ -194,11 +194,11 @@ def _mark(host: "Host", made: str) -> None:
 
 
 def place(host: "Host") -> str:
-    """Link a staged pair to its place. STAGE stays as proof until clear().
+    """Link a staged pair to its place. STAGE stays as proof until clear(). A second call changes nothing.
 
-    Returns its fingerprint(); "" if somebody has written into it since. Idempotent. Raises CatcherError if
-    somebody's files stand in the way (theirs stay, and so does what an earlier run placed: a certificate may have been
-    made for that key; ours go), OSError otherwise.
+    Returns its fingerprint(); "" if somebody has written into it since. Raises CatcherError if files of somebody else
+    are in the way: these stay, and what this call placed is removed. What an earlier run placed stays too, because
+    somebody may have made a certificate for that key. Raises OSError for any other failure.
     """
     placed: List[str] = []
     for name in FILES:
@@ -228,7 +228,7 @@ def _same_file(one: "Optional[os.stat_result]", other: "Optional[os.stat_result]
 
 
 def clear(host: "Host") -> None:
-    """Take stage and drafts away: a stage's name goes at once, so that a crash leaves only a draft."""
+    """Remove the stages and drafts. A stage is renamed to a draft first, so that a crash leaves only a draft."""
     purged = paths.STAGE_DRAFT + "/" + paths.PURGED_KEY
     lone = host.lexists(paths.CERTIFICATE) and not host.lexists(paths.KEY)
     if lone and host.is_own_dir(paths.STAGE_DRAFT) and host.lexists(purged):
@@ -279,9 +279,10 @@ def begin_replacement(host: "Host", key: bytes, certificate: bytes, generated: b
 
 
 def begin_return(host: "Host", suffix: str, generated: bool) -> None:
-    """Decide, durably, that what begin_replacement() kept under *suffix* comes back, with its owner, mode and times.
+    """Decide, durably, that the pair which begin_replacement() kept under *suffix* comes back, with its owner, mode and
+    times. The pair in place will be removed.
 
-    generated: whether we made that pair. What is in place now is dropped. Raises OSError, and then nothing has changed.
+    generated: whether we made the pair that comes back. Raises OSError, and then nothing has changed.
     """
     try:
         made = ""
@@ -329,8 +330,9 @@ def _commit_replacement(host: "Host", made: str, prefix: str, suffix: str) -> No
 def place_replacement(host: "Host") -> str:
     """Put the decided pair in place. REPLACE_STAGE stays as proof until clear().
 
-    Returns the fingerprint() of a pair that we made, "" for any other pair, or if somebody has changed ours since.
-    Idempotent. Raises NotReplaced if somebody else's file has come since (it stays), OSError otherwise.
+    Returns the fingerprint() of a pair that we made; "" for any other pair, or if somebody has changed ours since. A
+    second call changes nothing. Raises NotReplaced if there is a file of somebody else by now, which stays; OSError for
+    any other failure.
     """
     staged = host.list_dir(paths.REPLACE_STAGE, certain=True)
     for name in FILES:
@@ -360,7 +362,7 @@ def place_replacement(host: "Host") -> str:
 
 
 def _finish_replacement(host: "Host") -> None:
-    """Keep what was replaced beside its successor, and take the stage away."""
+    """Keep the replaced files beside the new ones, and remove the stage."""
     names = host.list_dir(paths.REPLACE_STAGE, certain=True)
     for name in names:
         if name.startswith(KEPT):
@@ -375,7 +377,7 @@ def _finish_replacement(host: "Host") -> None:
 
 
 def _forget_kept(host: "Host") -> None:
-    """What came back is no longer kept beside itself."""
+    """Remove the kept names of the pair that came back: it is in place again."""
     for kept in host.list_dir(paths.BIN, certain=True):
         for name in FILES:
             path = paths.BIN + "/" + kept
@@ -384,7 +386,7 @@ def _forget_kept(host: "Host") -> None:
 
 
 def _keep(host: "Host", staged: str, kept: str) -> None:
-    """Give a staged file the name *kept*, too; or the name with a number if somebody's file has it by now."""
+    """Give a staged file a second name, *kept*; with a number if a file of somebody else has that name by now."""
     free, number = kept, 1
     while True:
         try:

@@ -114,8 +114,8 @@ def problem(host: "Host", held: Holder) -> "Optional[Finding]":
 
 
 def _is_start_held_up(host: "Host") -> bool:
-    """Whether a start waits for the port, or systemd tries again: then it comes by itself. A daemon that sets
-    SO_REUSEADDR does not mind the closed connections of another one that did."""
+    """Whether a start waits for the port, or systemd will try again, so that the catcher starts by itself. Closed
+    connections do not keep the port from a daemon with SO_REUSEADDR, if the previous daemon had set it, too."""
     service = systemd.service(host)
     if service.sub == "auto-restart":
         return True
@@ -162,7 +162,7 @@ def _require_free(host: "Host") -> bool:
 
 
 def is_starting(host: "Host") -> bool:
-    """Whether the service is between its start and the port: then what is missing yet is no finding."""
+    """Whether the service has just been started and may not have its port yet, which is no finding."""
     service = systemd.service(host)
     if service.state not in ("active", "activating", "reloading") or service.sub in ("auto-restart", "exited"):
         return False
@@ -172,7 +172,7 @@ def is_starting(host: "Host") -> bool:
 
 
 def wait_for_start(host: "Host") -> None:
-    """Let a service that has just been started come to its port; returns at once if it was not."""
+    """Wait until a service that has just been started has its port. Returns at once if it was not just started."""
     if not host.is_booted() or _is_taken(host) or not is_starting(host) or holder(host).state == OTHER:
         return
     looks = 0

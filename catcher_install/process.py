@@ -14,10 +14,10 @@ OUTPUT_LIMIT = 1024 * 1024
 
 
 class Signals:
-    """``with Signals() as signals``: a hang-up, a termination and an interrupt are remembered, and end nothing.
+    """``with Signals() as signals``: remember a hang-up, a termination and an interrupt, which do not end the program.
 
-    They raise KeyboardInterrupt within ``with signals.raised()``, also one that came before. Signals come to the main
-    thread alone; in another one this does nothing.
+    Within ``with signals.raised()`` they raise KeyboardInterrupt, also those that came before. Signals come only to the
+    main thread; in another thread this does nothing.
     """
 
     def __init__(self) -> None:
@@ -49,11 +49,11 @@ class Signals:
             raise KeyboardInterrupt
 
     def raised(self) -> "_Raised":
-        """A context in which they are raised."""
+        """Return a context in which the signals raise KeyboardInterrupt."""
         return _Raised(self)
 
     def let_through(self, raises: bool) -> None:
-        """Raise what comes from now on, and what has come, or remember it only."""
+        """Set whether signals raise KeyboardInterrupt from now on, or are only remembered; raise one that has come."""
         self._raises = raises
         if raises and self._came:
             self._raises = False

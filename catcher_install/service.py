@@ -29,9 +29,9 @@ LEAVES_SERVICE = (transitions.START, transitions.SET_MODE, transitions.PUT_PAIR)
 
 
 def plan_service(facts: "HostFacts", transition: "Transition", past: str) -> "List[Action]":
-    """What the packaging macros cannot do: carry the service's state over an upgrade from a package that may itself
-    disable and stop it, and end the life of 7.x's init script. Where preinst did not note the state (a full disk),
-    what a killed removal has noted of it counts; without that, a service that is enabled is taken for one that ran."""
+    """Decide what the packaging macros cannot: keep the service's state over an upgrade, although the old package may
+    disable and stop the service, and retire the init script of CCA 7.x. If preinst did not note the state (a full
+    disk), the note of a killed removal counts; without that note, an enabled service counts as one that ran."""
     if transition.kind in LEAVES_SERVICE:
         return []
     actions = []
@@ -76,8 +76,8 @@ def plan_service(facts: "HostFacts", transition: "Transition", past: str) -> "Li
 
 
 def plan_resumption(facts: "HostFacts", transition: "Transition") -> "List[Action]":
-    """What is left to do for the service if no package came or went: what a removal has disabled is enabled, and the
-    start of resumes()."""
+    """Decide what is left to do for the service if no package came or went: enable what a removal has disabled, and
+    start what it has stopped."""
     actions = _enable_again(facts)
     if resumes(facts, transition):
         actions.append(act(START, "a removal was cancelled or killed"))

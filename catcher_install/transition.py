@@ -71,10 +71,10 @@ class PairRequest(Record):
 
 
 class ReturnRequest(Record):
-    """Back to what was before a change that did not work.
+    """Undo a change that did not work.
 
-    before: the facts then (facts.HostFacts). after: those that the change left: what somebody else has changed since
-    stays. kept: the suffix under which the change kept the old pair; "" if it put none in place.
+    before, after: the facts before and after the change (facts.HostFacts). What somebody else has changed since then
+    stays. kept: the suffix of the old pair's names; "" if the change put no pair in place.
     """
 
     __slots__ = ("before", "after", "kept")
@@ -117,12 +117,13 @@ def _from_postinst(arguments: "Sequence[str]") -> Transition:
 
 
 def old_version(transition: Transition, capture: "Optional[Capture]") -> "Optional[str]":
-    """The version of the package before: dpkg says it to postinst, and preinst has asked rpm. None if nobody knows."""
+    """Return the version of the previous package, which dpkg tells postinst, and for which preinst has asked rpm; None
+    if it is not known."""
     return transition.old_version or (capture.version if capture is not None else "") or None
 
 
 def is_before_tls(version: "Optional[str]") -> bool:
-    """Whether a package version is known to be of CCA 7.3 or older, which spoke TCP only."""
+    """Whether a package version is known to be that of CCA 7.3 or older, which spoke TCP only."""
     if not version or not is_before_8(version):
         return False
     numbers = version.rsplit(":", 1)[-1].partition("-")[0].partition("~")[0].split(".")
@@ -131,7 +132,7 @@ def is_before_tls(version: "Optional[str]") -> bool:
 
 
 def is_before_8(version: "Optional[str]") -> "Optional[bool]":
-    """Whether a package version is of CCA 7.x or older; None if it cannot be told.
+    """Whether a package version is that of CCA 7.x or older; None if the version does not say it.
 
     Only the number before the first dot is read: inside CCA a version may end in letters.
     """

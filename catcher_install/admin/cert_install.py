@@ -42,10 +42,10 @@ def asked_to_generate(host: "Host", force: bool, wish: "maker.Wish" = LIKE_PRESE
 
 
 def _like_present(host: "Host", wish: "maker.Wish") -> "maker.Wish":
-    """A wish with the names and the type of key of the present pair, where it says nothing and we made that pair.
+    """Return the wish, with the names and the type of key of the present pair if we made it and the wish has none.
 
-    The TKE uses a name that the present certificate was asked to have, and would refuse one without it. Raises
-    CatcherError if it cannot be seen what that was.
+    The TKE may use a name that the present certificate was asked to have, and would refuse a certificate without it.
+    Raises CatcherError if it cannot be found out which names these are.
     """
     state = pair.look(host).state
     if state == pair.NONE or (wish.names and wish.key_type):
@@ -62,8 +62,8 @@ def _like_present(host: "Host", wish: "maker.Wish") -> "maker.Wish":
 
 
 def _model(host: "Host", state: str, known: "Stamp") -> str:
-    """Fingerprint of the pair of ours that is in place, or of which half is left or a file is spoilt; "" if the files
-    are an administrator's. Raises CatcherError if they cannot be read for now."""
+    """Return the fingerprint of our pair that is in place, also if only half of it is left or a file is spoilt; "" if
+    the files are an administrator's. Raises CatcherError if they cannot be read for now."""
     if state == pair.BOTH:
         try:
             files = pair.read(host)

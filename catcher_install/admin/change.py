@@ -166,7 +166,7 @@ def _refused(asked: "Transition", then: "HostFacts", found: "List[Finding]") -> 
 
 def _why_not_restarted(host: "Host", asked: "Transition", then: "HostFacts", restart: bool) -> "Tuple[str, str]":
     """Return why a change does not restart the daemon, as the end of a sentence, and what to type to use the change;
-    "" twice if it does. then: the facts with the change."""
+    two empty texts if it restarts the daemon. then: the facts with the change."""
     decision = start.launch_decision(then)
     refused = "because the catcher cannot start: %s" % messages.text(
         decision.findings[-1]) if decision.mode is None else ""

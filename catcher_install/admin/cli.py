@@ -35,7 +35,7 @@ def main(arguments: "List[str]") -> int:
     Raises SystemExit (2) for what is not understood, as argparse does, and SystemExit (0) for --help.
     """
     forget_openssl_settings()
-    # What a library thinks of this Python is nothing to an administrator.
+    # Warnings of libraries about this Python do not help an administrator.
     warnings.simplefilter("ignore")
     try:
         try:

@@ -50,7 +50,7 @@ class Verification(Record):
 
 
 def may_restart(host: "Host", facts: "HostFacts") -> str:
-    """"" if a change should restart the daemon now; else why not, as the beginning of a sentence."""
+    """Return why a change should not restart the daemon now, as a clause; "" if it should."""
     if not facts.booted:
         return "systemd does not run here"
     if facts.unit.masked:
@@ -68,7 +68,7 @@ def by_hand(facts: "HostFacts") -> str:
 
 
 def restart_only(host: "Host") -> str:
-    """Restart the daemon; what it does then is not waited for. Returns "" or why systemd refused."""
+    """Restart the daemon, and do not wait for what it does then. Returns "" or why systemd refused."""
     try:
         systemd.restart(host)
     except (CatcherError, OSError) as error:

@@ -42,7 +42,8 @@ class Installed(Record):
 
 
 def installed(host: "Host", path: str = paths.CERTIFICATE) -> Installed:
-    """The certificates in catcher.crt, or in another file; needs no root. Raises nothing for what may be there."""
+    """Return the certificates in catcher.crt, or in another file. Needs no root. No content of the file raises an
+    error."""
 
     def nothing(problem: str) -> Installed:
         return Installed(chain=[], algorithm="", blocks=[], problem=problem)
@@ -118,8 +119,8 @@ def more_findings(host: "Host", facts: "HostFacts", seen: Installed) -> "List[Fi
 
 
 def use_findings(host: "Host", facts: "HostFacts", seen: Installed) -> "List[Finding]":
-    """Return the finding of a pair that the running catcher does not use, since it was not restarted. None if that is
-    not known, and for a pair with which it would not start again."""
+    """Return the finding that the running catcher does not use the pair, because it was not restarted. There is none if
+    that is not known, or if the catcher would refuse to start with the pair."""
     usable = facts.pair.state == pair.BOTH and not (facts.verdict or {}).get("problem")
     if not seen.chain or not usable or facts.config.state in (config.TCP, config.UNUSABLE):
         return []
