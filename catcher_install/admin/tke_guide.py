@@ -166,8 +166,8 @@ def _before_tls(facts: GuideFacts, typed: "List[str]") -> "List[str]":
         text.append("The certificate is not valid yet. Check this host's clock: timedatectl")
     own = [plain(name) for name in (facts.names.full, facts.names.short)] + facts.names.addresses
     if not typed:
-        text.append("The certificate contains no name that you can type. To see how to get another one, on this host, "
-                    "type: catcherctl cert check")
+        text.append("The certificate contains no name that you can type. To see how to get another certificate, on "
+                    "this host, type: catcherctl cert check")
     elif not any(name in own for name in typed):
         text.append("The certificate does not contain the names and addresses of this host, only those above. They "
                     "must lead to this host.")
