@@ -39,6 +39,9 @@ ORDER = (
     FORGET_REMOVAL,
 )  # fmt: skip
 
+# Why the stamp is written, except when a change is taken back.
+RECORD = "record the result of this run"
+
 UNIT_VERBS = (ENABLE, DISABLE)
 SERVICE_VERBS = (RESTART, TRY_RESTART, START)
 # A note of the service's state stays until the service is in that state again. The note of preinst does not wait for a

@@ -16,6 +16,7 @@ from .actions import (
     ORDER,
     PLACE_STAGED_PAIR,
     PUT_PAIR,
+    RECORD,
     REMOVE_CONFIG,
     RETURN_PAIR,
     WRITE_CONFIG,
@@ -97,10 +98,9 @@ def plan(facts: "HostFacts", transition: "Transition", asked: bool = True) -> Pl
 
         if is_older(facts.version, known.package_version):
             findings.append(finding("stamp-of-newer-version", theirs=known.package_version, ours=facts.version))
-    if not any(action.kind in _CHANGES_FACTS for action in actions):
-        stamp = next_stamp(facts, findings, mode, transition)
-        if stamp != known:
-            actions.append(act(WRITE_STAMP, "record the result of this run"))
+    changed = any(action.kind in _CHANGES_FACTS for action in actions)
+    if not changed and next_stamp(facts, findings, mode, transition) != known:
+        actions.append(act(WRITE_STAMP, RECORD))
     actions.sort(key=lambda action: ORDER.index(action.kind))
     return Plan(actions=actions, findings=findings, mode=mode, history=before)
 

@@ -86,6 +86,13 @@ def plan_lines(plan: "Plan") -> "List[str]":
     return lines
 
 
+def done_lines(plan: "Plan", done: "List[str]") -> "List[str]":
+    """What ``catcherctl apply`` has done and why. The stamp may have been written although that was not planned."""
+    reasons = dict({actions.WRITE_STAMP: actions.RECORD}, **{action.kind: action.why for action in plan.actions})
+    lines = ["done: %s (%s)" % (kind, reasons[kind]) for kind in done]
+    return lines or ["Nothing was done." if plan.actions else "Nothing to do."]
+
+
 def exit_status(found: "List[Finding]") -> int:
     """catcherctl's exit status for findings: 1 if an action failed, 3 if one needs attention, else 0."""
     if any(messages.is_marked(one, messages.FAILURE) for one in found):

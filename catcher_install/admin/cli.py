@@ -203,7 +203,7 @@ def _apply(options: "Namespace") -> int:
     if options.json:
         _print_json(_done_fields(outcome.done, outcome.findings))
     else:
-        _print(["done: " + kind for kind in outcome.done] or ["Nothing to do."])
+        _print(report.done_lines(outcome.plan, outcome.done))
         _print_findings(outcome.findings)
     return report.exit_status(outcome.findings)
 

@@ -28,6 +28,16 @@ def test_a_finding_for_a_person_has_each_step_in_a_line():
     ]
 
 
+@pytest.mark.parametrize("taken,done,told", [
+    ([], [], ["Nothing to do."]),
+    ([act(actions.WRITE_CONFIG, "TLS is possible", b"TLS_ON\n")], [], ["Nothing was done."]),
+    ([act(actions.WRITE_CONFIG, "TLS is possible", b"TLS_ON\n")], [actions.WRITE_CONFIG, actions.WRITE_STAMP],
+     ["done: write configuration (TLS is possible)", "done: write stamp (record the result of this run)"]),
+])
+def test_what_was_done_has_its_reason_and_a_failure_is_not_called_nothing_to_do(taken, done, told):
+    assert report.done_lines(planned(*taken), done) == told
+
+
 def test_a_finding_for_the_journal_is_one_line():
     assert report.journal_line(KEPT) == (
         "this host was upgraded from CCA 7.x, and the catcher still speaks plain TCP [upgraded-tcp-kept] -- "
