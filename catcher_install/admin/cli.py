@@ -216,17 +216,17 @@ def _done_fields(done: "List[str]", found: "List[messages.Finding]") -> "Dict[st
 
 
 def _mode(options: "Namespace") -> int:
+    from .mode import asked, read_mode, set_mode
+
     host = Host()
     lines: List[str] = []
     found: List[messages.Finding] = []
     if options.mode is None:
-        conf = collect(host).config
+        conf = read_mode(host)
         status = 0 if conf.state in (config.TLS, config.TCP) else ATTENTION
         names = {config.TLS: "tls", config.TCP: "tcp", config.UNSET: "not set", config.ABSENT: "not set"}
         told = [names.get(conf.state, "unusable: " + conf.problem)]
     else:
-        from .mode import asked, set_mode
-
         if options.dry_run:
             return _foresee(options, lambda host: asked(options.mode))
         lines, found = set_mode(_own_host(), options.mode, restart=not options.no_restart)

@@ -4,7 +4,8 @@ Nothing is cut off for good: the daemon is restarted only if the new mode can wo
 it, and else the old bytes of catcher.conf come back.
 """
 
-from .. import actions, config, paths, transition
+from .. import actions, config, facts, paths, transition
+from ..errors import AS_ROOT, CatcherError
 from ..text import shown
 from . import change, installed_pair
 
@@ -14,6 +15,13 @@ if TYPE_CHECKING:
 
     from ..host import Host
     from ..messages import Finding
+
+
+def read_mode(host: "Host") -> "config.Config":
+    """Return what catcher.conf says. Raises CatcherError if only root may read it."""
+    if paths.CONF in facts.unreadable_by_us(host):
+        raise CatcherError("only root may read %s" % paths.CONF, AS_ROOT)
+    return facts.read_config(host)
 
 
 def asked(mode: str) -> "transition.Transition":

@@ -122,7 +122,8 @@ def _before(mode: str, facts: GuideFacts, typed: "List[str]") -> "List[str]":
         text.append("This host has no name or address that others can use. Instead of HOST, type the name or address "
                     "by which the TKE reaches it.")
     if facts.conf_problem:
-        text.append("The mode is not known: catcher.conf cannot be used. On this host, type: catcherctl status")
+        text.append("The mode is not known (catcher.conf: %s). On this host, type: catcherctl status"
+                    % facts.conf_problem)
     elif facts.configured != mode:
         said = "is configured for %s" % facts.configured.upper() if facts.configured else "has no mode configured"
         text.append("The catcher %s. When the TKE is about to change, too, type on this host: catcherctl mode %s. "

@@ -313,6 +313,20 @@ def test_a_plan_without_root_says_what_it_cannot_see(run, machine, monkeypatch):
     assert run("status").status == 0
 
 
+def test_a_mode_that_only_root_may_read_is_not_called_unusable(run, machine, monkeypatch):
+    real = machine.read
+
+    def read(path, limit, head=False, public=False):
+        if path == paths.CONF:
+            raise PermissionError(13, "Permission denied", path)
+        return real(path, limit, head, public)
+
+    monkeypatch.setattr(machine, "read", read)
+    ran = run("mode", "--json")
+    assert failed(ran) == "catcherctl: only root may read /etc/cca/catcher.conf"
+    assert ran.err.endswith("  run it as root:\n    sudo catcherctl mode --json\n")
+
+
 def test_apply_and_mode_tell_scripts_what_was_done(run, machine):
     os.unlink(machine.on_disk(paths.CONF))
     ran = run("apply", "--json")

@@ -142,7 +142,7 @@ def test_state_of_the_catcher(mode, configured, running, said):
 @pytest.mark.parametrize("mode", ["tls", "tcp"])
 def test_a_configuration_that_cannot_be_used_is_fixed_first(mode):
     said = flat(mode, configured=None, conf_problem="it says both TLS_ON and TLS_OFF")
-    assert "catcher.conf cannot be used. On this host, type: catcherctl status" in said
+    assert "not known (catcher.conf: it says both TLS_ON and TLS_OFF). On this host, type: catcherctl status" in said
     assert "catcherctl mode" not in said
 
 
