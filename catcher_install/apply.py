@@ -139,7 +139,7 @@ def _converge_files(
 
         log_fault(error)
         outcome.findings.append(finding("internal-fault", reason=type(error).__name__))
-        # Of what is there now, as much as the way back needs.
+        # Only what the return to the old state needs is looked at again.
         outcome.facts = facts.replace(config=fact_collector.read_config(host), pair=pair.look(host))
     return outcome
 
@@ -155,7 +155,7 @@ def _carry_out(host: "Host", transition: "Transition", outcome: Outcome) -> None
     if transition.kind in (transitions.NOTHING, transitions.ABORT):
         return
     if transition.request is not None and outcome.failures() and not outcome.changed():
-        # What an administrator asked for did not work, and nothing has changed: nothing is noted either.
+        # What an administrator asked for did not work, and nothing has changed. So the stamp does not change either.
         return
     if transition.kind == transitions.RETURN:
         _write_returned_stamp(host, outcome)
@@ -166,7 +166,7 @@ def _carry_out(host: "Host", transition: "Transition", outcome: Outcome) -> None
             _write_stamp(host, transition, outcome, generated)
     pending = any(action.kind in PLACES and action.kind not in outcome.done for action in plan.actions)
     # A pair that could not be placed stays staged for the next run. The stage also proves that we made the pair, so it
-    # stays until the stamp says so: also for a pair that stays when its mode is taken back. Others need no proof.
+    # stays until the stamp says so, also if the pair stays when its mode is taken back. Another pair needs no proof.
     if transition.kind == transitions.RETURN:
         proven = bool(transition.request.kept)
     else:

@@ -88,7 +88,7 @@ class HostFacts(Record):
 
 
 def collect(host: "Host", tls: "Optional[openssl.TlsCapability]" = None) -> HostFacts:
-    """Look at everything once. Raises nothing for what a host may look like.
+    """Look at everything once. No state of a host makes this raise an error.
 
     tls: what this run has already found out about OpenSSL, so that a second look costs no second process.
     """
@@ -126,7 +126,8 @@ def collect(host: "Host", tls: "Optional[openssl.TlsCapability]" = None) -> Host
 
 
 def unreadable_by_us(host: "Host") -> "List[str]":
-    """Return what a plan depends on and this process may not read: what collect() says about it is then not true."""
+    """Return the files on which a plan depends and which this process may not read: what collect() says of them is
+    not true."""
     found = []
     for path in (paths.CONF, paths.STAMP, paths.KEY):
         try:

@@ -103,8 +103,8 @@ def _start(host: Host, facts: "Optional[HostFacts]" = None, waits: bool = False)
 
 def make_pair(arguments: "List[str]") -> int:
     """Do what a start does before it becomes the daemon, outside of the unit's sandbox (hooks/make-pair). arguments:
-    none. Exit status: AGAIN if a start cannot be now, and may be in a moment; else 0, since the start itself says what
-    is wrong."""
+    none. Returns AGAIN if a start is refused now and may succeed in a moment; else 0: the start itself says what is
+    wrong."""
     from .apply import converge
 
     try:

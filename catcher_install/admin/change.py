@@ -84,7 +84,7 @@ def _use_or_take_back(
 ) -> str:
     """Return a line on how the change is in use. Raises CatcherError if it is not in use; then it has been taken back.
 
-    A change that cannot be verified from here stands; the outcome then has a finding that says so.
+    A change that cannot be verified from here is not taken back; the outcome then has a finding that says so.
     """
     problem = _not_applied(asked, outcome)
     if problem:

@@ -28,7 +28,7 @@ FORMAT = 1
 
 
 class Installed(Record):
-    """What stands in place.
+    """The certificates in a file.
 
     chain: the certificates of catcher.crt; algorithm: of the first one's key, "" if it is not known.
     blocks: theirs in PEM. problem: why there is no certificate to be seen; "" if there is one.
