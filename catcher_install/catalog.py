@@ -327,7 +327,7 @@ CATALOG = {
     "probe-name-mismatch": (WARNING, "",
         "the certificate is not for {name}; the TKE will refuse it under that Host Name/IP",
         "on the TKE, use one of these as Host Name/IP: {names}\n"
-        "or, on that host, install another pair:\n  catcherctl cert install KEY CRT",
+        "or, on that host, see how to get a certificate with that name:\n  catcherctl cert check --name {name}",
     ),
     "probe-name-only-cn": (INFO, "",
         "{name} is only in the CN, while the SAN lists other DNS names",
@@ -335,8 +335,7 @@ CATALOG = {
     ),
     "probe-certificate-expired": (WARNING, "",
         "certificate {number} of {count} ({subject}) expired on {date}",
-        "on that host, install a new pair, then import its certificate into the TKE:\n"
-        "  catcherctl cert install KEY CRT",
+        "on that host, see how to renew it:\n  catcherctl cert check",
     ),
     "probe-certificate-not-yet-valid": (WARNING, "",
         "certificate {number} of {count} ({subject}) is not valid before {date}",
@@ -344,8 +343,7 @@ CATALOG = {
     ),
     "probe-certificate-expires-soon": (WARNING, "",
         "certificate {number} of {count} ({subject}) expires on {date}",
-        "on that host, install a new pair before that date, then import its certificate into the TKE:\n"
-        "  catcherctl cert install KEY CRT",
+        "on that host, see how to renew it before that date:\n  catcherctl cert check",
     ),
     "probe-certificate-unreadable": (WARNING, "",
         "certificate {number} of {count} cannot be read: {reason}",

@@ -114,7 +114,7 @@ def more_findings(host: "Host", facts: "HostFacts", seen: Installed) -> "List[Fi
     if reason:
         again = "catcherctl cert " + _another(facts, bool(ours), [])
         found.append(finding("pair-names-stale", reason=reason,
-                             hint="make a new certificate, then import it into the TKE:\n  %s" % again))
+                             hint="renew it, and let the TKE trust the new certificate:\n  %s" % again))
     return found
 
 
