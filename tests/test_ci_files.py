@@ -302,6 +302,13 @@ def test_salsa_makes_the_original_archive_and_the_source_package(tmp_path):
     clean("lintian", "--allow-root", "--fail-on", "error", tmp_path / f"csulcca_{version}.dsc")
 
 
+def test_the_build_of_the_deb_asks_for_each_package_once():
+    """As lintian has it (redundant-build-prerequisites): python3:any is python3, of whatever architecture."""
+    (line,) = re.findall("(?m)^Build-Depends: (.*)$", (TREE / "debian/control").read_text())
+    names = [re.split("[: ]", one)[0] for one in line.split(", ")]
+    assert len(names) == len(set(names)), names
+
+
 @pytest.mark.parametrize("name", YAML)
 def test_it_is_yaml_without_repeated_keys(name):
     clean("yamllint", "-d", "{extends: relaxed, rules: {line-length: disable}}", TREE / name)
