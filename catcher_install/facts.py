@@ -126,9 +126,12 @@ def collect(host: "Host", tls: "Optional[openssl.TlsCapability]" = None) -> Host
 
 
 def unreadable_by_us(host: "Host") -> "List[str]":
-    """Return the files on which a plan depends and which this process may not read: what collect() says of them is
-    not true."""
-    found = []
+    """Return the files on which a plan depends and which only root may read: what collect() says of them is not
+    true."""
+    found: List[str] = []
+    if host.is_root():
+        # What not even root may read is a fault of the host, and told.
+        return found
     for path in (paths.CONF, paths.STAMP, paths.KEY):
         try:
             host.read_optional(path, pair.SIZE_LIMIT)

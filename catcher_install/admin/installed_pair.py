@@ -69,17 +69,6 @@ def installed(host: "Host", path: str = paths.CERTIFICATE) -> Installed:
     return Installed(chain=chain, algorithm=x509.read(pem.der(blocks[0])).key.algorithm, blocks=blocks, problem="")
 
 
-def may_read_key(host: "Host") -> bool:
-    """Whether this process may read the key, or there is no key. What only root can see is not called a fault."""
-    try:
-        host.read_optional(paths.KEY, pair.SIZE_LIMIT)
-    except PermissionError:
-        return False
-    except OSError:
-        return True
-    return True
-
-
 def made_here(host: "Host", facts: "HostFacts") -> "Optional[bool]":
     """Whether the stamp proves that we made the pair in place; see is_ours()."""
     return is_ours(host, [paths.KEY, paths.CERTIFICATE], facts)
@@ -188,7 +177,7 @@ def check(host: "Host", wanted: "List[str]") -> "Tuple[Dict[str, Any], List[Find
     facts = fact_collector.judged(host, fact_collector.collect(host))
     if facts.pair.state == pair.NONE:
         raise CatcherError("there is no key and no certificate", "make both:\n  catcherctl cert generate")
-    if not may_read_key(host):
+    if paths.KEY in fact_collector.unreadable_by_us(host):
         raise CatcherError("only root may read %s" % paths.KEY, AS_ROOT)
     found = plan.pair_findings(facts)
     seen = installed(host)

@@ -303,6 +303,7 @@ def test_a_plan_without_root_says_what_it_cannot_see(run, machine, monkeypatch):
         return real(path, limit, head)
 
     monkeypatch.setattr(machine, "read", read)
+    monkeypatch.setattr(machine, "is_root", lambda: False)
     ran = run("plan", "--json")
     assert failed(ran) == "catcherctl: a plan depends on what only root may read: /var/lib/csulcca/state.json"
     assert ran.err.endswith("  run it as root:\n    sudo catcherctl plan --json\n")
@@ -322,6 +323,7 @@ def test_a_mode_that_only_root_may_read_is_not_called_unusable(run, machine, mon
         return real(path, limit, head, public)
 
     monkeypatch.setattr(machine, "read", read)
+    monkeypatch.setattr(machine, "is_root", lambda: False)
     ran = run("mode", "--json")
     assert failed(ran) == "catcherctl: only root may read /etc/cca/catcher.conf"
     assert ran.err.endswith("  run it as root:\n    sudo catcherctl mode --json\n")

@@ -540,6 +540,7 @@ class WithoutRoot:
         real = machine.read
         monkeypatch.setattr(machine, "read", lambda path, limit, head=False: self.read(real, path, limit, head))
         monkeypatch.setattr(machine, "socket_owner", lambda inode, likely=None: None)
+        monkeypatch.setattr(machine, "is_root", lambda: False)
 
     def read(self, real, path, limit, head):
         if path in self.hidden:
@@ -561,6 +562,24 @@ def test_without_root_there_is_one_line_and_nothing_made_up(machine, monkeypatch
     assert fields["pair"]["sha256"] and fields["pair"]["algorithm"] == "EC secp521r1"
     assert fields["pair"]["made_here"] is None and fields["pair"]["problem"] == ""
     assert status.lines(fields)[-1] == "  Only root sees everything: sudo catcherctl status"
+
+
+@pytest.mark.parametrize("path", [paths.KEY, paths.CERTIFICATE])
+def test_root_is_told_that_it_may_not_read_the_pair(machine, monkeypatch, path):
+    """As on NFS with root_squash: nobody sees more than root."""
+    machine.put(paths.CONF, b"TLS_ON\n")
+    apply.converge(machine, transition.of(transition.START))
+    real = machine.read
+
+    def read(asked, limit, head=False):
+        if asked == path:
+            raise PermissionError(13, "Permission denied", asked)
+        return real(asked, limit, head)
+
+    monkeypatch.setattr(machine, "read", read)
+    fields = seen(machine)
+    assert fields["complete"] is True and "pair-unread" in ids_of(fields)
+    assert [one["id"] for one in installed_pair.check(machine, [])[1]] == ["pair-unread"]
 
 
 def test_a_configuration_that_only_root_may_read_is_not_called_unusable(machine, monkeypatch):
