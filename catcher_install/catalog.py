@@ -84,9 +84,8 @@ CATALOG = {
     ),
     "pair-unread": (ERROR, ROOT,
         "it is not known whether the key and certificate can be used: {reason}",
-        "see why root cannot read both files; fix that, and do not replace them:\n"
-        "  stat -L /opt/IBM/CCA/bin/catcher.key /opt/IBM/CCA/bin/catcher.crt\n"
-        "then restart the catcher:\n  systemctl restart CSUTKEcat",
+        "do not replace them; see why root cannot read them, fix that, then restart the catcher:\n"
+        "  stat -L /opt/IBM/CCA/bin/catcher.key /opt/IBM/CCA/bin/catcher.crt\n  systemctl restart CSUTKEcat",
     ),
     "pair-expired": (WARNING, ROOT,
         "the certificate expired on {date}",
