@@ -8,7 +8,7 @@ from tests.matrix import engine, images
 
 from . import other_root
 from .keep_list import may_change, whole_tree
-from .marks import needs_tls, one_of_each_family
+from .marks import needs_tls, one_of_each_family, only_deb
 from .soundness import assert_sound, wait_until_it_listens
 from .system import CERTIFICATE, KEY
 from .turns import TOOLS, one_of
@@ -58,6 +58,28 @@ def test_another_root_is_prepared_and_its_first_boot_does_the_rest(boot, built, 
     changed = {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)}
     assert {path for path in changed if not may_change(path, [])} == set()
     assert ":50003" not in system.show("ss -Hltn")
+
+    other_root.become(system)
+    assert_sound(system, system.cell.mode.lower(), findings=system.first_findings())
+
+
+@only_deb
+@pytest.mark.scenario("other-root")
+def test_scripts_that_run_outside_of_their_root_leave_this_system_alone(boot, built):
+    """dpkg runs them so for who has no chroot. The first boot does what they would have done."""
+    system = boot(durable=True)
+    package = built.new("deb")
+    system.machine.copy_in(package, f"/root/{package.name}")
+    other_root.make(system)
+    before = whole_tree(system)
+
+    system.machine.run(f"dpkg --root={ROOT} --force-script-chrootless -i /root/{package.name} <&-")
+
+    after = whole_tree(system)
+    changed = {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)}
+    assert {path for path in changed if not may_change(path, [])} == set()
+    assert ":50003" not in system.show("ss -Hltn")
+    assert system.machine.exists(ROOT + ENABLED) and not system.machine.exists(ROOT + CERTIFICATE)
 
     other_root.become(system)
     assert_sound(system, system.cell.mode.lower(), findings=system.first_findings())
