@@ -35,6 +35,7 @@ def _made_here(word: str) -> tuple[str, ...]:
 
 WITHOUT_RECOMMENDS = _made_here("no-recommends")
 FIPS, SUSE, DNF5 = _made_here("fips"), _made_here("zypper"), _made_here("dnf5")
+NEWEST_LINTIAN = _made_here("sid-review")
 BOOTED, ENFORCING = (
     tuple(cell.name for cell in images.cells().values() if cell.kind == "machine" and scenario in cell.scenarios)
     for scenario in ("boot", "selinux"))  # fmt: skip
@@ -222,6 +223,52 @@ BREAKAGES = (
         frozenset((cell, "selinux") for cell in ENFORCING),
         cells=ENFORCING,
         scenarios=("selinux",),
+    ),
+    Breakage(
+        "the rpm has no Vendor tag",
+        "tools/build_packages.py",
+        '        "vendor": metadata.vendor,\n',
+        "",
+        frozenset((cell, "repository") for cell in SUSE),
+        cells=SUSE,
+        scenarios=("fresh", "repository"),
+    ),
+    Breakage(
+        "the rpms of a repository have no signature of their own",
+        "tools/repository.py",
+        'run("rpmsign", *options, "--addsign", str(package))',
+        "del options",
+        # An index vouches for a .deb.
+        frozenset((RPM, scenario) for scenario in ("repository", "repository-refused")),
+        scenarios=("repository", "repository-refused"),
+    ),
+    Breakage(
+        "a removal leaves bytecode",
+        "hooks/prerm.sh",
+        "    [ ! -d @LIBRARY@ ] || find @LIBRARY@ -name __pycache__ -prune -exec rm -rf {} + || :\n",
+        "",
+        frozenset((cell, scenario) for cell in (DEB, RPM) for scenario in ("remove", "remove-upgraded")),
+        scenarios=("remove", "remove-upgraded"),
+    ),
+    Breakage(
+        "the package depends on python3-cryptography",
+        "setup.cfg",
+        "required_commands = openssl\n",
+        "required_commands = openssl python3-cryptography\n",
+        frozenset((cell, "fresh") for cell in WITHOUT_RECOMMENDS)
+        | {(cell, "autopkgtest") for cell in WITHOUT_RECOMMENDS if images.cell(cell).family == "deb"},
+        cells=WITHOUT_RECOMMENDS,
+        scenarios=("fresh", "autopkgtest"),
+    ),
+    Breakage(
+        "lintian is told to ignore what it no longer knows",
+        "debian/csulcca.lintian-overrides",
+        "csulcca: initial-upload-closes-no-bugs *\n",
+        "csulcca: initial-upload-closes-no-bugs *\n"
+        "csulcca: package-supports-alternative-init-but-no-init.d-script *\n",
+        frozenset((cell, "review") for cell in NEWEST_LINTIAN),
+        cells=NEWEST_LINTIAN,
+        scenarios=("review",),
     ),
 )
 
