@@ -26,6 +26,9 @@ pytestmark = [
 OURS = ("/opt/IBM /etc/cca /var/lib/csulcca /usr/lib/csulcca /usr/sbin/catcherctl /usr/share/csulcca "
         "/usr/lib/systemd/system /etc/systemd/system")  # fmt: skip
 AUDIT = "/var/log/audit/audit.log"
+# No program but sshd brings anybody into its domain. Nothing of the package calls runcon.
+REFUSED = "runcon system_u:system_r:sshd_t:s0 true"
+ON_PURPOSE = 'comm="runcon"'
 DEVEL = pathlib.Path("/usr/share/selinux/devel/Makefile")
 # Prints the domains of the policy that may read a file of a type. A policy does not list its domains; those in which
 # a program starts are named like the type of its file.
@@ -63,7 +66,15 @@ class Audit:
         self.seen = self._denials()
 
     def _denials(self) -> list[str]:
-        return [line for line in self.system.show(f"cat {AUDIT}").splitlines() if "avc:  denied" in line]
+        """Those until now. One that is made on purpose comes last: the log has got so far then, and tells of such."""
+        before = len(self._logged())
+        assert self.system.machine.run(REFUSED, check=False).rc == 126
+        self.system.machine.wait_for("a denial that was made on purpose",
+                                     lambda: any(ON_PURPOSE in line for line in self._logged()[before:]))  # fmt: skip
+        return [line for line in self._logged() if ON_PURPOSE not in line]
+
+    def _logged(self) -> list[str]:
+        return self.system.show(f"grep 'avc:  denied' {AUDIT}").splitlines()
 
     def assert_quiet(self) -> None:
         """Nothing was denied, and no file of ours has another label than the policy says."""
