@@ -270,6 +270,17 @@ BREAKAGES = (
         cells=NEWEST_LINTIAN,
         scenarios=("review",),
     ),
+    Breakage(
+        "SELinux denies a scriptlet something",
+        "debian/csulcca.postinst.in",
+        'csulcca_postinst deb "$@"\n',
+        # Under a name of its own: the tests have runcon refused, to see that the log tells of it.
+        'csulcca_postinst deb "$@"\nif [ -e /sys/fs/selinux/enforce ]; then\n    cp /usr/bin/runcon /run/refused\n'
+        "    /run/refused system_u:system_r:sshd_t:s0 true || rm /run/refused\nfi\n",
+        frozenset((cell, "selinux") for cell in ENFORCING),
+        cells=ENFORCING,
+        scenarios=("selinux",),
+    ),
 )
 
 
