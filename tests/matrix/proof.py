@@ -36,9 +36,9 @@ def _made_here(word: str) -> tuple[str, ...]:
 WITHOUT_RECOMMENDS = _made_here("no-recommends")
 FIPS, SUSE, DNF5 = _made_here("fips"), _made_here("zypper"), _made_here("dnf5")
 NEWEST_LINTIAN = _made_here("sid-review")
-BOOTED, ENFORCING = (
+BOOTED, REBOOTED, ENFORCING = (
     tuple(cell.name for cell in images.cells().values() if cell.kind == "machine" and scenario in cell.scenarios)
-    for scenario in ("boot", "selinux"))  # fmt: skip
+    for scenario in ("boot", "reboot", "selinux"))  # fmt: skip
 FROM_7_3 = tuple(name for name in ALL_SCENARIOS if name.startswith("upgrade-7.3"))
 FROM_8 = tuple(name for name in ALL_SCENARIOS if name.startswith("upgrade-8"))
 SCENARIOS = ("fresh", "image-build", "other-root", *FROM_7_3, *FROM_8, "remove", "remove-upgraded")
@@ -200,9 +200,9 @@ BREAKAGES = (
         "debian/csulcca.postinst.in",
         'csulcca_postinst deb "$@"\n',
         'csulcca_postinst deb "$@"\nsystemctl -q disable CSUTKEcat.service\n',
-        frozenset((cell, "boot") for cell in BOOTED),
-        cells=BOOTED,
-        scenarios=("boot",),
+        frozenset((cell, "reboot") for cell in REBOOTED),
+        cells=REBOOTED,
+        scenarios=("reboot",),
     ),
     Breakage(
         "a key is made in the image that machines boot from",
