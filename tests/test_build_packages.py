@@ -344,6 +344,12 @@ def test_a_vendors_package_becomes_both_families_packages(build, tmp_path: Path)
     assert ("csulcca_attributes 0755 root cap_net_raw=ep /opt/IBM/CCA/bin/ivp.e\n" in postinst) == (family == "rpm")
     depends = subprocess.check_output(["dpkg-deb", "-f", str(deb), "Depends"], text=True)
     assert ("libcap2-bin" in depends) == (family == "rpm")
+    # With what rpm from 4.19 on reads from sysusers.d, "group(cca_admin) = ...", it would make the groups before %pre.
+    provides = subprocess.check_output(["rpm", "-qp", "--nosignature", "--provides", str(rpm)], text=True).splitlines()
+    groups = {line for line in provides if line.startswith("group(")}
+    assert groups == {f"group({name})" for name in payloads.GROUPS}
+    spec = (TREE / "rpm/csulcca.spec").read_text(encoding="utf-8")
+    assert "%global __sysusers_provides %{nil}\n" in spec, "of which this computer's rpm may know nothing"
 
     scripts = subprocess.check_output(["rpm", "-qp", "--nosignature", "--scripts", str(rpm)], text=True)
     assert vendor8.MARK not in scripts + postinst
