@@ -26,6 +26,8 @@ SEEN = ("process", "last-run", "journal")
 class Capture(Record):
     """What the preinst scriptlet saw before the old package's files went (hooks/preinst.sh).
 
+    recent: it was seen in the last day. Else the service may be in another state by now, and unit, active and unsure
+    say nothing; what the host was before does not change.
     tree: a CCA tree was installed that had neither our private library nor another trace of ours: CCA 7.x, or the
     vendor's own 8.x. ours: its CSUTKEcat was that of our 8.x. groups: CCA's groups were there.
     unit: "enabled", "disabled", "masked" or "none". active: the daemon was running; unsure: it is not known whether it
@@ -33,10 +35,11 @@ class Capture(Record):
     mode: in which the daemon was seen (config.TLS or config.TCP), or None. seen: where that was seen: "process" (it was
     running), "last-run" (systemd remembers the command line), "journal" (journald does), "no". looked: True
     if a daemon that was not seen did not run; False if it may have run unseen.
-    version: of the package that the tree is from, if rpm said it; else "".
+    version: of the package that the tree is from, if the package manager said it; else "".
     """
 
-    __slots__ = ("tree", "ours", "groups", "unit", "active", "unsure", "mode", "seen", "looked", "version")
+    __slots__ = ("recent", "tree", "ours", "groups", "unit", "active", "unsure", "mode", "seen", "looked", "version")
+    recent: bool
     tree: bool
     ours: bool
     groups: bool
@@ -50,12 +53,13 @@ class Capture(Record):
 
 
 def read_note(host: "Host", now: float) -> "Tuple[Optional[Capture], str]":
-    """Return what preinst noted, and why the note could not be read, or ""; (None, "") if there is no note of this day.
+    """Return what preinst noted, and why the note could not be read, or ""; (None, "") if there is no note.
 
     A note that is not complete is ignored: a file that a power failure has cut would say that there was no CCA.
     """
     try:
-        data = _note(host, paths.CAPTURE, 4096, now)
+        data = host.read_optional(paths.CAPTURE, 4096)
+        recent = _is_recent(host, paths.CAPTURE, now)
     except OSError as error:
         return None, why_unread(paths.CAPTURE, error)
     if data is None:
@@ -65,12 +69,13 @@ def read_note(host: "Host", now: float) -> "Tuple[Optional[Capture], str]":
         return None, ""
     seen = values.get("mode") in (config.TLS, config.TCP) and values.get("seen") in SEEN
     capture = Capture(
+        recent=recent,
         tree=values["tree"] == "yes",
         ours=values.get("ours") == "yes",
         groups=values["groups"] == "yes",
         unit=values["unit"],
-        active=values["active"] == "yes",
-        unsure=values["active"] == "unknown",
+        active=recent and values["active"] == "yes",
+        unsure=recent and values["active"] == "unknown",
         mode=values["mode"] if seen else None,
         seen=values["seen"] if seen else "no",
         looked=seen or values.get("mode") == "none",
@@ -79,20 +84,10 @@ def read_note(host: "Host", now: float) -> "Tuple[Optional[Capture], str]":
     return capture, ""
 
 
-def tells_of_7(host: "Host") -> bool:
-    """Whether a note of any age says that there was an older CCA. An upgrade that is finished removes it."""
-    try:
-        data = host.read_optional(paths.CAPTURE, 4096)
-    except OSError:
-        return False
-    return (data or b"").startswith(b"tree=yes\n")
-
-
-def _note(host: "Host", path: str, limit: int, now: float) -> "Optional[bytes]":
-    """The bytes of a note of the scriptlets; None if there is none, or it is of another day. Raises OSError."""
+def _is_recent(host: "Host", path: str, now: float) -> bool:
+    """Whether there is a note of the last day, by this clock. Raises OSError."""
     entry = host.lstat(path)
-    data = host.read_optional(path, limit)
-    return data if entry is not None and abs(now - entry.st_mtime) <= paths.NOTE_SECONDS else None
+    return entry is not None and abs(now - entry.st_mtime) <= paths.NOTE_SECONDS
 
 
 def ran_before_removal(host: "Host", now: float) -> "Optional[bool]":
@@ -108,7 +103,7 @@ def enabled_before_removal(host: "Host", now: float) -> bool:
 def _note_of_removal(host: "Host", path: str, now: float) -> "List[str]":
     """The lines of a note; none if there is none, or it is of another day."""
     try:
-        data = _note(host, path, 256, now)
+        data = host.read_optional(path, 256) if _is_recent(host, path, now) else None
     except OSError:
         return []
     return (data or b"").decode("ascii", "replace").splitlines()

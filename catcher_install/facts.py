@@ -5,7 +5,7 @@ import stat
 
 from . import config, openssl, pair, paths
 from . import stamp as stamp_file
-from .capture import Capture, enabled_before_removal, look_again, ran_before_removal, read_note, tells_of_7, why_unread
+from .capture import Capture, enabled_before_removal, look_again, ran_before_removal, read_note, why_unread
 from .errors import reason_of
 from .host import PASSING
 from .record import Record
@@ -53,7 +53,8 @@ class HostFacts(Record):
 
     booted: systemd runs here and this is no chroot. networked: our view of the network is the host's.
     image: why a key may not be made here, or "".
-    config, stamp, pair, capture, unit: as their types say; stamp and capture are None if there is none.
+    config, stamp, pair, capture, unit: as their types say; stamp and capture are None if there is none. An old capture
+    says nothing if there is a stamp: a run of ours was finished since. note_left: there is a file of preinst's note.
     still_running: the mode in which the daemon runs now, config.TLS or config.TCP. Looked at only if it decides: no
     catcher.conf sets a mode, and preinst did not see the daemon; else None.
     unread: the file that would tell what this host was (the stamp, the note of preinst) and could not be read, and why,
@@ -66,8 +67,8 @@ class HostFacts(Record):
     """
 
     __slots__ = (
-        "booted", "networked", "image", "config", "stamp", "unread", "pair", "capture", "still_running",
-        "unit", "tls", "traces", "catcher", "version", "verdict", "now",
+        "booted", "networked", "image", "config", "stamp", "unread", "pair", "capture", "note_left",
+        "still_running", "unit", "tls", "traces", "catcher", "version", "verdict", "now",
     )
     booted: bool
     networked: bool
@@ -77,6 +78,7 @@ class HostFacts(Record):
     unread: str
     pair: pair.PairFiles
     capture: "Optional[Capture]"
+    note_left: bool
     still_running: "Optional[str]"
     unit: UnitFacts
     tls: openssl.TlsCapability
@@ -99,6 +101,8 @@ def collect(host: "Host", tls: "Optional[openssl.TlsCapability]" = None) -> Host
         tls = _tls(host, stamp)
     now = host.now()
     capture, capture_unread = read_note(host, now)
+    if capture is not None and not capture.recent and stamp is not None:
+        capture = None
     traces = _traces(host, capture)
     unit = _unit(host, now)
     may_be_old = capture is not None or traces or unit.legacy_links
@@ -114,6 +118,7 @@ def collect(host: "Host", tls: "Optional[openssl.TlsCapability]" = None) -> Host
         unread=unread or capture_unread,
         pair=files,
         capture=capture,
+        note_left=host.lexists(paths.CAPTURE),
         still_running=still_running,
         unit=unit,
         tls=tls,
@@ -241,8 +246,6 @@ def _traces(host: "Host", capture: "Optional[Capture]") -> "List[str]":
     """What only an earlier CCA can have left behind. It counts if no package manager tells the old version. Key storage
     is none: it is restored on new hosts."""
     found = [path for path in (paths.INIT_SCRIPT,) if host.lexists(path)]
-    if capture is None and tells_of_7(host):
-        found.append(paths.CAPTURE)
     # A package may make these groups itself, so what preinst saw counts for more than what is there now; and if it saw
     # nothing, groups that systemd-sysusers or preinst makes for this package say nothing.
     makes = host.lexists(paths.SYSUSERS) or host.lexists(paths.MADE_GROUPS)

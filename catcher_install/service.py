@@ -17,9 +17,10 @@ from .actions import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import List
+    from typing import List, Optional
 
     from .actions import Action
+    from .capture import Capture
     from .facts import HostFacts
     from .transition import Transition
 
@@ -35,13 +36,14 @@ def plan_service(facts: "HostFacts", transition: "Transition", past: str) -> "Li
     if transition.kind in LEAVES_SERVICE:
         return []
     actions = []
-    capture = facts.capture
+    capture = _seen(facts)
+    forget = [act(FORGET_CAPTURE, "the installation or upgrade is finished")] if facts.note_left else []
     if facts.unit.legacy_links:
         actions.append(act(RETIRE_LEGACY_LINKS, "the systemd unit replaces CCA 7.x's init script"))
     if transition.kind == transitions.APPLY and capture is None:
         # The scriptlet after a removal that was killed could not do this.
         undone = resumes(facts, transition) or _was_disabled(facts)
-        return actions + (plan_resumption(facts, transition) if undone else [])
+        return actions + forget + (plan_resumption(facts, transition) if undone else [])
     if capture is not None and not facts.unit.masked:
         if capture.unit == "enabled" and not facts.unit.enabled:
             actions.append(act(ENABLE, "it was enabled before the upgrade"))
@@ -49,9 +51,7 @@ def plan_service(facts: "HostFacts", transition: "Transition", past: str) -> "Li
             actions.append(act(DISABLE, "it was disabled before the upgrade"))
     if capture is None:
         actions += _enable_again(facts)
-    if capture is not None:
-        actions.append(act(FORGET_CAPTURE, "the installation or upgrade is finished"))
-    actions += _forget_removal(facts)
+    actions += forget + _forget_removal(facts)
     if not facts.booted or facts.unit.masked:
         return actions
     if capture is not None and capture.unit != "none":
@@ -75,6 +75,11 @@ def plan_service(facts: "HostFacts", transition: "Transition", past: str) -> "Li
     return actions
 
 
+def _seen(facts: "HostFacts") -> "Optional[Capture]":
+    """The service as preinst saw it, if that was in the last day."""
+    return facts.capture if facts.capture is not None and facts.capture.recent else None
+
+
 def plan_resumption(facts: "HostFacts", transition: "Transition") -> "List[Action]":
     """Decide what is left to do for the service if no package came or went: enable what a removal has disabled, and
     start what it has stopped."""
@@ -91,7 +96,8 @@ def _enable_again(facts: "HostFacts") -> "List[Action]":
 def _was_disabled(facts: "HostFacts") -> bool:
     """Whether the service is disabled only because of a removal that was killed. What preinst saw later counts for
     more."""
-    later = facts.capture is not None and facts.capture.unit == "disabled"
+    capture = _seen(facts)
+    later = capture is not None and capture.unit == "disabled"
     return facts.unit.was_enabled and not facts.unit.enabled and not facts.unit.masked and not later
 
 

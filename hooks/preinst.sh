@@ -22,7 +22,7 @@ csulcca_preinst() {
     csulcca_look || :
     csulcca_note_look || :
     (csulcca_note_links) || :
-    (csulcca_note_service "$csulcca_family") || :
+    (csulcca_note_service "$csulcca_family" "${2-}") || :
     # After the note, which takes existing groups for a trace of 7.x.
     (csulcca_make_groups) || :
     if [ "$csulcca_family" = rpm ]; then
@@ -158,13 +158,10 @@ csulcca_write_note() {
 
 csulcca_note_service() {
     # The note of a killed attempt. A note that a power failure has cut is ignored.
-    if [ -n "$csulcca_earlier" ] && { ! csulcca_is_recent "$csulcca_note" ||
-        ! csulcca_noted "$csulcca_note" active; }; then
-        csulcca_earlier=""
-    fi
+    { csulcca_is_recent "$csulcca_note" && csulcca_noted "$csulcca_note" active; } || csulcca_earlier=""
     csulcca_look_whether_active
     csulcca_see_mode
-    csulcca_see_version "$1"
+    csulcca_see_version "$1" "${2-}"
     # An interrupted upgrade from 7.x saw the true state. 7.x's scriptlets may have stopped and disabled the service
     # since then. So its note counts, unless the service runs again. With rpm they run only after our files are there.
     if [ "$csulcca_active" = no ] && [ -n "$csulcca_earlier" ] &&
@@ -193,11 +190,11 @@ csulcca_note_service() {
         fi
         ;;
     esac
-    # Our files here come from the killed attempt.
-    if [ -n "$csulcca_earlier" ] && csulcca_noted "$csulcca_note" tree yes; then
-        csulcca_tree=yes
-        csulcca_ours=no
-        [ -n "$csulcca_version" ] || ! csulcca_noted "$csulcca_note" version || csulcca_version=$csulcca_value
+    # Our files here come from the killed attempt. What the host was before does not change with the note's age.
+    if { [ -n "$csulcca_earlier" ] || { [ "$csulcca_ours" = yes ] && [ ! -e @STAMP@ ] && [ -f "$csulcca_note" ] &&
+        csulcca_noted "$csulcca_note" active; }; } && csulcca_noted "$csulcca_note" tree yes; then
+        csulcca_tree=yes csulcca_ours=no
+        ! csulcca_noted "$csulcca_note" version || [ -z "$csulcca_value" ] || csulcca_version=$csulcca_value
     fi
     # It ran, or would at the next boot, and nobody saw how: that is not the same as a catcher that nobody starts.
     case $csulcca_active:$csulcca_mode:$csulcca_unit in
@@ -332,10 +329,13 @@ csulcca_see_mode() {
     fi
 }
 
-# The version of a package that is not ours. dpkg gives it to postinst; rpm gives it to nobody, but still has it.
+# csulcca_see_version FAMILY OLD: of a package that is not ours. rpm gives it to nobody, but still has it.
 csulcca_see_version() {
-    # Of the two that an upgrade has left which was killed, days ago perhaps, the first is the older one.
-    [ "$1$csulcca_tree" = rpmyes ] || { [ "$1$csulcca_ours" = rpmyes ] && [ ! -e @STAMP@ ]; } || return 0
+    [ "$1$csulcca_tree" != debyes ] || csulcca_version=$2
+    # Of the two that an upgrade has left which was killed, days ago perhaps, the first is the older one. A key without
+    # our library was kept with /opt on a system that is new: then rpm may tell of a package that came after ours.
+    [ "$1$csulcca_tree" = rpmyes ] || { [ "$1$csulcca_ours" = rpmyes ] && [ ! -e @STAMP@ ] &&
+        { [ -e /usr/lib/csulcca/catcher_install ] || [ ! -e /opt/IBM/CCA/bin/catcher.key ]; }; } || return 0
     csulcca_version=$(LC_ALL=C timeout 30 rpm -qi csulcca 2>/dev/null </dev/null | sed -n '/^Version *: */{s///p;q;}')
 }
 
@@ -382,9 +382,9 @@ csulcca_see_processes() {
 
 csulcca_see_process() {
     csulcca_is_of_root "$1" || return 1
-    # In a chroot /proc shows the processes of the system around it.
+    # In a chroot /proc shows the processes of the system around it; in transactional-update's that is the same one.
     # shellcheck disable=SC3013 # dash and bash know -ef
-    [ ! -e "/proc/$1/root" ] || [ "/proc/$1/root" -ef / ] || return 1
+    [ -n "${TRANSACTIONAL_UPDATE-}" ] || [ ! -e "/proc/$1/root" ] || [ "/proc/$1/root" -ef / ] || return 1
     csulcca_words=$(tr '\0' ' ' <"/proc/$1/cmdline" 2>/dev/null) || return 1
     csulcca_tell_mode "$csulcca_words" process
 }

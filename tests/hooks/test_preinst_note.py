@@ -149,6 +149,11 @@ def test_in_a_chroot_the_daemon_of_the_system_around_it_is_not_seen(root, of_thi
     systemd.process(803, [EXEC, b"-tls"])
     os.symlink("/" if of_this_system else root.base, root.path("/proc/803/root"))
     assert systemd.seen()[0] == ("tls" if of_this_system else "unknown")
+    if not of_this_system:
+        # The system around that of transactional-update is the one that is upgraded.
+        root.environment["TRANSACTIONAL_UPDATE"] = "true"
+        os.unlink(root.path(paths.CAPTURE))
+        assert systemd.seen()[0] == "tls"
 
 
 RAN = ("{ path=/opt/IBM/CCA/bin/catcher.exe ; argv[]=%s ; ignore_errors=no ; "
@@ -275,7 +280,7 @@ def test_rpm_is_asked_for_the_version_of_a_package_that_is_not_ours(root, printe
     assert note(root)["version"] == wanted
     os.unlink(root.path(paths.CAPTURE))
     root.run("csulcca_preinst", "deb", "upgrade", "7.3.43")
-    assert note(root)["version"] == "", "postinst gets it"
+    assert note(root)["version"] == "7.3.43", "for a first start before postinst"
 
 
 @pytest.mark.parametrize("stamp", [True, False])
@@ -290,7 +295,32 @@ def test_rpm_is_asked_also_where_an_upgrade_was_killed_days_ago(root, stamp):
     if stamp:
         root.put(paths.STAMP)
     root.run("csulcca_preinst", "rpm", "2")
-    assert (note(root)["ours"], note(root)["version"]) == ("yes", "" if stamp else "7.3.0")
+    assert [note(root)[name] for name in ("tree", "ours", "version")] == (
+        ["no", "yes", ""] if stamp else ["yes", "no", "7.3.0"])
+
+
+def test_the_note_of_a_killed_attempt_knows_the_old_version_better_than_rpm(root):
+    """The old package may have been erased since."""
+    root.put(paths.CATCHER, b"", 0o755)
+    root.put(paths.BIN + "/CSUTKEcat", b"#!/bin/sh\nexec %s/run\n" % root.path("/usr/lib/csulcca").encode())
+    root.put("/bin/rpm", b"#!/bin/sh\necho 'Version     : 8.0.0'\n", 0o755)
+    root.put(paths.CAPTURE, b"tree=yes\ngroups=yes\nversion=7.3.0\nunit=enabled\nmode=unknown\nactive=yes\n")
+    for age in (60, 2 * paths.NOTE_SECONDS):
+        os.utime(root.path(paths.CAPTURE), (time.time() - age,) * 2)
+        root.run("csulcca_preinst", "rpm", "2")
+        assert (note(root)["tree"], note(root)["version"]) == ("yes", "7.3.0")
+
+
+@pytest.mark.parametrize("key,wanted", [(True, ""), (False, "7.3.0")])
+def test_opt_was_kept_and_rpm_tells_of_what_came_before(root, key, wanted):
+    """A system that was rolled back to 7.3, whose /opt has our control script and a pair: 8.x is what it was."""
+    before_8(root)
+    root.put(paths.BIN + "/CSUTKEcat", b"#!/bin/sh\nexec %s/run\n" % root.path("/usr/lib/csulcca").encode())
+    root.put("/bin/rpm", b"#!/bin/sh\necho 'Version     : 7.3.0'\n", 0o755)
+    if key:
+        root.put(paths.KEY)
+    root.run("csulcca_preinst", "rpm", "2")
+    assert (note(root)["ours"], note(root)["version"]) == ("yes", wanted)
 
 
 DAEMON_LOG = {"_UID=0", "_SYSTEMD_UNIT=CSUTKEcat.service", "_CMDLINE=/opt/IBM/CCA/bin/catcher.exe -tls"}

@@ -403,6 +403,7 @@ def make_facts(**changes):
         "unread": "",
         "pair": pair.PairFiles(state=pair.NONE, fingerprint="", key_size=0, key_open="", staged=False, draft=False),
         "capture": None,
+        "note_left": changes.get("capture") is not None,
         "still_running": None,
         "unit": facts.UnitFacts(enabled=False, unmask="", forking=False, legacy_links=[], ran=None,
                                  was_enabled=False, noted=False),
@@ -457,7 +458,7 @@ def make_capture(**changes):
     """What preinst saw on a host with no trace of an earlier CCA; then *changes*."""
     from catcher_install.capture import Capture
 
-    fields = {"tree": False, "groups": False, "unit": "none", "active": False, "unsure": False, "mode": None,
-              "seen": "no", "ours": False, "looked": True, "version": ""}
+    fields = {"recent": True, "tree": False, "groups": False, "unit": "none", "active": False, "unsure": False,
+              "mode": None, "seen": "no", "ours": False, "looked": True, "version": ""}
     fields.update(changes)
     return Capture(**fields)

@@ -150,6 +150,7 @@ def facts_of(history, conf, capability):
                           identity=""),
         stamp=old,
         capture=make_capture(tree=True, unit="enabled") if shown.get("tree") else None,
+        note_left=bool(shown.get("tree")),
         traces=["the groups cca_*"] if shown.get("trace") == "groups" else [],
         unit=UnitFacts(enabled=False, unmask="", forking=False, ran=None, was_enabled=False, noted=False,
                        legacy_links=[RC_LINK] if shown.get("trace") == "rc" else []),

@@ -133,13 +133,56 @@ def test_a_host_without_etc_group(machine):
     assert plan.history(facts.collect(machine), INSTALL) == actions.FRESH
 
 
-def test_what_preinst_saw_is_of_this_transaction_only(machine):
-    machine.capture(tree="yes")
-    assert plan.history(facts.collect(machine), UPGRADE) == actions.LEGACY
+def days_later(machine, seconds=-paths.NOTE_SECONDS - 60):
+    """The note of preinst is no longer of this day."""
+    when = machine.now() + seconds
+    os.utime(machine.on_disk(paths.CAPTURE), (when, when))
+
+
+def test_what_preinst_saw_of_the_service_is_of_this_day_only(machine):
+    machine.capture(tree="yes", unit="disabled", active="unknown")
+    machine.enable()
+    seen = facts.collect(machine)
+    assert seen.capture.recent and seen.capture.unsure
+    assert actions.DISABLE in [one.kind for one in plan.plan(seen, UPGRADE).actions]
     for shift in (-paths.NOTE_SECONDS - 60, paths.NOTE_SECONDS + 60):
-        when = machine.now() + shift
-        os.utime(machine.on_disk(paths.CAPTURE), (when, when))
-        assert facts.collect(machine).capture is None
+        days_later(machine, shift)
+        seen = facts.collect(machine)
+        assert not seen.capture.recent and not seen.capture.unsure
+        kinds = [one.kind for one in plan.plan(seen, UPGRADE).actions]
+        assert actions.DISABLE not in kinds and actions.FORGET_CAPTURE in kinds
+
+
+# What the note says, whether a pair is there -> the mode, whatever the note's age.
+CUT = {
+    "7.3": (dict(version="7.3.0", mode="unknown"), True, "tcp"),
+    "7.6 in TCP": (dict(version="7.6.10", mode="tcp", seen="process"), True, "tcp"),
+    "7.6 in TLS": (dict(version="7.6.10", mode="tls", seen="process"), False, "tls"),
+    "8.x of the vendor's own": (dict(version="8.2.54"), False, "tls"),
+    "nobody knows": ({}, False, "tcp"),
+}
+
+
+@pytest.mark.parametrize("later", [False, True])
+@pytest.mark.parametrize("name", sorted(CUT))
+def test_a_note_tells_the_same_of_the_old_catcher_days_later(machine, a_pair, quick_pair, name, later):
+    noted, pair_there, mode = CUT[name]
+    if pair_there:
+        machine.put(paths.KEY, a_pair[0], 0o600)
+        machine.put(paths.CERTIFICATE, a_pair[1])
+    machine.capture(tree="yes", unit="disabled", **noted)
+    if later:
+        days_later(machine)
+    assert plan.plan(facts.collect(machine), START).mode == mode
+
+
+def test_a_note_that_no_longer_counts_goes_too(machine, quick_pair):
+    """Else it would tell of CCA 7.x once stamp and catcher.conf are lost."""
+    machine.capture(tree="yes", version="7.3.0")
+    days_later(machine)
+    machine.put(paths.STAMP, stamp.render(make_stamp()))
+    for called in (from_dpkg("7.3.0-1"), APPLY):
+        assert actions.FORGET_CAPTURE in [one.kind for one in plan.plan(facts.collect(machine), called).actions]
 
 
 @pytest.mark.parametrize("called", [START, UNKNOWN])
@@ -149,12 +192,10 @@ def test_a_host_that_was_switched_off_in_an_upgrade_is_of_7x_also_days_later(mac
     machine.put("/etc/group", b"cca_admin:x:990:\n")
     machine.put(paths.SYSUSERS)
     machine.capture(tree=tree, active="yes", unit="enabled")
-    when = machine.now() - paths.NOTE_SECONDS - 60
-    os.utime(machine.on_disk(paths.CAPTURE), (when, when))
+    days_later(machine)
     seen = facts.collect(machine)
     assert plan.history(seen, called) == past
     assert plan.plan(seen, called).mode == ("tcp" if tree == "yes" else "tls")
-    assert seen.capture is None, "the state of the service may be another one by now"
     # Once it is recorded what the host is, the note says nothing more.
     machine.put(paths.STAMP, stamp.render(make_stamp()))
     assert plan.history(facts.collect(machine), called) == actions.KNOWN
