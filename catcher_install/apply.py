@@ -212,16 +212,6 @@ def _write_stamp(host: "Host", transition: "Transition", outcome: Outcome, gener
         outcome.facts = facts.replace(stamp=new)
 
 
-def note_key(host: "Host", key: bytes) -> None:
-    """Note in the stamp, if there is one, that the key which is made next is ours. The caller holds the lock. Raises
-    OSError, and CatcherError if the stamp cannot be read."""
-    known, unread = fact_collector.read_stamp(host)
-    if unread:
-        raise CatcherError("no key is made: %s" % unread, "fix that, then type the same command again")
-    if known is not None:
-        host.replace(paths.STAMP, stamp.render(stamp.with_key(known, pair.fingerprint(key))), 0o600)
-
-
 def _report(outcome: Outcome, path: str, step: "object") -> bool:
     """Run a step; a failure becomes a finding about *path*. Returns whether it worked."""
     try:

@@ -4,8 +4,8 @@ Fields: format_version (1), package_version, mode ("tls", "tcp" or null), genera
 of catcher.key followed by those of catcher.crt of a pair that we made, or null), made_earlier (the same of each other
 pair, and SHA-256 of each key of a request, that we made), findings (a list of {"id", ...}),
 checked_pair (the verdict on a good pair, with the fingerprint of the two files that it holds for, or null),
-accepted_names (the names that an administrator wants of the pair in place, and wanted of earlier pairs,
-{fingerprint of the pair: [names]}, or null),
+accepted_names (the names that an administrator wants of the pair in place, and wanted of earlier pairs, and asked for
+in requests, {fingerprint of the pair, or SHA-256 of the key of a request: [names]}, or null),
 checked_openssl (OpenSSL's version, if TLS is possible, with the identity of the files that it holds for, or null).
 """
 
@@ -42,6 +42,11 @@ class Stamp(Record):
     def made(self, fingerprint: str) -> bool:
         """Whether it proves that we made the files with this pair.fingerprint(), now or earlier; "" is of no files."""
         return fingerprint != "" and fingerprint in [self.generated_pair] + self.made_earlier
+
+    def asked_names(self, fingerprint: str) -> "List[str]":
+        """The names that an administrator wanted of the pair with a fingerprint, or in the requests for a key."""
+        names = (self.accepted_names or {}).get(fingerprint)
+        return [str(name) for name in names] if isinstance(names, list) else []
 
 
 EMPTY = Stamp(package_version="", mode=None, generated_pair=None, made_earlier=[], findings=[], checked_pair=None,
@@ -126,6 +131,12 @@ def with_pair(stamp: Stamp, made: "Optional[str]") -> Stamp:
 def with_key(stamp: Stamp, made: str) -> Stamp:
     """The stamp of a host on which we make the key of a request, *made* is its SHA-256."""
     return stamp.replace(made_earlier=(stamp.made_earlier + [made])[-EARLIER_LIMIT:])
+
+
+def with_names(stamp: Stamp, key: str, names: "List[str]") -> Stamp:
+    """The stamp of a host with one more request for the key of this SHA-256: a CA may sign any of its requests."""
+    every = list(dict.fromkeys(names + stamp.asked_names(key)))
+    return stamp.replace(accepted_names=dict(stamp.accepted_names or {}, **{key: every}))
 
 
 def render(stamp: Stamp) -> bytes:

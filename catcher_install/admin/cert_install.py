@@ -6,7 +6,7 @@ restarted, and a real connection must show exactly the new certificate. Otherwis
 
 from .. import actions, config, facts, pair, paths, transition
 from ..capture import why_unread
-from ..cert import check, crypto, keys, submitted
+from ..cert import check, crypto, details, keys, submitted
 from ..cert import generate as maker
 from ..cert.pem import PemFile
 from ..errors import CatcherError, reason_of
@@ -57,7 +57,7 @@ def _like_present(host: "Host", wish: "maker.Wish") -> "maker.Wish":
     if known is None or not model:
         return wish
     return wish.replace(
-        names=wish.names or installed_pair.asked_names(known, model),
+        names=wish.names or known.asked_names(model),
         key_type=wish.key_type or keys.generated_type(_algorithm(host)))
 
 
@@ -104,8 +104,16 @@ def asked_to_install(host: "Host", files: "List[str]", wanted: "List[str]") -> "
     crt_file = submitted.read_file(host, files[-1])
     key_file = submitted.read_file(host, files[0]) if len(files) > 1 else _key_for(host, crt_file)
     given = submitted.check(host, key_file, crt_file)
-    submitted.require_names(host, given.chain[0], wanted, submitted.command("catcherctl cert install", *files))
-    return _asked_for("cert install", given, wanted)
+    names = wanted or _requested(host, given)
+    submitted.require_names(host, given.chain[0], names, submitted.command("catcherctl cert install", *files))
+    return _asked_for("cert install", given, names)
+
+
+def _requested(host: "Host", given: "submitted.Material") -> "List[str]":
+    """The names of a certificate that were asked for in a request: the TKE may use one of them."""
+    known, _ = facts.read_stamp(host)
+    names = known.asked_names(pair.fingerprint(given.key)) if known is not None else []
+    return [name for name in names if details.match(name, given.chain[0])]
 
 
 def asked_to_restore(host: "Host", name: str) -> "transition.Transition":

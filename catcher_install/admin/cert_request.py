@@ -1,17 +1,17 @@
 """A certificate request for a CA, and the key that waits for its answer."""
 
-from .. import apply, pair, paths, plan
 from .. import facts as fact_collector
+from .. import pair, paths, plan, stamp
+from ..capture import why_unread
 from ..cert import crypto, generate, host_names, submitted
 from ..errors import CatcherError, reason_of
-from ..stamp import EMPTY
+from ..host import NOTHING
 from ..text import shown
-from . import installed_pair
 from .change import Locked
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, List, Optional, Tuple
+    from typing import Any, Callable, List, Optional, Tuple
 
     from ..host import Host
 
@@ -30,6 +30,7 @@ def request(host: "Host", wanted: "List[str]", present_key: bool, out: "Optional
     if out is not None:
         # Before a key is made for nothing.
         _require_new(host, out)
+    kept = [] if wanted else _asked_before(host)
     path = paths.KEY if present_key else paths.REQUEST_KEY
     made = False
     if not host.lexists(path):
@@ -42,10 +43,10 @@ def request(host: "Host", wanted: "List[str]", present_key: bool, out: "Optional
             if made:
                 new = generate.new_key(host)
                 # Before it is there, so that a purge can tell that it is ours. replace(): a whole key or none.
-                apply.note_key(host, new)
+                _note(host, lambda known: stamp.with_key(known, pair.fingerprint(new)))
                 host.replace(path, new, pair.KEY_MODE)
-    key = submitted.load_key(submitted.read_file(host, path), lib)
-    kept = [] if wanted else _asked_before(host)
+    key_file = submitted.read_file(host, path)
+    key = submitted.load_key(key_file, lib)
     names = generate.subject(host_names.collect(host), wanted or kept)
     try:
         data = crypto.call(_signing_request, key, names, lib)
@@ -53,6 +54,11 @@ def request(host: "Host", wanted: "List[str]", present_key: bool, out: "Optional
         # FIPS mode, or a policy, may refuse the key or the digest.
         raise CatcherError("python3-cryptography makes no request for %s (%s)" % (path, error),
                            "see what is wrong:\n  catcherctl cert check") from error
+    if wanted or kept:
+        # cert_install.install() looks for them, and the next request.
+        of_key = pair.fingerprint(key_file.keys()[0][1])
+        with Locked(host):
+            _note(host, lambda known: stamp.with_names(known, of_key, wanted or kept))
     lines = []
     if kept:
         wish = generate.Wish(names=kept, key_type="", days=0)
@@ -71,9 +77,37 @@ def request(host: "Host", wanted: "List[str]", present_key: bool, out: "Optional
 
 
 def _asked_before(host: "Host") -> "List[str]":
-    """The names that the present certificate was asked to have: the TKE may use one of them."""
-    known, _ = fact_collector.read_stamp(host)
-    return installed_pair.asked_names(known or EMPTY, pair.look(host).fingerprint)
+    """The names that the present certificate was asked to have: the TKE may use one of them. Raises CatcherError if
+    they are not known for now."""
+    known = _stamp(host)
+    try:
+        present = pair.fingerprint(*pair.read(host))
+    except OSError as error:
+        reason = why_unread("the pair", error) if error.errno not in NOTHING else ""
+        if reason:
+            raise _not_made(reason) from error
+        return []
+    return known.asked_names(present) if known is not None else []
+
+
+def _stamp(host: "Host") -> "Optional[stamp.Stamp]":
+    """The stamp, if there is one. Raises CatcherError if it cannot be read."""
+    known, unread = fact_collector.read_stamp(host)
+    if unread:
+        raise _not_made(unread)
+    return known
+
+
+def _not_made(reason: str) -> CatcherError:
+    return CatcherError("no request is made: %s" % reason, "fix that, then type the same command again")
+
+
+def _note(host: "Host", change: "Callable[[stamp.Stamp], stamp.Stamp]") -> None:
+    """Note in the stamp, if there is one, what is done next. The caller holds the lock. Raises OSError, and
+    CatcherError if the stamp cannot be read."""
+    known = _stamp(host)
+    if known is not None and change(known) != known:
+        host.replace(paths.STAMP, stamp.render(change(known)), 0o600)
 
 
 def _require_new(host: "Host", out: str) -> None:

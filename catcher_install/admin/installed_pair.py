@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from ..facts import HostFacts
     from ..host import Host
     from ..messages import Finding
-    from ..stamp import Stamp
 
 FORMAT = 1
 
@@ -132,13 +131,7 @@ def _another(facts: "HostFacts", ours: bool, lacking: "List[str]") -> str:
 
 def accepted_names(facts: "HostFacts") -> "List[str]":
     """The names that an administrator installed the present pair for, with ``--name``."""
-    return asked_names(facts.stamp or EMPTY, facts.pair.fingerprint)
-
-
-def asked_names(stamp: "Stamp", fingerprint: str) -> "List[str]":
-    """The same for the pair with a fingerprint, as a stamp remembers them."""
-    names = (stamp.accepted_names or {}).get(fingerprint)
-    return [str(name) for name in names] if isinstance(names, list) else []
+    return (facts.stamp or EMPTY).asked_names(facts.pair.fingerprint)
 
 
 def _stale_names(host: "Host", own: "details.Certificate", ours: bool, accepted: "List[str]") -> str:

@@ -137,6 +137,22 @@ def test_a_request_asks_for_the_names_of_the_present_certificate(machine, daemon
     assert "present certificate" not in str(lines)
 
 
+@pytest.mark.parametrize("present_key", [False, True])
+def test_a_signed_certificate_keeps_the_names_of_its_requests(machine, daemon, present_key):
+    """Also the next time, and also those of an earlier request for its key. A CA may have left a name out."""
+    cert_request.request(machine, ["198.51.100.7"], present_key, None)
+    cert_request.request(machine, ["left.example.com", "service.example.com"], present_key, None)
+    key = machine.get(paths.KEY if present_key else paths.REQUEST_KEY)
+    machine.put("/root/signed.crt", issue(key, "tke1", ["service.example.com"], ["198.51.100.7"]))
+    cert_install.install(machine, ["/root/signed.crt"], [], True)
+    for _ in range(2):
+        data, lines = cert_request.request(machine, [], False, None)
+        assert asked(data)[1:] == (["service.example.com", "tke1", "tke1.example.com"], ["192.0.2.10", "198.51.100.7"])
+        assert "Asked for the names of the present certificate: --name service.example.com --name 198.51.100.7" in lines
+        machine.put("/root/renewed.crt", Authority().sign(data))
+        cert_install.install(machine, ["/root/renewed.crt"], [], True)
+
+
 @pytest.mark.parametrize("ours", [True, False])
 def test_the_hint_of_a_missing_name_keeps_the_others(machine, daemon, ours):
     if ours:
@@ -371,8 +387,11 @@ def test_a_pair_in_the_place_of_an_administrators_is_as_usual(machine, daemon):
 @pytest.mark.parametrize("act,said", [
     (lambda machine: cert_install.generate(machine, True, True), "%s cannot be read"),
     # Nothing would prove to a purge that the key is ours.
-    (lambda machine: cert_request.request(machine, [], False, None), "no key is made: %s cannot be read"),
-], ids=["generate", "request"])
+    (lambda machine: cert_request.request(machine, ["x.example.com"], False, None), "no request is made: %s cannot be"),
+    # Names would be lost, and nobody be told.
+    (lambda machine: cert_request.request(machine, [], True, None), "no request is made: %s cannot be read"),
+    (lambda machine: cert_request.request(machine, ["x.example.com"], True, None), "no request is made: %s cannot be"),
+], ids=["generate", "request", "request for the present key", "request with names"])
 def test_without_a_readable_stamp_nothing_is_made(on_machine, daemon, monkeypatch, act, said):
     real = on_machine.read_optional
 
@@ -401,6 +420,10 @@ def test_a_pair_that_cannot_be_read_for_now_is_not_replaced(on_machine, daemon, 
     error = refused(on_machine, daemon, lambda: cert_install.generate(on_machine, True, True))
     assert "the pair cannot be read (%s" % os.strerror(code).lower() in error.message.lower()
     assert "catcherctl cert generate --force --name NAME --key-type TYPE" in error.hint
+    error = refused(on_machine, daemon, lambda: cert_request.request(on_machine, [], False, None))
+    assert "no request is made: the pair cannot be read (%s" % os.strerror(code).lower() in error.message.lower()
+    # Its names are told.
+    cert_request.request(on_machine, ["x.example.com"], False, None)
 
 
 def lost(path):
