@@ -102,7 +102,14 @@ def _unusable(
     host: "Host", problem: str, key_file: PemFile, key_pem: bytes, crt_file: PemFile, blocks: "List[bytes]"
 ) -> CatcherError:
     """A verdict's problem, said of the files that were named."""
-    own = _own_number(host, key_pem, blocks) if len(blocks) > 1 else 0
+    own = 0
+    if len(blocks) > 1:
+        try:
+            own = _own_number(host, key_pem, blocks)
+        except CatcherError:
+            # Any other problem holds in every order.
+            if problem == pair_check.NOT_ITS_OWN:
+                raise
     if own > 1:
         # Whatever is wrong with the first one as a server's.
         return CatcherError(

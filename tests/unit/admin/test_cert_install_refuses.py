@@ -9,7 +9,7 @@ from catcher_install import apply, paths, plan, transition
 from catcher_install.admin import cert_install, installed_pair
 from catcher_install.cert import check
 
-from ..authority import Authority, issue
+from ..authority import CLIENT, Authority, issue
 from ..daemon import shown
 from ..support import ids
 from .hosts import NEW, NEW_KEY, der, in_place, put, refused
@@ -125,6 +125,19 @@ def test_a_key_is_not_said_to_be_another_if_nobody_can_tell(machine, daemon, mon
     monkeypatch.setattr(check, "_ask_openssl", lambda *arguments: {"unknown": "cannot allocate memory"})
     error = refused(machine, daemon, lambda: cert_install.install(machine, ["/root/new.crt"], [], True))
     assert error.message == "the pair cannot be tried: cannot allocate memory"
+
+
+def test_what_is_wrong_with_a_certificate_is_said_of_a_chain_too(machine, daemon, monkeypatch):
+    """OpenSSL need not be asked for it."""
+    authority = Authority()
+    leaf = issue(machine.get(paths.KEY), issuer=(authority.key, "Test CA"), ca=False, usage=CLIENT)
+    monkeypatch.setattr(check, "_ask_openssl", lambda *arguments: {"unknown": "cannot allocate memory"})
+    told = []
+    for chain in (leaf, leaf + authority.certificate):
+        machine.put("/root/new.crt", chain)
+        files = [paths.KEY, "/root/new.crt"]
+        told.append(refused(machine, daemon, lambda files=files: cert_install.install(machine, files, [], True)))
+    assert told[0].message == told[1].message and "cannot be tried" not in told[0].message
 
 
 def test_a_key_alone(machine, daemon):
