@@ -213,7 +213,8 @@ def words(reason: str) -> str:
     """OpenSSL's name of a reason, such as NO_SHARED_CIPHER, in words; text of Python's own without its source line."""
     text = reason.lower().replace("_", " ") if reason.isupper() else reason
     # "sslv3 alert handshake failure" tells since when there is that alert, not what is spoken.
-    text = text[text.index("alert "):] if " alert " in text else text
+    before, _, alert = text.partition(" alert ")
+    text = "alert " + alert if before.rpartition(" ")[2].startswith(("sslv", "tlsv")) and alert else text
     return shown(text.partition(" (_ssl.c")[0].replace("[SSL] ", ""), 100)
 
 

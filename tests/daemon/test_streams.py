@@ -114,7 +114,8 @@ def test_a_backend_that_ends_while_the_client_is_held_up_still_gets_the_rest(sta
 
 @pytest.mark.parametrize("name, text", [
     ("SSLV3_ALERT_HANDSHAKE_FAILURE", "alert handshake failure"), ("TLSV1_ALERT_UNKNOWN_CA", "alert unknown ca"),
-    ("NO_SHARED_CIPHER", "no shared cipher"), ("", "")])
+    ("TLSV13_ALERT_CERTIFICATE_REQUIRED", "alert certificate required"),
+    ("UNKNOWN_ALERT_TYPE", "unknown alert type"), ("NO_SHARED_CIPHER", "no shared cipher"), ("", "")])
 def test_an_alert_is_named_without_the_version_in_openssls_name_of_it(name, text):
     """Nobody speaks SSL 3."""
     assert plain(name) == words(name) == text
