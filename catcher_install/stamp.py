@@ -112,10 +112,12 @@ def names_of_use(names: "Dict[str, object]", old: Stamp, present: str) -> "Optio
     Else those of the pair in place, *present* is its fingerprint, and of the last pairs of ours in *old*. Without a
     fingerprint nothing is forgotten: the files are away or cannot be read for now.
     """
+    # Not those of a pair that could not be read when they were given.
+    names = {one: names[one] for one in names if one}
     if not present or sum(len(one) + len(str(names[one])) for one in names) <= NAMES_ROOM:
         return names or None
     ours = (old.made_earlier + [old.generated_pair or ""])[-NAMES_KEPT:]
-    return {one: names[one] for one in names if one and (one == present or one in ours)} or None
+    return {one: names[one] for one in names if one == present or one in ours} or None
 
 
 def with_pair(stamp: Stamp, made: "Optional[str]") -> Stamp:
