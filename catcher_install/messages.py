@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 SOON_SECONDS = 30 * 24 * 3600
 # A clock that says less than this (2020-01-01) was not set: the product is younger.
 CLOCK_FLOOR = 1577836800
-# How an administrator's certificate is renewed: a CA has mostly signed it. Verbs of cert.
-ASK_THE_CA = "request\n  catcherctl cert install KEY CRT"
+# How an administrator's certificate is renewed: a CA has mostly signed it. Verbs of cert. The key stays here.
+ASK_THE_CA = "request\n  catcherctl cert install CRT"
 
 
 def finding(id: str, **facts: str) -> "Finding":
