@@ -87,7 +87,7 @@ class Shake:
             self._incoming.write(said or b"")
             self.tls.read(1)
         except ssl.SSLError as error:
-            return error.reason if "ALERT" in (error.reason or "") else ""
+            return _alert(error)
         return ""
 
 
@@ -200,11 +200,12 @@ def _judge(error: Exception, heard: bytes, said: "Optional[bytes]") -> Ended:
         return Ended(TIMED_OUT, "it accepts connections and then does nothing at all, so it may hang")
     # Of ssl.SSLError, which only a Python with ssl has.
     code = getattr(error, "reason", None)
-    if code:
-        reason = words(code)
+    alert = _alert(error)
+    if code or alert:
+        reason = words(code or alert)
         if code in ("TLSV1_ALERT_PROTOCOL_VERSION", "UNSUPPORTED_PROTOCOL", "VERSION_TOO_LOW", "WRONG_SSL_VERSION"):
             return Ended(HANDSHAKE_REFUSED, reason, id="probe-tls-too-old")
-        if "ALERT" in code:
+        if alert:
             return Ended(HANDSHAKE_REFUSED, reason)
         return Ended(HANDSHAKE_BROKEN, reason)
     if not heard:
@@ -212,6 +213,12 @@ def _judge(error: Exception, heard: bytes, said: "Optional[bytes]") -> Ended:
     if isinstance(error, (EOFError, ConnectionError)):
         return Ended(HANDSHAKE_BROKEN, "it closed the connection in the middle")
     return Ended(HANDSHAKE_BROKEN, reason_of(error).lower() if isinstance(error, OSError) else str(error))
+
+
+def _alert(error: Exception) -> str:
+    """OpenSSL's name of an alert that the peer sent, or its text if this Python does not know the name; else ""."""
+    said = str(getattr(error, "reason", None) or getattr(error, "strerror", None) or "")
+    return said if "alert" in said.lower() else ""
 
 
 def _plain(heard: bytes) -> Ended:
