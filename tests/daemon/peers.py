@@ -1,6 +1,7 @@
 """The catcher's clients and backends, and waiting for what they see."""
 
 import contextlib
+import pathlib
 import select
 import socket
 import ssl
@@ -127,6 +128,13 @@ def eventually(condition, what):
     while not condition():
         assert time.monotonic() < end, "it never came true that " + what
         select.select([], [], [], 0.01)
+
+
+def more_than_buffers_hold():
+    """So many bytes that they can't all be on the way from a client to a backend: the kernel keeps a receive buffer and
+    a send buffer for each of the two connections."""
+    limits = [pathlib.Path("/proc/sys/net/ipv4", name).read_text().split() for name in ("tcp_rmem", "tcp_wmem")]
+    return 3 * sum(int(largest) for _, _, largest in limits)
 
 
 def standstill(counts):

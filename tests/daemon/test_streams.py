@@ -13,7 +13,7 @@ from reference_catcher.streams import plain
 from catcher_install.openssl import words
 
 from .pairs import pair
-from .peers import connect_tls, echo, eventually, read_all, standstill, tls_context
+from .peers import connect_tls, echo, eventually, more_than_buffers_hold, read_all, standstill, tls_context
 from .process import MEGABYTE, PATIENCE
 
 
@@ -81,6 +81,7 @@ def test_a_backend_that_ends_while_the_client_is_held_up_still_gets_the_rest(sta
     """As above, but when the end comes, what the client sent fills every buffer, OpenSSL's too."""
     held_up, sent, got = threading.Event(), [0], []
     block = random.randbytes(65536)
+    blocks = more_than_buffers_hold() // len(block)
 
     def end_first(sock):
         held_up.wait(PATIENCE)
@@ -94,7 +95,7 @@ def test_a_backend_that_ends_while_the_client_is_held_up_still_gets_the_rest(sta
     client = connect_tls(catcher, pair()) if mode == "tls" else catcher.connect()
 
     def push():
-        for _ in range(512):
+        for _ in range(blocks):
             client.sendall(block)
             sent[0] += len(block)
         client.shutdown(socket.SHUT_WR)
@@ -103,11 +104,11 @@ def test_a_backend_that_ends_while_the_client_is_held_up_still_gets_the_rest(sta
     pusher.start()
     eventually(lambda: sent[0], "the client sent something")
     standstill(sent)
-    assert sent[0] < 512 * len(block)
+    assert sent[0] < blocks * len(block)
     held_up.set()
     pusher.join(PATIENCE)
     eventually(lambda: got, "the backend saw the end")
-    assert got == [512 * len(block)]
+    assert got == [blocks * len(block)]
     assert read_all(client) == b"question"
     client.close()
 
