@@ -448,9 +448,9 @@ class Host:
         except ProcessLookupError:
             return
 
-    def execute(self, program: str, argv: "Sequence[str]") -> None:
-        """Become *program*; returns only by raising OSError."""
-        os.execv(program, list(argv))
+    def execute(self, program: str, argv: "Sequence[str]", environment: "Optional[Dict[str, str]]" = None) -> None:
+        """Become *program*; returns only by raising OSError. environment: what it gets beside ours."""
+        os.execve(program, list(argv), dict(os.environ, **(environment or {})))
 
     # -- writing -------------------------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ vendor documents. Whatever the package's hooks could not do is done before that.
 import os
 import sys
 
-from . import messages, paths, plan, report, start, transition
+from . import messages, paths, plan, reference, report, start, transition
 from .errors import CatcherError, reason_of
 from .host import Host
 from .messages import finding
@@ -94,7 +94,7 @@ def _start(host: Host, facts: "Optional[HostFacts]" = None, waits: bool = False)
     if outcome.facts.unit.forking and "INVOCATION_ID" in os.environ:
         _detach(host)
     try:
-        host.execute(paths.CATCHER, [paths.CATCHER] + decision.arguments())
+        host.execute(paths.CATCHER, [paths.CATCHER] + decision.arguments(), reference.note(host))
     except OSError as error:
         why = "%s cannot be executed: %s" % (paths.CATCHER, reason_of(error))
         raise CatcherError(why, "reinstall the package csulcca") from error
@@ -140,10 +140,8 @@ def _wait_for_port(host: Host) -> None:
 
 def _has_its_own_addresses(host: Host) -> bool:
     """Whether the daemon listens on addresses that are free, while the port is taken on others."""
-    from .reference import EVERYWHERE, addresses
-
-    own = addresses(host)
-    return own != EVERYWHERE and host.can_bind(paths.PORT, own)
+    own = reference.addresses(host)
+    return own != reference.EVERYWHERE and host.can_bind(paths.PORT, own)
 
 
 def _detach(host: Host) -> None:
@@ -175,7 +173,6 @@ def _require_all_seen(host: Host, command: str) -> None:
 
 def _foreseen(host: Host) -> "Tuple[HostFacts, start.Launch]":
     """Return the facts, and the decision that a start will take. Raises CatcherError if only root can know it."""
-    from . import reference
     from .facts import collect
 
     _require_all_seen(host, paths.BIN + "/CSUTKEcat check")

@@ -1,12 +1,12 @@
 """The settings of the reference catcher, as far as others must know them: where it listens, and its backend."""
 
-from . import paths
+from . import pair, paths
 from .messages import finding
 from .text import shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, List, Optional, Tuple
+    from typing import Any, Dict, List, Optional, Tuple
 
     from .host import Host
     from .messages import Finding
@@ -16,6 +16,8 @@ CONF = paths.CONF_DIR + "/reference-catcher.conf"
 SIZE_LIMIT = 64 * 1024
 # Where any other daemon listens, and this one if it is not told.
 EVERYWHERE = ["0.0.0.0", "::"]
+# In the daemon's environment: the digest of the settings with which it was started.
+NOTE = "CSULCCA_SETTINGS"
 
 
 def is_installed(host: "Host") -> bool:
@@ -25,11 +27,16 @@ def is_installed(host: "Host") -> bool:
 
 def setting(host: "Host", name: str) -> "Optional[str]":
     """Return a setting; None if it is not set. Raises OSError. The daemon itself refuses a file that has one twice."""
-    for line in (host.read_optional(CONF, SIZE_LIMIT) or b"").decode("utf-8-sig", "replace").splitlines():
+    for line in _lines(host):
         key, _, value = (part.strip() for part in line.partition("="))
         if key == name:
             return value
     return None
+
+
+def _lines(host: "Host") -> "List[str]":
+    """The lines of the settings; none without a file. Raises OSError."""
+    return (host.read_optional(CONF, SIZE_LIMIT) or b"").decode("utf-8-sig", "replace").splitlines()
 
 
 def settings(host: "Host") -> "Tuple[Any, str]":
@@ -45,23 +52,38 @@ def settings(host: "Host") -> "Tuple[Any, str]":
 
 
 def findings(host: "Host", pid: "Optional[int]" = None) -> "List[Finding]":
-    """The finding of settings with which the daemon refuses to start, or which it has not read, if its PID is given."""
+    """The finding of settings with which the daemon refuses to start, or which it does not use, if its PID is given."""
     if not is_installed(host):
         return []
     _, problem = settings(host)
     if problem:
         return [finding("settings-unusable", reason=shown(problem))]
-    return [finding("settings-not-running")] if pid is not None and _changed_after(host, pid) else []
+    return [finding("settings-not-running")] if pid is not None and _uses_others(host, pid) else []
 
 
-def _changed_after(host: "Host", pid: int) -> bool:
-    """Whether the settings were changed after the process was started, which reads them only then."""
+def note(host: "Host") -> "Dict[str, str]":
+    """What a daemon that starts now gets in its environment, so that others can tell which settings it uses."""
     try:
-        found = [host.lstat(path) for path in (CONF, host.real_path(CONF))]
+        return {NOTE: _digest(host)} if is_installed(host) else {}
+    except OSError:
+        # The daemon cannot read them either, and refuses to start.
+        return {}
+
+
+def _digest(host: "Host") -> str:
+    """The SHA-256 of the settings without comments. Raises OSError."""
+    lines = [line.strip() for line in _lines(host)]
+    return pair.fingerprint("\n".join(one for one in lines if one and one[0] != "#").encode("utf-8"))
+
+
+def _uses_others(host: "Host", pid: int) -> bool:
+    """Whether a daemon was started with other settings; no, if that cannot be seen."""
+    try:
+        noted = host.read("/proc/%d/environ" % pid, SIZE_LIMIT, head=True).split(b"\0")
+        found = [one.partition(b"=")[2] for one in noted if one.startswith(NOTE.encode("ascii") + b"=")]
+        return bool(found) and found[-1] != _digest(host).encode("ascii")
     except OSError:
         return False
-    started = host.started(pid)
-    return started is not None and any(one is not None and one.st_ctime > started for one in found)
 
 
 def addresses(host: "Host") -> "List[str]":

@@ -120,8 +120,8 @@ class Scripted(Host):
             raise answer
         return answer
 
-    def execute(self, program, argv):
-        self.executed = (program, list(argv))
+    def execute(self, program, argv, environment=None):
+        self.executed, self.environment = (program, list(argv)), environment
         raise Executed(program, list(argv))
 
     def put(self, path, data=b"", mode=0o644):

@@ -345,6 +345,17 @@ def test_a_weak_key_starts_with_a_warning(machine, started, capsys):
     assert "the RSA key has 1024 bits" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("conf", [b"port=50003\n", None], ids=["settings", "none"])
+def test_the_reference_catcher_gets_a_note_of_its_settings(machine, started, a_pair, conf):
+    """catcherctl status compares it with the file."""
+    use(machine, b"TLS_ON\n", a_pair)
+    assert started() == TLS and machine.environment == {}
+    os.makedirs(machine.on_disk(reference.PROGRAM))
+    if conf is not None:
+        machine.put(reference.CONF, conf)
+    assert started() == TLS and machine.environment == reference.note(machine) != {}
+
+
 def test_a_key_that_others_can_read_starts_with_a_warning_and_stays_so(machine, started, capsys, a_pair):
     use(machine, b"TLS_ON\n", a_pair)
     os.chmod(machine.on_disk(paths.KEY), 0o644)
@@ -547,7 +558,7 @@ def test_a_daemon_that_is_not_executable_is_refused(machine, started, capsys):
 
 
 def test_a_daemon_that_cannot_be_executed(machine, started, capsys, monkeypatch):
-    def fail(program, argv):
+    def fail(program, argv, environment):
         raise OSError(errno.ENOEXEC, "Exec format error")
 
     monkeypatch.setattr(machine, "execute", fail)

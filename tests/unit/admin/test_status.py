@@ -3,7 +3,7 @@
 import json
 import os
 import socket
-import time
+from pathlib import Path
 
 import pytest
 
@@ -493,11 +493,19 @@ def test_a_backend_that_only_others_see_is_told(machine, monkeypatch, relays, se
     assert backend.look(machine, 100)["problem"] is None
 
 
-@pytest.mark.parametrize("age, told", [(60, True), (-60, False), (None, False)], ids=["before", "after", "unseen"])
-def test_settings_that_were_changed_since_the_start_are_told(machine, monkeypatch, relays, age, told):
+@pytest.mark.parametrize("change, told", [
+    (lambda path: None, False), (os.utime, False), (lambda path: Path(path).write_bytes(b"idle_timeout=60\n"), False),
+    (lambda path: Path(path).write_bytes(b"idle_timeout=61\n"), True), (os.unlink, True),
+], ids=["no change", "a new time", "other comments", "another value", "removed"])
+def test_settings_that_the_daemon_does_not_use_are_told(machine, relays, change, told):
     """What status says of the backend is true only after a restart."""
     relays(b"idle_timeout=60\n")
-    monkeypatch.setattr(machine, "started", lambda pid: None if age is None else time.time() - age)
+    machine.put(reference.CONF, b"# mine\nidle_timeout=60\n")
+    noted = reference.note(machine)
+    assert ids_of(seen(machine)) == []
+    environment = b"".join(b"%s=%s\0" % (name.encode(), value.encode()) for name, value in noted.items())
+    machine.put("/proc/100/environ", b"LANG=C\0" + environment)
+    change(machine.on_disk(reference.CONF))
     assert ids_of(seen(machine)) == ["settings-not-running"] * told
 
 
