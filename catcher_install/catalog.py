@@ -140,8 +140,8 @@ CATALOG = {
     ),
     "pair-key-readable": (WARNING, "",
         "users other than root can read catcher.key ({how})",
-        "let only root read it:\n  chown root /opt/IBM/CCA/bin/catcher.key\n"
-        "  chmod 600 /opt/IBM/CCA/bin/catcher.key",
+        "forbid it:\n  chown -h root /opt/IBM/CCA/bin/catcher.key\n"
+        "  chmod {who}-rwx /opt/IBM/CCA/bin/catcher.key",
     ),
     "pair-key-in-certificate": (WARNING, ROOT,
         "catcher.crt contains a private key, and a certificate is for everybody to read",

@@ -16,7 +16,7 @@ from .errors import ChangedMeanwhile
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
-    from typing import Any, Callable, List, Optional, Sequence, Tuple, TypeVar
+    from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, TypeVar
 
     Result = TypeVar("Result")
 
@@ -161,6 +161,19 @@ class Host:
         except OSError:
             return 0
 
+    def open_mode(self, path: str) -> int:
+        """The permission bits of what *path* leads to if others than its owner can read it; 0 if they cannot.
+
+        A link may lead to what other programs share by its group, and to where only these may look anything up.
+        """
+        mode = self.permissions(path)
+        if self.read_link(path) is None:
+            return mode if mode & 0o077 else 0
+        above = os.path.dirname(self.real_path(path))
+        while above != "/" and self.permissions(above) & 0o001:
+            above = os.path.dirname(above)
+        return mode if mode & 0o007 and above == "/" else 0
+
     def is_dir(self, path: str) -> bool:
         """Whether *path* is, or links to, a directory."""
         try:
@@ -169,13 +182,17 @@ class Host:
             return False
 
     def is_own_dir(self, path: str) -> bool:
-        """Whether *path* is a directory itself, of root's or ours: one that somebody else planted does not count.
-
-        What is root's may be of another user (NFS with root_squash); then the directory above is, too.
-        """
+        """Whether *path* is a directory itself, of root's or ours: one that somebody else planted does not count."""
         entry = self.lstat(path)
         if entry is None or not stat.S_ISDIR(entry.st_mode):
             return False
+        return self.is_own(path, entry)
+
+    def is_own(self, path: str, entry: os.stat_result) -> bool:
+        """Whether *path*, of which this is lstat(), is root's or ours.
+
+        What is root's may be of another user (NFS with root_squash); then the directory above is, too.
+        """
         above = _again(os.stat, self.locate(os.path.dirname(path), follow=True))
         return self.is_ours(entry) or entry.st_uid == above.st_uid
 

@@ -50,15 +50,18 @@ class PairFiles(Record):
 
     state: NONE, KEY_ONLY, CERTIFICATE_ONLY or BOTH (any kind of file counts, even a dangling link).
     fingerprint: fingerprint() of the two files; "" unless BOTH, and if they cannot be read. key_size: bytes of the key.
-    key_open: how users other than root can read the key, for a message; "" if they cannot.
+    key_open: how users other than root can read the key, for a message; "" if they cannot. key_linked: the key is a
+    link. certificate_open: they can read the certificate, too.
     staged: a complete pair waits to be placed. draft: there is a path of paths.DRAFTS that was never finished.
     """
 
-    __slots__ = ("state", "fingerprint", "key_size", "key_open", "staged", "draft")
+    __slots__ = ("state", "fingerprint", "key_size", "key_open", "key_linked", "certificate_open", "staged", "draft")
     state: str
     fingerprint: str
     key_size: int
     key_open: str
+    key_linked: bool
+    certificate_open: bool
     staged: bool
     draft: bool
 
@@ -74,26 +77,21 @@ def look(host: "Host") -> PairFiles:
     else:
         state = NONE if certificate is None else CERTIFICATE_ONLY
     made, key_size = _fingerprint_in_place(host) if state == BOTH else ("", 0)
+    linked = key is not None and stat.S_ISLNK(key.st_mode)
     return PairFiles(
-        state=state,
-        fingerprint=made,
-        key_size=key_size,
-        key_open=_open_to(host, key),
+        state=state, fingerprint=made, key_size=key_size, key_open=_open_to(host, key, linked), key_linked=linked,
+        certificate_open=host.open_mode(paths.CERTIFICATE) != 0,
         staged=host.is_own_dir(paths.STAGE) or host.is_own_dir(paths.REPLACE_STAGE),
         draft=any(host.lexists(one) for one in paths.DRAFTS),
-    )
+    )  # fmt: skip
 
 
-def _open_to(host: "Host", key: "Optional[os.stat_result]") -> str:
+def _open_to(host: "Host", key: "Optional[os.stat_result]", linked: bool) -> str:
     """How users other than root can read the key, as PairFiles has it. key: what lstat() says."""
-    if key is None:
-        return ""
-    # A link may lead to a key that other programs share, by its owner or its group.
-    linked = stat.S_ISLNK(key.st_mode)
-    mode = host.permissions(paths.KEY) if linked else stat.S_IMODE(key.st_mode)
-    if mode & (0o007 if linked else 0o077):
+    mode = host.open_mode(paths.KEY)
+    if mode:
         return "mode %04o" % mode
-    return "owner: user %d" % key.st_uid if not linked and not host.is_ours(key) else ""
+    return "owner: user %d" % key.st_uid if key and not linked and not host.is_own(paths.KEY, key) else ""
 
 
 def _fingerprint_in_place(host: "Host") -> "tuple":

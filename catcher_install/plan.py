@@ -303,10 +303,10 @@ def pair_findings(facts: "HostFacts") -> "List[Finding]":
 
         if bits < RSA_RECOMMENDED:
             found.append(finding("pair-weak-key", bits=str(bits)))
-    if verdict.get("key_in_certificate"):
+    if verdict.get("key_in_certificate") and facts.pair.certificate_open:
         found.append(finding("pair-key-in-certificate"))
     if facts.pair.key_open:
-        found.append(finding("pair-key-readable", how=facts.pair.key_open))
+        found.append(finding("pair-key-readable", how=facts.pair.key_open, who="o" if facts.pair.key_linked else "go"))
     return found
 
 

@@ -1,5 +1,6 @@
 """The pair: what is there, and how it comes to its place together or not at all."""
 
+import functools
 import hashlib
 import os
 import subprocess
@@ -13,7 +14,7 @@ from catcher_install.cert import pem as cert_pem
 from catcher_install.errors import CatcherError
 
 from . import pem
-from .support import IS_ROOT, fault
+from .support import fault
 
 KEY = b"-----BEGIN PRIVATE KEY-----\nours\n-----END PRIVATE KEY-----\n"
 CRT = b"-----BEGIN CERTIFICATE-----\nours\n-----END CERTIFICATE-----\n"
@@ -105,6 +106,17 @@ def test_the_fingerprint_is_of_what_a_link_leads_to(machine):
     assert pair.look(machine).fingerprint == pair.fingerprint(KEY, CRT)
 
 
+def owner_is(monkeypatch, machine, owner, *paths_):
+    """Make files seem to be a user's, for host.lstat() and os.stat()."""
+    def of_user(real, path, *rest, **named):
+        entry = real(path, *rest, **named)
+        theirs = path in paths_ or path in map(machine.on_disk, paths_)
+        return os.stat_result([*entry[:4], owner, *entry[5:]]) if theirs and entry else entry
+
+    monkeypatch.setattr(machine, "lstat", functools.partial(of_user, machine.lstat))
+    monkeypatch.setattr(os, "stat", functools.partial(of_user, os.stat))
+
+
 @pytest.mark.parametrize("linked,mode,told", [
     (False, 0o600, ""), (False, 0o400, ""), (False, 0o700, ""), (False, 0o640, "mode 0640"),
     (False, 0o604, "mode 0604"),
@@ -121,17 +133,30 @@ def test_who_else_can_read_the_key(machine, linked, mode, told):
 def test_the_owner_of_the_key_can_read_it(machine, monkeypatch):
     """As after cp -p or mv from an administrator's own directory."""
     machine.put(paths.KEY, KEY, 0o600)
-    if IS_ROOT:
-        os.chown(machine.on_disk(paths.KEY), 1234, 1234)
-    else:
-        real = machine.lstat
-
-        def lstat(path):
-            entry = real(path)
-            return entry if path != paths.KEY else os.stat_result([*entry[:4], 1234, *entry[5:]])
-
-        monkeypatch.setattr(machine, "lstat", lstat)
+    owner_is(monkeypatch, machine, 1234, paths.KEY)
     assert pair.look(machine).key_open == "owner: user 1234"
+    # NFS with root_squash: what is root's is that user's.
+    owner_is(monkeypatch, machine, 1234, paths.BIN)
+    assert pair.look(machine).key_open == ""
+
+
+@pytest.mark.parametrize("above, told", [("/srv/keys/own", ""), ("/srv/keys", ""), (None, "mode 0644")])
+def test_a_link_leads_to_a_key_that_only_root_can_reach(machine, above, told):
+    machine.put("/srv/keys/own/k", KEY, 0o644)
+    machine.put_link(paths.KEY, "/srv/keys/own/k")
+    if above:
+        os.chmod(machine.on_disk(above), 0o750)
+    seen = pair.look(machine)
+    assert (seen.key_open, seen.key_linked) == (told, True)
+
+
+@pytest.mark.parametrize("mode, is_open", [(0o600, False), (0o640, False), (0o644, True)])
+def test_who_else_can_read_the_certificate(machine, mode, is_open):
+    """It may be one file with the key."""
+    machine.put("/etc/ssl/combined.pem", KEY + CRT, mode)
+    for path in (paths.KEY, paths.CERTIFICATE):
+        machine.put_link(path, "/etc/ssl/combined.pem")
+    assert pair.look(machine).certificate_open == is_open
 
 
 def test_a_link_that_leads_nowhere_is_open_to_nobody(machine):

@@ -260,9 +260,9 @@ GOOD = {"fingerprint": "ab" * 32, "key_size": 1, "policy": "", "problem": "", "c
 DAY = 24 * 3600
 
 
-def whole_pair(verdict, key_open="", **changes):
+def whole_pair(verdict, key_open="", key_linked=False, certificate_open=True, **changes):
     files = pair.PairFiles(state=pair.BOTH, fingerprint=GOOD["fingerprint"], key_size=1, key_open=key_open,
-                           staged=False, draft=False)
+                           key_linked=key_linked, certificate_open=certificate_open, staged=False, draft=False)
     return make_facts(config=TLS, pair=files, verdict=verdict, **changes)
 
 
@@ -300,6 +300,16 @@ def test_who_has_a_pair_of_a_ca_is_told_to_ask_the_ca(ours, told, last):
     made = make_stamp(mode="tls", generated_pair=GOOD["fingerprint"] if ours else "cd" * 32)
     one, = plan.plan(whole_pair(dict(GOOD, not_after=last), stamp=made), APPLY).findings
     assert [line.strip() for line in messages.fix(one).split("\n") if line.startswith("  ")] == told
+
+
+def test_a_key_in_a_certificate_that_only_root_can_read_is_no_problem():
+    assert plan.plan(whole_pair(dict(GOOD, key_in_certificate=True), certificate_open=False), APPLY).findings == []
+
+
+@pytest.mark.parametrize("linked, told", [(False, "chmod go-rwx "), (True, "chmod o-rwx ")])
+def test_other_programs_keep_the_key_that_they_share(linked, told):
+    one, = plan.plan(whole_pair(GOOD, key_open="mode 0644", key_linked=linked), APPLY).findings
+    assert told + paths.KEY in messages.fix(one) and "chown -h root" in messages.fix(one)
 
 
 @pytest.mark.parametrize("told,found", [("", []), ("mode 0640", ["pair-key-readable"])])
