@@ -149,7 +149,7 @@ def unreadable_by_us(host: "Host") -> "List[str]":
 
 
 def read_config(host: "Host") -> config.Config:
-    where = "" if host.is_in_sandbox() else _out_of_sight(host, paths.CONF)
+    where = "" if host.is_in_sandbox() else out_of_sight(host, paths.CONF)
     if where:
         return config.unreadable("it " + where)
     try:
@@ -171,7 +171,7 @@ def read_config(host: "Host") -> config.Config:
 def _may_be_mounted(host: "Host", path: str) -> bool:
     """Whether a link that leads nowhere may lead to a file system that is mounted later. What the unit hides from the
     service never comes."""
-    return host.identity(path) == "-" and not _out_of_sight(host, path)
+    return host.identity(path) == "-" and not out_of_sight(host, path)
 
 
 def _everybody_may_read(host: "Host", data: bytes) -> bool:
@@ -320,13 +320,13 @@ def _verdict(
 def _why_service_cannot_see_pair(host: "Host") -> str:
     """Why the service does not see the pair, as the end of a sentence; "" if it does."""
     for path in (paths.KEY, paths.CERTIFICATE):
-        where = _out_of_sight(host, path)
+        where = out_of_sight(host, path)
         if where:
             return "%s %s" % (path.rpartition("/")[2], where)
     return ""
 
 
-def _out_of_sight(host: "Host", path: str) -> str:
+def out_of_sight(host: "Host", path: str) -> str:
     """Where a path leads if the service does not see that, as the end of a sentence; "" if it does."""
     if host.root == "/" and not host.is_booted() and not host.in_chroot():
         # A container without systemd has no unit that hides anything.

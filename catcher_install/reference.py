@@ -44,6 +44,11 @@ def settings(host: "Host") -> "Tuple[Any, str]":
     from reference_catcher.refusal import Refused
     from reference_catcher.settings import Settings
 
+    from .facts import out_of_sight
+
+    where = "" if host.is_in_sandbox() else out_of_sight(host, CONF)
+    if where:
+        return None, "%s: %s" % (CONF, where)
     path = host.locate(CONF)
     try:
         return Settings(path), ""

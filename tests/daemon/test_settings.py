@@ -25,7 +25,14 @@ from .process import PATIENCE, PAYLOAD
     ("backend=unix:relative", "backend= must be HOST:PORT"),
     ("backend=host:0", "backend= must be a number from 1 to 65535"),
     ("backend=/" + "x" * 107, "backend= is a longer path than a socket may have"),
+    ("backend=/a\0b", "backend= contains a NUL character"),
+    ("backend=a..b:1", "backend= is not a name that can be looked up"),
+    ("backend=%s:1" % ("a" * 70), "backend= is not a name that can be looked up"),
+    ("backend=%s:1" % ("\u00e4" * 64), "backend= is not a name that can be looked up"),
     ("listen=localhost", "listen= must be numeric addresses"),
+    ("listen=fe80::1%a..b", "listen= must be numeric addresses"),
+    ("listen=fe80::1%" + "a" * 70, "listen= must be numeric addresses"),
+    ("listen=fe80::1%a\0", "listen= contains a NUL character"),
     ("\x00\x01\x02", "line 1: not one of"),
 ])
 def test_a_bad_configuration_file(refusal, text, said):

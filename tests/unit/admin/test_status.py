@@ -513,6 +513,9 @@ def test_settings_that_the_daemon_does_not_use_are_told(machine, relays, change,
 @pytest.mark.parametrize("line, told", [
     (os.makedirs, "cannot be read: Is a directory"),
     (lambda path: os.symlink("/data/conf", path), "is a link that leads nowhere"),
+    (lambda path: os.symlink("/home/me/conf", path), "leads to /home/me/conf, and the service sees"),
+    (b"backend=/a\0b\n", "line 3: backend= contains a NUL character"),
+    (b"backend=a..b:5\n", "line 3: backend= is not a name that"),
     (b"backnd=a:1\n", "line 3: not one of backend="),
     (b"backend=nowhere\n", "line 3: backend= must be HOST:PORT"), (b"max_connections = 4\n", "line 3: not one of"),
     (b"\xff", "is not text in UTF-8"), (b"listen=localhost", "line 3: listen= must be")])

@@ -7,7 +7,7 @@ import sys
 import time
 
 from .log import INFO, NOTICE, WARNING
-from .refusal import EDIT_CONF, EX_CONFIG, EX_FAILED, Refused
+from .refusal import EX_CONFIG, EX_FAILED, Refused
 from .settings import unmapped
 
 TCP_TIME_WAIT, TCP_LISTEN = 6, 10   # tcp_states.h
@@ -143,8 +143,7 @@ def backend_addresses(settings, log):
     """[(family, address)] of the backend, [] without one. Looked up once: the loop must not wait for a name server.
 
     A start waits for a name for PATIENCE only. A name is tried again until it is known, and then this list is filled: a
-    start that failed would be tried again every two seconds, and there is no catcher until then. Raises Refused for
-    what can be no name.
+    start that failed would be tried again every two seconds, and there is no catcher until then.
     """
     if settings.backend is None:
         return []
@@ -152,9 +151,6 @@ def backend_addresses(settings, log):
         return [(socket.AF_UNIX, settings.backend[1])]
     try:
         return look_up(settings, socket.AI_NUMERICHOST)
-    except UnicodeError:
-        raise Refused(EX_CONFIG, "the backend's name %s cannot be looked up" % settings.backend[1],
-                      "use its address: " + EDIT_CONF % settings.path) from None
     except OSError:
         found, told, looked = [], set(), _thread.allocate_lock()    # type: list, set, _thread.LockType
     looked.acquire()
@@ -167,7 +163,7 @@ def backend_addresses(settings, log):
 
 
 def look_up(settings, flags=0):
-    """[(family, address)] of a backend that has a name. Raises OSError or UnicodeError."""
+    """[(family, address)] of a backend that has a name. Raises OSError."""
     found = socket.getaddrinfo(settings.backend[1], settings.backend[2], type=socket.SOCK_STREAM, flags=flags)
     return [(family, address) for family, _, _, _, address in found]
 

@@ -63,6 +63,8 @@ class Settings:
             if not equals or key not in readers:
                 self._refuse("line %d: not one of %s" % (count, ", ".join(name + "=" for name in sorted(readers))))
             try:
+                if "\0" in value:
+                    raise ValueError("contains a NUL character")
                 setattr(self, key, readers.pop(key)(value))
             except ValueError as error:
                 self._refuse("line %d: %s= %s" % (count, key, error))
@@ -100,6 +102,10 @@ class Settings:
         host = host[1:-1] if host.startswith("[") and host.endswith("]") else host
         if value.startswith("unix:") or not host:
             raise ValueError("must be HOST:PORT, [ADDRESS]:PORT or unix:/PATH")
+        try:
+            host.encode("idna")     # as getaddrinfo() does
+        except UnicodeError:
+            raise ValueError("is not a name that can be looked up") from None
         return ("tcp", host, number(port, 1, 65535, int))
 
     def _listen(self, value):
@@ -108,6 +114,7 @@ class Settings:
             # A link-local address may need an interface that comes later.
             numbers = address.partition("%")[0] if ":" in address else address
             try:
+                address.encode("idna")
                 socket.getaddrinfo(numbers, 0, flags=socket.AI_NUMERICHOST)
             except (OSError, UnicodeError):
                 raise ValueError("must be numeric addresses with commas between them") from None
