@@ -8,7 +8,8 @@ from ..text import shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, List, Optional, Tuple
+    import socket
+    from typing import Any, Dict, List, Optional
 
     from ..host import Host
     from ..messages import Finding
@@ -28,13 +29,14 @@ def look(host: "Host", pid: "Optional[int]" = None) -> "Optional[Dict[str, Any]]
     settings, problem = reference.settings(host)
     if settings is None or settings.backend is None:
         return {"name": None, "answers": None, "problem": shown(problem) or None}
-    problem = _problem(host, settings.backend, pid)
+    problem = _problem(host, settings, pid)
     name = reference.setting(host, "backend") or ""
     return {"name": shown(name), "answers": not problem, "problem": problem or None}
 
 
-def _problem(host: "Host", backend: "Tuple[Any, ...]", pid: "Optional[int]") -> str:
+def _problem(host: "Host", settings: "Any", pid: "Optional[int]") -> str:
     """Why a backend takes no connection, as the end of a sentence; "" if it does."""
+    backend = settings.backend
     deadline = connection.Deadline(SECONDS)
     try:
         if backend[0] == "unix":
@@ -45,8 +47,18 @@ def _problem(host: "Host", backend: "Tuple[Any, ...]", pid: "Optional[int]") -> 
             sock, _ = connection.connect_any(found, deadline, [])
     except Ended as end:
         return shown(end.reason)
-    sock.close()
-    return ""
+    with sock:
+        return "it is this catcher itself" if backend[-1] == settings.port and _is_own(host, sock) else ""
+
+
+def _is_own(host: "Host", sock: "socket.socket") -> bool:
+    """Whether a connection to the catcher's port leads to an address of this host where the catcher listens."""
+    from reference_catcher.settings import unmapped
+
+    source, target = (unmapped(name[0].partition("%")[0]) for name in (sock.getsockname(), sock.getpeername()))
+    # A connection of this host to itself has the same address at both ends, except in 127.0.0.0/8.
+    local = source == target or target.startswith("127.")
+    return local and bool({target, "::" if ":" in target else "0.0.0.0"} & set(reference.addresses(host)))
 
 
 def _require_in_sight(host: "Host", path: str, pid: "Optional[int]") -> None:

@@ -138,7 +138,7 @@ def test_a_connection_to_itself_is_no_backend():
         assert refused == ["Connection refused"]
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "[::1]"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "[::1]", "[::ffff:127.0.0.1]"])
 def test_a_catcher_that_is_its_own_backend(start, host):
     """Each relay would be the client of the next one, until all places are taken."""
     port = free_port()

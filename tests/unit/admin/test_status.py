@@ -460,6 +460,21 @@ def test_a_backend_that_takes_connections_and_one_that_does_not(machine, relays,
     assert ids_of(fields) == ["backend-unreachable"] and status.exit_status(fields) == 3
 
 
+@pytest.mark.parametrize("host, listen, own", [
+    ("127.0.0.1", None, True), ("127.0.0.2", "0.0.0.0", True), ("[::ffff:127.0.0.1]", "127.0.0.1", True),
+    ("127.0.0.1", "127.0.0.3", False), ("127.0.0.1", "::1", False)])
+def test_a_backend_that_is_the_catcher_itself_is_told(machine, relays, host, listen, own):
+    with socket.socket() as listener:
+        listener.bind(("0.0.0.0", 0))
+        listener.listen(1)
+        number = listener.getsockname()[1]
+        line = "port=%d\nbackend=%s:%d\n" % (number, host, number)
+        relays((line + "listen=%s\n" % listen * (listen is not None)).encode("ascii"))
+        behind = backend.look(machine)
+    assert behind["answers"] is not own
+    assert behind["problem"] == ("it is this catcher itself" if own else None)
+
+
 @pytest.mark.parametrize("line,told", [
     (b"backend=/no/such/socket\n", "no such file"),
     (b"backend=\x1b[2J:1\n", "known")])

@@ -189,9 +189,11 @@ class Server:
 
     def _is_own(self, address):
         """Whether a peer is this catcher, as its own backend: one client would take all places."""
-        backend = self.settings.backend
-        return bool(backend) and backend[-1] == self.settings.port and any(
-            one.backend is not None and one.backend.sock.getsockname()[:2] == address[:2] for one in self.connections)
+        backend, peer = self.settings.backend, (unmapped(address[0]), address[1])
+        if not backend or backend[-1] != self.settings.port:
+            return False
+        own = [one.backend.sock.getsockname() for one in self.connections if one.backend is not None]
+        return peer in [(unmapped(name[0]), name[1]) for name in own]
 
     def _full(self, host, source):
         """Why there is no room for one more connection of HOST at SOURCE; "" if there is room or room was made.
