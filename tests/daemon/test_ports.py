@@ -7,6 +7,7 @@ import threading
 
 import pytest
 from reference_catcher import ports
+from reference_catcher.refusal import Refused
 from reference_catcher.settings import Settings
 
 from tests.ports import free_port
@@ -236,6 +237,30 @@ def test_a_backend_is_looked_for_whatever_a_look_raises(monkeypatch, tmp_path, e
     name = "the backend's name late.example.com "
     assert told == [name + "cannot be looked up (%s); it is tried again" % type(error).__name__,
                     name + "cannot be looked up; it is tried again", name + "is known now"]
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_start_without_a_thread_looks_up_itself(monkeypatch, tmp_path, known):
+    """A limit of processes (RLIMIT_NPROC, TasksMax=) may leave none."""
+    (tmp_path / "conf").write_text("backend=late.example.com:1\n")
+
+    def look_up(settings, flags=0):
+        if flags or not known:
+            raise socket.gaierror(-2, "Name or service not known")
+        return [("family", "address")]
+
+    def start_new_thread(*_):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(ports, "look_up", look_up)
+    monkeypatch.setattr(ports._thread, "start_new_thread", start_new_thread)
+    settings = Settings(str(tmp_path / "conf"))
+    if known:
+        assert ports.backend_addresses(settings, None) == [("family", "address")]
+        return
+    with pytest.raises(Refused) as refused:
+        ports.backend_addresses(settings, None)
+    assert refused.value.status == 1 and "late.example.com cannot be looked up" in refused.value.line
 
 
 TWO_ADDRESSES = """

@@ -7,7 +7,7 @@ import sys
 import time
 
 from .log import INFO, NOTICE, WARNING
-from .refusal import EX_CONFIG, EX_FAILED, Refused
+from .refusal import EDIT_CONF, EX_CONFIG, EX_FAILED, Refused
 from .settings import unmapped
 
 TCP_TIME_WAIT, TCP_LISTEN = 6, 10   # tcp_states.h
@@ -143,7 +143,8 @@ def backend_addresses(settings, log):
     """[(family, address)] of the backend, [] without one. Looked up once: the loop must not wait for a name server.
 
     A start waits for a name for PATIENCE only. A name is tried again until it is known, and then this list is filled: a
-    start that failed would be tried again every two seconds, and there is no catcher until then.
+    start that failed would be tried again every two seconds, and there is no catcher until then. Raises Refused if
+    the limit of processes leaves no thread for that, and the name is not known now.
     """
     if settings.backend is None:
         return []
@@ -155,7 +156,10 @@ def backend_addresses(settings, log):
         found, told, looked = [], set(), _thread.allocate_lock()    # type: list, set, _thread.LockType
     looked.acquire()
     # It ends with the process, or when it has found the name. Not threading: that costs memory.
-    _thread.start_new_thread(keep_looking, (settings, log, found, told, looked))
+    try:
+        _thread.start_new_thread(keep_looking, (settings, log, found, told, looked))
+    except RuntimeError:
+        return look_up_now(settings)
     if not looked.acquire(timeout=PATIENCE):
         log(WARNING, "the backend's name %s is not known yet, since no name server answers" % settings.backend[1])
         told.add("")
@@ -166,6 +170,15 @@ def look_up(settings, flags=0):
     """[(family, address)] of a backend that has a name. Raises OSError."""
     found = socket.getaddrinfo(settings.backend[1], settings.backend[2], type=socket.SOCK_STREAM, flags=flags)
     return [(family, address) for family, _, _, _, address in found]
+
+
+def look_up_now(settings):
+    """As look_up(), for a start that can have no thread. Raises Refused."""
+    try:
+        return look_up(settings)
+    except OSError:
+        raise Refused(EX_FAILED, "the backend's name %s cannot be looked up" % settings.backend[1],
+                      "use its address: " + EDIT_CONF % settings.path) from None
 
 
 def keep_looking(settings, log, found, told, looked):
