@@ -179,11 +179,12 @@ def _write_returned_stamp(host: "Host", outcome: Outcome) -> None:
     """Give the stamp the content that the plan has for it."""
     for action in outcome.plan.actions:
         if action.kind == actions.WRITE_STAMP:
-            outcome.recorded = _report(outcome, paths.STAMP, lambda new=action.data: _put_stamp(host, new))
+            outcome.recorded = _report(outcome, paths.STAMP, lambda new=action.data: put_stamp(host, new))
     outcome.facts = outcome.facts.replace(pair=pair.look(host))
 
 
-def _put_stamp(host: "Host", new: "stamp.Stamp") -> None:
+def put_stamp(host: "Host", new: "stamp.Stamp") -> None:
+    """Write state.json. The caller holds the lock. Raises OSError."""
     host.ensure_dir(paths.STATE_DIR, 0o755)
     host.replace(paths.STAMP, stamp.render(new), 0o600)
 
@@ -206,7 +207,7 @@ def _write_stamp(host: "Host", transition: "Transition", outcome: Outcome, gener
         # A new one would lack what only the old one knows: whose the pair is.
         outcome.findings.append(finding("write-failed", path=paths.STAMP, reason=facts.unread))
         return
-    if _report(outcome, paths.STAMP, lambda: _put_stamp(host, new)):
+    if _report(outcome, paths.STAMP, lambda: put_stamp(host, new)):
         outcome.done.append(actions.WRITE_STAMP)
         outcome.recorded = True
         outcome.facts = facts.replace(stamp=new)

@@ -1,7 +1,7 @@
 """A certificate request for a CA, and the key that waits for its answer."""
 
+from .. import apply, pair, paths, plan, stamp
 from .. import facts as fact_collector
-from .. import pair, paths, plan, stamp
 from ..capture import why_unread
 from ..cert import crypto, generate, host_names, submitted
 from ..errors import CatcherError, reason_of
@@ -107,7 +107,7 @@ def _note(host: "Host", change: "Callable[[stamp.Stamp], stamp.Stamp]") -> None:
     CatcherError if the stamp cannot be read."""
     known = _stamp(host)
     if known is not None and change(known) != known:
-        host.replace(paths.STAMP, stamp.render(change(known)), 0o600)
+        apply.put_stamp(host, change(known))
 
 
 def _require_new(host: "Host", out: str) -> None:

@@ -151,6 +151,12 @@ def test_each_way_to_ask_the_system_has_one_owner(text):
     assert found == {OWNERS[text]}
 
 
+def test_state_json_has_one_writer():
+    writers = {module for module in MODULES for node in nodes_of(tree_of(module)) if isinstance(node, ast.Attribute)
+               and node.attr == "render" and getattr(node.value, "id", "") == "stamp"}
+    assert writers == {"apply"}
+
+
 def imported_by(module):
     """The modules of the library that a module imports, as {"cert.keys": whether at its top}."""
     tree = tree_of(module)
