@@ -105,8 +105,10 @@ def test_a_family_does_all_in_make_check_that_its_systems_do(in_check):
     assert len(left) < len(found)
     assert by_family(found, left) == by_family(found, [test for test in found if found[test][0] not in MACHINES] + [
         test for test in left if found[test][0] in MACHINES])
-    squares_of_families = {(images.cell(cell).family, scenario) for cell, scenario in found.values()}
-    assert {(family, scenario) for family, scenario, _ in by_family(found, left)} == squares_of_families
+    # A machine does one test there, so what only machines can do may be left to make matrix.
+    squares_of_families = {(images.cell(cell).family, scenario) for cell, scenario in found.values()
+                           if cell not in MACHINES}  # fmt: skip
+    assert squares_of_families <= {(family, scenario) for family, scenario, _ in by_family(found, left)}
 
 
 def test_each_system_of_make_check_has_its_part(in_check):
