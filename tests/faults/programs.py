@@ -6,6 +6,7 @@ directories: the paths of the product are absolute. What a run writes is in the 
 
 import contextlib
 import hashlib
+import json
 import os
 import pathlib
 import re
@@ -240,6 +241,18 @@ def _entries(state: pathlib.Path) -> Iterator[pathlib.Path]:
         yield from sorted((state / one).rglob("*"))
 
 
+def names_of_this_pair(stamp: str, pair: Pair) -> str:
+    """A stamp without the names that it remembers for pairs that are not in place: of one that a fault has kept from
+    coming they do no harm, and of one that comes back they are needed."""
+    try:
+        fields = json.loads(stamp)
+    except ValueError:
+        return stamp
+    names = fields["accepted_names"] or {}
+    now = hashlib.sha256(b"".join(one or b"" for one in pair)).hexdigest()
+    return json.dumps({**fields, "accepted_names": {now: names[now]} if now in names else None})
+
+
 def tree(state: pathlib.Path) -> dict[str, str]:
     """What a state holds, by path: mode and content, with times and key material normalised; without the lock, which
     a /var that cannot be written does not have."""
@@ -251,6 +264,8 @@ def tree(state: pathlib.Path) -> dict[str, str]:
         content = os.readlink(path) if stat.S_ISLNK(held.st_mode) else ""
         if stat.S_ISREG(held.st_mode):
             content = path.read_bytes().decode("latin-1")
+            if path.name == "state.json":
+                content = names_of_this_pair(content, pair_of(state))
             content = re.sub(r"-----BEGIN ([A-Z ]+)-----.*?-----END \1-----", r"\1", content, flags=re.DOTALL)
             # Of the stamp: device, inode, size and time of a pair that was looked at; fingerprint of our own.
             changing = r'"(identity|policy|not_after|not_before|generated_pair)": "?[-?0-9a-f: ]+"?'
