@@ -21,8 +21,9 @@ def look(host: "Host", pid: "Optional[int]" = None) -> "Optional[Dict[str, Any]]
     """The field backend of ``status --json``; None for another daemon, which has none that we know of.
 
     pid: of the daemon; None if it does not run.
-    name: as in reference-catcher.conf, or null if none is set. answers: whether it takes connections, or null if that
-    was not tried. problem: why it does not, or why its settings cannot be read, or null.
+    name: as in reference-catcher.conf, or null if none is set, or if the settings cannot be used. answers: whether it
+    takes connections, or null if that was not tried. problem: why it does not, or why the settings cannot be used, or
+    null.
     """
     if not reference.is_installed(host):
         return None
