@@ -1,4 +1,4 @@
-"""The settings of the reference catcher, as far as others must know them: where it listens, and its backend."""
+"""The reference catcher's settings, as far as others must know them, and whether the running daemon uses them."""
 
 from . import pair, paths
 from .messages import finding
@@ -23,20 +23,6 @@ NOTE = "CSULCCA_SETTINGS"
 def is_installed(host: "Host") -> bool:
     """Whether the daemon is the reference catcher."""
     return host.is_dir(PROGRAM)
-
-
-def setting(host: "Host", name: str) -> "Optional[str]":
-    """Return a setting; None if it is not set. Raises OSError. The daemon itself refuses a file that has one twice."""
-    for line in _lines(host):
-        key, _, value = (part.strip() for part in line.partition("="))
-        if key == name:
-            return value
-    return None
-
-
-def _lines(host: "Host") -> "List[str]":
-    """The lines of the settings; none without a file. Raises OSError."""
-    return (host.read_optional(CONF, SIZE_LIMIT) or b"").decode("utf-8-sig", "replace").splitlines()
 
 
 def settings(host: "Host") -> "Tuple[Any, str]":
@@ -76,8 +62,12 @@ def note(host: "Host") -> "Dict[str, str]":
 
 
 def _digest(host: "Host") -> str:
-    """The SHA-256 of the settings without comments. Raises OSError."""
-    lines = [line.strip() for line in _lines(host)]
+    """The SHA-256 of the settings without comments. Raises OSError.
+
+    Each start notes it, so it is of the text: what imports the daemon's reader imports socket.
+    """
+    text = (host.read_optional(CONF, SIZE_LIMIT) or b"").decode("utf-8-sig", "replace")
+    lines = [line.strip() for line in text.splitlines()]
     return pair.fingerprint("\n".join(one for one in lines if one and one[0] != "#").encode("utf-8"))
 
 
@@ -92,29 +82,9 @@ def _uses_others(host: "Host", pid: int) -> bool:
 
 
 def addresses(host: "Host") -> "List[str]":
-    """Return the addresses on which the daemon listens, as the kernel shows them."""
-    try:
-        told = setting(host, "listen") if is_installed(host) else None
-    except OSError:
-        # The daemon cannot read it either, and refuses to start.
-        told = None
-    own = [] if told is None else [_numeric(one.strip()) for one in told.split(",")]
-    # The daemon refuses to start with what is no numeric address.
-    return own if own and all(own) else EVERYWHERE
+    """Return the addresses on which the daemon listens, as the kernel shows them; EVERYWHERE if it would not start.
 
-
-def _numeric(text: str) -> str:
-    """A numeric address as the kernel shows it; "" for any other text. No name is looked up."""
-    # Not socket or ipaddress: importing one of them takes a third of the time of a start.
-    import _socket
-
-    try:
-        if ":" not in text:
-            # inet_aton(3) ignores what comes after a blank.
-            return "" if len(text.split()) != 1 else _socket.inet_ntoa(_socket.inet_aton(text))
-        packed = _socket.inet_pton(_socket.AF_INET6, text.partition("%")[0])
-    except (OSError, ValueError):
-        return ""
-    # An IPv4 address may be written as one of IPv6.
-    mapped = packed[:12] == bytes(10) + b"\xff\xff"
-    return _socket.inet_ntoa(packed[12:]) if mapped else _socket.inet_ntop(_socket.AF_INET6, packed)
+    A start asks only if the port is taken: see _digest().
+    """
+    told = settings(host)[0] if is_installed(host) else None
+    return EVERYWHERE if told is None else [address.partition("%")[0] for address in told.listen]

@@ -31,8 +31,7 @@ def look(host: "Host", pid: "Optional[int]" = None) -> "Optional[Dict[str, Any]]
     if settings is None or settings.backend is None:
         return {"name": None, "answers": None, "problem": shown(problem) or None}
     problem = _problem(host, settings, pid)
-    name = reference.setting(host, "backend") or ""
-    return {"name": shown(name), "answers": not problem, "problem": problem or None}
+    return {"name": shown(settings.given["backend"]), "answers": not problem, "problem": problem or None}
 
 
 def _problem(host: "Host", settings: "Any", pid: "Optional[int]") -> str:

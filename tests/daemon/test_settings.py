@@ -89,5 +89,5 @@ def test_the_template_has_each_key_with_its_default(tmp_path, keys):
         (tmp_path / "conf").write_text(text)
         found, default = vars(Settings(str(tmp_path / "conf"))), vars(Settings("/nonexistent"))
         for values in (found, default):
-            del values["path"], values["chosen"]
+            del values["path"], values["given"]
         assert found == default

@@ -1,8 +1,9 @@
-"""Where the reference catcher listens, as others must know it; the daemon's own tests compare what it makes of it."""
+"""Where the reference catcher listens, as others must know it."""
 
 import os
 
 import pytest
+from reference_catcher import settings
 
 from catcher_install import paths, reference
 
@@ -42,4 +43,10 @@ def test_without_settings_or_with_unreadable_ones_it_has_all(machine):
     assert reference.addresses(machine) == reference.EVERYWHERE
     machine.make_dir(reference.CONF, 0o755)
     assert reference.addresses(machine) == reference.EVERYWHERE
-    assert reference.CONF.startswith(paths.CONF_DIR)
+
+
+def test_the_daemon_has_the_same_file_port_and_addresses():
+    """What a start asks is written in both places: importing the daemon's settings imports socket."""
+    assert settings.CONF == reference.CONF and settings.CONF_LIMIT == reference.SIZE_LIMIT
+    default = settings.Settings("/nonexistent")
+    assert default.port == paths.PORT and list(default.listen) == reference.EVERYWHERE

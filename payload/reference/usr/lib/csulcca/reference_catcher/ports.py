@@ -22,13 +22,13 @@ def listen(settings, log):
     IPv4 or IPv6 that this system does not have costs a line. With listen= every address must work, but one that this
     system does not have may come later.
     """
-    sockets, port = [], settings.port
+    sockets, port, chosen = [], settings.port, "listen" in settings.given
     for (family, name), address in wanted(settings).items():
         try:
             try:
                 sockets.append(listener(family, name))
             except OSError as error:
-                if not settings.chosen or error.errno != errno.EADDRNOTAVAIL:
+                if not chosen or error.errno != errno.EADDRNOTAVAIL:
                     raise
                 sockets.append(listener(family, name, absent=True))
                 log(WARNING, "this system does not have the address %s; peers are served there as soon as it has" %
@@ -37,7 +37,7 @@ def listen(settings, log):
             if error.errno == errno.EADDRINUSE:
                 raise Refused(EX_FAILED, "port %d is in use: %s" % (port, who_has(port)),
                               "see which program with: ss -tanp 'sport = :%d'" % port) from None
-            if settings.chosen or error.errno not in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
+            if chosen or error.errno not in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
                 status = EX_CONFIG if error.errno in (errno.EACCES, errno.EPERM, errno.EINVAL) else EX_FAILED
                 raise Refused(status, "cannot listen on port %d of %s: %s" % (port, address, error.strerror),
                               "see the addresses of this system with: ip address") from None

@@ -31,7 +31,8 @@ class Settings:
 
     backend: None, ("unix", PATH) or ("tcp", HOST, PORT); max_connections, and of them max_connections_per_address and
     max_connections_per_network (of 64 bits, in IPv6);
-    handshake_timeout, idle_timeout and stop_timeout in seconds; port; listen: numeric addresses, all by default.
+    handshake_timeout, idle_timeout and stop_timeout in seconds; port; listen: numeric addresses as the kernel shows
+    them, all by default. given: what the file sets, {key: text}.
     Raises Refused (EX_CONFIG) for anything else.
     """
 
@@ -45,7 +46,7 @@ class Settings:
         self.stop_timeout = 5.0     # a stop waits so long for relays that still move data
         self.port = PORT
         self.listen = ("0.0.0.0", "::")
-        self.chosen = False     # whether listen= was given: then each address must work
+        self.given = {}
         readers = {
             "backend": self._backend,
             "max_connections": lambda value: number(value, 1, 4096, int),
@@ -66,6 +67,7 @@ class Settings:
                 if "\0" in value:
                     raise ValueError("contains a NUL character")
                 setattr(self, key, readers.pop(key)(value))
+                self.given[key] = value
             except ValueError as error:
                 self._refuse("line %d: %s= %s" % (count, key, error))
         if self.max_connections_per_address is None:
@@ -108,18 +110,19 @@ class Settings:
             raise ValueError("is not a name that can be looked up") from None
         return ("tcp", host, number(port, 1, 65535, int))
 
-    def _listen(self, value):
-        addresses = tuple(unmapped(part.strip()) for part in value.split(","))
-        for address in addresses:
+    @staticmethod
+    def _listen(value):
+        addresses = []
+        for address in (part.strip() for part in value.split(",")):
             # A link-local address may need an interface that comes later.
-            numbers = address.partition("%")[0] if ":" in address else address
+            numbers, percent, interface = address.partition("%") if ":" in address else (address, "", "")
             try:
                 address.encode("idna")
-                socket.getaddrinfo(numbers, 0, flags=socket.AI_NUMERICHOST)
+                numbers = socket.getaddrinfo(numbers, 0, flags=socket.AI_NUMERICHOST)[0][4][0]
             except (OSError, UnicodeError):
                 raise ValueError("must be numeric addresses with commas between them") from None
-        self.chosen = True
-        return addresses
+            addresses.append(unmapped(numbers + percent + interface))
+        return tuple(addresses)
 
 
 def unmapped(address):
