@@ -46,6 +46,11 @@ class Config(Record):
     passing: bool
     data: "Optional[bytes]"
 
+    @property
+    def mode(self) -> "Optional[str]":
+        """The mode that it sets, TLS or TCP; None if it sets none."""
+        return self.state if self.state in (TLS, TCP) else None
+
 
 def absent() -> Config:
     """The configuration of a host without the file."""

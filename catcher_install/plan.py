@@ -130,8 +130,8 @@ def _configuration(
     conf = facts.config
     if conf.state == config.UNUSABLE:
         return [], [finding("conf-unusable", reason=conf.problem)], None
-    if conf.state in (config.TLS, config.TCP):
-        return [], _about_mode(facts, past, conf.state), conf.state
+    if conf.mode is not None:
+        return [], _about_mode(facts, past, conf.mode), conf.mode
     if facts.unread:
         # It would say what this host was.
         return [], [finding("mode-undecided", reason=facts.unread)], None
@@ -368,7 +368,7 @@ def _return(facts: "HostFacts", request: "ReturnRequest") -> Plan:
             # A pair that was made for a new mode stays, and stays ours.
             stamp = facts.stamp.replace(mode=stamp.mode, findings=stamp.findings)
         actions.append(act(WRITE_STAMP, "the change did not work", stamp))
-    return Plan(actions=actions, findings=[], mode=before.config.state, history=KNOWN)
+    return Plan(actions=actions, findings=[], mode=before.config.mode, history=KNOWN)
 
 
 def next_stamp(

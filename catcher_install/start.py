@@ -51,7 +51,7 @@ def launch_decision(facts: "HostFacts", planned: "Optional[str]" = None) -> Laun
     if conf.state == config.UNUSABLE:
         return refused(finding("conf-unusable", reason=conf.problem), again=conf.passing)
     # What is not known never gives plain TCP.
-    mode = conf.state if conf.state in (config.TLS, config.TCP) else planned or default_mode(facts) or config.TLS
+    mode = conf.mode or planned or default_mode(facts) or config.TLS
     if conf.state == config.UNSET:
         found.append(finding("conf-no-directive", mode=mode.upper()))
     if mode == config.TLS and facts.tls.possible is None:

@@ -223,9 +223,8 @@ def _mode(options: "Namespace") -> int:
     found: List[messages.Finding] = []
     if options.mode is None:
         conf = read_mode(host)
-        status = 0 if conf.state in (config.TLS, config.TCP) else ATTENTION
-        names = {config.TLS: "tls", config.TCP: "tcp", config.UNSET: "not set", config.ABSENT: "not set"}
-        told = [names.get(conf.state, "unusable: " + conf.problem)]
+        status = 0 if conf.mode else ATTENTION
+        told = [conf.mode or ("unusable: " + conf.problem if conf.problem else "not set")]
     else:
         if options.dry_run:
             return _foresee(options, lambda host: asked(options.mode))
@@ -245,8 +244,7 @@ def _mode_fields(conf: "config.Config", lines: "List[str]", found: "List[message
     """The fields of ``mode --json``: format_version; configured: "tls", "tcp", or null if catcher.conf sets none;
     problem: why catcher.conf cannot be used, or null; done: lines on what was changed; findings: id, severity, message,
     fix."""
-    return dict(_done_fields(lines, found), configured=conf.state if conf.state in (config.TLS, config.TCP) else None,
-                problem=conf.problem or None)
+    return dict(_done_fields(lines, found), configured=conf.mode, problem=conf.problem or None)
 
 
 def _attention(found: "List[messages.Finding]") -> int:

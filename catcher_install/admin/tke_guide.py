@@ -70,7 +70,7 @@ def collect(host: "Host") -> GuideFacts:
         without_pair=not host.lexists(paths.KEY) and not host.lexists(paths.CERTIFICATE),
         running=systemd.running_mode(host, systemd.catcher(host)),
         use=daemon.use_of_pair(host, [one.sha256 for one in seen.chain]) if seen.chain else daemon.NOT_KNOWN,
-        configured=conf.state if conf.state in (config.TLS, config.TCP) else None, conf_problem=conf.problem,
+        configured=conf.mode, conf_problem=conf.problem,
     )
 
 
