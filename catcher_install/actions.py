@@ -42,6 +42,10 @@ ORDER = (
 # Why the stamp is written, except when a change is taken back.
 RECORD = "record the result of this run"
 
+# What puts a pair in its place.
+PLACES = (PLACE_STAGED_PAIR, MAKE_PAIR, PUT_PAIR, RETURN_PAIR)
+# What changes the mode or the pair.
+CHANGES = PLACES + (WRITE_CONFIG, REMOVE_CONFIG)
 UNIT_VERBS = (ENABLE, DISABLE)
 SERVICE_VERBS = (RESTART, TRY_RESTART, START)
 # A note of the service's state stays until the service is in that state again. The note of preinst does not wait for a

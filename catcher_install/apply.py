@@ -29,10 +29,6 @@ LOCK_SECONDS = 60
 # These remove what tells the history of the host, so they wait until the stamp has recorded it.
 TRACES = (actions.RETIRE_LEGACY_LINKS, actions.FORGET_CAPTURE)
 AFTER_STAMP = TRACES + actions.SERVICE_VERBS + (actions.NOTE_OURS, actions.FORGET_REMOVAL)
-# What puts a pair in its place.
-PLACES = (actions.PLACE_STAGED_PAIR, actions.MAKE_PAIR, actions.PUT_PAIR, actions.RETURN_PAIR)
-# What changes the mode or the pair.
-CHANGES = PLACES + (actions.WRITE_CONFIG,)
 POLICY_DENIES = 101
 ATTEMPTS = 3
 
@@ -56,7 +52,7 @@ class Outcome(Record):
 
     def changed(self) -> bool:
         """Whether configuration or pair are other than before."""
-        return any(kind in self.done for kind in CHANGES)
+        return any(kind in self.done for kind in actions.CHANGES)
 
     def failures(self) -> "List[Finding]":
         """What did not work."""
@@ -164,7 +160,7 @@ def _carry_out(host: "Host", transition: "Transition", outcome: Outcome) -> None
             outcome.facts = _collect(host, transition, outcome.before.tls)
         if outcome.done or transition.kind != transitions.REMOVE:
             _write_stamp(host, transition, outcome, generated)
-    pending = any(action.kind in PLACES and action.kind not in outcome.done for action in plan.actions)
+    pending = any(action.kind in actions.PLACES and action.kind not in outcome.done for action in plan.actions)
     # A pair that could not be placed stays staged for the next run. The stage also proves that we made the pair, so it
     # stays until the stamp says so, also if the pair stays when its mode is taken back. Another pair needs no proof.
     if transition.kind == transitions.RETURN:
@@ -233,7 +229,7 @@ def _attempt(host: "Host", action: "Action", outcome: Outcome) -> "Optional[str]
         outcome.findings.append(finding("pair-not-replaced", reason=error.message, hint=error.hint))
         return None
     except CatcherError as error:
-        if action.kind in PLACES:
+        if action.kind in actions.PLACES:
             told = finding("pair-not-generated", reason=error.message, hint=error.hint)
         else:
             told = error.finding or finding(

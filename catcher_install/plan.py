@@ -7,6 +7,7 @@ does with the same facts is in start.py.
 from . import config, messages, openssl, pair, paths
 from . import transition as transitions
 from .actions import (
+    CHANGES,
     CLEAR_DRAFT,
     FRESH,
     KNOWN,
@@ -98,7 +99,8 @@ def plan(facts: "HostFacts", transition: "Transition", asked: bool = True) -> Pl
 
         if is_older(facts.version, known.package_version):
             findings.append(finding("stamp-of-newer-version", theirs=known.package_version, ours=facts.version))
-    changed = any(action.kind in _CHANGES_FACTS for action in actions)
+    # After a change apply.py collects the facts again, and only then decides on the stamp.
+    changed = any(action.kind in CHANGES or action.kind == CLEAR_DRAFT for action in actions)
     if not changed and next_stamp(facts, findings, mode, transition) != known:
         actions.append(act(WRITE_STAMP, RECORD))
     actions.sort(key=lambda action: ORDER.index(action.kind))
@@ -112,10 +114,6 @@ def _removal(facts: "HostFacts", past: str) -> Plan:
         actions.append(act(NOTE_OURS, "a purge removes what we made, and nothing else"))
     findings, mode = ([], None) if facts.stamp is None else (facts.stamp.findings, facts.stamp.mode)
     return Plan(actions=actions, findings=findings, mode=mode, history=past)
-
-
-# After one of these the facts are collected again before the stamp is decided.
-_CHANGES_FACTS = (PLACE_STAGED_PAIR, CLEAR_DRAFT, WRITE_CONFIG, MAKE_PAIR, PUT_PAIR)
 
 
 def default_mode(facts: "HostFacts") -> "Optional[str]":

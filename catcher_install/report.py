@@ -16,11 +16,6 @@ HISTORIES = {
     actions.LEGACY: "This is an upgrade from CCA 7.x.",
     actions.KNOWN: "CCA 8 is set up on this host.",
 }
-# What a run changes that an administrator wants to find in the journal.
-TOLD = (
-    actions.WRITE_CONFIG, actions.REMOVE_CONFIG, actions.MAKE_PAIR, actions.PLACE_STAGED_PAIR, actions.PUT_PAIR,
-    actions.RETURN_PAIR,
-)  # fmt: skip
 
 
 def hint(text: str) -> str:
@@ -67,7 +62,7 @@ def flagged_lines(fields: "Dict[str, str]") -> "List[str]":
 
 def change_line(plan: "Plan", done: "List[str]") -> str:
     """What a run changed of the mode and the pair, and why, as one line; "" if nothing."""
-    changed = [one for one in plan.actions if one.kind in TOLD and one.kind in done]
+    changed = [one for one in plan.actions if one.kind in actions.CHANGES and one.kind in done]
     return "; ".join("%s: %s" % (
         one.kind if one.text() is None else "%s %s" % (one.kind, " ".join((one.text() or "").split())), one.why)
         for one in changed)

@@ -1,7 +1,7 @@
 """The rules of a daemon start, after a converge. No I/O."""
 
 from . import config, messages, pair, transition
-from .actions import MAKE_PAIR, PLACE_STAGED_PAIR, PUT_PAIR, WRITE_CONFIG
+from .actions import PLACES, WRITE_CONFIG
 from .messages import finding
 from .plan import default_mode, plan_pair
 from .record import Record
@@ -83,7 +83,7 @@ def foresee(facts: "HostFacts", planned: "Plan") -> "HostFacts":
     for action in planned.actions:
         if action.kind == WRITE_CONFIG and action.data is not None:
             facts = facts.replace(config=config.parse(action.data))
-        if action.kind in (MAKE_PAIR, PLACE_STAGED_PAIR, PUT_PAIR):
+        if action.kind in PLACES:
             good = {"problem": "", "rsa_bits": 0, "not_before": 0, "not_after": int(facts.now) + YEAR_SECONDS}
             made = facts.pair.replace(state=pair.BOTH, staged=False, key_open="")
             facts = facts.replace(pair=made, verdict=good)

@@ -53,7 +53,7 @@ def foresee(host: "Host", asked: "Transition", restart: bool) -> "Tuple[actions.
     reason, _ = _why_not_restarted(host, asked, then, restart)
     if reason:
         return planned, "Then nothing is restarted, %s." % reason.rstrip(".")
-    if not any(action.kind in apply.CHANGES for action in planned.actions):
+    if not any(action.kind in actions.CHANGES for action in planned.actions):
         return planned, "Then the catcher is restarted, unless a connection shows that it does this already."
     return planned, "Then the catcher is restarted and checked over a real connection."
 
