@@ -4,11 +4,13 @@ from . import actions, messages
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Dict, List
+    from typing import Any, Dict, List
 
     from .messages import Finding
     from .plan import Plan
 
+# format_version of every --json. It changes if a field disappears or changes its meaning (docs/json.md).
+JSON_FORMAT = 1
 # sd-daemon(3): the priority that the journal gives a line
 PRIORITY = {messages.INFO: 6, messages.WARNING: 4, messages.ERROR: 3}
 HISTORIES = {
@@ -86,6 +88,25 @@ def done_lines(plan: "Plan", done: "List[str]") -> "List[str]":
     reasons = dict({actions.WRITE_STAMP: actions.RECORD}, **{action.kind: action.why for action in plan.actions})
     lines = ["done: %s (%s)" % (kind, reasons[kind]) for kind in done]
     return lines or ["Nothing was done." if plan.actions else "Nothing to do."]
+
+
+def plan_fields(plan: "Plan") -> "Dict[str, Any]":
+    """The fields of ``plan --json``: format_version; history ("fresh", "legacy upgrade", "8.x upgrade"); mode ("tls",
+    "tcp", or null if undecided) that catcher.conf has afterwards; actions in order, each with kind, why and data
+    (the new text of catcher.conf, or null); findings: id, severity, message, fix."""
+    return {
+        "format_version": JSON_FORMAT,
+        "history": plan.history,
+        "mode": plan.mode,
+        "actions": [{"kind": action.kind, "why": action.why, "data": action.text()} for action in plan.actions],
+        "findings": [finding_fields(one) for one in plan.findings],
+    }
+
+
+def done_fields(done: "List[str]", found: "List[Finding]") -> "Dict[str, Any]":
+    """The fields of ``apply --json``: format_version; done: the kinds of actions that were carried out, in order;
+    findings: id, severity, message, fix."""
+    return {"format_version": JSON_FORMAT, "done": done, "findings": [finding_fields(one) for one in found]}
 
 
 def exit_status(found: "List[Finding]") -> int:

@@ -3,7 +3,7 @@
 import calendar
 
 from .. import facts as fact_collector
-from .. import pair, paths, port, systemd
+from .. import pair, paths, port, report, systemd
 from ..config import TLS
 from ..errors import CatcherError
 from ..text import moment, shown
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from ..facts import HostFacts
     from ..host import Host
 
-FORMAT = 1
 IN_PLACE = "in place"
 KEPT = "kept"
 REQUEST = "request"
@@ -37,7 +36,7 @@ def collect(host: "Host") -> "Dict[str, Any]":
     facts = fact_collector.collect(host)
     found = sorted(pair.suffixes(host), key=_order)
     return {
-        "format_version": FORMAT,
+        "format_version": report.JSON_FORMAT,
         "unfinished": files.staged or files.draft,
         "pairs": [_entry(host, suffix, facts, in_use) for suffix in found],
     }

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from argparse import Namespace
     from typing import Any, Callable, Dict, Iterable, List, Optional
 
-JSON_FORMAT = 1
 FAILED = 1
 MISTYPED = 2
 ATTENTION = 3
@@ -169,27 +168,11 @@ def _tell_plan(options: "Namespace", host: Host, planned: "actions.Plan") -> int
 
         planned = planned.replace(findings=planned.findings + address_findings(host))
     if getattr(options, "json", False):
-        _print_json(_plan_fields(planned))
+        _print_json(report.plan_fields(planned))
     else:
         _print(report.plan_lines(planned))
         _print_findings(planned.findings)
     return report.exit_status(planned.findings)
-
-
-def _plan_fields(planned: "actions.Plan") -> "Dict[str, Any]":
-    """The fields of ``plan --json``: format_version; history ("fresh", "legacy upgrade", "8.x upgrade"); mode ("tls",
-    "tcp", or null if undecided) that catcher.conf has afterwards; actions in order, each with kind, why and data
-    (the new text of catcher.conf, or null); findings: id, severity, message, fix."""
-    return {
-        "format_version": JSON_FORMAT,
-        "history": planned.history,
-        "mode": planned.mode,
-        "actions": [
-            {"kind": action.kind, "why": action.why, "data": action.text()}
-            for action in planned.actions
-        ],
-        "findings": [report.finding_fields(one) for one in planned.findings],
-    }
 
 
 def _apply(options: "Namespace") -> int:
@@ -201,18 +184,11 @@ def _apply(options: "Namespace") -> int:
     if changed:
         journal.record(host, "apply: " + changed)
     if options.json:
-        _print_json(_done_fields(outcome.done, outcome.findings))
+        _print_json(report.done_fields(outcome.done, outcome.findings))
     else:
         _print(report.done_lines(outcome.plan, outcome.done))
         _print_findings(outcome.findings)
     return report.exit_status(outcome.findings)
-
-
-def _done_fields(done: "List[str]", found: "List[messages.Finding]") -> "Dict[str, Any]":
-    """The fields of ``apply --json``: format_version; done: the kinds of actions that were carried out, in order;
-    findings: id, severity, message, fix."""
-    return {"format_version": JSON_FORMAT, "done": done,
-            "findings": [report.finding_fields(one) for one in found]}
 
 
 def _mode(options: "Namespace") -> int:
@@ -244,7 +220,7 @@ def _mode_fields(conf: "config.Config", lines: "List[str]", found: "List[message
     """The fields of ``mode --json``: format_version; configured: "tls", "tcp", or null if catcher.conf sets none;
     problem: why catcher.conf cannot be used, or null; done: lines on what was changed; findings: id, severity, message,
     fix."""
-    return dict(_done_fields(lines, found), configured=conf.mode, problem=conf.problem or None)
+    return dict(report.done_fields(lines, found), configured=conf.mode, problem=conf.problem or None)
 
 
 def _attention(found: "List[messages.Finding]") -> int:
@@ -264,7 +240,7 @@ def _tell_change(
         from . import installed_pair
 
         chain = installed_pair.installed(Host()).chain
-        _print_json(dict(_done_fields(lines, found), sha256=chain[0].sha256 if chain else None, request=request))
+        _print_json(dict(report.done_fields(lines, found), sha256=chain[0].sha256 if chain else None, request=request))
     else:
         _print(lines)
         _print_findings(found)
@@ -363,7 +339,7 @@ def _probe(options: "Namespace") -> int:
 
     result = probe.probe(options.target, options.name, options.timeout or probe.TIMEOUT, Host(), options.cafile)
     if options.json:
-        _print_json(dict(probe_report.fields(result), format_version=JSON_FORMAT))
+        _print_json(dict(probe_report.fields(result), format_version=report.JSON_FORMAT))
     else:
         _print(probe_report.lines(result))
     return probe_report.exit_status(result)
@@ -374,7 +350,7 @@ def _tke_guide(options: "Namespace") -> int:
 
     facts = tke_guide.collect(Host())
     if options.json:
-        _print_json(dict(tke_guide.fields(options.mode, facts), format_version=JSON_FORMAT))
+        _print_json(dict(tke_guide.fields(options.mode, facts), format_version=report.JSON_FORMAT))
     else:
         _print(tke_guide.guide(options.mode, facts))
     return 0

@@ -2,7 +2,7 @@
 
 import shlex
 
-from .. import config, messages, pair, paths, plan, transition
+from .. import config, messages, pair, paths, plan, report, transition
 from .. import facts as fact_collector
 from ..cert import details, generate, host_names, pem, submitted, x509
 from ..cert.names import ip_address
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from ..facts import HostFacts
     from ..host import Host
     from ..messages import Finding
-
-FORMAT = 1
 
 
 class Installed(Record):
@@ -195,7 +193,7 @@ def fields(host: "Host", facts: "HostFacts", seen: Installed) -> "Dict[str, Any]
     if it could be read); problem: why there are none, or null.
     """
     return {
-        "format_version": FORMAT,
+        "format_version": report.JSON_FORMAT,
         "state": facts.pair.state,
         "algorithm": seen.algorithm,
         "made_here": made_here(host, facts),

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from ..host import Host
     from ..messages import Finding
 
-FORMAT = 1
 _NOT_RUNNING = ", the catcher is not running"
 
 
@@ -77,7 +76,7 @@ def collect_status(host: "Host") -> "Dict[str, Any]":
     own = seen.chain[0] if seen.chain else None
     problem = str((facts.verdict or {}).get("problem", "")) if complete else ""
     return {
-        "format_version": FORMAT,
+        "format_version": report.JSON_FORMAT,
         "complete": complete,
         "version": facts.version,
         "host": host_names.collect(host).full,
