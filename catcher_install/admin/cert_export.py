@@ -4,7 +4,7 @@ from .. import paths
 from ..cert import host_names
 from ..errors import AS_ROOT, CatcherError, reason_of
 from ..text import plain, shown
-from .installed_pair import certificate_lines, entry, installed
+from .installed_pair import certificate_lines, installed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -71,6 +71,6 @@ def _sheet(host: "Host", seen: "Installed") -> bytes:
     for number, one in enumerate(seen.chain, 1):
         if len(seen.chain) > 1:
             text.append("Certificate %d of %d" % (number, len(seen.chain)))
-        text += certificate_lines(entry(one)) + [""]
+        text += certificate_lines(one.fields()) + [""]
     text += ["The hashes in the TKE's Confirm Import window must be these.", "Port %d" % paths.PORT]
     return "".join(plain(line) + "\n" for line in text).encode("ascii")

@@ -83,7 +83,7 @@ def _entry(host: "Host", suffix: str, facts: "HostFacts", in_use: "Optional[str]
         "algorithm": seen.algorithm,
         "made_here": installed_pair.is_ours(host, [one for one in (key, certificate) if one], facts),
         "in_use": None if in_use is None else bool(seen.chain) and seen.chain[0].sha256 == in_use,
-        "certificates": [installed_pair.entry(one) for one in seen.chain],
+        "certificates": [one.fields() for one in seen.chain],
         "problem": seen.problem or None,
     }
 

@@ -197,16 +197,9 @@ def fields(host: "Host", facts: "HostFacts", seen: Installed) -> "Dict[str, Any]
         "state": facts.pair.state,
         "algorithm": seen.algorithm,
         "made_here": made_here(host, facts),
-        "certificates": [entry(one) for one in seen.chain],
+        "certificates": [one.fields() for one in seen.chain],
         "problem": seen.problem or None,
     }
-
-
-def entry(one: "details.Certificate") -> "Dict[str, Any]":
-    """One certificate as fields() has it."""
-    told = {name: getattr(one, name) for name in one.__slots__}
-    told["problem"] = one.problem or None
-    return told
 
 
 def show(host: "Host") -> "Dict[str, Any]":

@@ -7,7 +7,7 @@ from .names import ip_address, plain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, List, Tuple
+    from typing import Any, Dict, List, Tuple
 
 # Of a longer chain only so many certificates are shown.
 CHAIN_LIMIT = 16
@@ -46,6 +46,10 @@ class Certificate(Record):
     def names(self) -> "List[str]":
         """Everything that may be typed as Host Name/IP for this certificate, each once."""
         return list(dict.fromkeys(self.dns_names + self.addresses + self.common_names))
+
+    def fields(self) -> "Dict[str, Any]":
+        """Return it as ``--json`` has it: problem is null if it could be read."""
+        return dict({name: getattr(self, name) for name in self.__slots__}, problem=self.problem or None)
 
 
 # -- does the certificate fit the name ---------------------------------------------------------------------------------

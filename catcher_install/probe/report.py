@@ -33,11 +33,6 @@ def fields(result: ProbeResult) -> "Dict[str, Any]":
     id, severity, message, fix.
     """
     readable = bool(result.chain) and not result.chain[0].problem
-    chain = []
-    for one in result.chain:
-        entry = {name: getattr(one, name) for name in one.__slots__}
-        entry["problem"] = one.problem or None
-        chain.append(entry)
     return {
         "host": result.host,
         "port": result.port,
@@ -49,7 +44,7 @@ def fields(result: ProbeResult) -> "Dict[str, Any]":
         "tls": {"version": result.version, "cipher": result.cipher} if result.state == TLS else None,
         "name_matches": bool(result.matched) if readable else None,
         "name_found_in": result.matched or None,
-        "chain": chain,
+        "chain": [one.fields() for one in result.chain],
         "chain_note": result.chain_note or None,
         "trust": {
             "cafile": result.cafile,
