@@ -19,8 +19,8 @@ NOTED = (
     ("unit", ("enabled", "disabled", "masked", "none")),
     ("active", ("yes", "no", "unknown")),
 )
-# How the mode was seen. Notes of earlier versions contain no mode.
-SEEN = ("process", "last-run", "journal")
+# How the mode was seen, and that in words. Notes of earlier versions contain no mode.
+SEEN = {"process": "the list of processes", "last-run": "systemd's record of the last start", "journal": "the journal"}
 
 
 class Capture(Record):

@@ -26,6 +26,7 @@ from .actions import (
     Plan,
     act,
 )
+from .capture import SEEN
 from .errors import CatcherError, KeyRefused
 from .messages import finding
 from .service import plan_resumption, plan_service
@@ -39,11 +40,6 @@ if TYPE_CHECKING:
     from .facts import HostFacts
     from .messages import Finding
     from .transition import PairRequest, ReturnRequest, Transition
-
-
-# What preinst notes of how it saw the old daemon, in words.
-SEEN_IN = {"process": "the list of processes", "last-run": "systemd's record of the last start",
-           "journal": "the journal"}
 
 
 def history(facts: "HostFacts", transition: "Transition") -> str:
@@ -200,8 +196,7 @@ def _about_mode(facts: "HostFacts", past: str, mode: str) -> "List[Finding]":
     if seen is not None and seen != mode:
         found = [finding("mode-changed-by-restart", configured=mode.upper(), seen=seen.upper())]
     elif seen == config.TLS and facts.capture is not None:
-        where = SEEN_IN.get(facts.capture.seen, "a note of the old package")
-        found.append(finding("mode-as-seen", mode=seen.upper(), seen=where))
+        found.append(finding("mode-as-seen", mode=seen.upper(), seen=SEEN[facts.capture.seen]))
     if mode == config.TCP:
         written_by_us = facts.config.state == config.ABSENT or facts.config.data == config.fresh(config.TCP)
         if past == LEGACY and seen in (None, config.TCP):
