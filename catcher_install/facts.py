@@ -6,7 +6,7 @@ import stat
 from . import config, openssl, pair, paths
 from . import stamp as stamp_file
 from .capture import Capture, enabled_before_removal, look_again, ran_before_removal, read_note, why_unread
-from .errors import reason_of
+from .errors import CatcherError, reason_of
 from .host import PASSING
 from .record import Record
 from .text import shown
@@ -148,7 +148,16 @@ def unreadable_by_us(host: "Host") -> "List[str]":
     return found
 
 
+def require_all_seen(host: "Host", what: str, hint: str) -> None:
+    """Raise CatcherError if only root sees everything on which something depends. what: that, as the beginning of a
+    sentence. hint: what root has to type."""
+    unread = unreadable_by_us(host)
+    if unread:
+        raise CatcherError("%s depends on what only root may read: %s" % (what, ", ".join(unread)), hint)
+
+
 def read_config(host: "Host") -> config.Config:
+    """Return what catcher.conf says. If the service would not see it, or nobody can read it now, it is unreadable()."""
     where = "" if host.is_in_sandbox() else out_of_sight(host, paths.CONF)
     if where:
         return config.unreadable("it " + where)

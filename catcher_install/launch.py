@@ -163,12 +163,9 @@ def _detach(host: Host) -> None:
 
 def _require_all_seen(host: Host, command: str) -> None:
     """Raise CatcherError, with the command for root, if this user does not see what a start depends on."""
-    from .facts import unreadable_by_us
+    from .facts import require_all_seen
 
-    unread = unreadable_by_us(host)
-    if unread:
-        raise CatcherError("what a start does depends on what only root may read: %s" % ", ".join(unread),
-                           "run it as root:\n  sudo %s" % command)
+    require_all_seen(host, "what a start does", "run it as root:\n  sudo " + command)
 
 
 def _foreseen(host: Host) -> "Tuple[HostFacts, start.Launch]":

@@ -9,7 +9,7 @@ import warnings
 
 from .. import actions, apply, config, journal, messages, paths, report, transition
 from ..errors import AS_ROOT, CatcherError, reason_of
-from ..facts import collect, unreadable_by_us, version_of
+from ..facts import collect, require_all_seen, version_of
 from ..host import Host, forget_openssl_settings
 from ..text import json_text, plain, shown
 from .arguments import USAGE, VERSION, parser
@@ -133,18 +133,11 @@ def _own_host() -> Host:
     return host
 
 
-def _require_all_seen(host: Host) -> None:
-    """Raise CatcherError for a plan that only root can make."""
-    unread = unreadable_by_us(host)
-    if unread:
-        raise CatcherError("a plan depends on what only root may read: %s" % ", ".join(unread), AS_ROOT)
-
-
 def _plan(options: "Namespace") -> int:
     from .installed_pair import planned
 
     host = _host(options.root)
-    _require_all_seen(host)
+    require_all_seen(host, "a plan", AS_ROOT)
     return _tell_plan(options, host, planned(host, collect(host)))
 
 
@@ -153,7 +146,7 @@ def _foresee(options: "Namespace", asked: "Callable[[Host], transition.Transitio
     from . import change
 
     host = _host("/")
-    _require_all_seen(host)
+    require_all_seen(host, "a plan", AS_ROOT)
     wanted = asked(host)
     planned, use = change.foresee(host, wanted, not options.no_restart)
     status = _tell_plan(options, host, planned)
