@@ -268,13 +268,13 @@ def _make_pair(host: "Host", action: "Action", outcome: Outcome) -> str:
 def _generate(host: "Host", outcome: Outcome, request: "Optional[transitions.PairRequest]" = None
               ) -> "Tuple[bytes, bytes]":
     """Make a new pair for this host. What its certificate leaves out becomes a finding."""
-    from .cert import generate, host_names, submitted
+    from .cert import generate, host_names
 
     wish = generate.USUAL
     if request is not None:
         wish = generate.Wish(names=request.names, key_type=request.key_type, days=request.days)
     made = generate.generate(host, host_names.collect(host), wish)
-    outcome.findings += submitted.address_findings(host)
+    outcome.findings += host_names.address_findings(host)
     return made
 
 

@@ -157,7 +157,7 @@ def _foresee(options: "Namespace", asked: "Callable[[Host], transition.Transitio
 
 def _tell_plan(options: "Namespace", host: Host, planned: "actions.Plan") -> int:
     if any(action.makes_pair() for action in planned.actions):
-        from ..cert.submitted import address_findings
+        from ..cert.host_names import address_findings
 
         planned = planned.replace(findings=planned.findings + address_findings(host))
     if getattr(options, "json", False):

@@ -5,7 +5,7 @@ import shlex
 from .. import config, messages, pair, paths, plan, report, transition
 from .. import facts as fact_collector
 from ..cert import details, generate, host_names, pem, submitted, x509
-from ..cert.names import ip_address
+from ..cert.names import ip_address, names_text
 from ..errors import AS_ROOT, CatcherError, reason_of
 from ..host import PASSING
 from ..messages import finding
@@ -95,7 +95,7 @@ def more_findings(host: "Host", facts: "HostFacts", seen: Installed) -> "List[Fi
     found = []
     ours = made_here(host, facts)
     if ours:
-        found += [one for one in submitted.address_findings(host) if not messages.is_marked(one, messages.TRANSIENT)]
+        found += [one for one in host_names.address_findings(host) if not messages.is_marked(one, messages.TRANSIENT)]
     reason = _stale_names(host, own, bool(ours), accepted_names(facts))
     if reason:
         again = "catcherctl cert " + _another(facts, bool(ours), [])
@@ -142,7 +142,7 @@ def _stale_names(host: "Host", own: "details.Certificate", ours: bool, accepted:
     """
     present = host_names.collect(host)
     if not ours:
-        if any(details.match(name, own) for name in submitted.names_of_host(host) + accepted):
+        if any(details.match(name, own) for name in present.every() + accepted):
             return ""
         return "it names %s, and this is %s" % (submitted.names_of(own), shown(present.full, 80))
     common_name, dns = generate.subject_names(present)
@@ -155,8 +155,8 @@ def _stale_names(host: "Host", own: "details.Certificate", ours: bool, accepted:
         return ""
     listed = set(own.addresses)
     lacks += [address for address in present.addresses if address not in listed]
-    parts = ["it does not list %s" % submitted.names_text(lacks)] if lacks else []
-    parts += ["it lists %s, which this host no longer has" % submitted.names_text(gone)] if gone else []
+    parts = ["it does not list %s" % names_text(lacks)] if lacks else []
+    parts += ["it lists %s, which this host no longer has" % names_text(gone)] if gone else []
     return "; ".join(parts)
 
 

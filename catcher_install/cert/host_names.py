@@ -5,14 +5,17 @@ Works with no network, no DNS and no /etc/hosts; never waits longer than LOOKUP_
 
 import ipaddress
 
+from ..messages import finding
 from ..record import Record
 from . import interfaces
+from .names import names_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Dict, List, Optional, Tuple
 
     from ..host import Host
+    from ..messages import Finding
 
 LOOKUP_SECONDS = 3
 # Bytes of addresses in a certificate: a handshake must carry it, and Java reads 32 KiB.
@@ -43,6 +46,10 @@ class HostNames(Record):
     def dns_names(self) -> "List[str]":
         """Short and full name, each once."""
         return [self.short] if self.full == self.short else [self.short, self.full]
+
+    def every(self) -> "List[str]":
+        """The names and addresses by which a TKE may know this host, the full name first."""
+        return self.dns_names()[::-1] + self.addresses
 
 
 def collect(host: "Host") -> HostNames:
@@ -121,6 +128,18 @@ def addresses(host: "Host") -> Addresses:
         if room < 0:
             return Addresses(listed=ordered[:number], left_out=ordered[number:], passing=_passing(found))
     return Addresses(listed=ordered, left_out=[], passing=_passing(found))
+
+
+def address_findings(host: "Host") -> "List[Finding]":
+    """Findings about the addresses of this host that a certificate made now does not name."""
+    here = addresses(host)
+    found = []
+    if here.left_out:
+        found.append(finding("pair-addresses-left-out", count=str(len(here.left_out)),
+                             addresses=names_text(here.left_out)))
+    if here.passing:
+        found.append(finding("pair-addresses-temporary", addresses=names_text(here.passing)))
+    return found
 
 
 def _passing(found: "Dict[str, int]") -> "List[str]":

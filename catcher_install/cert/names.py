@@ -7,8 +7,10 @@ from ..text import shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Optional
+    from typing import Any, List, Optional
 
+# So many names are told in a message.
+SHOWN_NAMES = 6
 # RFC 1035, 2.3.4, without the final dot
 NAME_LIMIT = 253
 
@@ -59,3 +61,10 @@ def a_labels(text: str) -> str:
         return text if all(ord(c) < 128 for c in text) else text.encode("idna").decode("ascii")
     except UnicodeError:
         return ""
+
+
+def names_text(every: "List[str]") -> str:
+    """Names and addresses for a message, SHOWN_NAMES at most."""
+    more = len(every) - SHOWN_NAMES
+    text = ", ".join(shown(name, 80) for name in every[:SHOWN_NAMES])
+    return (text or "nothing") + (" and %d more" % more if more > 0 else "")

@@ -4,13 +4,15 @@ Everything that a catcher or a TKE would refuse later is found here, before anyt
 type.
 """
 
+import shlex
+
 from ..errors import AS_ROOT, CatcherError, reason_of
-from ..messages import finding
 from ..pair import SIZE_LIMIT
 from ..record import Record
 from ..text import moment, plain, shown
 from . import check as pair_check
 from . import crypto, details, host_names, keys, x509
+from .names import names_text
 from .pem import PemFile, der, is_encrypted
 
 TYPE_CHECKING = False
@@ -18,11 +20,9 @@ if TYPE_CHECKING:
     from typing import Any, List
 
     from ..host import Host
-    from ..messages import Finding
 
 # PKCS#12 begins with its version, 3, and a sequence.
 PKCS12 = b"\x02\x01\x03\x30"
-SHOWN_NAMES = 6
 
 
 class Material(Record):
@@ -57,9 +57,6 @@ def read_file(host: "Host", path: str, limit: int = SIZE_LIMIT) -> PemFile:
 
 def command(start: str, *words: str) -> str:
     """A command with its arguments quoted for a shell."""
-    # Here and not above, since a converge that makes a pair asks only for addresses.
-    import shlex
-
     return " ".join([start] + [shlex.quote(word) if plain(word) == word else _escaped(word) for word in words])
 
 
@@ -267,31 +264,6 @@ def _require_valid(chain: "List[details.Certificate]", given: PemFile, now: floa
 # -- names -------------------------------------------------------------------------------------------------------------
 
 
-def names_of_host(host: "Host") -> "List[str]":
-    """The names and addresses under which a TKE may know this host."""
-    found = host_names.collect(host)
-    return found.dns_names()[::-1] + found.addresses
-
-
-def names_text(every: "List[str]") -> str:
-    """Names for a message."""
-    more = len(every) - SHOWN_NAMES
-    text = ", ".join(shown(name, 80) for name in every[:SHOWN_NAMES])
-    return (text or "nothing") + (" and %d more" % more if more > 0 else "")
-
-
-def address_findings(host: "Host") -> "List[Finding]":
-    """Findings about the addresses of this host that a certificate made now does not name."""
-    here = host_names.addresses(host)
-    found = []
-    if here.left_out:
-        found.append(finding("pair-addresses-left-out", count=str(len(here.left_out)),
-                             addresses=names_text(here.left_out)))
-    if here.passing:
-        found.append(finding("pair-addresses-temporary", addresses=names_text(here.passing)))
-    return found
-
-
 def names_of(one: "details.Certificate") -> str:
     """The names of a certificate for a message."""
     return names_text(one.names())
@@ -306,7 +278,7 @@ def require_names(host: "Host", one: "details.Certificate", wanted: "List[str]",
         if not details.match(name, one):
             raise CatcherError("the certificate does not name %s; it names %s" % (shown(name), names_of(one)),
                                command("request a certificate with that name:\n  catcherctl cert request --name", name))
-    ours = names_of_host(host)
+    ours = host_names.collect(host).every()
     if not wanted and not any(details.match(name, one) for name in ours):
         raise CatcherError(
             "the certificate is not for this host: it names %s, and this is %s" % (names_of(one), names_text(ours)),
