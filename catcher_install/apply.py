@@ -14,7 +14,7 @@ from .record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import List, Optional, Tuple
+    from typing import Callable, List, Optional, Tuple
 
     from .facts import HostFacts
     from .host import Host
@@ -209,10 +209,10 @@ def _write_stamp(host: "Host", transition: "Transition", outcome: Outcome, gener
         outcome.facts = facts.replace(stamp=new)
 
 
-def _report(outcome: Outcome, path: str, step: "object") -> bool:
+def _report(outcome: Outcome, path: str, step: "Callable[[], None]") -> bool:
     """Run a step; a failure becomes a finding about *path*. Returns whether it worked."""
     try:
-        step()  # type: ignore[operator]
+        step()
     except OSError as error:
         outcome.findings.append(finding("write-failed", path=path, reason=reason_of(error)))
         return False

@@ -59,7 +59,7 @@ def plan_service(facts: "HostFacts", transition: "Transition", past: str) -> "Li
             actions.append(act(RESTART, "it was running before"))
     elif capture is None and (facts.unit.ran is not None or facts.unit.was_enabled):
         # `dpkg --configure` calls no preinst. A boot starts what is enabled.
-        if facts.unit.ran or facts.unit.ran is None:
+        if facts.unit.ran is not False:
             actions.append(act(RESTART, "it was running before a removal that was killed"))
         else:
             actions.append(act(TRY_RESTART, "it runs the previous version"))
@@ -117,4 +117,5 @@ def resumes(facts: "HostFacts", transition: "Transition") -> bool:
 
 
 def may_start(facts: "HostFacts") -> bool:
+    """Whether the service should run here: systemd does, and the service is enabled and not masked."""
     return facts.booted and facts.unit.enabled and not facts.unit.masked

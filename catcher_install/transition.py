@@ -1,7 +1,8 @@
 """Scriptlet arguments -> what the package manager is doing.
 
 Debian: Policy 6.5, "Summary of ways maintainer scripts are called". RPM: the count of instances that will be left,
-which never says the old version; anything above 1 is an upgrade.
+which never says the old version. Anything above 1 is an upgrade; 1 may be, too: before rpm 4.18 %posttrans always gets
+1. Then the note of preinst tells (service.py); without one, the service is started as after an installation.
 """
 
 from .record import Record

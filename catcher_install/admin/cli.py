@@ -265,11 +265,11 @@ def _cert_list(options: "Namespace") -> int:
 def _cert_check(options: "Namespace") -> int:
     from . import installed_pair
 
-    shown, found = installed_pair.check(Host(), options.name)
+    told, found = installed_pair.check(Host(), options.name)
     if options.json:
-        _print_json(dict(shown, findings=[report.finding_fields(one) for one in found]))
+        _print_json(dict(told, findings=[report.finding_fields(one) for one in found]))
     else:
-        _print(installed_pair.show_lines(shown))
+        _print(installed_pair.show_lines(told))
         _print_findings(found)
         if not found:
             _print(["Nothing needs attention."])

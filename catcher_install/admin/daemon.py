@@ -24,7 +24,8 @@ LOOK_SECONDS = 4
 # systemctl is asked whether the service has failed at every 50th look, about once a second.
 LOOKS_A_STATE = 50
 RESTART = "systemctl restart CSUTKEcat"
-EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+# Where this host reaches what listens on every address.
+LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 # A probe that did not connect, unless it has an address.
 NOT_REACHED = (result.REFUSED, result.UNREACHABLE, result.TIMED_OUT)
 
@@ -96,7 +97,7 @@ def _listening(host: "Host") -> "List[str]":
     """Addresses to which a connection from this host should reach the catcher."""
     held = port.holder(host)
     own = held.addresses if held.state == port.CATCHER else reference.addresses(host)
-    reached = [EVERYWHERE.get(address, address) for address in own]
+    reached = [LOOPBACK.get(address, address) for address in own]
     return ["[%s]" % address if ":" in address else address for address in reached]
 
 

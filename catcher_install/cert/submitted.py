@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 # PKCS#12 begins with its version, 3, and a sequence.
 PKCS12 = b"\x02\x01\x03\x30"
+USE_SUPPORTED = "use %s; to make a key and a request:\n  catcherctl cert request" % keys.SUPPORTED
 
 
 class Material(Record):
@@ -117,7 +118,7 @@ def _unusable(
     if problem == pair_check.NOT_ITS_OWN:
         return CatcherError("the certificate in %s does not belong to the key in %s" % (crt_file.path, key_file.path),
                             "name the key that the certificate was requested with")
-    hint = "use %s; to make a key and a request:\n  catcherctl cert request" % keys.SUPPORTED
+    hint = USE_SUPPORTED
     if problem.startswith("catcher.key cannot be read"):
         hint = command("see what is wrong:\n  openssl pkey -noout -check -in", key_file.typed)
     elif problem.startswith("catcher.crt cannot be read"):
@@ -162,7 +163,7 @@ def _key_block(given: PemFile) -> bytes:
         raise CatcherError("%s is a key for SSH" % path, "use the key that the certificate was requested with")
     if len(block) > keys.PEM_LIMIT:
         raise CatcherError("the key in %s is larger than RSA 4096, and the catcher supports none larger" % path,
-                           "use %s; to make a key and a request:\n  catcherctl cert request" % keys.SUPPORTED)
+                           USE_SUPPORTED)
     return block
 
 
@@ -201,8 +202,7 @@ def load_key(given: PemFile, lib: "crypto.Crypto") -> "Any":
         raise CatcherError("%s cannot be read as a private key (%s)" % (given.path, error),
                            command("see what is wrong:\n  openssl pkey -noout -check -in", given.typed)) from error
     if kind.problem:
-        raise CatcherError("%s is %s" % (given.path, kind.problem),
-                           "use %s; to make a key and a request:\n  catcherctl cert request" % keys.SUPPORTED)
+        raise CatcherError("%s is %s" % (given.path, kind.problem), USE_SUPPORTED)
     return key
 
 
