@@ -32,19 +32,9 @@ def request(host: "Host", wanted: "List[str]", present_key: bool, out: "Optional
         _require_new(host, out)
     kept = [] if wanted else _asked_before(host)
     path = paths.KEY if present_key else paths.REQUEST_KEY
-    made = False
-    if not host.lexists(path):
-        if present_key:
-            raise CatcherError("there is no %s" % path, "make a new key:\n  catcherctl cert request")
-        plan.refuse_key_in_image(fact_collector.collect(host))
-        with Locked(host):
-            # Another request may have made it meanwhile.
-            made = not host.lexists(path)
-            if made:
-                new = generate.new_key(host)
-                # Before it is there, so that a purge can tell that it is ours. replace(): a whole key or none.
-                _note(host, lambda known: stamp.with_key(known, pair.fingerprint(new)))
-                host.replace(path, new, pair.KEY_MODE)
+    if present_key and not host.lexists(path):
+        raise CatcherError("there is no %s" % path, "make a new key:\n  catcherctl cert request")
+    made = not present_key and _make_key(host)
     key_file = submitted.read_file(host, path)
     key = submitted.load_key(key_file, lib)
     names = generate.subject(host_names.collect(host), wanted or kept)
@@ -74,6 +64,22 @@ def request(host: "Host", wanted: "List[str]", present_key: bool, out: "Optional
     lines.append("Its key stays in %s; only root can read it." % path)
     lines.append("When your CA has signed it, type: catcherctl cert install CERTIFICATE")
     return data, lines
+
+
+def _make_key(host: "Host") -> bool:
+    """Make the key of a request, if there is none. Returns whether it was made. Raises CatcherError and OSError."""
+    if host.lexists(paths.REQUEST_KEY):
+        return False
+    plan.refuse_key_in_image(fact_collector.collect(host))
+    with Locked(host):
+        # Another request may have made it meanwhile.
+        if host.lexists(paths.REQUEST_KEY):
+            return False
+        new = generate.new_key(host)
+        # Before it is there, so that a purge can tell that it is ours. replace(): a whole key or none.
+        _note(host, lambda known: stamp.with_key(known, pair.fingerprint(new)))
+        host.replace(paths.REQUEST_KEY, new, pair.KEY_MODE)
+    return True
 
 
 def _asked_before(host: "Host") -> "List[str]":
