@@ -518,6 +518,9 @@ def test_settings_that_the_daemon_does_not_use_are_told(machine, relays, change,
     machine.put(reference.CONF, b"# mine\nidle_timeout=60\n")
     noted = reference.note(machine)
     assert ids_of(seen(machine)) == []
+    # It was started by hand, or by an earlier version of the package.
+    machine.put("/proc/100/environ", b"LANG=C\0")
+    assert ids_of(seen(machine)) == []
     environment = b"".join(b"%s=%s\0" % (name.encode(), value.encode()) for name, value in noted.items())
     machine.put("/proc/100/environ", b"LANG=C\0" + environment)
     change(machine.on_disk(reference.CONF))
