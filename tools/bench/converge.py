@@ -12,7 +12,7 @@ from tests.packaging.system import CERTIFICATE, CONF, KEY, STAMP
 from .machines import BENCH, Bench, hyperfine_in
 from .measure import BenchError, Rounds, Row, rounds_for
 
-BIN = "/opt/IBM/CCA/bin"
+BIN = KEY.rpartition("/")[0]
 BYTECODE = tuple("/usr/lib/csulcca/%s__pycache__" % folder
                  for folder in ("hooks/", "catcher_install/", "catcher_install/cert/", "catcher_install/probe/",
                                 "catcher_install/admin/"))

@@ -5,7 +5,7 @@ import shlex
 import subprocess
 
 from tests.matrix.machine import Machine
-from tests.packaging.system import CONF, KEY, PORT
+from tests.packaging.system import CERTIFICATE, CONF, KEY, PORT
 
 from .gap import wait_for_listener
 from .machines import Bench, has_services, hyperfine_in
@@ -17,7 +17,7 @@ INSTALL = {"apt": "apt-get -y -q install {}", "dnf": "dnf -y -q install {}"}
 REMOVE = {
     "deb": f"dpkg -P csulcca {EMPTY}; rm -rf /etc/cca",
     "rpm": f"for p in csulcca {EMPTY}; do if rpm -q $p; then rpm -e $p; fi; done; "
-           "rm -rf /etc/cca /opt/IBM/CCA/bin/catcher.??? /var/lib/csulcca",
+           f"rm -rf /etc/cca {KEY} {CERTIFICATE} /var/lib/csulcca",
 }  # fmt: skip
 
 SPEC = """Name: {name}
