@@ -286,7 +286,7 @@ def version_of(host: "Host") -> str:
 
 
 def _verdict(
-    host: "Host", files: pair.PairFiles, stamp: "Optional[stamp_file.Stamp]", tls: "Optional[openssl.TlsCapability]"
+    host: "Host", files: pair.PairFiles, stamp: "Optional[stamp_file.Stamp]", tls: openssl.TlsCapability
 ) -> "Optional[Dict[str, object]]":
     """The judgement on the pair in place, remembered while neither file has changed, nor the policy of OpenSSL.
 
@@ -296,11 +296,11 @@ def _verdict(
     """
     if files.state != pair.BOTH:
         return None
-    memory = stamp.checked_pair if stamp is not None else None
+    memory = (stamp or stamp_file.EMPTY).checked_pair or {}
     policy = openssl.policy(host, tls)
-    known = memory is not None and _is_verdict_on(memory, files)
+    known = _is_verdict_on(memory, files)
     unseen = _why_service_cannot_see_pair(host)
-    unchanged = memory is not None and known and openssl.is_same(memory.get("policy"), policy)
+    unchanged = known and openssl.is_same(memory.get("policy"), policy)
     if unchanged and (not unseen or host.is_in_sandbox()):
         return memory
     from .cert import check

@@ -161,10 +161,10 @@ def _library(host: "Host") -> "Tuple[Optional[str], str]":
     return None, seen[0] if seen else "neither libssl.so.3 nor libssl.so.1.1 is installed"
 
 
-def policy(host: "Host", tls: "Optional[TlsCapability]") -> str:
+def policy(host: "Host", tls: TlsCapability) -> str:
     """Return a text that changes whenever OpenSSL does, or what it is told to accept on this system."""
     told = " ".join(host.identity(path) for path in POLICY_FILES)
-    return "%s %s" % (tls.identity if tls is not None else "", told)
+    return "%s %s" % (tls.identity, told)
 
 
 def is_same(remembered: object, now: str) -> bool:

@@ -37,7 +37,12 @@ def finding_lines(found: "Finding") -> "List[str]":
 
 def journal_line(found: "Finding") -> str:
     """A finding as one line for a log."""
-    return "%s [%s] -- %s" % (messages.text(found), found["id"], in_one_line(hint(messages.fix(found))))
+    return log_line(finding_fields(found))
+
+
+def log_line(fields: "Dict[str, str]") -> str:
+    """finding_fields() as one line for a log."""
+    return "%s [%s] -- %s" % (fields["message"], fields["id"], in_one_line(fields["fix"]))
 
 
 def in_one_line(fix: str) -> str:

@@ -20,8 +20,7 @@ def main(arguments: "List[str]") -> int:
         syslog.openlog(journal.TAG)
         for one in found:
             if one["id"].startswith("pair-"):
-                line = "%s [%s] -- %s" % (one["message"], one["id"], report.in_one_line(one["fix"]))
-                syslog.syslog(report.PRIORITY[one["severity"]], plain(line))
+                syslog.syslog(report.PRIORITY[one["severity"]], plain(report.log_line(one)))
     except Exception as error:  # noqa: BLE001 - one line, and its story goes to the journal
         journal.log_fault(error)
         return 1
