@@ -172,11 +172,8 @@ def stage(host: "Host", key: bytes, certificate: bytes) -> None:
 
     key, certificate: PEM. STAGE must not exist: place() and clear() an earlier one first.
     """
-    host.remove_tree_of_files(paths.STAGE_DRAFT)
     try:
-        host.make_dir(paths.STAGE_DRAFT, 0o700)
-        host.create(paths.STAGE_DRAFT + "/catcher.key", key, KEY_MODE)
-        host.create(paths.STAGE_DRAFT + "/catcher.crt", certificate, CERTIFICATE_MODE)
+        _write_draft(host, key, certificate)
         _mark(host, fingerprint(key, certificate))
         host.sync_dir(paths.STAGE_DRAFT)
         host.rename(paths.STAGE_DRAFT, paths.STAGE)
@@ -185,6 +182,13 @@ def stage(host: "Host", key: bytes, certificate: bytes) -> None:
         host.remove_tree_of_files(paths.STAGE_DRAFT)
         raise
     host.sync_dir(paths.BIN)
+
+
+def _write_draft(host: "Host", key: bytes, certificate: bytes) -> None:
+    host.remove_tree_of_files(paths.STAGE_DRAFT)
+    host.make_dir(paths.STAGE_DRAFT, 0o700)
+    host.create(paths.STAGE_DRAFT + "/catcher.key", key, KEY_MODE)
+    host.create(paths.STAGE_DRAFT + "/catcher.crt", certificate, CERTIFICATE_MODE)
 
 
 def _mark(host: "Host", made: str) -> None:
@@ -265,10 +269,7 @@ def begin_replacement(host: "Host", key: bytes, certificate: bytes, generated: b
             raise NotReplaced("%s/%s is neither a file nor a link" % (paths.BIN, name), "move it away first")
     suffix = _free_suffix(host)
     try:
-        host.remove_tree_of_files(paths.STAGE_DRAFT)
-        host.make_dir(paths.STAGE_DRAFT, 0o700)
-        host.create(paths.STAGE_DRAFT + "/catcher.key", key, KEY_MODE)
-        host.create(paths.STAGE_DRAFT + "/catcher.crt", certificate, CERTIFICATE_MODE)
+        _write_draft(host, key, certificate)
         _commit_replacement(host, fingerprint(key, certificate) if generated else "", KEPT, suffix)
     except OSError:
         host.remove_tree_of_files(paths.STAGE_DRAFT)

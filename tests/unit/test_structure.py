@@ -312,9 +312,10 @@ def test_no_exception_is_swallowed(module):
             assert not all(isinstance(one, ast.Pass) for one in node.body), "except: pass, line %d" % node.lineno
 
 
-def test_the_planner_does_no_io():
-    """plan.py knows a host by its facts alone: it never gets one."""
-    tree = tree_of("plan")
+@pytest.mark.parametrize("module", ["plan", "service", "start"])
+def test_a_decision_table_does_no_io(module):
+    """It knows a host by its facts alone: it never gets one."""
+    tree = tree_of(module)
     assert uses_of_the_system(tree) == set()
     arguments = {one.arg for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) for one in node.args.args}
     assert "host" not in arguments
