@@ -117,7 +117,7 @@ def why_unread(path: str, error: OSError) -> str:
     return "%s cannot be read (%s)" % (path, reason_of(error))
 
 
-def look_again(host: "Host", capture: "Optional[Capture]") -> "Optional[str]":
+def mode_still_running(host: "Host", capture: "Optional[Capture]") -> "Optional[str]":
     """The mode in which the daemon runs now, if preinst did not run or could not look; else None. An upgrade does not
     stop the old daemon, so that it mostly runs on until the hook restarts it."""
     if not host.is_booted() or (capture is not None and capture.looked):

@@ -5,7 +5,7 @@ import stat
 
 from . import config, openssl, pair, paths
 from . import stamp as stamp_file
-from .capture import Capture, enabled_before_removal, look_again, ran_before_removal, read_note, why_unread
+from .capture import Capture, enabled_before_removal, mode_still_running, ran_before_removal, read_note, why_unread
 from .errors import CatcherError, reason_of
 from .host import PASSING
 from .record import Record
@@ -107,7 +107,7 @@ def collect(host: "Host", tls: "Optional[openssl.TlsCapability]" = None) -> Host
     unit = _unit(host, now)
     may_be_old = capture is not None or traces or unit.legacy_links
     decides = stamp is None and may_be_old and configuration.state in (config.ABSENT, config.UNSET)
-    still_running = look_again(host, capture) if decides else None
+    still_running = mode_still_running(host, capture) if decides else None
     tls_matters = configuration.state != config.TCP and tls.possible is not False
     return HostFacts(
         booted=host.is_booted(),

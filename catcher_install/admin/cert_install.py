@@ -109,7 +109,7 @@ def asked_to_install(host: "Host", files: "List[str]", wanted: "List[str]") -> "
     return _asked_for("cert install", given, names)
 
 
-def _requested(host: "Host", given: "submitted.Material") -> "List[str]":
+def _requested(host: "Host", given: "submitted.Pair") -> "List[str]":
     """The names of a certificate that were asked for in a request: the TKE may use one of them."""
     known, _ = facts.read_stamp(host)
     names = known.asked_names(pair.fingerprint(given.key)) if known is not None else []
@@ -123,7 +123,7 @@ def asked_to_restore(host: "Host", name: str) -> "transition.Transition":
     return _asked_for("cert restore", submitted.check(host, *files), [])
 
 
-def _asked_for(verb: str, given: "submitted.Material", names: "List[str]") -> "transition.Transition":
+def _asked_for(verb: str, given: "submitted.Pair", names: "List[str]") -> "transition.Transition":
     return transition.of(transition.PUT_PAIR, request=transition.PairRequest(
         verb=verb, key=given.key, certificate=given.certificates, may_replace=True, names=names, key_type="", days=0,
         options=""))

@@ -26,16 +26,15 @@ PKCS12 = b"\x02\x01\x03\x30"
 USE_SUPPORTED = "use %s; to make a key and a request:\n  catcherctl cert request" % keys.SUPPORTED
 
 
-class Material(Record):
+class Pair(Record):
     """A pair that can be used.
 
-    key: PEM, in the format in which it was handed over (PKCS#8, PKCS#1 or SEC1). algorithm: of the key.
+    key: PEM, in the format in which it was handed over (PKCS#8, PKCS#1 or SEC1).
     certificates: PEM, the server's own first. chain: what they say.
     """
 
-    __slots__ = ("key", "algorithm", "certificates", "chain")
+    __slots__ = ("key", "certificates", "chain")
     key: bytes
-    algorithm: str
     certificates: bytes
     chain: "List[details.Certificate]"
 
@@ -70,7 +69,7 @@ def _escaped(word: str) -> str:
 # -- the checks --------------------------------------------------------------------------------------------------------
 
 
-def check(host: "Host", key_file: PemFile, crt_file: PemFile) -> Material:
+def check(host: "Host", key_file: PemFile, crt_file: PemFile) -> Pair:
     """The pair in two files (or in one file, given twice). Raises CatcherError if it could not be used, now.
 
     The judgement is that of check.check(). A broken chain or a validity that is not now is only a warning for files
@@ -93,7 +92,7 @@ def check(host: "Host", key_file: PemFile, crt_file: PemFile) -> Material:
     if verdict.chain:
         raise CatcherError("the chain in %s is broken: %s" % (crt_file.path, verdict.chain),
                            "put the server's certificate first, then its issuer, then the issuer of that")
-    return Material(key=key_pem, algorithm=verdict.algorithm, certificates=b"".join(blocks), chain=told)
+    return Pair(key=key_pem, certificates=b"".join(blocks), chain=told)
 
 
 def _unusable(
