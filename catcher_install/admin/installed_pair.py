@@ -4,7 +4,7 @@ import shlex
 
 from .. import config, messages, pair, paths, plan, report, transition
 from .. import facts as fact_collector
-from ..cert import details, generate, host_names, pem, submitted, x509
+from ..cert import details, generate, host_names, pem, x509
 from ..cert.names import ip_address, names_text
 from ..errors import AS_ROOT, CatcherError, reason_of
 from ..host import PASSING
@@ -144,7 +144,7 @@ def _stale_names(host: "Host", own: "details.Certificate", ours: bool, accepted:
     if not ours:
         if any(details.match(name, own) for name in present.every() + accepted):
             return ""
-        return "it names %s, and this is %s" % (submitted.names_of(own), shown(present.full, 80))
+        return "it names %s, and this is %s" % (names_text(own.names()), shown(present.full, 80))
     common_name, dns = generate.subject_names(present)
     lacks = [name for name in dict.fromkeys([common_name] + dns) if not details.match(name, own)]
     here = host_names.addresses(host)
@@ -176,7 +176,7 @@ def check(host: "Host", wanted: "List[str]") -> "Tuple[Dict[str, Any], List[Find
         found = found + more_findings(host, facts, seen) + use_findings(host, facts, seen)
         own = seen.chain[0] if seen.chain else None
         found += [
-            finding("pair-name-missing", name=shown(name), names=submitted.names_of(own),
+            finding("pair-name-missing", name=shown(name), names=names_text(own.names()),
                     action=_another(facts, bool(made_here(host, facts)), [name]))
             for name in wanted if own is not None and not details.match(name, own)
         ]

@@ -263,23 +263,19 @@ def _require_valid(chain: "List[details.Certificate]", given: PemFile, now: floa
 # -- names -------------------------------------------------------------------------------------------------------------
 
 
-def names_of(one: "details.Certificate") -> str:
-    """The names of a certificate for a message."""
-    return names_text(one.names())
-
-
 def require_names(host: "Host", one: "details.Certificate", wanted: "List[str]", again: str) -> None:
     """Raise CatcherError unless a certificate has every name of *wanted*, or if that is empty any of the host's.
 
     again: what to type again with ``--name``, for the hint.
     """
+    theirs = names_text(one.names())
     for name in wanted:
         if not details.match(name, one):
-            raise CatcherError("the certificate does not name %s; it names %s" % (shown(name), names_of(one)),
+            raise CatcherError("the certificate does not name %s; it names %s" % (shown(name), theirs),
                                command("request a certificate with that name:\n  catcherctl cert request --name", name))
     ours = host_names.collect(host).every()
     if not wanted and not any(details.match(name, one) for name in ours):
         raise CatcherError(
-            "the certificate is not for this host: it names %s, and this is %s" % (names_of(one), names_text(ours)),
+            "the certificate is not for this host: it names %s, and this is %s" % (theirs, names_text(ours)),
             "if the TKE uses another name for this host, type:\n  %s --name NAME" % again,
         )
