@@ -209,7 +209,7 @@ def _write_stamp(host: "Host", transition: "Transition", outcome: Outcome, gener
         outcome.facts = facts.replace(stamp=new)
 
 
-def _report(outcome: Outcome, path: str, step: "Callable[[], None]") -> bool:
+def _report(outcome: Outcome, path: str, step: "Callable[..., None]") -> bool:
     """Run a step; a failure becomes a finding about *path*. Returns whether it worked."""
     try:
         step()

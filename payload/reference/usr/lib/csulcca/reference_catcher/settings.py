@@ -118,7 +118,7 @@ class Settings:
             numbers, percent, interface = address.partition("%") if ":" in address else (address, "", "")
             try:
                 address.encode("idna")
-                numbers = socket.getaddrinfo(numbers, 0, flags=socket.AI_NUMERICHOST)[0][4][0]
+                numbers = str(socket.getaddrinfo(numbers, 0, flags=socket.AI_NUMERICHOST)[0][4][0])
             except (OSError, UnicodeError):
                 raise ValueError("must be numeric addresses with commas between them") from None
             addresses.append(unmapped(numbers + percent + interface))
