@@ -16,7 +16,7 @@ from tests.faults.hazards import Mutation
 
 TREE = hazards.TESTS.parent
 PARTS = ("catcher_install", "hooks", "install", "payload", "share", "units", "tools", "tests", "man", "docs",
-         "README.md", "contrib", "setup.cfg", "Makefile", "rpm", "debian", "selinux")  # fmt: skip
+         "README.md", "LICENSE", "contrib", "setup.cfg", "Makefile", "rpm", "debian", "selinux")  # fmt: skip
 WORKERS = 2
 TIMEOUT_S = 600
 
