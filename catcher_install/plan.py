@@ -204,9 +204,14 @@ def _about_mode(facts: "HostFacts", past: str, mode: str) -> "List[Finding]":
         elif past == FRESH and written_by_us and facts.tls.possible is False:
             found = [finding("tls-not-possible", reason=facts.tls.reason)]
     elif facts.tls.possible is False:
-        id = "tls-required-not-possible" if facts.config.required else "tls-configured-tcp-running"
-        found.append(finding(id, reason=facts.tls.reason))
+        found.append(without_tls(facts))
     return found
+
+
+def without_tls(facts: "HostFacts") -> "Finding":
+    """Return the finding of a host that is set to TLS, which is not possible: it speaks TCP if that is allowed."""
+    id = "tls-required-not-possible" if facts.config.required else "tls-configured-tcp-running"
+    return finding(id, reason=facts.tls.reason)
 
 
 def plan_pair(

@@ -3,7 +3,7 @@
 from . import config, messages, pair, transition
 from .actions import PLACES, WRITE_CONFIG
 from .messages import finding
-from .plan import default_mode, plan_pair
+from .plan import default_mode, plan_pair, without_tls
 from .record import Record
 
 TYPE_CHECKING = False
@@ -56,10 +56,10 @@ def launch_decision(facts: "HostFacts", planned: "Optional[str]" = None) -> Laun
         found.append(finding("conf-no-directive", mode=mode.upper()))
     if mode == config.TLS and facts.tls.possible is None:
         return refused(finding("tls-not-known", reason=facts.tls.reason), again=True)
-    if not facts.tls.possible and conf.required:
-        return refused(finding("tls-required-not-possible", reason=facts.tls.reason))
     if mode == config.TLS and not facts.tls.possible:
-        found.append(finding("tls-configured-tcp-running", reason=facts.tls.reason))
+        if conf.required:
+            return refused(without_tls(facts))
+        found.append(without_tls(facts))
         mode = config.TCP
     if mode == config.TCP:
         return Launch(mode=mode, findings=found, again=False)
