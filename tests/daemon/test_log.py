@@ -115,6 +115,45 @@ def test_a_closed_log_does_not_end_it(tmp_path, program):
         assert process.wait(PATIENCE) == 0
 
 
+@pytest.mark.parametrize("kind", ["pipe", "stream"])
+def test_a_log_that_nobody_reads_stops_nobody(tmp_path, program, kind):
+    """As that of a journal that hangs, or of a pager. What is lost is counted."""
+    (tmp_path / "conf").write_text("port=%d\n" % free_port())
+    reader, writer = os.pipe() if kind == "pipe" else [end.detach() for end in socket.socketpair()]
+    process = subprocess.Popen([sys.executable, "-I", program], stderr=writer,
+                               env={"REFERENCE_CATCHER_CONF": str(tmp_path / "conf")})
+
+    def connect():
+        with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as client:
+            assert client.recv(1) == b""
+
+    with os.fdopen(reader, "rb") as log, os.fdopen(writer, "wb"):
+        try:
+            port = int(log.readline().split()[4])
+            count = fill(writer)
+            for _ in range(5):
+                connect()
+            assert log.read(count) == bytes(count)
+            connect()
+            assert log.readline().endswith(b" (the log has lost 5 lines before this one, because nobody read it)\n")
+            process.terminate()
+            assert process.wait(PATIENCE) == 0
+        finally:
+            process.kill()
+            process.wait()
+
+
+def fill(writer):
+    """Write until there is no room; how many bytes that took."""
+    count = 0
+    os.set_blocking(writer, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            count += os.write(writer, bytes(4096))
+    os.set_blocking(writer, True)
+    return count
+
+
 def test_the_journal_gets_priorities(tmp_path, program):
     reader, writer = os.pipe()
     with os.fdopen(reader) as log:

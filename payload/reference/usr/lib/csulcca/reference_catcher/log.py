@@ -1,6 +1,7 @@
 """The log: lines on stderr, which the journal keeps."""
 
 import os
+import select
 import time
 
 ERROR, WARNING, NOTICE, INFO, DEBUG = 3, 4, 5, 6, 7     # syslog's priorities
@@ -20,10 +21,20 @@ class Log:
 
     def __init__(self):
         self.journal = stderr_is_journal()
+        self.stderr = select.poll()
+        self.stderr.register(2, select.POLLOUT)
+        self.lost = 0           # lines for which stderr had no room
         self.window_end = 0.0
         self.uses, self.noises, self.hidden = {}, {}, {}    # lines of this window by peer; hidden by (peer, kind)
 
     def __call__(self, priority, text):
+        # Who reads the log may be stopped, or hang: that must not stop the catcher, too.
+        if not self.stderr.poll(0):
+            self.lost += 1
+            return
+        if self.lost:
+            text = "%s (the log has lost %d lines before this one, because nobody read it)" % (text, self.lost)
+            self.lost = 0
         text = "".join(c if " " <= c <= "~" else "?" for c in text)
         prefix = "<%d>" % priority if self.journal else "catcher.exe: "
         try:
