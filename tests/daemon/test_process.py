@@ -1,7 +1,10 @@
 """What the system sees of the process, and what it tells the system."""
 
+import resource
 import socket
 from pathlib import Path
+
+import pytest
 
 from .pairs import pair
 from .process import PATIENCE
@@ -14,6 +17,18 @@ def test_no_core_file_and_no_crash_reporter_gets_the_key(start):
     (limit,) = [line for line in (process / "limits").read_text().splitlines() if line.startswith("Max core file")]
     assert limit.split()[4:6] == ["0", "0"]
     assert int((process / "coredump_filter").read_text(), 16) == 0
+
+
+@pytest.mark.parametrize("count", [20, 2000])
+def test_it_may_have_the_descriptors_that_its_connections_need(start, count):
+    """Also with a soft limit (LimitNOFILESoft=, ulimit -S) that is lower than the usual 1024."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    catcher = start(max_connections=count, options={
+        "preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (64, hard))})
+    catcher.wait_for("listening")
+    limits = Path("/proc/%d/limits" % catcher.process.pid).read_text()
+    (limit,) = [line for line in limits.splitlines() if line.startswith("Max open files")]
+    assert int(limit.split()[3]) == 2 * count + 64
 
 
 def test_systemd_is_told_when_the_port_is_open(start, tmp_path):

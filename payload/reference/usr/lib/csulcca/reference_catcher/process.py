@@ -71,9 +71,8 @@ def give_back_memory():
 def allow_descriptors(settings):
     """Raise the soft limit of descriptors to what max_connections needs. With less, the catcher sometimes pauses
     accepting."""
+    import resource
     needed = 2 * settings.max_connections + 64
-    if needed > 1000:
-        import resource
-        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        if soft < needed:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (min(needed, hard), hard))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < needed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(needed, hard), hard))
