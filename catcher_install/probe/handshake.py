@@ -191,7 +191,7 @@ def _judge(error: Exception, heard: bytes, said: "Optional[bytes]") -> Ended:
         return _plain(heard)
     if isinstance(error, (socket.timeout, TimeoutError)):
         if heard:
-            return Ended(TIMED_OUT, "it began a TLS handshake and fell silent")
+            return Ended(TIMED_OUT, "it began a TLS handshake and did not finish it in time")
         if said:
             late = "it answers a TLS greeting, but too late: only after the time for this probe was nearly over"
             return Ended(TIMED_OUT, late) if _may_be_server(said) else _plain(said)
