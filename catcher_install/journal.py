@@ -9,7 +9,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import List
 
-    from .actions import Plan
+    from .apply import Outcome
     from .host import Host
     from .messages import Finding
 
@@ -28,9 +28,9 @@ def tell(found: "List[Finding]") -> None:
             say("csulcca: " + line)
 
 
-def changed(plan: "Plan", done: "List[str]") -> None:
-    """Write one line on how a run of the package changed the mode and the pair, if it did."""
-    line = report.change_line(plan, done)
+def changed(outcome: "Outcome") -> None:
+    """Write one line on how the mode and the pair were changed, if they were; see report.change_line()."""
+    line = report.change_line(outcome)
     if line:
         import syslog
 

@@ -70,8 +70,8 @@ def _tell(found: "List[Finding]") -> None:
 
 
 def _tell_change(outcome: "Outcome") -> None:
-    """Write to the journal how a run changed the mode and the pair."""
-    changed = report.change_line(outcome.plan, outcome.done)
+    """Write to the journal how the mode and the pair were changed."""
+    changed = report.change_line(outcome)
     if changed:
         _say(messages.INFO, changed)
 

@@ -6,6 +6,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Dict, List
 
+    from .apply import Outcome
     from .messages import Finding
     from .plan import Plan
 
@@ -67,12 +68,28 @@ def flagged_lines(fields: "Dict[str, str]") -> "List[str]":
     return [said] + ["     " + line for line in fields["fix"].split("\n")]
 
 
-def change_line(plan: "Plan", done: "List[str]") -> str:
-    """What a run changed of the mode and the pair, and why, as one line; "" if nothing."""
-    changed = [one for one in plan.actions if one.kind in actions.CHANGES and one.kind in done]
-    return "; ".join("%s: %s" % (
+def change_line(outcome: "Outcome") -> str:
+    """What a run changed of the mode and the pair, and why, and what somebody has changed by hand since the run before,
+    as one line; "" if nothing."""
+    changed = [one for one in outcome.plan.actions if one.kind in actions.CHANGES and one.kind in outcome.done]
+    return "; ".join(["%s: %s" % (
         one.kind if one.text() is None else "%s %s" % (one.kind, " ".join((one.text() or "").split())), one.why)
-        for one in changed)
+        for one in changed] + _changes_by_hand(outcome))
+
+
+def _changes_by_hand(outcome: "Outcome") -> "List[str]":
+    """What the stamp did not know yet, and no action explains."""
+    old, new = outcome.before.stamp, outcome.facts.stamp
+    found: List[str] = []
+    if old is None or new is None or outcome.changed():
+        return found
+    # The default mode may change without an edit.
+    if old.mode and new.mode and old.mode != new.mode == outcome.facts.config.state:
+        found.append("catcher.conf was edited: the mode was %s and is %s" % (old.mode.upper(), new.mode.upper()))
+    before, after = ((one.checked_pair or {}).get("fingerprint") for one in (old, new))
+    if before and after and before != after:
+        found.append("catcher.key and catcher.crt were replaced by other files")
+    return found
 
 
 def plan_lines(plan: "Plan") -> "List[str]":

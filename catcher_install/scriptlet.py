@@ -37,7 +37,7 @@ def _run(family: str, arguments: "List[str]") -> int:
 
     called = transition.from_scriptlet(family, arguments)
     outcome = converge(Host(), called)
-    journal.changed(outcome.plan, outcome.done)
+    journal.changed(outcome)
     found = outcome.findings
     if called.kind == transition.UNKNOWN:
         found = found + [finding("scriptlet-unknown", arguments=" ".join([family] + arguments)[:100] or "(none)")]

@@ -173,7 +173,7 @@ def _apply(options: "Namespace") -> int:
         return _plan(options)
     host = _host(options.root) if options.root != "/" else _own_host()
     outcome = apply.converge(host, transition.of(transition.APPLY))
-    changed = report.change_line(outcome.plan, outcome.done)
+    changed = report.change_line(outcome)
     if changed:
         journal.record(host, "apply: " + changed)
     if options.json:

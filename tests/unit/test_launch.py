@@ -433,6 +433,22 @@ def test_first_start_of_a_fresh_host_without_scriptlets(machine, started, quick_
     assert started() == TLS and capsys.readouterr().err == ""
 
 
+def test_what_was_changed_by_hand_is_told_once(machine, started, quick_pair, capsys):
+    """With an editor, or by cp: only the next start sees it."""
+    assert started() == TLS
+    capsys.readouterr()
+    key = pem.key_of("prime256v1")
+    machine.put(paths.KEY, key, 0o600)
+    machine.put(paths.CERTIFICATE, pem.certificate_for(key))
+    assert started() == TLS
+    assert "catcher.key and catcher.crt were replaced by other files\n" in capsys.readouterr().err
+    machine.put(paths.CONF, b"# by hand\nTLS_OFF\n")
+    assert started() == TCP
+    assert "catcher.conf was edited: the mode was TLS and is TCP\n" in capsys.readouterr().err
+    assert started() == TCP
+    assert "were replaced" not in capsys.readouterr().err
+
+
 def test_first_start_of_a_fresh_host_without_tls(machine, started, capsys):
     machine.tls_possible(False)
     assert started() == TCP

@@ -1,9 +1,12 @@
 """Findings and plans as text: for a person, for a line of the journal, and for a script."""
 
+from collections import namedtuple
+
 import pytest
 
 from catcher_install import actions, messages, optional, report
 from catcher_install.actions import Plan, act
+from catcher_install.apply import Outcome
 
 KEPT = {"id": "upgraded-tcp-kept"}
 NO_TLS = {"id": "tls-configured-tcp-running", "reason": "OpenSSL 1.0.2 is too old"}
@@ -91,10 +94,16 @@ def test_the_line_of_a_change_has_what_was_done_of_mode_and_pair():
     plan = planned(act(actions.WRITE_CONFIG, "an administrator sets the mode", b"TLS_ON\n"),
                    act(actions.MAKE_PAIR, "neither file is there"), act(actions.ENABLE, "it was enabled"))
     every = [one.kind for one in plan.actions]
-    assert report.change_line(plan, every) == (
+
+    def line(*done):
+        facts = namedtuple("Facts", "stamp")(None)
+        return report.change_line(Outcome(plan=plan, before=facts, facts=facts, findings=[], done=list(done),
+                                          recorded=True, kept=""))
+
+    assert line(*every) == (
         "write configuration TLS_ON: an administrator sets the mode; make pair: neither file is there")
-    assert report.change_line(plan, [actions.MAKE_PAIR]) == "make pair: neither file is there"
-    assert report.change_line(plan, [actions.ENABLE]) == report.change_line(plan, []) == ""
+    assert line(actions.MAKE_PAIR) == "make pair: neither file is there"
+    assert line(actions.ENABLE) == line() == ""
 
 
 def test_the_lines_of_a_plan():
