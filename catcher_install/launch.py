@@ -220,6 +220,10 @@ def _service(host: Host, verb: str) -> int:
         print("catcher.exe is not running" if running is None else "catcher.exe is running, PID %d" % running)
         return 3 if running is None else 0
     if running is not None:
-        host.terminate(running)
+        try:
+            host.terminate(running)
+        except PermissionError as error:
+            as_root = "run it as root:\n  sudo %s/CSUTKEcat %s" % (paths.BIN, verb)
+            raise CatcherError("only root may stop the catcher", as_root) from error
     # The old catcher ends its streams first. A new one that finds the port taken would end, too.
     return _start(host, facts, waits=True) if verb == "restart" else 0

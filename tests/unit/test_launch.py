@@ -834,6 +834,19 @@ def test_stop_without_systemd_ends_nobody_else(machine, started, words):
     assert 4713 in machine.processes
 
 
+def test_stop_without_systemd_and_without_root_says_who_may(machine, started, monkeypatch, capsys):
+    machine.booted = False
+    machine.processes[4711] = [paths.CATCHER]
+
+    def refuse(pid):
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(machine, "terminate", refuse)
+    assert started("stop") == launch.FAILED
+    assert capsys.readouterr().err == (
+        "only root may stop the catcher -- run it as root: sudo /opt/IBM/CCA/bin/CSUTKEcat stop\n")
+
+
 def test_stop_of_a_unit_like_7x_does_not_ask_systemd_to_stop_that_unit(machine, started, monkeypatch):
     """ExecStop= would wait for the stop that waits for it."""
     machine.systemctl((0, b"MainPID=4711\n"))
