@@ -227,7 +227,8 @@ CATALOG = {
     ),
     "port-taken": (ERROR, "",
         "{program} (PID {pid}) has port {port}, so the catcher cannot listen",
-        "stop that program, then type:\n  systemctl restart CSUTKEcat",
+        "stop that program; if it is systemd, stop the socket unit that has the port, which you find with:\n"
+        "  systemctl list-sockets\nthen type:\n  systemctl restart CSUTKEcat",
     ),
     "port-taken-outgoing": (ERROR, "",
         "an outgoing connection of {program} (PID {pid}) uses port {port}",
