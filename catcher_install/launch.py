@@ -131,17 +131,17 @@ def _wait_for_port(host: Host) -> None:
     """Wait until the port is free, for PORT_SECONDS at most. A daemon that finds the port taken ends, and systemd would
     start it again every two seconds."""
     for second in range(PORT_SECONDS):
-        if host.can_bind(paths.PORT) or _has_its_own_addresses(host):
+        if host.can_bind(paths.PORT) or _has_its_own_place(host):
             return
         if second == 0:
-            _tell([finding("port-waiting", port=str(paths.PORT))])
+            _tell([finding("port-waiting", port=str(reference.port(host)))])
         host.pause(1)
 
 
-def _has_its_own_addresses(host: Host) -> bool:
-    """Whether the daemon listens on addresses that are free, while the port is taken on others."""
-    own = reference.addresses(host)
-    return own != reference.EVERYWHERE and host.can_bind(paths.PORT, own)
+def _has_its_own_place(host: Host) -> bool:
+    """Whether the daemon listens on another port or on addresses of its own, which are free."""
+    port, own = reference.port(host), reference.addresses(host)
+    return (port, own) != (paths.PORT, reference.EVERYWHERE) and host.can_bind(port, own)
 
 
 def _detach(host: Host) -> None:

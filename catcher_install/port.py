@@ -1,6 +1,6 @@
 """The catcher's port: who has it, what to say if that is not the catcher, and waiting for the catcher to have it."""
 
-from . import paths, reference, systemd
+from . import reference, systemd
 from .errors import CatcherError
 from .messages import finding, text
 from .record import Record
@@ -48,7 +48,7 @@ def holder(host: "Host") -> Holder:
     """Who has the port now, on the addresses where the catcher listens."""
     catcher = systemd.catcher(host)
     # A drop-in may give it a network of its own.
-    sockets = _in_the_way(host, host.tcp_sockets(paths.PORT, catcher or 1), catcher)
+    sockets = _in_the_way(host, host.tcp_sockets(reference.port(host), catcher or 1), catcher)
     # A socket without an inode belongs to no process any more.
     taken = [one for one in sockets if one.listens] or [one for one in sockets if one.inode]
     owners = [host.socket_owner(one.inode, catcher) for one in taken]
@@ -85,7 +85,7 @@ def _in_the_way(host: "Host", sockets: "List[TcpSocket]", catcher: "Optional[int
     def may_be_had(address: str) -> bool:
         # What the catcher has nobody else has, and nobody can have it a second time.
         return any(one.listens and one.address in (address, "0.0.0.0") and is_own(one) for one in sockets) or (
-            host.can_bind(paths.PORT, [address]))
+            host.can_bind(reference.port(host), [address]))
 
     return [one for one in sockets if any(_overlap(one.address, own, may_be_had) for own in wanted) or is_own(one)]
 
@@ -104,7 +104,7 @@ def _program(host: "Host", pid: int) -> str:
 
 def problem(host: "Host", held: Holder) -> "Optional[Finding]":
     """What keeps the catcher from the port, or from a part of it; None if nothing does."""
-    port = str(paths.PORT)
+    port = str(reference.port(host))
     if held.state == OTHER:
         id = "port-taken" if held.listens else "port-taken-outgoing"
         return finding(id, port=port, program=held.program, pid=str(held.pid))
@@ -121,7 +121,8 @@ def _is_start_held_up(host: "Host") -> bool:
         return True
     # The control script waits as long as it could not bind the port: the main process is not the daemon yet.
     starts = service.state in ("active", "activating") and service.main_pid is not None
-    return starts and systemd.catcher(host) is None and not host.can_bind(paths.PORT, reference.addresses(host))
+    return starts and systemd.catcher(host) is None and not host.can_bind(
+        reference.port(host), reference.addresses(host))
 
 
 def wait_for_catcher(host: "Host") -> None:
@@ -138,12 +139,12 @@ def wait_for_catcher(host: "Host") -> None:
         return False
 
     if not host.wait_until(settled, START_SECONDS):
-        raise CatcherError("it does not listen on port %d after %d seconds" % (paths.PORT, START_SECONDS))
+        raise CatcherError("it does not listen on port %d after %d seconds" % (reference.port(host), START_SECONDS))
 
 
 def _is_taken(host: "Host") -> bool:
     """Whether anybody listens where the catcher does, or should."""
-    return host.is_listening(paths.PORT) and (
+    return host.is_listening(reference.port(host)) and (
         reference.addresses(host) == reference.EVERYWHERE or holder(host).listens)
 
 

@@ -81,6 +81,15 @@ def _uses_others(host: "Host", pid: int) -> bool:
         return False
 
 
+def port(host: "Host") -> int:
+    """Return the port on which the daemon listens; the usual one if it would not start.
+
+    A start asks only if that port is taken: see _digest().
+    """
+    told = settings(host)[0] if is_installed(host) else None
+    return paths.PORT if told is None else int(told.port)
+
+
 def addresses(host: "Host") -> "List[str]":
     """Return the addresses on which the daemon listens, as the kernel shows them; EVERYWHERE if it would not start.
 

@@ -1,6 +1,6 @@
 """The certificate and its hashes on a USB stick, for the TKE."""
 
-from .. import paths
+from .. import paths, reference
 from ..cert import host_names
 from ..errors import AS_ROOT, CatcherError, reason_of
 from ..text import plain, shown
@@ -72,5 +72,5 @@ def _sheet(host: "Host", seen: "Installed") -> bytes:
         if len(seen.chain) > 1:
             text.append("Certificate %d of %d" % (number, len(seen.chain)))
         text += certificate_lines(one.fields()) + [""]
-    text += ["The hashes in the TKE's Confirm Import window must be these.", "Port %d" % paths.PORT]
+    text += ["The hashes in the TKE's Confirm Import window must be these.", "Port %d" % reference.port(host)]
     return "".join(plain(line) + "\n" for line in text).encode("ascii")

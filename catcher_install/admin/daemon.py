@@ -84,7 +84,7 @@ def look(host: "Host") -> ProbeResult:
     """
     found = None
     for address in _listening(host):
-        seen = probe.probe("%s:%d" % (address, paths.PORT), timeout=LOOK_SECONDS, host=host)
+        seen = probe.probe("%s:%d" % (address, reference.port(host)), timeout=LOOK_SECONDS, host=host)
         if found is None or seen.state in (result.TLS, result.TCP):
             found = seen
         if found.state not in NOT_REACHED or seen.address:
@@ -151,7 +151,7 @@ def _instead(seen: ProbeResult) -> str:
     if seen.state == result.TCP:
         return "it speaks plain TCP"
     if seen.state in (result.REFUSED, result.UNREACHABLE):
-        return "nothing listens on port %d" % paths.PORT
+        return "nothing listens on port %d" % seen.port
     return "no connection: %s" % shown(seen.reason)
 
 
@@ -180,14 +180,14 @@ def check(host: "Host", wanted: Wanted) -> Verification:
     before = port.holder(host)
     if before.state == port.OTHER:
         return Verification(state=FAILED, reason=(
-            "%s (PID %s) has port %d" % (before.program, before.pid, paths.PORT)))
+            "%s (PID %s) has port %d" % (before.program, before.pid, reference.port(host))))
     seen = look(host)
     problem = wanted(seen)
     after = port.holder(host)
     if not problem:
         if after.state == port.CATCHER:
             return Verification(state=VERIFIED, reason="")
-        return Verification(state=FAILED, reason="what answers on port %d is not the catcher" % paths.PORT)
+        return Verification(state=FAILED, reason="what answers on port %d is not the catcher" % seen.port)
     unreachable = seen.state in NOT_REACHED and not seen.address and before.state == port.CATCHER and after == before
     if unreachable and systemd.running_mode(host, before.pid) == wanted.mode:
         reason = "it listens on %s, and cannot be reached there from this host: %s" % (
@@ -266,7 +266,7 @@ def chain_shown(host: "Host", count: int) -> "Tuple[List[str], bool]":
     reached = _listening(host) if port.holder(host).state == port.CATCHER else []
     for address in reached:
         deadline = connection.Deadline(LOOK_SECONDS)
-        where, number = target.parse("%s:%d" % (address, paths.PORT))
+        where, number = target.parse("%s:%d" % (address, reference.port(host)))
         try:
             sock, found = connection.connect_any(connection.look_up(where, number, deadline), deadline, [])
             _, _, chain, whole = handshake.shake_hands(sock, None, deadline)

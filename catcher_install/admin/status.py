@@ -108,7 +108,7 @@ def collect_status(host: "Host") -> "Dict[str, Any]":
             "serves": pid is not None and held.listens and held.state in (port.CATCHER, port.UNKNOWN),
         },
         "listener": {
-            "port": paths.PORT,
+            "port": reference.port(host),
             "state": held.state,
             "pid": held.pid,
             "program": held.program,
@@ -171,7 +171,7 @@ def _findings(
     elif pid is None and not facts.unit.enabled:
         found.append(finding("disabled-failed" if systemd.has_failed(host) else "disabled-not-running"))
     elif pid is not None and held.state in (port.NOBODY, port.CLOSING):
-        found.append(finding("not-listening", port=str(paths.PORT)))
+        found.append(finding("not-listening", port=str(reference.port(host))))
     storage = _unreached_storage(host, pid) if pid is not None else ""
     if storage:
         found.append(finding("key-storage-unreached", storage=paths.KEY_STORAGE, path=shown(storage)))
@@ -232,7 +232,8 @@ def lines(seen: "Dict[str, Any]") -> "List[str]":
         text.append("  Backend   %s" % backend.line(seen["backend"]))
     if seen["tke"]["enable_tls"] is not None:
         box = "tick the box" if seen["tke"]["enable_tls"] else "do not tick the box"
-        text.append("  TKE       %s Enable SSL/TLS in this host's definition; port %d" % (box, paths.PORT))
+        number = seen["listener"]["port"]
+        text.append("  TKE       %s Enable SSL/TLS in this host's definition; port %d" % (box, number))
     for one in seen["findings"]:
         text += report.flagged_lines(one)
     if not seen["complete"]:

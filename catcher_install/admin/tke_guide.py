@@ -6,7 +6,7 @@ TCP connections on the TKE". Names of windows, links, menus, fields and buttons 
 
 import textwrap
 
-from .. import config, paths, systemd
+from .. import config, paths, reference, systemd
 from ..cert import details, host_names
 from ..cert.names import plain
 from ..facts import read_config
@@ -34,11 +34,12 @@ class GuideFacts(Record):
     names: this host's names and addresses. certificate: the first one in catcher.crt, or None; problem: then why.
     without_pair: there is neither a key nor a certificate. configured: config.TLS, config.TCP, or None if catcher.conf
     sets no mode; conf_problem: why that file cannot be used, or "". running: config.TLS, config.TCP, or None if no
-    daemon runs. use: whether the daemon uses the certificate, see daemon.use_of_pair(). now: seconds since the epoch.
+    daemon runs. use: whether the daemon uses the certificate, see daemon.use_of_pair(). port: where the daemon listens.
+    now: seconds since the epoch.
     """
 
     __slots__ = ("names", "certificate", "problem", "without_pair", "configured", "conf_problem", "running", "use",
-                 "now")
+                 "port", "now")
     names: "host_names.HostNames"
     certificate: "Optional[details.Certificate]"
     problem: str
@@ -47,6 +48,7 @@ class GuideFacts(Record):
     conf_problem: str
     running: "Optional[str]"
     use: str
+    port: int
     now: float
 
     def typed(self, mode: str) -> "List[str]":
@@ -59,6 +61,12 @@ class GuideFacts(Record):
         theirs = [name for name in self.certificate.names() if "*" not in name]
         return [name for name in own if details.match(name, self.certificate)] or theirs
 
+    def probed(self, host: str) -> str:
+        """HOST[:PORT] of a probe."""
+        if self.port == paths.PORT:
+            return host
+        return ("[%s]:%d" if ":" in host else "%s:%d") % (host, self.port)
+
 
 def collect(host: "Host") -> GuideFacts:
     """The facts of a host. Needs no root, as long as catcher.crt can be read by all."""
@@ -70,7 +78,7 @@ def collect(host: "Host") -> GuideFacts:
         without_pair=not host.lexists(paths.KEY) and not host.lexists(paths.CERTIFICATE),
         running=systemd.running_mode(host, systemd.catcher(host)),
         use=daemon.use_of_pair(host, [one.sha256 for one in seen.chain]) if seen.chain else daemon.NOT_KNOWN,
-        configured=conf.mode, conf_problem=conf.problem,
+        configured=conf.mode, conf_problem=conf.problem, port=reference.port(host),
     )
 
 
@@ -89,7 +97,8 @@ def guide(mode: "Optional[str]", facts: GuideFacts) -> "List[str]":
         text += textwrap.wrap(one, WIDTH, initial_indent="  - ", subsequent_indent="    ", break_long_words=False,
                               break_on_hyphens=False)
     text.append("")
-    steps = (_import_steps(host) if mode == config.TLS else []) + [_host_steps(mode, host), _last_step(mode, host)]
+    steps = _import_steps(host, facts.port) if mode == config.TLS else []
+    steps += [_host_steps(mode, host, facts.port), _last_step(mode, facts.probed(host))]
     for number, (title, lines) in enumerate(steps, 1):
         text += ["%d. %s" % (number, title), ""] + lines + [""]
     return text[:-1]
@@ -100,7 +109,7 @@ def _this_host(mode: str, facts: GuideFacts, typed: "List[str]") -> "List[str]":
     if len(typed) > 1:
         more = ", ".join(shown(name) for name in typed[1:SHOWN_NAMES])
         text.append("                or: %s%s" % (more, " ..." if len(typed) > SHOWN_NAMES else ""))
-    text.append("  Port          %d" % paths.PORT)
+    text.append("  Port          %d" % facts.port)
     one = facts.certificate
     if mode == config.TLS and one is not None:
         text += [
@@ -142,7 +151,7 @@ def _before(mode: str, facts: GuideFacts, typed: "List[str]") -> "List[str]":
     elif mode == config.TLS and facts.use == daemon.DOUBTFUL:
         text.append("The key and certificate were changed after the catcher was started, and this guide cannot see "
                     "whether it uses them. Type: catcherctl probe %s. If it shows other hashes than those above, on "
-                    "this host, type: %s" % (shown(typed[0]) if typed else "HOST", daemon.RESTART))
+                    "this host, type: %s" % (facts.probed(shown(typed[0]) if typed else "HOST"), daemon.RESTART))
     else:
         text.append("The catcher is configured for %s and running. You have nothing more to do on this host." % wanted)
     if mode == config.TCP:
@@ -178,7 +187,7 @@ def _before_tls(facts: GuideFacts, typed: "List[str]") -> "List[str]":
     return text
 
 
-def _import_steps(host: str) -> "List[Tuple[str, List[str]]]":
+def _import_steps(host: str, port: int) -> "List[Tuple[str, List[str]]]":
     title = "Let the TKE trust the certificate: follow A or B. Repeat this whenever the certificate changes."
     return [(title, [
         '   A. Over the network ("From Remote Server"); the catcher must run in TLS mode',
@@ -186,7 +195,7 @@ def _import_steps(host: str) -> "List[Tuple[str, List[str]]]":
         '      b. Open "Service Management". Under "Configuration", open "Certificate Management".',
         '      c. In "Manage Trusted Signing Certificates", open the menu "Import" and choose "From Remote Server".',
         '      d. In "Import Remote Certificate", type  IP/Host %s  and  Port %d,  then press "OK".' % (
-            host, paths.PORT),
+            host, port),
         "         Use the same host and port as in the host definition in step 2.",
         '      e. "Confirm Import" shows a certificate. Compare its hashes with those above. Press "Yes" only if they',
         "         are the same. If they differ, the certificate is not from this host: do not confirm.",
@@ -215,7 +224,7 @@ def _import_steps(host: str) -> "List[Tuple[str, List[str]]]":
     ])]
 
 
-def _host_steps(mode: str, host: str) -> "Tuple[str, List[str]]":
+def _host_steps(mode: str, host: str, port: int) -> "Tuple[str, List[str]]":
     if mode == config.TLS:
         title, box = "Tell the TKE to use TLS for this host", 'Tick the box "Enable SSL/TLS", and press "OK".'
     else:
@@ -226,15 +235,15 @@ def _host_steps(mode: str, host: str) -> "Tuple[str, List[str]]":
         '   b. In the left sidebar, open "Trusted Key Entry". Choose your version and log in.',
         '   c. In the window "Trusted Key Entry": if the host is defined already, right-click it and choose',
         '      "Change Host". If it is new, right-click the area "Hosts", choose "Create Host", and type',
-        "      Host Name/IP %s  and  Port %d, and the other values that it asks for." % (host, paths.PORT),
+        "      Host Name/IP %s  and  Port %d, and the other values that it asks for." % (host, port),
         "   d. " + box,
     ]
 
 
-def _last_step(mode: str, host: str) -> "Tuple[str, List[str]]":
+def _last_step(mode: str, target: str) -> "Tuple[str, List[str]]":
     said = "TLSv1.2 or TLSv1.3, with the hashes above" if mode == config.TLS else "plain TCP, not TLS"
     return "On another host that has this package, check what the TKE sees", [
-        "   Type: catcherctl probe %s" % host,
+        "   Type: catcherctl probe %s" % target,
         "   It must show: Speaks %s." % said,
     ]
 
@@ -252,7 +261,7 @@ def fields(mode: "Optional[str]", facts: GuideFacts) -> "Dict[str, Any]":
     return {
         "mode": mode,
         "host_names": facts.typed(mode),
-        "port": paths.PORT,
+        "port": facts.port,
         "enable_tls": mode == config.TLS,
         "configured": facts.configured,
         "running": facts.running,

@@ -67,9 +67,9 @@ def holds(port: int, address: str = "", then: str = "signal.pause()") -> str:
     return f"""systemd-run --quiet --unit=holder python3 -c '{text}'; until ss -Hltn | grep -q :{port}; do :; done"""
 
 
-def daemon_only_on(address: str) -> str:
+def daemon_only_on(address: str, port: int = 50003) -> str:
     """Another daemon than the reference catcher, whose setting of its address is not known."""
-    code = PORT_HOLDER.replace('("", 50003)', f'("{address}", 50003)') + "import signal\nsignal.pause()"
+    code = PORT_HOLDER.replace('("", 50003)', f'("{address}", {port})') + "import signal\nsignal.pause()"
     return f"printf '%s\\n' '#!/usr/bin/python3 -I' '{code}' >{DAEMON}"
 
 
@@ -137,7 +137,8 @@ SITUATIONS = {
     "backend-unreachable": Situation(f"echo backend=127.0.0.1:9 >{BACKEND_CONF}", by_hand=f"rm {BACKEND_CONF}"),
     "settings-unusable": Situation(f"echo backnd=127.0.0.1:9 >{BACKEND_CONF}", by_hand=f"rm {BACKEND_CONF}"),
     "settings-not-running": Situation(f"echo idle_timeout=60 >{BACKEND_CONF}"),
-    "not-listening": Situation(f"echo port=50004 >{BACKEND_CONF}; {RESTART}", by_hand=f"rm {BACKEND_CONF}"),
+    "not-listening": Situation(f"cp -a {DAEMON} /root/away; {daemon_only_on('127.0.0.1', 50004)}; {RESTART}",
+                               by_hand=f"mv -f /root/away {DAEMON}"),
     "port-taken": Situation(f"systemctl stop CSUTKEcat; {holds(50003)}; {FAILS}", by_hand="systemctl stop holder"),
     "port-waiting": Situation(f"systemctl stop CSUTKEcat; {holds(50003)}; {FAILS}", JOURNAL, "systemctl stop holder"),
     "port-shared": Situation(f"{daemon_only_on('127.0.0.1')}; {RESTART}; {holds(50003, '127.0.0.2')}", cured=False),

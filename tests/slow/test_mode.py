@@ -10,6 +10,7 @@ from catcher_install import apply, config, facts, pair, paths, plan, port, refer
 from catcher_install.admin import mode, status
 from catcher_install.cert import generate
 from catcher_install.errors import CatcherError
+from tests.ports import free_port
 from tests.unit import pem, promises
 from tests.unit.authority import DAY, issue
 from tests.unit.daemon import Daemon, shown
@@ -58,6 +59,15 @@ def test_settings_of_the_daemon_that_cannot_be_used_stop_nothing_that_runs(machi
     assert machine.get(paths.CONF) == b"TLS_ON\n" and daemon.restarts == 0 and daemon.port
     assert any(line.startswith("Not restarted, because the catcher cannot start: " + reference.CONF) for line in lines)
     assert [one["id"] for one in left] == ["settings-unusable"]
+
+
+def test_a_catcher_with_a_port_of_its_own_is_verified_there(machine, daemon, monkeypatch):
+    monkeypatch.setattr(paths, "PORT", free_port())
+    os.makedirs(machine.on_disk(reference.PROGRAM))
+    machine.put(reference.CONF, b"port=%d\n" % daemon.port)
+    lines, left = mode.set_mode(machine, config.TLS, restart=True)
+    assert left == [] and any("it speaks TLS with exactly this certificate" in line for line in lines)
+    assert shown(daemon.port) == der(machine)
 
 
 def test_tls_after_an_upgrade(machine, daemon):

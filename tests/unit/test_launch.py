@@ -936,9 +936,10 @@ def test_a_port_is_waited_for_where_the_daemon_listens(machine, started, monkeyp
     machine.pause = machine.pauses.append
     if payload == "the reference catcher":
         os.makedirs(machine.on_disk(reference.PROGRAM))
-    machine.put(reference.CONF, b"" if listen is None else b"# one\n listen = %s \n" % listen.encode("ascii"))
+    monkeypatch.setattr(paths, "PORT", free_port())
+    line = "" if listen is None else "# one\n listen = %s \n" % listen
+    machine.put(reference.CONF, ("port=%d\n%s" % (paths.PORT, line)).encode("ascii"))
     with socket.socket() as other:
-        monkeypatch.setattr(paths, "PORT", free_port())
         other.bind(("127.0.0.1", paths.PORT))
         other.listen(1)
         assert started() == TCP

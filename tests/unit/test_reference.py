@@ -38,11 +38,22 @@ def test_addresses(machine, data):
     assert reference.addresses(machine) == LISTEN[data]
 
 
+@pytest.mark.parametrize("data, port", [
+    (b"port = 50004 # no comment", 50003), (b"#port=50004\n", 50003), (b"idle_timeout=5\n port = 50004\n", 50004),
+    (b"port=0", 50003), (b"port=65536", 50003), (b"port=http", 50003), (b"port=", 50003)])
+def test_port(machine, data, port):
+    """The daemon refuses what is no port."""
+    machine.put(reference.CONF, data)
+    assert reference.port(machine) == 50003
+    os.makedirs(machine.on_disk(reference.PROGRAM))
+    assert reference.port(machine) == port
+
+
 def test_without_settings_or_with_unreadable_ones_it_has_all(machine):
     os.makedirs(machine.on_disk(reference.PROGRAM))
     assert reference.addresses(machine) == reference.EVERYWHERE
     machine.make_dir(reference.CONF, 0o755)
-    assert reference.addresses(machine) == reference.EVERYWHERE
+    assert reference.addresses(machine) == reference.EVERYWHERE and reference.port(machine) == 50003
 
 
 def test_the_daemon_has_the_same_file_port_and_addresses():

@@ -527,6 +527,13 @@ def test_settings_that_the_daemon_does_not_use_are_told(machine, relays, change,
     assert ids_of(seen(machine)) == ["settings-not-running"] * told
 
 
+def test_another_port_is_shown(machine, relays):
+    relays(b"port=50004\n")
+    fields = seen(machine)
+    assert fields["listener"]["port"] == 50004 and fields["findings"] == []
+    assert "  Port      50004, the catcher" in text(fields) and "definition; port 50004" in text(fields)
+
+
 @pytest.mark.parametrize("running", [True, False], ids=["running", "stopped"])
 @pytest.mark.parametrize("line, told", [
     (os.makedirs, "cannot be read: Is a directory"),

@@ -42,7 +42,7 @@ def facts(**changes):
     fields = {
         "names": HostNames(short="tke1", full="tke1.example.com", addresses=["192.0.2.10", "2001:db8::10"]),
         "certificate": a_certificate(), "problem": "", "configured": "tls", "running": "tls",
-        "use": "in use", "now": NOW, "without_pair": True, "conf_problem": "",
+        "use": "in use", "port": 50003, "now": NOW, "without_pair": True, "conf_problem": "",
     }
     fields.update(changes)
     return tke_guide.GuideFacts(**fields)
@@ -120,6 +120,16 @@ def test_mode_is_the_configured_one_unless_it_is_given(mode, configured, title):
 @pytest.mark.parametrize("mode, see", [("tls", "Speaks TLSv1.2 or TLSv1.3"), ("tcp", "Speaks plain TCP, not TLS")])
 def test_ends_with_the_probe_that_shows_it(mode, see):
     assert "Type: catcherctl probe tke1.example.com It must show: %s" % see in flat(mode)
+
+
+@pytest.mark.parametrize("address, typed", [
+    ("tke1.example.com", "tke1.example.com:50004"), ("2001:db8::10", "[2001:db8::10]:50004")])
+def test_another_port_is_typed_at_the_console_and_for_the_probe(address, typed):
+    names = HostNames(short="localhost", full="localhost", addresses=[address])
+    said = flat("tls", port=50004, names=names, certificate=a_certificate(common_names=[address], dns_names=[]))
+    assert "50003" not in said and said.count("Port 50004") == 3
+    assert "Type: catcherctl probe %s It must show" % typed in said
+    assert tke_guide.fields("tls", facts(port=50004))["port"] == 50004
 
 
 # -- what is left to do on this host -----------------------------------------------------------------------------------
