@@ -221,6 +221,11 @@ CATALOG = {
         "/etc/cca/reference-catcher.conf was changed, and the running catcher still uses the previous settings",
         "restart the catcher:\n  systemctl restart CSUTKEcat",
     ),
+    "listen-absent": (WARNING, "",
+        "this host does not have {addresses}, where the catcher should listen, so a TKE cannot connect there",
+        "give this host that address, or correct listen= in /etc/cca/reference-catcher.conf, then type:\n"
+        "  systemctl restart CSUTKEcat",
+    ),
     "not-listening": (ERROR, "",
         "the catcher runs, but does not listen on port {port}",
         "restart it:\n  systemctl restart CSUTKEcat\nsee what it says:\n  journalctl -u CSUTKEcat",

@@ -325,6 +325,26 @@ class Host:
         except OSError:
             return True
 
+    def shares_network(self, pid: int) -> bool:
+        """Whether a process has our network; yes, if that cannot be seen."""
+        try:
+            return self.read_link("/proc/%d/ns/net" % pid) in (None, self.read_link("/proc/self/ns/net"))
+        except OSError:
+            return True
+
+    def has_address(self, address: str) -> bool:
+        """Whether this host has a numeric IP address now, and the interface that may be named behind a "%"."""
+        import socket
+
+        try:
+            family, kind, _, _, name = socket.getaddrinfo(
+                address, 0, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)[0]
+            with socket.socket(family, kind) as sock:
+                sock.bind(name)
+        except OSError as error:
+            return error.errno in PASSING
+        return True
+
     def is_listening(self, port: int) -> bool:
         """Whether a TCP socket of the host, not of this process alone, listens on *port*."""
         return any(one.listens for one in self.tcp_sockets(port))

@@ -61,6 +61,16 @@ def note(host: "Host") -> "Dict[str, str]":
         return {}
 
 
+def absent(host: "Host", pid: "Optional[int]") -> "List[Finding]":
+    """The finding of addresses in listen= that this host does not have. pid: of the daemon; None if it does not run."""
+    told = settings(host)[0] if is_installed(host) else None
+    # A drop-in may give the daemon a network of its own.
+    if told is None or pid is not None and not host.shares_network(pid):
+        return []
+    missing = [one for one in told.listen if one not in EVERYWHERE and not host.has_address(one)]
+    return [finding("listen-absent", addresses=shown(" and ".join(missing)))] if missing else []
+
+
 def _digest(host: "Host") -> str:
     """The SHA-256 of the settings without comments. Raises OSError.
 

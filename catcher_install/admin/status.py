@@ -67,6 +67,7 @@ def collect_status(host: "Host") -> "Dict[str, Any]":
     behind = backend.look(host, pid)
     of_settings = reference.findings(host, pid) if complete else []
     found = _findings(host, facts, planned, seen, held, pid, mode) + backend.findings(behind) + of_settings
+    found += reference.absent(host, pid)
     if of_settings:
         # A start would not help.
         found = [one for one in found if one["id"] != "not-running"]

@@ -137,6 +137,7 @@ SITUATIONS = {
     "backend-unreachable": Situation(f"echo backend=127.0.0.1:9 >{BACKEND_CONF}", by_hand=f"rm {BACKEND_CONF}"),
     "settings-unusable": Situation(f"echo backnd=127.0.0.1:9 >{BACKEND_CONF}", by_hand=f"rm {BACKEND_CONF}"),
     "settings-not-running": Situation(f"echo idle_timeout=60 >{BACKEND_CONF}"),
+    "listen-absent": Situation(f"echo listen=192.0.2.77 >{BACKEND_CONF}; {RESTART}", by_hand=f"rm {BACKEND_CONF}"),
     "not-listening": Situation(f"cp -a {DAEMON} /root/away; {daemon_only_on('127.0.0.1', 50004)}; {RESTART}",
                                by_hand=f"mv -f /root/away {DAEMON}"),
     "port-taken": Situation(f"systemctl stop CSUTKEcat; {holds(50003)}; {FAILS}", by_hand="systemctl stop holder"),

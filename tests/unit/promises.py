@@ -72,7 +72,7 @@ SEVERITIES = {
         ("It works, and less safely than it could.", ["pair-weak-key", "pair-key-readable", "pair-key-in-certificate"]),
         ("The catcher may not be reached, and an administrator has to look.",
          ["service-state-unknown", "disabled-failed", "backend-unreachable", "port-closing", "port-waiting",
-          "port-shared", "not-verified", "settings-not-running"]),
+          "port-shared", "not-verified", "settings-not-running", "listen-absent"]),
         ("The package could not do its part, and lost nothing by it.",
          ["busy", "scriptlet-unknown", "stamp-of-newer-version", "unit-forking"]),
     ],

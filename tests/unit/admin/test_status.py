@@ -527,6 +527,19 @@ def test_settings_that_the_daemon_does_not_use_are_told(machine, relays, change,
     assert ids_of(seen(machine)) == ["settings-not-running"] * told
 
 
+@pytest.mark.parametrize("listen, absent", [
+    ("127.0.0.1,::1", ""), ("0.0.0.0", ""), ("127.0.0.1,192.0.2.77", "192.0.2.77"), ("2001:db8::77", "2001:db8::77"),
+    ("fe80::1%nosuch0,192.0.2.77", "fe80::1%nosuch0 and 192.0.2.77")])
+def test_addresses_that_this_host_does_not_have_are_told(machine, monkeypatch, relays, listen, absent):
+    """The catcher listens there all the same, since they may come, and so may be mistyped."""
+    relays(b"listen=%s\n" % listen.encode())
+    fields = seen(machine)
+    assert ids_of(fields) == ["listen-absent"] * bool(absent) and absent in text(fields)
+    assert status.exit_status(fields) == (3 if absent else 0)
+    monkeypatch.setattr(machine, "shares_network", lambda pid: False)
+    assert ids_of(seen(machine)) == []
+
+
 def test_another_port_is_shown(machine, relays):
     relays(b"port=50004\n")
     fields = seen(machine)
