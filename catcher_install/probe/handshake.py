@@ -48,6 +48,8 @@ class Shake:
                 done = True
             except ssl.SSLWantReadError:
                 done = False
+            except ssl.SSLZeroReturnError as error:
+                raise EOFError() from error
             send(self._sock, self._outgoing.read(), deadline.left())
             if done:
                 return

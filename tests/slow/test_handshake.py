@@ -95,6 +95,14 @@ def test_handshake_cut_off_in_the_middle():
     assert report.exit_status(result) == 1
 
 
+def test_handshake_that_the_server_ends_with_close_notify():
+    """Decent, and no error that OpenSSL has words for."""
+    with Peer(says_when_asked(b"\x15\x03\x03\x00\x02\x01\x00")) as peer:
+        result = look(peer)
+    assert ids(result) == ["probe-handshake-broken"]
+    assert result.reason == "it closed the connection in the middle"
+
+
 @pytest.mark.parametrize("beginning", [b"\x16", b"\x16\x03\x03\x02\x00\x02"], ids=["one byte", "six bytes"])
 def test_handshake_that_falls_silent(beginning):
     with Peer(says(beginning)) as peer:
