@@ -62,6 +62,8 @@ def look_up(host: str, port: int, deadline: Deadline) -> "List[Tuple[int, Any]]"
     if not answer:
         raise Ended(UNKNOWN_NAME, "no name server answered in time")
     if isinstance(answer[0], Exception):
+        if literal:
+            raise Ended(UNREACHABLE, "this host has no interface of that name")
         raise Ended(UNKNOWN_NAME, reason_of(answer[0]).lower())
     found = []
     for family, _, _, _, address in answer[0]:

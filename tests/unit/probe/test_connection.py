@@ -108,7 +108,9 @@ def test_unreachable():
 def test_unknown_interface_of_a_link_local_address():
     result = probe.probe("fe80::1%no-such-interface", timeout=2)
     check(result)
-    assert result.state in (results.UNKNOWN_NAME, results.UNREACHABLE)
+    # To use the address instead of the name would be no help.
+    assert (result.state, ids(result)) == (results.UNREACHABLE, ["probe-unreachable"])
+    assert result.reason == "this host has no interface of that name"
 
 
 def test_name_that_does_not_exist(monkeypatch):
