@@ -139,6 +139,7 @@ clean:
 # What follows is for debian/rules and rpm/csulcca.spec; install/files.table says which file goes where.
 
 LIBDIR = /usr/lib/csulcca
+SBINDIR = /usr/sbin
 UNITDIR = /usr/lib/systemd/system
 PRESETDIR = /usr/lib/systemd/system-preset
 TMPFILESDIR = /usr/lib/tmpfiles.d
@@ -147,8 +148,8 @@ COMPLETIONSDIR = /usr/share/bash-completion/completions
 FIREWALLDDIR = /usr/lib/firewalld/services
 
 FILES = python3 -B install/files.py
-DIRECTORIES = LIBDIR='$(LIBDIR)' UNITDIR='$(UNITDIR)' PRESETDIR='$(PRESETDIR)' TMPFILESDIR='$(TMPFILESDIR)' \
-    MANDIR='$(MANDIR)' COMPLETIONSDIR='$(COMPLETIONSDIR)' FIREWALLDDIR='$(FIREWALLDDIR)'
+DIRECTORIES = LIBDIR='$(LIBDIR)' SBINDIR='$(SBINDIR)' UNITDIR='$(UNITDIR)' PRESETDIR='$(PRESETDIR)' \
+    TMPFILESDIR='$(TMPFILESDIR)' MANDIR='$(MANDIR)' COMPLETIONSDIR='$(COMPLETIONSDIR)' FIREWALLDDIR='$(FIREWALLDDIR)'
 
 # The payload first: what has a place in our table is ours.
 .PHONY: install

@@ -254,6 +254,13 @@ def test_both_families_need_openssl_and_python_and_recommend_the_rest(tmp_path: 
     assert set(asked_rpm(rpm, "--recommends")) == recommended
 
 
+def test_rpm_finds_dependencies_by_itself(payload: Path, tmp_path: Path) -> None:
+    """The interpreters of scripts, and the libraries of a vendor's programs."""
+    shutil.copy("/usr/bin/true", payload / "opt/IBM/CCA/bin/ivp.e")
+    (rpm,) = built(TREE, tmp_path / "out", "--payload", str(payload)).glob("*.rpm")
+    assert {"/bin/sh", "libc.so.6()(64bit)"} <= set(asked_rpm(rpm, "--requires"))
+
+
 @pytest.mark.parametrize("payload_of", ["reference", "vendor"])
 def test_the_rpm_needs_no_newer_rpm_than_the_readme_says(payload_of: str, tmp_path: Path) -> None:
     arguments = ["--payload", str(vendor8.build_rpm(tmp_path, "s390x"))] if payload_of == "vendor" else []
@@ -277,6 +284,25 @@ def test_only_a_distributions_build_has_its_name_in_the_release(
     query = ["rpmspec", "-q", "--define", "dist .fc45", *options, "--qf", "%{NAME} %{RELEASE}\\n"]
     said = subprocess.check_output([*query, str(tmp_path / "source/rpm/csulcca.spec")], text=True)
     assert said.splitlines()[0] == f"csulcca {release}"
+
+
+FEDORAS = {"_sbindir": "/usr/bin", "_binary_payload": "w19.zstdio", "_rpmformat": "6"}
+EVERYWHERE = {"_sbindir": "/usr/sbin", "_binary_payload": "w9.gzdio", "_rpmformat": "4"}
+
+
+@pytest.mark.parametrize("options, expected", [((), FEDORAS), (("--define", "portable 1"), EVERYWHERE)])
+def test_only_a_distributions_build_has_its_payload_format_and_its_sbin(
+    options: Sequence[str], expected: dict[str, str], tmp_path: Path
+) -> None:
+    """A package for any distribution is the same wherever it is built, and for the oldest rpm."""
+    build_packages.main(["--stage", str(tmp_path / "source")])
+    spec = tmp_path / "source/rpm/csulcca.spec"
+    asked = "".join("%%{%s} " % name for name in expected)
+    spec.write_text(spec.read_text().replace("%description\n", "%%description\nasked: %s\n" % asked, 1))
+    defines = [word for name, value in FEDORAS.items() for word in ("--define", "%s %s" % (name, value))]
+    said = subprocess.check_output(["rpmspec", "-P", *defines, *options, str(spec)], text=True)
+    assert "asked: %s" % " ".join(expected.values()) in said
+    assert " SBINDIR=%s " % expected["_sbindir"] in said
 
 
 # What RHEL 8 has, the oldest of all that a distribution builds with.
@@ -586,11 +612,13 @@ def test_a_build_profile_leaves_the_service_disabled_and_not_the_timer(profiles:
     assert "deb-systemd-helper debian-installed 'csulcca-check.timer'" not in postinst
 
 
-def test_both_families_name_the_home_page_of_setup_cfg() -> None:
+def test_both_families_name_the_home_page_and_the_repository_of_setup_cfg() -> None:
     parser = configparser.ConfigParser(interpolation=None)
     parser.read(TREE / "setup.cfg")
-    page = parser["csulcca"]["repository"].removesuffix(".git")
-    assert f"\nHomepage: {page}\n" in (TREE / "debian/control").read_text()
+    repository = parser["csulcca"]["repository"]
+    page = repository.removesuffix(".git")
+    control = (TREE / "debian/control").read_text()
+    assert f"\nHomepage: {page}\nVcs-Browser: {page}\nVcs-Git: {repository}\n" in control
     assert re.search(r"(?m)^URL: +%s$" % re.escape(page), (TREE / "rpm/csulcca.spec").read_text())
 
 

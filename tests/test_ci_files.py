@@ -73,6 +73,15 @@ def test_actions_are_pinned_by_commit():
     assert [one for one in used if not re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40} # v[\d.]+", one)] == []
 
 
+def test_a_newer_push_takes_the_place_of_the_run_before_but_not_of_a_release():
+    """On GitHub that of a pull request alone: on a branch each commit keeps its result."""
+    concurrency = yaml.safe_load(ci_files.github())["concurrency"]
+    assert concurrency == {"group": "${{ github.workflow }}-${{ github.ref }}",
+                           "cancel-in-progress": "${{ github.event_name == 'pull_request' }}"}  # fmt: skip
+    jobs = yaml.safe_load(ci_files.gitlab())
+    assert jobs["default"]["interruptible"] is True and jobs["release"]["interruptible"] is False
+
+
 def test_what_jobs_leave_does_not_stay_for_ever_but_for_a_release():
     jobs = yaml.safe_load(ci_files.gitlab())
     kept = {name: job["artifacts"]["expire_in"] for name, job in jobs.items() if "artifacts" in job}

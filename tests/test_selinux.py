@@ -108,8 +108,8 @@ def asked(package: Path, tag: str, argument: str, tmp_path: Path, enabled: bool,
     return log.read_text().splitlines() if log.exists() else []
 
 
-MODULE = "semodule -n -i /usr/share/selinux/packages/csulcca.pp"
-PERMISSIVE = "semodule -n -i /usr/share/selinux/packages/csulcca_permissive.cil"
+MODULE = "semodule -n -X 200 -i /usr/share/selinux/packages/csulcca.pp"
+PERMISSIVE = "semodule -n -X 200 -i /usr/share/selinux/packages/csulcca_permissive.cil"
 PORT = "semanage port -N -a -t csulcca_port_t -p tcp 50003"
 NO_PORT = "semanage port -N -d -p tcp 50003"
 # Definitions of a system's own, as `semanage port` lists them, in which the port is ours, nobody's or somebody else's.
@@ -139,7 +139,7 @@ def test_the_rpm_of_a_distribution_has_a_package_of_it(tmp_path: Path, permissiv
     assert "/usr/share/selinux/packages/csulcca.pp" in listed
     assert ("/usr/share/selinux/packages/csulcca_permissive.cil" in listed) == permissive
     assert "selinux" not in subprocess.check_output(["rpm", "-qpl", "--nosignature", main], text=True)
-    mode = PERMISSIVE if permissive else "semodule -n -r csulcca_permissive"
+    mode = PERMISSIVE if permissive else "semodule -n -X 200 -r csulcca_permissive"
     for argument in "12":
         off = asked(package, "POSTIN", argument, tmp_path, enabled=False)
         assert off == [MODULE, mode, PORT]
@@ -147,7 +147,7 @@ def test_the_rpm_of_a_distribution_has_a_package_of_it(tmp_path: Path, permissiv
         assert on[:4] == [*off, "load_policy"]
         assert on[-2:] == ["systemctl daemon-reload", "systemctl try-restart CSUTKEcat.service"]
     assert asked(package, "POSTUN", "1", tmp_path, enabled=True) == []
-    removed = ["semodule -n -r csulcca_permissive", "semodule -n -r csulcca"]
+    removed = ["semodule -n -X 200 -r csulcca_permissive", "semodule -n -X 200 -r csulcca"]
     for ports, added, deleted, said in (
         *((one, [], [NO_PORT], "") for one in OURS),
         *((one, [PORT], [], "") for one in NOBODYS),
