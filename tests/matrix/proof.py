@@ -35,7 +35,7 @@ def _made_here(word: str) -> tuple[str, ...]:
 
 WITHOUT_RECOMMENDS = _made_here("no-recommends")
 FIPS, SUSE, DNF5 = _made_here("fips"), _made_here("zypper"), _made_here("dnf5")
-NEWEST_LINTIAN = _made_here("sid-review")
+REVIEWED, NEWEST_LINTIAN = _made_here("review"), _made_here("sid-review")
 BOOTED, REBOOTED, ENFORCING = (
     tuple(cell.name for cell in images.cells().values() if cell.kind == "machine" and scenario in cell.scenarios)
     for scenario in ("boot", "reboot", "selinux"))  # fmt: skip
@@ -259,6 +259,41 @@ BREAKAGES = (
         | {(cell, "autopkgtest") for cell in WITHOUT_RECOMMENDS if images.cell(cell).family == "deb"},
         cells=WITHOUT_RECOMMENDS,
         scenarios=("fresh", "autopkgtest"),
+    ),
+    Breakage(
+        "the package does not depend on openssl",
+        "setup.cfg",
+        "required_commands = openssl\n",
+        "required_commands =\n",
+        frozenset((cell, "programs") for cell in (DEB, RPM)),
+        scenarios=("programs",),
+    ),
+    Breakage(
+        "the release of an rpm does not say which distribution built it",
+        "rpm/csulcca.spec",
+        "@RELEASE@%{?dist}\n",
+        "@RELEASE@\n",
+        frozenset((cell, "native-build") for cell in SUSE),
+        cells=SUSE,
+        scenarios=("fresh", "native-build"),
+    ),
+    Breakage(
+        "gbp is not told where the original sources are",
+        "debian/gbp.conf",
+        "upstream-tree = HEAD\n",
+        "",
+        frozenset((cell, "review") for cell in REVIEWED),
+        cells=REVIEWED,
+        scenarios=("review",),
+    ),
+    Breakage(
+        "the SELinux module has no label for the pair",
+        "selinux/csulcca.fc",
+        "/opt/IBM/CCA/bin/catcher\\.(key|crt).*",
+        "/opt/IBM/CCA/bin/other\\.(key|crt).*",
+        frozenset((cell, "selinux") for cell in ENFORCING),
+        cells=ENFORCING,
+        scenarios=("selinux",),
     ),
     Breakage(
         "lintian is told to ignore what it no longer knows",

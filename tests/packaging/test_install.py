@@ -201,6 +201,18 @@ def test_without_openssl_the_catcher_speaks_tcp_and_says_why(boot, built):
 
 @pytest.mark.scenario("programs")
 @one_of_each_family
+def test_without_the_package_openssl_no_package_manager_finishes(boot, built):
+    """Else a first installation would set the host to TCP, and there it stays."""
+    system = boot()
+    remove = {"deb": "dpkg --force-depends --remove", "rpm": "rpm -e --nodeps"}
+    system.machine.run(f"{remove[system.cell.family]} openssl")
+    done = system.package(system.tools[1], "install", built.new(system.cell.family), check=False)
+    assert done.rc != 0 and "openssl" in done.out + done.err
+    assert not system.machine.exists(CONF)
+
+
+@pytest.mark.scenario("programs")
+@one_of_each_family
 def test_the_systems_own_python_is_preferred(boot, built):
     """RHEL 8 has platform-python, and python3 is whatever `alternatives` was told."""
     system = boot()
