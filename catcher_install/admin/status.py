@@ -146,8 +146,11 @@ def _findings(
     """What a converge and a start would say, and what shows only on the running system."""
     found = list(planned.findings)
     gone = _had_a_pair(facts, mode) and planned.mode == config.TLS and facts.pair.state == pair.NONE
-    # That no pair could be made is known only if somebody has tried: each run of the package leaves a stamp.
-    untried = gone or facts.stamp is None
+    # That no pair could be made is known only if somebody has tried: a run of the package, whose stamp then says so, or
+    # a start, to which it may leave that.
+    noted = [one["id"] for one in facts.stamp.findings] if facts.stamp is not None else []
+    tried = facts.stamp is not None and (facts.unit.enabled or "pair-not-generated" in noted)
+    untried = gone or not tried
     decision = start.launch_decision(start.foresee(facts, planned) if untried else facts, planned.mode)
     found += [one for one in decision.findings if one["id"] not in [other["id"] for other in found]]
     if planned.mode == config.TLS and facts.pair.state == pair.BOTH and not (facts.verdict or {}).get("problem"):
