@@ -8,7 +8,9 @@ def draft(path: str) -> str:
     return "%s/.%s.csulcca-new" % (directory, name)
 
 
-IBM_DIR = "/opt/IBM"
+# On Debian no other package may own it, and dpkg then removes it with ours.
+OPT_DIR = "/opt"
+IBM_DIR = OPT_DIR + "/IBM"
 # Of the link cca to CCA_DIR.
 IBM_ALIAS_DIR = "/opt/ibm"
 CCA_DIR = IBM_DIR + "/CCA"
@@ -71,7 +73,7 @@ MADE_GROUPS = STATE_DIR + "/made-groups"
 # What an administrator may have made links of, parents first: each directory that this package or that of CCA 7.x has.
 # LINKS: what the scriptlets note of that, "PATH TARGET". Not in STATE_DIR, where the service can write: it could have
 # its own links made, and so leave its sandbox.
-MAY_BE_LINKS = (CONF_DIR, IBM_DIR, CCA_DIR, BIN, KEY_STORAGE, CCA_DIR + "/doc", IBM_ALIAS_DIR)
+MAY_BE_LINKS = (CONF_DIR, OPT_DIR, IBM_DIR, CCA_DIR, BIN, KEY_STORAGE, CCA_DIR + "/doc", IBM_ALIAS_DIR)
 LINKS = STATE_DIR + ".links"
 
 # What a run that was interrupted has not finished; the stamp's is written again by the next run in any case.

@@ -49,7 +49,7 @@ csulcca_postrm() {
         # rpm has no purge.
         rm -f @PURGE@ || :
     fi
-    if [ "$1:$2" = deb:purge ] && { [ -h @IBM_DIR@ ] || [ -h @CCA_DIR@ ]; } && [ -d @BIN@ ]; then
+    if [ "$1:$2" = deb:purge ] && { [ -h @OPT_DIR@ ] || [ -h @IBM_DIR@ ] || [ -h @CCA_DIR@ ]; } && [ -d @BIN@ ]; then
         # After this script dpkg tries again to remove empty directories, and with the last one a link above them.
         (echo "This file keeps dpkg from removing a link above it. You may delete it." >@BIN@/.keep) || :
     fi

@@ -188,7 +188,7 @@ BREAKAGES = (
     Breakage(
         "every directory is called the package's own",
         "catcher_install/paths.py",
-        "MAY_BE_LINKS = (CONF_DIR, IBM_DIR, CCA_DIR, BIN, KEY_STORAGE,",
+        "MAY_BE_LINKS = (CONF_DIR, OPT_DIR, IBM_DIR, CCA_DIR, BIN, KEY_STORAGE,",
         "MAY_BE_LINKS = (CONF_DIR,",
         frozenset((cell, scenario) for cell in (DEB, RPM) for scenario in ("remove", "upgrade-7.3")
                   # With ours, rpm owns no directory that may be a link.

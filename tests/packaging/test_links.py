@@ -9,6 +9,7 @@ from .system import CERTIFICATE, CONF, KEY
 # Each a set of directories that are moved below /data at once.
 LINKED = {
     "configuration and state": ("/etc/cca", "/var/lib/csulcca"),
+    "opt": ("/opt",),
     "IBM": ("/opt/IBM", "/etc/cca", "/var/lib/csulcca"),
     "CCA": ("/opt/IBM/CCA",),
     "bin": ("/opt/IBM/CCA/bin", "/etc/cca"),
@@ -70,6 +71,7 @@ def test_links_survive_where_nothing_is_left_behind_them(boot, built):
 # Where nothing else of ours is left, a file keeps dpkg from removing a link above an empty directory.
 LEFT_BEHIND = {
     "configuration and state": {"cca/catcher.conf"},
+    "opt": {"opt/IBM/CCA/bin/.keep"},
     "IBM": {"cca/catcher.conf", "IBM/CCA/bin/.keep"},
     "CCA": {"CCA/bin/.keep"},
     "bin": {"cca/catcher.conf"},
