@@ -341,7 +341,10 @@ def _change_service(host: "Host", action: "Action", outcome: Outcome) -> None:
     policy = "/usr/sbin/policy-rc.d"
     entry = host.lstat(policy)
     has_policy = entry is not None and entry.st_mode & 0o111
-    if has_policy and host.run([policy, "CSUTKEcat", action.kind], timeout=30)[0] == POLICY_DENIES:
+    # It gets the first name from invoke-rc.d, the second one from deb-systemd-invoke, and from both by a shell, which
+    # also runs a script without "#!".
+    asked = [["/bin/sh", "-c", '"$0" "$@"', policy, name, action.kind] for name in ("CSUTKEcat", paths.UNIT)]
+    if has_policy and any(host.run(words, timeout=30)[0] == POLICY_DENIES for words in asked):
         return
     if action.kind != actions.START or not systemd.is_unit_current(host):
         systemd.call(host, "daemon-reload")

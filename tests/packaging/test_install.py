@@ -5,7 +5,7 @@ import pytest
 from .marks import needs_tls, one_of_each_family, only_deb, without_tls
 from .soundness import assert_sound
 from .system import CERTIFICATE, CONF, KEY, MODES, PORT_HOLDER, handshake
-from .turns import TOOLS, one_of
+from .turns import TOOLS, in_turns, one_of
 
 HALVES = {"key only": KEY, "certificate only": CERTIFICATE}
 UNUSABLE = {"both": b"TLS_ON\nTLS_OFF\n", "unknown": b"tls please\n", "binary": b"\0\1"}
@@ -143,16 +143,24 @@ def test_bytecode_is_made_when_the_host_gets_another_python(boot, built):
     assert system.show("systemctl show -p MainPID CSUTKEcat") == serving
 
 
+POLICIES = {
+    "for all": "#!/bin/sh\nexit 101\n",
+    "without an interpreter": "exit 101\n",
+    # The name that deb-systemd-invoke gives.
+    "for the unit": '#!/bin/sh\n[ "$1" != CSUTKEcat.service ] || exit 101\n',
+}
+
+
 @pytest.mark.scenario("policy-rc.d")
-@pytest.mark.parametrize("history", one_of(["first installation", "upgrade from 7.3"]))
+@pytest.mark.parametrize("policy,history", in_turns(POLICIES, ["first installation", "upgrade from 7.3"], share=3))
 @only_deb
-def test_a_policy_against_starting_services_is_kept_to(boot, built, history):
+def test_a_policy_against_starting_services_is_kept_to(boot, built, policy, history):
     system = boot()
     mode, findings = system.cell.mode.lower(), system.first_findings()
     if history == "upgrade from 7.3":
         system.package("dpkg", "install", built.old(system.cell))
         mode, findings = "tcp", ["upgraded-tcp-kept"]
-    system.machine.write("/usr/sbin/policy-rc.d", "#!/bin/sh\nexit 101\n", mode=0o755)
+    system.machine.write("/usr/sbin/policy-rc.d", POLICIES[policy], mode=0o755)
     system.package("apt", "install", built.new("deb"))
     assert_sound(system, mode, service=("enabled", "inactive"), findings=findings)
     system.machine.run("systemctl start CSUTKEcat")

@@ -398,11 +398,21 @@ def test_a_state_of_the_service_that_could_not_be_restored_stays_noted(machine, 
 def test_policy_rc_d(machine, quick_pair, status, starts):
     machine.systemctl()
     machine.enable()
-    machine.put("/usr/sbin/policy-rc.d", b"#!/bin/sh\n", 0o755)
-    machine.programs["/usr/sbin/policy-rc.d"] = (status, b"")
+    machine.put("/usr/sbin/policy-rc.d", b"", 0o755)
+    asked = []
+    machine.programs["/bin/sh"] = lambda argv, stdin: (asked.append(argv[3:]), (status, b""))[1]
     apply.converge(machine, FRESH)
-    assert ["/usr/sbin/policy-rc.d", "CSUTKEcat", "start"] in machine.spawned
+    assert asked[0] == ["/usr/sbin/policy-rc.d", "CSUTKEcat", "start"]
     assert (["start", paths.UNIT] in machine.systemctl_calls()) == starts
+
+
+def test_policy_rc_d_may_name_the_unit_as_deb_systemd_invoke_does(machine, quick_pair):
+    machine.systemctl()
+    machine.enable()
+    machine.put("/usr/sbin/policy-rc.d", b"", 0o755)
+    machine.programs["/bin/sh"] = lambda argv, stdin: (101 if argv[4:] == [paths.UNIT, "start"] else 0, b"")
+    apply.converge(machine, FRESH)
+    assert ["start", paths.UNIT] not in machine.systemctl_calls()
 
 
 def test_policy_rc_d_that_is_not_executable_is_none(machine, quick_pair):
