@@ -139,8 +139,7 @@ def _configuration(
         return [action], findings, kept
     default = default_mode(facts)
     if conf.state == config.UNSET:
-        shown = "TCP" if default == config.TCP else "TLS"
-        return [], [finding("conf-no-directive", mode=shown)], default
+        return [], [finding("conf-no-directive", mode="TCP" if default == config.TCP else "TLS")], default
     remembered = facts.stamp.mode if facts.stamp is not None else None
     mode = remembered or default
     if mode is None:
@@ -193,8 +192,10 @@ def _about_mode(facts: "HostFacts", past: str, mode: str) -> "List[Finding]":
     earlier = facts.stamp.findings if facts.stamp is not None and facts.stamp.mode == mode else []
     found = [f for f in earlier if messages.is_marked(f, messages.LASTING)]
     seen = _seen_mode(facts, past)
-    if seen is not None and seen != mode:
-        found = [finding("mode-changed-by-restart", configured=mode.upper(), seen=seen.upper())]
+    # A daemon of ours, too: catcher.conf may have been edited since its start.
+    ran = facts.capture.mode if facts.capture is not None and facts.capture.seen == "process" else seen
+    if ran not in (None, mode) and (mode == config.TCP or facts.tls.possible is not False):
+        found = [finding("mode-changed-by-restart", configured=mode.upper(), seen=str(ran).upper())]
     elif seen == config.TLS and facts.capture is not None:
         found.append(finding("mode-as-seen", mode=seen.upper(), seen=SEEN[facts.capture.seen]))
     if mode == config.TCP:

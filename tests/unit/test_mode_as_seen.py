@@ -63,6 +63,28 @@ def test_a_mode_that_the_restart_changed_is_told_until_it_is_set_by_hand(machine
     assert ids(apply.converge(machine, asked).findings) == []
 
 
+@pytest.mark.parametrize("possible,told", [(True, ["mode-changed-by-restart"]),
+                                           (False, ["tls-configured-tcp-running"])])
+@pytest.mark.parametrize("whose", [{"tree": "yes"}, {"tree": "no", "ours": "yes"}], ids=["7.6", "8.x"])
+def test_a_restart_that_changes_nothing_is_not_said_to_change_the_mode(machine, quick_pair, whose, possible, told):
+    """With TLS_ON the daemon runs in TCP as long as TLS is not possible."""
+    machine.put(paths.CONF, b"TLS_ON\n")
+    machine.tls_possible(possible)
+    machine.capture(mode="tcp", seen="process", **whose)
+    assert ids(apply.converge(machine, RPM).findings) == told
+
+
+@pytest.mark.parametrize("seen,told", [("process", ["mode-changed-by-restart"]), ("journal", []), ("last-run", [])])
+def test_an_upgrade_of_8_x_after_catcher_conf_was_edited(machine, quick_pair, seen, told):
+    """The daemon was not restarted since. What ran earlier in this boot may have run before a change by catcherctl."""
+    machine.put(paths.CONF, b"TLS_OFF\n")
+    machine.put(paths.STAMP, stamp.render(make_stamp(mode="tls")))
+    machine.capture(tree="no", ours="yes", mode="tls", seen=seen)
+    outcome = apply.converge(machine, transition.from_scriptlet("deb", ["configure", "8.0.0-1"]))
+    assert ids(outcome.findings) == told
+    assert machine.get(paths.CONF) == b"TLS_OFF\n"
+
+
 def test_our_own_daemon_that_was_seen_does_not_outweigh_the_stamp(machine, quick_pair):
     """A catcher.conf of 8.x that was removed by hand: the stamp has the mode, whatever ran."""
     machine.put(paths.STAMP, stamp.render(make_stamp(mode="tcp")))
