@@ -25,8 +25,8 @@ HIDDEN = HOMES + TEMPORARY + (RUN,)
 class UnitFacts(Record):
     """The service's files.
 
-    enabled: a link of a target wants it. unmask: what to type if its name leads to /dev/null, for good or until the
-    next boot, else "": systemctl unmask leaves a mask until the next boot, unless it is told.
+    enabled: a link of a target wants it. unmask: what to type if it is masked, for good or until the next boot, else
+    "": systemctl unmask leaves a mask until the next boot, unless it is told.
     forking: an administrator's copy in /etc says Type=forking.
     legacy_links: init script and rcN.d links of CCA 7.x, absolute paths.
     ran, was_enabled: see capture.ran_before_removal() and enabled_before_removal(). noted: there is one of their notes,
@@ -222,23 +222,29 @@ def _unit(host: "Host", now: float) -> UnitFacts:
         for name in host.list_dir(system)
         if name.endswith((".wants", ".requires"))
     )
-    target = host.read_link(paths.UNIT_ADMIN)
     try:
-        edited = host.read_optional(paths.UNIT_ADMIN, 64 * 1024) if target != "/dev/null" else None
+        edited = host.read_optional(paths.UNIT_ADMIN, 64 * 1024)
     except OSError:
         edited = None
     lines = [line.replace(b" ", b"") for line in (edited or b"").splitlines()]
     links = rc_links(host)
     if host.lexists(paths.INIT_SCRIPT):
         links.append(paths.INIT_SCRIPT)
-    masks = {"": target, "--runtime ": host.read_link(paths.UNIT_RUNTIME)}
-    unmask = ["systemctl unmask %sCSUTKEcat" % option for option in sorted(masks) if masks[option] == "/dev/null"]
+    masks = {"": paths.UNIT_ADMIN, "--runtime ": paths.UNIT_RUNTIME}
+    unmask = ["systemctl unmask %sCSUTKEcat" % option for option in sorted(masks) if _is_mask(host, masks[option])]
     return UnitFacts(
         enabled=enabled, unmask=" && ".join(unmask), forking=b"Type=forking" in lines,
         legacy_links=links,
         ran=ran_before_removal(host, now), was_enabled=enabled_before_removal(host, now),
         noted=host.lexists(paths.RAN) or host.lexists(paths.ENABLED),
     )
+
+
+def _is_mask(host: "Host", path: str) -> bool:
+    """Whether systemd takes what is in the place of a unit for a mask: a link to /dev/null, or an empty file."""
+    entry = host.lstat(path)
+    empty = entry is not None and stat.S_ISREG(entry.st_mode) and entry.st_size == 0
+    return empty or host.read_link(path) == "/dev/null"
 
 
 def rc_links(host: "Host") -> "List[str]":

@@ -233,7 +233,9 @@ csulcca_has_our_control_script() {
 # csulcca_unit becomes enabled, disabled, masked or none, from the files: systemd may not run here.
 csulcca_look_at_unit() {
     csulcca_unit=enabled
-    if [ -e /opt/IBM/CCA/bin/catcher.exe ] && [ "$(readlink /etc/systemd/system/CSUTKEcat.service)" = /dev/null ]; then
+    csulcca_file=/etc/systemd/system/CSUTKEcat.service
+    # A link to /dev/null, or an empty file.
+    if [ -e /opt/IBM/CCA/bin/catcher.exe ] && [ -e "$csulcca_file" ] && [ ! -s "$csulcca_file" ]; then
         csulcca_unit=masked
         return
     fi
@@ -244,31 +246,28 @@ csulcca_look_at_unit() {
         csulcca_unit=none
         return
     fi
-    for csulcca_link in /etc/systemd/system/*.wants/CSUTKEcat.service \
-        /etc/systemd/system/*.requires/CSUTKEcat.service; do
-        if [ -h "$csulcca_link" ] || [ -e "$csulcca_link" ]; then
-            return
-        fi
-    done
+    csulcca_is_there /etc/systemd/system/*.wants/CSUTKEcat.service \
+        /etc/systemd/system/*.requires/CSUTKEcat.service && return
     if csulcca_has_unit; then
         csulcca_unit=disabled
         return
     fi
     # No native unit: systemd's generator makes one from the init script, and enables it if there is an S link.
-    for csulcca_link in /etc/rc[2345].d/S[0-9][0-9]CSUTKEcat /etc/rc.d/rc[2345].d/S[0-9][0-9]CSUTKEcat; do
-        if [ -h "$csulcca_link" ] || [ -e "$csulcca_link" ]; then
-            return
-        fi
-    done
+    csulcca_is_there /etc/rc[2345].d/S[0-9][0-9]CSUTKEcat /etc/rc.d/rc[2345].d/S[0-9][0-9]CSUTKEcat && return
     csulcca_unit=none
     [ ! -e /etc/init.d/CSUTKEcat ] || csulcca_unit=disabled
 }
 
-csulcca_has_unit() {
-    for csulcca_file in /etc/systemd/system /usr/lib/systemd/system /lib/systemd/system; do
-        [ ! -e "$csulcca_file/CSUTKEcat.service" ] || return 0
+csulcca_is_there() {
+    for csulcca_link in "$@"; do
+        [ ! -h "$csulcca_link" ] && [ ! -e "$csulcca_link" ] || return 0
     done
     return 1
+}
+
+csulcca_has_unit() {
+    csulcca_is_there /etc/systemd/system/CSUTKEcat.service /usr/lib/systemd/system/CSUTKEcat.service \
+        /lib/systemd/system/CSUTKEcat.service
 }
 
 csulcca_is_active() {
@@ -304,11 +303,14 @@ csulcca_see_mode() {
     csulcca_shown_property ExecMainPID || return 0
     csulcca_ran=$csulcca_value
     csulcca_shown_property MainPID || return 0
-    if [ "$csulcca_value" != 0 ]; then
-        csulcca_see_process "$csulcca_value" && return 0
-    fi
+    [ "$csulcca_value" = 0 ] || ! csulcca_see_process "$csulcca_value" || return 0
     csulcca_shown_property ControlGroup || return 0
     csulcca_see_processes "$csulcca_value" && return 0
+    # shellcheck disable=SC3013 # An administrator's own unit or script may have started it; the kernel knows the file.
+    for csulcca_place in /proc/[0-9]*; do
+        [ "$csulcca_place/exe" -ef /opt/IBM/CCA/bin/catcher.exe ] && csulcca_see_process "${csulcca_place#/proc/}" &&
+            return 0
+    done
     # With dpkg the old prerm has stopped it already. systemd remembers the process with the command, and forgets it
     # when the unit says something else now.
     csulcca_shown_property ExecStart || csulcca_value=""
@@ -324,9 +326,7 @@ csulcca_see_mode() {
     csulcca_value=$(printf '%s\n' "$csulcca_logged" | sed -n '/^_CMDLINE=.*catcher\.exe/{s/^_CMDLINE=//;p;q;}') ||
         return 0
     csulcca_tell_mode "$csulcca_value" journal && return 0
-    if [ "$csulcca_ran" = 0 ]; then
-        csulcca_mode=none
-    fi
+    [ "$csulcca_ran" != 0 ] || csulcca_mode=none
 }
 
 # csulcca_see_version FAMILY OLD: of a package that is not ours. rpm gives it to nobody, but still has it.

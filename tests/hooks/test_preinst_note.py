@@ -36,7 +36,7 @@ def test_the_unit_as_it_was(root, name):
     files, state = UNITS[name]
     root.put(paths.CATCHER, b"", 0o755)
     for path in files:
-        root.put(path)
+        root.put(path, b"[Unit]\n")
     assert root.run("csulcca_preinst", "rpm", "2") == (0, "")
     assert note(root)["unit"] == state
 
@@ -54,10 +54,14 @@ def test_a_unit_without_a_catcher_is_none(root, masked):
     assert note(root)["unit"] == "none"
 
 
-def test_a_mask_as_it_was(root):
+@pytest.mark.parametrize("link", [True, False], ids=["a link", "an empty file"])
+def test_a_mask_as_it_was(root, link):
     root.put(paths.CATCHER, b"", 0o755)
     root.put(WANTED)
-    os.symlink("/dev/null", root.path("/etc/systemd/system/CSUTKEcat.service"))
+    if link:
+        os.symlink("/dev/null", root.path("/etc/systemd/system/CSUTKEcat.service"))
+    else:
+        root.put("/etc/systemd/system/CSUTKEcat.service")
     assert root.run("csulcca_preinst", "deb", "upgrade", "7.3.0-1") == (0, "")
     assert note(root)["unit"] == "masked"
 
@@ -130,6 +134,18 @@ def test_a_process_that_only_calls_itself_so_shows_no_mode(root, where):
         assert systemd.seen() == ("tcp", "process")
     else:
         assert systemd.seen() == ("none", "no")
+
+
+@pytest.mark.parametrize("uid,file,wanted", [(0, paths.CATCHER, ("tls", "process")),
+                                             (1000, paths.CATCHER, ("none", "no")),
+                                             (0, "/usr/bin/vim", ("none", "no"))])
+def test_the_mode_of_a_daemon_that_an_administrator_started_past_the_unit(root, uid, file, wanted):
+    """By a unit of his own, or by the init script of 7.x itself. The kernel knows the file that a process runs."""
+    systemd = Systemd(root)
+    systemd.process(803, [EXEC, b"-tls"], uid=uid, group="/user.slice/user-0.slice/session-1.scope")
+    os.symlink(root.path(file), root.path("/proc/803/exe"))
+    assert systemd.seen() == wanted
+    assert note(root)["active"] == "no", "what the unit does is another question"
 
 
 @pytest.mark.parametrize("state,active", [("active", "yes"), ("activating", "yes"), ("deactivating", "no"),

@@ -187,6 +187,11 @@ def masked(machine, monkeypatch):
     machine.put_link(paths.UNIT_ADMIN, "/dev/null")
 
 
+def masked_by_an_empty_file(machine, monkeypatch):
+    stopped(machine, monkeypatch)
+    machine.put(paths.UNIT_ADMIN, b"")
+
+
 def masked_until_the_next_boot(machine, monkeypatch):
     stopped(machine, monkeypatch)
     machine.put_link(paths.UNIT_RUNTIME, "/dev/null")
@@ -341,6 +346,7 @@ def test_an_intermediate_that_expires_is_told(machine, monkeypatch, days, wanted
 
 @pytest.mark.parametrize("changes,unmask", [
     ([masked], "systemctl unmask CSUTKEcat"),
+    ([masked_by_an_empty_file], "systemctl unmask CSUTKEcat"),
     ([masked_until_the_next_boot], "systemctl unmask --runtime CSUTKEcat"),
     ([masked, masked_until_the_next_boot], "systemctl unmask CSUTKEcat && systemctl unmask --runtime CSUTKEcat"),
 ])
