@@ -1,15 +1,14 @@
 # csulcca_postinst FAMILY ARGUMENTS...: the new files are there (deb postinst after debhelper's part, rpm %posttrans).
 
 csulcca_postinst() {
-    if [ "$1:${2-}" = deb:triggered ]; then
-        # /usr/bin/python3 is another Python now.
-        csulcca_compile
-        return 0
-    fi
+    # A .deb's postinst compiles beside debhelper's part.
+    case $1 in
+    deb) wait ;;
+    *) csulcca_compile ;;
+    esac
+    # /usr/bin/python3 is another Python now.
+    [ "$1:${2-}" != deb:triggered ] || return 0
     csulcca_restore_links || :
-    # Remove bytecode of another version of these files: reproducible packages all have the same file times.
-    find @LIBRARY@ -name __pycache__ -prune -exec rm -rf {} + || :
-    csulcca_compile
     # Left by an earlier removal.
     rm -f @PURGE@ || :
     csulcca_status=0
@@ -19,9 +18,24 @@ csulcca_postinst() {
 }
 
 # Compile only here, and then sync: a power failure during a later command could leave half a file that no package owns.
+# Before that, remove bytecode of another version of these files: reproducible packages all have the same file times.
 csulcca_compile() {
+    find @LIBRARY@ -name __pycache__ -prune -exec rm -rf {} + || :
     @LIBRARY@/run compile </dev/null || :
     find @LIBRARY@ -name '*.pyc' -exec sync {} + || :
+}
+
+# csulcca_start_timer COMMAND: neither debhelper's part nor rpm's macro starts the timer. debhelper would first reload all
+# of systemd, which takes longer than everything else here, and mostly the hook has seen to it.
+csulcca_start_timer() {
+    # An administrator's `disable` or `mask` stands.
+    if [ ! -d /run/systemd/system ] || ! systemctl --quiet is-enabled csulcca-check.timer </dev/null 2>/dev/null; then
+        return 0
+    fi
+    case $(systemctl show -p LoadState -p NeedDaemonReload csulcca-check.timer </dev/null 2>/dev/null) in
+    '' | *=yes* | *=not-found*) systemctl daemon-reload </dev/null || : ;;
+    esac
+    "$1" start csulcca-check.timer </dev/null >/dev/null 2>&1 || :
 }
 
 # An image for bootc, rpm-ostree or transactional-update is built here. /opt cannot be written when it runs, so the

@@ -16,8 +16,8 @@ from .moved_root import image_links
 
 def test_postinst_hands_its_arguments_and_exit_status_on(root):
     root.put("/usr/lib/csulcca/run", b"#!/bin/sh\nprintf '<%s>' \"$@\"\nexit 7\n", 0o755)
-    told = "<compile><scriptlet><deb><configure><7.3.0-1>"
-    assert root.run("csulcca_postinst", "deb", "configure", "7.3.0-1") == (7, told)
+    assert root.run("csulcca_postinst", "deb", "configure", "7.3.0-1") == (7, "<scriptlet><deb><configure><7.3.0-1>")
+    assert root.run("csulcca_postinst", "rpm", "2") == (7, "<compile><scriptlet><rpm><2>")
 
 
 @pytest.mark.parametrize("tool,place,runs", [

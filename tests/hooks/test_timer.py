@@ -102,3 +102,25 @@ def test_rpm_asks_before_and_after_and_keeps_no_note_of_its_own():
     assert "csulcca_enable_timer" in texts["posttrans.in"].splitlines()
     for name, text in texts.items():
         assert "/run/csulcca" not in text and "/var/lib/csulcca/" not in text, name
+
+
+@pytest.mark.parametrize("enabled,shown,wanted", [
+    (False, "LoadState=loaded\nNeedDaemonReload=no", []), (True, "LoadState=loaded\nNeedDaemonReload=no", ["start"]),
+    (True, "LoadState=loaded\nNeedDaemonReload=yes", ["daemon-reload", "start"]),
+    (True, "LoadState=not-found\nNeedDaemonReload=no", ["daemon-reload", "start"]),
+    (True, "", ["daemon-reload", "start"])])
+@pytest.mark.parametrize("starter", ["systemctl", "deb-systemd-invoke"])
+def test_the_timer_is_started_where_it_is_enabled(root, starter, enabled, shown, wanted):
+    """A reload of systemd takes longer than a start, so there is one only where it is needed."""
+    text = "#!/bin/sh\ncase $* in *is-enabled*) exit %d ;; show*) echo '%s' ;; *) echo \"$1\" >>%s ;; esac\n"
+    for name in {"systemctl", starter}:
+        root.put("/bin/" + name, (text % (not enabled, shown, root.path("/told"))).encode(), 0o755)
+    os.makedirs(root.path("/run/systemd/system"))
+    assert root.run("csulcca_start_timer", starter, phase="postinst") == (0, "")
+    assert (root.get("/told").decode().split() if root.exists("/told") else []) == wanted
+
+
+def test_no_timer_is_started_where_systemd_does_not_run(root):
+    with_systemctl(root)
+    assert root.run("csulcca_start_timer", "systemctl", phase="postinst") == (0, "")
+    assert not root.exists("/told")
