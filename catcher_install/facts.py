@@ -149,11 +149,11 @@ def unreadable_by_us(host: "Host") -> "List[str]":
 
 
 def require_all_seen(host: "Host", what: str, hint: str) -> None:
-    """Raise CatcherError if only root sees everything on which something depends. what: that, as the beginning of a
-    sentence. hint: what root has to type."""
+    """Raise CatcherError if only root sees everything on which something depends. what: that, such as "a plan". hint:
+    what root has to type."""
     unread = unreadable_by_us(host)
     if unread:
-        raise CatcherError("%s depends on what only root may read: %s" % (what, ", ".join(unread)), hint)
+        raise CatcherError("only root may read what %s depends on: %s" % (what, ", ".join(unread)), hint)
 
 
 def read_config(host: "Host") -> config.Config:

@@ -165,7 +165,7 @@ def _require_all_seen(host: Host, command: str) -> None:
     """Raise CatcherError, with the command for root, if this user does not see what a start depends on."""
     from .facts import require_all_seen
 
-    require_all_seen(host, "what a start does", "run it as root:\n  sudo " + command)
+    require_all_seen(host, "a start", "run it as root:\n  sudo " + command)
 
 
 def _foreseen(host: Host) -> "Tuple[HostFacts, start.Launch]":

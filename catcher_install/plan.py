@@ -223,7 +223,9 @@ def plan_pair(
         return [act(PLACE_STAGED_PAIR, "an earlier run was interrupted")], []
     actions = [act(CLEAR_DRAFT, "an earlier run was interrupted")] if facts.pair.draft else []
     if mode != config.TLS or not facts.tls.possible:
-        return actions, []
+        # Half a pair is wrong whatever OpenSSL can do, also in a tree whose programs are not run.
+        half = mode == config.TLS and facts.tls.possible is None and facts.pair.state != pair.BOTH
+        return actions, pair_findings(facts) if half else []
     if facts.pair.state == pair.NONE:
         if facts.image:
             return actions, [finding("pair-deferred", reason=facts.image)]
@@ -324,7 +326,7 @@ def _set_mode(facts: "HostFacts", mode: str) -> "Tuple[List[Action], HostFacts]"
     if mode == config.TLS:
         if facts.tls.possible is None:
             raise CatcherError("it is not known whether TLS is possible: %s" % facts.tls.reason,
-                               "openssl version")
+                               "see whether OpenSSL answers:\n  openssl version")
         if not facts.tls.possible:
             raise CatcherError("TLS is not possible here: %s" % facts.tls.reason,
                                "install the package openssl, 1.1.1 or newer, first")
@@ -359,7 +361,7 @@ def _return(facts: "HostFacts", request: "ReturnRequest") -> Plan:
             actions.append(act(WRITE_CONFIG, "the change did not work", before.config.data, edits=True))
     if request.kept:
         if facts.pair.fingerprint != after.pair.fingerprint or facts.pair.state != after.pair.state:
-            raise CatcherError("somebody else changed the pair meanwhile, and that was left alone")
+            raise CatcherError("somebody else changed the pair meanwhile, and that change was kept")
         actions.append(act(RETURN_PAIR, "the change did not work", request))
     if before.stamp is not None:
         stamp = before.stamp

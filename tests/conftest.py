@@ -1,6 +1,6 @@
-"""For every test."""
+"""Settings for all tests."""
 
 import pytest
 
-# Their assertions are a test's: a failure shows the values.
+# Rewrite their assertions as those of a test: then a failure shows the values.
 pytest.register_assert_rewrite("tests.packaging.soundness", "tests.packaging.service_states", "tests.packaging.system")

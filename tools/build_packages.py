@@ -51,12 +51,12 @@ NOT_SOURCES = shutil.ignore_patterns(
 )
 # Where the payload is staged for each family, relative to the source tree; see tools/payload_layout.py.
 STAGED = {"deb": "payload/deb", "rpm": "payload/rpm"}
-# What a program says where a disk is full, and what to do.
+# What a program prints if a disk is full, and what to do.
 FULL_DISK = os.strerror(errno.ENOSPC)
 MORE_ROOM = "make room, or name a directory with more of it: TMPDIR=DIR make packages"
-# A payload with this has the reference catcher.
+# A payload with this file has the reference catcher.
 REFERENCE = "usr/lib/csulcca/reference_catcher"
-# For debian/copyright where the payload is not ours.
+# For debian/copyright, if the payload is not ours.
 VENDORS_COPYRIGHT = """
 Files: payload/*
 Copyright: the vendor that made the payload
@@ -93,7 +93,7 @@ def main(arguments: list[str] | None = None) -> int:
     os.umask(0o022)
     try:
         if not options.payload:
-            # As a path it would be the current directory.
+            # As a path, an empty text would be the current directory.
             raise Refused("PAYLOAD is empty", "leave it out, or: make packages PAYLOAD=csulcca-8.2.54.s390x.rpm")
         payload = Path(options.payload)
         with tempfile.TemporaryDirectory(prefix="csulcca-build-") as work:
@@ -107,7 +107,7 @@ def main(arguments: list[str] | None = None) -> int:
         print("packages: %s\n  %s" % (refusal, refusal.hint), file=sys.stderr)
         return 1
     except OSError as error:
-        # That of shutil.copytree() has no number, but the text of each file's.
+        # The error of shutil.copytree() has no number, only the texts of all files.
         if error.errno != errno.ENOSPC and FULL_DISK not in str(error):
             raise
         print("packages: %s: %s\n  %s" % (FULL_DISK, error.filename or tempfile.gettempdir(), MORE_ROOM),
@@ -157,7 +157,7 @@ def build(work: Path, payload: Path, version: str | None, output: Path,
     for suffix in ("deb", "rpm", "spdx.json"):
         for old in output.glob("%s[-_]*.%s" % (metadata.name, suffix)):
             old.unlink()
-    # Of the packages before.
+    # Remove those of an earlier build.
     (output / "SHA256SUMS.asc").unlink(missing_ok=True)
     sums = []
     for package in packages:
@@ -168,9 +168,9 @@ def build(work: Path, payload: Path, version: str | None, output: Path,
 
 
 def stage(source: Path, payload: Path, version: str | None, work: Path) -> Staged:
-    """Make in ``source`` the tree that is built: our sources, the payload, and all that depends on either rendered.
+    """Make the tree that is built in ``source``: our sources, the payload, and everything that is rendered from them.
 
-    ``work`` is where a package of the vendor's is unpacked.
+    A package of the vendor is unpacked in ``work``.
     """
     plain = TREE in payload.resolve().parents
     found = payloads.read(payload, work / "unpacked", plain=plain)
@@ -215,7 +215,7 @@ def stage(source: Path, payload: Path, version: str | None, work: Path) -> Stage
 
 
 def filled_in(spec: str, metadata: Metadata, changes: list[Change], permissive: str = "0") -> str:
-    """The text of rpm/csulcca.spec with what stands between @ signs there."""
+    """The text of rpm/csulcca.spec with its placeholders (@NAME@) filled in."""
     for token, text in (
         ("@VERSION@", metadata.version),
         ("@RELEASE@", metadata.release),
@@ -231,7 +231,8 @@ def filled_in(spec: str, metadata: Metadata, changes: list[Change], permissive: 
 
 
 def is_vendors(found: payloads.Payload) -> bool:
-    """Whether the payload is IBM's, and so wants CCA's groups: by its host library, or since files belong to one."""
+    """Whether the payload is IBM's, and so needs CCA's groups: it has the host library, or files that belong to one of
+    the groups."""
     library = any(path.rpartition("/")[2].startswith("libcsulcca.so") for path in found.entries)
     return library or any(entry.group != "root" for entry in found.entries.values())
 
@@ -245,7 +246,7 @@ def write_groups(source: Path, groups: bool) -> None:
 
 
 def has_capabilities(source: Path) -> bool:
-    """Whether the deb's postinst has capabilities to give."""
+    """Whether the deb's postinst has to set capabilities."""
     lines = (source / (STAGED["deb"] + ".attributes")).read_text(encoding="ascii").splitlines()
     return any(line.split(" ")[2] != "-" for line in lines)
 
@@ -254,8 +255,8 @@ def has_capabilities(source: Path) -> bool:
 
 
 def build_deb(work: Path, name: str, machine: tuple[str, str], environment: dict[str, str]) -> Path:
-    # -d: nothing is compiled, so the compilers that dpkg takes for granted are not asked for; and where dpkg is only a
-    # tool, as on Fedora, its database cannot tell that debhelper is there.
+    # -d: nothing is compiled, so the compilers that dpkg expects are not needed. And if dpkg is only a tool, as on
+    # Fedora, its database does not know that debhelper is installed.
     command = ["dpkg-buildpackage", "-b", "-us", "-uc", "-d"]
     if machine != NO_MACHINE:
         command += ["--host-arch", machine[0]]
@@ -289,7 +290,7 @@ def build_rpm(work: Path, name: str, staged: Staged, environment: dict[str, str]
     options = [word for key, value in defines.items() for word in ("--define", "%s %s" % (key, value))]
     options += ["--target", machine[1] + "-linux"]
     literal(run(["rpmspec", "-P", *options, spec], work, environment), "the spec")
-    # Where rpm is only a tool, as on Debian, its database cannot tell what is installed.
+    # If rpm is only a tool, as on Debian, its database does not know what is installed.
     nodeps = [] if asked("rpm", "-q", "rpm") else ["--nodeps"]
     run(["rpmbuild", "-bb", *nodeps, *options, spec], work, environment)
     package = result(top / "RPMS" / machine[1] / name)
@@ -298,7 +299,7 @@ def build_rpm(work: Path, name: str, staged: Staged, environment: dict[str, str]
 
 
 def literal(text: str, where: str) -> None:
-    """Raise if rpm left a macro unexpanded, which it does silently with one that it does not know."""
+    """Raise Refused if rpm left a macro unexpanded: it does so silently if it does not know the macro."""
     match = re.search(r"%\{[^}\n]*\}?", text)
     if match:
         raise Refused("rpm does not know the macro %s in %s" % (match.group(), where),
@@ -312,7 +313,7 @@ def result(path: Path) -> Path:
 
 
 def replace(path: Path, pattern: str, text: str) -> None:
-    """Replace what matches ``pattern``; that nothing does is an error of the tree."""
+    """Replace what matches ``pattern``. If nothing matches, the tree is wrong."""
     content, count = re.subn(pattern, lambda match: text, path.read_text(encoding="utf-8"))
     if not count:
         raise Refused("%s has no line %s" % (path.name, pattern), "git diff -- %s" % path.name)
@@ -320,7 +321,7 @@ def replace(path: Path, pattern: str, text: str) -> None:
 
 
 def asked(*command: str) -> bool:
-    """Whether ``command`` says yes; a command that is not there does not."""
+    """Whether ``command`` succeeds; no, if it is not installed."""
     if shutil.which(command[0]) is None:
         return False
     return subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0

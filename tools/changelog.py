@@ -12,7 +12,8 @@ from tools.refusal import Refused
 
 
 class Metadata(NamedTuple):
-    """Name, version and release of the packages, which others they depend on and recommend, and the rpm's vendor."""
+    """Name, version and release of the packages, the packages that they depend on and recommend, and the rpm's
+    vendor."""
 
     name: str
     version: str
@@ -34,10 +35,11 @@ class Change(NamedTuple):
 def read_metadata(
     path: Path, version: str | None, payload_version: str | None = None, fix: str | None = None
 ) -> Metadata:
-    """Metadata of setup.cfg; its version is replaced by ``version`` if that is given, else by the payload's.
+    """Metadata of setup.cfg. Its version is replaced by ``version`` if that is given, else by the payload's.
 
-    With the payload's version goes its fix number: FIX.1 is then the release, so that our package is newer than the
-    vendor's own, and older than the vendor's next fix. Letters that a version ends in are carried, never read.
+    The payload's version comes with its fix number: the release is then FIX.1, so that our package is newer than the
+    vendor's package, and older than the vendor's next fix. Letters at the end of a version are kept and have no meaning
+    here.
     """
     parser = configparser.ConfigParser(interpolation=None)
     parser.read_string(path.read_text(encoding="utf-8"))
@@ -76,8 +78,8 @@ def read_changes(text: str) -> list[Change]:
 def changes_for(metadata: Metadata, changes: list[Change], version_given: bool) -> list[Change]:
     """``changes`` with an entry for the version that is built on top.
 
-    Where the version was given for this one build, an entry is made for it, with the date of the newest that is there,
-    so that the packages stay reproducible; else the newest must be for the version of setup.cfg.
+    If the version was given for this one build, an entry is made for it, with the date of the newest entry, so that the
+    packages stay reproducible. Otherwise the newest entry must be for the version of setup.cfg.
     """
     full = "%s-%s" % (metadata.version, metadata.release)
     if changes[0].version == full:

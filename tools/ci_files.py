@@ -1,4 +1,4 @@
-"""CI configuration for those who build and test the packages elsewhere: `make ci-files`, `make ci-files CHECK=1`.
+"""CI configuration that builds and tests the packages on other services: `make ci-files`, `make ci-files CHECK=1`.
 
 Every list of systems in these files comes from tests/matrix/distros.toml, and every version from setup.cfg and
 debian/changelog; a change there and this command keep them true. With --check nothing is written: the exit status is 1
@@ -23,7 +23,7 @@ from tools.refusal import Refused
 
 TREE = pathlib.Path(__file__).resolve().parent.parent
 HEADER = "# Made by `make ci-files` from tests/matrix/distros.toml; edit tools/ci_files.py instead.\n"
-# The test of an installed package, in debian/tests, where both autopkgtest and tmt run it.
+# The test of an installed package. It is in debian/tests, and both autopkgtest and tmt run it.
 TEST = "installed"
 # The Open Build Service builds one archive in many systems, by these recipes.
 OBS_SPEC = ".obs/csulcca.spec"
@@ -33,16 +33,16 @@ MINUTES_CHECK = 90
 MINUTES_CELL = 60
 # A machine of another architecture is emulated.
 MINUTES_MACHINE = 180
-# By commit: what a tag names may change.
+# By commit, because a tag can be moved.
 ACTIONS = {
     "actions/checkout": "11bd71901bbe5b1630ceea73d27597364c9af683 # v4.2.2",
     "actions/cache": "5a3ec84eff668545956fd18022155c47e93e2684 # v4.2.3",
     "actions/upload-artifact": "ea165f8d65b6e75b540449e92b4886f43607fa02 # v4.6.2",
     "actions/download-artifact": "d3f86a106a0bac45b974a628896c90dbdf5c8093 # v4.3.0",
 }
-# What of dist/ is for others.
+# The files of dist/ that are published.
 RELEASED = ("*.deb", "*.rpm", "*.spdx.json", "SHA256SUMS")
-# Of a job for a tag, in which the secret SIGNING_KEY has an ASCII-armoured private key that needs no passphrase.
+# For a job of a tag. The secret SIGNING_KEY has an ASCII-armoured private key without a passphrase.
 SIGN = """\
 version=$(sed -n 's/^version *= *//p' setup.cfg)
 test "$TAG" = "v$version" || { echo "the tag $TAG is not the version of setup.cfg, v$version"; exit 1; }
@@ -67,8 +67,8 @@ def declared() -> dict[str, dict[str, Any]]:
 
 
 def runnable() -> list[str]:
-    """Cells that a job with Debian's mirrors and a container registry can run: not machines, which are no images that a
-    job could fetch from an earlier one."""
+    """Cells that a job can run with Debian's mirrors and a container registry. Machines are left out: they are not
+    images, so a job cannot fetch them from an earlier job."""
     return [name for name, table in declared().items()
             if not table.get("recipe", {}).get("needs") and table.get("kind") != "machine"]  # fmt: skip
 
@@ -89,7 +89,7 @@ def of(key: str) -> list[str]:
 
 
 def runner() -> str:
-    """The image of the jobs whose system is ours to choose."""
+    """The image of the jobs that may run on any system."""
     (suite,) = [table["recipe"]["suite"] for table in declared().values() if "runner" in table.get("roles", ())]
     return f"debian:{suite}"
 
@@ -432,7 +432,7 @@ main:
 
 
 def obs_repository(declared_as: str) -> str:
-    """A repository of that name in the Open Build Service, which builds in what the declaration says."""
+    """A repository of that name in the Open Build Service, which builds on the systems of the declaration."""
     words = declared_as.split()
     paths = [word.split("/") for word in words if "/" in word]
     lines = "".join(f"""\
@@ -449,7 +449,8 @@ def obs_repository(declared_as: str) -> str:
 
 
 def obs_service() -> str:
-    """Where the Open Build Service gets the sources and the recipes, which it wants beside the archive of the tree."""
+    """How the Open Build Service gets the sources and the recipes. It needs the recipes beside the archive of the
+    tree."""
     return f"""\
 <!-- Made by `make ci-files`, as are the recipes that it extracts; edit tools/ci_files.py instead. -->
 <services>
@@ -474,13 +475,13 @@ def obs_service() -> str:
 
 
 def obs_spec() -> str:
-    """The spec that rpm systems are built with there: that of the tree is a template."""
+    """The spec for rpm systems there: the spec in the tree is only a template."""
     template = (TREE / "rpm/csulcca.spec").read_text(encoding="utf-8")
     return "# Made by `make ci-files`, for the Open Build Service.\n" + filled_in(template, *release())
 
 
 def obs_dsc() -> str:
-    """The recipe for Debian's systems: debtransform completes it there; debian/ itself is in the archive."""
+    """The recipe for Debian's systems. debtransform completes it there; debian/ itself is in the archive."""
     metadata, changes = release()
     control = (TREE / "debian/control").read_text(encoding="utf-8")
     fields = dict(re.findall(r"(?m)^([A-Z][A-Za-z-]+): (.*)$", control))
@@ -498,7 +499,7 @@ DEBTRANSFORM-TAR: {metadata.name}-{metadata.version}.tar.gz
 
 
 def obs_changelog() -> str:
-    """The changelog once more: debtransform is only run where there is a file that begins with `debian.`."""
+    """A second copy of the changelog: debtransform runs only if there is a file whose name begins with `debian.`."""
     return (TREE / "debian/changelog").read_text(encoding="utf-8")
 
 
@@ -510,7 +511,7 @@ def release() -> tuple[Metadata, list[Change]]:
 
 
 def salsa() -> str:
-    """Debian's own pipeline: it includes what it knows, and needs to be told of our build."""
+    """Debian's own pipeline: its standard jobs, with the settings that our build needs."""
     return HEADER + """\
 include:
   - https://salsa.debian.org/salsa-ci-team/pipeline/raw/master/recipes/debian.yml
@@ -533,7 +534,7 @@ Restrictions: needs-root, isolation-container, allow-stderr
 
 
 def tmt_plan() -> str:
-    """A plan for tmt: one for the machine that is given, which has the package already."""
+    """A plan for tmt, for a given machine that has the package already."""
     return HEADER + """\
 summary: The installed package, on the system that it is for
 discover:

@@ -1,4 +1,4 @@
-"""The main job end to end, on real systems, told in plain words: `make demo`.
+"""The main job end to end on real systems, with a report in plain words: `make demo`.
 
 For a Debian system with apt and an rpm system with dnf, in containers booted with systemd: a fresh installation, and an
 upgrade from CCA 7.3. Exit status 1 if anything was not as it should be, or could not be shown on this host.
@@ -23,7 +23,7 @@ HOST = "zlinux1"
 
 
 class Story:
-    """What is printed, and whether everything was as expected."""
+    """Print the report, and count what was not as expected."""
 
     def __init__(self) -> None:
         """Begin; colours only on a terminal."""
@@ -49,12 +49,12 @@ class Story:
             print(self._paint("      | " + line, "2"), flush=True)
 
     def blocked(self, reason: str) -> None:
-        """What this host can't show, and why; it is never counted as shown."""
+        """Print what this host cannot show, and why. It does not count as shown."""
         self.reasons.append(reason)
         self.tell("BLOCKED: " + reason)
 
     def expect(self, what: str, is_so: bool, otherwise: str = "") -> None:
-        """A claim, and whether it held; *otherwise* is shown where it did not."""
+        """Print a claim and whether it is true; if it is not, also *otherwise*."""
         self.expected += 1
         if is_so:
             print(f"    {self._paint('ok', '32')}      {what}", flush=True)
@@ -65,7 +65,7 @@ class Story:
 
 
 def fresh(story: Story, system: System, client: Machine, package: pathlib.Path) -> None:
-    """(a) A first installation."""
+    """A first installation."""
     tool = system.tools[0]
     story.tell(f"{tool} installs {package.name} on a host that never had CCA.")
     done = system.package(tool, "install", package, check=False)
@@ -82,7 +82,7 @@ def fresh(story: Story, system: System, client: Machine, package: pathlib.Path) 
 
 
 def upgrade(story: Story, system: System, client: Machine, old: pathlib.Path, new: pathlib.Path) -> None:
-    """(b) The way from CCA 7.3."""
+    """An upgrade from CCA 7.3."""
     tool = system.tools[0]
     story.tell(f"{tool} installs {old.name}: CCA 7.3, which speaks plain TCP only.")
     system.package(tool, "install", old)
@@ -112,14 +112,14 @@ def upgrade(story: Story, system: System, client: Machine, old: pathlib.Path, ne
 
 
 def expect_service(story: Story, system: System) -> None:
-    """The service is what it must be after every step."""
+    """Expect that the service is enabled and running."""
     state = system.service()
     story.expect("the service is enabled and running", state == ("enabled", "active"),
                  f"{state}\n{system.machine.journal()}")
 
 
 def expect_handshake(story: Story, system: System, client: Machine) -> None:
-    """Another machine that trusts only the certificate gets through, by name and by address."""
+    """Expect that another machine, which trusts only the certificate, can connect by name and by each address."""
     certificate = system.machine.read(CERTIFICATE)
     for name in (HOST, system.machine.ip4, system.machine.ip6):
         done = handshake(client, system.machine, name, certificate)
@@ -128,7 +128,7 @@ def expect_handshake(story: Story, system: System, client: Machine) -> None:
 
 
 def systems(story: Story) -> list[images.Cell]:
-    """A system of each family that this host can run: our own root, or a vendor's image where none can be made."""
+    """A system of each family that this host can run: our own root, or a vendor's image if no root can be made."""
     found = []
     for cell in images.with_role("example"):
         reason = images.blocked(cell)
@@ -149,7 +149,7 @@ def main() -> int:
     story = Story()
     started = time.monotonic()
     with engine.plain_errors(), tempfile.TemporaryDirectory(prefix="csulcca-demo-") as work:
-        images.cells()  # A mistake there is said before anything is built.
+        images.cells()  # Report a mistake there before anything is built.
         engine.prepare()
         story.heading("Building the packages")
         subprocess.run([sys.executable, str(TREE / "tools/build_packages.py")], check=True)

@@ -1,8 +1,9 @@
-"""The tables of docs/json.md and docs/findings.md, from what they tell of: `python3 -m tools.doc_tables`.
+"""Write the tables of docs/json.md and docs/findings.md, from the schemas and the catalog of findings: `python3 -m
+tools.doc_tables`.
 
 A table stands between the lines `<!-- NAME -->` and `<!-- end -->`. NAME.json: the fields of a schema of share/schema;
-status, probe: the findings of that verb's catalog. With --check nothing is written: the exit status is 1 if a page
-differs from what is given there.
+status, probe: the findings of that verb's catalog. With --check nothing is written: the exit status is 1 if a table is
+not up to date.
 """
 
 import argparse
@@ -57,7 +58,7 @@ def kind(field: dict) -> str:
 
 
 def rows(schema: dict, prefix: str = "") -> Iterator[tuple[str, str, str]]:
-    """(path, kind, meaning) of each field, those below an object or an array of objects behind it."""
+    """(path, kind, meaning) of each field. The fields of an object, or of the objects in an array, follow it."""
     for name, raw in schema["properties"].items():
         field = resolve(raw)
         yield prefix + name, kind(raw), field["description"]
@@ -79,12 +80,12 @@ def _line(line: str) -> str:
 
 
 def findings_table(name: str) -> str:
-    """The Markdown table of a catalog; what a finding fills in is ... there."""
+    """The Markdown table of a catalog. `...` stands for the facts that a finding fills in."""
     lines = ["| id | severity | what is wrong | what to do |", "| --- | --- | --- | --- |"]
     for id, (severity, _, text, fix) in sorted(CATALOGS[name].items()):
         fix = fix.replace("{unmask}", "systemctl unmask CSUTKEcat")
         wrong, todo = (re.sub(r"\{[a-z_]+\}", "...", part) for part in (text, fix))
-        todo = "depends on the reason; the finding says it" if fix == "{hint}" else todo
+        todo = "this depends on the reason: do what the finding says" if fix == "{hint}" else todo
         lines.append(f"| `{id}` | {severity} | {wrong} | {'<br>'.join(_line(line) for line in todo.splitlines())} |")
     return "\n".join(lines) + "\n"
 

@@ -1,7 +1,8 @@
-"""What the packages carry besides ours: a directory, or the vendor's .rpm or .deb, looked at before anything is built.
+"""The payload of the packages: a directory, or the vendor's .rpm or .deb, which is checked before anything is built.
 
-A vendor's package is data here: it is never installed, none of its scriptlets is run, and no path of it is written to
-or followed before it has been judged. Its files are unpacked below numbers of ours; links exist as text only.
+A vendor's package is only data here. It is never installed, and none of its scriptlets is run. None of its paths is
+written or followed before it has been checked. Its files are unpacked under numbers that we choose; links exist only as
+text.
 """
 from __future__ import annotations
 
@@ -23,18 +24,19 @@ from catcher_install import paths
 from tools.refusal import Refused
 
 CATCHER = "opt/IBM/CCA/bin/catcher.exe"
-# CCA's groups; root and they are all that a file of a payload may belong to, since nothing else is there on a host.
+# CCA's groups. A file of a payload may belong only to these or to root, because a host has no others for it.
 GROUPS = paths.LEGACY_GROUPS
 
-# CCA takes some tens of megabytes. More is a mistake, or made to fill the build host.
+# CCA takes some tens of megabytes. A much larger payload is a mistake, or is meant to fill the disk of the build host.
 MAX_BYTES = 2 << 30
 MAX_ENTRIES = 20_000
 
-# In a vendor's tree, what ours stands in for (control script, unit, init script and its links), and what every host
-# makes for itself and must never come out of a package: mode, pair with all that goes with it, state and key storage.
+# What is left out of a vendor's tree: what our package replaces (control script, unit, init script and its links), and
+# what every host makes for itself, so that it must never be in a package (mode, pair and its other files, state, key
+# storage).
 LEFT_OUT = (
-    ("opt/IBM/CCA/bin/CSUTKEcat", "ours stands there"),
-    (r"(usr/)?lib/systemd/system/CSUTKEcat\.service", "ours stands there"),
+    ("opt/IBM/CCA/bin/CSUTKEcat", "the package has its own"),
+    (r"(usr/)?lib/systemd/system/CSUTKEcat\.service", "the package has its own"),
     (r"etc/systemd/system/(.*/)?CSUTKEcat\.service", "the unit is enabled by the package"),
     (r"etc/(rc\.d/)?init\.d/CSUTKEcat", "the unit replaces it"),
     (r"etc/(rc\.d/|init\.d/)?rc[0-6S]\.d/[SK][0-9]*CSUTKEcat", "the unit replaces it"),
@@ -48,11 +50,11 @@ LEFT_OUT = (
     (r"(.*/)?\.(git|ruff_cache|mypy_cache|pytest_cache|hypothesis)(/.*)?", "a tool's own"),
     (r"(.*/)?\.gitignore", "a tool's own"),
 )
-# A directory that a vendor's package brings, whatever of it is left out.
+# Directories that a vendor's package brings, also if files in them are left out.
 KEPT = paths.KEY_STORAGE.lstrip("/")
-# A key as openssl and ssh-keygen write it, whatever the file is called; a program that only names the line has no key.
+# A key as openssl and ssh-keygen write it, under any file name. A program that only contains the first line has no key.
 PRIVATE_KEY = re.compile(rb"(?m)^-----BEGIN ([A-Z0-9]+ )*PRIVATE KEY-----[ \t]*\r?\n([A-Za-z0-9+/=]{16}|Proc-Type:)")
-# What the package itself puts there; a payload that has one of these would fight with it.
+# What the package itself installs; a payload must not have these paths, too.
 OURS = re.compile(
     r"usr/lib/csulcca|usr/lib/csulcca/(catcher_install|hooks|run|version)(/.*)?|usr/sbin/catcherctl"
     r"|usr/share/csulcca/catcher\.conf|usr/lib/(tmpfiles|sysusers)\.d/csulcca\.conf"
@@ -70,7 +72,7 @@ ELF_MACHINES = {
 }
 NO_MACHINE = ("all", "noarch")
 
-# First bytes -> what that is, and what to do with it.
+# First bytes -> the kind of file, and what to do with it.
 NOT_PACKAGES = (
     (b"-----BEGIN PGP", "an encrypted or signed file", "gpg --decrypt --output csulcca.rpm %s"),
     (b"\x85", "an encrypted file", "gpg --decrypt --output csulcca.rpm %s"),
@@ -97,7 +99,7 @@ class Entry(NamedTuple):
 
     @property
     def is_usual(self) -> bool:
-        """Whether it has the owner and mode that a file has without anyone asking."""
+        """Whether it has the usual owner and mode."""
         usual = {"l": (self.mode,), "d": (0o755,), "f": (0o644, 0o755)}[self.kind]
         return self.group == "root" and not self.capabilities and self.mode in usual
 
@@ -106,7 +108,8 @@ Entries = dict[str, Entry]
 
 
 class Payload(NamedTuple):
-    """What is packed, by path without the leading /; what is left out, with the reason; and for which machine."""
+    """What is packed, by path without the leading /; what is left out, with the reason; and the machine that it is
+    for."""
 
     entries: Entries
     left_out: list[tuple[str, str]]
@@ -120,8 +123,8 @@ class Payload(NamedTuple):
 def read(path: Path, work: Path, *, plain: bool = False) -> Payload:
     """The payload that ``path`` names; files of a package are unpacked below ``work``.
 
-    plain: modes and owners are an accident of a checkout, and become the usual ones. Raises Refused for anything that
-    a package must not bring on a host.
+    plain: modes and owners are an accident of a checkout, and become the usual ones. Raises Refused for anything that a
+    package must not install on a host.
     """
     label = "PAYLOAD=%s" % path
     if path.is_dir():
@@ -149,7 +152,7 @@ def read(path: Path, work: Path, *, plain: bool = False) -> Payload:
 
 
 def of_directory(root: Path, plain: bool) -> Entries:
-    """What lies below ``root``. Owners count where they are CCA's groups, and capabilities where the kernel tells."""
+    """What is below ``root``. Groups are kept if they are CCA's, and capabilities if the kernel shows them."""
     found: Entries = {}
     size = 0
     for path, status in walk(root, ""):
@@ -165,7 +168,7 @@ def of_directory(root: Path, plain: bool) -> Entries:
                           "take it out of the directory, then make packages again")
         kind = "d" if stat.S_ISDIR(status.st_mode) else "f"
         if kind == "f" and mode & (stat.S_ISUID | stat.S_ISGID):
-            # In a directory that may be an accident; a package says so on purpose.
+            # In a directory that may be an accident; in a package it is on purpose.
             raise Refused("PAYLOAD=%s: /%s is setuid or setgid" % (root, path),
                           "chmod ug-s %s   (or give the vendor's package, whose modes are kept)" % where)
         if plain:
@@ -192,7 +195,8 @@ def walk(root: Path, below: str) -> Iterator[tuple[str, os.stat_result]]:
 
 
 def group_of(status: os.stat_result) -> str:
-    """The group's name if it is one of CCA's; whoever else unpacked the directory means root."""
+    """The group's name if it is one of CCA's; any other group only says who unpacked the directory, and becomes
+    root."""
     try:
         name = grp.getgrgid(status.st_gid).gr_name
     except KeyError:
@@ -231,7 +235,7 @@ def of_package(path: Path, work: Path) -> tuple[Entries, str, str | None]:
 
 
 def of_rpm(path: Path, work: Path) -> tuple[Entries, str, str | None]:
-    # Digests only: the vendor's key is for the person who fetched the package to check, with rpm -K.
+    # Only digests: the person who fetched the package checks the vendor's signature, with rpm -K.
     output("rpm", "-K", "--nosignature", str(path), about=path)
     query = ["rpm", "-qp", "--nosignature", "--queryformat"]
     version, release, source, epoch = output(
@@ -251,7 +255,7 @@ def of_rpm(path: Path, work: Path) -> tuple[Entries, str, str | None]:
     found = {}
     for name, entry in entries.items():
         if name not in told and entry.kind == "d":
-            # A parent that the package takes for granted.
+            # A parent directory that the package does not list.
             found[name] = entry
             continue
         if name not in told:
@@ -268,7 +272,7 @@ def of_deb(path: Path, work: Path) -> tuple[Entries, str, str | None]:
     epoch, _, rest = version.rpartition(":")
     refuse_epoch(path, epoch or "0")
     upstream, dash, revision = rest.rpartition("-")
-    # dpkg has nowhere to keep capabilities.
+    # A .deb cannot contain capabilities.
     entries = unpack(["dpkg-deb", "--fsys-tarfile", str(path)], None, path, work)
     return entries, upstream if dash else rest, revision if dash else None
 
@@ -286,7 +290,7 @@ def check_owner(path: Path, name: str, user: str, group: str) -> None:
 
 
 def output(*command: str, about: Path) -> str:
-    """What a tool says of a package; Refused with its own last line if it fails."""
+    """What a tool prints about a package. Raises Refused, with the tool's last line, if it fails."""
     require(command[0])
     done = subprocess.run(command, capture_output=True, text=True, errors="replace", stdin=subprocess.DEVNULL,
                           env={**os.environ, "LC_ALL": "C"})
@@ -314,7 +318,7 @@ def unpack(command: list[str], package: IO[bytes] | None, path: Path, work: Path
                 stream = Bounded(child.stdout, path)
                 with tarfile.open(fileobj=cast(IO[bytes], stream), mode="r|") as archive:
                     entries = read_tar(archive, path, work)
-                # What pads the archive, so that the command ends by itself.
+                # Also read the padding of the archive, so that the command ends by itself.
                 while stream.read(1 << 16):
                     pass
             except (tarfile.TarError, EOFError) as error:
@@ -331,7 +335,7 @@ def unpack(command: list[str], package: IO[bytes] | None, path: Path, work: Path
 
 
 class Bounded:
-    """A stream that ends in Refused once more than MAX_BYTES have come out of it, whatever its headers promise."""
+    """A stream that raises Refused after more than MAX_BYTES, whatever its headers say."""
 
     def __init__(self, stream: IO[bytes], path: Path) -> None:
         self.stream = stream
@@ -403,7 +407,7 @@ def read_tar(archive: tarfile.TarFile, path: Path, work: Path) -> Entries:
 
 
 def without_ours(entries: Entries) -> tuple[Entries, list[tuple[str, str]]]:
-    """What is packed of ``entries``, and what is left out and why, sorted."""
+    """Which of ``entries`` are packed, and which are left out and why, sorted."""
     taken = dict(entries)
     left_out = []
     for path in entries:
@@ -412,7 +416,7 @@ def without_ours(entries: Entries) -> tuple[Entries, list[tuple[str, str]]]:
                 left_out.append((path, reason))
                 del taken[path]
                 break
-    # The directories that then hold nothing were there for what is left out (/etc/rc2.d, say).
+    # Directories that are empty now were there only for what is left out, for example /etc/rc2.d.
     for directory in {str(parent) for path, _ in left_out for parent in PurePosixPath(path).parents} - {KEPT}:
         if not any(path.startswith(directory + "/") and entry.kind != "d" for path, entry in taken.items()):
             taken = {path: entry for path, entry in taken.items()
@@ -422,7 +426,7 @@ def without_ours(entries: Entries) -> tuple[Entries, list[tuple[str, str]]]:
 
 def problem_with(path: str, entry: Entry, entries: Entries) -> str | None:
     """What is wrong with one entry of the payload, or None."""
-    # A file list of rpm has no sure way to quote blanks, quotes, % or glob signs.
+    # In a file list of rpm, blanks, quotes, % and glob characters cannot be quoted reliably.
     if not re.fullmatch(r"[A-Za-z0-9._+@,:~=/-]+", path):
         return "the name %r has characters that a package's file list cannot hold" % path
     if OURS.fullmatch(path) and entry.kind != "d":
@@ -451,7 +455,7 @@ def has_private_key(content: Path) -> bool:
 
 
 def problem_with_link(path: str, target: str, entries: Entries) -> str | None:
-    """A link is fine if, with the payload's root taken for /, it stays inside and names something that is packed."""
+    """A link is allowed if, with the payload's root as /, it stays inside and leads to something that is packed."""
     parts = [] if target.startswith("/") else list(PurePosixPath(path).parent.parts)
     for part in PurePosixPath(target).parts:
         if part == "..":

@@ -1,4 +1,4 @@
-"""Where each family's package has the files of a payload, and the tree of them that its build takes."""
+"""Where each family's package has the files of a payload, and the tree of files for its build."""
 from __future__ import annotations
 
 import re
@@ -10,9 +10,10 @@ from tools.refusal import Refused
 
 
 def in_family(entries: Entries, family: str) -> Entries:
-    """``entries`` with libraries where the family's dynamic linker looks: /usr/lib64 with rpm, /usr/lib with deb.
+    """``entries`` with the libraries in the directory in which the family's dynamic linker looks: /usr/lib64 with rpm,
+    /usr/lib with deb.
 
-    The aliases /lib and /lib64 of a merged /usr are written out. Links to what has moved move with it.
+    The aliases /lib and /lib64 of a merged /usr are resolved. Links to moved files are changed accordingly.
     """
 
     def moved(path: str) -> str:
@@ -28,7 +29,7 @@ def in_family(entries: Entries, family: str) -> Entries:
             raise Refused("the payload has /%s twice, once by the name /%s" % (moved(path), path),
                           "both become the same file of the package: leave only one of them in the payload")
         found[moved(path)] = entry
-    # A directory that nothing is left in.
+    # A directory that is empty now.
     for directory in ("usr/lib", "usr/lib64"):
         if directory in found and not any(path.startswith(directory + "/") for path in found):
             del found[directory]
@@ -38,7 +39,8 @@ def in_family(entries: Entries, family: str) -> Entries:
 
 
 def lay_out(entries: Entries, root: Path) -> None:
-    """Write ``entries`` below ``root``, readable for the build; beside it ROOT.attributes has what is not usual.
+    """Write ``entries`` below ``root``, readable for the build. The file ROOT.attributes beside it lists unusual
+    attributes.
 
     Its lines are: MODE GROUP CAPABILITIES PATH, with "-" for no capabilities.
     """

@@ -18,10 +18,10 @@ import sys
 TREE = pathlib.Path(__file__).resolve().parent.parent
 PICTURES = TREE / "docs/pictures"
 FONT_SIZE = 14
-# A monospaced character is about 0.6 em wide; textLength makes it exactly that with any font.
+# A monospaced character is about 0.6 em wide; textLength makes it exactly 0.6 em in any font.
 ADVANCE = 8.4
 LEADING = 20
-# Browsers fold spaces into one, but not these.
+# Browsers collapse spaces, but not these.
 KEPT = "\N{NO-BREAK SPACE}"
 MARGIN = 16
 BAR = 28
@@ -46,7 +46,7 @@ def runs(line: str) -> list[tuple[int, str, str]]:
 
 
 def svg(title: str, lines: list[str]) -> str:
-    """A terminal window with these lines, of as many columns as the longest has."""
+    """A terminal window with these lines, as wide as the longest line."""
     columns = max([len(SGR.sub("", line)) for line in lines] + [len(title)])
     width = round(2 * MARGIN + columns * ADVANCE)
     height = BAR + 2 * MARGIN + len(lines) * LEADING
@@ -85,7 +85,7 @@ def status() -> tuple[str, list[str]]:
 
 
 def matrix() -> tuple[str, list[str]]:
-    """`make matrix` with SCENARIOS. Raises CalledProcessError if one of them fails: what it said is on the terminal."""
+    """`make matrix` with SCENARIOS. Raises CalledProcessError if one of them fails; its output is on the terminal."""
     from tests.matrix import images
 
     cells = [cell.name for cell in [*images.in_ci(), *images.with_role("ready-made")] if not cell.scenarios]

@@ -2,7 +2,7 @@
 
 
 class Refused(Exception):
-    """It cannot be done as asked: what is wrong, and in ``hint`` what to type, one line each."""
+    """Something cannot be done: the message says what is wrong, and ``hint`` what to type, one line each."""
 
     def __init__(self, problem: str, hint: str) -> None:
         super().__init__(problem)

@@ -1,7 +1,7 @@
 """Run every command of docs/release.md and say which claims are true: `make release-check [ONLY=words of a line]`.
 
-Verdicts: PASS; FAIL; BLOCKED, where every test that the command selects was skipped on this computer, with the reason,
-and never taken for passed. Exit status 0 only where all passed.
+Verdicts: PASS; FAIL; and BLOCKED, with the reason, if this computer skipped every test that the command selects.
+BLOCKED does not count as passed. Exit status 0 only if all passed.
 """
 
 import argparse
@@ -21,7 +21,7 @@ WIDTH = 100
 
 @dataclasses.dataclass(frozen=True)
 class Claim:
-    """A line of the page. heading: the part it stands in."""
+    """A line of the page. heading: of its part."""
 
     heading: str
     text: str
@@ -44,7 +44,7 @@ def claims(page: str) -> list[Claim]:
 
 
 def verdict(status: int, output: str) -> tuple[str, str]:
-    """PASS, FAIL or BLOCKED, and a remark, of a command's exit status and what it printed."""
+    """PASS, FAIL or BLOCKED, and a remark, from the exit status and the output of a command."""
     counts = dict.fromkeys(("passed", "failed", "error", "skipped", "blocked"), 0)
     for number, what in re.findall(r"\b(\d+) (passed|failed|error|skipped|blocked)", output):
         counts[what] += int(number)
@@ -60,7 +60,7 @@ def verdict(status: int, output: str) -> tuple[str, str]:
 
 
 def check(claim: Claim, log: pathlib.Path) -> tuple[str, str]:
-    """Run a claim's command, with what it prints in a file; its verdict and a remark."""
+    """Run the command of a claim, with its output in a file. Returns the verdict and a remark."""
     done = subprocess.run(["/bin/sh", "-c", claim.command], cwd=TREE, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT)  # fmt: skip
     output = done.stdout.decode(errors="replace")

@@ -6,8 +6,8 @@
     OUTPUT/rpm/               signed packages, repodata/ with repomd.xml.asc; csulcca.repo and .vendors for a client
 
 The packages in dist/ stay as they were built, byte for byte; those of OUTPUT/rpm/ are copies with a signature inside,
-since rpm keeps it there. A .deb has none: apt trusts it through the checksums of the signed index. What is published
-is complete or not there at all. KEY is whatever gpg knows the signing key by; GNUPGHOME says where, as ever.
+since rpm keeps it there. A .deb has no signature: apt trusts it by the checksums in the signed index. OUTPUT is
+complete or does not exist. KEY is any name by which gpg knows the signing key; gpg looks in GNUPGHOME.
 """
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def build(key: str, packages: Path, output: Path, url: str) -> None:
 
 
 def check_sums(packages: Path, found: list[Path]) -> None:
-    """Refuse to sign what is not what the build wrote, be it changed or only there."""
+    """Refuse to sign a file that the build did not write, or that was changed since."""
     try:
         lines = (packages / "SHA256SUMS").read_text(encoding="ascii", errors="replace").splitlines()
     except OSError as error:
@@ -106,7 +106,7 @@ def fingerprint_of(key: str) -> str:
     command = ["gpg", "--batch", "--with-colons", "--list-secret-keys", key]
     done = subprocess.run(command, capture_output=True, text=True)
     lines = [line.split(":") for line in done.stdout.splitlines()]
-    # A primary key's fingerprint follows its line; those of its subkeys follow theirs.
+    # The fingerprint of a primary key follows its line, and so do those of its subkeys.
     pairs = zip(lines, lines[1:])
     fingerprints = [after[9] for before, after in pairs if before[0] == "sec" and after[0] == "fpr"]
     if len(fingerprints) != 1:
@@ -136,7 +136,7 @@ def make_apt(directory: Path, key: str, url: str, seconds: int) -> None:
 
 
 def make_rpm_md(directory: Path, key: str, url: str, seconds: int) -> None:
-    """A repository for dnf and zypper, of packages that are signed themselves."""
+    """A repository for dnf and zypper. Its packages are signed, too."""
     for package in sorted(directory.glob("*.rpm")):
         # The name of the macro for the key changed in rpm 4.20; Debian's rpm has no path for gpg.
         defines = ["_gpg_name " + key, "_openpgp_sign_id " + key, "__gpg %s" % shutil.which("gpg")]
@@ -171,7 +171,7 @@ def signature(path: Path, name: str, key: str, kind: str = "--detach-sign") -> N
 
 
 def run(*command: str, cwd: Path | None = None) -> str:
-    """Standard output of a tool; Refused, with all that it said shown, if it fails."""
+    """The standard output of a tool. If it fails, its output is shown, and Refused is raised."""
     done = subprocess.run(command, cwd=cwd, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     if done.returncode:
         print(done.stdout + done.stderr, file=sys.stderr)

@@ -1,7 +1,7 @@
 """The bill of materials beside the packages, as SPDX 2.3 in JSON (https://spdx.github.io/spdx-spec/v2.3/).
 
-It names both packages with their checksums, every file with the licence of whoever it is from, and what the packages
-depend on. Its bytes depend on the packages alone.
+It lists both packages with their checksums, every file with its licence, and the dependencies of the packages. Its
+bytes depend only on the packages.
 """
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LICENCE = "Apache-2.0"
 
 
 def spdx(deb: Path, rpm: Path, name: str, version: str, epoch: int, payload: Iterable[str] | None) -> str:
-    """The document's text. ``payload``: paths that are the vendor's, or None where all is ours."""
+    """The document's text. ``payload``: the paths of the vendor's files, or None if all files are ours."""
     vendors = set(payload or ())
     files = list(files_of(deb, vendors))
     # SPDX 2.3, 7.9: over the sorted SHA-1 of all files.

@@ -90,7 +90,7 @@ def parser(fail: "Callable[[str, str], int]") -> argparse.ArgumentParser:
     _Parser.fail = staticmethod(fail)
     made = _Parser(
         prog="catcherctl",
-        description="Show and change the CCA TKE catcher: its mode, its key and certificate, its service.",
+        description="Manage the TKE catcher of IBM CCA: show and change its mode, its key and its certificate.",
         epilog="Exit status: 0 success, 1 failure (of status: the catcher should serve and does not), 2 usage error, "
                "3 it works and something needs attention. "
                "More about a verb: catcherctl help VERB",

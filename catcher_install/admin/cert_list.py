@@ -98,10 +98,10 @@ def kept_suffix(host: "Host", name: str) -> str:
     see = "see which there are:\n  catcherctl cert list"
     if name and "." + name in kept:
         if "." + name not in whole:
-            raise CatcherError("of the old pair %s only one file is there" % shown(name), see)
+            raise CatcherError("only one file of the old pair %s is there" % shown(name), see)
         return "." + name
     if name or not whole:
-        lone = "; of %s only one file is there" % " and ".join(one[1:] for one in kept) if kept and not name else ""
+        lone = "; only one file of %s is there" % " and ".join(one[1:] for one in kept) if kept and not name else ""
         raise CatcherError("there is no old pair%s%s" % (" " + shown(name) if name else "", lone), see)
     return whole[0]
 

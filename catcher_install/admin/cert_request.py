@@ -42,7 +42,7 @@ def request(host: "Host", wanted: "List[str]", present_key: bool, out: "Optional
         data = crypto.call(_signing_request, key, names, lib)
     except crypto.Unreadable as error:
         # FIPS mode, or a policy, may refuse the key or the digest.
-        raise CatcherError("python3-cryptography makes no request for %s (%s)" % (path, error),
+        raise CatcherError("python3-cryptography cannot make a request for %s (%s)" % (path, error),
                            "see what is wrong:\n  catcherctl cert check") from error
     if wanted or kept:
         # cert_install.install() looks for them, and the next request.
@@ -105,7 +105,7 @@ def _stamp(host: "Host") -> "Optional[stamp.Stamp]":
 
 
 def _not_made(reason: str) -> CatcherError:
-    return CatcherError("no request is made: %s" % reason, "fix that, then type the same command again")
+    return CatcherError("no request was made: %s" % reason, "fix that, then type the same command again")
 
 
 def _note(host: "Host", change: "Callable[[stamp.Stamp], stamp.Stamp]") -> None:

@@ -44,7 +44,7 @@ def main(arguments: "List[str]") -> int:
             if unknown:
                 options.parser.error("unrecognized arguments: %s" % " ".join(unknown))
             if options.dry_run and not options.changes:
-                options.parser.error("--dry-run is for mode, cert install, cert generate, cert restore and apply")
+                options.parser.error("--dry-run works only with mode, cert install, cert generate, cert restore, apply")
             status = VERBS[options.run](options)
         finally:
             # Here, since a failure at the interpreter's end could not be caught.
@@ -105,7 +105,9 @@ def _tell(options: "Namespace", fields: "Dict[str, Any]", lines: "Callable[[Dict
         _print(lines(fields))
 
 
-def _print_findings(found: "List[messages.Finding]") -> None:
+def _print_findings(found: "List[messages.Finding]", root: str = "/") -> None:
+    if found and root != "/":
+        _print(["The paths and commands below are those of the system in %s." % shown(root)])
     for one in found:
         _print(report.finding_lines(one))
 
@@ -164,7 +166,7 @@ def _tell_plan(options: "Namespace", host: Host, planned: "actions.Plan") -> int
         _print_json(report.plan_fields(planned))
     else:
         _print(report.plan_lines(planned))
-        _print_findings(planned.findings)
+        _print_findings(planned.findings, getattr(options, "root", "/"))
     return report.exit_status(planned.findings)
 
 
@@ -180,7 +182,7 @@ def _apply(options: "Namespace") -> int:
         _print_json(report.done_fields(outcome.done, outcome.findings))
     else:
         _print(report.done_lines(outcome.plan, outcome.done))
-        _print_findings(outcome.findings)
+        _print_findings(outcome.findings, options.root)
     return report.exit_status(outcome.findings)
 
 

@@ -120,7 +120,8 @@ def generate(host: "Host", names: HostNames, wish: Wish = USUAL) -> "Tuple[bytes
     and while the clock is not set: such a pair would expire before its time; OSError if BIN cannot be written.
     """
     if host.now() < CLOCK_FLOOR:
-        raise CatcherError("the clock of this host says %s" % moment(host.now()), "set it, then try again: timedatectl")
+        raise CatcherError("the clock of this host says %s" % moment(host.now()),
+                           "set the clock, then type the same command again. To see the clock:\n  timedatectl")
     named = subject(names, wish.names)
     host.remove_tree_of_files(paths.PAIR_WORK)
     host.make_dir(paths.PAIR_WORK, 0o700)
@@ -195,7 +196,7 @@ def _openssl(
         raise CatcherError("openssl %s failed (exit status %d)" % (arguments[0], status), SEE_WHY)
     if not output.startswith(begin) or not output.endswith(end):
         # For example, the output of a preloaded library. Its source is not known.
-        raise CatcherError("openssl %s wrote something else than was asked for" % arguments[0], SEE_WHY)
+        raise CatcherError("openssl %s did not write what was asked for" % arguments[0], SEE_WHY)
     return output
 
 

@@ -161,7 +161,7 @@ def _key_block(given: PemFile) -> bytes:
     if label == "OPENSSH PRIVATE KEY":
         raise CatcherError("%s is a key for SSH" % path, "use the key that the certificate was requested with")
     if len(block) > keys.PEM_LIMIT:
-        raise CatcherError("the key in %s is larger than RSA 4096, and the catcher supports none larger" % path,
+        raise CatcherError("the key in %s is larger than RSA 4096, the largest that the catcher supports" % path,
                            USE_SUPPORTED)
     return block
 

@@ -1,4 +1,4 @@
-"""contrib/'s playbook, run over containers all at once."""
+"""Run contrib/'s playbook on several containers at the same time."""
 
 import os
 import pathlib
@@ -12,11 +12,12 @@ ANSIBLE = pathlib.Path(__file__).resolve().parent.parent.parent / "contrib/ansib
 
 
 class PlayFailed(MatrixError):
-    """A task failed on a host; its text is all that ansible-playbook printed."""
+    """A task failed on a host. The text is the whole output of ansible-playbook."""
 
 
 def play(machines: Sequence[Machine], *settings: str, forks: int = 0) -> str:
-    """Run the playbook; what it printed. forks: hosts at once, all unless given. Raises PlayFailed."""
+    """Run the playbook. Returns its output. forks: the number of hosts at the same time, all unless given. Raises
+    PlayFailed."""
     inventory = ",".join(one.container for one in machines) + ","
     command: list[str | pathlib.Path] = [
         "ansible-playbook", "-i", inventory, "-c", "containers.podman.podman", f"--forks={forks or len(machines)}",

@@ -1,4 +1,4 @@
-"""contrib/: the Ansible role over several hosts at once, and an image that has no key in it (`make contrib`)."""
+"""contrib/: the Ansible role on several hosts at the same time, and an image without a key (`make contrib`)."""
 
 import concurrent.futures
 import contextlib
@@ -41,7 +41,7 @@ def test_the_role_installs_sets_the_mode_and_then_has_nothing_to_do(built, name,
         lan = stack.enter_context(Network())
         machines = [stack.enter_context(Machine(image, name=f"z{number}", network=lan)) for number in range(4)]
         package = f"csulcca_package={built.new(cell.family)}"
-        # Somebody waits for root to write to, and to install, a file that is theirs.
+        # An attacker waits until root writes to a file of his, and installs it.
         foreseen = f"/var/tmp/{built.new(cell.family).name}"
         machines[0].run(f"echo theirs >{foreseen} && chown 65534:65534 {foreseen}")
         play(machines, package, "csulcca_mode=tcp")
@@ -59,7 +59,7 @@ def test_the_role_installs_sets_the_mode_and_then_has_nothing_to_do(built, name,
         assert changes(play(machines[:1], f"csulcca_package={renamed}", "csulcca_mode=tls")) == {"0"}
 
 
-# A repository on the host's own disk, by package manager: how it is indexed, and how the host knows of it.
+# A repository on the host's own disk, by package manager: the command that makes its index, and the file that names it.
 REPOSITORIES = {
     "apt": ("dpkg-scanpackages", "/etc/apt/sources.list.d/local.list", "deb [trusted=yes] file:/srv/repo ./\n"),
     "dnf": ("createrepo_c", "/etc/yum.repos.d/local.repo", "[local]\nname=l\nbaseurl=file:///srv/repo\ngpgcheck=0\n"),
@@ -68,7 +68,7 @@ REPOSITORIES = {
 }  # fmt: skip
 VERSION = {"deb": "dpkg-query --show --showformat='${Version}' csulcca",
            "rpm": "rpm -q --queryformat %{VERSION} csulcca"}
-# An example of the family rather than another, and none whose image is made in many steps.
+# Prefer a system with the role example, and take none whose image is made in many steps.
 ONE_A_MANAGER = {cell.package_manager: cell.name for cell in
                  [*(one for one in images.cells().values() if one.recipe and one.boot and not one.image_based),
                   *images.with_role("example")]}
@@ -126,8 +126,8 @@ def test_an_image_has_no_key_and_its_copies_have_different_ones(built, name):  #
     cell = images.cell(name)
     tag = f"{images.REPOSITORY}/contrib-{name}:{os.getpid()}"
     packages = built.new(cell.family).parent
-    # The instruction of the Containerfile, run and committed as a build does; podman build itself asks for limits that
-    # a machine without CAP_SYS_RESOURCE refuses.
+    # The instruction of the Containerfile, run and committed as a build does. podman build itself sets limits that a
+    # machine without CAP_SYS_RESOURCE refuses.
     (script,) = re.findall(r"^RUN (.*)", (TREE / "contrib/image/Containerfile").read_text().replace("\\\n", ""), re.M)
     with Machine(images.ensure(cell), name="build", boot=False, volumes={"/packages": str(packages)}) as build:
         build.run(script)
@@ -140,7 +140,7 @@ def test_an_image_has_no_key_and_its_copies_have_different_ones(built, name):  #
             systems = [System(one, cell) for one in (a, b)]
             with concurrent.futures.ThreadPoolExecutor() as pool:
                 assert list(pool.map(System.service, systems)) == [("enabled", "active")] * 2
-                # Active is the service as soon as its start makes the pair.
+                # The service is active as soon as its start begins to make the pair.
                 list(pool.map(wait_until_it_listens, systems))
             assert a.read(KEY) != b.read(KEY)
     finally:

@@ -32,7 +32,7 @@ def python(request):
 
 @pytest.fixture(scope="session")
 def library(tmp_path_factory):
-    """The directory of the catcher's package: a copy with the bytecode that the package's hook would make."""
+    """A copy of the catcher's Python package, with the bytecode that the hook of the package would make."""
     copy = tmp_path_factory.mktemp("library")
     shutil.copytree(PAYLOAD / LIBRARY / "reference_catcher", copy / "reference_catcher",
                     ignore=shutil.ignore_patterns("__pycache__"))
@@ -42,7 +42,7 @@ def library(tmp_path_factory):
 
 @pytest.fixture
 def program(tmp_path, library):
-    """The path of a catcher.exe in a tree of its own."""
+    """The path of a catcher.exe in a separate tree."""
     program = tmp_path / PROGRAM
     program.parent.mkdir(parents=True)
     shutil.copy(PAYLOAD / PROGRAM, program)

@@ -9,13 +9,13 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from tests.unit import authority, pem
 
 NAMES = authority.alternatives(["localhost"], ["127.0.0.1", "::1"])
-# Their signatures have a digest of their own.
+# Their signature algorithm includes the digest.
 EDWARDS = ("Ed25519", "Ed448")
 
 
 @functools.cache
 def key_of(kind):
-    """A private key, PEM. kind: as the catcher names it, RSA 2048 say."""
+    """A private key, PEM. kind: as the catcher names it, for example RSA 2048."""
     return pem.key_of("dsa-1024" if kind == "DSA" else kind.lower().replace(" ", "-"))
 
 
@@ -32,6 +32,6 @@ def pair(kind="prime256v1"):
 
 
 def rsa_of_any_size(bits):
-    """A certificate for an RSA public key of BITS bits that nobody has the private key of: made at once."""
+    """A certificate for an RSA public key of BITS bits without a private key, so that it is made at once."""
     modulus = (1 << bits - 1) | random.getrandbits(bits - 1) | 1
     return certificate(rsa.RSAPublicNumbers(65537, modulus).public_key(), signer=key_of("prime256v1"))

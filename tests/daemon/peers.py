@@ -1,4 +1,4 @@
-"""The catcher's clients and backends, and waiting for what they see."""
+"""Clients and backends of the catcher, and functions that wait for what they see."""
 
 import contextlib
 import pathlib
@@ -21,7 +21,8 @@ def tls_context(catcher_pair, version=None, small=False):
 
 
 class TlsClient:
-    """A blocking TLS client on memory BIOs: it can end its half of the stream and read on, as a TLS peer may."""
+    """A blocking TLS client on memory BIOs. It can end its half of the stream and continue to read, as a TLS peer
+    may."""
 
     def __init__(self, sock, context):
         self.sock, self.inbox, self.outbox = sock, ssl.MemoryBIO(), ssl.MemoryBIO()
@@ -87,7 +88,7 @@ def read_exactly(stream, size):
 
 
 class Backend:
-    """A server that calls SERVE(socket) in a thread for each connection, and keeps what it raised."""
+    """A server that calls SERVE(socket) in a thread for each connection, and keeps the exceptions."""
 
     def __init__(self, serve, path=None):
         self.listener = socket.socket(socket.AF_UNIX if path else socket.AF_INET)
@@ -123,7 +124,7 @@ def echo(sock):
 
 
 def eventually(condition, what):
-    """Waits until CONDITION() is true; longer than for an answer, since a busy machine may be at something else."""
+    """Wait until CONDITION() is true. The limit is longer than that of an answer, because the machine may be busy."""
     end = time.monotonic() + 6 * PATIENCE
     while not condition():
         assert time.monotonic() < end, "it never came true that " + what
@@ -131,14 +132,14 @@ def eventually(condition, what):
 
 
 def more_than_buffers_hold():
-    """So many bytes that they can't all be on the way from a client to a backend: the kernel keeps a receive buffer and
-    a send buffer for each of the two connections."""
+    """More bytes than can be on the way from a client to a backend: the kernel has a receive buffer and a send buffer
+    for each of the two connections."""
     limits = [pathlib.Path("/proc/sys/net/ipv4", name).read_text().split() for name in ("tcp_rmem", "tcp_wmem")]
     return 3 * sum(int(largest) for _, _, largest in limits)
 
 
 def standstill(counts):
-    """Waits until the numbers in COUNTS have not changed for 0.3 s."""
+    """Wait until the numbers in COUNTS have not changed for 0.3 s."""
     last, since, end = list(counts), time.monotonic(), time.monotonic() + PATIENCE
     while time.monotonic() < since + 0.3:
         assert time.monotonic() < end, "it never came to a standstill"

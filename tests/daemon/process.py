@@ -1,4 +1,4 @@
-"""The catcher as a process of its own."""
+"""The catcher as a separate process."""
 
 import functools
 import os
@@ -14,11 +14,11 @@ PAYLOAD = Path(__file__).resolve().parents[2] / "payload/reference"
 PROGRAM = "opt/IBM/CCA/bin/catcher.exe"
 LIBRARY = "usr/lib/csulcca"
 MEGABYTE = 1024 * 1024
-PATIENCE = 10.0     # seconds until a condition that should come at once is taken for one that never will
+PATIENCE = 10.0     # seconds after which a condition that should be true at once counts as never true
 
 
 class Catcher:
-    """A running catcher: its process, the lines that it has logged, and the port that it says it has."""
+    """A running catcher: its process, the lines that it has logged, and the port that it reports."""
 
     def __init__(self, argv, environment, **options):
         self.process = subprocess.Popen(argv, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
@@ -43,7 +43,7 @@ class Catcher:
         return "\n".join(self.lines)
 
     def wait_for(self, pattern, count=1):
-        """Waits until COUNT lines match PATTERN, and returns the last of them."""
+        """Wait until COUNT lines match PATTERN. Returns the last of them."""
         def found():
             return [line for line in self.lines if re.search(pattern, line)]
         with self.changed:

@@ -25,14 +25,15 @@ def test_a_tls_stream_cut_short_reaches_the_backend_as_an_error(start, backend):
     catcher = start("-tls", pair=pair(), backend=server.name)
     client = connect_tls(catcher, pair())
     client.sendall(b"half a message")
-    client.close()      # FIN without close_notify, as somebody on the way could forge it
+    client.close()      # FIN without close_notify, as an attacker on the network could forge it
     catcher.wait_for("broken: the peer closed without close_notify, 14 bytes to the backend")
     eventually(lambda: server.errors, "the backend saw an error")
     assert isinstance(server.errors[0], ConnectionResetError)
 
 
 class Slow:
-    """A sender of 16 MiB and a receiver that reads little: CUT is called when the buffers between them are full."""
+    """A client that sends 16 MiB to a receiver that reads little. CUT is called when the buffers between them are
+    full."""
 
     def __init__(self, sender, receiver):
         self.sender, self.receiver, self.sent = sender, receiver, [0]
@@ -45,7 +46,8 @@ class Slow:
                 self.sent[0] += 65536
 
     def received_after(self, cut):
-        """How many bytes came until the end of the stream. Raises what the receiver sees instead of an end."""
+        """The number of bytes until the end of the stream. Raises the error that the receiver sees instead of an
+        end."""
         eventually(lambda: self.sent[0], "something was sent")
         standstill(self.sent)
         assert self.sent[0] < 16 * MEGABYTE
@@ -127,7 +129,8 @@ def test_what_a_client_sent_to_a_lost_backend_ends_with_an_error(start, mode):
 
 
 def test_a_connection_to_itself_is_no_backend():
-    """Nobody listens at a port of the kernel's own range: one of many attempts is made from that very port."""
+    """Nothing listens on a port in the kernel's range for outgoing connections: one of many attempts uses that same
+    port as its own."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         sock.connect(sock.getsockname())
@@ -163,7 +166,7 @@ def test_a_backend_that_is_not_there(start):
 
 @pytest.mark.parametrize("sends", [b"a late request", b""], ids=["late", "nothing"])
 def test_a_client_of_a_lost_backend_never_sees_a_whole_stream(start, sends):
-    """Also one that sends its request after the backend has refused, or only waits for an answer."""
+    """Also a client that sends its request after the backend has refused, or that only waits for an answer."""
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         catcher = start(backend="127.0.0.1:%d" % closed.getsockname()[1])
@@ -178,7 +181,7 @@ def test_a_client_of_a_lost_backend_never_sees_a_whole_stream(start, sends):
 
 
 def test_a_unix_backend_that_is_busy_is_waited_for(start, tmp_path):
-    """The kernel refuses a Unix connection at once if the listener's queue is full; TCP connections wait."""
+    """If the listener's queue is full, the kernel refuses a Unix connection at once; TCP connections wait."""
     with socket.socket(socket.AF_UNIX) as backend, contextlib.ExitStack() as clients:
         backend.settimeout(PATIENCE)
         backend.bind(str(tmp_path / "backend"))

@@ -1,4 +1,4 @@
-"""Memory that peers cannot make grow."""
+"""Peers cannot make the memory of the catcher grow."""
 
 import contextlib
 import itertools
@@ -18,7 +18,7 @@ from .process import MEGABYTE, PATIENCE
 
 @pytest.mark.parametrize("mode", ["tcp", "tls"])
 def test_a_slow_reader_costs_no_memory(start, backend, mode):
-    """Back-pressure in both directions: neither a client nor a backend that does not read makes the catcher grow."""
+    """Back-pressure in both directions: if a client or a backend does not read, the catcher does not grow."""
     offered, go_on, sums = more_than_buffers_hold() // MEGABYTE * MEGABYTE, threading.Event(), []
     block = random.randbytes(MEGABYTE)
     sent, failed = [0, 0], []
@@ -46,7 +46,7 @@ def test_a_slow_reader_costs_no_memory(start, backend, mode):
         except OSError as error:
             failed.append(error)
 
-    # Nobody reads: both senders must come to a halt, far from what they want to send.
+    # Nobody reads: both senders must stop long before they have sent everything.
     pusher = threading.Thread(target=push, daemon=True)
     pusher.start()
     eventually(lambda: sent[0] and sent[1], "both sides sent something")
@@ -85,12 +85,13 @@ def test_memory_stays_flat(start, version):
     connections(600)
     before = catcher.resident()
     connections(1800)
-    # A cache without bound takes 2 MB more here. Flat is less than 1: memory comes in arenas.
+    # An unbounded cache takes 2 MB more here. Less than 1 MB counts as no growth, because memory comes in arenas.
     assert catcher.resident() - before < MEGABYTE
 
 
 def test_memory_stays_flat_over_20000_connections(start):
-    """Of every kind that a port in a network meets: whole handshakes, silence, half a greeting, garbage, a reset."""
+    """Connections of every kind that a port in a network gets: whole handshakes, silence, half a greeting, garbage, a
+    reset."""
     catcher = start("-tls", pair=pair())
     context = tls_context(pair())
     greeting = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"
@@ -116,14 +117,15 @@ def test_memory_stays_flat_over_20000_connections(start):
     connections(2000)
     before = catcher.resident()
     connections(18000)
-    # Each kind is served still, and the last of them was.
+    # The catcher still serves each kind, and has served the last of them.
     shake(catcher.connect())
-    # Memory comes in arenas of up to 1 MiB: one or two are no leak. Half a kilobyte left by each connection were 9 MiB.
+    # Memory comes in arenas of up to 1 MiB: one or two are no leak. If each connection left half a kilobyte, it would
+    # be 9 MiB.
     assert catcher.resident() - before < 3 * MEGABYTE
 
 
 def test_memory_of_stuck_relays_is_bounded_and_given_back(start, backend):
-    """200 TLS relays that both sides fill and nobody empties; then most of them go, and the others later."""
+    """200 TLS relays that both sides fill and nobody reads. Then most of them end, and later the others."""
     early, late, numbers = threading.Event(), threading.Event(), itertools.count()
     block, small = bytes(65536), (socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
 
@@ -139,7 +141,7 @@ def test_memory_of_stuck_relays_is_bounded_and_given_back(start, backend):
     server.listener.setsockopt(*small)      # the kernel's buffers are not the subject
     catcher = start("-tls", pair=pair(), backend=server.name, max_connections_per_address=256)
     context = tls_context(pair())
-    # What the first of many costs once.
+    # What the first relay costs once.
     with context.wrap_socket(catcher.connect(), server_hostname="localhost"):
         catcher.wait_for("relayed to")
     before = catcher.resident()
@@ -161,7 +163,8 @@ def test_memory_of_stuck_relays_is_bounded_and_given_back(start, backend):
         grown = catcher.resident() - before
         assert 2 * MEGABYTE < grown < 200 * 130 * 1024
         early.set()
-        # On a busy machine the two sides get to fill less; the rest then is not less than what is allowed at the end.
+        # On a busy machine the two sides fill less; then the remaining memory may not be less than the limit at the
+        # end.
         most = max(grown / 2, 3 * MEGABYTE)
         eventually(lambda: catcher.resident() - before < most, "the memory of most of them was given back")
     eventually(lambda: catcher.resident() - before < 3 * MEGABYTE, "the memory was given back")

@@ -1,4 +1,4 @@
-"""Which pairs the catcher takes, and the TLS that it makes of them."""
+"""Which pairs the catcher accepts, and the TLS connections that it makes with them."""
 
 import errno
 import os
@@ -120,7 +120,7 @@ def test_files_of_the_pair_that_are_no_files(refusal, start):
 @pytest.mark.parametrize("error,status", [(errno.ENFILE, 1), (errno.ESTALE, 1), (errno.EACCES, 78)])
 @pytest.mark.parametrize("reader", ["pair", "settings"])
 def test_what_cannot_be_read_for_a_moment_is_tried_again(monkeypatch, tmp_path, reader, error, status):
-    """After 78 systemd would not start it again."""
+    """After exit status 78 systemd would not start it again."""
     for name, data in zip(("catcher.key", "catcher.crt"), pair(), strict=True):
         (tmp_path / name).write_bytes(data)
 
@@ -134,7 +134,7 @@ def test_what_cannot_be_read_for_a_moment_is_tried_again(monkeypatch, tmp_path, 
 
 
 def test_what_may_pass_is_the_same_for_the_control_script_and_the_daemon():
-    """Written in both places, because the daemon runs without the library."""
+    """The list is in both places, because the daemon runs without the library."""
     assert refusal_module.PASSING == host.PASSING
 
 
@@ -161,7 +161,7 @@ def test_the_context_is_made_of_the_bytes_that_were_checked(tmp_path):
 
 
 def policy(tmp_path, line):
-    """The environment for an openssl.cnf that stands for the system's, with LINE about every TLS program."""
+    """An environment whose openssl.cnf replaces that of the system, with LINE for every TLS program."""
     path = tmp_path / "openssl.cnf"
     sections = "alg_section = c" if line.startswith("default_") else "ssl_conf = b\n[b]\nsystem_default = c"
     path.write_text("openssl_conf = a\n[a]\n%s\n[c]\n%s\n" % (sections, line))
@@ -169,7 +169,7 @@ def policy(tmp_path, line):
 
 
 def system_python():
-    """The system's Python, if it leaves the defaults to OpenSSL, as those of distributions do."""
+    """The system's Python, if it uses OpenSSL's defaults, as those of distributions do."""
     program = ("import sysconfig, ssl; "
                "print(sysconfig.get_config_var('PY_SSL_DEFAULT_CIPHERS'), ssl.OPENSSL_VERSION_INFO >= (3,))")
     asked = subprocess.run(["/usr/bin/python3", "-c", program], capture_output=True, text=True)

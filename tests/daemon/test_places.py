@@ -1,4 +1,4 @@
-"""Who gets a place: bounds for one address, for a network of IPv6, and in all. Connections are played."""
+"""Who gets a place: the limits of one address, of an IPv6 network, and in all. The connections are simulated."""
 
 import pytest
 from reference_catcher import server as server_module
@@ -49,7 +49,8 @@ class Said:
 
 @pytest.fixture
 def places(tmp_path, monkeypatch):
-    """A server that plays; come(ADDRESS, ...) says how many of these peers got a place and have it at the end."""
+    """A simulated server. come(ADDRESS, ...) returns how many of these peers got a place and still have it at the
+    end."""
     monkeypatch.setattr(server_module, "Connection", Peer)
     monkeypatch.setattr(server_module, "PlainEnd", lambda sock: sock)
 
@@ -77,7 +78,7 @@ def test_one_address_of_a_network_leaves_room_for_the_others(places, mine, neigh
     assert server.come(*[mine] * 256) == 128
     assert "one address may have" in server.log.lines[-1] and "max_connections_per_address=" in server.log.lines[-1]
     assert server.come(neighbour) == 1
-    # All of a network have three quarters.
+    # All addresses of a network together have three quarters.
     assert server.come(*[neighbour] * 256) == 64
     assert "all 192 connections that one network may have" in server.log.lines[-1]
     for other in ("fd00:2::1", "10.1.2.3", "::1"):
@@ -109,7 +110,7 @@ def test_who_has_the_most_in_a_network_loses_what_is_not_finished(places):
 
 
 def test_a_network_loses_before_the_largest_address_of_another(places):
-    """In all: else somebody with many addresses would push out one with few connections."""
+    """In all: otherwise a peer with many addresses would push out a peer with few connections."""
     server = places(max_connections=10, max_connections_per_address=6)
     assert server.come(*["10.1.2.3"] * 3, state=HANDSHAKE) == 3
     assert server.come(*["fd00:1::%d" % number for number in range(1, 8)], state=HANDSHAKE) == 7
@@ -118,7 +119,7 @@ def test_a_network_loses_before_the_largest_address_of_another(places):
 
 
 def test_a_full_server_does_not_sort_everybody_for_each_newcomer(places, monkeypatch):
-    """Whoever comes from many addresses could keep it busy with nothing else."""
+    """A peer with many addresses could keep it busy with that alone."""
     server = places(max_connections=60, max_connections_per_address=20)
     server.come(*["10.1.%d.1" % number for number in range(50)])
     server.come(*["10.2.0.1"] * 10, state=HANDSHAKE)

@@ -78,7 +78,7 @@ def test_a_restart_gets_its_port_back_at_once(start):
 
 
 def test_a_system_without_ipv6(monkeypatch, tmp_path):
-    """No system call filter here can take IPv6 from one process, so the socket module plays the kernel's part."""
+    """No system call filter here can disable IPv6 for one process, so the socket module simulates the kernel."""
     class NoIpv6(socket.socket):
         def __init__(self, family=socket.AF_INET, *arguments, **options):
             if family == socket.AF_INET6:
@@ -108,7 +108,7 @@ def test_listen_names_the_addresses(start):
     ("0.0.0.0,127.0.0.2", "IPv4"), ("127.0.0.2,0.0.0.0", "IPv4"), ("127.0.0.2,::ffff:127.0.0.2", "IPv4"),
     ("127.2,127.0.0.2,::", "IPv4 and IPv6"), ("::,::1,0::0,127.0.0.2", "IPv6 and IPv4")])
 def test_addresses_that_overlap_are_listened_on_once(start, listen, families):
-    """The kernel would refuse the second one, and no other process would be to blame."""
+    """The kernel would refuse the second one, and no other process would be the cause."""
     catcher = start(listen=listen)
     with catcher.connect("127.0.0.2") as client:
         assert client.recv(1) == b""
@@ -116,13 +116,13 @@ def test_addresses_that_overlap_are_listened_on_once(start, listen, families):
 
 
 def test_an_interface_that_this_system_does_not_have_may_come(refusal):
-    """As that of an adapter which is set online late: systemd tries again."""
+    """For example that of an adapter that is set online late: systemd tries again."""
     assert "cannot listen on fe80::1%nosuch0: this system has no interface" in refusal(1, listen="fe80::1%nosuch0")
 
 
 @pytest.mark.parametrize("absent", ["192.0.2.77", "2001:db8::77"])
 def test_an_address_that_this_system_does_not_have_is_listened_on_all_the_same(start, absent):
-    """It may come: systemd would start the catcher anew every two seconds until then."""
+    """The address may appear later. Otherwise systemd would restart the catcher every two seconds until then."""
     catcher = start(listen="127.0.0.2," + absent)
     with catcher.connect("127.0.0.2") as client:
         assert client.recv(1) == b""
@@ -178,7 +178,7 @@ sys.exit(start.main(["catcher.exe"]))
 
 
 def test_a_backend_whose_name_is_known_later(backend, library, tmp_path):
-    """As at a boot, or where a name server does not answer for a moment."""
+    """For example at a boot, or if a name server does not answer for a moment."""
     server = backend(echo)
     (tmp_path / "conf").write_text("port=%d\nbackend=late.example.com:%s\n" % (
         free_port(), server.name.rpartition(":")[2]))
@@ -217,7 +217,7 @@ def test_a_name_server_that_is_silent_holds_up_no_start(backend, library, tmp_pa
 @pytest.mark.parametrize("error", [UnicodeError("label too long"), MemoryError(), ValueError("embedded null byte")],
                          ids=lambda one: type(one).__name__)
 def test_a_backend_is_looked_for_whatever_a_look_raises(monkeypatch, tmp_path, error):
-    """The thread that looks is alone: no other would ever know the backend."""
+    """Only this thread looks the name up: without it the backend would never be known."""
     (tmp_path / "conf").write_text("backend=late.example.com:1\n")
     answers, told, found = [error, error, OSError(), [("family", "address")]], [], []
 
@@ -241,7 +241,7 @@ def test_a_backend_is_looked_for_whatever_a_look_raises(monkeypatch, tmp_path, e
 
 @pytest.mark.parametrize("known", [True, False])
 def test_a_start_without_a_thread_looks_up_itself(monkeypatch, tmp_path, known):
-    """A limit of processes (RLIMIT_NPROC, TasksMax=) may leave none."""
+    """A limit of processes (RLIMIT_NPROC, TasksMax=) may leave no thread."""
     (tmp_path / "conf").write_text("backend=late.example.com:1\n")
 
     def look_up(settings, flags=0):
@@ -273,7 +273,7 @@ sys.exit(start.main(["catcher.exe"]))
 
 
 def test_every_address_of_the_backend_is_tried(backend, library, tmp_path):
-    """As for a name of two addresses where the first has no listener."""
+    """For example, a name has two addresses, and the first has no listener."""
     server = backend(echo)
     (tmp_path / "conf").write_text("port=%d\nbackend=%s\n" % (free_port(), server.name))
     with socket.socket() as closed:

@@ -1,4 +1,4 @@
-"""How many connections there may be, and how the catcher stops."""
+"""The limit of connections, and how the catcher stops."""
 
 import contextlib
 import resource
@@ -59,7 +59,7 @@ def test_one_connection_too_many_is_refused_and_the_others_live_on(start, backen
 
 
 def test_what_a_probe_says_of_a_catcher_without_a_free_place(start, backend):
-    """Not that it speaks plain TCP, as it says of one in TCP mode that has no backend."""
+    """It must not say plain TCP, as it does for a catcher in TCP mode without a backend."""
     full = start("-tls", pair=pair(), backend=backend(echo).name, max_connections=1, max_connections_per_address=1)
     with tls_context(pair()).wrap_socket(full.connect(), server_hostname="localhost") as client:
         client.sendall(b"ping")
@@ -70,7 +70,7 @@ def test_what_a_probe_says_of_a_catcher_without_a_free_place(start, backend):
 
 
 def test_one_address_cannot_hold_all_connections(start, backend):
-    """256 relays of one address, and another gets in; in TCP they are relays at once."""
+    """256 relays of one address, and another address still gets a place. In TCP they are relays at once."""
     catcher = start(backend=backend(echo).name)
     with contextlib.ExitStack() as stack:
         mine = [stack.enter_context(catcher.connect()) for _ in range(256)]
@@ -90,14 +90,14 @@ def test_one_address_cannot_hold_all_connections(start, backend):
 
 
 def test_half_open_connections_of_one_address_push_out_their_own(start):
-    """Those of another address stay, however long they are there and whatever the limit in all."""
+    """Those of another address stay, however old they are and whatever the limit in all is."""
     catcher = start("-tls", pair=pair(), max_connections=6, max_connections_per_address=4)
     with contextlib.ExitStack() as stack:
         other = [stack.enter_context(catcher.connect(source="127.0.0.2")) for _ in range(2)]
         for _ in range(10):
             stack.enter_context(catcher.connect())
         catcher.wait_for("127.0.0.1.*no handshake yet, ended to make room", 6)
-        # And now more addresses than there is room for: whoever has the most pays.
+        # Now there are more addresses than places: the address with the most connections loses one.
         stack.enter_context(catcher.connect(source="127.0.0.3"))
         catcher.wait_for("127.0.0.1.*no handshake yet, ended to make room", 7)
         assert select.select(other, [], [], 0)[0] == []
@@ -157,7 +157,7 @@ def test_a_stop_does_not_wait_for_a_resting_relay(start, backend):
 
 
 def test_a_stop_is_bounded(start, backend):
-    """A relay that never rests does not hold up the stop for more than stop_timeout."""
+    """A relay that always moves data delays the stop by stop_timeout at most."""
     catcher = start(backend=backend(lambda sock: [sock.sendall(bytes(65536)) for _ in iter(int, 1)]).name,
                     stop_timeout=0.5)
     with catcher.connect() as client:

@@ -54,7 +54,7 @@ def test_a_configuration_file_that_is_none(tmp_path, program):
 
 
 def test_a_configuration_file_on_a_file_system_that_is_not_mounted_yet(tmp_path):
-    """Without its settings the catcher would listen on addresses that it must not have. systemd tries again."""
+    """Without its settings the catcher would listen on addresses that it must not use. systemd tries again."""
     (tmp_path / "link").symlink_to(tmp_path / "data" / "conf")
     with pytest.raises(Refused) as refused:
         Settings(str(tmp_path / "link"))

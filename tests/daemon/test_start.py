@@ -29,7 +29,8 @@ def test_any_other_argument_is_a_usage_error(refusal, arguments):
 
 
 def test_the_file_starts_itself_in_a_hostile_environment(start):
-    """The first lines are sh: they find the system's Python without PATH, and take nothing from the environment."""
+    """The first lines are a shell script: they find the system's Python without PATH, and use nothing of the
+    environment."""
     if not any(os.access(path, os.X_OK) for path in ("/usr/bin/python3", "/usr/libexec/platform-python")):
         assert os.environ.get("CI") != "true", "the system has no Python of its own"
         pytest.skip("the system has no Python of its own")

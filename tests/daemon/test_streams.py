@@ -35,7 +35,7 @@ def test_relay_moves_10_megabytes_both_ways_at_once(start, backend, tmp_path, mo
         received = read_all(client)
         sender.join()
     else:
-        # One thread: an ssl socket is not for two.
+        # One thread: an ssl socket must not be used by two threads.
         client.setblocking(False)
         view, pieces, got = memoryview(data), [], 0
         while got < len(data):
@@ -56,7 +56,7 @@ def test_relay_moves_10_megabytes_both_ways_at_once(start, backend, tmp_path, mo
 
 @pytest.mark.parametrize("mode", ["tcp", "tls"])
 def test_a_backend_that_ends_first_still_gets_the_rest(start, backend, mode):
-    """The other half-close: after the backend's end the client sends on, and no byte of it is lost."""
+    """The opposite half-close: after the backend's end the client continues to send, and no byte of it is lost."""
     got = []
 
     def end_first(sock):
@@ -78,7 +78,7 @@ def test_a_backend_that_ends_first_still_gets_the_rest(start, backend, mode):
 
 @pytest.mark.parametrize("mode", ["tcp", "tls"])
 def test_a_backend_that_ends_while_the_client_is_held_up_still_gets_the_rest(start, backend, mode):
-    """As above, but when the end comes, what the client sent fills every buffer, OpenSSL's too."""
+    """As above, but at that moment the client's data fills every buffer, OpenSSL's too."""
     held_up, sent, got = threading.Event(), [0], []
     block = random.randbytes(65536)
     blocks = more_than_buffers_hold() // len(block)
@@ -118,5 +118,5 @@ def test_a_backend_that_ends_while_the_client_is_held_up_still_gets_the_rest(sta
     ("TLSV13_ALERT_CERTIFICATE_REQUIRED", "alert certificate required"),
     ("UNKNOWN_ALERT_TYPE", "unknown alert type"), ("NO_SHARED_CIPHER", "no shared cipher"), ("", "")])
 def test_an_alert_is_named_without_the_version_in_openssls_name_of_it(name, text):
-    """Nobody speaks SSL 3."""
+    """No program speaks SSL 3 any more."""
     assert plain(name) == words(name) == text

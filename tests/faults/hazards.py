@@ -1,4 +1,4 @@
-"""hazards.toml: which tests stand for which hazard, and what each was seen to fail at."""
+"""hazards.toml: which tests cover which hazard, and the mutation that makes each of them fail."""
 
 import ast
 import dataclasses
@@ -25,7 +25,7 @@ class Hazard:
 
 @dataclasses.dataclass(frozen=True)
 class Mutation:
-    """One protection taken out: fields as hazards.toml explains them."""
+    """One protection removed: fields as hazards.toml explains them."""
 
     name: str
     hazards: tuple[int, ...]

@@ -1,14 +1,14 @@
-"""Kills a program at the k-th call of a name, or lets it fail, and stops at no other: seccomp's user notification.
+"""Kill a program at the k-th call of a name, or let that call fail, with seccomp's user notification.
 
-strace stops a program at every call, which makes thousands of points take hours. Here the kernel itself lets all calls
-pass but those of one name; of these it asks us, and where the number is reached the process is killed instead of
-answered, or the answer is an error. Numbers are those of strace, of each process by itself; and processes are told
-apart, so that a child is met alone. See seccomp_unotify(2).
+strace stops a program at every call, so thousands of points take hours. Here the kernel lets all calls pass except
+those of one name. It asks us about these: at the right number we kill the process, or answer with an error. Calls are
+counted as strace does, for each process separately. Processes are told apart, so that a fault can hit a child alone.
+See seccomp_unotify(2).
 
     with Injector() as injector:
         ended = injector.inject(installed, state, ("/usr/bin/openssl", "version"), At("read", 3, 1, "EIO"))
 
-An Injector is a process of its own, since it forks: `python -m tests.faults.injector` reads one request a line.
+An Injector is a separate process, because it forks: `python -m tests.faults.injector` reads one request on each line.
 """
 
 import contextlib
@@ -31,17 +31,18 @@ from typing import NamedTuple
 
 from tests.faults import programs
 
-# linux/seccomp.h: the two requests to the kernel, what they carry, and that a call goes on as if nobody had asked.
+# linux/seccomp.h: the two requests to the kernel, their data, and the flag that lets a call continue normally.
 RECEIVE, RECEIVED = 0xC0502100, struct.Struct("=QIIiIQ6Q")
 ANSWER, ANSWERED = 0xC0182101, struct.Struct("=QqiI")
 GO_ON = 1
-# From kernel 6.6 on: who asks and who answers share a processor, which makes a question half as long.
+# From kernel 6.6 on: the process that asks and the one that answers share a processor, which halves the time of a
+# question.
 SET_FLAGS, SAME_PROCESSOR = 0x40082104, 1
 # seccomp.h of libseccomp.
 ALLOW, NOTIFY = 0x7FFF0000, 0x7FC00000
 NEW_MOUNTS, PRIVATE = 0x20000, 0x4000 | 0x40000
 PIDFD_GETFD = 438
-# No program that is swept ends with this.
+# No program that is swept ends with this status.
 NOT_BEGUN = 125
 OUTPUT_AT_MOST = 65536
 
@@ -49,9 +50,9 @@ libc = ctypes.CDLL(None, use_errno=True)
 
 
 class At(NamedTuple):
-    """Where a fault is: the process-th process that makes a call of that name, at the number-th that it makes; both
-    count from 1. error: what that call fails with; "" kills the process. last: the number of the last call that fails,
-    0 for all from the first on."""
+    """The place of a fault: the call with this number, made by the process-th process that makes calls of this name;
+    both count from 1. error: the error of that call; "" kills the process. last: the number of the last call that
+    fails; 0: all calls from this one on."""
 
     call: str
     number: int
@@ -61,7 +62,7 @@ class At(NamedTuple):
 
 
 class Met(NamedTuple):
-    """How a run with a fault ended: whether the fault took place, and the rest as programs.Ended has it."""
+    """How a run with a fault ended: whether the fault took place, and the fields of programs.Ended."""
 
     met: bool
     status: int | None
@@ -69,11 +70,11 @@ class Met(NamedTuple):
 
 
 class NotBegun(Exception):
-    """A program did not even begin."""
+    """A program could not be started."""
 
 
 class Injector:
-    """A process that kills programs and lets their calls fail; one request at a time."""
+    """A process that kills programs or lets their calls fail; one request at a time."""
 
     def __enter__(self) -> "Injector":
         """Start it."""
@@ -114,7 +115,8 @@ def with_fault(installed: str, state: str, command: list[str], at: At) -> Met:
     """What Injector.inject() returns, or raises."""
     programs.make_room(pathlib.Path(state))
     environment = programs.environment(installed, state)
-    # Set by us when the child may go on. Shared memory, since any call to wait with might be the one that is watched.
+    # We set this when the child may continue. It is shared memory, because any call that waits might be the watched
+    # one.
     go_on = mmap.mmap(-1, 1)
     output = os.memfd_create("output")
     child = os.fork()
@@ -144,7 +146,7 @@ def with_fault(installed: str, state: str, command: list[str], at: At) -> Met:
 
 
 def end(child: int) -> None:
-    """Kill a child and what it started, and wait for it, unless that was done already."""
+    """Kill a child and everything that it started, and wait for it, unless that was done already."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(child, signal.SIGKILL)
     with contextlib.suppress(ChildProcessError):
@@ -152,7 +154,7 @@ def end(child: int) -> None:
 
 
 def begin(command: list[str], environment: dict[str, str], call: str, go_on: mmap.mmap, output: int) -> None:
-    """Become the command, in a namespace of its own and with a listener to its calls."""
+    """Become the command, in a separate namespace and with a listener for its calls."""
     os.setsid()
     if libc.unshare(NEW_MOUNTS) or libc.mount(None, b"/", None, PRIVATE, None):
         raise OSError(ctypes.get_errno(), "no mount namespace")
@@ -178,7 +180,7 @@ def begin(command: list[str], environment: dict[str, str], call: str, go_on: mma
 
 
 def is_listener(path: str) -> bool:
-    """Whether an entry of /proc/PID/fd is the listener of a filter; one that is closed meanwhile is not."""
+    """Whether an entry of /proc/PID/fd is the listener of a filter; not, if it was closed meanwhile."""
     try:
         return os.readlink(path) == "anon_inode:seccomp notify"
     except FileNotFoundError:
@@ -186,7 +188,8 @@ def is_listener(path: str) -> bool:
 
 
 def taken_from(child: int) -> tuple[int, str]:
-    """The child's listener: a descriptor of our own for it, and the path of the child's, which an execve closes."""
+    """The child's listener: our own descriptor for it, and the path of the child's descriptor, which an execve
+    closes."""
     pidfd = os.pidfd_open(child)
     deadline = time.monotonic() + programs.TIMEOUT_S
     directory = f"/proc/{child}/fd"
@@ -207,20 +210,21 @@ def taken_from(child: int) -> tuple[int, str]:
 
 
 def watch(listener: int, theirs: str, child: int, at: At) -> tuple[bool, int | None]:
-    """Let every watched call pass but those: whether one was met, and how the child ended, as subprocess has it.
+    """Let every watched call pass except the given ones. Returns whether one was met, and the child's status as in
+    subprocess.
 
-    listener, theirs: of taken_from(). The status is None where not all processes ended in time; then they are killed.
+    listener, theirs: of taken_from(). The status is None if not all processes ended in time; then they are killed.
     """
     with contextlib.suppress(OSError):
         fcntl.ioctl(listener, SET_FLAGS, SAME_PROCESSOR)
-    # By process id, in the order in which they make their first watched call. The execve by which the child begins is
-    # the first of all; strace shows it too.
+    # By process id, in the order of their first watched call. The execve with which the child begins is the first of
+    # all; strace shows it too.
     counts = {child: 1} if at.call == "execve" else {}
     begun = met = waited = False
     status: int | None = None
     poll = select.poll()
     poll.register(listener, select.POLLIN)
-    # Until kernel 6.11 the listener outlives the last process until that has been waited for.
+    # Before kernel 6.11 the listener stays until the last process has been waited for.
     ended = os.pidfd_open(child)
     poll.register(ended, select.POLLIN)
     deadline = time.monotonic() + programs.TIMEOUT_S

@@ -1,7 +1,7 @@
-"""Takes one protection after another out of a copy of the tree, and looks whether its tests turn red.
+"""Remove one protection after another from a copy of the tree, and check that its tests turn red.
 
-`python -m tests.faults.mutations [NAME...]`, of hazards.toml; all without a name. Exit status 1 where one stays green.
-The tests are first run on the unchanged copy: only what is green there counts.
+`python -m tests.faults.mutations [NAME...]`, of hazards.toml; without a name, all of them. Exit status 1 if one stays
+green. The tests first run on the unchanged copy: only what is green there counts.
 """
 
 import concurrent.futures
@@ -22,7 +22,7 @@ TIMEOUT_S = 600
 
 
 def passes(tree: pathlib.Path, tests: tuple[str, ...]) -> bool:
-    """Whether all of these tests pass in a tree. Raises RuntimeError where pytest could not run them."""
+    """Whether all of these tests pass in a tree. Raises RuntimeError if pytest could not run them."""
     command = [sys.executable, "-B", "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider",
                *(f"tests/{test}" for test in tests)]  # fmt: skip
     done = subprocess.run(command, cwd=tree, capture_output=True, text=True, timeout=TIMEOUT_S)
@@ -32,7 +32,7 @@ def passes(tree: pathlib.Path, tests: tuple[str, ...]) -> bool:
 
 
 def copy(target: pathlib.Path) -> pathlib.Path:
-    """A copy of what the unit tests need."""
+    """A copy of the files that the unit tests need."""
     for part in PARTS:
         source = TREE / part
         if source.is_dir():

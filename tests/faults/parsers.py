@@ -1,9 +1,9 @@
-"""The two parsers of files that somebody else writes, fuzzed by coverage (atheris, that is libFuzzer).
+"""Fuzz the two parsers of files that other people write, guided by coverage (atheris, which is libFuzzer).
 
     python3 -m tests.faults.parsers conf|pem [--seconds 60]
 
-What a parser must hold is in conf() and pem(); an input that breaks it is written into tests/faults/corpus, where the
-test that replays the corpus finds it. Inputs that reach new code are kept in .cache, for the next run to go on from.
+conf() and pem() say what must be true of a parser. An input that breaks this is written into tests/faults/corpus, and a
+test replays the corpus. Inputs that reach new code are kept in .cache for the next run.
 """
 
 import argparse
@@ -20,13 +20,14 @@ GROWN = CORPUS.parents[2] / ".cache" / "corpus"
 SECONDS = 60
 LONGEST = 512
 """Bytes of an input that is generated."""
-# A single input costs at most this much, before it counts as found.
+# The limit for a single input: an input that needs more counts as a fault.
 INPUT_SECONDS = 5
 MEGABYTES = 1024
 
 
 def conf(data: bytes) -> None:
-    """Any bytes have one meaning, told in one line; an edit sets the mode, keeps every other byte, and is stable."""
+    """Any bytes have one meaning, described in one line; an edit sets the mode, keeps every other byte, and is
+    stable."""
     from catcher_install import config
 
     read = config.parse(data)
@@ -63,7 +64,7 @@ class Nowhere(Host):
 
 
 def pem(data: bytes) -> None:
-    """Each block begins with BEGIN, ends with END, and has no byte that the file has not; the judge never raises."""
+    """Each block begins with BEGIN, ends with END, and contains only bytes of the file; the judge never raises."""
     from catcher_install.cert import check, submitted
 
     given = submitted.PemFile("x", data)
@@ -86,14 +87,14 @@ def missing() -> str:
 
 
 class Fuzzed:
-    """How a run ended. runs: inputs tried. broken: what was found, as the fuzzer tells it, or ""."""
+    """How a run ended. runs: inputs tried. broken: what was found, in the fuzzer's words, or ""."""
 
     def __init__(self, runs: int, broken: str) -> None:
         self.runs, self.broken = runs, broken
 
 
 def fuzz(name: str, seconds: int) -> Fuzzed:
-    """Fuzz a parser for some seconds, in a process of its own."""
+    """Fuzz a parser for some seconds, in a separate process."""
     (GROWN / name).mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-c", f"from tests.faults import parsers; parsers._run({name!r})", str(GROWN / name),
                str(CORPUS / name), f"-max_total_time={seconds}", f"-max_len={LONGEST}", f"-timeout={INPUT_SECONDS}",

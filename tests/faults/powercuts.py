@@ -1,18 +1,19 @@
-"""Machines whose power is cut while a package manager or catcherctl works, then booted, repaired and looked at.
+"""Cut the power of machines while a package manager or catcherctl works; then boot, repair and check them.
 
-`python -m tests.faults.powercuts [--cuts 10] [--first 0] [--row ROW]... [--change CHANGE]...`: prints a line a cut, and
-a line a row at its end. Exit status 1 where a cut left damage. The instant of a cut is drawn from its number: the same
-number is the same part of the time that the change takes undisturbed.
+`python -m tests.faults.powercuts [--cuts 10] [--first 0] [--row ROW]... [--change CHANGE]...`: prints a line for each
+cut, and a line at the end of each row. Exit status 1 if a cut left damage. The number of a cut decides its instant: the
+same number is the same part of the time that the undisturbed change takes.
 
-A power cut is SIGKILL to qemu: what the machine has not told its disk to keep is lost. After it the machine boots, the
-package manager's own repair is done, then the same command again if the change is not complete. Looked at is what was
-there before the repair (no torn configuration, key or certificate), what a host with half a change of catcherctl is
-after the repair, and at the end mode, pair, service, what the package manager knows, every file of ours, and what is
-left over. A machine that does not boot, or does not answer, is one that the repair did not mend.
+A power cut is SIGKILL to qemu: what the machine has not flushed to its disk is lost. Then the machine boots, the
+package manager's own repair runs, and then the same command again if the change is not complete. These are checked:
+before the repair, that configuration, key and certificate are whole; after the repair, the state of a host with half a
+change of catcherctl; and at the end the mode, the pair, the service, what the package manager knows, all our files, and
+leftovers. A machine that does not boot or does not answer counts as not repaired.
 
-What was synced before a cut must be there after it, or the row has failed: on its disk no damage could be seen.
+What was synced before a cut must be there after it. Otherwise the row has failed, because on its disk no damage could
+be seen.
 
-A cut takes a boot, which is a minute and more where the machine is emulated: so no cut is part of `make check`.
+Each cut needs a boot, which takes a minute or more if the machine is emulated. So `make check` makes no cuts.
 """
 
 import argparse
@@ -39,7 +40,7 @@ from tests.unit import pem
 from tests.unit.authority import issue
 
 (CELL,) = images.with_role("power cuts")
-# A cut may come so long after the command's end: by then ext4 has written names, and not yet all data.
+# The longest time between the end of the command and a cut: by then ext4 has written names, and not yet all data.
 LINGER_S = 15.0
 TOOLS = {
     "dpkg": {"install": "dpkg -i {}", "purge": "dpkg -P csulcca", "repair": "dpkg --configure -a",
@@ -51,7 +52,7 @@ TOOLS = {
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """A kind of disk, a package manager, and how many cuts `make faults` makes there. words: for the kernel."""
+    """A kind of disk, a package manager, and the number of cuts of `make faults`. words: for the kernel."""
 
     name: str
     tool: str
@@ -61,13 +62,13 @@ class Row:
 
     @property
     def blocked(self) -> str:
-        """What this host lacks for it, or ``."""
+        """What this host does not have for it, or ""."""
         command = disks.MKFS[self.fstype][0]
         lacking = "" if shutil.which(command) else f"no {command} on this host: install btrfs-progs, xfsprogs"
         return images.blocked(CELL) or lacking
 
 
-# No `nobarrier`: the machine would never tell its disk to keep anything, so that a cut takes all away, damage too.
+# No `nobarrier`: the machine would never flush its disk, so a cut would take everything away, the damage too.
 ROWS = [
     Row("dpkg on ext4", "dpkg", 60),
     Row("dpkg on ext4, writeback", "dpkg", 40, "rootflags=data=writeback"),
@@ -80,8 +81,9 @@ CONTROL = Row("openssl req on ext4", "dpkg", 4)
 
 @dataclasses.dataclass(frozen=True)
 class Change:
-    """What is cut. start: of STARTS; command: with {install}, {purge}; modes: that there may be then, and the mode once
-    the command has run again; pair: `made`, `none`, `kept` or `given`. gone: nothing of the package is left then."""
+    """The change that is cut. start: of STARTS; command: with {install}, {purge}; modes: the modes that are allowed
+    after a cut, and the mode after the command has run again; pair: `made`, `none`, `kept` or `given`. gone: the change
+    leaves nothing of the package."""
 
     start: str
     command: str
@@ -104,10 +106,10 @@ OPENSSL = "openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=x -keyout /root/o
 
 # Written and synced before each cut.
 SYNCED = "/root/synced"
-# What catcher.conf may say, and the mode that it is.
+# What catcher.conf may contain, and the mode that this is.
 MODES = {"TLS_ON": "tls", "TLS_OFF": "tcp"}
 
-# Files of ours that are empty, or nothing but zeros, or bytecode that Python can't read. Argument: the directories.
+# Our files that are empty, contain only zeros, or are bytecode that Python cannot read. Arguments: the directories.
 TORN = """
 import marshal, os, sys
 for top in sys.argv[1:]:
@@ -128,17 +130,17 @@ for top in sys.argv[1:]:
 
 
 class BlindError(MatrixError):
-    """What was synced before a cut is gone after it: whatever is seen then says nothing of the package."""
+    """What was synced before a cut is gone after it: then nothing that is seen says anything about the package."""
 
 
 OURS = ("/opt/IBM", "/etc/cca", "/var/lib/csulcca", "/usr/lib/csulcca", "/usr/share/csulcca")
 
 
 class Cuts:
-    """The cuts of one row: machines to begin from, made when they are first needed, and what is done to them."""
+    """The cuts of one row: the machines to start from, made when they are first needed, and what is done to them."""
 
     def __init__(self, row: Row, built: packages.Built, directory: pathlib.Path) -> None:
-        """Say where the machines to begin from are kept."""
+        """directory: where the machines to start from are kept."""
         self.row, self.built, self.directory = row, built, directory
         self.cell = CELL
         self.tool = TOOLS[row.tool]
@@ -146,7 +148,7 @@ class Cuts:
         self.took: dict[str, float] = {}
 
     def start(self, name: str) -> str:
-        """The directory of a machine that stands where a change begins: with `nothing`, `7.3` or `8.0` installed."""
+        """The directory of a machine in the state before a change: with `nothing`, `7.3` or `8.0` installed."""
         directory = self.directory / name
         if directory.exists():
             return str(directory)
@@ -202,7 +204,7 @@ class Cuts:
                                      purge=self.tool["purge"])  # fmt: skip
 
     def seconds(self, name: str) -> float:
-        """How long a change takes undisturbed. Raises MatrixError if it leaves the host wrong."""
+        """How long an undisturbed change takes. Raises MatrixError if the host is wrong after it."""
         if name in self.took:
             return self.took[name]
         change = CHANGES[name]
@@ -218,7 +220,7 @@ class Cuts:
             return self.took[name]
 
     def cut(self, name: str, number: int) -> Seen:
-        """Cut the power at the instant of that number; returns what was damaged, and what a repair did not mend."""
+        """Cut the power at the instant of that number. Returns what was damaged, and what a repair did not fix."""
         change = CHANGES[name]
         part = random.Random(f"{name} {number}").random()
         after = part * (self.seconds(name) + LINGER_S)
@@ -240,8 +242,8 @@ class Cuts:
                 return Seen("", f"the machine does not boot or answer, cut after {after:.1f} s: {error}")
 
     def judge(self, system: System, change: Change, before: str, said: str) -> Seen:
-        """Look at a machine that has booted after a cut, repair it, and look again. before: pair_of() it; said: what
-        goes in front of the repair's output."""
+        """Check a machine that has booted after a cut, repair it, and check it again. before: its pair_of(); said: text
+        before the repair's output."""
         torn = self.torn_before_repair(system, change)
         commands = self.repairs(system, change)
         log = [said, typed(system, next(commands))]
@@ -251,7 +253,7 @@ class Cuts:
         return Seen("; ".join(torn), "\n".join([*wrong, *log]) if wrong else "")
 
     def torn_before_repair(self, system: System, change: Change) -> list[str]:
-        """What must not be, not even before a repair."""
+        """What is wrong and must not be, not even before a repair."""
         found = []
         conf = system.show(f"cat {CONF}")
         if system.machine.exists(CONF) and MODES.get(conf) not in change.modes:
@@ -279,8 +281,8 @@ class Cuts:
             yield self.command(change)
 
     def halfway(self, system: System, change: Change, before: str) -> list[str]:
-        """What is wrong with a host after a boot and the package manager's repair, where a command of catcherctl was
-        cut and nobody has typed it again: it must be sound in the old mode or the new one, with one whole pair."""
+        """What is wrong with a host after a boot and the package manager's repair, if a command of catcherctl was cut
+        and nobody has typed it again: it must be sound in the old or the new mode, with one whole pair."""
         if not change.command.startswith("catcherctl "):
             return []
         conf = system.show(f"cat {CONF}")
@@ -314,13 +316,13 @@ class Cuts:
 
 
 def typed(system: System, command: str) -> str:
-    """Type a command; returns it with its exit status and output."""
+    """Type a command. Returns it with its exit status and output."""
     done = system.machine.run(command + " </dev/null", check=False)
     return f"$ {command}: {done.rc}\n{done.out}{done.err}"
 
 
 def unsound(system: System, mode: str, findings: tuple[str, ...] = ()) -> list[str]:
-    """What assert_sound() objects to, or nothing."""
+    """What assert_sound() reports, or nothing."""
     try:
         assert_sound(system, mode, findings=findings)
     except (AssertionError, MatrixError) as error:
@@ -329,12 +331,12 @@ def unsound(system: System, mode: str, findings: tuple[str, ...] = ()) -> list[s
 
 
 def mark(machine: VirtualMachine, number: int) -> None:
-    """Write the number of a cut, and sync no more than that."""
+    """Write the number of a cut, and sync only that."""
     machine.run(f"echo {number} >{SYNCED} && sync {SYNCED} /root")
 
 
 def look_for_mark(machine: VirtualMachine, number: int) -> None:
-    """Raise BlindError if what mark() has synced is gone after the cut."""
+    """Raise BlindError if what mark() synced is gone after the cut."""
     found = machine.run(f"cat {SYNCED}", check=False).out.strip()
     if found != str(number):
         raise BlindError(f"what was synced before a cut is gone after it: {SYNCED} says {found!r} instead of {number}",
@@ -347,7 +349,7 @@ def given_of(system: System) -> str:
 
 
 def pair_of(system: System) -> str:
-    """The SHA-256 of key and certificate; of none nothing."""
+    """The SHA-256 of the key and of the certificate, if they exist."""
     return " ".join(system.show(f"sha256sum {KEY} {CERTIFICATE} 2>/dev/null | cut -d' ' -f1").split())
 
 
@@ -361,12 +363,12 @@ def is_json(text: str) -> bool:
 
 
 def pause(seconds: float) -> None:
-    """Let that much of the build host's time pass: here time itself is what is tested."""
+    """Let this much time pass on the build host: here time itself is tested."""
     time.sleep(seconds)
 
 
 def openssl_cut(cuts: Cuts, number: int) -> Seen:
-    """The same to a program that does not sync what it writes: proof that a torn file is seen."""
+    """The same with a program that does not sync what it writes: it proves that a torn file is seen."""
     with cuts._machine(cuts.start("nothing")) as machine:
         mark(machine, number)
         machine.run(OPENSSL)
@@ -381,16 +383,16 @@ def openssl_cut(cuts: Cuts, number: int) -> Seen:
 
 @contextlib.contextmanager
 def of_row(row: Row) -> Iterator[Cuts]:
-    """The cuts of a row; the machines to begin from go at the end."""
+    """The cuts of a row; the machines to start from are removed at the end."""
     engine.prepare()
-    # What a killed run has left there: gigabytes.
+    # Remove the files of a killed run, which take gigabytes.
     qemu.sweep(images.cache_directory())
     with tempfile.TemporaryDirectory(dir=images.cache_directory(), prefix=engine.owned_name("cuts-")) as directory:
         yield Cuts(row, packages.ensure(), pathlib.Path(directory))
 
 
 def sweep(row: Row, known: dict[str, Seen], tell: Callable[[str, Seen, int], None]) -> dict[str, Seen]:
-    """All cuts of a row, each change in turn, but for those in `known`; for tests/faults/table.py."""
+    """All cuts of a row, one change after another, except those in `known`; for tests/faults/table.py."""
     found = dict(known)
     names = {f"{name}, cut {number}": (name, number) for number in range(row.cuts)
              for name in [list(CHANGES)[number % len(CHANGES)]]}  # fmt: skip
@@ -405,8 +407,8 @@ def sweep(row: Row, known: dict[str, Seen], tell: Callable[[str, Seen, int], Non
 
 
 def cut_row(row: Row, numbers: range, changes: Sequence[str] | None) -> int:
-    """Make the cuts of these numbers of each change, all of the row unless given; prints a line a cut, and returns how
-    many left what they must not."""
+    """Make the cuts with these numbers for each change, all of the row unless given. Prints a line for each cut.
+    Returns the number of cuts that left damage."""
     failed = 0
     with of_row(row) as cuts:
         for change in ["openssl"] if row is CONTROL else changes or list(CHANGES):

@@ -1,7 +1,8 @@
-"""The programs that are swept, on an installed tree of their own; and what a state that a fault left must be like.
+"""The programs that are swept, each on its own installed tree; and what must be true of a state that a fault left.
 
-Needs root. Each run has a mount namespace of its own, in which overlays put an installed tree over the machine's own
-directories: the paths of the product are absolute. What a run writes is in the overlays' upper directories: a *state*.
+Needs root. Each run has its own mount namespace. In it, overlays put an installed tree over the machine's own
+directories, because the paths of the product are absolute. What a run writes is in the overlays' upper directories: a
+*state*.
 """
 
 import contextlib
@@ -52,7 +53,7 @@ exec "$@"
 """
 
 
-# What becomes of the pair that is in place.
+# What happens to the pair that is in place.
 MADE, KEPT, REPLACED, RENEWED = "made", "kept", "replaced", "renewed"
 Command = tuple[str, ...]
 Pair = tuple[bytes | None, bytes | None]
@@ -60,11 +61,11 @@ Pair = tuple[bytes | None, bytes | None]
 
 
 class Program(NamedTuple):
-    """What is swept. before: commands that make the state it begins with. pair: MADE if there is none, KEPT as it was,
-    REPLACED by the administrator's, or RENEWED by another one of ours. again: commands that are run after a fault; the
-    command itself if empty. instead: commands; what one of them makes of the state before is fine in the end, too.
-    status: how the command ends. ours: no damage is wanted; else damage is, as proof that it would be seen. needs: a
-    command that this machine may lack. faults: what is done to it."""
+    """A program that is swept. before: commands that make the state at the beginning. pair: MADE if there is none, KEPT
+    as it was, REPLACED by the administrator's, or RENEWED by another one of ours. again: commands that run after a
+    fault; the command itself if empty. instead: commands; the result of one of them is also right at the end. status:
+    the exit status of the command. ours: there must be no damage; for others there must be, as proof that it would be
+    seen. needs: a command that this machine may not have. faults: what is done to it."""
 
     name: str
     before: tuple[Command, ...]
@@ -89,8 +90,9 @@ MINE = ("/usr/bin/openssl", "req", "-x509", *CURVE, "-subj", "/CN=mine.example.c
         "subjectAltName=DNS:mine.example.com", "-keyout", "/etc/my.key", "-out", "/etc/my.crt")  # fmt: skip
 NAMES = scriptlet.names(str(TREE / "payload/reference"))
 PREINST = scriptlet.filled(scriptlet.hook_text(str(TREE / "hooks/preinst.sh")), NAMES) + '\ncsulcca_preinst "$@"\n'
-# A host just after dpkg has unpacked us over CCA 7.3: what preinst noted (not that the catcher ran, for the stub never
-# listens, and would be waited for), an init script that was edited, its links, and a configuration without a directive.
+# A host just after dpkg has unpacked our package over CCA 7.3: the note of preinst (without "active", because the stub
+# never listens, and the hook would wait for it), an edited init script, its links, and a configuration without a
+# directive.
 OF_7_3 = ("/bin/sh", "-c", """
 mkdir -p /etc/cca /etc/init.d /etc/rc2.d /etc/rc3.d /etc/rc6.d /var/lib/csulcca
 printf '# mode of the catcher\n' >/etc/cca/catcher.conf
@@ -103,7 +105,7 @@ printf 'tree=yes\nours=no\ngroups=yes\nversion=\nunit=enabled\nmode=none\nseen=n
 """)
 # A host in TCP mode without a pair.
 TCP = ("/bin/sh", "-c", "mkdir -p /etc/cca && echo TLS_OFF >/etc/cca/catcher.conf")
-# A service that a change has to restart, and that does not come up again: what was changed is taken back.
+# A service that a change must restart, and that does not start again: the change is taken back.
 BROKEN = ("/bin/sh", "-c", """
 set -e
 mkdir -p /etc/systemd/system/multi-user.target.wants
@@ -114,7 +116,7 @@ NO_RESTART = "--no-restart"
 MODE_TLS = (RUN, "catcherctl", "mode", "tls", NO_RESTART)
 MODE_TCP = (RUN, "catcherctl", "mode", "tcp")
 INSTALL_MINE = (RUN, "catcherctl", "cert", "install", "/etc/my.key", "/etc/my.crt", "--name", "mine.example.com")
-# A pair of ours that was made and not placed yet.
+# A pair of ours that is made and not yet in place.
 UNPLACED = ("/bin/sh", "-c", """
 set -e
 cd /opt/IBM/CCA/bin
@@ -132,13 +134,13 @@ PROGRAMS = (
     Program("mode taken back", (CONFIGURE, START, BROKEN), MODE_TCP, KEPT, status=1, again=(MODE_TCP, START),
             instead=((*MODE_TCP, NO_RESTART),)),  # fmt: skip
     Program("cert install", (CONFIGURE, START, MINE), (*INSTALL_MINE, NO_RESTART), REPLACED),
-    # Each run makes another pair: what was interrupted is finished by a start of the daemon.
+    # Each run makes another pair, so a start of the daemon finishes what was interrupted.
     Program("cert generate", (CONFIGURE, START), (RUN, "catcherctl", "cert", "generate", "--force", NO_RESTART),
             RENEWED, again=(START,), instead=(START,)),  # fmt: skip
     Program("cert install taken back", (CONFIGURE, START, MINE, BROKEN), INSTALL_MINE, KEPT, status=1,
             again=(INSTALL_MINE, START), instead=((*INSTALL_MINE, NO_RESTART),)),  # fmt: skip
     Program("removal", (CONFIGURE, START, UNPLACED), (RUN, "scriptlet-remove", "deb", "remove"), MADE),
-    # A shell, for whom every call would be one by which it loads programs: those are killed in whole transactions.
+    # A shell, almost all of whose calls only load programs. tests/faults/transactions.py kills those.
     Program("preinst", (), ("/bin/sh", "-c", PREINST, "sh", "deb", "upgrade", "7.3.0-1"), KEPT, faults=("unsynced",)),
     Program("openssl req", (CONFIGURE, START),
             ("/usr/bin/openssl", "req", "-x509", *CURVE, "-subj", "/CN=catcher", "-keyout", BIN + "/catcher.key",
@@ -156,12 +158,13 @@ def named(name: str) -> Program:
 
 
 def install(target: pathlib.Path) -> None:
-    """The product as its packages install it, a daemon and a systemctl that end at once, bytecode as on a host."""
+    """The product as its packages install it, with a daemon and a systemctl that exit at once, and with bytecode as on
+    a host."""
     subprocess.run(["make", "-s", "install", f"DESTDIR={target}", "PAYLOAD=payload/reference", "VERSION=8.0.0"],
                    cwd=TREE, check=True, timeout=TIMEOUT_S)  # fmt: skip
     for one in DIRECTORIES:
         (target / one).mkdir(exist_ok=True)
-    # The machine of the tests may have had CCA, whose groups are a trace of it.
+    # The machine of the tests may have CCA's groups, which are a trace of CCA.
     groups = [line for line in pathlib.Path("/etc/group").read_text().splitlines(True) if not line.startswith("cca_")]
     (target / "etc/group").write_text("".join(groups))
     for path in ("opt/IBM/CCA/bin/catcher.exe", "usr/bin/systemctl"):
@@ -173,7 +176,7 @@ def install(target: pathlib.Path) -> None:
 
 @contextlib.contextmanager
 def installation() -> Iterator[tuple[pathlib.Path, pathlib.Path]]:
-    """An installed tree, and a directory for states beside it, in memory where there is such a file system."""
+    """An installed tree, and beside it a directory for states, in memory if there is a file system in memory."""
     base = "/dev/shm" if os.path.isdir("/dev/shm") else None
     with tempfile.TemporaryDirectory(prefix="csulcca-faults-", dir=base) as directory:
         installed, states = pathlib.Path(directory) / "installed", pathlib.Path(directory) / "states"
@@ -183,27 +186,27 @@ def installation() -> Iterator[tuple[pathlib.Path, pathlib.Path]]:
 
 
 class Ended(NamedTuple):
-    """How a run ended. status: as subprocess has it; None where it was still there after TIMEOUT_S and was killed."""
+    """How a run ended. status: as in subprocess; None if it still ran after TIMEOUT_S and was killed."""
 
     status: int | None
     output: str
 
 
 def make_room(state: pathlib.Path) -> None:
-    """What MOUNTS needs of a state that is still empty."""
+    """Make the directories that MOUNTS needs in an empty state."""
     for one in DIRECTORIES:
         (state / one).mkdir(parents=True, exist_ok=True)
         (state / f"work-{one}").mkdir(exist_ok=True)
 
 
 def environment(installed: str, state: str) -> dict[str, str]:
-    """All that a program, and MOUNTS before it, finds in its environment."""
-    # A shell looks where it is, unless it is told.
+    """The whole environment of a program, and of MOUNTS before it."""
+    # Without this, a shell looks for its current directory.
     return {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "PWD": "/", "OLDPWD": "/", "INSTALLED": installed, "STATE": state}
 
 
 def prepare(program: Program, installed: pathlib.Path, state: pathlib.Path) -> None:
-    """Make the state that a program begins with. Raises RuntimeError where that does not work."""
+    """Make the state that a program begins with. Raises RuntimeError if that does not work."""
     for command in program.before:
         ended = run(installed, state, command)
         if ended.status != 0:
@@ -211,7 +214,7 @@ def prepare(program: Program, installed: pathlib.Path, state: pathlib.Path) -> N
 
 
 def run(installed: pathlib.Path, state: pathlib.Path, command: tuple[str, ...], *around: str) -> Ended:
-    """Run a command on a state, in a namespace of its own. around: what goes before it, strace say."""
+    """Run a command on a state, in its own namespace. around: words before it, for example strace."""
     make_room(state)
     process = subprocess.Popen(["unshare", "-m", "sh", "-c", ENTER, "sh", *around, *command],
                                env=environment(str(installed), str(state)), stdin=subprocess.DEVNULL,
@@ -220,7 +223,7 @@ def run(installed: pathlib.Path, state: pathlib.Path, command: tuple[str, ...], 
         output, _ = process.communicate(timeout=TIMEOUT_S)
         status: int | None = process.returncode
     except subprocess.TimeoutExpired:
-        # strace and what it traces: a tracer that is killed alone lets its programs go on.
+        # Kill strace and what it traces: if only the tracer is killed, its programs continue.
         os.killpg(process.pid, signal.SIGKILL)
         output, _ = process.communicate()
         status = None
@@ -242,8 +245,8 @@ def _entries(state: pathlib.Path) -> Iterator[pathlib.Path]:
 
 
 def names_of_this_pair(stamp: str, pair: Pair) -> str:
-    """A stamp without the names that it remembers for pairs that are not in place: of one that a fault has kept from
-    coming they do no harm, and of one that comes back they are needed."""
+    """A stamp without the names that it remembers for pairs that are not in place. They do no harm for a pair that a
+    fault has prevented, and are needed for a pair that is restored."""
     try:
         fields = json.loads(stamp)
     except ValueError:
@@ -254,8 +257,8 @@ def names_of_this_pair(stamp: str, pair: Pair) -> str:
 
 
 def tree(state: pathlib.Path) -> dict[str, str]:
-    """What a state holds, by path: mode and content, with times and key material normalised; without the lock, which
-    a /var that cannot be written does not have."""
+    """The content of a state, by path: mode and bytes, with times and key material normalised; without the lock, which
+    does not exist on a read-only /var."""
     found: dict[str, str] = {}
     for path in _entries(state):
         if path.name == "lock":
@@ -267,7 +270,7 @@ def tree(state: pathlib.Path) -> dict[str, str]:
             if path.name == "state.json":
                 content = names_of_this_pair(content, pair_of(state))
             content = re.sub(r"-----BEGIN ([A-Z ]+)-----.*?-----END \1-----", r"\1", content, flags=re.DOTALL)
-            # Of the stamp: device, inode, size and time of a pair that was looked at; fingerprint of our own.
+            # In the stamp: device, inode, size and time of a pair that was checked; fingerprint of our own pair.
             changing = r'"(identity|policy|not_after|not_before|generated_pair)": "?[-?0-9a-f: ]+"?'
             content = re.sub(changing, r'"\1": *', content)
             content = re.sub(r"([0-9A-F]{2}:){19,}[0-9A-F]{2}|[0-9a-f]{40,}|\d{8}T?\d{6}Z?|\b\d{9,}(\.\d+)?\b", "*",
@@ -281,9 +284,11 @@ def tree(state: pathlib.Path) -> dict[str, str]:
 
 
 def digest(state: pathlib.Path) -> str:
-    """Of every byte of a state, and of modes and owners: two of the same digest are the same to a next run.
+    """The digest of every byte, mode and owner of a state: for a next run, two states with the same digest are the
+    same.
 
-    Not of times: of a file whose time our code remembers it remembers the inode, and no two states share those.
+    Times are left out: our code remembers the time of a file only together with its inode, and no two states share
+    inodes.
     """
     hashed = hashlib.sha256()
     for one in DIRECTORIES:
@@ -296,11 +301,11 @@ def digest(state: pathlib.Path) -> str:
 
 
 class Promise:
-    """What a program promises of its host, at any instant and in the end.
+    """What a program promises about its host, at any instant and at the end.
 
-    start: the state before it. done: after an undisturbed run that ended so; what runs after a fault is run on it.
-    Raises RuntimeError if that run did not do what the program is for: zeros of a program that does nothing would say
-    nothing.
+    start: the state before it. done: the state after an undisturbed run, which ended with *ended*; the commands after a
+    fault are run on it. Raises RuntimeError if that run did not do its work: a sweep of a program that does nothing
+    would prove nothing.
     """
 
     def __init__(self, program: Program, installed: pathlib.Path, start: pathlib.Path, done: pathlib.Path,
@@ -325,7 +330,7 @@ class Promise:
         self.ends = [tree(one) for one in ends]
 
     def run_again(self, state: pathlib.Path) -> None:
-        """Run what a host runs after a fault."""
+        """Run the commands that a host runs after a fault."""
         for command in self.program.again or (self.program.command,):
             run(self.installed, state, command)
 
@@ -349,7 +354,7 @@ class Promise:
         return data in {self.before[number], *(one[number] for one in self.pairs)}
 
     def left(self, state: pathlib.Path) -> str:
-        """What is wrong with a state after a fault even when everything has been run again, or ""."""
+        """What is still wrong with a state after everything has been run again, or ""."""
         crashed, after = pair_of(state), tree(state)
         if after not in self.ends:
             self.run_again(state)
@@ -377,7 +382,8 @@ def _all_differ(before: Pair, after: Pair) -> bool:
 
 
 def readable_key(state: pathlib.Path) -> str:
-    """Which private key in a state, but the administrator's own my.key, others may read, as a sentence; or ""."""
+    """A sentence about a private key in a state that users other than root can read, except the administrator's my.key;
+    or ""."""
     for path in _entries(state):
         held = path.lstat()
         wide = stat.S_ISREG(held.st_mode) and held.st_mode & 0o077
@@ -424,7 +430,7 @@ def public_key(data: bytes | None) -> bytes | None:
 
 
 def pair_problem(state: pathlib.Path) -> str:
-    """Why the pair in place is none, or ""; no file at all is fine."""
+    """Why the two files in place are not a pair, or ""; no file at all is fine."""
     key, crt = pair_of(state)
     if key is None and crt is None:
         return ""
@@ -433,6 +439,6 @@ def pair_problem(state: pathlib.Path) -> str:
 
 
 def differences(found: dict[str, str], wanted: dict[str, str]) -> str:
-    """In which paths two trees differ, or ""."""
+    """The paths in which two trees differ, or ""."""
     names = [one for one in sorted({*found, *wanted}) if found.get(one) != wanted.get(one)]
     return "differs: " + ", ".join(names) if names else ""

@@ -1,10 +1,9 @@
-"""Two programs at the same pair, with random delays.
+"""Two programs change the same pair at the same time, with random delays.
 
-play(): converges, starts and what `cert install` does under the lock, of the library, in processes of their own on a
-temporary root, with a delay before each writing call. play_commands(): the commands that a host has, begun a moment
-apart, with delays at calls that change files. In both the first program is killed in one round of three, and what it
-leaves is for the other and for a last start to finish. `python -m tests.faults.table --fault "at once"` plays 200
-rounds of each.
+play(): a converge, a start, or what `cert install` does under the lock, by the library, in separate processes on a
+temporary root, with a delay before each writing call. play_commands(): the commands of a host, started a moment apart,
+with delays at calls that change files. In both, the first program is killed in one of three rounds; the second program
+and a last start must finish what it left. `python -m tests.faults.table --fault "at once"` plays 200 rounds of each.
 """
 
 import pathlib
@@ -22,7 +21,7 @@ from tests.unit.support import TREE, Machine, installed
 
 TIMEOUT_S = 60
 
-# One program: argv is tree, root, what, seed, whether to be killed. Its pairs say who made them.
+# One program. argv: tree, root, what to do, seed, whether it is killed. Its pairs say who made them.
 PROGRAM = """
 import os, random, signal, sys, time
 sys.path.insert(0, sys.argv[1])
@@ -67,7 +66,7 @@ PAIRINGS = {"two converges": ("converge", "converge"), "converge and start": ("c
 
 
 def play(pairing: str, base: pathlib.Path, seed: int) -> list[str]:
-    """One round on a fresh host: what is wrong after it, in words; nothing where all is well."""
+    """One round on a fresh host. Returns what is wrong after it, in words; nothing if all is well."""
     chance = random.Random(seed)
     machine = installed(base)
     children = []
@@ -123,7 +122,7 @@ CHANGES = "link,linkat,rename,renameat,renameat2,unlink,unlinkat,rmdir,mkdir,fsy
 
 
 class Host:
-    """An installed tree, and for each pairing the state that its rounds begin with."""
+    """An installed tree, and for each combination the state that its rounds begin with."""
 
     def __init__(self, installed: pathlib.Path, scratch: pathlib.Path) -> None:
         self.installed, self.scratch = installed, scratch
@@ -139,7 +138,7 @@ class Host:
 
 
 def play_commands(pairing: str, host: Host, seed: int) -> list[str]:
-    """One round of the host's own commands: what is wrong after it, in words; nothing where all is well."""
+    """One round of the host's own commands. Returns what is wrong after it, in words; nothing if all is well."""
     chance = random.Random(seed)
     state = host.begin(pairing, seed)
     before = programs.pair_of(state)

@@ -1,13 +1,13 @@
-"""Runs a program once for every system call, with that call killed or failing, and looks at what is left.
+"""Run a program once for every system call, kill it there or let the call fail, and check what is left.
 
 `python -m tests.faults.table` is the command line; see there.
 
-A program is killed at every call of each of its processes, and an error is given to every call about files to which a
-kernel can give it, once and lastingly: to those of our own code, and with *everything* also to those by which a shell,
-Python and OpenSSL load themselves, four times as many. Both are done by strace where the first process changes files,
-since strace watches the modes of the key too, and elsewhere by injector.py, which is several times quicker. A point
-(name, k) is the k-th call of that name in one process; strace, which follows children to wait for them, kills
-those that make so many, too. The next run is judged once for all points that left the same bytes.
+A program is killed at every call of each of its processes. Every call about files gets each error that a kernel can
+give it, once and from then on: the calls of our own code, and with *everything* also those with which a shell, Python
+and OpenSSL load themselves, four times as many. strace does both where the first process changes files, because it also
+watches the modes of the key; elsewhere injector.py does it, which is several times faster. A point (name, k) is the
+k-th call of that name in one process. strace also follows the children, to wait for them, and kills a child that makes
+that many calls, too. The next run is judged once for all points that left the same bytes.
 """
 
 import concurrent.futures
@@ -24,7 +24,7 @@ from tests.faults.injector import At, Injector, Met, NotBegun
 from tests.faults.programs import Program
 
 WORKERS = 2
-# Calls that change what a file, a directory or the disk holds; an open counts where it may create or write.
+# Calls that change a file, a directory or the disk; an open counts if it may create or write.
 CHANGES = re.compile(
     r"^(write|pwrite64|writev|rename\w*|link\w*|symlink\w*|unlink\w*|mkdir\w*|rmdir|f?chmod\w*|f?l?chown\w*|f?truncate"
     r"|fsync|fdatasync|flock|utime\w*|copy_file_range|sendfile)$|^open(at)?$"
@@ -43,27 +43,28 @@ OPENS = ("open", "openat", "creat")
 OF_DESCRIPTORS = ("read", "pread64", "getdents64", "fstat", "fchmod", "fchown", "flistxattr", "fgetxattr", "fsetxattr",
                   "ftruncate", "flock", "close", *FILLS)  # fmt: skip
 
-# "Lastingly" for EINTR: so many signals in a row. One that never ends would only show that every call is tried again.
+# The number of EINTR in a row that counts as lasting. An endless EINTR would only show that every call is repeated.
 BURST = 20
 ENTRY = "/usr/lib/csulcca/hooks/entry.py"
-# Where a shell, Python and OpenSSL find themselves; our own modules too, since who cannot load them cannot run them.
+# The files with which a shell, Python and OpenSSL load themselves; our own modules too, because a program that cannot
+# load them cannot run them.
 MACHINERY = re.compile(
     r"(?!.*/libssl\.so)((/usr)?/lib(64)?/|/usr/(local|share|lib|bin/(?!(openssl|systemctl|getent)$)|pyvenv)|/dev|/sys"
     r"|/etc/(ld\.so|localtime|nsswitch|ssl|passwd|host\.conf|group$)|/var/run/nscd|/proc/self/(mounts|maps)"
     r"|/(usr|lib\w*|usr/bin|proc)?$|[^/])"
 )
-# strace's own words for a fault that took place.
+# The text of strace for a fault that took place.
 MET = re.compile(r"\+\+\+ killed by SIGKILL \+\+\+$|\(INJECTED\)$", re.MULTILINE)
 MET_AT_LEAST = 0.95
-# That a module cannot be loaded is no fault of ours: who may look at no file has none.
+# It is not our fault if a module cannot be loaded: a program that may read no file has no modules.
 INTERNAL = re.compile(r"internal fault: (?!(ImportError|ModuleNotFoundError):)")
 FACTS = ("/opt/IBM", "/etc/cca", "/var/lib/csulcca", "/run", "/etc/systemd", "/etc/rc", "pipe:")
 
 
 class Call(NamedTuple):
-    """One system call of the undisturbed run. number: among those of this name in its process; process: which of the
-    processes that make such a call, both from 1 on; first: made by the program's first process; own: by our own code,
-    not by what a shell, Python and OpenSSL do to load themselves."""
+    """One system call of the undisturbed run. number: among the calls of this name in its process; process: the number
+    of the process among those that make calls of this name; both count from 1. first: made by the program's first
+    process; own: made by our own code, not by a shell, Python or OpenSSL to load itself."""
 
     name: str
     number: int
@@ -74,8 +75,8 @@ class Call(NamedTuple):
 
 
 class Point(NamedTuple):
-    """One fault: a call's name, its number in its process, and what is done to it: to be killed, "error=EIO", or
-    "error=EIO+" from there on. process: see Call; 0 for the first process, under strace. own: see Call."""
+    """One fault: the name of a call, its number in its process, and what happens: a kill, "error=EIO", or "error=EIO+"
+    from there on. process: see Call; 0 for the first process, under strace. own: see Call."""
 
     call: str
     number: int
@@ -84,18 +85,18 @@ class Point(NamedTuple):
     own: bool = True
 
     def inject(self) -> str:
-        """The argument of strace; or a text of the same kind where strace has no part in it."""
+        """The argument of strace; or a text of the same form if strace is not used."""
         if self.process:
             return f"{self.fault} at {self.call} {self.number} of process {self.process}"
         until = f"..{self.last()}" if self.last() else "+"
         return f"inject={self.call}:{self.fault.rstrip(LASTING)}:when={self.number}{until if self.lasts() else ''}"
 
     def lasts(self) -> bool:
-        """Whether it goes on from there."""
+        """Whether it also affects all later calls."""
         return self.fault.endswith(LASTING)
 
     def last(self) -> int:
-        """The number of the last call that is refused; 0 for no last one."""
+        """The number of the last call that fails; 0: all later calls fail."""
         if self.lasts():
             return self.number + BURST if self.fault == "error=EINTR+" else 0
         return self.number
@@ -107,7 +108,7 @@ class Point(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """What a point left: damage, and why a re-run did not mend it; both "" where all is well."""
+    """What a point left: damage, and why a re-run did not repair it; both "" if all is well."""
 
     damage: str
     left: str
@@ -118,7 +119,7 @@ LASTING = "+"
 
 
 def errors(name: str, rest: str) -> tuple[str, ...]:
-    """The errors that a kernel can give a call, of the six that are swept (its man page, and a full or lost disk)."""
+    """Which of the six swept errors a kernel can give a call (its man page, and a full or lost disk)."""
     if name in OPENS:
         return ("EIO", "EACCES", "EMFILE", "EINTR") + (("ENOSPC", "EROFS") if WRITES.search(rest) else ())
     if name in MAKES:
@@ -138,8 +139,8 @@ def errors(name: str, rest: str) -> tuple[str, ...]:
     if name == "execve":
         return ("EIO", "EACCES", "EMFILE")
     if name == "close" and not re.search(r"<(pipe:|socket:|.*/lock>)", rest):
-        # Who closes may hear of what a file system could not write. Only once, and not of a lock: here the call is
-        # not made at all, and a lock that is never free is nothing that a kernel leaves.
+        # A close may report what a file system could not write. Only once, and not for a lock: the injected call is not
+        # made at all, and a kernel never leaves a lock that nobody can free.
         return ("EIO", "ENOSPC", "EINTR")
     return ()
 
@@ -163,7 +164,7 @@ class Sweep:
 
     def calls(self) -> Iterator[Call]:
         """All of the undisturbed run, in its order."""
-        # By name: how many calls each process made, in the order in which they made the first.
+        # By name: the number of calls of each process, in the order of their first call.
         made: dict[str, dict[str, int]] = {}
         first, begun = "", False
         for line in self.lines:
@@ -174,27 +175,27 @@ class Sweep:
                 counts = made.setdefault(name, {})
                 counts[process] = counts.get(process, 0) + 1
                 ordinal = list(counts).index(process) + 1
-                # Who runs another program does so in a child.
+                # A process that runs another program does so in a child.
                 own = begun and (process == first or name == "execve") and not _is_machinery(name, rest)
                 yield Call(name, counts[process], ordinal, rest, process == first, own)
 
     def kills(self, changes_only: bool = False) -> list[Point]:
-        """Where it is killed. changes_only: where files change."""
-        # The first execve is strace's own. sscg asks two thousand times for its process while it looks for an RSA key;
-        # a proof needs none of those.
+        """The points at which it is killed. changes_only: only those that change files."""
+        # The first execve is strace's own. sscg calls getpid two thousand times while it looks for an RSA key; a proof
+        # does not need these.
         return [_point(call, KILL) for call in self.calls()
                 if _changes(call) or not changes_only
                 and not (call.name == "execve" and call.first and call.number == 1)
                 and (call.name != "getpid" or self.program.ours)]  # fmt: skip
 
     def errors(self, everything: bool = False) -> list[Point]:
-        """Which calls fail, and how: those of our own code, or *everything*."""
+        """Which calls fail, and how: the calls of our own code, or *everything*."""
         return [_point(call, f"error={error}{lasting}") for call in self.calls() if call.own or everything
                 for error in errors(call.name, call.rest)
                 for lasting in ("", LASTING)[:1 if call.name == "close" else 2]]  # fmt: skip
 
     def look(self, point: Point, injector: Injector) -> Seen | None:
-        """What one point leaves; None where it was not met, since no two runs wait for each other in the same way."""
+        """What one point leaves; None if it was not reached, because waiting differs from run to run."""
         place = self.scratch / f"{point.call}-{point.number}-{point.process}-{point.fault.replace('=', '-')}"
         state = programs.copy(self.start, place)
         try:
@@ -221,7 +222,8 @@ class Sweep:
     def _traced(self, point: Point, state: pathlib.Path) -> tuple[Met, str]:
         """Run the program with strace's fault: how it ended, and what wide_key() says."""
         trace = state.with_suffix(".trace")
-        # strace waits for whom it follows: who outlives a killed parent has ended when a state is looked at.
+        # strace waits for the processes that it follows: a child that outlives its killed parent has ended before the
+        # state is checked.
         follow = ["-f"] if point.fault == KILL else []
         try:
             ended = programs.run(self.installed, state, self.program.command, "strace", *follow, "-qq", "-y",
@@ -233,17 +235,18 @@ class Sweep:
             trace.unlink(missing_ok=True)
 
     def _left(self, state: pathlib.Path) -> str:
-        """What another run does not mend in a state, or ""."""
+        """What another run does not repair in a state, or ""."""
         held = programs.digest(state)
         if held not in self.judged:
             self.judged[held] = self.promise.left(state)
         return self.judged[held]
 
     def _unclean(self, point: Point, ended: Met, after: dict[str, str]) -> str:
-        """Why an error did not end cleanly, or "": a fault of ours, silence, an end by a signal, or none at all.
+        """Why a run with an error did not end cleanly, or "": an internal fault, no message, an end by a signal, or no
+        end at all.
 
-        A shell, Python and OpenSSL that cannot load themselves say so in their own way, or say nothing: what they
-        cannot read of a script they take for its end. Of them only an end is wanted.
+        A shell, Python and OpenSSL that cannot load themselves report it in their own way, or say nothing, because they
+        take what they cannot read of a script for its end. They only have to end.
         """
         if ended.status is None:
             return "it hung"
@@ -269,7 +272,7 @@ def _changes(call: Call) -> bool:
 
 
 def _point(call: Call, fault: str) -> Point:
-    """That fault at a call: by strace where the first process changes files."""
+    """The point of that fault at a call: with strace if the first process changes files."""
     watched = call.first and _changes(call)
     return Point(call.name, call.number, fault, 0 if watched else call.process, call.own)
 
@@ -299,21 +302,21 @@ KEY_WRITTEN = re.compile(r"^\d* *p?write\w*\(\d+<(.*?)>,.*-----BEGIN (?:[A-Z]+ )
 
 
 def wide_key(lines: Iterable[str]) -> str:
-    """Whether a file that a private key was written into was made for, or opened to, others than its owner; or "".
+    """Why a file into which a private key was written could be opened by others than its owner, or "".
 
-    lines: of strace -y, of a run with umask 000. The administrator's own file, my.key, is not of interest.
+    lines: of strace -y, from a run with umask 000. The administrator's own file, my.key, does not count.
     """
     modes: dict[str, set[int]] = {}
     keys = set()
     for line in lines:
         if match := KEY_WRITTEN.match(line):
-            # A pipe to or from a child of ours has no name that others could open.
+            # A pipe to or from a child has no name that others could open.
             if not match[1].startswith("pipe:["):
                 keys.add(match[1])
         elif match := MADE.match(line) or CHANGED.match(line):
             path, mode = [one for one in match.groups() if one is not None]
             modes.setdefault(path, set()).add(int(mode, 8))
-    # Whatever name our key has, this is part of it: it may be opened up under a name that nobody wrote to.
+    # This is part of every name of our key: its mode may be changed under a name that it was not written to.
     keys.update(path for path in modes if "catcher.key" in path.rpartition("/")[2])
     wide = sorted(path for path in keys if any(mode & 0o077 for mode in modes.get(path, {0o777})))
     return f"{wide[0]} held a key, and was open to others" if wide else ""
@@ -326,8 +329,8 @@ def sweep(program: Program, points: Callable[[Sweep], list[Point]], known: dict[
           tell: Callable[[str, Seen, int], None] | None = None) -> dict[str, Seen]:  # fmt: skip
     """What each point of a program left, by the point's text.
 
-    points: chooses them, Sweep.kills say. known: results of an earlier run, which are not looked for again. tell: is
-    called with each new result and the number of all points. Raises RuntimeError where too many of them were not met.
+    points: chooses them, Sweep.kills say. known: results of an earlier run, whose points are not tried again. tell:
+    called with each new result and the number of all points. Raises RuntimeError if too many of them were not reached.
     """
     with programs.installation() as (installed, scratch), contextlib.ExitStack() as stack:
         one = Sweep(program, installed, scratch)
@@ -355,7 +358,7 @@ def sweep(program: Program, points: Callable[[Sweep], list[Point]], known: dict[
                     if tell:
                         tell(name, seen, len(chosen))
             finally:
-                # Where something was raised the rest is for the next time.
+                # After an exception the rest is left for the next run.
                 pool.shutdown(cancel_futures=True)
         if len(found) < MET_AT_LEAST * len(chosen):
             raise RuntimeError(f"{program.name}: only {len(found)} of {len(chosen)} faults took place")

@@ -1,16 +1,16 @@
-"""Everything that tests/faults sweeps, as one table.
+"""Run everything that tests/faults sweeps, and show it as one table.
 
     python3 -m tests.faults.table [--all] [--fresh] [--fault FAULT]... [PROGRAM]...
 
-A row is a program and what happens to it; its columns are points, damaged (what a fault left, or said), and not
-converged (what a re-run or a repair did not mend). Rows of programs that are not ours are proof that the harness sees:
-damage is expected there. A row that cannot be had on this machine is BLOCKED, with the reason.
+A row is a program and a kind of fault. Its columns are points, damaged (what a fault left, or printed), and not
+converged (what a re-run or a repair did not fix). Rows of other programs prove that the harness sees damage: there it
+is expected. A row that this machine cannot run is BLOCKED, with the reason.
 
-How many points there were, and how many left something, goes to dist/faults.json, from where `make matrix` has it.
+The numbers go to dist/faults.json, where `make matrix` reads them.
 
-Exit status 1 where one of ours is not at zero or has too few points, or where a proof has no damage; 3 where all is
-well and a row is BLOCKED. As root. Every result is kept in .cache/faults until what it depends on changes, so that a
-table that was interrupted goes on where it was; --fresh forgets them.
+Exit status 1 if one of our rows is not zero or has too few points, or if a proof has no damage; 3 if all is well and a
+row is BLOCKED. Needs root. Every result is kept in .cache/faults until what it depends on changes, so an interrupted
+run continues where it was; --fresh forgets the results.
 """
 
 import argparse
@@ -37,7 +37,8 @@ from tests.packaging.conftest import Built
 CACHE = TREE / ".cache" / "faults"
 PRODUCT = ("catcher_install", "hooks", "install", "payload/reference", "share", "units", "Makefile", "setup.cfg")
 PACKAGES = (*PRODUCT, "rpm", "debian", "tools", "tests/fixtures/cca73", "tests/faults/transactions.py")
-# What power cuts are made and judged by. Not sweep.py and engine.py, whose changes leave a cut what it is.
+# The files with which power cuts are made and judged. sweep.py and engine.py are left out, because their changes do not
+# change a cut.
 POWER_CUTS = ("tests/faults/powercuts.py", "tests/matrix/disks.py", "tests/matrix/qemu.py", "tests/matrix/machine.py",
               "tests/matrix/images.py", "tests/matrix/distros.toml", "tests/matrix/recipes/machine.sh",
               "tests/packaging/packages.py", "tests/packaging/soundness.py", "tests/packaging/system.py",
@@ -52,9 +53,9 @@ Run = Callable[[dict[str, Seen], Tell], dict[str, Seen]]
 
 
 class Row(NamedTuple):
-    """A row. run: gets the results that are known already, calls Tell with each new one, returns all. ours: zeros are
-    wanted. parts: files and directories that its results depend on. blocked: why it cannot be run here, or "". least:
-    so many points there must be."""
+    """A row. run: gets the results that are known already, calls Tell with each new result, returns all. ours: every
+    number must be 0. parts: files and directories that its results depend on. blocked: why it cannot be run here, or
+    "". least: the smallest number of points that it must have."""
 
     program: str
     fault: str
@@ -150,7 +151,7 @@ def _fuzzed(name: str, known: dict[str, Seen], tell: Tell) -> dict[str, Seen]:
 
 @functools.cache
 def _built() -> tuple[Built, "tempfile.TemporaryDirectory[str]"]:
-    """The packages; and their directory, which lasts as long as we do."""
+    """The packages, and their directory, which exists until this process ends."""
     directory = tempfile.TemporaryDirectory(prefix="csulcca-faults-")
     engine.prepare()
     built = Built(pathlib.Path(directory.name))
@@ -167,7 +168,7 @@ def _upgraded(cell: images.Cell, tool: str, start: transactions.Start, count: in
         return found
     upgrade = transactions.Upgrade(cell, tool, _built()[0], start)
     for number, point in transactions.points(upgrade, count, before):
-        # One that came after its end, however often it was tried, is none.
+        # A kill that always came after the end, however often it was tried, is not a point.
         if point.met or point.wrong:
             found[names[number]] = Seen("", "; ".join(point.wrong))
             tell(names[number], found[names[number]], count)
@@ -189,7 +190,7 @@ def _taken_out(known: dict[str, Seen], tell: Tell) -> dict[str, Seen]:
 
 
 def digest(row: Row) -> str:
-    """Of all that a row's results depend on: files, and the programs that they ran with."""
+    """The hash of everything that a row's results depend on: files, and the programs that they ran with."""
     hashed = hashlib.sha256(repr((row.program, row.fault, platform.release(), sys.version)).encode())
     for part in row.parts:
         path = TREE / part
@@ -202,7 +203,7 @@ def digest(row: Row) -> str:
 
 
 class Kept:
-    """The results of one row, a line each, written as they come."""
+    """The results of one row, one on each line, written as they come."""
 
     def __init__(self, path: pathlib.Path) -> None:
         self.path = path
@@ -219,7 +220,7 @@ class Kept:
         self._write("w", self.known.items())
 
     def add(self, name: str, seen: Seen) -> None:
-        """Keep one."""
+        """Keep a result."""
         self._write("a", [(name, seen)])
 
     def _write(self, mode: str, results: Iterable[tuple[str, Seen]]) -> None:
@@ -234,14 +235,14 @@ HEADING = f"{'program':<35} {'fault':<9} {'points':>7} {'damaged':>8} {'not conv
 
 
 def verdict(row: Row, found: dict[str, Seen]) -> bool:
-    """Whether a row is as it must be."""
+    """Whether a row is right."""
     if not row.ours:
         return any(one.damage for one in found.values())
     return len(found) >= row.least and not any(one.damage or one.left for one in found.values())
 
 
 def lines(row: Row, found: dict[str, Seen]) -> list[str]:
-    """A row's line, and below it what is not as it must be."""
+    """A row's line, and below it what is wrong."""
     damaged = sum(bool(one.damage) for one in found.values())
     left = sum(bool(one.left) for one in found.values())
     told = [f"{row.program:<35} {row.fault:<9} {len(found):>7} {damaged:>8} {left:>14}"]
@@ -255,13 +256,13 @@ def lines(row: Row, found: dict[str, Seen]) -> list[str]:
 
 
 def counts(row: Row, found: dict[str, Seen]) -> dict:
-    """A row of report.FAULTS."""
+    """A row for report.FAULTS."""
     return {"program": row.program, "fault": row.fault, "ours": row.ours, "points": len(found),
             "damaged": sum(bool(one.damage or one.left) for one in found.values())}  # fmt: skip
 
 
 def write(counted: list[dict]) -> None:
-    """Let the page of `make matrix` know the rows that have been run so far."""
+    """Write the rows that have been run so far, for the page of `make matrix`."""
     report.FAULTS.parent.mkdir(exist_ok=True)
     text = json.dumps({"commit": report.about()["commit"], "rows": counted}, indent=1)
     report.FAULTS.write_text(text + "\n", encoding="utf-8")
@@ -314,7 +315,7 @@ def main(arguments: list[str]) -> int:
             try:
                 found = play(row)
             except MatrixError as error:
-                # Of this row alone; those that come after it need not wait for a second night.
+                # Only this row failed; the rows after it still run.
                 failed = True
                 print(f"{row.program:<35} {row.fault:<9} FAILED: {error}", flush=True)
                 continue

@@ -1,4 +1,5 @@
-"""Properties of everything that comes from outside, over generated input; and what 10 MB of hostile bytes cost."""
+"""Properties of everything that reads input from outside, with generated input; and the cost of 10 MB of hostile
+bytes."""
 
 import resource
 import subprocess
@@ -36,7 +37,7 @@ def maker(tmp_path_factory):
 @QUICK
 @hypothesis.given(PEM)
 def test_blocks_of_a_pem_file_are_whole_and_in_the_file(data):
-    """A block begins with BEGIN, ends with END, and has no byte that the file has not."""
+    """A block begins with BEGIN, ends with END, and contains only bytes of the file."""
     given = pem.PemFile("x", data)
     for label, block in given.blocks:
         assert block.startswith(b"-----BEGIN ") and block.splitlines()[-1].startswith(b"-----END ")
@@ -48,7 +49,7 @@ def test_blocks_of_a_pem_file_are_whole_and_in_the_file(data):
 @QUICK
 @hypothesis.given(PEM, PEM)
 def test_a_pair_of_generated_bytes_is_unusable_with_one_line(key, crt):
-    """Judging never raises, and what is wrong is one line that a terminal takes."""
+    """Judging never raises, and says what is wrong in one line that is safe for a terminal."""
     verdict = check.check(Asked(), key, crt)
     assert verdict.problem and verdict.problem.isprintable() and len(verdict.problem) < 300
 
@@ -88,7 +89,7 @@ def test_only_a_count_of_one_is_an_installation_by_rpm(arguments):
 @hypothesis.given(st.text(max_size=90), st.text(max_size=90),
                   st.lists(st.ip_addresses().map(str), max_size=6, unique=True))
 def test_any_host_name_and_addresses_give_a_pair_that_is_good(maker, short, full, addresses):
-    """Whatever the host is called: a certificate that our own judge accepts, with every address in it."""
+    """For every host name: a certificate that our own judge accepts, with every address in it."""
     from cryptography import x509
 
     names = HostNames(short=short or "localhost", full=full or "localhost", addresses=addresses)
@@ -131,7 +132,7 @@ print(after.ru_utime - before.ru_utime, (after.ru_maxrss - before.ru_maxrss) // 
 
 @pytest.mark.parametrize("name", sorted(HOSTILE))
 def test_ten_megabytes_cost_seconds_and_not_gigabytes(tmp_path, name):
-    """Even where nothing but the parser stands in the way: the files themselves are read up to a limit only."""
+    """The parser alone must be fast enough, although files are read only up to a limit."""
     (tmp_path / "x").write_bytes(HOSTILE[name])
     done = subprocess.run([sys.executable, "-c", COST, TREE, tmp_path / "x"], check=True,
                           capture_output=True, text=True,

@@ -1,4 +1,4 @@
-"""The index of hazards is complete and true to the tests that there are."""
+"""The index of hazards is complete, and fits the existing tests."""
 
 import pytest
 
@@ -22,7 +22,7 @@ def test_a_hazard_has_tests_that_exist_and_were_seen_to_fail(hazard):
 
 @pytest.mark.parametrize("mutation", hazards.mutations(), ids=lambda one: one.name)
 def test_a_mutation_changes_code_and_names_tests(mutation):
-    # Were it there twice, another place could come before the one that is meant.
+    # If the text were there twice, the mutation could change the wrong place.
     assert (TREE / mutation.file).read_text().count(mutation.old) == 1
     assert mutation.old != mutation.new
     assert mutation.red and [test for test in mutation.red if not hazards.exists(test)] == []

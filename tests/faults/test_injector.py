@@ -1,11 +1,12 @@
-"""A program is killed, or fails, at exactly the call that was asked for, and every call before it takes place."""
+"""A program is killed, or fails, at exactly the given call, and every call before it takes place."""
 
 import pytest
 
 from tests.faults import programs
 from tests.faults.injector import At, Injector, NotBegun
 
-# Two processes, of which the second writes into /etc/more; in the background, for else the shell writes of its death.
+# Two processes; the second writes into /etc/more. It runs in the background, because otherwise the shell reports its
+# death.
 WRITES = ("/bin/sh", "-c", "(echo a; echo b; echo c) >/etc/more & wait; echo one >/etc/one; echo two >/etc/two")
 ALL = {"more": "a\nb\nc\n", "one": "one\n", "two": "two\n"}
 
@@ -42,7 +43,7 @@ def test_one_process_is_killed_at_that_call_which_does_not_take_place(injected, 
     assert ended.status == (-9 if met and process == 2 else 0)
 
 
-# The shell tells of each echo that fails, by a write.
+# The shell reports each echo that fails, with a write.
 @pytest.mark.parametrize("number,last,process,left", [
     (2, 2, 1, {**ALL, "more": "a\nc\n"}),
     (1, 5, 1, {**ALL, "more": "c\n"}),

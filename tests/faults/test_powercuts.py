@@ -1,4 +1,4 @@
-"""What the judge of power cuts sees; `make faults` cuts the power, for which a machine boots each time."""
+"""The judge of power cuts sees damage. `make faults` cuts the power; each cut needs a boot."""
 
 import marshal
 import random
@@ -14,7 +14,7 @@ from tests.packaging.system import CONF
 
 
 def torn(directory):
-    """What is told of the files below a directory."""
+    """What the judge says about the files below a directory."""
     done = subprocess.run([sys.executable, "-c", powercuts.TORN, str(directory)], capture_output=True, check=True)
     return sorted(line.replace(str(directory) + "/", "").split(":")[0] for line in done.stdout.decode().splitlines())
 
@@ -71,7 +71,7 @@ KEPT, GIVEN = "1" * 64 + " " + "2" * 64, "3" * 64 + " " + "4" * 64
 
 
 class Host:
-    """A machine and its system after a cut, which keeps what is synced, unless it does not boot or keeps nothing."""
+    """A machine and its system after a cut. It keeps what was synced, unless it does not boot or keeps nothing."""
 
     def __init__(self, pair=KEPT, conf="TLS_ON", boots=True, keeps=True, dies=""):
         self.pair, self.conf, self.boots, self.keeps, self.dies = pair, conf, boots, keeps, dies
@@ -114,7 +114,7 @@ class Host:
 
 
 class Quick(powercuts.Cuts):
-    """Cuts of a host that is none. sound: what assert_sound() would object to, by mode."""
+    """Cuts of a simulated host. sound: what assert_sound() would report, by mode."""
 
     def __init__(self, host, monkeypatch, row=powercuts.ROWS[0], unsound=()):
         super().__init__(row, None, None)

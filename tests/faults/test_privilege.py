@@ -1,4 +1,4 @@
-"""What somebody may have planted where a hook works: nothing outside is written, moved or read into output."""
+"""An attacker has planted files where a hook works: nothing outside is written, moved, or read into output."""
 
 import os
 import random
@@ -35,7 +35,7 @@ def _clear(place):
 
 
 def _symlink(target, place):
-    """Relative, so that it leads to the same file in a machine whose root directory is a temporary one."""
+    """Relative, so that it leads to the same file in a machine whose root is a temporary directory."""
     os.symlink(os.path.relpath(target, os.path.dirname(place)), place)
 
 
@@ -65,7 +65,7 @@ PLANTED = {"link": _link, "hard link": _hard_link, "dangling link": _dangling, "
 
 @pytest.fixture
 def outside(tmp_path):
-    """Files of root's that no hook has to do with."""
+    """Files of root that no hook may touch."""
     place = tmp_path / "root" / "outside"
     (place / "directory").mkdir(parents=True)
     for path in ("secret", "directory/catcher.key", "directory/catcher.crt", "directory/keep.catcher.key.1"):
@@ -76,7 +76,7 @@ def outside(tmp_path):
 
 @pytest.fixture(autouse=True)
 def no_waiting():
-    """A FIFO that is waited for ends the test."""
+    """If a hook waits for a FIFO, the test fails."""
 
     def too_long(number, frame):
         raise TimeoutError("it waits")
@@ -126,7 +126,7 @@ def test_a_converge_touches_nothing_outside(tmp_path, outside, quick_pair, histo
 
 
 def test_a_stage_of_somebody_else_is_none(tmp_path, quick_pair):  # noqa: F811
-    """In a directory that everybody may write, anybody could stage a pair that he knows the key of."""
+    """In a directory that everybody may write, any user could stage a pair whose key he knows."""
     machine = installed(tmp_path)
     machine.put(paths.STAGE + "/catcher.key", b"a key that is known", 0o600)
     machine.put(paths.STAGE + "/catcher.crt", b"a certificate")
@@ -136,7 +136,7 @@ def test_a_stage_of_somebody_else_is_none(tmp_path, quick_pair):  # noqa: F811
 
 
 def test_where_root_owns_nothing_a_stage_is_ours_all_the_same(tmp_path, quick_pair, monkeypatch):  # noqa: F811
-    """As on NFS with root_squash: what root makes belongs to somebody else, as all in that file system does."""
+    """As on NFS with root_squash: what root makes belongs to another user, as everything in that file system."""
     machine = installed(tmp_path)
     real = machine.make_dir
 
@@ -176,7 +176,7 @@ def test_a_shell_hook_touches_nothing_outside(tmp_path, outside, call, kind, pat
 
 
 def test_strace_sees_the_key_private_at_every_instant(tmp_path):
-    """Every mode that the kernel is asked for is watched, in a process of its own with umask 000."""
+    """Every mode in a system call is watched, in a separate process with umask 000."""
     program = (
         "import os, sys\nsys.path.insert(0, sys.argv[1])\nfrom catcher_install import pair\n"
         "from tests.unit.support import installed\nos.umask(0)\nm = installed(sys.argv[2])\n"
@@ -204,7 +204,7 @@ def test_the_sweeps_see_a_file_that_held_a_key_and_take_no_pipe_for_one(line, wi
 
 
 def _plant_again_and_again(places, outside, seed):
-    """Until it is killed: something else at one of the places, as fast as it goes."""
+    """Until it is killed: put something else at one of the places, as fast as possible."""
     chance = random.Random(seed)
     kinds = [PLANTED[kind] for kind in sorted(PLANTED)]
     while True:
@@ -226,7 +226,7 @@ def _plant_again_and_again(places, outside, seed):
 @pytest.mark.parametrize("history", ["fresh", "legacy"])
 @pytest.mark.parametrize("path", TOUCHED)
 def test_nothing_outside_is_touched_while_somebody_plants(tmp_path, outside, quick_pair, history, path):  # noqa: F811
-    """As above, but at every instant of a converge instead of before it."""
+    """As above, at every instant of a converge instead of before it."""
     machine = (installed if history == "fresh" else host_upgraded_by_rpm)(tmp_path / "root")
     machine.systemctl()
     _clear(machine.on_disk(path))
@@ -242,7 +242,7 @@ def test_nothing_outside_is_touched_while_somebody_plants(tmp_path, outside, qui
             try:
                 told += apply.converge(machine, called).findings
             except OSError as error:
-                # What scriptlet.main() makes one line of.
+                # scriptlet.main() reports these in one line.
                 told.append(str(error))
     finally:
         os.kill(child, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""Killed, refused or without power at any call that changes files: no damage, and the next run mends it.
+"""A kill, an error or a power failure at any call that changes files: no damage, and the next run repairs everything.
 
 `make faults` sweeps every point; here are kills where files change, all states after a loss of power, and a sample of
 the errors. Needs root and strace, as the sweeps do.
@@ -21,7 +21,7 @@ def wrong(found):
 
 
 def spread(points):
-    """Some of them, from begin to end."""
+    """Some of them, from the beginning to the end."""
     step = max(1, len(points) // SAMPLE)
     return points[::step]
 
@@ -43,7 +43,7 @@ def test_refused_at_some_calls(program):
 @pytest.mark.parametrize("program", OURS, ids=lambda one: one.name)
 def test_without_power_at_each_change(program):
     found = unsynced.sweep(program)
-    # What has nothing to do changes nothing on disk.
+    # A program with nothing to do changes nothing on disk.
     assert (len(found) > 1) == (program.name != "nothing to do")
     assert wrong(found) == {}
 

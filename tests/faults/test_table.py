@@ -1,4 +1,4 @@
-"""The table of `make faults`: every row can be asked for, what is known is not run again, and it says what is wrong."""
+"""The table of `make faults`: every row can be selected, known results are not run again, and it says what is wrong."""
 
 import ast
 import json
@@ -13,7 +13,7 @@ GOOD, BAD, LEFT = Seen("", ""), Seen("torn", ""), Seen("", "differs")
 
 
 def row(ours=True, blocked="", least=1):
-    """One that runs nothing but tells of two points."""
+    """A row that runs nothing and reports two points."""
 
     def run(known, tell):
         found = dict(known)

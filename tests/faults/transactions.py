@@ -1,17 +1,17 @@
-"""The upgrade from CCA 7.3 with its package manager killed at spread points, then mended as an administrator would.
+"""Kill the package manager at many points of an upgrade from CCA 7.3, then repair the host as an administrator would.
 
-`python -m tests.faults.transactions [--points 50] [--cell CELL]... [--tool TOOL]... [--start START]...`: by each tool
-of a cell, first undisturbed to see how long it takes, then killed at points spread over that time, on a machine each.
-Prints a line a tool and start: points, those that met the transaction, and those damaged or not mended. Exit status 1
-where one is, or where too few met it.
+`python -m tests.faults.transactions [--points 50] [--cell CELL]... [--tool TOOL]... [--start START]...`: each tool of a
+cell upgrades, first undisturbed to measure the time, then killed at points spread over that time, each on a new
+machine. Prints a line for each tool and start: points, points that hit the transaction, and points with damage or
+without repair. Exit status 1 if there is one of the latter, or if too few points hit the transaction.
 
-There are two starts: 7.3 as it is installed, which must stay in TCP and get no pair; and one where an administrator has
-written TLS_ON and put his own pair there, which must then be in use, the very same files. The second is killed at half
+There are two starts: 7.3 as installed, which must stay in TCP and get no pair; and a host on which an administrator has
+written TLS_ON and installed his own pair, which must then be in use, with the same files. The second is killed at half
 as many points.
 
-Killed is the process group of the package manager, and what it has started into other groups, all with SIGKILL. Mended
-is by the package manager's own repair where it has one, then by the same command again, then, where rpm holds the new
-package for installed already, by its reinstallation.
+SIGKILL goes to the process group of the package manager, and to what it has started in other groups. The repair is the
+package manager's own if it has one, then the same command again, then a reinstallation if rpm takes the new package for
+installed already.
 """
 
 import argparse
@@ -28,7 +28,7 @@ from tests.packaging.conftest import CELLS, Built
 from tests.packaging.system import CERTIFICATE, COMMANDS, CONF, DAEMON, KEY, PORT, TOOLS, System
 
 POINTS = 50
-# How often a point is tried that came when the transaction had ended.
+# How often a point is tried again if it came after the end of the transaction.
 TRIES = 3
 
 
@@ -40,9 +40,9 @@ def with_tools(cells: Iterable[images.Cell]) -> list[tuple[images.Cell, str]]:
 REFERENCES = with_tools(cell for cell in images.with_role("reference") if cell.boot)
 RUN_TIMEOUT_S = 300
 
-# Runs a command in a session of its own, kills it with all its descendants after a time, and says how it ended: "ended
-# SECONDS STATUS" or "killed". What it printed goes to a file. It stops each process before it looks for its children,
-# so that none is born unseen.
+# Runs a command in its own session, kills it with all its descendants after a time, and prints how it ended: "ended
+# SECONDS STATUS" or "killed". The output of the command goes to a file. It stops each process before it looks for its
+# children, so that it misses no new child.
 KILLER = """
 import os, signal, subprocess, sys, time
 
@@ -97,7 +97,7 @@ AGAIN = {"dpkg": "dpkg -i {}", "apt": "apt-get install -y {}", "rpm": "rpm -U --
          "dnf": "dnf -y install {}"}  # fmt: skip
 
 
-# A pair as no hook would make one: of another kind, with other modes, and a group.
+# A pair that no hook would make: of another kind, with other modes, and with a group.
 OWN_PAIR_COMMANDS = f"""
     openssl req -x509 -newkey rsa:2048 -nodes -days 3650 -subj /CN=zlinux1 -addext subjectAltName=DNS:zlinux1 \\
         -keyout {KEY} -out {CERTIFICATE} 2>&1
@@ -111,9 +111,9 @@ OWN_PAIR_COMMANDS = f"""
 
 @dataclasses.dataclass(frozen=True)
 class Start:
-    """What a host of 7.3 holds before the upgrade. name: in the table. commands: what an administrator has done to it.
-    before: what catcher.conf may say until the upgrade is through, "" for none. conf: what it says then. argv: what ps
-    shows of the daemon then. pair: whether there is one. share: a point of so many is tried."""
+    """A host of 7.3 before the upgrade. name: in the table. commands: what an administrator has done on it. before:
+    what catcher.conf may contain until the upgrade is finished, "" for no file. conf: what it contains then. argv: what
+    ps shows of the daemon then. pair: whether there is one. share: one of this many points is tried."""
 
     name: str
     commands: str
@@ -129,14 +129,14 @@ OWN_PAIR = Start("own pair", OWN_PAIR_COMMANDS, ("TLS_ON",), "TLS_ON", DAEMON + 
 
 
 def starts_of(cell: images.Cell) -> list[Start]:
-    """Those that a cell can have."""
+    """The starts that a cell can have."""
     return [start for start in (TCP, OWN_PAIR) if cell.mode == "TLS" or not start.pair]
 
 
 @dataclasses.dataclass(frozen=True)
 class Point:
-    """One kill: after how many seconds, what was wrong after the repair, and, where it met no transaction any more, how
-    many seconds that had taken."""
+    """One kill: after how many seconds, what was wrong after the repair, and, if it came after the end of the
+    transaction, the seconds that the transaction took."""
 
     after: float
     wrong: tuple[str, ...]
@@ -144,20 +144,20 @@ class Point:
 
     @property
     def met(self) -> bool:
-        """Whether it met the transaction at all."""
+        """Whether it hit the transaction."""
         return self.ended is None
 
 
 class Upgrade:
-    """The upgrade of one cell by one tool, from one start. variant: of CCA 7.3's package."""
+    """The upgrade of one cell with one tool, from one start. variant: of CCA 7.3's package."""
 
     def __init__(self, cell: images.Cell, tool: str, built: Built, start: Start = TCP,
                  variant: str = "normal") -> None:  # fmt: skip
-        """Say what is upgraded; nothing runs yet."""
+        """Describe the upgrade; nothing runs yet."""
         self.cell, self.tool, self.built, self.start, self.variant = cell, tool, built, start, variant
 
     def seconds(self) -> float:
-        """How long it takes undisturbed. Raises AssertionError where it fails or leaves the host wrong."""
+        """The seconds of an undisturbed upgrade. Raises AssertionError if it fails or if the host is wrong after it."""
         with self._legacy() as machine:
             system = System(machine, self.cell)
             said = self._run(system, 0)
@@ -167,20 +167,21 @@ class Upgrade:
             return float(said[1])
 
     def kill(self, after: float) -> Point:
-        """Kill it after some seconds, mend, and look."""
+        """Kill it after some seconds, repair the host, and check it."""
         with self._legacy() as machine:
             system = System(machine, self.cell)
             said = self._run(system, after)
             early = half(system, self.start, machine.pair)
             log = [machine.read("/root/transaction.log").decode(errors="replace")]
-            # rpm names files that it has not finished after the second in which it began, and fails where one is there.
+            # rpm names unfinished files after the second in which it began, and fails if such a file exists already.
             killed_at = int(time.time())
             machine.wait_for("the next second", lambda: int(time.time()) > killed_at)
             for command in [*REPAIRS[self.tool], AGAIN[self.tool].format(self._target())]:
                 done = machine.run(command + " <&-", check=False, timeout=RUN_TIMEOUT_S)
                 log.append(f"$ {command}: {done.rc}\n{done.out}{done.err}")
             if "already installed" in done.out:
-                # The new package is in rpm's database, and its last scriptlet or the old one's removal was cut off.
+                # The new package is in rpm's database, and its last scriptlet or the removal of the old package was
+                # interrupted.
                 done = machine.run(f"dnf -y reinstall {self._target()} <&-", check=False, timeout=RUN_TIMEOUT_S)
                 log.append(f"$ dnf reinstall: {done.rc}\n{done.out}{done.err}")
             wrong = early + damage(system, self.start, machine.pair)
@@ -200,7 +201,7 @@ class Upgrade:
 
 
 class _Legacy(Machine):
-    """A machine on which CCA 7.3 runs, from the upgrade's start, with our package at hand."""
+    """A machine on which CCA 7.3 runs, in the state of the start, with our package on it."""
 
     def __init__(self, upgrade: Upgrade) -> None:
         super().__init__(images.ensure(upgrade.cell), name="zlinux1")
@@ -225,14 +226,15 @@ class _Legacy(Machine):
 
 
 def pair_of(system: System) -> str:
-    """Both files of the pair: kind, mode, owner, inode, time of the last change, and SHA-256. Nothing where none is."""
+    """Both files of the pair: kind, mode, owner, inode, time of the last change, and SHA-256. Nothing for a missing
+    file."""
     return system.show(f"for file in {KEY} {CERTIFICATE}; do [ ! -e $file ] || "
                        "{ stat -c '%n %F %a %U:%G inode %i of %y' $file; sha256sum $file; }; done")  # fmt: skip
 
 
 def half(system: System, start: Start, pair: str) -> list[str]:
-    """What must never be, not even before a repair: half a pair that no run can finish, another pair than the
-    administrator's, which pair_of() told before, a mode that was not there."""
+    """What is wrong and must never be, not even before a repair: half a pair that no run can finish, a pair other than
+    the administrator's (pair_of() before the upgrade), a mode that was not there."""
     wrong = []
     bin_directory = system.show("ls -A /opt/IBM/CCA/bin").split()
     if ("catcher.key" in bin_directory) != ("catcher.crt" in bin_directory) and ".catcher-pair" not in bin_directory:
@@ -246,8 +248,8 @@ def half(system: System, start: Start, pair: str) -> list[str]:
 
 
 def damage(system: System, start: Start, pair: str) -> list[str]:
-    """What is wrong with an upgraded host, in words; nothing where all is as after an undisturbed upgrade. pair: what
-    pair_of() told before."""
+    """What is wrong with an upgraded host, in words; nothing if all is as after an undisturbed upgrade. pair: pair_of()
+    before it."""
     wrong = []
     conf = system.show(f"cat {CONF}")
     if conf != start.conf:
@@ -276,7 +278,7 @@ def damage(system: System, start: Start, pair: str) -> list[str]:
 
 
 def _not_in_use(system: System) -> list[str]:
-    """Why a client that trusts the pair's certificate alone cannot speak to the catcher."""
+    """Why a client that trusts only the pair's certificate cannot speak to the catcher."""
     try:
         # systemd calls the service active before the port is open.
         system.machine.wait_for("a listening catcher", lambda: f":{PORT}" in system.show("ss -Hltn"))
@@ -287,14 +289,14 @@ def _not_in_use(system: System) -> list[str]:
 
 
 def enough(count: int) -> int:
-    """How many of so many points must meet the transaction."""
+    """How many of this many points must hit the transaction."""
     return max(1, count * 4 // 5)
 
 
 def points(upgrade: Upgrade, count: int, known: Collection[int] = ()) -> Iterator[tuple[int, Point]]:
-    """Kill an upgrade at *count* points, numbered from 1, spread over the time it takes, but for those in *known*.
+    """Kill an upgrade at *count* points, numbered from 1, spread over its time, except those in *known*.
 
-    Where one comes too late, it is tried again in proportion to what the transaction took that time.
+    If a point comes too late, it is tried again, scaled to the time that the transaction took.
     """
     missing = [number for number in range(1, count + 1) if number not in known]
     whole = upgrade.seconds() if missing else 0.0

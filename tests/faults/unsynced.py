@@ -1,6 +1,6 @@
-"""Every state of the disk that a crash may leave of a program's writes, by what it has and has not synced.
+"""Check every state of the disk that a crash may leave, from what a program has and has not synced.
 
-The calls of an undisturbed run are recorded and replayed into a model of the file system, which promises no more than
+The calls of an undisturbed run are recorded and replayed into a model of the file system. It promises no more than
 POSIX and what ext4, XFS and btrfs have in common (Pillai et al., "All File Systems Are Not Created Equal", OSDI 2014):
 
 * what is written into a file is on disk from its fsync(2) on, together with the file's mode; before that each write may
@@ -9,13 +9,13 @@ POSIX and what ext4, XFS and btrfs have in common (Pillai et al., "All File Syst
   may be there and any other missing, whatever their order, and whatever became of the file's content;
 * a rename is one change; between two directories a crash may also leave both names.
 
-Of the directory in which the openssl command works only its own name is modelled: whoever finds it removes it with
-whatever is in it. Kills leave it with each thing that may be in it.
+Of the working directory of the openssl command only its name is modelled: a run that finds it removes it with
+everything in it. The kills of the sweep leave it with each possible content.
 
-For each length of the record every choice of such outcomes is a crash state, as long as there are few; else all where
-up to two changes fared differently from the rest. Each different state is built and must keep the same promises as
-after a kill: no damage, and a re-run ends where an undisturbed one does. At the end of the record, moreover, nothing
-that the program has said it did may be missing.
+For each length of the record every combination of these outcomes is a crash state, if there are few; otherwise all
+states in which up to two changes had another outcome than the rest. Each different state is built, and must keep the
+same promises as after a kill: no damage, and a re-run ends like an undisturbed run. At the end of the record,
+everything that the program has reported as done must be there.
 """
 
 import concurrent.futures
@@ -49,7 +49,7 @@ Tree = dict[str, tuple[int, bool, int, bytes]]
 
 
 class Inode:
-    """A file, directory or symbolic link, whose data is its target: what changes make of it is worked out by Disk."""
+    """A file, a directory, or a symbolic link, whose data is its target. Disk applies changes to it."""
 
     def __init__(self, number: int, is_dir: bool, mode: int, data: bytes = b"") -> None:
         self.number, self.is_dir, self.mode, self.data = number, is_dir, mode, data
@@ -57,9 +57,9 @@ class Inode:
 
 
 class Change(NamedTuple):
-    """One thing that a crash may lose. inode: whose content or mode it is, or None where it is names.
+    """One change that a crash may lose. inode: whose content or mode it changes, or None if it changes names.
 
-    outcomes: what may be left of it, the whole first and nothing last; each a tuple of effects.
+    outcomes: what may be left of it, everything first and nothing last; each is a tuple of effects.
     """
 
     text: str
@@ -83,7 +83,7 @@ NOTHING: tuple[Effect, ...] = ()
 
 
 class Disk:
-    """The record of one run: inodes, changes in order, and from which length of the record on each is safe."""
+    """The record of one run: inodes, changes in order, and the length of the record from which each change is safe."""
 
     def __init__(self) -> None:
         self.inodes: dict[int, Inode] = {}
@@ -116,7 +116,7 @@ class Disk:
         return here
 
     def _split(self, path: str) -> Entry:
-        """Directory and name; directories that the record has not made were there before."""
+        """Directory and name. Directories that the record has not made existed before."""
         directory, _, name = path.rpartition("/")
         parent = self.root if not directory else self.find(directory)
         if parent is None:
@@ -181,11 +181,11 @@ class Disk:
             if change.inode == number or change.directories[-1:] == (number,):
                 self.safe_from.setdefault(index, len(self.changes))
             elif number in change.directories:
-                # Of a rename to this directory: the new name is safe, the old one may be there, too.
+                # After a rename into this directory: the new name is safe, and the old one may still be there, too.
                 self.outcome_left.setdefault(index, len(self.changes))
 
     def choices(self, length: int) -> "Iterator[dict[int, int]]":
-        """Which outcome each of the first *length* changes may have, by its index."""
+        """The possible outcomes of each of the first *length* changes, by its index."""
         here = range(length)
         base = dict.fromkeys(here, 0)
         open_ones = {}
@@ -210,7 +210,7 @@ class Disk:
                         yield {**base, **usual, **dict(zip(those, chosen, strict=True))}
 
     def tree(self, choice: dict[int, int]) -> Tree:
-        """What a crash with this choice leaves."""
+        """What a crash with these outcomes leaves."""
         names = dict(self.first)
         held = {number: (inode.mode, inode.data) for number, inode in self.inodes.items()}
         for index, outcome in sorted(choice.items()):
@@ -287,7 +287,7 @@ def _bytes(text: str) -> bytes:
 def lines_of(trace: str) -> Iterator[tuple[str, list[str | bytes]]]:
     """(name, arguments) of each call of strace -f -y -xx that succeeded; a descriptor as its file's path.
 
-    Paths are absolute. A process that has not changed its directory is taken to be in /.
+    Paths are absolute. If a process has not changed its directory, it is assumed to be in /.
     """
     begun: dict[str, str] = {}
     directories: dict[str, str] = {}
@@ -315,7 +315,8 @@ def lines_of(trace: str) -> Iterator[tuple[str, list[str | bytes]]]:
 
 
 def _absolute(arguments: list[str | bytes], here: str) -> list[str | bytes]:
-    """Arguments with each path below its directory: the descriptor that stands before it, or where the process is."""
+    """Arguments with absolute paths: a path is relative to the descriptor before it, or to the directory of the
+    process."""
     found: list[str | bytes] = []
     base = ""
     for one in arguments:
@@ -332,7 +333,8 @@ def _absolute(arguments: list[str | bytes], here: str) -> list[str | bytes]:
 
 
 def record(trace: str, before: Disk) -> Disk:
-    """The changes that a traced program made to a disk. Raises RuntimeError for a call that this model lacks."""
+    """The changes that a traced program made to a disk. Raises RuntimeError for a call that this model does not
+    have."""
     disk = before
     written: dict[int, int] = {}
     for name, given in lines_of(trace):
@@ -377,7 +379,7 @@ def record(trace: str, before: Disk) -> Disk:
 
 
 def disk_of(state: pathlib.Path, installed: pathlib.Path) -> Disk:
-    """The disk before a run: a state's files, and the directories of the installed tree below them."""
+    """The disk before a run: the files of a state, and the directories of the installed tree under them."""
     disk = Disk()
     for base in (installed, state):
         for one in LOOKED_AT:
@@ -408,7 +410,7 @@ class Crashes:
                              "-e", "trace=" + TRACED, "-o", str(trace))  # fmt: skip
         self.disk = record(trace.read_text(), disk_of(self.start, installed))
         self.promised = programs.conf_of(done), programs.pair_of(done)
-        # None for who has read the note and takes it away: that may be lost, since it is taken away again.
+        # None for a run that has read the note and removes it: the removal may be lost, because it is repeated.
         self.noted = programs.note_of(done)
         self.promise = programs.Promise(program, installed, self.start, done, ended)
 
@@ -479,9 +481,9 @@ class Crashes:
 
 def sweep(program: Program, known: dict[str, Seen] | None = None, tell: Callable[[str, Seen, int], None] | None = None,
           only: Callable[[list[str]], list[str]] = list) -> dict[str, Seen]:  # fmt: skip
-    """What each crash state of a program is like, by how it came to be; known and tell as in sweep.sweep().
+    """The judgement on each crash state of a program, by how it came about; known and tell as in sweep.sweep().
 
-    only: chooses some of them.
+    only: chooses some of the states.
     """
     with programs.installation() as (installed, scratch):
         one = Crashes(program, installed, scratch)

@@ -1,4 +1,4 @@
-"""What a machine in qemu boots: a disk of a Debian root, its kernel, and an initrd that only mounts the disk.
+"""What a machine in qemu boots: a disk with a Debian root, its kernel, and an initrd that only mounts the disk.
 
 Below the cache directory, each name with the hash of all that it is made of:
 
@@ -9,7 +9,7 @@ Below the cache directory, each name with the hash of all that it is made of:
     machines/CELL-HASH/image-HASH/booted-HASH/
                                             an image, too: a machine that has booted, with its memory
 
-No loop device and no mount is needed: mke2fs fills the file system itself. Nothing of the build host is changed.
+This needs no loop device and no mount: mke2fs fills the file system itself. Nothing on the build host changes.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from tests.matrix import foreign
 
 # Of the disk as a machine sees it; the file has holes.
 SIZE = "4G"
-# Modules that the initrd loads, with what they need; what the kernel has built in is not looked for.
-# ext4 asks for crc32c by a name that modprobe alone could tell.
+# Modules that the initrd loads, with their dependencies. Modules that are built into the kernel are not looked for.
+# ext4 needs crc32c under a name that only modprobe could resolve.
 MODULES = {
     "s390x": ("virtio_blk", "crc32c_generic", "ext4"),
     "x86_64": ("virtio_pci", "virtio_blk", "crc32c_generic", "ext4"),
@@ -67,7 +67,7 @@ exec switch_root /new /sbin/init
 """
 APPLETS = ("sh", "mount", "insmod", "sleep", "cat", "echo", "switch_root")
 COMMANDS = ("mke2fs", "tar", "truncate")
-# How a file becomes a file system of a root, by type.
+# The command that makes a file system of a root in a file, by type.
 MKFS = {
     "ext4": ["mke2fs", "-q", "-F", "-t", "ext4", "-L", "root", "-E", "lazy_itable_init=1,lazy_journal_init=1",
              "-d", "{root}", "{disk}"],
@@ -78,7 +78,7 @@ MKFS = {
 
 @dataclasses.dataclass(frozen=True)
 class Image:
-    """A directory of this kind. machine: what `uname -m` says in it; words: for its kernel, at every boot."""
+    """A directory of this kind. machine: the output of `uname -m` in it; words: for its kernel, at every boot."""
 
     directory: pathlib.Path
     machine: str
@@ -91,23 +91,23 @@ class Image:
         return cls(pathlib.Path(directory), **facts)
 
     def is_made(self) -> bool:
-        """Whether it is complete: this is written last."""
+        """Whether it is complete: this file is written last."""
         return (self.directory / "facts.json").exists()
 
     def write_facts(self) -> None:
-        """Let of() know what the directory's files do not say."""
+        """Write down for of() what the directory's files do not say."""
         facts = {"machine": self.machine, "words": self.words}
         (self.directory / "facts.json").write_text(json.dumps(facts) + "\n")
 
     @property
     def disk(self) -> pathlib.Path:
-        """A raw file system; or, of a machine that was saved, the overlay with what it wrote."""
+        """A raw file system; or, if the machine was saved, the overlay with what it wrote."""
         raw = self.directory / "disk"
         return raw if raw.exists() else self.directory / "disk.qcow2"
 
     @property
     def state(self) -> pathlib.Path:
-        """The memory of a machine that was saved while it ran; need not be there."""
+        """The memory of a machine that was saved while it ran; it may not exist."""
         return self.directory / "state"
 
     @property
@@ -124,7 +124,7 @@ class Image:
 def kernel_hook(package: str) -> str:
     """For mmdebstrap: put the files of the kernel that a Debian package depends on, and busybox, into the root.
 
-    Only unpacked: its installation would have an initrd made, for minutes where everything is emulated.
+    It is only unpacked: its installation would make an initrd, which takes minutes if everything is emulated.
     """
     return f"""--customize-hook=set -e
 export APT_CONFIG="$MMDEBSTRAP_APT_CONFIG"
@@ -149,10 +149,10 @@ def digest_of(*parts: object) -> str:
 
 def make(root_tar: pathlib.Path, image: Image, *, run: Callable = subprocess.check_call,
          change: Callable[[pathlib.Path], None] = lambda root: None, fstype: str = "ext4") -> None:  # fmt: skip
-    """Make an image of a root in a tar file. What an attempt that was interrupted has left is written over.
+    """Make an image of a root in a tar file. Files of an interrupted attempt are overwritten.
 
-    run: runs a command, and raises if that fails. change: called with the unpacked root before the disk is made of it.
-    fstype: of MKFS; if it is not ext4, the image's words must say `rootfstype=`.
+    run: runs a command, and raises if that fails. change: called with the unpacked root before the disk is made.
+    fstype: of MKFS; if it is not ext4, the image's words must contain `rootfstype=`.
     """
     with tempfile.TemporaryDirectory(dir=image.directory, prefix="root-") as work:
         root = pathlib.Path(work, "root")
@@ -177,7 +177,7 @@ def make(root_tar: pathlib.Path, image: Image, *, run: Callable = subprocess.che
 
 
 def protofile(root: pathlib.Path) -> str:
-    """The tree as mkfs.xfs takes it, see -p in its manual. Extended attributes are lost."""
+    """The tree in the format that mkfs.xfs reads (-p in its manual page). Extended attributes are lost."""
     lines = ["boot", "0 0"]
 
     def add(path: pathlib.Path, name: str) -> None:
@@ -198,7 +198,8 @@ def protofile(root: pathlib.Path) -> str:
 
 
 def label(root: pathlib.Path, machine: str, run: Callable) -> None:
-    """Give each file the SELinux label that the root's own policy has for its path, as an installer does at its end."""
+    """Give each file the SELinux label that the root's own policy has for its path, as an installer does when it
+    ends."""
     policies = (root / "etc/selinux").glob("*/contexts/files/file_contexts")
     (contexts,) = ("/" + str(path.relative_to(root)) for path in policies)
     run(chroot(root, machine, "setfiles", "-F", contexts, "/"))
@@ -219,7 +220,7 @@ def initrd(root: pathlib.Path, version: str, modules: tuple[str, ...]) -> bytes:
 
 
 def with_needed(directory: pathlib.Path, modules: tuple[str, ...]) -> list[pathlib.Path]:
-    """Paths of kernel modules in the order in which they can be loaded; one that is not there is built in."""
+    """Paths of kernel modules in the order in which they can be loaded; a module that is not there is built in."""
     needs = {}
     for line in (directory / "modules.dep").read_text().splitlines():
         path, _, needed = line.partition(":")
@@ -238,7 +239,7 @@ def cpio(entries: list[tuple[str, int, bytes]]) -> Iterator[bytes]:
 
 
 def chroot(root: pathlib.Path, machine: str, *command: str) -> list[str]:
-    """The command line that runs a command in an unpacked root."""
+    """The command line that runs a command in an unpacked root directory."""
     where = [] if machine == os.uname().machine else foreign.prefix(machine)
-    # setfiles and others look into /proc.
+    # setfiles and other programs read /proc.
     return [*where, "unshare", "--mount", "--pid", "--fork", f"--mount-proc={root}/proc", "chroot", str(root), *command]

@@ -1,17 +1,17 @@
-"""The container engine: which one, what this host must have prepared for it, and how it is called.
+"""The container engine: choose it, prepare this host for it, and call it.
 
-podman, or docker where CONTAINER_ENGINE=docker. A program calls `prepare()` once, early in its main thread; after
-that `call()` and everything in images.py and machine.py works, in that program and in its children. To run another
-program prepared: `python3 -m tests.matrix.engine -- COMMAND ARGUMENTS...`
+podman, or docker if CONTAINER_ENGINE=docker. A program calls `prepare()` once, early in its main thread; after that
+`call()` and everything in images.py and machine.py works, in that program and in its children. To run another program
+prepared: `python3 -m tests.matrix.engine -- COMMAND ARGUMENTS...`
 
-What systemd as PID 1 in a container needs, and what is done where the host falls short of it:
+What systemd as PID 1 in a container needs, and what is done if the host does not have it:
 
-* cgroup v2 at /sys/fs/cgroup. Hosts with hybrid hierarchies (v1 with v2 beside it) have something else there: the
-  program moves into a mount namespace of its own, with cgroup v2 there. The host itself is not changed.
-* limits that the engine may set. Without CAP_SYS_RESOURCE it can't raise them, so ours are handed on.
-* the pids controller. Where it belongs to v1, no limit of processes is asked for.
-* systemd on the host. Without it podman is told to manage cgroups and to log events by itself.
-* a storage driver for the file system below it: where that is overlay already, as in a container, vfs is used.
+* cgroup v2 at /sys/fs/cgroup. Hosts with hybrid hierarchies (v1 and v2) have something else there: the program moves
+  into its own mount namespace, with cgroup v2 there. The host itself is not changed.
+* limits that the engine may set. Without CAP_SYS_RESOURCE it cannot raise them, so it gets our limits.
+* the pids controller. If it belongs to v1, no limit of processes is set.
+* systemd on the host. Without it podman manages cgroups and logs events by itself.
+* a storage driver for the file system below it: if that is overlay already, as in a container, vfs is used.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ from collections.abc import Iterator
 PREFIX = "csulcca-test"
 
 CGROUP_ROOT = pathlib.Path("/sys/fs/cgroup")
-# Where podman keeps images unless a configuration says otherwise: containers-storage.conf(5).
+# The directory of podman's images, unless a configuration names another: containers-storage.conf(5).
 STORAGE = pathlib.Path("/var/lib/containers/storage")
 STORAGE_CONFIGURATION = ("/etc/containers/storage.conf", "/usr/share/containers/storage.conf")
 NETNS_DIRECTORY = pathlib.Path("/run/netns")
 CLONE_NEWNS = 0x00020000  # unshare(2)
 CAP_SYS_RESOURCE = 24  # capabilities(7)
 COMMAND_TIMEOUT_S = 300
-# What brings each engine, by apt and by dnf.
+# The package of each engine, for apt and for dnf.
 PACKAGES = {"podman": ("podman", "podman"), "docker": ("docker.io", "moby-engine")}
 FULL_DISK_HINT = ("make room (df -h shows where); python3 -m tests.matrix.images prune   "
                   "(removes images that no system needs any more)")  # fmt: skip
@@ -56,7 +56,7 @@ class MatrixError(Exception):
     """An expected failure: what is wrong in one line, and `hint`: what to type, in one line."""
 
     def __init__(self, message: str, hint: str = "") -> None:
-        """Keep both lines; str() of it has both."""
+        """Keep both lines; str() returns both."""
         super().__init__(message)
         self.hint = hint
 
@@ -66,7 +66,7 @@ class MatrixError(Exception):
 
 
 class EngineError(MatrixError):
-    """The engine is missing, can't be used here, or refused a call."""
+    """The engine is missing, cannot be used here, or refused a call."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,16 +82,16 @@ class Engine:
 
     @property
     def is_docker(self) -> bool:
-        """Whether this is docker, whose daemon lives outside of our namespace."""
+        """Whether this is docker, whose daemon is outside of our namespace."""
         return self.program == "docker"
 
 
 def prepare() -> Engine:
     """Make this process, and what it starts from now on, able to run containers with systemd as PID 1.
 
-    Moves the process into its own mount namespace where the host's cgroups need it; turns SIGTERM into SystemExit, so
-    that machines are removed; removes machines and networks whose owner has died. Calling it again does nothing new.
-    Raises EngineError if there is no engine or it can't work here.
+    Moves the process into its own mount namespace if the host's cgroups need it; turns SIGTERM into SystemExit, so that
+    machines are removed; removes machines and networks whose owner has died. A second call does nothing. Raises
+    EngineError if there is no engine, or if it cannot work here.
     """
     if os.geteuid() != 0:
         raise EngineError("containers with systemd as PID 1 need root", "run the same command with sudo")
@@ -126,14 +126,14 @@ def has_cgroup2() -> bool:
 def enter_cgroup2_namespace() -> None:
     """Move into a private mount namespace with cgroup v2 at /sys/fs/cgroup; raises EngineError if that fails."""
     if threading.active_count() > 1:
-        # The others would stay behind, and with them every container that they start.
+        # Other threads would stay in the old namespace, and so would every container that they start.
         raise EngineError("prepare() must be called before any thread is started")
     share_network_namespaces()
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.unshare(CLONE_NEWNS):
         raise EngineError(f"no private mount namespace: {os.strerror(ctypes.get_errno())}",
                           "run it as root of the machine, not of a user namespace")  # fmt: skip
-    # Only what is below /sys is our own from here on; all else the host and other programs go on to see as before.
+    # From here on, only what is below /sys is private; the host and other programs still see everything else.
     mount("mount", "--make-rprivate", "/sys")
     mount("umount", "--recursive", str(CGROUP_ROOT))
     mount("mount", "-t", "cgroup2", "cgroup2", str(CGROUP_ROOT))
@@ -154,12 +154,12 @@ def share_network_namespaces() -> None:
 
 
 def mount_points() -> set[str]:
-    """Every mount point of this namespace: os.path.ismount() does not see a directory bound on itself."""
+    """Every mount point of this namespace. (os.path.ismount() does not see a directory that is bound on itself.)"""
     return {line.split()[4] for line in pathlib.Path("/proc/self/mountinfo").read_text().splitlines()}
 
 
 def mount(*command: str) -> None:
-    """Run mount(8) or umount(8); raises EngineError with what it says."""
+    """Run mount(8) or umount(8). Raises EngineError with its message."""
     done = subprocess.run(command, capture_output=True, text=True, timeout=COMMAND_TIMEOUT_S)
     if done.returncode:
         raise EngineError(f"`{' '.join(command)}` failed: {last_line(done.stderr)}",
@@ -168,7 +168,8 @@ def mount(*command: str) -> None:
 
 @functools.cache
 def current() -> Engine:
-    """The engine as this host needs it called; raises EngineError if prepare() has not been called or it is broken."""
+    """The engine, with the options that this host needs. Raises EngineError if prepare() has not been called, or if the
+    engine does not work."""
     program = wanted_program()
     if program == "docker":
         engine = Engine(program, (), ())
@@ -186,14 +187,14 @@ def current() -> Engine:
 
 
 def podman_options() -> tuple[str, ...]:
-    """Options before the verb, for what the host lacks."""
+    """Options before the verb, for what the host does not have."""
     found: list[str] = []
     if not os.path.isdir("/run/systemd/system"):
-        # No slice to ask systemd for, and no journal to log to.
+        # There is no systemd to ask for a slice, and no journal to log to.
         found += ["--cgroup-manager=cgroupfs", "--events-backend=file"]
     if file_system_of(STORAGE) == "overlay" and not any(map(os.path.exists, STORAGE_CONFIGURATION)):
-        # The kernel does not stack overlay on overlay. A storage of our own, because podman writes into the usual one
-        # which driver it once chose, and then refuses every other.
+        # The kernel does not stack overlay on overlay. We use a separate storage, because podman notes its first driver
+        # in the usual one, and then refuses every other driver.
         found += ["--storage-driver=vfs", f"--root={STORAGE}-{PREFIX}", f"--runroot=/run/{PREFIX}"]
     return tuple(found)
 
@@ -208,11 +209,11 @@ def file_system_of(path: pathlib.Path) -> str:
 
 
 def podman_run_options() -> tuple[str, ...]:
-    """Options of `run` for what this process may not do, or what its cgroup v2 lacks."""
+    """Options of `run` for what this process may not do, or what its cgroup v2 does not have."""
     # The host's proxy settings are for building images, and must not reach a test.
     found = ["--http-proxy=false"]
     if not has_capability(CAP_SYS_RESOURCE):
-        # Some podman lowers its own limit of processes before it starts anything: stay below that.
+        # Some versions of podman lower their own limit of processes before they start anything: stay below it.
         processes = min(4096, resource.getrlimit(resource.RLIMIT_NPROC)[1])
         files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         found += [f"--ulimit=nproc={processes}:{processes}", f"--ulimit=nofile={min(1024, files)}:{files}"]
@@ -230,13 +231,14 @@ def has_capability(number: int) -> bool:
 
 
 def argv(*arguments: str) -> list[str]:
-    """The whole command line of an engine call, for those who run it themselves (an interactive shell, say)."""
+    """The whole command line of an engine call, for a caller that runs it itself (for example an interactive shell)."""
     engine = current()
     return [engine.program, *engine.options, *arguments]
 
 
 def call(*arguments: str, timeout: float = COMMAND_TIMEOUT_S) -> str:
-    """Standard output of an engine call, without the last newline; EngineError with its error text where it fails."""
+    """Standard output of an engine call, without the last newline. Raises EngineError with its error text if it
+    fails."""
     done = attempt(*arguments, timeout=timeout)
     if done.returncode:
         hint = FULL_DISK_HINT if os.strerror(errno.ENOSPC).lower() in done.stderr.lower() else ""
@@ -245,7 +247,7 @@ def call(*arguments: str, timeout: float = COMMAND_TIMEOUT_S) -> str:
 
 
 def attempt(*arguments: str, timeout: float = COMMAND_TIMEOUT_S) -> subprocess.CompletedProcess[str]:
-    """An engine call that may fail; the caller looks at returncode. Raises EngineError where it takes too long."""
+    """An engine call that may fail; the caller looks at returncode. Raises EngineError if it takes too long."""
     try:
         return subprocess.run(argv(*arguments), capture_output=True, text=True, errors="replace",
                               stdin=subprocess.DEVNULL, timeout=timeout)  # fmt: skip
@@ -254,7 +256,7 @@ def attempt(*arguments: str, timeout: float = COMMAND_TIMEOUT_S) -> subprocess.C
 
 
 def inspect(kind: str, name: str) -> dict:
-    """What `inspect` says of a `container`, `image` or `network`; raises EngineError if there is none."""
+    """The output of `inspect` for a `container`, `image` or `network`. Raises EngineError if it does not exist."""
     return json.loads(call(kind, "inspect", name))[0]
 
 
@@ -264,53 +266,54 @@ def image_exists(reference: str) -> bool:
 
 
 def owned_name(suffix: str) -> str:
-    """A name for a container, volume or network that tells whose it is: PREFIX-PID-START-SUFFIX."""
+    """A name for a container, volume or network that says which process owns it: PREFIX-PID-START-SUFFIX."""
     pid = os.getpid()
     return f"{PREFIX}-{pid}-{start_time(pid)}-{suffix}"
 
 
 def start_time(pid: int) -> str:
-    """When the process was started, in clock ticks after boot (field 22 of /proc/PID/stat), or `` if there is none."""
+    """When the process was started, in clock ticks after boot (field 22 of /proc/PID/stat), or "" if there is no such
+    process."""
     try:
         stat = pathlib.Path(f"/proc/{pid}/stat").read_text()
     except (FileNotFoundError, ProcessLookupError):
         return ""
-    # The second field is the command in parentheses, and may hold blanks.
+    # The second field is the command in parentheses, and may contain blanks.
     return stat.rpartition(")")[2].split()[19]
 
 
 def sweep() -> None:
-    """Remove the machines, volumes and networks of processes that died without doing it (kill -9)."""
+    """Remove the machines, volumes and networks of processes that died before they could remove them (kill -9)."""
     for listing, removing in ((("ps", "-a", "--format={{.Names}}"), ("rm", "-f", "-v")),
                               (("volume", "ls", "--format={{.Name}}"), ("volume", "rm")),
                               (("network", "ls", "--format={{.Name}}"), ("network", "rm"))):  # fmt: skip
         stale = [name for name in call(*listing).split() if is_stale(name)]
         if stale:
-            # Another process may be sweeping too: what it removed first is no failure.
+            # Another process may clean up at the same time: it is no failure if something is gone already.
             attempt(*removing, *stale)
 
 
 def is_stale(name: str) -> bool:
-    """Whether the name is one of owned_name() whose process is no more."""
+    """Whether the name is from owned_name(), and its process has ended."""
     found = re.match(re.escape(PREFIX) + r"-(\d+)-(\d+)-", name)
     return found is not None and start_time(int(found[1])) != found[2]
 
 
 def last_line(text: str) -> str:
-    """The last line that says something, for a one-line error."""
+    """The last line that is not empty, for a one-line error."""
     return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "(it said nothing)")
 
 
 @contextlib.contextmanager
 def plain_errors() -> Iterator[None]:
-    """For a program's outermost layer: an expected error is its two lines and exit status 1, no traceback."""
+    """For a program's outermost layer: print an expected error as two lines, without a traceback, and exit with 1."""
     try:
         yield
     except MatrixError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
     except BrokenPipeError:
-        # Whoever read it has seen enough (`| head`). What is still buffered goes nowhere when Python ends.
+        # The reader has seen enough (`| head`). What is still buffered is dropped when Python ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except OSError as error:
@@ -320,7 +323,7 @@ def plain_errors() -> Iterator[None]:
               file=sys.stderr)
         sys.exit(1)
     except subprocess.CalledProcessError as error:
-        # Of a build, most likely, which has said what is wrong.
+        # Most likely a build, which has printed what is wrong.
         said = last_line(error.stderr) if isinstance(error.stderr, str) else "what it said is above"
         print(f"error: {error.cmd[0]} failed with exit status {error.returncode}: {said}\n"
               f"hint: to try it alone: {shlex.join(map(str, error.cmd))}", file=sys.stderr)  # fmt: skip
@@ -334,7 +337,7 @@ def main(arguments: list[str]) -> None:
     """`python3 -m tests.matrix.engine -- COMMAND...`: run the command prepared; alone: say how the engine is called."""
     command = arguments[1:] if arguments[:1] == ["--"] else arguments
     with plain_errors():
-        # What the command would trip over is said before anything runs.
+        # Report what would stop the command before anything runs.
         from tests.matrix import images
 
         images.cells()
@@ -349,7 +352,7 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    # As the module that the others import: an error that they raise is of its classes.
+    # Use the module that the others import: the errors that they raise are of its classes.
     from tests.matrix import engine
 
     engine.main(sys.argv[1:])

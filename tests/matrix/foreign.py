@@ -1,4 +1,4 @@
-"""Run a command where programs of another architecture run, whatever the host's own binfmt_misc knows.
+"""Run a command in a namespace in which programs of another architecture run, also if the host has not registered them.
 
     python3 -m tests.matrix.foreign s390x -- COMMAND ARGUMENTS...
 
@@ -35,13 +35,13 @@ libc = ctypes.CDLL(None, use_errno=True)
 
 
 def prefix(machine: str) -> list[str]:
-    """The words that, before a command, run it where programs for this machine (as `uname -m` names it) run."""
+    """What to put before a command, so that programs for this machine (as `uname -m` names it) run in it."""
     return [sys.executable, "-m", "tests.matrix.foreign", machine, "--"]
 
 
 @functools.cache
 def works(machine: str) -> bool:
-    """Whether this kernel lets us have such a namespace: older ones do not, and some containers."""
+    """Whether this kernel allows this namespace: older kernels and some containers do not."""
     try:
         done = subprocess.run([*prefix(machine), "true"], cwd=TREE, stdin=subprocess.DEVNULL, capture_output=True,
                               timeout=30, check=False)  # fmt: skip
@@ -67,7 +67,7 @@ def main(machine: str, command: list[str]) -> int:
             check(libc.unshare(CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID), "unshare")
             os.write(entered[1], b"x")
             os.read(mapped[0], 1)
-            # The first process of the new namespace: when this ends, everything in it does.
+            # The first process of the new namespace: when it ends, everything in the namespace ends.
             first = os.fork()
             if first == 0:
                 check(libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL), "prctl")
@@ -86,14 +86,14 @@ def main(machine: str, command: list[str]) -> int:
 
 
 def run(machine: str, command: list[str]) -> None:
-    """Mount what the namespaces need, register the emulator, and become the command; raises OSError."""
+    """Mount what the namespaces need, register the emulator, and become the command. Raises OSError."""
     check(libc.mount(b"none", b"/", None, MS_REC | MS_PRIVATE, None), "private mounts")
     check(libc.mount(b"proc", b"/proc", b"proc", 0, None), "/proc")
     check(libc.mount(b"binfmt_misc", b"/proc/sys/fs/binfmt_misc", b"binfmt_misc", 0, None), "binfmt_misc")
     magic, mask = PROGRAMS[machine]
     emulator = EMULATOR.format(machine).encode()
     with open("/proc/sys/fs/binfmt_misc/register", "wb", 0) as table:
-        # F: the emulator is opened now, and so is found in every root.
+        # F: the emulator is opened now, so it is found in every root directory.
         table.write(b":qemu-" + machine.encode() + b":M::" + magic + b":" + mask + b":" + emulator + b":F")
     os.execvp(command[0], command)
 

@@ -38,32 +38,32 @@ REPOSITORY = "localhost/csulcca-test"
 DECLARATION = HERE / "distros.toml"
 CONVERTER = HERE / "rpm_root.py"
 SCRIPTS = HERE / "recipes"
-# Where the converter runs: the one of its paths that a container and the host share.
+# The directory in which the converter runs; a container and the host share it.
 SHARED = "/build"
-# The kinds of recipe, and what each must say beside its kind and its suite.
+# The kinds of recipe, and the fields that each must have beside its kind and its suite.
 KINDS = {"mmdebstrap": ["packages"], "rpm-root": ["packages", "leave_out"]}
 RECIPE_FIELDS = {"kind", "suite", "packages", "apt_options", "script", "needs", "leave_out", "kernel", "words"}
 IMAGE_BASED = ("bootc", "rpm-ostree", "transactional-update")
 PACKAGE_MANAGERS = {"deb": ["apt"], "rpm": ["dnf", "zypper"]}
-# What a log says where a disk is full, and how many of its last lines are shown of a build that failed.
+# What a log says if a disk is full, and how many of its last lines are shown if a build fails.
 FULL_DISK = os.strerror(errno.ENOSPC)
 TAIL_LINES = 15
-# A line at least this often while something is being built.
+# While something is built, a line is printed at least this often.
 HEARTBEAT_S = 15
-# An image may have to come through a slow line.
+# An image may have to be downloaded over a slow connection.
 PULL_TIMEOUT_S = 900
 NO_MMDEBSTRAP = "there is no mmdebstrap on this host, and Fedora has no package of it"
-# Settings of the host's apt that are about reaching a mirror, and so hold for a root that is made here too.
+# Settings of the host's apt that are needed to reach a mirror. A root that is made here needs them too.
 HOST_APT_SETTINGS = ("Acquire::http::Proxy", "Acquire::https::Proxy", "Acquire::https::CAInfo",
                      "Acquire::Check-Valid-Until", "Acquire::Check-Date")  # fmt: skip
 # Emulators that the kernel knows, one file each.
 BINFMT = pathlib.Path("/proc/sys/fs/binfmt_misc")
-# What `uname -m` says, by Debian's name of the architecture, where they differ.
+# The output of `uname -m`, by Debian's name of the architecture, if they differ.
 MACHINES = {"amd64": "x86_64", "arm64": "aarch64", "ppc64el": "ppc64le"}
-# What apt, dnf and zypper say where a mirror can't be reached, or does not have what its own index promises.
+# What apt, dnf and zypper print if a mirror cannot be reached, or does not have what its own index lists.
 MIRROR_TROUBLE = ("Failed to fetch", "Could not resolve", "Unable to connect", "Connection failed",
                   "Failed to download", "Curl error", "curl) error")  # fmt: skip
-# What mmdebstrap leaves of the host and of the mirror in a root.
+# Files of the host and of the mirror that mmdebstrap leaves in a root.
 HOST_TRACES = ("etc/apt/sources.list", "etc/apt/sources.list.d/*", "etc/apt/apt.conf.d/99mmdebstrap",
                "etc/resolv.conf", "etc/hostname")  # fmt: skip
 
@@ -73,7 +73,7 @@ class BuildError(MatrixError):
 
 
 class Blocked(MatrixError):
-    """The cell can't be run on this host, through no fault of the project: the verdict BLOCKED with its reason."""
+    """The cell cannot be run on this host, and the project is not the cause: the verdict BLOCKED with its reason."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,14 +105,14 @@ class Cell:
 
     @property
     def machine(self) -> str:
-        """What `uname -m` says in it."""
+        """The output of `uname -m` in it."""
         if self.architecture == "native":
             return platform.machine()
         return MACHINES.get(self.architecture, self.architecture)
 
     @property
     def ground(self) -> str:
-        """The provenance, and of a machine in qemu what this host emulates of it, for reports."""
+        """The provenance, and for a machine in qemu what this host emulates; for reports."""
         if self.kind == "machine" and not qemu.lacking(self.machine) and "kvm" not in qemu.accelerator(self.machine):
             return f"{self.provenance}, emulated {self.machine}"
         return self.provenance
@@ -120,7 +120,7 @@ class Cell:
 
 @functools.cache
 def cells() -> dict[str, Cell]:
-    """Every declared cell by name, in the order of distros.toml; raises MatrixError if that file is wrong anywhere."""
+    """Every declared cell by name, in the order of distros.toml. Raises MatrixError if that file has an error."""
     declared = toml.load(DECLARATION)
     found = {}
     for name, fields in declared.get("cell", {}).items():
@@ -135,7 +135,7 @@ def cells() -> dict[str, Cell]:
 
 
 def declared_cell(name: str, fields: dict, lists: dict[str, list[str]]) -> Cell:
-    """The cell of one table; raises ValueError if a field is missing, unknown or says what nothing here knows."""
+    """The cell of one table. Raises ValueError if a field is missing or unknown, or has an unknown value."""
     known = {field.name: field for field in dataclasses.fields(Cell)}
     compare(set(fields), set(known) - {"name"}, {key for key, field in known.items() if key != "name" and
             field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING}, "field")
@@ -168,14 +168,15 @@ def declared_cell(name: str, fields: dict, lists: dict[str, list[str]]) -> Cell:
 
 
 def compare(given: set[str], known: set[str], needed: set[str], what: str) -> None:
-    """Raise ValueError for a name that is not known, or that is needed and not given."""
+    """Raise ValueError for a name that is unknown, or that is required and missing."""
     for problem, names in (("unknown", given - known), ("missing", needed - given)):
         if names:
             raise ValueError(f"{problem} {what}: {', '.join(sorted(names))}")
 
 
 def expanded(names: Sequence[str], lists: dict[str, list[str]]) -> list[str]:
-    """Names of packages, those that begin with @ replaced by the list of that name; raises ValueError without one."""
+    """Names of packages. A name that begins with @ is replaced by the list of that name; raises ValueError if there is
+    no such list."""
     for name in names:
         if name.startswith("@") and name[1:] not in lists:
             raise ValueError(f"no list of packages is called {name}: one of @{', @'.join(lists)}")
@@ -183,14 +184,14 @@ def expanded(names: Sequence[str], lists: dict[str, list[str]]) -> list[str]:
 
 
 def cell(name: str) -> Cell:
-    """The cell of that name; raises MatrixError with the known names if there is none."""
+    """The cell of that name. Raises MatrixError with the known names if there is no such cell."""
     if name not in cells():
         raise MatrixError(f"no system is called {name}", "make systems   (lists them)")
     return cells()[name]
 
 
 def with_role(role: str) -> list[Cell]:
-    """The cells that are declared for a purpose, in the order of distros.toml; raises MatrixError where none is."""
+    """The cells that have a role, in the order of distros.toml. Raises MatrixError if no cell has it."""
     found = [one for one in cells().values() if role in one.roles]
     if not found:
         raise MatrixError(f"distros.toml: no cell has the role {role}")
@@ -203,7 +204,7 @@ def in_ci() -> list[Cell]:
 
 
 def blocked(wanted: Cell) -> str:
-    """Why the cell can't run on this host, or `` if it can (its image may still have to be built)."""
+    """Why the cell cannot run on this host, or "" if it can (its image may still have to be built)."""
     if from_vendor(wanted):
         return ""
     if not wanted.recipe:
@@ -212,7 +213,7 @@ def blocked(wanted: Cell) -> str:
 
 
 def unmet(wanted: Cell) -> str:
-    """What the cell's recipe or its machines need and this host lacks, or ``."""
+    """What the cell's recipe or its machines need and this host does not have, or ""."""
     if wanted.kind == "machine":
         lacking = qemu.lacking(wanted.machine)
         if lacking:
@@ -230,21 +231,21 @@ def unmet(wanted: Cell) -> str:
 
 
 def emulates(machine: str) -> bool:
-    """Whether the kernel hands programs for that machine (as `uname -m` names it) to an emulator, in containers too."""
+    """Whether the kernel runs programs for that machine (as `uname -m` names it) in an emulator, also in containers."""
     try:
         entry = (BINFMT / f"qemu-{machine}").read_text().splitlines()
     except FileNotFoundError:
         return False
-    # F: the emulator was opened at registration, and so is found in every root. See binfmt_misc in the kernel's docs.
+    # F: the emulator was opened at registration, so it is found in every root. See binfmt_misc in the kernel's docs.
     flags = next(line.removeprefix("flags:") for line in entry if line.startswith("flags:"))
     return "enabled" in entry and "F" in flags
 
 
 def ensure(wanted: Cell, *, rebuild: bool = False) -> str:
-    """The reference of the cell's image, which is built first if it is not there.
+    """The name of the cell's image, which is built first if it does not exist.
 
-    Two programs that need the same image at once build it once. Raises Blocked where the cell can't run here or the
-    mirror does not deliver, and BuildError where the build fails.
+    If two programs need the same image at the same time, it is built once. Raises Blocked if the cell cannot run here
+    or a mirror does not deliver, and BuildError if the build fails.
     """
     reason = blocked(wanted)
     if reason:
@@ -252,7 +253,7 @@ def ensure(wanted: Cell, *, rebuild: bool = False) -> str:
     reference = reference_of(wanted)
     if rebuild or not exists(wanted, reference):
         with only_builder(wanted):
-            # Another program may have built it while this one waited.
+            # Another program may have built it while this program waited.
             if rebuild or not (exists(wanted, reference) or fetched(wanted, reference)):
                 build(wanted, reference)
     return reference
@@ -264,7 +265,7 @@ def exists(wanted: Cell, reference: str) -> bool:
 
 
 def pull(wanted: Cell) -> str:
-    """Fetch the cell's vendor image; "" or why that failed, in one line."""
+    """Fetch the cell's vendor image. Returns "", or why that failed, in one line."""
     try:
         done = engine.attempt("pull", "--quiet", wanted.oci, timeout=PULL_TIMEOUT_S)
     except engine.EngineError as error:
@@ -273,14 +274,14 @@ def pull(wanted: Cell) -> str:
 
 
 def published_as(reference: str) -> str:
-    """Where others find the image ready-made, by the environment's CCA_IMAGES (a registry and a path in it, or
-    oci:DIRECTORY); "" without it."""
+    """Where other machines find the ready-made image, from the environment's CCA_IMAGES (a registry and a path in it,
+    or oci:DIRECTORY); "" without CCA_IMAGES."""
     base = os.environ.get("CCA_IMAGES", "").rstrip("/")
     return base + "/" + reference.removeprefix(REPOSITORY + "/") if base else ""
 
 
 def fetched(wanted: Cell, reference: str) -> bool:
-    """Whether the image was ready-made, and now is here."""
+    """Fetch the ready-made image. Returns whether it is here now."""
     source = published_as(reference)
     if not source or wanted.kind == "machine":
         return False
@@ -294,7 +295,7 @@ def fetched(wanted: Cell, reference: str) -> bool:
 
 
 def publish(wanted: Cell) -> str:
-    """Put the image where CCA_IMAGES says, for others to fetch; returns its name there."""
+    """Publish the image at the place that CCA_IMAGES names. Returns its name there."""
     if wanted.kind == "machine":
         raise MatrixError(f"{wanted.name} is a machine in qemu: only images of containers can be published")
     reference = ensure(wanted)
@@ -303,22 +304,23 @@ def publish(wanted: Cell) -> str:
         raise MatrixError("there is no place to publish to", "export CCA_IMAGES=REGISTRY/PATH, or oci:DIRECTORY")
     if target.startswith("oci:"):
         pathlib.Path(target[4:]).parent.mkdir(parents=True, exist_ok=True)
-    # With two names as podman has it: docker can only push what is tagged so.
+    # Give it both names as podman does: docker can only push an image that has the tag.
     engine.call("push", "--quiet", reference, target, timeout=PULL_TIMEOUT_S)
     return target
 
 
 def ensure_all(wanted: Sequence[Cell], *, rebuild: bool = False) -> dict[str, str]:
-    """As ensure(), for several cells, two at a time: one downloads while the other unpacks. Raises the first error."""
+    """As ensure(), for several cells, two at a time: one downloads while another unpacks. Raises the first error."""
     with concurrent.futures.ThreadPoolExecutor(max_workers=2) as pool:
         futures = {c.name: pool.submit(ensure, c, rebuild=rebuild) for c in wanted}
         return {name: future.result() for name, future in futures.items()}
 
 
 def reference_of(wanted: Cell) -> str:
-    """The name that the cell's image has, or will have: made of the vendor's image if that is here, else by recipe.
+    """The name that the cell's image has or will have: made from the vendor's image if that is here, else from the
+    recipe.
 
-    A machine's is the directory of its image, booted.
+    For a machine it is the directory of its booted image.
     """
     if wanted.kind == "machine":
         return str(qemu.booted_directory(machine_image(wanted)))
@@ -328,7 +330,7 @@ def reference_of(wanted: Cell) -> str:
 
 
 def from_vendor(wanted: Cell) -> bool:
-    """Whether the cell's image is made of a vendor's image, which is on this host."""
+    """Whether the cell's image is made from a vendor's image that is on this host."""
     return bool(wanted.oci) and engine.image_exists(wanted.oci)
 
 
@@ -342,9 +344,10 @@ def built_reference(wanted: Cell) -> str:
 
 
 def cache_key(wanted: Cell) -> str:
-    """What a cache outside of this host may keep the cell's image by: its name and the hash of what it is made by.
+    """The key under which a cache outside of this host may keep the cell's image: its name and the hash of its recipe.
 
-    Needs no engine. A vendor's image that changes under its name makes no other key, but another image.
+    Needs no engine. If a vendor's image changes and keeps its name, the key stays the same, and the image is another
+    one.
     """
     if wanted.recipe:
         return built_reference(wanted).removeprefix(REPOSITORY + "/").replace(":", "-")
@@ -353,7 +356,7 @@ def cache_key(wanted: Cell) -> str:
 
 
 def machine_image(wanted: Cell) -> disks.Image:
-    """The image of a cell that is a machine in qemu, made or not, before its first boot."""
+    """The image of a cell that is a machine in qemu, before its first boot; it may not be made yet."""
     root = cache_directory() / "machines" / f"{wanted.name}-{disks.digest_of(mmdebstrap_argv(wanted))}"
     words = wanted.recipe.get("words", "")
     made_of = (words, disks.INIT, disks.APPLETS, disks.MODULES, disks.SIZE)
@@ -361,10 +364,10 @@ def machine_image(wanted: Cell) -> disks.Image:
 
 
 def mmdebstrap_argv(wanted: Cell) -> list[str]:
-    """The command that makes the Debian root, without target and without what depends on the host.
+    """The command that makes the Debian root, without the target and the options that depend on the host.
 
-    No mirror is named: mmdebstrap has its own default. The root keeps no package lists, sources or name servers, so
-    that no test can reach for a network, and an empty machine-id, so that each machine gets its own.
+    It names no mirror: mmdebstrap has its own default. The root has no package lists, sources or name servers, so that
+    no test can use a network. It has an empty machine-id, so that each machine gets its own.
     """
     made = ["mmdebstrap", "--variant=minbase", "--format=tar", "--include=" + ",".join(wanted.recipe["packages"])]
     if wanted.architecture != "native":
@@ -374,14 +377,15 @@ def mmdebstrap_argv(wanted: Cell) -> list[str]:
         made.append(disks.kernel_hook(wanted.recipe["kernel"]))
     scripts = ["machine.sh"] if wanted.kind == "machine" else []
     scripts += [wanted.recipe["script"]] if "script" in wanted.recipe else []
-    # Their text, not their path: with it the recipe's hash changes.
+    # Their text, not their path, so that the recipe's hash changes with it.
     made += ["--customize-hook=" + (SCRIPTS / script).read_text() for script in scripts]
     made.append(f'--customize-hook=cd "$1" && rm -f {" ".join(HOST_TRACES)} && : > etc/machine-id')
     return [*made, wanted.recipe["suite"]]
 
 
 def build(wanted: Cell, reference: str) -> None:
-    """Build the cell's image as reference_of() says; raises BuildError. The caller holds the lock of only_builder()."""
+    """Build the cell's image, with the name of reference_of(). Raises BuildError. The caller holds the lock of
+    only_builder()."""
     progress = Progress(wanted.name)
     progress.say("building the image, which is kept for the next time")
     if wanted.kind == "machine":
@@ -408,7 +412,7 @@ def make_bootable(wanted: Cell, reference: str, progress: Progress) -> None:
 
 
 def build_by_recipe(wanted: Cell, reference: str, progress: Progress) -> None:
-    """Make the root that the recipe describes, and an image of it; raises Blocked where nothing can make one."""
+    """Make the root that the recipe describes, and an image of it. Raises Blocked if nothing here can make it."""
     if not shutil.which("mmdebstrap"):
         raise Blocked(f"{wanted.name}: {NO_MMDEBSTRAP}")
     with tempfile.TemporaryDirectory(dir=cache_directory(), prefix="build-") as work:
@@ -422,7 +426,7 @@ def build_by_recipe(wanted: Cell, reference: str, progress: Progress) -> None:
 
 
 def build_machine(wanted: Cell, progress: Progress) -> None:
-    """Make the disk that the recipe describes, boot it, and keep the machine as it is then."""
+    """Make the disk that the recipe describes, boot it, and keep the booted machine."""
     image = machine_image(wanted)
     image.directory.mkdir(parents=True, exist_ok=True)
     root = image.directory.parent / "root.tar"
@@ -442,7 +446,7 @@ def build_machine(wanted: Cell, progress: Progress) -> None:
 
 
 def convert_to_rpms(wanted: Cell, root: str, work: str, progress: Progress) -> None:
-    """Replace the Debian root in file `root` by one that rpm alone manages; see rpm_root.py."""
+    """Replace the Debian root in the file `root` by a root that only rpm manages; see rpm_root.py."""
     builder = f"{REPOSITORY}/builder-{wanted.name}:{os.getpid()}"
     import_root(wanted, root, builder)
     os.unlink(root)
@@ -466,12 +470,12 @@ def import_root(wanted: Cell, tarball: str, reference: str) -> None:
         foreign = [f"--platform=linux/{a.removeprefix('--arch=')}" for a in foreign]
     engine.call("import", *foreign, tarball, reference)
     if replaced.returncode == 0:
-        # Nameless now. A machine of another program may still run on it: then it stays until `podman image prune`.
+        # It has no name now. If a machine of another program still runs on it, it stays until `podman image prune`.
         engine.attempt("rmi", replaced.stdout.strip())
 
 
 def host_apt_options() -> list[str]:
-    """Options that hand the host's apt settings for reaching a mirror (proxy, certificates, clock) to mmdebstrap."""
+    """Options that give mmdebstrap the host's apt settings for reaching a mirror (proxy, certificates, clock)."""
     if shutil.which("apt-config") is None:
         return []
     dump = subprocess.run(["apt-config", "dump"], capture_output=True, text=True, timeout=60, check=True).stdout
@@ -480,12 +484,13 @@ def host_apt_options() -> list[str]:
 
 
 def mirror() -> list[str]:
-    """The mirror that the environment names in CCA_DEBIAN_MIRROR, or none: mmdebstrap has a default."""
+    """The mirror in the environment's CCA_DEBIAN_MIRROR, or none: mmdebstrap has a default."""
     return [m for m in [os.environ.get("CCA_DEBIAN_MIRROR", "")] if m]
 
 
 def cache_directory() -> pathlib.Path:
-    """Where logs, locks and half-made images live: ${XDG_CACHE_HOME:-~/.cache}/csulcca, which is made if need be."""
+    """The directory of logs, locks and unfinished images: ${XDG_CACHE_HOME:-~/.cache}/csulcca. It is made if it does
+    not exist."""
     base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     found = pathlib.Path(base, "csulcca")
     found.mkdir(parents=True, exist_ok=True)
@@ -505,7 +510,8 @@ def only_builder(wanted: Cell) -> Iterator[None]:
 
 
 class Progress:
-    """What a build says: one line a step on standard output with the seconds since its start; all else to a log."""
+    """The output of a build: one line for each step on standard output, with the seconds since the start; everything
+    else goes to a log."""
 
     def __init__(self, name: str) -> None:
         """Start the clock, and the log in the cache directory."""
@@ -515,12 +521,12 @@ class Progress:
         self.log.write_bytes(b"")
 
     def say(self, what: str) -> None:
-        """One line for the person who waits."""
+        """Print one line for the person who waits."""
         print(f"{self.name}: {time.monotonic() - self.started:4.0f} s  {what}", flush=True)
 
     def run(self, command: Sequence[str]) -> None:
-        """Run a command; its lines `I: ...` are steps. Raises BuildError if it fails, Blocked after it told of a mirror
-        that does not deliver: apt and dnf go on then, and fail for the lack of a package."""
+        """Run a command; its lines `I: ...` are steps. Raises BuildError if it fails, and Blocked if it fails after it
+        reported that a mirror does not deliver: apt and dnf continue then, and fail because a package is missing."""
         step, last, first_error, trouble = "working", "", "", ""
         # PYTHON: for scripts of recipes.
         with open(self.log, "ab") as log, subprocess.Popen(
@@ -535,7 +541,7 @@ class Progress:
                     if not ready.select(HEARTBEAT_S):
                         self.say(f"still {step}")
                         continue
-                    # Not readline(): lines that a buffer already holds are not announced by select().
+                    # Not readline(): select() does not see lines that are in a buffer already.
                     chunk = os.read(process.stdout.fileno(), 65536)
                     if not chunk:
                         break
@@ -551,7 +557,7 @@ class Progress:
                             step = line.removeprefix("I: ").rstrip(".")
                             self.say(step)
             except BaseException:
-                # Whatever ends us (Ctrl-C most likely) ends the build.
+                # Whatever ends us (most likely Ctrl-C) must end the build, too.
                 process.terminate()
                 raise
         if process.returncode:
@@ -565,12 +571,12 @@ class Progress:
 
 
 def is_step(line: str) -> bool:
-    """Whether mmdebstrap's line `I: ...` tells a person something; the others are about its own inner life."""
+    """Whether mmdebstrap's line `I: ...` is useful for a person; the others are about its internals."""
     return line.endswith("...") and not line.startswith(("I: running", "I: cleaning", "I: removing", "I: main()"))
 
 
 def prune() -> list[str]:
-    """Remove images of recipes that are no longer declared so; returns their references."""
+    """Remove images whose recipe has changed or is no longer declared. Returns their names."""
     wanted = {reference_of(c) for c in cells().values() if c.recipe or from_vendor(c)}
     listed = engine.call("images", "--format={{.Repository}}:{{.Tag}}").split()
     stale = [reference for reference in listed if reference.startswith(REPOSITORY + "/") and reference not in wanted]
@@ -580,14 +586,14 @@ def prune() -> list[str]:
 
 
 def prune_machines() -> list[str]:
-    """Remove disks and booted machines of other recipes or of another qemu, and what killed runs of power cuts have
-    left; returns the paths."""
+    """Remove disks and booted machines of other recipes or of another qemu, and the files of killed runs of power cuts.
+    Returns the paths."""
     kept = set()
     for wanted in cells().values():
         if wanted.kind == "machine":
             image = machine_image(wanted)
             kept |= {image.directory.parent, image.directory}
-            # Without its qemu nobody knows which one is its own.
+            # Without its qemu it is not known which of them belongs to it.
             kept |= {qemu.booted_directory(image)} if shutil.which(qemu.BOARDS[wanted.machine].emulator) else set(
                 image.directory.glob("booted-*"))  # fmt: skip
     top = cache_directory() / "machines"

@@ -1,4 +1,4 @@
-"""Machines: containers of a cell's image, thrown away after use, and private networks between them.
+"""Machines: containers of a cell's image that are removed after use, and private networks between them.
 
 What they have in common with machines in qemu (see qemu.py) is AnyMachine.
 
@@ -9,8 +9,9 @@ What they have in common with machines in qemu (see qemu.py) is AnyMachine.
         server.run("apt-get install -y /root/csulcca_*.deb")
 
 A machine is booted with systemd as PID 1, or with `boot=False` has no init at all, like a chroot or an image build.
-It is removed when its block ends, however it ends; one that outlives a killed program goes at the next prepare().
-With MATRIX_KEEP_FAILED=1 in the environment, one whose block ends by an exception is kept to be looked into.
+It is removed when its block ends, also by an exception. If the program is killed, the next prepare() removes it. With
+MATRIX_KEEP_FAILED=1 in the environment, a machine whose block ends by an exception is kept, so that you can look into
+it.
 """
 
 from __future__ import annotations
@@ -32,20 +33,19 @@ from tests.matrix.engine import EngineError, MatrixError
 
 BOOT_TIMEOUT_S = 90
 COMMAND_TIMEOUT_S = 120
-# Between two looks at a condition that can't be waited for in any other way.
+# Seconds between two looks at a condition that cannot be waited for in another way.
 POLL_S = 0.05
 
-# A privileged container shares the host's kernel, and the host's consoles: what would set the first or open the second
-# is masked on the command line of PID 1, so that the image itself stays as the distribution made it. The timers would
-# look for a network at some random moment of a test, and unattended-upgrades has a traceback of its own to write where
-# /var is read-only.
+# A privileged container shares the host's kernel and consoles. Units that would change the kernel or open a console are
+# masked on the command line of PID 1, so that the image itself stays as the distribution made it. The timers would look
+# for a network at a random moment of a test, and unattended-upgrades writes a traceback if /var is read-only.
 MASKED = ("systemd-binfmt.service", "systemd-modules-load.service", "systemd-sysctl.service", "systemd-udevd.service",
           "systemd-udev-trigger.service", "systemd-random-seed.service", "getty.target", "console-getty.service",
           "apt-daily.timer", "apt-daily-upgrade.timer", "fstrim.timer", "dnf-makecache.timer",
           "unattended-upgrades.service")  # fmt: skip
 
 KEEP_FAILED = os.environ.get("MATRIX_KEEP_FAILED") == "1"
-# Not engine.PREFIX: what has such a name is never swept.
+# Not engine.PREFIX: a machine with this name is never removed by prepare().
 KEPT_PREFIX = "csulcca-kept"
 
 running: list[AnyMachine] = []
@@ -68,10 +68,10 @@ class Result:
 
 
 class CommandFailed(MatrixError):
-    """A command in a machine ended with another exit status than 0, or not in time. Its text has the output."""
+    """A command in a machine ended with an exit status other than 0, or not in time. The text contains the output."""
 
     def __init__(self, machine: str, what: str, result: Result) -> None:
-        """`what`: `exit status 1`, say."""
+        """`what`: for example `exit status 1`."""
         output = "\n".join(part.rstrip("\n") for part in (result.out, result.err) if part)
         super().__init__(f"{machine}: {shlex.join(result.argv)}: {what}\n{output or '(no output)'}")
         self.result = result
@@ -98,19 +98,19 @@ class Network:
                  trace: types.TracebackType | None) -> None:  # fmt: skip
         """Remove the network. Machines on it must be gone: leave their blocks first.
 
-        A machine that is kept keeps its network, which goes at a prepare() after the machine.
+        A machine that is kept also keeps its network; a prepare() after the end of the machine removes it.
         """
         (engine.attempt if KEEP_FAILED else engine.call)("network", "rm", self.name)
 
 
 class AnyMachine:
-    """A booted system that commands are run in: all that a container and a machine in qemu have in common.
+    """A booted system in which commands are run: what a container and a machine in qemu have in common.
 
-    A kind of system brings `_exec`, `_copy_tree_in`, `copy_out`, `reboot`, `keep`, `ip4` and `ip6`.
+    Each kind of system implements `_exec`, `_copy_tree_in`, `copy_out`, `reboot`, `keep`, `ip4` and `ip6`.
     """
 
     def __init__(self, name: str, hostname: str | None, network: Network | None) -> None:
-        """`name`: what errors call it; the others as in Machine."""
+        """`name`: its name in errors; the others as in Machine."""
         self.name = name
         self.hostname = hostname or name
         self.network = network
@@ -122,7 +122,7 @@ class AnyMachine:
             timeout: float = COMMAND_TIMEOUT_S, env: Mapping[str, str] | None = None) -> Result:  # fmt: skip
         """Run a command as root, a string by /bin/sh, without a terminal; standard input is empty unless given.
 
-        Raises CommandFailed where it does not end with 0 (unless `check` is false) or not within `timeout` seconds.
+        Raises CommandFailed if it does not end with 0 (unless `check` is false), or not within `timeout` seconds.
         """
         argv = ("sh", "-c", command) if isinstance(command, str) else tuple(command)
         done = self._exec(argv, input.encode() if isinstance(input, str) else input, timeout, env or {})
@@ -133,7 +133,7 @@ class AnyMachine:
         return result
 
     def read(self, path: str) -> bytes:
-        """The bytes of a file; raises CommandFailed if it can't be read."""
+        """The bytes of a file. Raises CommandFailed if it cannot be read."""
         argv = ("cat", "--", path)
         done = self._exec(argv, None, COMMAND_TIMEOUT_S, {})
         if done.returncode:
@@ -142,12 +142,12 @@ class AnyMachine:
         return done.stdout
 
     def write(self, path: str, content: str | bytes, *, mode: int = 0o644) -> None:
-        """Write a file of root's with these bytes and this mode; its directories are made, a link is followed."""
+        """Write a file of root with these bytes and this mode. Its directories are made; a link is followed."""
         script = 'mkdir -p "$(dirname "$1")" && cat > "$1" && chmod "$2" "$1"'
         self.run(["sh", "-c", script, "sh", path, f"{mode:o}"], input=content)
 
     def exists(self, path: str) -> bool:
-        """Whether there is something at the path; a dangling link is something."""
+        """Whether the path exists, also as a dangling link."""
         return self.run(["sh", "-c", '[ -e "$1" ] || [ -L "$1" ]', "sh", path], check=False).rc == 0
 
     def copy_in(self, source: str | os.PathLike[str], target: str) -> None:
@@ -162,13 +162,14 @@ class AnyMachine:
             self._copy_tree_in(source, target)
 
     def journal(self, unit: str | None = None) -> str:
-        """The journal's messages of this boot, of one unit or all, one a line, without dates."""
+        """The journal's messages of this boot, of one unit or all, one on each line, without dates."""
         chosen = ["--unit", unit] if unit else []
         self.run(["journalctl", "--sync"])
         return self.run(["journalctl", "--boot", "--no-pager", "--output=cat", *chosen]).out
 
     def wait_for(self, what: str, condition: Callable[[], bool], timeout: float = 30) -> None:
-        """Look at a condition until it is true; raises EngineError that says `what` did not come in `timeout` s."""
+        """Look at a condition until it is true. Raises EngineError with `what` if it is not true within `timeout`
+        seconds."""
         deadline = time.monotonic() + timeout
         while not condition():
             if time.monotonic() > deadline:
@@ -176,11 +177,11 @@ class AnyMachine:
             time.sleep(POLL_S)
 
     def keep(self) -> str:
-        """Keep the system after its block, to be looked into; returns under which name, or where."""
+        """Keep the system after its block, so that you can look into it. Returns its name, or its place."""
         raise NotImplementedError
 
     def evidence(self) -> str:
-        """What a report of a failed test should have of this system beside what the test says; may be nothing."""
+        """What the report of a failed test should show of this system beside the output of the test; may be nothing."""
         return ""
 
     def copy_out(self, source: str, target: str | os.PathLike[str]) -> None:
@@ -188,7 +189,7 @@ class AnyMachine:
         raise NotImplementedError
 
     def reboot(self) -> None:
-        """Stop the system in order and start it again; what was written stays."""
+        """Shut the system down and start it again; what was written stays."""
         raise NotImplementedError
 
     def __enter__(self) -> AnyMachine:
@@ -197,28 +198,28 @@ class AnyMachine:
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None,
                  trace: types.TracebackType | None) -> None:  # fmt: skip
-        """Remove it and all that was written in it."""
+        """Remove it and everything that was written in it."""
         raise NotImplementedError
 
     @property
     def ip4(self) -> str:
-        """The system's IPv4 address on its network; raises EngineError if it has none."""
+        """The system's IPv4 address on its network. Raises EngineError if it does not have one."""
         raise NotImplementedError
 
     @property
     def ip6(self) -> str:
-        """The system's global IPv6 address on its network; raises EngineError if it has none."""
+        """The system's global IPv6 address on its network. Raises EngineError if it does not have one."""
         raise NotImplementedError
 
     def _hosts(self) -> str:
-        """/etc/hosts as an installer leaves it, with nothing of the build machine's own."""
+        """/etc/hosts as an installer writes it, without anything of the build machine."""
         names = " ".join(dict.fromkeys([self.hostname, self.hostname.partition(".")[0]]))
         own = [self.ip4, self.ip6] if self.network else ["127.0.1.1"]
         lines = ["127.0.0.1 localhost", "::1 localhost ip6-localhost ip6-loopback", *(f"{ip} {names}" for ip in own)]
         return "\n".join(lines) + "\n"
 
     def _has_address(self) -> bool:
-        """Whether every IPv6 address has got through duplicate address detection."""
+        """Whether every IPv6 address has passed duplicate address detection."""
         links = json.loads(self.run(["ip", "-json", "-6", "address", "show"]).out)
         addresses = [a for link in links for a in link["addr_info"] if link["ifname"] != "lo"]
         states = collections.Counter(bool(a.get("tentative")) for a in addresses)
@@ -240,13 +241,13 @@ class Machine(AnyMachine):
                  network: Network | None = None, boot: bool = True, durable: bool = False,
                  volumes: Mapping[str, str] | None = None, data: Mapping[str, str] | None = None,
                  read_only: bool = False) -> None:  # fmt: skip
-        """Say what the machine is; it exists from the block's beginning to its end.
+        """Describe the machine; it exists from the beginning of the block to its end.
 
-        `name`: what errors call it. `hostname`: `name` unless given; may be a FQDN. `network`: none at all unless
-        given, then not even a default route. `durable`: it can be rebooted; else nothing of it waits for the disk, of
-        which package managers spend a good part of their time. `volumes`: directories of the host by their place in
-        the machine, read-only. `data`: volumes of the engine by their place, which outlive the machine; an empty one
-        gets what the image has there. `read_only`: nothing can be written but these, /run and what is temporary.
+        `name`: its name in errors. `hostname`: `name` unless given; may be a FQDN. `network`: no network unless given;
+        it has no default route. `durable`: it can be rebooted; otherwise it never waits for the disk, for which package
+        managers need a good part of their time. `volumes`: directories of the host, read-only, by their path in the
+        machine. `data`: volumes of the engine by their path; they outlive the machine, and an empty volume gets what
+        the image has there. `read_only`: only these, /run and temporary directories can be written.
         """
         super().__init__(name, hostname, network)
         self.image = image
@@ -260,7 +261,8 @@ class Machine(AnyMachine):
         """What the engine said of it once it was started."""
 
     def __enter__(self) -> Machine:
-        """Start the machine and wait until it is up; raises EngineError with what systemd said if it does not come."""
+        """Start the machine and wait until it is up. Raises EngineError with the messages of systemd if it does not
+        come up."""
         try:
             engine.call(*self._run_arguments())
             self._started = engine.inspect("container", self.container)
@@ -274,7 +276,7 @@ class Machine(AnyMachine):
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None,
                  trace: types.TracebackType | None) -> None:  # fmt: skip
-        """Remove the machine and all that was written in it, unless it is kept."""
+        """Remove the machine and everything that was written in it, unless it is kept."""
         if kind is not None and KEEP_FAILED:
             self.keep()
         running.remove(self)
@@ -282,7 +284,7 @@ class Machine(AnyMachine):
             self._remove()
 
     def keep(self) -> str:
-        """Let the machine run on after its block, under a name of its own, which is returned; raises EngineError."""
+        """Let the machine run after its block, under another name, which is returned. Raises EngineError."""
         if not self.kept:
             name = self.container.replace(engine.PREFIX, KEPT_PREFIX, 1)
             engine.call("rename", self.container, name)
@@ -294,7 +296,7 @@ class Machine(AnyMachine):
         engine.call("cp", os.fspath(source), f"{self.container}:{target}")
 
     def stop(self) -> None:
-        """Stop the machine in order, for good."""
+        """Shut the machine down permanently."""
         engine.call("stop", "--time=30", self.container)
 
     def copy_out(self, source: str, target: str | os.PathLike[str]) -> None:
@@ -302,7 +304,7 @@ class Machine(AnyMachine):
         engine.call("cp", f"{self.container}:{source}", os.fspath(target))
 
     def reboot(self) -> None:
-        """Stop a durable machine in order and start it again; what was written stays."""
+        """Shut a durable machine down and start it again; what was written stays."""
         assert self.durable
         engine.call("restart", "--time=30", self.container)
         self._started = engine.inspect("container", self.container)
@@ -329,13 +331,13 @@ class Machine(AnyMachine):
         arguments = ["run", "--detach", "--name", self.container, "--hostname", self.hostname, *here.run_options,
                      "--privileged", "--network", self.network.name if self.network else "none"]  # fmt: skip
         if not self.durable:
-            # What this has podman do: its layer is of overlay's kind "volatile", whose sync(2) returns at once.
+            # With this, podman's layer is an overlay of the kind "volatile", whose sync(2) returns at once.
             arguments.append("--rm")
         for target, source in self.volumes.items():
             arguments.append(f"--volume={os.path.abspath(source)}:{target}:ro")
         arguments += [f"--volume={name}:{target}" for target, name in self.data.items()]
         arguments += ["--read-only"] * self.read_only
-        # Left alone, the engine copies the build machine's names and name servers into the machine.
+        # Otherwise the engine copies the build machine's names and name servers into the machine.
         if here.is_docker:
             arguments.append("--dns=127.0.0.1")
         else:
@@ -343,7 +345,7 @@ class Machine(AnyMachine):
         if not self.boot:
             if not here.is_docker:
                 arguments.append("--systemd=false")
-            # PID 1 gets no signal that it did not ask for, so removal would wait for one in vain.
+            # PID 1 gets only signals that it handles, so removal would wait in vain for its end.
             return [*arguments, "--stop-signal=KILL", self.image, "sleep", "infinity"]
         if here.is_docker:
             arguments += ["--cgroupns=private", "--tmpfs=/run", "--tmpfs=/run/lock", "--env=container=docker",
@@ -353,15 +355,15 @@ class Machine(AnyMachine):
         return [*arguments, self.image, "/sbin/init", *("systemd.mask=" + unit for unit in MASKED)]
 
     def _wait_until_up(self) -> None:
-        """Wait for the end of the boot, and for addresses that may be used."""
+        """Wait for the end of the boot, and until the addresses can be used."""
         if self.boot:
             self.wait_for("the end of the boot", self._has_booted, BOOT_TIMEOUT_S)
         if self.network is not None:
-            # A new IPv6 address can't be used until the kernel knows that nobody else has it, a second or two.
+            # A new IPv6 address cannot be used until the kernel knows that no other host has it: a second or two.
             self.wait_for("a usable IPv6 address", self._has_address)
 
     def _has_booted(self) -> bool:
-        """Whether systemd has carried out all jobs of the boot. Waits for them once systemd can be asked."""
+        """Whether systemd has finished all jobs of the boot. Waits for them as soon as systemd can be asked."""
         done = self._exec(("systemctl", "is-system-running", "--wait"), None, BOOT_TIMEOUT_S, {})
         self.state = done.stdout.decode(errors="replace").strip()
         if self.state in ("running", "degraded"):
@@ -380,13 +382,14 @@ class Machine(AnyMachine):
         # `crun exec --env` takes all other variables away.
         command = [*(["env", *(f"{key}={value}" for key, value in env.items())] if env else []), *argv]
         if self._started.get("OCIRuntime") == "crun":
-            # What `podman exec` has done by it, without podman's 0.2 s a command, which would be half of every test.
+            # This does what `podman exec` does, without podman's 0.2 s for each command, which would be half of every
+            # test.
             whole = ["crun", "exec", self._started["Id"], *command]
         else:
             interactive = ["--interactive"] if data is not None else []
             whole = engine.argv("exec", *interactive, self.container, *command)
         try:
-            # Where nothing is handed on, the command finds its standard input at its end.
+            # Without input, the command's standard input is empty.
             return subprocess.run(whole, capture_output=True, timeout=timeout, input=data or b"")
         except subprocess.TimeoutExpired as error:
             texts = [(part or b"").decode(errors="replace") for part in (error.stdout, error.stderr)]
@@ -394,6 +397,6 @@ class Machine(AnyMachine):
             raise CommandFailed(self.name, f"not finished after {timeout:g} s", result) from error
 
     def _remove(self) -> None:
-        """Remove the container, running or not; that there is none is fine."""
+        """Remove the container, running or not; it may be gone already."""
         at_once = [] if engine.current().is_docker else ["--time=0"]
         engine.attempt("rm", "--force", "--volumes", *at_once, self.container)

@@ -32,11 +32,11 @@ class Progress:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
-        """No letters: the lines say it."""
+        """Print no letters: the lines have the results."""
         return (report.outcome, "", "") if report.when == "call" or report.failed else None
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """A line once a test has ended, or has failed before."""
+        """Print a line when a test has ended, or has failed before it began."""
         self.seconds[report.nodeid] = self.seconds.get(report.nodeid, 0) + report.duration
         ended = report.when == "teardown"
         self.ended += ended
@@ -68,6 +68,6 @@ class Progress:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Only where results come together: not in a worker."""
+    """Only in the process that collects the results, not in a worker."""
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(Progress(config), "matrix-progress")

@@ -1,12 +1,15 @@
-"""Proof that the matrix sees: the packages broken on purpose, in one way after another, and which squares turn red.
+"""Proof that the matrix sees faults: break the packages on purpose, in one way after another, and see which squares
+turn red.
 
     python3 -m tests.matrix.proof [BREAKAGE]...        (make matrix-proof)
 
-Each breakage is made in a copy of the tree, and the matrix is run there, on one system of each family or on those that
-the breakage is about. Exactly the squares that the breakage names must be red, each by a planned test that failed. For
-each set of systems and scenarios the matrix is run first with nothing broken, once, and then nothing may be red.
+Each breakage is made in a copy of the tree, and the matrix is run there, on one system of each family, or on the
+systems that the breakage concerns. Exactly the squares that the breakage names must be red, each because a planned test
+failed. For each set of systems and scenarios the matrix first runs once with nothing broken, and then nothing may be
+red.
 
-Exit status 0 if so, for all; 1 otherwise; 3 where all that could be tried is so, and systems are BLOCKED on this host.
+Exit status 0 if all this is true; 1 otherwise; 3 if it is true for everything that could be tried, and systems are
+BLOCKED on this host.
 """
 
 import dataclasses
@@ -29,7 +32,7 @@ IMAGE_BASED = tuple(cell.name for cell in images.cells().values() if cell.image_
 
 
 def _made_here(word: str) -> tuple[str, ...]:
-    """The cells that are built here and have a word in their names."""
+    """The cells that are built here and have this word in their names."""
     return tuple(cell.name for cell in images.cells().values() if cell.recipe and word in cell.name)
 
 
@@ -48,8 +51,8 @@ NOT_COPIED = shutil.ignore_patterns(".git", ".venv", ".cache", "dist", "*_cache"
 
 @dataclasses.dataclass(frozen=True)
 class Breakage:
-    """In `file`, the text `old`, which is there once, becomes `new`; `red`: the squares that must see it, of these
-    cells and scenarios."""
+    """In `file`, the text `old`, which must be there once, becomes `new`. `red`: the squares of these cells and
+    scenarios that must see it."""
 
     name: str
     file: str
@@ -321,8 +324,9 @@ BREAKAGES = (
 
 @dataclasses.dataclass
 class Outcome:
-    """What a run of the matrix says. red: squares with a planned test that failed; blocked: why cells could not be run,
-    by cell; wrong: why it says nothing of the packages, in words: it did not run to its end, or failed elsewhere."""
+    """The result of a run of the matrix. red: squares with a planned test that failed; blocked: why cells could not be
+    run, by cell; wrong: why the run says nothing about the packages, in words: it did not finish, or failed
+    elsewhere."""
 
     red: frozenset[tuple[str, str]]
     blocked: dict[str, str]
@@ -330,10 +334,10 @@ class Outcome:
 
     @classmethod
     def read(cls, cells: Sequence[str], scenarios: Sequence[str], tree: pathlib.Path) -> "Outcome":
-        """What the files say that `make matrix` has left in a tree; without any, that it did not run to its end."""
+        """The result in the files that `make matrix` has left in a tree; without files, that it did not finish."""
         junit, plan = (tree / path.relative_to(TREE) for path in (report.JUNIT, report.PLAN))
         blocked = {}
-        # What the run itself has added: its reasons are in no other file.
+        # What the run itself has added: the reasons are in no other file.
         for case in xml.etree.ElementTree.parse(junit).iter("testcase") if junit.exists() else ():
             for one in case.iter("skipped") if case.get("classname") == NOT_RUN else ():
                 verdict, _, why = (one.get("message") or "").partition(": ")
@@ -351,8 +355,8 @@ class Outcome:
 
 
 def run(breakage: Breakage, tree: pathlib.Path) -> Outcome:
-    """What the matrix says when it runs in `tree`, a copy that this breaks. Raises ValueError where the text is not
-    there once."""
+    """Break `tree`, a copy, and run the matrix in it. Returns the result. Raises ValueError if the text is not there
+    exactly once."""
     path = tree / breakage.file
     text = path.read_text(encoding="utf-8")
     if breakage.old != breakage.new:
@@ -366,7 +370,7 @@ def run(breakage: Breakage, tree: pathlib.Path) -> Outcome:
 
 
 def in_a_copy(breakage: Breakage) -> Outcome:
-    """What run() says in a copy of this tree."""
+    """The result of run() in a copy of this tree."""
     with tempfile.TemporaryDirectory(prefix="csulcca-proof-") as work:
         tree = pathlib.Path(work, "tree")
         shutil.copytree(TREE, tree, symlinks=True, ignore=NOT_COPIED)
@@ -379,7 +383,7 @@ def unbroken(breakage: Breakage) -> Breakage:
 
 
 def judged(breakage: Breakage, found: Outcome) -> tuple[str, str]:
-    """(`ok`, `WRONG` or `BLOCKED`, the line that says why): what a run proves of a breakage."""
+    """What a run proves about a breakage: (`ok`, `WRONG` or `BLOCKED`, a line that says why)."""
     should = frozenset(square for square in breakage.red if square[0] not in found.blocked)
     line = f"{breakage.name}: red: {shown(found.red)}"
     if breakage.name == NOTHING:
@@ -397,8 +401,9 @@ def shown(squares: "set[tuple[str, str]] | frozenset[tuple[str, str]]") -> str:
 
 
 def prove(breakages: Sequence[Breakage], tried: Callable[[Breakage], Outcome]) -> list[tuple[str, str]]:
-    """What judged() says of each, and of nothing broken before the first of each set of squares. tried: see
-    in_a_copy(). Where something is red with nothing broken, a breakage there proves nothing, and is not tried."""
+    """The result of judged() for each breakage, and for nothing broken before the first breakage of each set of
+    squares. tried: see in_a_copy(). If something is red with nothing broken, a breakage there proves nothing, and is
+    not tried."""
     lines = []
     bases: dict[tuple, str] = {}
     for breakage in breakages:

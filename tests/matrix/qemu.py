@@ -1,4 +1,4 @@
-"""Machines in qemu: a kernel of their own, a boot, a power supply that can be cut.
+"""Machines in qemu: they have their own kernel, a boot, and a power supply that can be cut.
 
     image = images.ensure(cell)             # a machine that was booted once and is kept as it was then
     with VirtualMachine(image, name="server", network=lan) as server:
@@ -7,10 +7,10 @@
         server.power_on()
 
 Commands and files go over qemu-guest-agent, which needs no network and no password. What a machine writes goes to an
-overlay, which is thrown away at its end, however that comes; the console's output is evidence() for a test that failed.
-One machine runs at a time on a build host: two would get nothing done sooner, and other tests nothing at all.
+overlay, which is removed at its end; the console's output is evidence() for a test that failed. Only one machine runs
+at a time on a build host: two would not be faster, and other tests would get no processor.
 
-/dev/kvm is used where the host's processor is the machine's and it works; everything else is emulated.
+/dev/kvm is used if it works and the machine has the host's architecture; everything else is emulated.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ from tests.ports import free_port
 
 @dataclasses.dataclass(frozen=True)
 class Board:
-    """What qemu is asked for, by the machine's architecture."""
+    """qemu's options, by the machine's architecture."""
 
     emulator: str
     machine: str
@@ -58,19 +58,21 @@ BOARDS = {
     "s390x": Board("qemu-system-s390x", "s390-ccw-virtio", "-device sclpconsole,chardev=console", "ttysclp0", "ccw"),
     "x86_64": Board("qemu-system-x86_64", "q35", "-serial chardev:console", "ttyS0", "pci"),
 }
-# For the kernel. On a busy host an emulated timer may tick too late for its test of the timer, which ends in a panic.
+# For the kernel. On a busy host an emulated timer may tick too late for the kernel's test of the timer, which then
+# panics.
 WORDS = {"x86_64": "no_timer_check"}
 MEMORY_MB = 1024
 PROCESSORS = 2
 BOOT_TIMEOUT_S = 400
 AGENT_TIMEOUT_S = 60
-# How much longer than on a processor of the host's own kind things may take, where they are emulated.
+# How much longer everything may take if it is emulated.
 EMULATED_PATIENCE = 5
-# Between two looks at a command that runs, growing from the first to the last.
+# Seconds between two looks at a running command, growing from the first to the last.
 LOOK_S, LAST_LOOK_S = 0.02, 0.3
-# The network of a machine that is on none of ours: qemu's own, with DHCP and router advertisements, and no way out.
+# The network of a machine that is not on one of ours: qemu's own, with DHCP and router advertisements, and no route
+# out.
 USER_NETWORK = "user,restrict=on,ipv6-prefix=2001:db8:1::"
-# The first of our networks' addresses that a machine takes: the engine gives theirs to containers from below.
+# The first address of our networks that a machine takes: the engine gives addresses to containers from below.
 FIRST_ADDRESS = 200
 
 _numbers = itertools.count(1)
@@ -79,7 +81,7 @@ _holding: list[int] = []
 
 
 def lacking(machine: str) -> str:
-    """What this host lacks to run a machine of that architecture (as `uname -m` names it), or ``."""
+    """What this host does not have to run a machine of that architecture (as `uname -m` names it), or ""."""
     if machine not in BOARDS:
         return f"there is no board for machines of {machine} in tests/matrix/qemu.py"
     for command in (BOARDS[machine].emulator, "qemu-img", *disks.COMMANDS):
@@ -102,7 +104,7 @@ def accelerator(machine: str) -> list[str]:
 
 
 def kvm_works(machine: str) -> bool:
-    """Whether qemu gets through the start of a processor with /dev/kvm: hosts have it that can't."""
+    """Whether qemu can start a processor with /dev/kvm: some hosts have the device and cannot."""
     board = BOARDS[machine]
     command = [board.emulator, "-M", board.machine, "-accel", "kvm", "-cpu", "host", "-nodefaults", "-display", "none",
                "-qmp", "stdio"]  # fmt: skip
@@ -115,13 +117,13 @@ def kvm_works(machine: str) -> bool:
 
 
 def booted_directory(image: Image) -> pathlib.Path:
-    """Where the machine that was booted from this image is kept: another qemu could not go on with it."""
+    """Where the machine that was booted from this image is kept: another version of qemu could not resume it."""
     return image.directory / f"booted-{digest(image.machine)}"
 
 
 @functools.cache
 def digest(machine: str) -> str:
-    """A name for all that a saved machine depends on beside its image."""
+    """A name for everything that a saved machine depends on beside its image."""
     board = BOARDS[machine]
     version = subprocess.run([board.emulator, "--version"], capture_output=True, text=True, check=True).stdout
     parts = [version, dataclasses.asdict(board), accelerator(machine), MEMORY_MB, PROCESSORS]
@@ -129,14 +131,14 @@ def digest(machine: str) -> str:
 
 
 def boot_once(image: Image) -> None:
-    """Boot an image and keep the machine in booted_directory(); raises EngineError if it does not come up."""
+    """Boot an image and keep the machine in booted_directory(). Raises EngineError if it does not come up."""
     with VirtualMachine(str(image.directory), name="first-boot") as machine:
         machine.run("sync")
         machine.save(booted_directory(image))
 
 
 class Channel:
-    """JSON lines to qemu or to the guest agent, over a socket pair of which qemu has the other end."""
+    """JSON lines to qemu or to the guest agent, over a socket pair; qemu has the other end."""
 
     def __init__(self) -> None:
         """Make the pair; `theirs` is for qemu, and closed here once it has started."""
@@ -144,7 +146,7 @@ class Channel:
         self.rest = b""
 
     def send(self, message: dict) -> None:
-        """Send one message; raises EngineError if qemu is no more."""
+        """Send one message. Raises EngineError if qemu has ended."""
         self.ours.settimeout(None)
         try:
             self.ours.sendall(json.dumps(message).encode() + b"\n")
@@ -152,7 +154,7 @@ class Channel:
             raise EngineError("qemu has gone") from error
 
     def receive(self, timeout: float) -> dict:
-        """The next message; raises TimeoutError, and EngineError if qemu is no more."""
+        """The next message. Raises TimeoutError, and EngineError if qemu has ended."""
         deadline = time.monotonic() + timeout
         while b"\n" not in self.rest:
             self.ours.settimeout(max(0.01, deadline - time.monotonic()))
@@ -164,11 +166,11 @@ class Channel:
                 raise EngineError("qemu has gone")
             self.rest += chunk
         line, _, self.rest = self.rest.partition(b"\n")
-        # The agent's mark of where it begins anew, see guest-sync-delimited.
+        # The byte with which the agent's answers begin anew, see guest-sync-delimited.
         return json.loads(line.rpartition(b"\xff")[2] or b"{}")
 
     def receive_event(self, name: str, timeout: float) -> None:
-        """Wait for qemu to tell of an event, and forget what it says before; raises as receive() does."""
+        """Wait for an event of qemu, and ignore all earlier messages. Raises as receive() does."""
         deadline = time.monotonic() + timeout
         while self.receive(deadline - time.monotonic()).get("event") != name:
             pass
@@ -225,7 +227,7 @@ class VirtualMachine(AnyMachine):
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None,
                  trace: types.TracebackType | None) -> None:  # fmt: skip
-        """Switch the machine off and remove what it wrote; after an exception its console is left in `ended`."""
+        """Switch the machine off and remove what it wrote; after an exception its console's output is in `ended`."""
         if kind is not None:
             ended.append((self.name, self.evidence()))
             if KEEP_FAILED:
@@ -234,7 +236,7 @@ class VirtualMachine(AnyMachine):
         self._resources.close()
 
     def keep(self) -> str:
-        """Keep the disk and the console's output, not the running machine: it holds the only place for one."""
+        """Keep the disk and the console's output, but not the running machine: only one machine can run at a time."""
         place = self.directory.parent / f"kept-{self.directory.name}"
         if not self.kept:
             self.kept = True
@@ -247,12 +249,12 @@ class VirtualMachine(AnyMachine):
 
     def reboot(self) -> None:
         """Stop the machine in order and start it again; returns when it is up."""
-        # On s390x the clock of a machine that was saved stands at that time again. systemd goes on from this file's.
+        # On s390x the clock of a machine that was saved is back at that time. systemd sets it to the time of this file.
         self.run(["touch", "/usr/lib/clock-epoch"], check=False)
         # The answer comes behind all earlier events: firmware may have reset the machine twice at an earlier reboot.
         self._command("query-status")
         self._ask("guest-exec", path="systemctl", arg=["reboot"])
-        # Until then nothing is asked of the agent: what it has read when it is ended is never answered.
+        # Until then the agent gets no requests: it would never answer what it has read before it was stopped.
         try:
             self._qmp.receive_event("RESET", BOOT_TIMEOUT_S)
         except TimeoutError as error:
@@ -260,24 +262,24 @@ class VirtualMachine(AnyMachine):
         self._wait_until_up()
 
     def cut_power(self) -> None:
-        """End the machine between two instructions, and lose what it has not told the disk to keep."""
+        """Kill the machine between two instructions. What it has not flushed to the disk is lost."""
         self._kill()
 
     def power_on(self) -> None:
-        """Boot a machine whose power was cut; returns when it is up."""
+        """Boot a machine whose power was cut. Returns when it is up."""
         self._start(restored=False)
 
     def plug_in(self, link: bool = True) -> None:
-        """Put the network's cable in, or pull it."""
+        """Plug the network cable in, or pull it out."""
         self.link = link
         self._command("set_link", name="net", up=link)
 
     def begin(self, command: str) -> None:
-        """Begin a shell command and do not wait for its end."""
+        """Start a shell command and do not wait for its end."""
         self._ask("guest-exec", path="/bin/sh", arg=["-c", command])
 
     def save(self, directory: pathlib.Path) -> None:
-        """Keep the running machine in a directory, which is an image; this machine is at its end then."""
+        """Save the running machine in a directory, which becomes an image; this machine ends."""
         work = directory.with_name(engine.owned_name(f"{self.number}-saved"))
         sweep(work.parent)
         work.mkdir()
@@ -298,7 +300,7 @@ class VirtualMachine(AnyMachine):
         pathlib.Path(target).write_bytes(self.read(source))
 
     def wait_for(self, what: str, condition: Callable[[], bool], timeout: float = 30) -> None:
-        """As AnyMachine.wait_for(), with more patience."""
+        """As AnyMachine.wait_for(), with a longer timeout."""
         super().wait_for(what, condition, timeout * self.patience)
 
     @property
@@ -317,7 +319,7 @@ class VirtualMachine(AnyMachine):
         """Start qemu and wait until the machine is up."""
         self._qmp, self._agent = Channel(), Channel()
         theirs = (self._qmp.theirs.fileno(), self._agent.theirs.fileno())
-        # A qemu whose test was killed ends with it.
+        # If the test is killed, qemu ends, too.
         command = ["setpriv", "--pdeathsig", "KILL", *self._arguments(*theirs)]
         if restored:
             command += ["-incoming", "exec:cat " + shlex.quote(str(self.image.state))]
@@ -365,14 +367,14 @@ class VirtualMachine(AnyMachine):
 
     def _netdev(self) -> list[str]:
         if self.network is not None:
-            # A saved machine has the state of qemu's own network, too, which must have a place to go.
+            # A saved machine also has the state of qemu's own network, which needs a device to be restored to.
             return ["-netdev", f"{USER_NETWORK},id=spare", "-netdev",
                     f"tap,id=net,ifname={self._interface()},script=no,downscript=no,vnet_hdr=off"]  # fmt: skip
         more = ("" if self.ipv4 else ",ipv4=off") + f",hostfwd=tcp:127.0.0.1:{self.forwarded}-:50003"
         return ["-netdev", f"{USER_NETWORK},id=net{more}"]
 
     def _interface(self) -> str:
-        """The name of the network interface on the build host, which is there as long as qemu is."""
+        """The name of the network interface on the build host, which exists as long as qemu runs."""
         return f"cca{os.getpid()}v{self.number}"[:15]
 
     def _address(self, version: int) -> str:
@@ -382,7 +384,7 @@ class VirtualMachine(AnyMachine):
         return found[0]
 
     def _addresses(self) -> list[ipaddress.IPv4Interface | ipaddress.IPv6Interface]:
-        """IPv4, then IPv6; those of qemu's own network are what it gives to the only machine on it."""
+        """IPv4, then IPv6. On qemu's own network they are the addresses that it gives to the only machine."""
         if self.network is None:
             links = json.loads(self.run(["ip", "-json", "address", "show", "scope", "global"]).out)
             # What is filtered out is shown as {}.
@@ -393,7 +395,7 @@ class VirtualMachine(AnyMachine):
                 for subnet in subnets_of(self.network)]  # fmt: skip
 
     def _become(self) -> None:
-        """Let a machine that was saved take the time, its name, and its place in the network."""
+        """Give a machine that was saved the time, its name, and its addresses."""
         self.run(["date", "-s", f"@{time.time():.3f}"])
         self.write("/etc/hostname", self.hostname + "\n")
         self.run(["hostname", self.hostname])
@@ -423,7 +425,7 @@ class VirtualMachine(AnyMachine):
     # How it is talked to
 
     def _command(self, command: str, **arguments: object) -> dict:
-        """Have qemu do something; returns its answer; raises EngineError."""
+        """Send a command to qemu. Returns its answer. Raises EngineError."""
         self._qmp.send({"execute": command, "arguments": arguments})
         while True:
             answer = self._qmp.receive(AGENT_TIMEOUT_S)
@@ -439,7 +441,7 @@ class VirtualMachine(AnyMachine):
         return state == "completed"
 
     def _ask(self, command: str, **arguments: object) -> dict:
-        """Have the guest agent do something; returns its answer; raises EngineError."""
+        """Send a command to the guest agent. Returns its answer. Raises EngineError."""
         self._agent.send({"execute": command, "arguments": arguments})
         answer = self._agent.receive(AGENT_TIMEOUT_S * self.patience)
         if "error" in answer:
@@ -447,7 +449,7 @@ class VirtualMachine(AnyMachine):
         return answer.get("return", {})
 
     def _agent_answers(self) -> bool:
-        """Whether the agent answers, and to what was asked last."""
+        """Whether the agent answers, and answers the last request."""
         assert self._process is not None
         if self._process.poll() is not None:
             raise EngineError("qemu has ended")
@@ -503,7 +505,8 @@ def disk_format(path: pathlib.Path) -> str:
 
 
 def bridge_of(network: Network) -> str:
-    """The interface of a network on the build host. A container must be on it: podman makes it with the first."""
+    """The interface of a network on the build host. A container must be on the network: podman makes the interface with
+    the first container."""
     found = engine.inspect("network", network.name)
     return found.get("network_interface") or "br-" + found["Id"][:12]
 
@@ -523,11 +526,11 @@ def enslave(interface: str, bridge: str) -> None:
 
 @contextlib.contextmanager
 def the_only_one() -> Iterator[None]:
-    """Wait until no other process of this build host has a machine, and keep it so. A process that starts one machine
-    after another lets one that waits come between."""
+    """Wait until no other process of this build host has a machine, and take the lock. A process that starts one
+    machine after another lets a waiting process go first."""
     if not _holding:
-        # Who had the place last would take it again before the kernel has woken who waits for it: so the one that is
-        # next holds a second lock, on its turn.
+        # The last holder would take the lock again before the kernel has woken the waiting process. So the process that
+        # is next holds a second lock, on the turn.
         turn, place = (os.open(os.path.join(tempfile.gettempdir(), f"{engine.PREFIX}-machine{name}.lock"),
                                os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600) for name in ("-next", ""))  # fmt: skip
         try:
@@ -550,7 +553,7 @@ def the_only_one() -> Iterator[None]:
 
 
 def sweep(directory: pathlib.Path) -> None:
-    """Remove what machines of killed processes left."""
+    """Remove the files of machines of killed processes."""
     for entry in directory.iterdir():
         if engine.is_stale(entry.name):
             shutil.rmtree(entry, ignore_errors=True)

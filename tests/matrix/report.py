@@ -1,4 +1,4 @@
-"""What the matrix found, from pytest's JUnit XML and the plan: squares with verdicts, as a table and as a page."""
+"""The result of the matrix, from pytest's JUnit XML and the plan: squares with verdicts, as a table and as a page."""
 
 from __future__ import annotations
 
@@ -26,14 +26,15 @@ PLAN = TREE / "dist/matrix-plan.json"
 # What tests/faults/table.py has counted in this tree, maybe at another commit.
 FAULTS = TREE / "dist/faults.json"
 
-# NOT_APPLICABLE is no verdict on the packages: the tests' own marks say that the scenario means nothing on the cell.
+# NOT_APPLICABLE says nothing about the packages: the marks of the tests say that the scenario does not apply to the
+# cell.
 PASS, FAIL, BLOCKED, NOT_APPLICABLE = "PASS", "FAIL", "BLOCKED", "N/A"
 SYMBOLS = {PASS: "\N{CHECK MARK}", FAIL: "\N{BALLOT X}", BLOCKED: "\N{WHITE SQUARE}", NOT_APPLICABLE: "\N{EN DASH}"}
 NO_RESULT = "was to run and has no result"
 NOWHERE = "has passed on no system"
 # The class of those test cases in the JUnit file that pytest did not write.
 NOT_RUN = "tests.matrix"
-# How much of what a failed test said is shown at once: on the page, in the terminal.
+# How many lines of a failed test's output are shown at first: on the page, in the terminal.
 PAGE_TAIL, TERMINAL_TAIL = 15, 8
 ANSI = {PASS: "32", FAIL: "31;1", BLOCKED: "33", NOT_APPLICABLE: "2"}
 
@@ -42,8 +43,8 @@ ANSI = {PASS: "32", FAIL: "31;1", BLOCKED: "33", NOT_APPLICABLE: "2"}
 class Square:
     """One scenario on one cell.
 
-    verdict: of the four above; seconds: that its tests took; tests: how many there are; why: the reason of BLOCKED
-    and N/A; failures: what went wrong, by test; left_out: the tests that mean nothing on the cell, by the reason.
+    verdict: one of the four above; seconds: the time of its tests; tests: their number; why: the reason of BLOCKED and
+    N/A; failures: what went wrong, by test; left_out: the tests that do not apply to the cell, by reason.
     """
 
     verdict: str
@@ -60,13 +61,13 @@ def counted(number: int, what: str) -> str:
 
 
 def tail(text: str, lines: int) -> str:
-    """The last lines that say something."""
+    """The last lines that are not empty."""
     return "\n".join(text.rstrip().splitlines()[-lines:])
 
 
 @functools.cache
 def about() -> dict[str, str]:
-    """What was tested, when and where, for the head of the report."""
+    """For the head of the report: what was tested, when and where."""
     setup = configparser.ConfigParser()
     setup.read(TREE / "setup.cfg", encoding="utf-8")
     done = subprocess.run(["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"], cwd=TREE,
@@ -81,7 +82,7 @@ def about() -> dict[str, str]:
 
 
 def power_cuts() -> dict[str, str]:
-    """For the head of the report, after about(): how many machines lost their power in `make faults`; {} if none."""
+    """For the head of the report, after about(): the number of power cuts in `make faults`; {} if there were none."""
     if not FAULTS.exists():
         return {}
     found = json.loads(FAULTS.read_text(encoding="utf-8"))
@@ -105,12 +106,12 @@ class Matrix:
     def read(cls, cells: Sequence[str], scenarios: Sequence[str], blocked: Mapping[str, str],
              unbuilt: Mapping[str, str], junit: pathlib.Path, plan: pathlib.Path, *,
              whole: bool = False) -> Matrix:  # fmt: skip
-        """What the JUnit file says of these cells and scenarios, held against the plan (see squares.py).
+        """What the JUnit file says about these cells and scenarios, compared with the plan (see squares.py).
 
-        blocked: why cells can't run on this host, by name; unbuilt: why there is no image of cells, by name, which is
-        a failure. Red too: a test that was skipped, for in the matrix nothing is; one that was planned and has no
-        result; a square for which there is no test, and no mark that says why; and where the run is of the whole
-        matrix, a scenario that passed nowhere. No file: no test, no plan.
+        blocked: why cells cannot run on this host, by name; unbuilt: why cells have no image, by name, which is a
+        failure. These are failures, too: a skipped test, because the matrix skips nothing; a planned test without a
+        result; a square without a test and without a mark that says why; and in a run of the whole matrix, a scenario
+        that passed nowhere. Without a file there was no test, or no plan.
         """
         planned = json.loads(plan.read_text(encoding="utf-8")) if plan.exists() else {}
         matrix = cls(list(cells), list(scenarios), {}, {})
@@ -159,9 +160,9 @@ class Matrix:
             square.failures[name] = said
 
     def complete(self, junit: pathlib.Path) -> None:
-        """Add to the JUnit file what pytest did not run, so that who reads that file alone is not told less: a skipped
-        test case for each square that is BLOCKED or N/A, with the reason, a failed one for each that is red by itself
-        and for each scenario that passed nowhere.
+        """Add to the JUnit file what pytest did not run, so that this file alone tells everything: a skipped test case
+        for each square that is BLOCKED or N/A, with the reason; a failed test case for each square that failed without
+        a failed test, and for each scenario that passed nowhere.
         """
         root = xml.etree.ElementTree.Element("testsuites")
         if junit.exists():
@@ -188,7 +189,7 @@ class Matrix:
         return sum(square.verdict == verdict for square in self.squares.values())
 
     def exit_status(self) -> int:
-        """0 where nothing failed and something passed: a run of nothing, or of blocked cells alone, is no success."""
+        """0 if nothing failed and something passed: a run without tests, or only of blocked cells, is no success."""
         return 0 if self.count(PASS) and not self.count(FAIL) and not self.stray else 1
 
     def summary(self) -> str:
@@ -197,7 +198,7 @@ class Matrix:
                 f"{self.count(NOT_APPLICABLE)} not applicable")  # fmt: skip
 
     def reasons(self, verdict: str) -> dict[str, list[str]]:
-        """Why squares are BLOCKED or N/A: the reason, and what it is true of (a cell, or a scenario and its cells)."""
+        """Why squares are BLOCKED or N/A: the reason, and where it applies (a cell, or a scenario on a cell)."""
         found: dict[str, list[str]] = {}
         for (cell, scenario), square in self.squares.items():
             if square.verdict == verdict:
@@ -213,7 +214,7 @@ class Matrix:
                                                    for scenario in self.scenarios)]  # fmt: skip
 
     def provenances(self) -> dict[str, collections.Counter[str]]:
-        """How many squares have each verdict, by what the cells' roots are; and how many `systems` there are."""
+        """The number of squares with each verdict, by the provenance of the cells; and the number of `systems`."""
         found: dict[str, collections.Counter[str]] = {}
         for cell in self.cells:
             counter = found.setdefault(images.cell(cell).ground, collections.Counter())
@@ -222,7 +223,8 @@ class Matrix:
         return found
 
     def table(self, colours: bool) -> str:
-        """The matrix for a terminal, a line a cell; then the cells that are blocked, and the end of what failed."""
+        """The matrix for a terminal, a line for each cell; then the blocked cells, and the last lines of each
+        failure."""
         width = max([len(cell) for cell in self.cells] + [8])
         lines = []
         for number, scenario in enumerate(self.scenarios if self.runnable() else ()):
@@ -239,7 +241,7 @@ class Matrix:
         return "\n".join([*lines, "", legend, self.summary()])
 
     def failures(self) -> list[tuple[str, str, str]]:
-        """What failed: where, which test, and what it said. What a system lacks for every scenario is there once."""
+        """What failed: where, which test, and its output. A failure of a system in every scenario is listed once."""
         found: dict[tuple[str, str, str], list[str]] = {}
         for (cell, scenario), square in self.squares.items():
             for name, said in square.failures.items():
@@ -254,7 +256,7 @@ class Matrix:
         return f"\033[{ANSI[verdict]}m{SYMBOLS[verdict]}\033[0m" if colours else SYMBOLS[verdict]
 
     def page(self, seconds: float) -> str:
-        """The matrix as one HTML page that needs nothing beside it. seconds: how long the run took."""
+        """The matrix as one HTML page without other files. seconds: the duration of the run."""
         spent = f"{seconds / 60:.0f} min" if seconds >= 120 else f"{seconds:.0f} s"
         head = "".join(f'<th scope="col" title="{html.escape(SCENARIOS[one])}"><span>{html.escape(one)}</span></th>'
                        for one in self.scenarios)  # fmt: skip
@@ -289,7 +291,8 @@ class Matrix:
         return f"<details><summary>{heading}</summary><ul>{lines}</ul></details>" if lines else ""
 
     def _left_out(self) -> str:
-        """What means nothing on a cell of a square that has other tests: a fold for each reason, a line a square."""
+        """The tests that do not apply to a cell, of squares that have other tests: a fold for each reason, a line for
+        each square."""
         lines: dict[str, list[str]] = {}
         for (cell, scenario), square in self.squares.items():
             for reason, tests in square.left_out.items():
@@ -333,7 +336,7 @@ def _anchor(name: str) -> str:
     return "".join(c if c.isalnum() else "-" for c in name)
 
 
-# Below 75rem there is no room for a column a scenario: each system becomes a block, and in it its scenarios by name.
+# Below 75rem there is no room for a column for each scenario: each system becomes a block with its scenarios by name.
 TEMPLATE = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>csulcca: scenarios on systems</title>

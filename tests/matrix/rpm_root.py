@@ -1,15 +1,15 @@
 #!/usr/bin/python3
-"""Turn a Debian root into a root that rpm alone manages.
+"""Turn a Debian root into a root that only rpm manages.
 
 Runs inside a container of that Debian root (never on a host), with no network:
 
     python3 rpm_root.py OUT LEAVE_OUT...
 
 Every installed Debian package becomes an rpm of the same name, version, files and dependencies, all from one spec
-file in one rpmbuild run; what maintainer scripts made and no package owns (/etc/passwd, alternatives, links of
-enabled units) becomes one more rpm, `setup`. dnf then installs all of them into an empty root, which is written to
-OUT/root.tar. The packages named in LEAVE_OUT (dpkg, apt and their company) do not become rpms, and neither their
-files nor dependencies on them reach the new root. Raises RuntimeError where a step fails.
+file in one rpmbuild run; files that maintainer scripts made and no package owns (/etc/passwd, alternatives, links of
+enabled units) become one more rpm, `setup`. dnf then installs all of them into an empty root, which is written to
+OUT/root.tar. The packages named in LEAVE_OUT (dpkg, apt and related ones) do not become rpms, and the new root has
+neither their files nor dependencies on them. Raises RuntimeError if a step fails.
 """
 
 import os
@@ -21,7 +21,8 @@ import sys
 # Where rpmbuild, the repository and the new root live: on the container's own layer, gone with it.
 WORK = "/srv/rpm-root"
 
-# Of what no package owns, these trees belong to the running container, to dpkg and apt, or are caches.
+# Trees that are left out although no package owns them: they belong to the running container, to dpkg and apt, or are
+# caches.
 NOT_STATE = (
     "/boot", "/build", "/dev", "/etc/apt", "/etc/dpkg", "/etc/hostname", "/etc/hosts", "/etc/mtab", "/etc/resolv.conf",
     "/home", "/media", "/mnt", "/proc", "/root", "/run", "/srv", "/sys", "/tmp", "/var/backups", "/var/cache",
@@ -29,7 +30,7 @@ NOT_STATE = (
     "/.dockerenv",
 )  # fmt: skip
 
-# Where rpm is the system's own package manager, a service is enabled by a preset that names it, or not at all.
+# On a system with rpm, a service is enabled by a preset that names it, or not at all.
 PRESET = "/usr/lib/systemd/system-preset/99-default-disable.preset"
 
 SPEC_HEAD = """\
@@ -74,7 +75,7 @@ def bare_name(relation):
 
 
 def output(*argv):
-    """Standard output of a command; raises RuntimeError with its error output where it fails."""
+    """Standard output of a command. Raises RuntimeError with its error output if it fails."""
     done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True)
     if done.returncode:
         raise RuntimeError("%s failed:\n%s" % (argv[0], (done.stdout + done.stderr)[-4000:]))
@@ -82,7 +83,7 @@ def output(*argv):
 
 
 def installed():
-    """Every installed package, with the paths that dpkg knows and that are really there."""
+    """Every installed package, with the paths that dpkg knows and that exist."""
     form = "${Package}\t${Version}\t${binary:Package}\t${Pre-Depends},${Depends}\t${Provides}\n"
     packages = [Package(row) for row in output("dpkg-query", "-W", "-f", form).splitlines()]
     for package in packages:
@@ -96,7 +97,8 @@ def installed():
 
 
 def drop_shared_links(packages):
-    """A link to a directory that several packages list is a directory to all but one of them: base-files has it."""
+    """If several packages list a link to a directory, it is a directory for all of them except base-files, which owns
+    the link."""
     owners = {}
     for package in packages:
         for path in package.paths:
@@ -111,10 +113,10 @@ def drop_shared_links(packages):
 
 
 def unowned(known, gone):
-    """Paths that no Debian package owns and that make the system what it is.
+    """Paths that no Debian package owns and that the system needs.
 
-    `known`: paths of all packages. `gone`: paths of the packages that do not become rpms; links to those (the
-    enabled apt timers, say) are left out too.
+    `known`: paths of all packages. `gone`: paths of the packages that do not become rpms; links to those (for example
+    the enabled apt timers) are left out too.
     """
     found = set()
     for top, directories, files in os.walk("/"):
@@ -129,8 +131,8 @@ def unowned(known, gone):
 
 def file_line(path):
     """One line of a %files list. Special characters are escaped for rpm's globbing."""
-    # Old versions of rpm take a backslash for a part of the name, so a pattern stands for each; only the names of [ and
-    # of its manual page are so short that ? would fit others.
+    # Old versions of rpm take a backslash for a part of the name, so a pattern replaces each special character. Only
+    # the names of [ and of its manual page are so short that ? would also match others.
     quoted = re.sub(r'[\\*?\]{}"]', "?", path).replace("[", "[[]").replace("%", "%%")
     if re.search(r"\s", path):
         quoted = '"' + quoted + '"'
@@ -150,7 +152,8 @@ def subpackage(package, kept, provided):
         "Version: " + package.version,
         "Release: " + package.release,
         "Summary: Debian's " + package.name,
-        # Dependencies are those that Debian declared; what others may ask for (sonames, Python) rpm finds out.
+        # Dependencies are those that Debian declared; rpm itself finds what other packages may require (sonames,
+        # Python).
         "AutoReq: no",
     ]
     if package.name != "setup":
@@ -163,13 +166,13 @@ def subpackage(package, kept, provided):
     if package.name == "libc6":
         lines += ["Provides: rtld(GNU_HASH)", "Provides: glibc = " + package.version]
     for path in sorted(package.paths):
-        # With a merged /usr, an rpm that wants /bin/sh must find it by that name too.
+        # With a merged /usr, an rpm that requires /bin/sh must find it by that name too.
         if path.startswith(("/usr/bin/", "/usr/sbin/")) and re.match(r"^[\w./+-]+$", path):
             lines.append("Provides: " + path[4:])
     if package.name == "setup":
         lines += ["Provides: %s(%s)" % (kind, n) for kind, n in account_names()]
     if package.name == "base-files":
-        # dnf asks for these to know the release.
+        # dnf reads these to know the release.
         lines += ["Provides: system-release = 1", "Provides: system-release(releasever) = 1"]
     listing = os.path.join(WORK, "files-" + package.name)
     with open(listing, "w") as out:
@@ -179,7 +182,7 @@ def subpackage(package, kept, provided):
 
 
 def account_names():
-    """("user", NAME) and ("group", NAME) of every account: rpm 4.19 and newer ask for the owners of files."""
+    """("user", NAME) and ("group", NAME) of every account: rpm 4.19 and newer require the owners of files."""
     for kind, path in (("user", "/etc/passwd"), ("group", "/etc/group")):
         with open(path) as lines:
             for line in lines:
@@ -187,7 +190,7 @@ def account_names():
 
 
 def convert(leave_out):
-    """Build the rpms into WORK/repo; returns their number."""
+    """Build the rpms into WORK/repo. Returns their number."""
     packages = installed()
     known = drop_shared_links(packages)
     gone = set().union(*(p.paths for p in packages if p.name in leave_out))

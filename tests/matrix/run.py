@@ -2,14 +2,14 @@
 
     python3 -m tests.matrix.run [--cell CELL]... [--scenario SCENARIO]... [--pull] [--keep-failed] [--shell CELL]
 
-pytest runs the tests of tests/packaging; what it writes as JUnit XML is the only source of what passed and failed, for
-the table in the terminal and for the page. What could not be run is added to that file. Verdicts of a scenario on a
-system: PASS; FAIL; BLOCKED (what this host cannot run, with its reason; never counted as passed); N/A (the tests' marks
-say why the scenario means nothing there).
+pytest runs the tests of tests/packaging; its JUnit XML is the only source of the results, for the table in the terminal
+and for the page. What could not be run is added to that file. Verdicts of a scenario on a system: PASS; FAIL; BLOCKED
+(what this host cannot run, with its reason; never counted as passed); N/A (the marks of the tests say why the scenario
+does not apply).
 
-Exit status: 0 where nothing failed, at least one passed (in a run of the whole matrix, of each scenario), and nothing
-is blocked but what the declaration says that hosts may lack (a vendor's image, an emulator, a recipe's `needs`), not
-what --pull or a mirror did not deliver; 1 otherwise; 2 for a wrong command line.
+Exit status: 0 if nothing failed, at least one square passed (in a run of the whole matrix, one of each scenario), and
+only cells are blocked for which the declaration allows it (a vendor's image, an emulator or a recipe's `needs` is
+missing), not because --pull or a mirror did not deliver; 1 otherwise; 2 for a wrong command line.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ TREE = report.TREE
 
 
 def alone() -> None:
-    """Have the report's files to ourselves until this process ends, and those of an earlier run removed; raises
-    MatrixError where another run has them."""
+    """Lock the report's files until this process ends, and remove those of an earlier run. Raises MatrixError if
+    another run has the lock."""
     report.JUNIT.parent.mkdir(exist_ok=True)
     lock = os.open(report.JUNIT.with_suffix(".lock"), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC)
     try:
@@ -46,7 +46,7 @@ def alone() -> None:
 
 
 def blocked_cells(wanted: Sequence[images.Cell], may_pull: bool) -> tuple[dict[str, str], dict[str, str]]:
-    """Why cells can't run on this host, by name: (as declared; for an image that could not be pulled)."""
+    """Why cells cannot run on this host, by name: (as declared; because an image could not be pulled)."""
     declared, undelivered = {}, {}
     for cell in wanted:
         reason = images.blocked(cell)
@@ -60,9 +60,9 @@ def blocked_cells(wanted: Sequence[images.Cell], may_pull: bool) -> tuple[dict[s
 
 
 def build_images(wanted: Sequence[images.Cell]) -> tuple[dict[str, str], dict[str, str]]:
-    """Build the images that are not there, two at a time.
+    """Build the missing images, two at a time.
 
-    Returns (why that failed, why it can't be done here: a mirror that does not deliver), each by the cell's name.
+    Returns (why a build failed, why it cannot be done here because a mirror does not deliver), each by the cell's name.
     """
     failed, blocked = {}, {}
     with concurrent.futures.ThreadPoolExecutor(max_workers=2) as pool:
@@ -78,9 +78,9 @@ def build_images(wanted: Sequence[images.Cell]) -> tuple[dict[str, str], dict[st
 
 
 def run_tests(cells: Sequence[str], scenarios: Sequence[str], keep_failed: bool) -> None:
-    """Let pytest run the squares; what happened is in report.JUNIT, what was to happen in report.PLAN."""
-    # Two for each processor, since a machine that waits for a daemon that never answers needs none. But each worker has
-    # a workstation to start first, which a single square is not worth.
+    """Let pytest run the squares. The results are in report.JUNIT, the plan is in report.PLAN."""
+    # Two workers for each processor, because a machine that waits for a daemon that never answers needs no processor.
+    # But each worker first starts a workstation, which is not worth it for a single square.
     workers = (2 if len(cells) * len(scenarios) > 1 else 1) * (os.cpu_count() or 1)
     command = [sys.executable, "-m", "pytest", "-qq", "--no-summary", "-n", str(workers), "-p", "no:cacheprovider",
                "-p", "no:hypothesispytest", "-p", "tests.matrix.progress", f"--junitxml={report.JUNIT}",
@@ -102,7 +102,7 @@ INSTALL = {"apt": "apt-get install", "dnf": "dnf install", "zypper": "zypper ins
 
 
 def shell(name: str) -> int:
-    """A shell in a machine that a run has kept, or else in a fresh one of the cell, which is thrown away afterwards."""
+    """A shell in a machine that a run has kept, or else in a new machine of the cell, which is removed afterwards."""
     if name.startswith(KEPT_PREFIX):
         status = subprocess.run(engine.argv("exec", "-it", name, "/bin/bash"), check=False).returncode
         print(f"the machine is still there; to remove it: {engine.current().program} rm -f {name}")
@@ -138,7 +138,7 @@ Exit status: 0 if something passed and nothing failed, 1 otherwise, 2 for a name
 
 
 def options_of(arguments: Sequence[str]) -> argparse.Namespace:
-    """The command line, with only names that exist; raises MatrixError, or ends the program with the usage."""
+    """The command line, with existing names only. Raises MatrixError, or ends the program with the usage."""
     parser = argparse.ArgumentParser(usage=USAGE, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cell", action="append", help=argparse.SUPPRESS)
     parser.add_argument("--scenario", action="append", help=argparse.SUPPRESS)

@@ -1,8 +1,8 @@
 """Which square of the matrix a test belongs to: hooks of pytest, for the conftest.py of the tests.
 
-A test belongs to the square of its parameter `cell` and its mark `scenario`. What the marks say is written to the file
-named in MATRIX_PLAN, before any test runs, so that a test that was to run and did not is missed afterwards. Only
-scenarios in MATRIX_SCENARIOS (with commas; none: all) are run.
+A test belongs to the square of its parameter `cell` and its mark `scenario`. The marks are written to the file named in
+MATRIX_PLAN before any test runs. So a planned test that did not run is noticed afterwards. Only scenarios in
+MATRIX_SCENARIOS (with commas; none: all) are run.
 """
 
 import json
@@ -21,17 +21,18 @@ WANTED = [name for name in os.environ.get("MATRIX_SCENARIOS", "").split(",") if 
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what means nothing on a cell and what was not asked for; tell the JUnit file each test's square."""
+    """Leave out tests that do not apply to a cell or were not asked for; write each test's square into the JUnit
+    file."""
     kept: list[pytest.Item] = []
     left_out: list[pytest.Item] = []
     plan: dict[str, dict] = {"tests": {}, "not applicable": {}}
     for item in items:
         cell, scenario = square_of(item)
         if cell is None or scenario is None:
-            # A test about no system in particular is no part of the matrix.
+            # A test without a system is no part of the matrix.
             (left_out if WANTED else kept).append(item)
             continue
-        # The marks of a parameter last: a system whose turn it were would still not run the test.
+        # The marks of a parameter come last: even the system whose turn it is would not run the test.
         marks = sorted(item.iter_markers("only"), key=lambda mark: mark in item.callspec.marks)  # type: ignore
         reasons = [str(mark.args[1]) for mark in marks if not mark.args[0](cell)]
         if cell.scenarios and scenario not in cell.scenarios:
@@ -56,7 +57,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def square_of(item: pytest.Item) -> tuple[images.Cell | None, str | None]:
-    """The cell and the scenario of a test, None for what it lacks; raises UsageError for an unknown scenario."""
+    """The cell and the scenario of a test, None for what it does not have. Raises UsageError for an unknown
+    scenario."""
     scenario = next((str(mark.args[0]) for mark in item.iter_markers("scenario")), None)
     if scenario is not None and scenario not in SCENARIOS:
         raise pytest.UsageError(f"{item.nodeid}: no scenario {scenario} in tests/matrix/scenarios.py")
@@ -65,22 +67,22 @@ def square_of(item: pytest.Item) -> tuple[images.Cell | None, str | None]:
 
 
 def junit_name(nodeid: str) -> str:
-    """What a test is called in the JUnit file, CLASSNAME::NAME, of its node id."""
+    """The name of a test in the JUnit file, CLASSNAME::NAME, from its node id."""
     path, _, name = nodeid.partition("::")
     return path.removesuffix(".py").replace("/", ".") + "::" + name
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Have the report of a failed test say where its machines are kept if they are to be, and in which files there is
-    what they have to say: also those that have ended with the test's own block."""
+    """Add to the report of a failed test where its machines are kept, if they are kept, and the files with their
+    output; also of machines that ended with a block of the test."""
     report = yield
     if report.failed and report.when != "teardown":
         said = [*machine.ended, *((one.name, one.evidence()) for one in machine.running)]
         for number, (name, text) in enumerate(((name, text) for name, text in said if text), start=1):
             told = ("console", str(write_console(item, f"{number}-{name}", text)))
             report.sections.append((f"machine {name}", f"console: {told[1]}"))
-            # The JUnit file has those of the item, which are copied into the report of its end.
+            # The JUnit file has the properties of the item, which are copied into the report of its end.
             report.user_properties.append(told)
             item.user_properties.append(told)
         for one in machine.running if machine.KEEP_FAILED else ():
@@ -91,7 +93,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 
 def write_console(item: pytest.Item, name: str, text: str) -> pathlib.Path:
-    """Write what a machine of a test has to say to its file, which stays until the next run; returns the path."""
+    """Write the output of a test's machine to its file, which stays until the next run. Returns the path."""
     cell, _ = square_of(item)
     words = re.sub(r"[^\w.-]+", "-", f"{cell.name if cell else 'machine'}-{item.name}-{name}")
     path = CONSOLES / f"console-{words}.log"

@@ -1,7 +1,7 @@
 """Read distros.toml on every Python that may run `make demo`: tomllib exists from 3.11 on.
 
-Before 3.11 the part of TOML that the file uses is read here: tables, and one line a value (a string in double quotes,
-true, false, a list, an inline table). A test holds both readings against each other.
+Before 3.11 this module reads the part of TOML that the file uses: tables, and values of one line (a string in double
+quotes, true, false, a list, an inline table). A test compares both readers.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ WORDS = {"true": True, "false": False}
 
 
 def load(path: pathlib.Path) -> dict[str, Any]:
-    """The tables of the file; raises MatrixError that names the file and the line if it is not TOML."""
+    """The tables of the file. Raises MatrixError with the file and the line if it is not TOML."""
     text = path.read_text(encoding="utf-8")
     try:
         return tomllib.loads(text) if tomllib else subset(text)
@@ -34,7 +34,7 @@ def load(path: pathlib.Path) -> dict[str, Any]:
 
 
 def subset(text: str) -> dict[str, Any]:
-    """What tomllib.loads() returns, for the part of TOML above; raises ValueError for anything else."""
+    """What tomllib.loads() returns, for the part of TOML above. Raises ValueError for anything else."""
     whole: dict[str, Any] = {}
     table = whole
     for number, line in enumerate(text.splitlines(), 1):
@@ -100,7 +100,7 @@ def items(tokens: list[str], end: str, take: Any) -> None:
 
 
 def expect(tokens: list[str], sign: str) -> None:
-    """Take that sign, or raise ValueError."""
+    """Take that token, or raise ValueError."""
     if tokens.pop(0) != sign:
         raise ValueError
 

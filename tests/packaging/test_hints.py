@@ -30,6 +30,10 @@ BACKEND_CONF = "/etc/cca/reference-catcher.conf"
 RESTART = "systemctl restart CSUTKEcat"
 FAILS = "systemctl restart CSUTKEcat || true"
 OPENSSL_BACK = "mv /usr/bin/openssl.real /usr/bin/openssl"
+LIBRARY = "/usr/lib/csulcca/catcher_install"
+LIBRARY_BACK = f"tar -xpf /root/saved.tar -C / {LIBRARY[1:]}"
+SERVER = "openssl s_server -accept 50009 -key /root/new.key -cert /root/new.crt -www"
+NETWORK_OF_ITS_OWN = "2001:db8:2::5/64 dev eth0"
 
 
 class Situation(NamedTuple):
@@ -65,6 +69,17 @@ def holds(port: int, address: str = "", then: str = "signal.pause()") -> str:
     code = PORT_HOLDER.replace('("", 50003)', f'("{address}", {port})')
     text = (code + "import signal\n" + then).strip().replace("\n", "; ")
     return f"""systemd-run --quiet --unit=holder python3 -c '{text}'; until ss -Hltn | grep -q :{port}; do :; done"""
+
+
+def library_has(file: str, name: str, value: str) -> str:
+    """Another value of a constant of our library."""
+    return f"sed -i 's/^{name} = .*/{name} = {value}/' {LIBRARY}/{file}"
+
+
+def serves(options: str) -> str:
+    """A TLS server of OpenSSL, under no policy of the system, on the port of PROBE_OTHER."""
+    return (f"systemd-run --quiet --unit=holder env OPENSSL_CONF=/dev/null {SERVER} {options};"
+            " until ss -Hltn | grep -q :50009; do :; done")  # fmt: skip
 
 
 def daemon_only_on(address: str, port: int = 50003) -> str:
@@ -123,6 +138,18 @@ SITUATIONS = {
     "pair-deferred": Situation(
         f"rm {KEY} {CERTIFICATE}; mkdir -p /mnt/c; mount --bind / /mnt/c; mount --bind /proc /mnt/c/proc",
         "chroot /mnt/c catcherctl plan --json", cured=False),
+    "clock-unset": Situation(f"rm {KEY} {CERTIFICATE}; {library_has('messages.py', 'CLOCK_FLOOR', '1 << 40')}", APPLY,
+                             by_hand=LIBRARY_BACK),
+    "mode-undecided": Situation(f"rm {CONF} {STAMP}; ln -s /proc/self/mem {STAMP}", APPLY, by_hand=f"rm {STAMP}"),
+    "pair-addresses-left-out": Situation(library_has("cert/host_names.py", "SAN_LIMIT", "6"), cured=False),
+    "pair-addresses-temporary": Situation(
+        f"echo 2 >/proc/sys/net/ipv6/conf/eth0/use_tempaddr; ip address add {NETWORK_OF_ITS_OWN} nodad mngtmpaddr;"
+        " until ip -6 address show dev eth0 | grep -q ' temporary '; do :; done",
+        "catcherctl cert generate --force --dry-run --json", cured=False),
+    "pair-not-generated": Situation(
+        f"rm {KEY} {CERTIFICATE}; "
+        + openssl_is('case $1 in genpkey) exit 1;; esac\\nexec /usr/bin/openssl.real "$@"'), APPLY, OPENSSL_BACK),
+    "service-state-unknown": Situation(note("tls", "unknown"), APPLY),
     "pair-unchecked": Situation(f"rm {STAMP}; {NO_SSL}", by_hand=SSL_BACK),
     "write-failed": Situation(f"rm {CONF}; mount --bind /etc/cca /etc/cca; mount -o remount,ro,bind /etc/cca", APPLY,
                               "umount /etc/cca"),
@@ -156,14 +183,16 @@ SITUATIONS = {
         " >/etc/systemd/system/CSUTKEcat.service; systemctl daemon-reload", cured=False),  # an editor wants a terminal
     "scriptlet-unknown": Situation("/usr/lib/csulcca/run scriptlet deb nonsense", JOURNAL),
     "busy": Situation(
-        "sed -i 's/^LOCK_SECONDS = .*/LOCK_SECONDS = 1/' /usr/lib/csulcca/catcher_install/apply.py; "
-        f"rm {CONF}; systemd-run --quiet --unit=holder flock /var/lib/csulcca/lock sleep 1000; "
+        f"{library_has('apply.py', 'LOCK_SECONDS', '1')}; rm {CONF}; "
+        "systemd-run --quiet --unit=holder flock /var/lib/csulcca/lock sleep 1000; "
         "while flock -n /var/lib/csulcca/lock true; do :; done", APPLY, "systemctl stop holder"),
     "probe-refused": Situation("true", "catcherctl probe 127.0.0.1:50009 --json", cured=False),
     "probe-timeout": Situation(holds(50009), PROBE_OTHER, cured=False),
     "probe-closed": Situation(holds(50009, then=CLOSES), PROBE_OTHER, cured=False),
     "probe-speaks-tcp": Situation("catcherctl mode tcp", PROBE),
     "probe-handshake-broken": Situation(holds(50009, then=BREAKS_OFF), PROBE_OTHER, cured=False),
+    "probe-handshake-refused": Situation(serves("-Verify 1"), PROBE_OTHER, cured=False),
+    "probe-tls-too-old": Situation(serves("-tls1_1 -cipher DEFAULT@SECLEVEL=0"), PROBE_OTHER, cured=False),
     "probe-name-mismatch": Situation("true", PROBE.replace("--json", "--name b.example.com --json"), cured=False),
     "probe-certificate-expired": Situation(pair_is("expired"), PROBE, cured=False),
     "probe-certificate-expires-soon": Situation(pair_is("soon"), PROBE, cured=False),
@@ -174,16 +203,8 @@ SITUATIONS = {
 }
 # Findings with a command in their hint that are not produced here.
 NOT_PRODUCED = {
-    "clock-unset": "a container has the clock of the machine",
-    "internal-fault": "a fault of ours",
-    "mode-undecided": "a disk that fails",
-    "pair-addresses-left-out": "a host with thousands of addresses; its command is typed for probe-cafile-unverified",
-    "pair-not-generated": "its hint is that of the error; what it says is a unit test's",
-    "pair-not-replaced": "somebody else changes the pair in the very moment; its hint is that of the error",
-    "probe-handshake-refused": "a server that wants what nobody has; its command is typed for probe-handshake-broken",
-    "probe-tls-too-old": "a TLS server that the OpenSSL of this system no longer is",
-    "service-state-unknown": "an upgrade beside a journal that keeps nothing; its command is typed for not-running",
-    "pair-addresses-temporary": "a network with temporary addresses; its command is typed for probe-cafile-unverified",
+    "internal-fault": "no report has it: the command fails with its text and its hint",
+    "pair-not-replaced": "no report has it: the command fails with its text and its hint",
     "port-closing": "the kernel ends the state by itself within a minute; its command is typed for port-waiting",
 }
 
@@ -219,7 +240,7 @@ def pairs() -> dict[str, tuple[bytes, bytes]]:
     }  # fmt: skip
 
 
-SAVED = "/opt/IBM/CCA/bin /etc/cca /var/lib/csulcca /usr/lib/csulcca/catcher_install/apply.py"
+SAVED = f"/opt/IBM/CCA/bin /etc/cca /var/lib/csulcca {LIBRARY}"
 
 
 class Typist:
@@ -242,6 +263,7 @@ class Typist:
             sed -i /^cca_admin:/d /etc/group
             [ ! -e /usr/bin/openssl.real ] || {OPENSSL_BACK}
             {SSL_BACK}
+            ip address del {NETWORK_OF_ITS_OWN}; echo 0 >/proc/sys/net/ipv6/conf/eth0/use_tempaddr
             rm -rf /srv/root /etc/systemd/system/CSUTKEcat.service /etc/systemd/system/CSUTKEcat.service.d
             systemctl stop CSUTKEcat
             rm -rf /opt/IBM/CCA/keys /etc/cca/* /var/lib/csulcca/* {KEY}* {CERTIFICATE}*

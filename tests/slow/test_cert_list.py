@@ -165,7 +165,7 @@ EXPIRED = issue(NEW[0], last=-DAY)
 
 @pytest.mark.parametrize("key,crt,told", [
     (NEW[0], EXPIRED, "expired on"), (NEW[0], issue(pem.key_of("prime256v1")), "does not belong to the key"),
-    (b"x\n", NEW[1], "is not PEM"), (NEW[0], None, "only one file is there"), (None, NEW[1], "only one file is there")],
+    (b"x\n", NEW[1], "is not PEM"), (NEW[0], None, "only one file of"), (None, NEW[1], "only one file of")],
     ids=["expired", "of another key", "no PEM", "no certificate", "no key"])
 def test_restore_refuses_what_the_judge_refuses(machine, daemon, key, crt, told):
     if key is not None:
@@ -180,7 +180,7 @@ def test_a_lone_old_file_is_called_no_pair(machine, daemon):
     told = "\n".join(cert_list.lines(cert_list.collect(machine)))
     assert "Old key " + KEPT[1:] in told and "Old pair" not in told
     error = refused(machine, daemon, lambda: cert_install.restore(machine, "", True))
-    assert error.message == "there is no old pair; of %s only one file is there" % KEPT[1:]
+    assert error.message == "there is no old pair; only one file of %s is there" % KEPT[1:]
 
 
 @pytest.mark.parametrize("name", ["", "20200101T000000Z", "../x", "request"])

@@ -250,7 +250,7 @@ def test_a_dry_run_of_what_changes_nothing_is_a_mistake(on_machine, capsys, argu
     with pytest.raises(SystemExit) as ended:
         cli.main(["--dry-run"] + arguments)
     told = capsys.readouterr().err
-    assert ended.value.code == 2 and "--dry-run is for" in told and "catcherctl %s" % arguments[0] in told
+    assert ended.value.code == 2 and "--dry-run works only with" in told and "catcherctl %s" % arguments[0] in told
 
 
 # -- signals -----------------------------------------------------------------------------------------------------------

@@ -642,7 +642,7 @@ def test_a_user_is_told_what_only_root_may_read(machine, monkeypatch, capsys, ve
     before = tree_of(machine)
     assert launch.main([verb]) == 1
     assert capsys.readouterr().err == (
-        "what a start does depends on what only root may read: /var/lib/csulcca/state.json"
+        "only root may read what a start depends on: /var/lib/csulcca/state.json"
         " -- run it as root: sudo %s\n" % command)
     assert tree_of(machine) == before
 

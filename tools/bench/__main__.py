@@ -1,6 +1,6 @@
 """`make bench`: build, measure, print the table, write the report.
 
-Exit status 1 only where something could not be measured: a missed target is shown, and is no failure.
+Exit status 1 only if something could not be measured: a missed target is shown, and is not a failure.
 """
 
 import argparse
@@ -28,7 +28,7 @@ FORMAT = 2
 
 
 def build(directory: pathlib.Path) -> None:
-    """Put what is measured into a directory: the packages, the next version of them, an empty one, the tools."""
+    """Put what is measured into a directory: the packages, their next version, an empty package, the tools."""
     machines.bring_tools(directory)
     for version in ("8.0.0", "8.0.1"):
         print(f"building the packages, {version}", flush=True)
@@ -41,7 +41,8 @@ def build(directory: pathlib.Path) -> None:
 
 
 def bench_cell(here: Bench) -> tuple[list[Row], dict, list[str]]:
-    """Measure in machines of a cell: the lines of the table, all else for the report, and what was not measured."""
+    """Measure in machines of a cell. Returns the lines of the table, the rest for the report, and what was not
+    measured."""
     print(f"{here.cell.name}:", flush=True)
     rows, measured, missing = converge.bench(here)
     not_measured = [f"{what}: not installed" for what in missing]
@@ -70,13 +71,14 @@ def show(rows: Sequence[Row], about: dict) -> None:
 
 
 def processor() -> str:
-    """What /proc/cpuinfo calls the processor, or ``."""
+    """The name of the processor in /proc/cpuinfo, or ""."""
     found = re.search(r"(?m)^(?:model name|processor 0)\s*: (.*)$", pathlib.Path("/proc/cpuinfo").read_text())
     return found[1].strip() if found else ""
 
 
 def bench(wanted: Sequence[images.Cell], effort: float) -> None:
-    """Measure in the wanted cells, or in the reference cells that can be had; print the table, write the report.
+    """Measure in the given cells, or in the reference cells that this machine can run; print the table, write the
+    report.
 
     Raises MatrixError.
     """
@@ -163,7 +165,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--fleet", type=sizes, metavar="FLEET", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     with engine.plain_errors():
-        # A mistake there, or a system that there is not, is said before anything is built.
+        # Report a mistake there, or an unknown system, before anything is built.
         images.cells()
         wanted = [images.cell(name) for name in options.cell or []]
         engine.prepare()

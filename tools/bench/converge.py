@@ -1,6 +1,7 @@
-"""A hook and a daemon start with nothing to do beside Python's own start, and a first converge beside a bare script.
+"""A hook and a start with nothing to do, compared with Python's own start; a first converge, compared with a bare
+script.
 
-A program that ends at once stands in the place of catcher.exe, so that only our part of a start is seen.
+A program that exits at once replaces catcher.exe, so that only our part of a start is measured.
 """
 
 import shlex
@@ -24,10 +25,10 @@ BARE = f"/usr/bin/python3 -I {BENCH}/bare.py"
 CONVERGE = "/usr/lib/csulcca/run scriptlet deb configure 8.0.0"
 START = f"{BIN}/CSUTKEcat start"
 DAEMON = f"{BIN}/catcher.exe"
-# hyperfine names results by their command line: one more blank is another name for the same.
+# hyperfine names results by their command line. With one more blank the same command has another name.
 START_AGAIN = START + " "
 
-# What others make a key and a certificate with: for scale, since some make a CA, or no certificate.
+# Programs of others that make a key and a certificate. They are for scale only: some also make a CA, or no certificate.
 OTHERS = {
     "openssl req (P-521)":
         "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:secp521r1 -nodes -sha512 -days 3650"
@@ -35,7 +36,8 @@ OTHERS = {
         " -keyout /root/openssl.key -out /root/openssl.crt",
     "ssh-keygen (P-521, a key alone)": "ssh-keygen -q -t ecdsa -b 521 -N '' -f /root/ssh.key",
 }  # fmt: skip
-# Those that make RSA keys, which takes so long, and so differently each time, that they are measured by themselves.
+# Programs that make RSA keys. That takes long, and the time differs from run to run, so they are measured by
+# themselves.
 RSA_MAKERS = {
     "sscg (RSA 2048, with a CA)":
         "sscg --quiet --force --hostname=host.example.com --lifetime=3650 --cert-file=/root/sscg.crt"
@@ -46,13 +48,13 @@ RSA_MAKERS = {
 
 
 def bench(here: Bench) -> tuple[list[Row], dict, list[str]]:
-    """Lines of the table, every run for the report, and what of OTHERS is not there."""
+    """Returns the lines of the table, every run for the report, and which of OTHERS are not installed."""
     if here.cell.mode != "TLS":
         instead = next(cell.name for cell in images.with_role("reference") if cell.mode == "TLS")
         raise BenchError(f"{here.cell.name} can't speak TLS, so no pair is made there", f"make bench CELL={instead}")
     rows, measured = [], {}
     with here.machine(boot=False) as machine:
-        # It ends at once with 0, and costs no more than exec of any program does.
+        # It exits at once with 0, and costs no more than the exec of any program.
         machine.run(["cp", "--dereference", "/bin/true", DAEMON])
         missing = [what for what, command in {**OTHERS, **RSA_MAKERS}.items() if not is_there(machine, command)]
         for name, measure in (("tls", nothing_to_do_tls), ("tcp", nothing_to_do_tcp), ("fresh", fresh),
@@ -78,7 +80,7 @@ def nothing_to_do_tcp(machine: Machine, here: Bench) -> tuple[list[Row], Rounds]
 
 
 def nothing_to_do(machine: Machine, here: Bench, mode: str) -> tuple[list[Row], Rounds]:
-    """Once converged, a hook and a start beside Python's own start; proves that nothing was done."""
+    """A hook and a start with nothing to do, compared with Python's own start. Also checks that nothing was done."""
     said = machine.run([f"{BIN}/CSUTKEcat", "check"]).out
     if f"mode: {mode}" not in said:
         raise BenchError(f"{here.cell.name}: not in mode {mode}: {engine.last_line(said)}")
@@ -102,7 +104,8 @@ def written(machine: Machine) -> str:
 
 
 def fresh(machine: Machine, here: Bench) -> tuple[list[Row], Rounds]:
-    """A first converge, which makes the pair, beside a bare script that does no more, and others' programs."""
+    """A first converge, which makes the pair, compared with a bare script that only makes a pair, and with other
+    programs."""
     prepare, first = prepared_fresh(machine, here)
     others = {what: command for what, command in OTHERS.items() if is_there(machine, command)}
     commands = {BARE: prepare, START: prepare, START_AGAIN: first,
@@ -130,12 +133,12 @@ def rsa_makers(machine: Machine, here: Bench) -> tuple[list[Row], Rounds]:
 
 
 def is_there(machine: Machine, command: str) -> bool:
-    """Whether a machine has the program that a command line begins with."""
+    """Whether a machine has the first program of a command line."""
     return machine.run(["sh", "-c", f"command -v {command.split()[0]}"], check=False).rc == 0
 
 
 def fresh_in_memory(machine: Machine, here: Bench) -> tuple[list[Row], Rounds]:
-    """The same where writing costs nothing, which shows how much of it is waiting for the disk."""
+    """The same on a file system in memory. The difference shows how much of the time is waiting for the disk."""
     for directory in WRITTEN:
         machine.run(["sh", "-c", 'cp -a "$1" /root/aside && mount -t tmpfs -o mode=755 tmpfs "$1" && '
                      'cp -a /root/aside/. "$1" && rm -r /root/aside', "sh", directory])  # fmt: skip
@@ -147,7 +150,7 @@ def fresh_in_memory(machine: Machine, here: Bench) -> tuple[list[Row], Rounds]:
 
 
 def prepared_fresh(machine: Machine, here: Bench) -> tuple[str, str]:
-    """Commands that take away what a converge made, and that with the compiled Python; proves that they do."""
+    """Two commands: one removes what a converge made, the other also removes the bytecode. Also checks that they do."""
     made = [CONF, KEY, CERTIFICATE, STAMP]
     prepare = shlex.join(["rm", "-f", *made])
     machine.run(prepare)

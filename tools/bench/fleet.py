@@ -1,8 +1,8 @@
 """How the time of contrib/'s Ansible role grows with its hosts: `make bench FLEET=1,2,4,8`.
 
-Up to BOOTED hosts are machines with systemd: the role installs the package, sets the mode, and the catcher serves. More
-than that are machines without an init, as in an image build, of which a computer holds hundreds: what is measured
-there is the package manager, the hooks and catcherctl.
+Up to BOOTED hosts are machines with systemd: the role installs the package, sets the mode, and the catcher serves. If
+there are more, they are machines without an init, as in an image build. A computer can run hundreds of these. They
+measure only the package manager, the hooks and catcherctl.
 """
 
 import concurrent.futures
@@ -16,12 +16,12 @@ from .machines import Bench
 from .measure import step
 
 BOOTED = 8
-# Tasks run on so many hosts at once: more than a few a processor only take turns.
+# The number of hosts on which Ansible runs a task at the same time. More than a few for each processor only wait.
 FORKS = 8
 
 
 def bench(here: Bench, sizes: list[int]) -> list[str]:
-    """Lines for people: how many hosts, how long, how long a host; with work to do and with none."""
+    """Lines for people: the number of hosts, the time, and the time for each host; with work to do and without."""
     lines = []
     for size in sizes:
         boot = size <= BOOTED

@@ -1,4 +1,5 @@
-"""How long an upgrade leaves the port without a listener, beside a bare `systemctl restart` of the same service."""
+"""How long an upgrade leaves the port without a listener, compared with a bare `systemctl restart` of the same
+service."""
 
 import functools
 
@@ -54,7 +55,7 @@ def bench(here: Bench) -> tuple[list[Row], dict]:
 
 
 def other_service(machine: Machine, here: Bench, name: str, unit: str, port: int, setup: str) -> Rounds:
-    """The same for a service of Debian's: its reinstallation from a .deb beside a bare restart."""
+    """The same for a service of Debian: its reinstallation from a .deb, compared with a bare restart."""
     if name == "stunnel4":
         machine.write("/etc/stunnel/bench.conf", STUNNEL)
     machine.run(setup)
@@ -69,7 +70,7 @@ def other_service(machine: Machine, here: Bench, name: str, unit: str, port: int
 
 
 def longest_gap(machine: Machine, port: int, command: str) -> float:
-    """Seconds; what it means is scripts/longest_gap.py's. Raises CommandFailed where the command fails."""
+    """The seconds that scripts/longest_gap.py prints. Raises CommandFailed if the command fails."""
     quiet = ["sh", "-c", command + " >/dev/null 2>&1"]
     program = [*real_time(machine), "python3", "-I", f"{BENCH}/longest_gap.py", str(port)]
     return float(machine.run([*program, *quiet]).out)

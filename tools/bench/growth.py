@@ -15,9 +15,9 @@ SCENARIO = "fresh"
 
 
 def bench() -> list[str]:
-    """Lines for people: how many cells, how long, how long a cell."""
+    """Lines for people: the number of cells, the time, and the time for each cell."""
     runnable = [cell for cell in images.cells().values() if not images.blocked(cell)]
-    # A mirror that does not deliver one of them is no reason to measure none.
+    # If a mirror does not deliver one of them, the others are measured.
     failed, undelivered = build_images(runnable)
     runnable = [cell for cell in runnable if cell.name not in failed and cell.name not in undelivered][: max(SIZES)]
     lines = []

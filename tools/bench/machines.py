@@ -1,7 +1,7 @@
 """The machines that are measured in: images of the test matrix with other people's programs beside ours, and hyperfine.
 
-Everything in a machine runs at real-time priority where that is allowed, its services too: what else the computer does
-meanwhile hits little, and all alike.
+Everything in a machine, its services too, runs at real-time priority if that is allowed. Then other work of the
+computer disturbs the measurements little, and all of them in the same way.
 """
 
 import contextlib
@@ -21,10 +21,10 @@ from .measure import BenchError, Hyperfine
 
 # Where hyperfine, our scripts and the packages are in a machine: a directory of this computer, read-only there.
 BENCH = "/bench"
-# Put before a command it keeps other programs from taking the processor away from it: chrt(1).
+# Put before a command, so that other programs do not take the processor away from it: chrt(1).
 REAL_TIME = ("chrt", "--fifo", "5")
-# What of Debian stands beside ours: makers of key pairs, and services whose reinstallation is measured. dpkg-repack
-# makes a .deb of an installed package, since the machines have no network.
+# Packages of Debian for comparison: programs that make key pairs, and services whose reinstallation is measured.
+# dpkg-repack makes a .deb of an installed package, since the machines have no network.
 MAKERS = ("openssh-client", "ssl-cert", "sscg")
 SERVICES = ("stunnel4", "openssh-server", "dpkg-repack")
 SCRIPTS = pathlib.Path(__file__).resolve().parent / "scripts"
@@ -32,7 +32,8 @@ SCRIPTS = pathlib.Path(__file__).resolve().parent / "scripts"
 
 @dataclasses.dataclass(frozen=True)
 class Bench:
-    """What each measurement gets: the cell, its image, where the packages are on this computer, how many rounds."""
+    """What each measurement gets: the cell, its image, the directory of the packages on this computer, the number of
+    rounds."""
 
     cell: images.Cell
     image: str
@@ -46,7 +47,7 @@ class Bench:
 
     @contextlib.contextmanager
     def machine(self, *, boot: bool, installed: bool = True) -> Iterator[Machine]:
-        """A machine, with 8.0.0 on it where `installed`; durable, since waiting for the disk is measured too."""
+        """A machine, with 8.0.0 on it if `installed`. It is durable, because waiting for the disk is measured too."""
         with Machine(self.image, name="bench", boot=boot, durable=True, volumes={BENCH: str(self.directory)}) as made:
             if boot and can_be_real_time(made):
                 made.run("chrt --fifo --pid 5 1")
@@ -62,7 +63,7 @@ def has_services(cell: images.Cell) -> bool:
 
 
 def image_of(cell: images.Cell) -> str:
-    """The cell's image, with MAKERS and SERVICES in it where its family has them; built if need be."""
+    """The cell's image, with MAKERS and SERVICES in it if its family has them. It is built if it is not there."""
     if cell.family == "deb" and cell.recipe:
         packages = [*cell.recipe["packages"], *MAKERS, *(SERVICES if has_services(cell) else ())]
         cell = dataclasses.replace(cell, name=cell.name + "-bench", recipe={**cell.recipe, "packages": packages})
@@ -72,7 +73,7 @@ def image_of(cell: images.Cell) -> str:
 def bring_tools(directory: pathlib.Path) -> None:
     """Put our scripts, hyperfine, and the libraries and loader that it needs, into a directory.
 
-    With a loader of its own it runs in every machine, however old that one's libraries. Raises BenchError.
+    With its own loader it runs in every machine, even if the machine's libraries are older. Raises BenchError.
     """
     shutil.copytree(SCRIPTS, directory, dirs_exist_ok=True)
     program = shutil.which("hyperfine")
@@ -94,7 +95,7 @@ def can_be_real_time(machine: Machine) -> bool:
 
 
 def real_time(machine: Machine) -> list[str]:
-    """What to put before a command; nothing where it is not allowed."""
+    """What to put before a command; nothing if it is not allowed."""
     return [*REAL_TIME] if can_be_real_time(machine) else []
 
 
@@ -112,7 +113,7 @@ def hyperfine_in(machine: Machine) -> Hyperfine:
 
 
 def about(machine: Machine, cell: images.Cell) -> dict[str, str]:
-    """The versions that the numbers depend on."""
+    """The versions of the programs that the numbers depend on."""
     versions = "import cryptography as c; print(c.__version__)"
     return {
         "cell": cell.name,

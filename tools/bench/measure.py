@@ -1,4 +1,4 @@
-"""Commands that take turns, their medians, and the table of ratios."""
+"""Run commands alternately, and make the table of their medians and ratios."""
 
 import contextlib
 import dataclasses
@@ -21,11 +21,11 @@ class BenchError(MatrixError):
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One line of the table: how long something takes, beside something else in the same run.
+    """One line of the table: how long something takes, compared with something else in the same run.
 
-    `unit`: "s", or "MiB" where `seconds` and the like are memory. `less`: seconds of what is no part of it, and already
-    taken off `seconds`. `low`, `high`: half of the rounds gave a ratio between these. `target`: the ratio that it may
-    have at most; None: shown for scale only.
+    `unit`: "s", or "MiB" if `seconds` and the other fields are memory. `less`: seconds that do not belong to it, and
+    that are already subtracted from `seconds`. `low`, `high`: in half of the rounds the ratio was between these.
+    `target`: the largest ratio that it may have; None: shown for scale only.
     """
 
     cell: str
@@ -43,14 +43,14 @@ class Row:
 
     @property
     def verdict(self) -> str:
-        """`met`, `missed`, or `` where there is no target."""
+        """`met`, `missed`, or "" if there is no target."""
         if self.target is None:
             return ""
         return "met" if self.ratio <= self.target else "missed"
 
 
 class Rounds:
-    """Things that took turns: their times, round by round."""
+    """The times of things that ran alternately, round by round."""
 
     def __init__(self, cell: str) -> None:
         """Begin with none."""
@@ -59,9 +59,10 @@ class Rounds:
 
     def hyperfine(self, hyperfine: Hyperfine, what: str, commands: Mapping[str, str], rounds: int, runs: int,
                   warmup: int = 1) -> None:  # fmt: skip
-        """Measure commands; raises MatrixError where one fails.
+        """Measure commands. Raises MatrixError if one fails.
 
-        commands: each with what is run before each of its runs, untimed. runs: of each command in a round.
+        commands: each with the command that is run before each of its runs, and is not timed. runs: the number of runs
+        of each command in a round.
         """
         for order in self._turns(what, list(commands), rounds):
             arguments = ["--shell=none", "--style=none", f"--warmup={warmup}", f"--runs={runs}"]
@@ -70,12 +71,12 @@ class Rounds:
             self.rounds.append(times_of(hyperfine([*arguments, *order])))
 
     def call(self, what: str, measured: Mapping[str, Callable[[], float]], rounds: int) -> None:
-        """Measure what no stopwatch round a command sees: each callable gives seconds, or MiB."""
+        """Measure what is not the duration of a command: each callable returns seconds, or MiB."""
         for order in self._turns(what, list(measured), rounds):
             self.rounds.append({name: [measured[name]()] for name in order})
 
     def _turns(self, what: str, names: list[str], rounds: int) -> Iterator[list[str]]:
-        """Each round's order, every second one backwards; says how far it is."""
+        """The order of each round, reversed in every second round; prints the progress."""
         begin = time.monotonic()
         for number in range(rounds):
             yield names[:: 1 if number % 2 == 0 else -1]
@@ -88,7 +89,8 @@ class Rounds:
 
     def row(self, what: str, command: str, beside: str, beside_is: str, target: float | None = None,
             less: str = "", unit: str = "s") -> Row:  # fmt: skip
-        """A line of the table. less: a command that is no part of it and is taken off. unit: as in a Row."""
+        """A line of the table. less: a command whose time is subtracted, because it does not belong to the measurement.
+        unit: as in a Row."""
 
         def seconds(times: Times) -> tuple[float, float, float]:
             off = statistics.median(times[less]) if less else 0.0
@@ -108,13 +110,13 @@ def times_of(exported: str) -> Times:
 
 
 def rounds_for(wanted: int, effort: float) -> int:
-    """How many rounds at this effort; never fewer than three, below which there are no quartiles."""
+    """The number of rounds at this effort: at least three, because fewer have no quartiles."""
     return max(3, round(wanted * effort))
 
 
 @contextlib.contextmanager
 def step(what: str) -> Iterator[None]:
-    """Say what is being done and how long it took."""
+    """Print what is done and how long it took."""
     begin = time.monotonic()
     print(f"  {what}", flush=True)
     yield

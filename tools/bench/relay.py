@@ -1,4 +1,4 @@
-"""The reference catcher as a TLS server, beside stunnel and `openssl s_server`: handshakes, bytes moved, and memory.
+"""The reference catcher as a TLS server, compared with stunnel and `openssl s_server`: handshakes, throughput, memory.
 
 All have the same key and certificate; catcher and stunnel relay to the same backend, s_server answers from a file. The
 clients are `openssl s_time` and a script of ours. All of it is in one machine, over its loopback interface.
@@ -60,7 +60,7 @@ def bench(here: Bench) -> tuple[list[Row], dict]:
                                                            for name in ("catcher", "stunnel")}, 3)  # fmt: skip
         memory["gone"].call("memory after that", {name: functools.partial(resident, machine, ports[name])
                                                   for name in ("catcher", "stunnel")}, 3)  # fmt: skip
-        # After the memory, which it would change.
+        # After the measurement of memory, which it would change.
         crowd.call("handshakes in a crowd", {name: functools.partial(handshake_in_a_crowd, machine, ports[name])
                                              for name in ("catcher", "stunnel")}, 3)  # fmt: skip
         keys = {kind: Rounds(here.cell.name) for kind in KEYS}
@@ -95,8 +95,8 @@ def serve(machine: Machine) -> None:
                   f"max_connections={2 * HELD}\nmax_connections_per_address={2 * HELD}\n")
     machine.write("/etc/stunnel/bench.conf", STUNNEL_CONF)
     machine.run(f"mkdir /srv/bench && head -c {SIZE} /dev/zero > /srv/bench/file")
-    # At the priority of the servers before it. Else it has no turn for a second, connections wait for a place in its
-    # queue, the catcher refuses new ones, and s_time ends with the first of these.
+    # With the same priority as the servers. Otherwise it may not run for a second: connections wait in its queue, the
+    # catcher refuses new ones, and s_time ends at the first refusal.
     before = " ".join(real_time(machine))
     machine.run(f"setsid {before} python3 -I {BENCH}/backend.py {BACKEND} {SIZE} </dev/null >>/root/servers.log 2>&1 &")
     start_servers(machine)
@@ -116,7 +116,7 @@ def start_servers(machine: Machine) -> None:
 
 
 def serve_with(machine: Machine, kind: str) -> None:
-    """Start the three servers anew with another key. kind: of KEYS."""
+    """Restart the three servers with another key. kind: of KEYS."""
     machine.run(f"openssl req -x509 -newkey {kind} -nodes -keyout {KEY} -out {CERTIFICATE} -subj /CN=bench -days 30")
     for port in (PORT, STUNNEL, S_SERVER):
         machine.run(["kill", str(listener(machine, port))])
@@ -126,7 +126,7 @@ def serve_with(machine: Machine, kind: str) -> None:
 
 
 def handshake_in_a_crowd(machine: Machine, port: int) -> float:
-    """Seconds that a handshake takes beside HALF_OPEN connections that say nothing; HANDSHAKE_SECONDS if none ends."""
+    """Seconds that a handshake takes while HALF_OPEN connections send nothing; HANDSHAKE_SECONDS if none succeeds."""
     machine.run("rm -f /root/crowd; "
                 f"setsid python3 -I {BENCH}/half_open.py {port} {HALF_OPEN} </dev/null >/root/crowd 2>&1 & "
                 "echo $! > /root/holder")
@@ -141,9 +141,9 @@ def handshake_in_a_crowd(machine: Machine, port: int) -> float:
 
 
 def handshake(machine: Machine, port: int, how: str = "-new") -> float:
-    """Seconds that one handshake takes, of as many as there are in HANDSHAKE_SECONDS, one after the other.
+    """The mean of all handshakes that succeed in HANDSHAKE_SECONDS, one after the other, in seconds.
 
-    how: options of s_time(1), for full or resumed ones.
+    how: options of s_time(1), for full or resumed handshakes.
     """
     command = f"openssl s_time -connect 127.0.0.1:{port} {how} -time {HANDSHAKE_SECONDS}"
     said = machine.run(f"{' '.join(real_time(machine))} {command}", timeout=60).out
@@ -168,7 +168,7 @@ def resident(machine: Machine, port: int) -> float:
 
 
 def held(machine: Machine, port: int, kind: str) -> float:
-    """MiB of memory that a server has with HELD relays of a kind: idle or stuck. They are gone afterwards."""
+    """MiB of memory that a server uses with HELD relays of a kind: idle or stuck. Afterwards they are closed."""
     machine.run("rm -f /root/held; "
                 f"setsid python3 -I {BENCH}/hold.py {port} {HELD} {kind} </dev/null >/root/held 2>&1 & "
                 "echo $! > /root/holder")
@@ -181,7 +181,7 @@ def held(machine: Machine, port: int, kind: str) -> float:
 
 
 def processor_time(machine: Machine, port: int) -> float:
-    """Seconds of processor time that the server needs for one handshake, mean of as many as there are in one call."""
+    """Seconds of processor time that the server needs for one handshake: the mean of all handshakes in one call."""
     pid = listener(machine, port)
 
     def used() -> float:
@@ -195,6 +195,6 @@ def processor_time(machine: Machine, port: int) -> float:
 
 
 def transfer(machine: Machine, port: int, verb: str) -> float:
-    """Seconds that SIZE bytes take to (GET) or from (PUT) a client."""
+    """Seconds to move SIZE bytes to a client (GET) or from it (PUT)."""
     before = " ".join(real_time(machine))
     return float(machine.run(f"{before} python3 -I {BENCH}/transfer.py {port} {verb} {SIZE}", timeout=120).out)

@@ -1,4 +1,4 @@
-"""A whole installation by apt or dnf, beside that of a package that has nothing in it and the same dependencies."""
+"""A whole installation by apt or dnf, compared with that of an empty package with the same dependencies."""
 
 import pathlib
 import shlex
@@ -12,7 +12,7 @@ from .machines import Bench, has_services, hyperfine_in
 from .measure import Rounds, Row, rounds_for
 
 EMPTY = "csulcca-empty"
-# The same transaction without recommended packages or a look for newer lists: nothing of it needs a network.
+# The same transaction without recommended packages and without newer lists, so that it needs no network.
 INSTALL = {"apt": "apt-get -y -q install {}", "dnf": "dnf -y -q install {}"}
 REMOVE = {
     "deb": f"dpkg -P csulcca {EMPTY}; rm -rf /etc/cca",
@@ -60,7 +60,7 @@ def build_empty(directory: pathlib.Path, like: pathlib.Path) -> None:
 
 
 def output(command: list[str | pathlib.Path]) -> str:
-    """What a program of this computer prints; raises CalledProcessError."""
+    """The output of a program on this computer. Raises CalledProcessError."""
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
@@ -87,7 +87,8 @@ def bench(here: Bench) -> tuple[list[Row], dict]:
 
 
 def prove(machine: Machine, ours: str, prepare: str, boot: bool) -> None:
-    """What was measured leaves a catcher that serves TLS, or will, and what was run before each leaves no pair."""
+    """Check that what was measured leaves a catcher that serves TLS, or will serve it, and that the command before each
+    run leaves no pair."""
     machine.run(prepare)
     assert not machine.exists(KEY), "the pair of the run before was still there"
     machine.run(ours)

@@ -305,7 +305,7 @@ def test_a_plan_without_root_says_what_it_cannot_see(run, machine, monkeypatch):
     monkeypatch.setattr(machine, "read", read)
     monkeypatch.setattr(machine, "is_root", lambda: False)
     ran = run("plan", "--json")
-    assert failed(ran) == "catcherctl: a plan depends on what only root may read: /var/lib/csulcca/state.json"
+    assert failed(ran) == "catcherctl: only root may read what a plan depends on: /var/lib/csulcca/state.json"
     assert ran.err.endswith("  run it as root:\n    sudo catcherctl plan --json\n")
     # A dry run is a plan, too, and what was typed stays quoted.
     ran = run("cert", "install", "a b", "c", "--dry-run")
@@ -359,6 +359,18 @@ def test_no_key_is_made_below_a_root(run, tmp_path):
     ran = run("apply", "--root", str(tmp_path))
     assert ran.status in (0, 3)
     assert os.listdir(str(tmp_path / "opt/IBM/CCA/bin")) == []
+
+
+@pytest.mark.parametrize("verb", ["plan", "apply"])
+def test_half_a_pair_in_another_root_is_seen_and_nothing_is_told_of_this_host(run, tmp_path, verb):
+    tree = Machine(tmp_path)
+    tree.put(paths.VERSION, b"8.0.0\n")
+    tree.put(paths.CONF, b"TLS_ON\n")
+    tree.put(paths.KEY, b"")
+    ran = run(verb, "--root", str(tmp_path))
+    where = "The paths and commands below are those of the system in %s." % tmp_path
+    assert ran.status == 3
+    assert ran.out.partition(where)[2].startswith("\n%s exists and %s does not" % (paths.KEY, paths.CERTIFICATE))
 
 
 HOSTILE = ("/bin/true", "/bin/sh", "/usr/bin/openssl", "/usr/bin/getent", "/usr/bin/systemctl", "/usr/sbin/policy-rc.d")

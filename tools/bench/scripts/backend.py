@@ -1,4 +1,5 @@
-"""What stands behind a relay: PORT BYTES. Whoever asks GET is sent so many bytes, whoever says PUT may send as many."""
+"""The backend of a relay: PORT BYTES. It sends that many bytes to a client that says GET, and reads as many from one
+that says PUT."""
 
 import socket
 import sys

@@ -1,7 +1,7 @@
-"""Keep many TCP connections to a TLS server that begin no handshake, until killed: PORT COUNT.
+"""Hold many TCP connections to a TLS server open without a handshake, until killed: PORT COUNT.
 
-Prints `ready` once all were there. Each that the server ends is opened again. They come from many addresses, since one
-alone may be limited.
+Prints `ready` as soon as all are open. If the server closes a connection, it is opened again. They come from many
+addresses, because the server may limit those from one address.
 """
 
 import resource

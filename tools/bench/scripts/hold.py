@@ -1,6 +1,6 @@
 """Hold many TLS relays open until killed: PORT COUNT idle|stuck. Prints `ready` once all are there.
 
-stuck: the backend sends without end what nobody reads, and is sent what it does not read.
+stuck: client and backend send without end, and neither of them reads.
 """
 
 import contextlib

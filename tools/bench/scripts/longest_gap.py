@@ -1,7 +1,7 @@
 """Run a command and print the longest time, in seconds, in which nothing listened on a port: PORT COMMAND...
 
-It looks at the kernel's tables every 5 ms (proc(5), net/tcp) and connects to nothing, so that it is no client that
-the service would have to serve. After the command it goes on until the port has had a listener for half a second.
+It reads the kernel's tables every 5 ms (proc(5), net/tcp). It does not connect, so the service has no additional
+client. After the command it continues until the port has had a listener for half a second.
 """
 
 import subprocess
@@ -29,7 +29,8 @@ def main(port, command):
         sys.exit("nothing listens on port %d to begin with" % port)
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     longest = 0.0
-    # When the port was first seen without its listener, and first seen with one after the command's end.
+    # When the port was first seen without a listener, and when it was first seen with a listener after the command had
+    # ended.
     gone = settled = None
     deadline = time.monotonic() + PATIENCE
     while settled is None or time.monotonic() - settled < SETTLED:

@@ -1,4 +1,4 @@
-"""Move bytes over TLS and print the seconds from the request to the last of them: PORT GET|PUT BYTES."""
+"""Move bytes over TLS and print the seconds from the request to the last byte: PORT GET|PUT BYTES."""
 
 import socket
 import ssl
