@@ -216,8 +216,7 @@ def without_tls(facts: "HostFacts") -> "Finding":
 
 
 def plan_pair(
-    facts: "HostFacts", mode: "Optional[str]", transition: "Transition"
-) -> "Tuple[List[Action], List[Finding]]":
+    facts: "HostFacts", mode: "Optional[str]", transition: "Transition") -> "Tuple[List[Action], List[Finding]]":
     """Decide what happens to the key and certificate. An administrator's files are never changed, only reported on."""
     if facts.pair.staged:
         return [act(PLACE_STAGED_PAIR, "an earlier run was interrupted")], []

@@ -387,10 +387,10 @@ def test_a_pair_in_the_place_of_an_administrators_is_as_usual(machine, daemon):
 @pytest.mark.parametrize("act,said", [
     (lambda machine: cert_install.generate(machine, True, True), "%s cannot be read"),
     # Nothing would prove to a purge that the key is ours.
-    (lambda machine: cert_request.request(machine, ["x.example.com"], False, None), "no request was made: %s cannot be"),
+    (lambda machine: cert_request.request(machine, ["x.example.com"], False, None), "no request was made: %s cannot"),
     # Names would be lost, and nobody be told.
     (lambda machine: cert_request.request(machine, [], True, None), "no request was made: %s cannot be read"),
-    (lambda machine: cert_request.request(machine, ["x.example.com"], True, None), "no request was made: %s cannot be"),
+    (lambda machine: cert_request.request(machine, ["x.example.com"], True, None), "no request was made: %s cannot"),
 ], ids=["generate", "request", "request for the present key", "request with names"])
 def test_without_a_readable_stamp_nothing_is_made(on_machine, daemon, monkeypatch, act, said):
     real = on_machine.read_optional

@@ -310,7 +310,7 @@ def test_a_plan_without_root_says_what_it_cannot_see(run, machine, monkeypatch):
     # A dry run is a plan, too, and what was typed stays quoted.
     ran = run("cert", "install", "a b", "c", "--dry-run")
     assert ran.err.endswith("  run it as root:\n    sudo catcherctl cert install 'a b' c --dry-run\n")
-    assert failed(ran).startswith("catcherctl: a plan depends on")
+    assert failed(ran).startswith("catcherctl: only root may read what a plan depends on: ")
     assert run("status").status == 0
 
 
