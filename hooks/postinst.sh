@@ -25,8 +25,8 @@ csulcca_compile() {
     find @LIBRARY@ -name '*.pyc' -exec sync {} + || :
 }
 
-# csulcca_start_timer COMMAND: neither debhelper's part nor rpm's macro starts the timer. debhelper would first reload all
-# of systemd, which takes longer than everything else here, and mostly the hook has seen to it.
+# csulcca_start_timer COMMAND: neither debhelper's part nor rpm's macro starts the timer. debhelper would reload all of
+# systemd before, which takes longer than everything else here, and mostly the hook has done it if it was needed.
 csulcca_start_timer() {
     # An administrator's `disable` or `mask` stands.
     if [ ! -d /run/systemd/system ] || ! systemctl --quiet is-enabled csulcca-check.timer </dev/null 2>/dev/null; then
