@@ -81,7 +81,14 @@ def _start(host: Host, facts: "Optional[HostFacts]" = None, waits: bool = False)
     from .apply import converge
 
     if not host.is_root():
-        _require_all_seen(host, "systemctl start " + paths.UNIT.partition(".")[0])
+        try:
+            _require_all_seen(host, "systemctl start " + paths.UNIT.partition(".")[0])
+        except CatcherError as error:
+            if not host.is_run_by_systemd():
+                raise
+            # Each attempt would end like this one.
+            _say(messages.ERROR, error.message + " -- remove User= from the unit's drop-in: systemctl cat CSUTKEcat")
+            return REFUSED
     outcome = converge(host, transition.of(transition.START), facts)
     _tell_change(outcome)
     decision = start.launch_decision(outcome.facts, outcome.plan.mode)

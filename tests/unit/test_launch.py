@@ -647,6 +647,25 @@ def test_a_user_is_told_what_only_root_may_read(machine, monkeypatch, capsys, ve
     assert tree_of(machine) == before
 
 
+def test_a_unit_with_another_user_is_not_started_for_ever(machine, monkeypatch, capsys):
+    """User= in a drop-in. systemd repeats every other failure."""
+    real = machine.read
+
+    def read(path, limit, head=False, **more):
+        if path == paths.KEY:
+            raise PermissionError(13, "Permission denied", path)
+        return real(path, limit, head, **more)
+
+    monkeypatch.setattr(machine, "read", read)
+    monkeypatch.setattr(machine, "is_root", lambda: False)
+    monkeypatch.setattr(type(machine), "is_run_by_systemd", lambda self: True)
+    monkeypatch.setattr(launch, "Host", lambda: machine)
+    assert launch.main(["start"]) == launch.REFUSED
+    assert capsys.readouterr().err == (
+        "only root may read what a start depends on: /opt/IBM/CCA/bin/catcher.key"
+        " -- remove User= from the unit's drop-in: systemctl cat CSUTKEcat\n")
+
+
 # -- the memory of the verdict -----------------------------------------------------------------------------------------
 
 SECOND_START = """
