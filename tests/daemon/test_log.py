@@ -154,6 +154,45 @@ def fill(writer):
     return count
 
 
+TWO_THREADS = """
+import sys, threading
+sys.path.insert(0, sys.argv[1])
+from reference_catcher.log import NOTICE, Log
+log = Log()
+def say():
+    for number in range(20000):
+        log(NOTICE, "line")
+other = threading.Thread(target=say)
+other.start()
+say()
+other.join()
+"""
+
+
+def test_two_threads_can_write_to_the_log(program):
+    """The server, and what looks up the name of a backend."""
+    library = str(program).replace("/opt/IBM/CCA/bin/catcher.exe", "/usr/lib/csulcca")
+    done = subprocess.run([sys.executable, "-I", "-c", TWO_THREADS, library], stderr=subprocess.PIPE, text=True,
+                          timeout=PATIENCE, check=True)
+    assert {line.partition(" (the log")[0] for line in done.stderr.splitlines()} == {"catcher.exe: line"}
+
+
+def test_a_journal_that_is_behind_loses_no_line_for_which_there_is_room():
+    """poll(2) calls a socket full when a quarter of its room is used."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.settimeout(PATIENCE)
+        log = Log()
+        log.socket = ours
+        room = ours.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
+        for _ in range(100000):
+            log(NOTICE, "x" * 1000)
+            if log.lost:
+                break
+        ours.shutdown(socket.SHUT_WR)
+        assert len(read_all(theirs)) > room // 3
+
+
 def test_the_journal_gets_priorities(tmp_path, program):
     reader, writer = os.pipe()
     with os.fdopen(reader) as log:

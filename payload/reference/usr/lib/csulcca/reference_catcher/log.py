@@ -2,6 +2,8 @@
 
 import os
 import select
+import socket
+import stat
 import time
 
 ERROR, WARNING, NOTICE, INFO, DEBUG = 3, 4, 5, 6, 7     # syslog's priorities
@@ -21,26 +23,34 @@ class Log:
 
     def __init__(self):
         self.journal = stderr_is_journal()
-        self.stderr = select.poll()
-        self.stderr.register(2, select.POLLOUT)
+        self.socket = stderr_socket()
         self.lost = 0           # lines for which stderr had no room
         self.window_end = 0.0
         self.uses, self.noises, self.hidden = {}, {}, {}    # lines of this window by peer; hidden by (peer, kind)
 
     def __call__(self, priority, text):
-        # Who reads the log may be stopped, or hang: that must not stop the catcher, too.
-        if not self.stderr.poll(0):
-            self.lost += 1
-            return
         if self.lost:
             text = "%s (the log has lost %d lines before this one, because nobody read it)" % (text, self.lost)
-            self.lost = 0
         text = "".join(c if " " <= c <= "~" else "?" for c in text)
         prefix = "<%d>" % priority if self.journal else "catcher.exe: "
         try:
-            os.write(2, (prefix + text + "\n").encode("ascii"))
+            self._write((prefix + text + "\n").encode("ascii"))
         except OSError:
-            return  # stderr is gone, and there is nowhere else to say so
+            # There is nowhere else to say so.
+            self.lost += 1
+            return
+        self.lost = 0
+
+    def _write(self, line):
+        """Raise OSError if stderr has no room or is gone: who reads the log may hang, and must not stop the catcher."""
+        if self.socket is not None:
+            self.socket.send(line, socket.MSG_DONTWAIT)
+            return
+        room = select.poll()    # of this thread alone
+        room.register(2, select.POLLOUT)
+        if not room.poll(0):
+            raise BlockingIOError
+        os.write(2, line)
 
     def use(self, peer, priority, text):
         """Log a line about what PEER (see origin()) did with the catcher."""
@@ -83,6 +93,15 @@ def count_line(lines, peer):
         peer = OTHERS
     lines[peer] = lines.get(peer, 0) + 1
     return peer, lines[peer]
+
+
+def stderr_socket():
+    """stderr as a socket, which the journal's stream is; None if it is another kind of file. poll(2) says that a socket
+    has no room when a quarter of it is used."""
+    try:
+        return socket.fromfd(2, socket.AF_UNIX, socket.SOCK_STREAM) if stat.S_ISSOCK(os.fstat(2).st_mode) else None
+    except OSError:
+        return None
 
 
 def stderr_is_journal():
