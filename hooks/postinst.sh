@@ -25,13 +25,14 @@ csulcca_compile() {
     find @LIBRARY@ -name '*.pyc' -exec sync {} + || :
 }
 
-# csulcca_start_timer COMMAND: neither debhelper's part nor rpm's macro starts the timer. debhelper would reload all of
-# systemd before, which takes longer than everything else here, and mostly the hook has done it if it was needed.
+# csulcca_start_timer COMMAND [OLD]: neither debhelper's part nor rpm's macro starts the timer. debhelper would reload
+# all of systemd before, which takes longer than all else here. That is needed after an upgrade from OLD, even if
+# nothing is started: systemd goes by the time of a unit file, and those of two builds can have the same.
 csulcca_start_timer() {
+    [ -d /run/systemd/system ] || return 0
+    [ -z "${2-}" ] || systemctl daemon-reload </dev/null || :
     # An administrator's `disable` or `mask` stands.
-    if [ ! -d /run/systemd/system ] || ! systemctl --quiet is-enabled csulcca-check.timer </dev/null 2>/dev/null; then
-        return 0
-    fi
+    systemctl --quiet is-enabled csulcca-check.timer </dev/null 2>/dev/null || return 0
     case $(systemctl show -p LoadState -p NeedDaemonReload csulcca-check.timer </dev/null 2>/dev/null) in
     '' | *=yes* | *=not-found*) systemctl daemon-reload </dev/null || : ;;
     esac

@@ -230,12 +230,12 @@ csulcca_has_our_control_script() {
     return 1
 }
 
-# csulcca_unit becomes enabled, disabled, masked or none, from the files: systemd may not run here.
+# csulcca_unit becomes enabled, disabled, masked (by /dev/null or an empty file) or none: systemd may not run here.
 csulcca_look_at_unit() {
     csulcca_unit=enabled
     csulcca_file=/etc/systemd/system/CSUTKEcat.service
-    # A link to /dev/null, or an empty file.
-    if [ -e /opt/IBM/CCA/bin/catcher.exe ] && [ -e "$csulcca_file" ] && [ ! -s "$csulcca_file" ]; then
+    if [ -e /opt/IBM/CCA/bin/catcher.exe ] &&
+        { [ "$(readlink "$csulcca_file")" = /dev/null ] || [ -f "$csulcca_file" ] && [ ! -s "$csulcca_file" ]; }; then
         csulcca_unit=masked
         return
     fi

@@ -112,12 +112,14 @@ def test_rpm_asks_before_and_after_and_keeps_no_note_of_its_own():
 @pytest.mark.parametrize("starter", ["systemctl", "deb-systemd-invoke"])
 def test_the_timer_is_started_where_it_is_enabled(root, starter, enabled, shown, wanted):
     """A reload of systemd takes longer than a start, so there is one only where it is needed."""
-    text = "#!/bin/sh\ncase $* in *is-enabled*) exit %d ;; show*) echo '%s' ;; *) echo \"$1\" >>%s ;; esac\n"
-    for name in {"systemctl", starter}:
-        root.put("/bin/" + name, (text % (not enabled, shown, root.path("/told"))).encode(), 0o755)
-    os.makedirs(root.path("/run/systemd/system"))
-    assert root.run("csulcca_start_timer", starter, phase="postinst") == (0, "")
-    assert (root.get("/told").decode().split() if root.exists("/told") else []) == wanted
+    for old, before in (("", []), ("8.0.0-1", ["daemon-reload"])):
+        text = "#!/bin/sh\ncase $* in *is-enabled*) exit %d ;; show*) echo '%s' ;; *) echo \"$1\" >>%s ;; esac\n"
+        for name in {"systemctl", starter}:
+            root.put("/bin/" + name, (text % (not enabled, shown, root.path("/told"))).encode(), 0o755)
+        os.makedirs(root.path("/run/systemd/system"), exist_ok=True)
+        root.put("/told")
+        assert root.run("csulcca_start_timer", starter, old, phase="postinst") == (0, "")
+        assert root.get("/told").decode().split() == before + wanted
 
 
 def test_no_timer_is_started_where_systemd_does_not_run(root):

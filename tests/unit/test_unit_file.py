@@ -129,7 +129,8 @@ def wait_for(script, pause="sleep 0.02", port=0, looks=150):
     """The exit status of the script while a main process runs that shell script, which this process is the parent of,
     as systemd is. pause: between two looks. port: the daemon's, in place of 50003. looks: how many, in place of 150."""
     with open(WAIT, encoding="utf-8") as stream:
-        text = stream.read().replace("sleep 0.02", pause).replace("C353", "%04X" % port).replace("150", str(looks))
+        text = stream.read().replace("sleep 0.02", pause).replace("-lt 150", "-lt %d" % looks)
+    text = text.replace("C353", "%04X" % port)
     main = subprocess.Popen(["/bin/sh", "-c", script])
     waiting = subprocess.Popen(["/bin/sh", "-c", text], env={"MAINPID": str(main.pid)})
     reaper = threading.Thread(target=main.wait)
