@@ -341,8 +341,11 @@ class Host:
                 address, 0, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)[0]
             with socket.socket(family, kind) as sock:
                 sock.bind(name)
+        except socket.gaierror as error:
+            # The interface.
+            return error.errno != socket.EAI_NONAME
         except OSError as error:
-            return error.errno in PASSING
+            return error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.ENODEV)
         return True
 
     def is_listening(self, port: int) -> bool:

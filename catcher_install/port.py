@@ -48,7 +48,7 @@ def holder(host: "Host") -> Holder:
     """Who has the port now, on the addresses where the catcher listens."""
     catcher = systemd.catcher(host)
     # A drop-in may give it a network of its own.
-    sockets = _in_the_way(host, host.tcp_sockets(reference.port(host), catcher or 1), catcher)
+    sockets = _in_the_way(host, host.tcp_sockets(reference.port(host, catcher), catcher or 1), catcher)
     # A socket without an inode belongs to no process any more.
     taken = [one for one in sockets if one.listens] or [one for one in sockets if one.inode]
     owners = [host.socket_owner(one.inode, catcher) for one in taken]

@@ -91,12 +91,15 @@ def _uses_others(host: "Host", pid: int) -> bool:
         return False
 
 
-def port(host: "Host") -> int:
+def port(host: "Host", pid: "Optional[int]" = None) -> int:
     """Return the port on which the daemon listens; the usual one if it would not start.
 
+    pid: of the daemon that is meant; None for the next one. If it was started with other settings, its port is not
+    known, and the usual one is the best guess.
     A start asks only if that port is taken: see _digest().
     """
-    told = settings(host)[0] if is_installed(host) else None
+    known = is_installed(host) and (pid is None or not _uses_others(host, pid))
+    told = settings(host)[0] if known else None
     return paths.PORT if told is None else int(told.port)
 
 

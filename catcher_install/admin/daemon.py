@@ -84,7 +84,8 @@ def look(host: "Host") -> ProbeResult:
     """
     found = None
     for address in _listening(host):
-        seen = probe.probe("%s:%d" % (address, reference.port(host)), timeout=LOOK_SECONDS, host=host)
+        number = reference.port(host, systemd.catcher(host))
+        seen = probe.probe("%s:%d" % (address, number), timeout=LOOK_SECONDS, host=host)
         if found is None or seen.state in (result.TLS, result.TCP):
             found = seen
         if found.state not in NOT_REACHED or seen.address:
@@ -266,7 +267,7 @@ def chain_shown(host: "Host", count: int) -> "Tuple[List[str], bool]":
     reached = _listening(host) if port.holder(host).state == port.CATCHER else []
     for address in reached:
         deadline = connection.Deadline(LOOK_SECONDS)
-        where, number = target.parse("%s:%d" % (address, reference.port(host)))
+        where, number = target.parse("%s:%d" % (address, reference.port(host, systemd.catcher(host))))
         try:
             sock, found = connection.connect_any(connection.look_up(where, number, deadline), deadline, [])
             _, _, chain, whole = handshake.shake_hands(sock, None, deadline)

@@ -109,7 +109,7 @@ def collect_status(host: "Host") -> "Dict[str, Any]":
             "serves": pid is not None and held.listens and held.state in (port.CATCHER, port.UNKNOWN),
         },
         "listener": {
-            "port": reference.port(host),
+            "port": reference.port(host, pid),
             "state": held.state,
             "pid": held.pid,
             "program": held.program,
@@ -175,7 +175,7 @@ def _findings(
     elif pid is None and not facts.unit.enabled:
         found.append(finding("disabled-failed" if systemd.has_failed(host) else "disabled-not-running"))
     elif pid is not None and held.state in (port.NOBODY, port.CLOSING):
-        found.append(finding("not-listening", port=str(reference.port(host))))
+        found.append(finding("not-listening", port=str(reference.port(host, pid))))
     storage = _unreached_storage(host, pid) if pid is not None else ""
     if storage:
         found.append(finding("key-storage-unreached", storage=paths.KEY_STORAGE, path=shown(storage)))

@@ -62,7 +62,7 @@ def look_up(host: str, port: int, deadline: Deadline) -> "List[Tuple[int, Any]]"
     if not answer:
         raise Ended(UNKNOWN_NAME, "no name server answered in time")
     if isinstance(answer[0], Exception):
-        if literal:
+        if literal and "%" in host:
             raise Ended(UNREACHABLE, "this host has no interface of that name")
         raise Ended(UNKNOWN_NAME, reason_of(answer[0]).lower())
     found = []

@@ -49,6 +49,17 @@ def test_port(machine, data, port):
     assert reference.port(machine) == port
 
 
+def test_a_daemon_with_other_settings_is_not_looked_for_on_the_new_port(machine):
+    """status called it not listening, and failed."""
+    os.makedirs(machine.on_disk(reference.PROGRAM))
+    machine.put(reference.CONF, b"port=50005\n")
+    noted = reference.note(machine)
+    machine.put("/proc/100/environ", b"".join(b"%s=%s\0" % (one.encode(), noted[one].encode()) for one in noted))
+    assert reference.port(machine, 100) == 50005
+    machine.put(reference.CONF, b"port=50004\n")
+    assert reference.port(machine, 100) == 50003 and reference.port(machine) == 50004
+
+
 def test_without_settings_or_with_unreadable_ones_it_has_all(machine):
     os.makedirs(machine.on_disk(reference.PROGRAM))
     assert reference.addresses(machine) == reference.EVERYWHERE
