@@ -625,20 +625,25 @@ def test_help_is_no_mistake(machine, monkeypatch, capsys, word):
     assert said.out.startswith("usage: CSUTKEcat start | check") and "man CSUTKEcat" in said.out and said.err == ""
 
 
-@pytest.mark.parametrize("verb,command", [
-    ("start", "systemctl start CSUTKEcat"), ("check", "/opt/IBM/CCA/bin/CSUTKEcat check")])
-def test_a_user_is_told_what_only_root_may_read(machine, monkeypatch, capsys, verb, command):
-    """And nothing of a key that cannot be used: it is not seen."""
+def another_user(machine, monkeypatch, unreadable):
+    """The control script is started by a user who may not read a file."""
     real = machine.read
 
     def read(path, limit, head=False, **more):
-        if path == paths.STAMP:
+        if path == unreadable:
             raise PermissionError(13, "Permission denied", path)
         return real(path, limit, head, **more)
 
     monkeypatch.setattr(machine, "read", read)
     monkeypatch.setattr(machine, "is_root", lambda: False)
     monkeypatch.setattr(launch, "Host", lambda: machine)
+
+
+@pytest.mark.parametrize("verb,command", [
+    ("start", "systemctl start CSUTKEcat"), ("check", "/opt/IBM/CCA/bin/CSUTKEcat check")])
+def test_a_user_is_told_what_only_root_may_read(machine, monkeypatch, capsys, verb, command):
+    """And nothing of a key that cannot be used: it is not seen."""
+    another_user(machine, monkeypatch, paths.STAMP)
     before = tree_of(machine)
     assert launch.main([verb]) == 1
     assert capsys.readouterr().err == (
@@ -649,17 +654,8 @@ def test_a_user_is_told_what_only_root_may_read(machine, monkeypatch, capsys, ve
 
 def test_a_unit_with_another_user_is_not_started_for_ever(machine, monkeypatch, capsys):
     """User= in a drop-in. systemd repeats every other failure."""
-    real = machine.read
-
-    def read(path, limit, head=False, **more):
-        if path == paths.KEY:
-            raise PermissionError(13, "Permission denied", path)
-        return real(path, limit, head, **more)
-
-    monkeypatch.setattr(machine, "read", read)
-    monkeypatch.setattr(machine, "is_root", lambda: False)
+    another_user(machine, monkeypatch, paths.KEY)
     monkeypatch.setattr(type(machine), "is_run_by_systemd", lambda self: True)
-    monkeypatch.setattr(launch, "Host", lambda: machine)
     assert launch.main(["start"]) == launch.REFUSED
     assert capsys.readouterr().err == (
         "only root may read what a start depends on: /opt/IBM/CCA/bin/catcher.key"
