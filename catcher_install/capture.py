@@ -124,4 +124,4 @@ def mode_still_running(host: "Host", capture: "Optional[Capture]") -> "Optional[
         return None
     from . import systemd
 
-    return systemd.running_mode(host, systemd.catcher(host) or systemd.catcher_of_init_script(host))
+    return systemd.running_mode(host, systemd.catcher(host))

@@ -126,26 +126,19 @@ def has_failed(host: "Host") -> bool:
 def catcher(host: "Host") -> "Optional[int]":
     """PID of the catcher; None if it does not run.
 
-    That is the main process of the unit, as soon as it runs the daemon's program. If systemd does not run here or
-    cannot be asked, it is a process of root, not of a container, that runs that program: what a process of another
-    user says of itself proves nothing.
+    That is the main process of the unit, as soon as it runs the daemon's program. The main process may be another
+    program that stays (an ExecStart= in a drop-in that pipes the daemon's output, or Type=forking), or there is none
+    (an init script of CCA 7.x): then it is the process in the unit's control group, where root alone puts a process. If
+    systemd does not run here or cannot be asked, it is a process of root, not of a container, that runs that program:
+    what a process of another user says of itself proves nothing.
     """
-    if host.is_booted():
-        main = _main_pid(show(host, "MainPID"))
-        if main is not None:
-            return main if runs_catcher(host.command_line(main)) else None
-    for pid in host.pids():
-        if runs_catcher(host.command_line(pid)) and host.is_root_process(pid):
-            return pid
-    return None
-
-
-def catcher_of_init_script(host: "Host") -> "Optional[int]":
-    """PID of a catcher that an init script of CCA 7.x has started in the service's control group: such a service has no
-    main process. None if there is none. In a control group of the system root alone puts a process."""
-    group = show(host, "ControlGroup").get("ControlGroup", "")
-    for pid in host.pids() if group else []:
-        if runs_catcher(host.command_line(pid)) and host.control_group(pid) == group and host.is_root_process(pid):
+    said = show(host, "MainPID", "ControlGroup") if host.is_booted() else {}
+    main, group = _main_pid(said), said.get("ControlGroup", "")
+    if main is not None and runs_catcher(host.command_line(main)):
+        return main
+    for pid in host.pids() if main is None or group else []:
+        if runs_catcher(host.command_line(pid)) and host.is_root_process(pid) and (
+                main is None or host.control_group(pid) == group):
             return pid
     return None
 

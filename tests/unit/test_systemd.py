@@ -10,9 +10,13 @@ from catcher_install.errors import CatcherError
 DAEMON = [paths.CATCHER, "-tls"]
 
 
-def main_process(pid):
-    """A systemctl that knows the unit's main process."""
-    return lambda argv, stdin: (0, b"MainPID=%d\n" % pid if argv[1] == "show" else b"")
+GROUP = b"/system.slice/CSUTKEcat.service"
+
+
+def main_process(pid, group=GROUP):
+    """A systemctl that knows the unit's main process and control group."""
+    said = b"MainPID=%d\nControlGroup=%s\n" % (pid, group)
+    return lambda argv, stdin: (0, said if argv[1] == "show" else b"")
 
 
 def test_the_catcher_is_the_units_main_process(machine):
@@ -22,6 +26,22 @@ def test_the_catcher_is_the_units_main_process(machine):
     assert systemd.catcher(machine) == 100
     assert systemd.running_mode(machine, 100) == config.TCP
     machine.systemctl(main_process(0))
+    assert systemd.catcher(machine) is None
+
+
+@pytest.mark.parametrize("group,user,found", [
+    (GROUP, False, 60), (GROUP + b"/below", False, None), (b"/user.slice", False, None), (GROUP, True, None)])
+@pytest.mark.parametrize("main", [["/bin/sh", "-c", paths.BIN + "/CSUTKEcat start | cat"],
+                                  ["/usr/bin/strace", "-f", "-o", "/tmp/t", paths.BIN + "/CSUTKEcat", "start"], []])
+def test_the_main_process_may_be_another_program_that_stays(machine, main, group, user, found):
+    """A drop-in may say so. Then the catcher is the one in the unit's control group, which root alone fills."""
+    machine.processes = {50: DAEMON, 55: main, 60: DAEMON}
+    machine.users = {60} if user else set()
+    machine.put("/proc/50/cgroup", b"0::/system.slice/other.service\n")
+    machine.put("/proc/60/cgroup", b"0::%s\n" % group)
+    machine.systemctl(main_process(55 if main else 0))
+    assert systemd.catcher(machine) == found
+    machine.systemctl(main_process(0, b""))
     assert systemd.catcher(machine) is None
 
 
