@@ -20,6 +20,11 @@ class _Parser(argparse.ArgumentParser):
 
     fail: "Callable[[str, str], int]"
 
+    def __init__(self, **given: "Any") -> None:
+        super().__init__(**given)
+        # From Python 3.14, usage has escape sequences for a terminal, and error() shows them as text.
+        self.color = False
+
     def error(self, message: str) -> "NoReturn":
         """Say it, and end with USAGE."""
         self.fail(message, "%s\n  %s --help" % (" ".join(self.format_usage().split()), self.prog))

@@ -1,5 +1,6 @@
 """catcherctl as it is typed: exit status, what goes to which stream, and nothing changed by what cannot be done."""
 
+import argparse
 import io
 import json
 import os
@@ -170,6 +171,23 @@ USAGE = {
 def test_an_unknown_option_shows_the_usage_of_the_verb(run, words, verb):
     said = run(*words).err.splitlines()
     assert said[1].startswith("  usage: %s [-h] " % verb) and said[2:] == ["    %s --help" % verb]
+
+
+@pytest.mark.parametrize("words", VERBS, ids=" ".join)
+def test_nothing_has_colours(run, monkeypatch, words):
+    """Python 3.14 colours usage and help in a terminal. An error would show the escape sequences as text."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    made = []
+    start = argparse.ArgumentParser.__init__
+
+    def noted(self, **given):
+        start(self, **given)
+        made.append(self)
+
+    monkeypatch.setattr(argparse.ArgumentParser, "__init__", noted)
+    assert "\\x1b" not in run(*(words + ["--bogus"])).err
+    assert "\x1b" not in run(*(words + ["--help"])).out
+    assert made and not any(getattr(parser, "color", True) for parser in made)
 
 
 @pytest.mark.parametrize("name", sorted(USAGE))
