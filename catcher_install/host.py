@@ -715,13 +715,23 @@ class Host:
 
     def started(self, pid: int) -> "Optional[float]":
         """When a process was started, in seconds since the epoch as this host's clock counts them now; None if that
-        cannot be seen. proc(5), /proc/PID/stat: its name may contain anything."""
+        cannot be seen."""
         try:
-            words = self.read("/proc/%d/stat" % pid, 4096, head=True).rpartition(b")")[2].split()
-            since_boot = int(words[19]) / os.sysconf("SC_CLK_TCK")
+            since_boot = int(self._stat(pid)[19]) / os.sysconf("SC_CLK_TCK")
         except (OSError, ValueError, IndexError):
             return None
         return self.now() - time.clock_gettime(CLOCK_BOOTTIME) + since_boot
+
+    def is_suspended(self, pid: int) -> bool:
+        """Whether a signal or a debugger has suspended a process (proc(5), state T or t); no, if it cannot be seen."""
+        try:
+            return self._stat(pid)[:1] in ([b"T"], [b"t"])
+        except OSError:
+            return False
+
+    def _stat(self, pid: int) -> "List[bytes]":
+        """The words of proc(5)'s /proc/PID/stat behind the name, which may contain anything. Raises OSError."""
+        return self.read("/proc/%d/stat" % pid, 4096, head=True).rpartition(b")")[2].split()
 
     def program_name(self, pid: int) -> str:
         """The name of a process's program, as ps -o comm shows it; "" if it has ended meanwhile."""
@@ -744,12 +754,14 @@ def _allow_absent(sock: "_socket.socket") -> bool:
 
 
 class TcpSocket:
-    """A TCP socket. listens: or it is an end of a connection. inode: identifies it; 0 if no process has it any more."""
+    """A TCP socket. listens: or it is an end of a connection. inode: identifies it; 0 if no process has it any more.
+    waits: it listens, and a connection waits to be accepted."""
 
-    def __init__(self, local: str, listens: bool, inode: int) -> None:
+    def __init__(self, local: str, listens: bool, inode: int, waits: bool) -> None:
         self._local = local
         self.listens = listens
         self.inode = inode
+        self.waits = waits
 
     @property
     def address(self) -> str:
@@ -770,7 +782,10 @@ def _sockets_on_port(table: bytes, port: int) -> "List[TcpSocket]":
     for line in table.splitlines()[1:]:
         words = line.split(None, 10)
         if len(words) > 9 and words[1].endswith(wanted):
-            found.append(TcpSocket(words[1][:-5].decode("ascii"), words[3] == b"0A", int(words[9])))
+            listens = words[3] == b"0A"
+            # The second number of a socket that listens counts the connections that wait.
+            waits = listens and int(words[4].rpartition(b":")[2], 16) > 0
+            found.append(TcpSocket(words[1][:-5].decode("ascii"), listens, int(words[9]), waits))
     return found
 
 

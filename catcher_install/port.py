@@ -25,6 +25,9 @@ START_SECONDS = 20
 # Asking systemctl costs more than looking at the port, so it is asked at every 25th look: twice a second.
 LOOKS_A_STATE = 25
 
+# A daemon takes a connection at once, and a tracer suspends it for moments only.
+HUNG_SECONDS = 2
+
 
 class Holder(Record):
     """Who has the catcher's port.
@@ -73,6 +76,12 @@ def holder(host: "Host") -> Holder:
     )
 
 
+def out_of_sight(catcher: "Optional[int]") -> Holder:
+    """What is known if only root may read which port it is. catcher: the catcher's PID, or None."""
+    return Holder(state=NOBODY if catcher is None else UNKNOWN, pid=None, program="", addresses=[],
+                  listens=catcher is not None, beside="")
+
+
 def _in_the_way(host: "Host", sockets: "List[TcpSocket]", catcher: "Optional[int]") -> "List[TcpSocket]":
     """Those of the catcher, and those on an address where it listens, or should listen."""
     wanted = reference.addresses(host)
@@ -111,6 +120,25 @@ def problem(host: "Host", held: Holder) -> "Optional[Finding]":
     if held.state == CLOSING and _is_start_held_up(host):
         return finding("port-closing", port=port)
     return finding("port-shared", port=port, other=held.beside) if held.beside else None
+
+
+def hung(host: "Host", held: Holder, pid: "Optional[int]") -> "Optional[Finding]":
+    """What keeps a running catcher that listens from answering, as far as the kernel shows; None if nothing does.
+
+    pid: of the catcher, or None. No connection is made.
+    """
+    if pid is None or not held.listens or held.state not in (CATCHER, UNKNOWN):
+        return None
+    if not host.wait_until(lambda: not host.is_suspended(pid), HUNG_SECONDS):
+        return finding("catcher-suspended", pid=str(pid))
+
+    def takes_all() -> bool:
+        sockets = host.tcp_sockets(reference.port(host, pid), pid)
+        return not any(one.waits and one.address in held.addresses for one in sockets)
+
+    if held.state == CATCHER and not host.wait_until(takes_all, HUNG_SECONDS):
+        return finding("connections-waiting", pid=str(pid))
+    return None
 
 
 def _is_start_held_up(host: "Host") -> bool:

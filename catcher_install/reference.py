@@ -1,6 +1,7 @@
 """The reference catcher's settings, as far as others must know them, and whether the running daemon uses them."""
 
 from . import pair, paths
+from .errors import AS_ROOT, CatcherError
 from .messages import finding
 from .text import shown
 
@@ -40,6 +41,27 @@ def settings(host: "Host") -> "Tuple[Any, str]":
         return Settings(path), ""
     except Refused as refused:
         return None, refused.line.replace(path, CONF, 1)
+
+
+def is_hidden(host: "Host") -> bool:
+    """Whether only root may read the settings, and this process is not root's: then what the functions here return is
+    not known to be true."""
+    if host.is_root() or not is_installed(host):
+        return False
+    try:
+        host.read_optional(CONF, SIZE_LIMIT)
+    except PermissionError:
+        return True
+    except OSError:
+        # Not a file, or too large: root sees no more of it.
+        return False
+    return False
+
+
+def require_in_sight(host: "Host") -> None:
+    """Raise CatcherError if only root may read the settings."""
+    if is_hidden(host):
+        raise CatcherError("only root may read %s" % CONF, AS_ROOT)
 
 
 def findings(host: "Host", pid: "Optional[int]" = None) -> "List[Finding]":

@@ -66,7 +66,8 @@ def _remove_quietly(host: "Host", path: str) -> None:
 
 
 def _sheet(host: "Host", seen: "Installed") -> bytes:
-    """The hash sheet: plain ASCII."""
+    """The hash sheet: plain ASCII. Raises CatcherError if only root may read the catcher's port."""
+    reference.require_in_sight(host)
     text = ["Certificate of the TKE catcher on %s" % shown(host_names.collect(host).full), ""]
     for number, one in enumerate(seen.chain, 1):
         if len(seen.chain) > 1:

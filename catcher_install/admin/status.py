@@ -47,9 +47,9 @@ def collect_status(host: "Host") -> "Dict[str, Any]":
     not_before and not_after (seconds since the epoch, 0 if unknown), names, sha1 and sha256 ("" if unknown) of
     the certificate, problem ("" if it can be used, or is not looked at since TLS is not configured).
     service: enabled, masked, wanted (whether the catcher should serve: systemd runs here and the service is enabled and
-    not masked), pid (of the daemon, or null), serves (it runs and listens).
-    listener: port, state ("catcher", "other", "unknown" if only root may see who, "closing" if closed
-    connections wait for their end, "none"), pid, program, addresses,
+    not masked), pid (of the daemon, or null), serves (it runs, listens and is not suspended).
+    listener: port (or null if only root may read which), state ("catcher", "other", "unknown" if only root may see who,
+    "closing" if closed connections wait for their end, "none"), pid, program, addresses,
     listens (false if the port is taken by an outgoing connection).
     backend: see backend.look().
     tke: enable_tls: whether the box Enable SSL/TLS must be ticked there, or null.
@@ -58,16 +58,18 @@ def collect_status(host: "Host") -> "Dict[str, Any]":
     port.wait_for_start(host)
     facts = fact_collector.collect(host)
     unread = fact_collector.unreadable_by_us(host)
-    complete = not unread
+    hidden = reference.is_hidden(host)
+    complete = not unread and not hidden
     planned = plan.plan(facts, transition.of(transition.APPLY))
-    held = port.holder(host)
     pid = systemd.catcher(host)
+    held = port.out_of_sight(pid) if hidden else port.holder(host)
     mode = systemd.running_mode(host, pid)
     seen = installed_pair.installed(host)
+    hung = port.hung(host, held, pid)
     behind = backend.look(host, pid)
     of_settings = reference.findings(host, pid) if complete else []
     found = _findings(host, facts, planned, seen, held, pid, mode) + backend.findings(behind) + of_settings
-    found += reference.absent(host, pid)
+    found += reference.absent(host, pid) + ([hung] if hung is not None else [])
     if of_settings:
         # A start would not help.
         found = [one for one in found if one["id"] != "not-running"]
@@ -106,10 +108,11 @@ def collect_status(host: "Host") -> "Dict[str, Any]":
             "wanted": service.may_start(facts),
             "pid": pid,
             # Only root can see who has the port.
-            "serves": pid is not None and held.listens and held.state in (port.CATCHER, port.UNKNOWN),
+            "serves": pid is not None and held.listens and held.state in (port.CATCHER, port.UNKNOWN)
+                      and (hung is None or hung["id"] != "catcher-suspended"),
         },
         "listener": {
-            "port": reference.port(host, pid),
+            "port": None if hidden else reference.port(host, pid),
             "state": held.state,
             "pid": held.pid,
             "program": held.program,
@@ -237,7 +240,8 @@ def lines(seen: "Dict[str, Any]") -> "List[str]":
     if seen["tke"]["enable_tls"] is not None:
         box = "tick the box" if seen["tke"]["enable_tls"] else "do not tick the box"
         number = seen["listener"]["port"]
-        text.append("  TKE       %s Enable SSL/TLS in this host's definition; port %d" % (box, number))
+        text.append("  TKE       %s Enable SSL/TLS in this host's definition%s" % (
+            box, "; port %d" % number if number else ""))
     for one in seen["findings"]:
         text += report.flagged_lines(one)
     if not seen["complete"]:
@@ -270,6 +274,8 @@ def _service_line(state: "Dict[str, Any]") -> str:
 
 
 def _port_line(held: "Dict[str, Any]") -> str:
+    if held["port"] is None:
+        return "only root may read which port: it is in %s" % reference.CONF
     who = "%s (PID %s)" % (held["program"], held["pid"])
     does = "listens" if held["listens"] else "has an outgoing connection"
     where = "on " + " and ".join(held["addresses"])

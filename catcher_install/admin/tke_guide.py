@@ -69,7 +69,9 @@ class GuideFacts(Record):
 
 
 def collect(host: "Host") -> GuideFacts:
-    """The facts of a host. Needs no root, as long as catcher.crt can be read by all."""
+    """The facts of a host. Needs no root, as long as catcher.crt can be read by all. Raises CatcherError if only root
+    may read the catcher's port."""
+    reference.require_in_sight(host)
     seen = installed(host)
     conf = read_config(host)
     return GuideFacts(

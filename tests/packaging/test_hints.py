@@ -167,6 +167,11 @@ SITUATIONS = {
     "listen-absent": Situation(f"echo listen=192.0.2.77 >{BACKEND_CONF}; {RESTART}", by_hand=f"rm {BACKEND_CONF}"),
     "not-listening": Situation(f"cp -a {DAEMON} /root/away; {daemon_only_on('127.0.0.1', 50004)}; {RESTART}",
                                by_hand=f"mv -f /root/away {DAEMON}"),
+    "catcher-suspended": Situation("systemctl kill --signal=STOP CSUTKEcat"),
+    # It listens, and accepts nothing.
+    "connections-waiting": Situation(
+        f"cp -a {DAEMON} /root/away; {daemon_only_on('127.0.0.1')}; {RESTART};"
+        " timeout 1 bash -c '</dev/tcp/127.0.0.1/50003'", by_hand=f"mv -f /root/away {DAEMON}"),
     "port-taken": Situation(f"systemctl stop CSUTKEcat; {holds(50003)}; {FAILS}", by_hand="systemctl stop holder"),
     "port-waiting": Situation(f"systemctl stop CSUTKEcat; {holds(50003)}; {FAILS}", JOURNAL, "systemctl stop holder"),
     "port-shared": Situation(f"{daemon_only_on('127.0.0.1')}; {RESTART}; {holds(50003, '127.0.0.2')}", cured=False),

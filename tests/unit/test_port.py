@@ -205,6 +205,26 @@ def test_a_child_of_the_catcher_is_told_by_its_control_group(machine, proc, grou
     assert port.holder(machine).state == state
 
 
+WAITING = {
+    "nobody waits": ([line(ANY_4, PORT, LISTENS, 7)], [CATCHER], False),
+    "sixteen wait": ([line(ANY_4, PORT, LISTENS, 7, 16)], [CATCHER], True),
+    "a connection has unread data": ([line(ANY_4, PORT, LISTENS, 7), line(OWN_4, PORT, CONNECTED, 8, 16)], [CATCHER],
+                                     False),
+    "at another program beside": ([line(LOOPBACK_4, PORT, LISTENS, 9, 1), line(ANY_4, PORT, LISTENS, 7)],
+                                  [CATCHER, SSHD], False),
+    "at another program": ([line(ANY_4, PORT, LISTENS, 9, 1)], [CATCHER, SSHD], False),
+}
+
+
+@pytest.mark.parametrize("name", sorted(WAITING))
+def test_connections_that_the_catcher_does_not_take_are_seen(machine, proc, name):
+    tcp, processes, told = WAITING[name]
+    machine.systemctl(shows(MainPID=100))
+    proc(tcp, [], processes)
+    found = port.hung(machine, port.holder(machine), 100)
+    assert (found is not None and found["id"] == "connections-waiting") == told
+
+
 @pytest.mark.parametrize("state,sub,told", [
     ("activating", "auto-restart", True), ("activating", "start-pre", False), ("failed", "failed", False),
     ("inactive", "dead", False), ("active", "running", False)])

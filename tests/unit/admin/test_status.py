@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from catcher_install import apply, config, messages, pair, paths, port, reference, stamp, transition
-from catcher_install.admin import backend, installed_pair, mode, status
+from catcher_install.admin import backend, installed_pair, mode, status, tke_guide
+from catcher_install.errors import CatcherError
 from catcher_install.host import Host
 from catcher_install.probe import connection
 
@@ -308,6 +309,22 @@ def test_a_catcher_that_should_serve_and_does_not_is_a_failure(machine, monkeypa
     assert status.exit_status(seen(machine)) == wanted
     os.unlink(machine.on_disk("/etc/systemd/system/multi-user.target.wants/" + paths.UNIT))
     assert status.exit_status(seen(machine)) in (0, 3)
+
+
+@pytest.mark.parametrize("state,told", [(b"T", True), (b"t", True), (b"S", False), (b"R", False), (b"", False)])
+@pytest.mark.parametrize("has", [port.CATCHER, port.UNKNOWN])
+def test_a_suspended_catcher_does_not_serve(machine, monkeypatch, state, told, has):
+    held(monkeypatch, holder(has))
+    machine.put("/proc/100/stat", b"100 (x) T ) %s 1 100 100\n" % state)
+    fields = seen(machine)
+    assert ids_of(fields) == ["catcher-suspended"] * told
+    assert (fields["service"]["serves"], status.exit_status(fields)) == (not told, int(told))
+
+
+def test_a_tracer_that_suspends_the_catcher_for_moments_is_no_finding(machine):
+    states = iter([True, True, False])
+    machine.is_suspended = lambda pid: next(states)
+    assert ids_of(seen(machine)) == []
 
 
 @pytest.mark.parametrize("change,told", [
@@ -652,6 +669,23 @@ def test_a_configuration_that_only_root_may_read_is_not_called_unusable(machine,
     WithoutRoot(machine, monkeypatch, paths.CONF)
     fields = seen(machine)
     assert fields["complete"] is False and fields["findings"] == []
+
+
+@pytest.mark.parametrize("running", [True, False])
+def test_a_port_that_only_root_may_read_is_not_guessed(machine, monkeypatch, running):
+    """The catcher listens on port 50010: to a user it would not listen at all."""
+    os.makedirs(machine.on_disk(reference.PROGRAM))
+    machine.put(reference.CONF, b"port=50010\n")
+    held(monkeypatch, NOBODY)
+    machine.processes = {100: [paths.CATCHER, "-tls"]} if running else {}
+    WithoutRoot(machine, monkeypatch, reference.CONF)
+    fields = seen(machine)
+    assert fields["complete"] is False and ids_of(fields) == [] and status.exit_status(fields) == int(not running)
+    assert (fields["listener"]["port"], fields["service"]["serves"]) == (None, running)
+    assert "  Port      only root may read which port: it is in /etc/cca/reference-catcher.conf" in text(fields)
+    assert "50003" not in text(fields) and "cannot be used" not in text(fields)
+    with pytest.raises(CatcherError, match="^only root may read /etc/cca/reference-catcher.conf$"):
+        tke_guide.collect(machine)
 
 
 def test_what_only_root_can_know_is_not_said_to_others(machine, monkeypatch):
