@@ -374,6 +374,9 @@ def in_a_copy(breakage: Breakage) -> Outcome:
     with tempfile.TemporaryDirectory(prefix="csulcca-proof-") as work:
         tree = pathlib.Path(work, "tree")
         shutil.copytree(TREE, tree, symlinks=True, ignore=NOT_COPIED)
+        # Some tests build from what git knows.
+        for command in (["init", "-q"], ["add", "-A"]):
+            subprocess.run(["git", *command], cwd=tree, check=True)
         return run(breakage, tree)
 
 

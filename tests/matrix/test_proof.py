@@ -1,6 +1,7 @@
 """The breakages of proof.py still have something to break; whether the matrix sees them, `make matrix-proof` shows."""
 
 import json
+import subprocess
 
 import pytest
 
@@ -112,3 +113,11 @@ def test_exit_status(monkeypatch, red, blocked, status):
     monkeypatch.setattr(proof, "in_a_copy", lambda one: next(found))
     assert proof.main(["a"]) == status
     assert proof.main(["no such"]) == 2
+
+
+def test_a_copy_has_the_files_of_the_tree_and_git_knows_them(monkeypatch):
+    def files(tree):
+        return set(subprocess.check_output(["git", "ls-files", "-z"], cwd=tree, text=True).split("\0"))
+
+    monkeypatch.setattr(proof, "run", lambda breakage, tree: files(tree))
+    assert files(proof.TREE) <= proof.in_a_copy(BREAKAGE)
