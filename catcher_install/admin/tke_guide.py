@@ -4,6 +4,7 @@ Facts: vendor text, "Importing the catcher certificate into the TKE", "Enable TL
 TCP connections on the TKE". Names of windows, links, menus, fields and buttons stand in quotes as the console has them.
 """
 
+import re
 import textwrap
 
 from .. import config, paths, reference, systemd
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 SHOWN_NAMES = 8
 WIDTH = 100
+
+# textwrap breaks no line at it, and shown() lets none through.
+NO_BREAK = "\xa0"
 
 # The vendor text spells it "Privilaged".
 PRIVILEGED = '"Privileged Mode Access"'
@@ -96,8 +100,11 @@ def guide(mode: "Optional[str]", facts: GuideFacts) -> "List[str]":
     text += _this_host(mode, facts, typed) + [""]
     text.append("Before you begin")
     for one in _before(mode, facts, typed):
-        text += textwrap.wrap(one, WIDTH, initial_indent="  - ", subsequent_indent="    ", break_long_words=False,
-                              break_on_hyphens=False)
+        # A command that goes on in the next line could not be copied.
+        one = re.sub(r"(catcherctl|systemctl)( [\w-]+)* \S+", lambda found: found.group().replace(" ", NO_BREAK), one)
+        wrapped = textwrap.wrap(one, WIDTH, initial_indent="  - ", subsequent_indent="    ", break_long_words=False,
+                                break_on_hyphens=False)
+        text += [line.replace(NO_BREAK, " ") for line in wrapped]
     text.append("")
     steps = _import_steps(host, facts.port) if mode == config.TLS else []
     steps += [_host_steps(mode, host, facts.port), _last_step(mode, facts.probed(host))]
@@ -184,8 +191,9 @@ def _before_tls(facts: GuideFacts, typed: "List[str]") -> "List[str]":
         text.append("The certificate does not contain the names and addresses of this host, only those above. They "
                     "must lead to this host.")
     if not one.self_issued:
-        text.append("A CA signed the certificate (%s). If the TKE has the certificate of that CA already, skip step 1."
-                    % shown(one.issuer))
+        text.append("A CA signed the certificate (%s). If the TKE has the certificate of that CA already, skip step 1. "
+                    "If not, import the certificate of the CA: copy the file to the stick, follow step 1 B from c on, "
+                    "choose that file, and compare its hashes with those that the CA publishes." % shown(one.issuer))
     return text
 
 
@@ -207,14 +215,13 @@ def _import_steps(host: str, port: int) -> "List[Tuple[str, List[str]]]":
         "      a. Put the stick into the TKE and format it there. This erases the stick. On the TKE Welcome Page,",
         '         choose "Launch the Trusted Key Entry Console", "Service Management", "Format Media". Choose',
         '         "Trusted Key Entry data" and press "Format". Choose your stick in "Select Media Device" and press',
-        '         "OK". In "Specify File System", choose one that the computer can write which you use in step b, and',
-        '         press "Format".',
-        '         Answer the question in "Format Media" with "Yes", and "Format Media Complete" with "OK". Take the',
-        "         stick out.",
+        '         "OK". In "Specify File System", choose a file system that the computer of step b can write, and',
+        '         press "Format". Answer the question in "Format Media" with "Yes", and "Format Media Complete" with',
+        '         "OK". Take the stick out.',
         "      b. On this host, type: catcherctl cert export DIR",
-        "         DIR is the directory where the stick is mounted. If this host has no USB port, it is any directory:",
-        "         copy the two files from there to a computer that has one, and to the stick. They are catcher.crt",
-        "         and a sheet with the hashes. The private key stays on this host. Unmount the stick.",
+        "         DIR is the directory where the stick is mounted. It gets catcher.crt and a sheet with the hashes.",
+        "         The private key stays on this host. If this host has no USB port, name any directory, copy both",
+        "         files from there to a computer that has a USB port, and to the stick. Unmount the stick.",
         "      c. Put the stick into the TKE. On the TKE Welcome Page, choose %s and log in." % PRIVILEGED,
         '      d. Open "Service Management". Under "Configuration", open "Certificate Management".',
         '      e. In "Manage Trusted Signing Certificates", open the menu "Import" and choose "From Removable Media".',

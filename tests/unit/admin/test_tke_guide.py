@@ -66,6 +66,16 @@ def quoted(said):
     return re.findall('"([^"]+)"', said)
 
 
+def test_no_command_is_broken_by_a_line_end():
+    for length in range(1, 40):
+        name = "n" * length
+        names = HostNames(short=name, full=name, addresses=[])
+        said = [text("tls", problem=name, certificate=None, configured="tcp"), text("tcp", names=names),
+                text("tcp", conf_problem=name), text("tls", names=names, use="doubtful")]  # fmt: skip
+        assert not re.search(r"(catcherctl|systemctl)( cert| mode| probe| tke-guide| restart)?$", "\n".join(said),
+                             re.MULTILINE)  # fmt: skip
+
+
 # -- what is filled in -------------------------------------------------------------------------------------------------
 
 
