@@ -195,8 +195,8 @@ def _add_cert(verbs: "Any") -> None:
                     "catcherctl cert request --out catcher.csr --name catcher.example.com")
     request.add_argument("--out", metavar="FILE", help="write the request to this new file instead of standard output")
     request.add_argument("--present-key", action="store_true", help="use the present key instead of a new key")
-    _name_option(request, "another name or address for the certificate; may be repeated (default: those that the"
-                 " present certificate was asked to have)")
+    _name_option(request, "another name or address for the certificate; may be repeated (default: those that"
+                 " were given for the present certificate)")
     _json_option(request)
     install = _verb(
         more, "install", "cert install", "check your own key and certificate, then use them",
@@ -204,7 +204,8 @@ def _add_cert(verbs: "Any") -> None:
         "catcherctl cert install my.key my.crt --name catcher.example.com",
         "catcherctl cert install signed.crt     # for the key of the last 'cert request'",
     )
-    install.add_argument("key", nargs="?", metavar="KEY", help="the private key, PEM, not encrypted")
+    install.add_argument("key", nargs="?", metavar="KEY", help="the private key, PEM, not encrypted (default: the key "
+                         "of the last 'cert request', or the present key)")
     install.add_argument("crt", metavar="CRT", help="the certificate, PEM, followed by its chain")
     _name_option(install, "the name that the TKE uses, if it is not a name of this host; may be repeated")
     _change_options(install)
