@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ..stamp import Stamp
 
 IMPORT = "Import the certificate into the TKE before it connects again. The steps: catcherctl tke-guide tls"
+IMPORT_AGAIN = "If the TKE no longer has this certificate, import it. The steps: catcherctl tke-guide tls"
 IMPORT_IN_TCP = "Import the certificate into the TKE before you change to TLS. The steps: catcherctl tke-guide tls"
 OF_A_CA = ("A CA signed the certificate. If the TKE trusts that CA, you have nothing to do there. Else type: "
            "catcherctl tke-guide tls")
@@ -197,8 +198,8 @@ def _bring_in(host: "Host", asked: "transition.Transition", restart: bool) -> "T
     """Replace the present pair by another pair, and put it to use."""
     outcome, used = change.carry_out(host, asked, restart)
     lines = ["The catcher has this key and certificate already."]
+    old = asked.request.verb == "cert restore"
     if actions.PUT_PAIR in outcome.done:
-        old = asked.request.verb == "cert restore"
         lines = ["Installed the %s key and certificate." % ("old" if old else "new")]
         kept = [path + outcome.kept for path in (paths.KEY, paths.CERTIFICATE) if host.lexists(path + outcome.kept)]
         lines += ["Kept the old files: %s" % " and ".join(kept)] if kept else []
@@ -208,15 +209,17 @@ def _bring_in(host: "Host", asked: "transition.Transition", restart: bool) -> "T
     if seen.chain:
         hashes = ["SHA-256    " + seen.chain[0].sha256, "SHA-1      " + seen.chain[0].sha1]
     found = outcome.findings + installed_pair.more_findings(host, outcome.facts, seen)
-    return lines + [used] + hashes + _at_the_tke(outcome, seen) + left, found
+    return lines + [used] + hashes + _at_the_tke(outcome, seen, old) + left, found
 
 
-def _at_the_tke(outcome: "Outcome", seen: "installed_pair.Installed") -> "List[str]":
+def _at_the_tke(outcome: "Outcome", seen: "installed_pair.Installed", restored: bool) -> "List[str]":
     """What the TKE needs before it connects again, if anything."""
     if actions.PUT_PAIR not in outcome.done or not seen.chain:
         return []
     if not seen.chain[0].self_issued:
         return [OF_A_CA]
+    if restored:
+        return [IMPORT_AGAIN]
     return [IMPORT_IN_TCP if outcome.plan.mode == config.TCP else IMPORT]
 
 

@@ -54,7 +54,7 @@ def foresee(host: "Host", asked: "Transition", restart: bool) -> "Tuple[actions.
     if reason:
         return planned, "Then nothing is restarted, %s." % reason.rstrip(".")
     if not any(action.kind in actions.CHANGES for action in planned.actions):
-        return planned, "Then the catcher is restarted, unless a connection shows that it does this already."
+        return planned, "Then the catcher is restarted, unless a connection shows that this is not needed."
     return planned, "Then the catcher is restarted and checked over a real connection."
 
 
@@ -191,20 +191,20 @@ def _put_to_use(
     reason, remedy = _why_not_restarted(host, asked, outcome.facts, restart)
     if reason:
         return "Not restarted, %s%s" % (reason, ". To use the change: " + remedy if remedy else ""), nothing
-    wanted, shows = daemon.speaks_tcp(host), "it speaks plain TCP"
+    wanted, speaks = daemon.speaks_tcp(host), "speaks plain TCP"
     if start.launch_decision(outcome.facts).mode == config.TLS:
         seen = installed_pair.installed(host)
         if not seen.chain:
             return "", _failed(seen.problem)
-        wanted, shows = daemon.speaks_tls_with(seen.chain[0].sha256), "it speaks TLS with exactly this certificate"
+        wanted, speaks = daemon.speaks_tls_with(seen.chain[0].sha256), "speaks TLS with exactly this certificate"
     if not outcome.changed() and daemon.check(host, wanted).state == daemon.VERIFIED:
         # No reason to cut a connection.
-        return "Not restarted: over a real connection %s already." % shows, nothing
+        return "Not restarted: over a real connection the catcher already %s." % speaks, nothing
     restarted = "Started" if systemd.catcher(host) is None else "Restarted"
     verified = daemon.restart_and_verify(host, wanted)
     if verified.state == daemon.UNVERIFIED:
         return "%s the catcher, and could not verify what it speaks." % restarted, verified
-    return "%s the catcher: over a real connection %s." % (restarted, shows), verified
+    return "%s the catcher: over a real connection it %s." % (restarted, speaks), verified
 
 
 def _take_back(host: "Host", asked: "Transition", outcome: "Outcome", problem: str, restart: bool) -> CatcherError:

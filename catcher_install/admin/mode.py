@@ -57,5 +57,6 @@ def _about_tke(mode: str, seen: "installed_pair.Installed") -> "List[str]":
     if seen.chain:
         lines = ["  names    %s" % ", ".join(shown(name, 80) for name in seen.chain[0].names()),
                  "  SHA-256  %s" % seen.chain[0].sha256, "  SHA-1    %s" % seen.chain[0].sha1]
-    return lines + ["On the TKE, import this certificate, and tick the box Enable SSL/TLS of this host's definition.",
+    return lines + ["On the TKE, import this certificate if it is not there yet, and tick the box Enable SSL/TLS of "
+                    "this host's definition.",
                     "The steps there: catcherctl tke-guide tls"]

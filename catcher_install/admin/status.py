@@ -281,7 +281,7 @@ def _port_line(held: "Dict[str, Any]") -> str:
     where = "on " + " and ".join(held["addresses"])
     return "%d, %s" % (held["port"], {
         port.CATCHER: "the catcher listens %s" % where,
-        port.CLOSING: "nobody listens, and the kernel keeps closed connections",
+        port.CLOSING: "nobody listens; the kernel keeps closed connections for about a minute",
         port.OTHER: "not the catcher but %s %s %s" % (who, does, where),
         port.UNKNOWN: "somebody %s %s" % (does, where),
         port.NOBODY: "nobody listens",

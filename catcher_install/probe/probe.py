@@ -59,8 +59,8 @@ def probe(target: str, name: "Optional[str]" = None, timeout: float = TIMEOUT, h
         result.version, result.cipher, chain, whole = handshake.shake_hands(sock, server_name, deadline)
     except Ended as end:
         if end.state == CLOSED and result.address and handshake.reads_on(address, deadline):
-            end = Ended(TCP, "it ends the connection before a TLS greeting is complete, and reads on, as a catcher in "
-                             "TCP mode does")
+            end = Ended(TCP, "it closes its side of the connection before a TLS greeting is complete, and still takes "
+                             "data, as a catcher in TCP mode does")
         result.state, result.reason = end.state, end.reason
         result.findings = [finding(end.id, host=shown(where), port=str(port), reason=shown(end.reason))]
         result.findings += address_findings(result)

@@ -92,6 +92,7 @@ def test_restore_and_restore_again(machine, daemon):
     install(machine)
     lines, found = cert_install.restore(machine, "", True)
     assert lines[0] == "Installed the old key and certificate." and found == []
+    assert lines[-1] == cert_install.IMPORT_AGAIN
     assert in_place(machine) == ours and shown(daemon.port) == der(ours[1])
     assert remembered(machine).generated_pair == pair.fingerprint(*ours)
     # Each pair is there once.

@@ -127,7 +127,7 @@ def any_python(request):
 @pytest.mark.parametrize("handle, evidence", [
     (waits, "waits for more"),
     (echoes, "sends back"),
-    (ends_politely, "ends the connection before a TLS greeting is complete, and reads on"),
+    (ends_politely, "closes its side of the connection before a TLS greeting is complete, and still takes data"),
     (says(b"220 mail.example.com\r\n"), '"220 mail.example.com"'),
     (says_when_asked(b"HTTP/1.1 400 Bad Request\r\n\r\n"), '"HTTP/1.1 400 Bad Request"'),
     (says(b"\x00"), "the bytes 00"),
