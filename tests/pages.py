@@ -1,4 +1,4 @@
-"""The task pages of docs/, as the commands in them.
+"""Read the commands of the task pages in docs/.
 
 A page shows a command and what it prints in a block of the language `console`:
 
@@ -7,15 +7,15 @@ A page shows a command and what it prints in a block of the language `console`:
     tls
     ```
 
-A line that begins with `# ` is a command, as root in root's home directory. What stands below it is what it prints;
-nothing stands for whatever it prints. `...` is any text within a line, and alone in a line any number of lines. Words
-behind `console` say what is not the usual:
+A line that begins with `# ` is a command, which root types in its home directory. The lines below it are what the
+command prints. If there are none, the command may print anything. Within a line, `...` stands for any text; alone in a
+line, it stands for any number of lines. These words can follow `console`:
 
-    deb, rpm      only on systems of that family
-    on=zlinux2    on another machine than the catcher's
-    exit=3        its exit status, else 0; a block with that holds one command
+    deb, rpm      only on systems of this family
+    on=zlinux2    on another machine, not on that of the catcher
+    exit=3        the exit status, if it is not 0; such a block has only one command
 
-A page has no other blocks, since nobody would notice when what they say is not so any more.
+A page has no other blocks, because no test would notice if they became wrong.
 """
 
 import dataclasses
@@ -24,10 +24,10 @@ import re
 from collections.abc import Iterator
 
 DOCS = pathlib.Path(__file__).resolve().parent.parent / "docs"
-# What is for those who make a release, not for those who use it.
+# Pages for the people who make a release, not for users.
 PROJECT = ("measurements", "release")
 ALL = sorted(path.stem for path in DOCS.glob("*.md") if path.stem not in PROJECT)
-# The index and the findings have no commands; the page on JSON has some, and is no task.
+# The index and the list of findings have no commands. The page about JSON has commands, but describes no task.
 TYPED = [page for page in ALL if page not in ("index", "findings")]
 TASKS = [page for page in TYPED if page != "json"]
 CATCHER = "zlinux1"
@@ -38,16 +38,16 @@ ANY = "..."
 
 
 class PageError(Exception):
-    """A page does not keep to the convention: its name, the line, and what is wrong there."""
+    """A page breaks the convention. The text has the page, the line, and what is wrong."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Step:
     """One command of a page.
 
-    line: its number in the page. heading: the one that it stands under. shown: the lines below it, without the last
-    newline, "" where there are none. status: the exit status. family: "deb", "rpm", or "" for both. machine: CATCHER or
-    OTHER.
+    line: the number of the line in the page. heading: the heading above the command. shown: the lines below the
+    command, without the last newline, "" if there are none. status: the exit status. family: "deb", "rpm", or "" for
+    both. machine: CATCHER or OTHER.
     """
 
     page: str
@@ -61,11 +61,11 @@ class Step:
 
     @property
     def place(self) -> str:
-        """Where it stands, for a message."""
+        """File and line of the command, for a message."""
         return f"docs/{self.page}.md:{self.line}"
 
     def prints(self, output: str) -> bool:
-        """Whether this is what the page shows; blanks at the ends of lines aside."""
+        """Whether the output is what the page shows. Blanks at the ends of lines do not matter."""
         if not self.shown:
             return True
         actual = "".join(line.rstrip() + "\n" for line in output.splitlines())
@@ -83,12 +83,13 @@ def _pattern(shown: str) -> str:
 
 
 def text(page: str) -> str:
-    """A page of docs/, by its name without `.md`."""
+    """Return the text of a page of docs/. page: its name without `.md`."""
     return (DOCS / f"{page}.md").read_text(encoding="utf-8")
 
 
 def steps(page: str, source: str | None = None) -> list[Step]:
-    """The commands of a page in order; *source* instead of its file, for tests. Raises PageError."""
+    """Return the commands of a page in order. source: for tests, read this text instead of the file. Raises
+    PageError."""
     found: list[Step] = []
     heading = ""
     lines = enumerate((text(page) if source is None else source).splitlines(), 1)
@@ -101,10 +102,10 @@ def steps(page: str, source: str | None = None) -> list[Step]:
 
 
 def _block(page: str, start: int, heading: str, words: list[str], lines: Iterator[tuple[int, str]]) -> list[Step]:
-    """The commands of one block, whose first line has been read."""
+    """Return the commands of one block, whose first line has been read."""
     where = f"docs/{page}.md:{start}"
     if words[:1] != ["console"]:
-        raise PageError(f"{where}: a block that is no console: nothing would look whether it is true")
+        raise PageError(f"{where}: a block without the word console: no test would type it")
     options = _options(where, words[1:])
     found: list[Step] = []
     for number, line in lines:
@@ -125,7 +126,7 @@ def _block(page: str, start: int, heading: str, words: list[str], lines: Iterato
 
 
 def _options(where: str, words: list[str]) -> dict:
-    """What the words behind `console` say, as fields of a Step."""
+    """Return the words after `console` as fields of a Step."""
     options: dict = {"status": 0}
     for word in words:
         name, _, value = word.partition("=")

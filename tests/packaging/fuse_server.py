@@ -1,11 +1,11 @@
-"""A file system in a machine: what is below one directory, seen at another, without some of what Linux programs expect.
+"""A FUSE file system that shows one directory at another place, without hard links or without modes.
 
     python3 fuse_server.py BACKING MOUNTPOINT [links] [modes]
 
-Runs in the machine, where no package for this is. It speaks the kernel's own protocol on /dev/fuse (linux/fuse.h), and
-does what it is asked below BACKING. Without "links" there are no hard links. Without "modes" every file is open to
-everybody, has root as its owner, and neither symbolic links nor other modes are to be had; as with vfat, chmod does
-nothing and says that it did. Returns once the file system is mounted.
+It runs in the machine of a test, which has no package of FUSE. So it speaks the kernel's protocol on /dev/fuse itself
+(linux/fuse.h), and does below BACKING what the kernel asks for. Without "links" there are no hard links. Without
+"modes" every file belongs to root and has the mode 0755, there are no symbolic links, and chmod changes nothing and
+reports success, as on vfat. The program returns when the file system is mounted.
 """
 
 import ctypes
@@ -25,7 +25,7 @@ MODE, UID, GID, SIZE, ATIME, MTIME, ATIME_NOW, MTIME_NOW = 1, 2, 4, 8, 16, 32, 1
 
 
 class Server:
-    """Answers the kernel's requests, one after another."""
+    """Answers the requests of the kernel, one after another."""
 
     def __init__(self, backing, links, modes):
         self.paths = {ROOT_ID: backing}
@@ -35,7 +35,7 @@ class Server:
     # -- names and attributes ------------------------------------------------------------------------------------
 
     def node(self, path):
-        """The number of a path; the same one as long as it has that name."""
+        """Return the number of a path. A path keeps its number until it is renamed or removed."""
         for number, known in self.paths.items():
             if known == path:
                 return number
@@ -71,7 +71,7 @@ class Server:
         attributes = self.attributes(path)
         return struct.pack("<4Q2I", self.node(path), 0, 0, 0, 0, 0) + attributes
 
-    # -- requests: each gets the node and what follows the header, and returns the answer ------------------------
+    # -- requests: each gets the node and the bytes after the header, and returns the answer ---------------------
 
     def lookup(self, node, data):
         return self.entry(self.child(node, data))
@@ -155,7 +155,7 @@ class Server:
 
     def link(self, node, data):
         if not self.links:
-            # What a server of libfuse says that has no such function.
+            # libfuse answers this for a server without this function.
             raise OSError(errno.ENOSYS, "")
         path = self.child(node, data[8:])
         os.link(self.paths[struct.unpack("<Q", data[:8])[0]], path, follow_symlinks=False)
@@ -244,7 +244,7 @@ class Server:
             try:
                 os.write(device, struct.pack("<IiQ", 16 + len(answer), status, unique) + answer)
             except FileNotFoundError:
-                # Who asked has been killed.
+                # The program that asked has been killed.
                 continue
 
 

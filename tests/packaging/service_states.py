@@ -1,7 +1,7 @@
 """The states that an administrator may have left the service in, and that every upgrade must keep.
 
-Each change (a drop-in, an edited copy of the unit, a mask, links of the init script alone) is there enabled and
-disabled, running and stopped.
+Each change of an administrator (a drop-in, an edited copy of the unit, a mask, links of the init script without a unit)
+is combined with enabled and disabled, running and stopped.
 """
 
 import dataclasses
@@ -17,18 +17,18 @@ from .system import System
 UNIT = "/usr/lib/systemd/system/CSUTKEcat.service"
 COPY = "/etc/systemd/system/CSUTKEcat.service"
 DROP_IN = "/etc/systemd/system/CSUTKEcat.service.d/nice.conf"
-# COPY as the administrator wrote it, and the unit of CCA 7.3 to make it of.
+# What the administrator wrote to COPY, to compare COPY with; and the unit of CCA 7.3 that it may be made from.
 AS_EDITED = "/root/CSUTKEcat.service.edited"
 UNIT_OF_7_3 = "/root/CSUTKEcat.service.7.3"
 TEXT_OF_7_3 = pathlib.Path(cca73.__file__).with_name("files").joinpath("CSUTKEcat.service").read_text(encoding="utf-8")
 
 
 def _nothing_more(system: System) -> None:
-    """The state is all in what systemctl says."""
+    """Look at nothing else: what systemctl says is the whole state."""
 
 
 def _below_the_mask(enabled: str) -> Callable[[System], None]:
-    """What systemctl is-enabled says without the mask."""
+    """Return a look that removes the mask, and compares what systemctl is-enabled says then."""
 
     def look(system: System) -> None:
         system.machine.run("systemctl unmask CSUTKEcat && systemctl unmask --runtime CSUTKEcat")
@@ -38,7 +38,7 @@ def _below_the_mask(enabled: str) -> Callable[[System], None]:
 
 
 def _is_nice(system: System) -> None:
-    """What was edited is in use: by the daemon that runs, else by the one that is started now."""
+    """Assert that the running daemon uses what was edited. If the daemon does not run, start it first."""
     assert system.show("systemctl show -p Nice --value CSUTKEcat") == "3"
     system.machine.run("systemctl start CSUTKEcat")
     wait_until_it_listens(system)
@@ -58,9 +58,13 @@ def _has_the_copy(system: System) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class State:
-    """What is typed to get there from enabled and running; what systemctl is-enabled and is-active say there; what else
-    must be so afterwards (look(system) asserts it, and may end the state); what systemctl says where 7.3's scriptlets
-    stop the service, if not that; and what status finds because of the state."""
+    """A state of the service.
+
+    command: brings a service that is enabled and running into the state. service: what systemctl is-enabled and
+    is-active say then. look: asserts what else must be true after the upgrade, and may change the state.
+    where_7_3_stops_it: what systemctl says after an upgrade in which 7.3's scriptlets stop the service, if that is not
+    `service`. findings: what catcherctl status finds because of the state.
+    """
 
     command: str
     service: tuple[str, str]
@@ -95,7 +99,7 @@ STATES = {
     "stopped": State("systemctl stop CSUTKEcat", ("enabled", "inactive")),
     "disabled and stopped": State("systemctl disable --now CSUTKEcat", ("disabled", "inactive")),
     "disabled and running": State("systemctl disable CSUTKEcat", ("disabled", "active")),
-    # Nobody may start it against the mask.
+    # If 7.3's scriptlets stop a masked service, nothing can start it again.
     "masked and running": State("systemctl mask CSUTKEcat", ("masked", "active"), _below_the_mask("enabled"),
                                 where_7_3_stops_it=("masked", "inactive")),
     "masked": State("systemctl stop CSUTKEcat && systemctl mask CSUTKEcat", ("masked", "inactive"),
@@ -128,8 +132,8 @@ STATES_OF_8 = {
         ("enabled", "active"), _has_the_copy, findings=("unit-forking",)),
 }  # fmt: skip
 
-# Without a unit of its own systemd reads the init script, and the links in rcN.d say whether it is enabled. An edited
-# copy of the unit is none of these states: where one is, systemd reads neither.
+# If the service has no unit, systemd reads its init script, and the links in rcN.d say whether it is enabled. No state
+# here has an edited copy of the unit: systemd would read the copy, and neither the init script nor its links.
 _ONLY_LINKS = """
     systemctl stop CSUTKEcat
     rm -f /usr/lib/systemd/system/CSUTKEcat.service /etc/systemd/system/multi-user.target.wants/CSUTKEcat.service
@@ -146,8 +150,8 @@ _TO_K = """
 _S_LINKS = _ONLY_LINKS.format("")
 _K_LINKS = _ONLY_LINKS.format(_TO_K)
 
-# `service` is what systemctl must say of the unit afterwards. Where systemd knows no init scripts any more, such a
-# service does not run before, and so not after.
+# `service` is what systemctl must say of the unit after the upgrade. If systemd no longer supports init scripts, the
+# service does not run before the upgrade, and so not afterwards.
 LINKS = {
     "S links": State(_S_LINKS, ("enabled", "active")),
     "K links": State(_K_LINKS, ("disabled", "active")),
@@ -156,7 +160,7 @@ LINKS = {
     "S links with a drop-in": State(f"{_DROP_IN}\n{_S_LINKS}", ("enabled", "active"), _has_the_drop_in),
     "K links and stopped with a drop-in": State(
         f"{_DROP_IN}\n{_K_LINKS}\nsystemctl stop CSUTKEcat", ("disabled", "inactive"), _has_the_drop_in),
-    # No look below this mask: what S links said there goes with them, and the unit is disabled.
+    # Nothing looks below this mask: the upgrade removes the S links, which said "enabled", so the unit is disabled.
     "S links and masked": State(
         f"{_S_LINKS}\nsystemctl stop CSUTKEcat\nsystemctl mask CSUTKEcat", ("masked", "inactive")),
     "K links and masked and running": State(
@@ -166,17 +170,17 @@ LINKS = {
 
 
 def masked(states: Mapping[str, State]) -> list[str]:
-    """The names of those that are masked, running or not."""
+    """Return the names of the masked states, running or not."""
     return [name for name, state in states.items() if state.service[0].startswith("masked")]
 
 
 def running(states: Mapping[str, State]) -> list[str]:
-    """The names of those that run and are not masked."""
+    """Return the names of the states that run and are not masked."""
     return [name for name, state in states.items() if state.service[1] == "active" and name not in masked(states)]
 
 
 def stopped(states: Mapping[str, State]) -> list[str]:
-    """The names of the others."""
+    """Return the names of the states that neither run nor are masked."""
     return [name for name in states if name not in [*masked(states), *running(states)]]
 
 
@@ -187,7 +191,8 @@ def enter(system: System, state: State) -> None:
 
 
 def enter_without_unit(system: System, state: State) -> tuple[str, str]:
-    """Bring the service of CCA 7.3 into a state of LINKS. Returns its `service`, or that without support of them."""
+    """Bring the service of CCA 7.3 into a state of LINKS. Returns what systemctl must say after the upgrade: `service`
+    of the state, or not running if systemd does not support init scripts."""
     done = system.machine.run(state.command, check=False)
     enabled, active = state.service
     if "no support" in done.out:

@@ -1,6 +1,8 @@
-"""Parameters of which each system tries a part, so that the matrix tries them all and no system takes too long.
+"""Share parameters and tests out among the systems of a family.
 
-And which systems of a family do in `make check` what all of them would do in the same way.
+`one_of()` and `in_turns()` give each system some combinations of parameters, so that the systems together try all
+combinations and none takes too long. `once_a_family()` is for `make check`: if all systems of a family would run a test
+in the same way, one of them runs it.
 """
 
 import itertools
@@ -11,34 +13,40 @@ from _pytest.mark import ParameterSet
 
 from tests.matrix import images, squares
 
-# For System.tools: apt, dnf or zypper; dpkg or rpm.
+# Names and places of System.tools: first apt, dnf or zypper, then dpkg or rpm.
 TOOLS = {"repository tool": 0, "package tool": 1}
 
 
 def one_of(*axes: Iterable[str]) -> list[ParameterSet]:
-    """Parameters (one of each axis), named by themselves; a system tries one combination, its family all of them."""
+    """Return a parameter for each combination of one value of each axis, with the values as its id.
+
+    A system tries one combination, and the systems of its family together try all.
+    """
     return _turns(list(itertools.product(*axes)), shift=0)
 
 
 def in_turns(rows: Iterable[str], *others: Iterable[str], share: int = 1) -> list[ParameterSet]:
-    """Parameters (one of `rows`, one of each of `others`), named by themselves; a system tries every row.
+    """Return a parameter for each combination of a row and one value of each of `others`, with the values as its id.
 
-    Each with one combination of the others: the next one in the next row, and another one on the next system of its
-    family. So all are tried where there are enough systems. share: a system tries one of so many rows only, and the
-    next system the next of them. As many as there are combinations would meet a row with one of them for ever, so those
-    move on by one each time that the systems have gone round.
+    A system tries each row with one combination of the others. The next row, and the same row on the next system of the
+    family, has the next combination. So a family with enough systems tries all combinations.
+
+    share: a system tries only every `share`-th row, and the next system begins one row later. If `share` is the number
+    of combinations, each row would always have the same combination. So after every `share` systems the combinations
+    move on by one.
     """
     combinations = list(itertools.product(*others))
     return [
         pytest.param(*one.values, id=one.id, marks=[*one.marks, _only_at(number, share)])
         for number, row in enumerate(rows)
-        # By whole shares, or a system would have every other combination only.
+        # The shift grows by one for each `share` rows. Otherwise a system would skip some combinations.
         for one in _turns([(row, *combination) for combination in combinations], shift=number // share, moves=share > 1)
     ]
 
 
 def _turns(combinations: list[tuple[str, ...]], shift: int, moves: bool = False) -> list[ParameterSet]:
-    """Each combination is for the systems whose number, with the shift added and counted in a circle, is its own."""
+    """Return a parameter for each combination. Combination number n is for the systems whose number plus `shift` is n,
+    modulo the number of combinations."""
     return [
         pytest.param(*values, id=", ".join(values), marks=_only_at(place - shift, len(combinations), moves))
         for place, values in enumerate(combinations)
@@ -46,8 +54,8 @@ def _turns(combinations: list[tuple[str, ...]], shift: int, moves: bool = False)
 
 
 def _only_at(place: int, places: int, moves: bool = False) -> pytest.MarkDecorator:
-    """A mark for the systems whose number is `place`, counted in a circle of `places`; where that moves, the number is
-    one more after each time round."""
+    """Return a mark for the systems whose number is `place` modulo `places`. moves: in each further round of
+    `places` systems, the mark is for the system one place earlier."""
 
     def is_there(cell: images.Cell) -> bool:
         number = _number(cell)
@@ -57,16 +65,19 @@ def _only_at(place: int, places: int, moves: bool = False) -> pytest.MarkDecorat
 
 
 def _number(cell: images.Cell) -> int:
-    """The cell's place in its family: first those that can be built anywhere, in the order of distros.toml; those that
-    run few of the scenarios come last."""
+    """Return the cell's place in its family: first the cells that can be built anywhere, in the order of distros.toml,
+    and last those that run only some scenarios."""
     family = [other for other in images.cells().values() if other.family == cell.family]
     return sorted(family, key=lambda other: (bool(other.scenarios), not (other.recipe and other.boot))).index(cell)
 
 
 def once_a_family(items: Sequence[pytest.Item]) -> list[pytest.Item]:
-    """Of the tests that several systems of a family would run with the same parameters, those of one system, which is
-    the next one for the next test. All other tests, too, among them those of systems that can't be booted or run few
-    scenarios; but of a machine in qemu, which is slow, only the first test of its first scenario."""
+    """Return the tests that `make check` runs.
+
+    If several systems of a family would run a test with the same parameters, only one of them keeps it: the first such
+    test is for the first system, the next test for the next system. Systems that cannot be booted, or that run only
+    some scenarios, keep all their tests. A machine in qemu is slow and keeps one: the first test of its first scenario.
+    """
     same: dict[tuple, list[pytest.Item]] = {}
     left_out: set[pytest.Item] = set()
     seen: set[str] = set()
