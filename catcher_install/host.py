@@ -280,7 +280,7 @@ class Host:
             # A chroot with a PID namespace of its own (an image build) has another PID 1.
             return self.read("/proc/1/comm", 64).strip() in (b"systemd", b"init")
         except OSError:
-            return False
+            return self.is_hidden(1)
 
     def is_run_by_systemd(self) -> bool:
         """Whether systemd itself started this process for a unit (systemd.exec(5), INVOCATION_ID)."""
@@ -315,7 +315,7 @@ class Host:
             return False
         except OSError:
             # No /proc: an image build, since a running system has one.
-            return True
+            return not self.is_hidden(1)
         return (ours.st_dev, ours.st_ino) != (first.st_dev, first.st_ino)
 
     def sees_host_network(self) -> bool:
@@ -695,6 +695,16 @@ class Host:
             return False
         users = [line.split()[1:] for line in status.splitlines() if line.startswith(b"Uid:")]
         return users == [[b"0"] * 4] and _is_of_this_system(pid)
+
+    def is_hidden(self, pid: int) -> bool:
+        """Whether a process is there, and /proc shows us only our own processes (proc(5), hidepid=)."""
+        try:
+            os.kill(pid, 0)
+        except PermissionError:
+            return self.is_dir("/proc/self") and not self.command_line(pid)
+        except ProcessLookupError:
+            return False
+        return False
 
     def control_group(self, pid: int) -> str:
         """The control group in which systemd has put a process (cgroups(7)); "" if that cannot be seen."""

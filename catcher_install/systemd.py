@@ -130,11 +130,12 @@ def catcher(host: "Host") -> "Optional[int]":
     program that stays (an ExecStart= in a drop-in that pipes the daemon's output, or Type=forking), or there is none
     (an init script of CCA 7.x): then it is the process in the unit's control group, where root alone puts a process. If
     systemd does not run here or cannot be asked, it is a process of root, not of a container, that runs that program:
-    what a process of another user says of itself proves nothing.
+    what a process of another user says of itself proves nothing. If only root can see what the main process is, it
+    counts.
     """
     said = show(host, "MainPID", "ControlGroup") if host.is_booted() else {}
     main, group = _main_pid(said), said.get("ControlGroup", "")
-    if main is not None and runs_catcher(host.command_line(main)):
+    if main and (runs_catcher(host.command_line(main)) or host.is_hidden(main)):
         return main
     for pid in host.pids() if main is None or group else []:
         if runs_catcher(host.command_line(pid)) and host.is_root_process(pid) and (
@@ -159,7 +160,8 @@ def runs_catcher(words: "List[str]") -> bool:
 
 
 def running_mode(host: "Host", pid: "Optional[int]") -> "Optional[str]":
-    """The mode in which the catcher with this PID runs: config.TLS or config.TCP; None if there is no process."""
+    """The mode in which the catcher with this PID runs: config.TLS or config.TCP; None if there is no process, or if
+    only root can see its mode."""
     words = host.command_line(pid) if pid is not None else []
     if not words:
         return None

@@ -61,7 +61,8 @@ def _replaced(suffix: str) -> "Optional[int]":
 def _in_use(host: "Host") -> "Optional[str]":
     """SHA-256 of the certificate that the running catcher shows; "" if it shows none, None if that is not known."""
     pid = systemd.catcher(host)
-    if systemd.running_mode(host, pid) != TLS:
+    mode = systemd.running_mode(host, pid)
+    if mode != TLS and (mode or pid is None):
         return ""
     if port.holder(host).state != port.CATCHER:
         return None

@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from ..host import Host
     from ..messages import Finding
 
-_NOT_RUNNING = ", the catcher is not running"
-
 
 def collect_status(host: "Host") -> "Dict[str, Any]":
     """The fields of ``status --json``.
@@ -40,7 +38,7 @@ def collect_status(host: "Host") -> "Dict[str, Any]":
     version: of the package. host: this host's full name. distribution: its name and version, "" if the package
     python3-distro is missing.
     mode: configured ("tls", "tcp", or null if catcher.conf cannot be used), running ("tls", "tcp", or null if no
-    daemon runs), agree (running is configured).
+    daemon runs or only root can see its mode), agree (running is configured).
     tls: possible (or null if that is not known), version and library (or null), reason (why it is not possible or not
     known, "" if it is possible).
     pair: state ("none", "key only", "certificate only", "both"), algorithm ("" if unknown), made_here (or null),
@@ -230,7 +228,8 @@ def lines(seen: "Dict[str, Any]") -> "List[str]":
     text = ["CCA TKE catcher %s on %s" % (seen["version"], shown(seen["host"]))]
     if seen["distribution"]:
         text.append("  System    %s" % shown(seen["distribution"]))
-    text.append("  Mode      %s" % _mode_line(seen["mode"], [one["id"] for one in seen["findings"]]))
+    text.append("  Mode      %s" % _mode_line(
+        seen["mode"], [one["id"] for one in seen["findings"]], seen["service"]["pid"] is not None))
     text.append("  Service   %s" % _service_line(seen["service"]))
     text.append("  Port      %s" % _port_line(seen["listener"]))
     text.append("  OpenSSL   %s" % _openssl_line(seen["tls"]))
@@ -251,18 +250,19 @@ def lines(seen: "Dict[str, Any]") -> "List[str]":
     return text
 
 
-def _mode_line(mode: "Dict[str, Any]", ids: "List[str]") -> str:
-    """ids: of the findings."""
+def _mode_line(mode: "Dict[str, Any]", ids: "List[str]", runs: bool) -> str:
+    """ids: of the findings. runs: whether there is a daemon."""
+    without = ", running, and only root can see in which mode" if runs else ", the catcher is not running"
     is_default = "conf-no-directive" in ids
     if mode["configured"] is None:
         is_default = is_default or "tls-unknown" in ids
         configured = "not decided yet" if is_default else "catcher.conf cannot be used"
-        return configured + (", running %s" % mode["running"].upper() if mode["running"] else _NOT_RUNNING)
+        return configured + (", running %s" % mode["running"].upper() if mode["running"] else without)
     configured = mode["configured"].upper()
     if is_default:
         configured += " is the default"
     if mode["running"] is None:
-        return configured + ("" if is_default else " configured") + _NOT_RUNNING
+        return configured + ("" if is_default else " configured") + without
     if mode["agree"]:
         return configured + (" and running" if is_default else ", configured and running")
     return ("%s, running %s" if is_default else "configured %s, running %s") % (configured, mode["running"].upper())

@@ -38,12 +38,12 @@ class GuideFacts(Record):
     names: this host's names and addresses. certificate: the first one in catcher.crt, or None; problem: then why.
     without_pair: there is neither a key nor a certificate. configured: config.TLS, config.TCP, or None if catcher.conf
     sets no mode; conf_problem: why that file cannot be used, or "". running: config.TLS, config.TCP, or None if no
-    daemon runs. use: whether the daemon uses the certificate, see daemon.use_of_pair(). port: where the daemon listens.
-    now: seconds since the epoch.
+    daemon runs, or if it is hidden: only root can see its mode. use: whether the daemon uses the certificate, see
+    daemon.use_of_pair(). port: where the daemon listens. now: seconds since the epoch.
     """
 
-    __slots__ = ("names", "certificate", "problem", "without_pair", "configured", "conf_problem", "running", "use",
-                 "port", "now")
+    __slots__ = ("names", "certificate", "problem", "without_pair", "configured", "conf_problem", "running",
+                 "hidden", "use", "port", "now")
     names: "host_names.HostNames"
     certificate: "Optional[details.Certificate]"
     problem: str
@@ -51,6 +51,7 @@ class GuideFacts(Record):
     configured: "Optional[str]"
     conf_problem: str
     running: "Optional[str]"
+    hidden: bool
     use: str
     port: int
     now: float
@@ -78,11 +79,13 @@ def collect(host: "Host") -> GuideFacts:
     reference.require_in_sight(host)
     seen = installed(host)
     conf = read_config(host)
+    pid = systemd.catcher(host)
+    running = systemd.running_mode(host, pid)
     return GuideFacts(
         names=host_names.collect(host), certificate=seen.chain[0] if seen.chain else None,
         problem=seen.problem, now=host.now(),
         without_pair=not host.lexists(paths.KEY) and not host.lexists(paths.CERTIFICATE),
-        running=systemd.running_mode(host, systemd.catcher(host)),
+        running=running, hidden=running is None and pid is not None,
         use=daemon.use_of_pair(host, [one.sha256 for one in seen.chain]) if seen.chain else daemon.NOT_KNOWN,
         configured=conf.mode, conf_problem=conf.problem, port=reference.port(host),
     )
@@ -147,6 +150,9 @@ def _before(mode: str, facts: GuideFacts, typed: "List[str]") -> "List[str]":
         text.append("The catcher %s. When the TKE is about to change, too, type on this host: catcherctl mode %s. "
                     "Until then only step 1 B can be done." % (said, mode) if facts.configured == config.TCP else
                     "The catcher %s. On this host, type: catcherctl mode %s" % (said, mode))
+    elif facts.hidden:
+        text.append("The catcher is configured for %s, and only root can see in which mode it runs. On this host, "
+                    "type: sudo catcherctl status" % wanted)
     elif facts.running is None:
         text.append("The catcher is configured for %s and does not run. On this host, type: "
                     "systemctl start CSUTKEcat" % wanted)

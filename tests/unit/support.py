@@ -161,7 +161,8 @@ class Machine(Scripted):
 
     booted, chroot, node, ipv4, time, elf, host_network, listening: what the host answers; time None is the real clock.
     An item of ipv4 is an address, or one with its interface.
-    processes: {PID: words of its command line}, those of root unless the PID is in users.
+    processes: {PID: words of its command line}, those of root unless the PID is in users. hidden: PIDs of others that
+    only root can see.
     """
 
     def __init__(self, base):
@@ -177,6 +178,7 @@ class Machine(Scripted):
         self.elf = own_elf_header()[:20]
         self.processes = {}
         self.users = set()
+        self.hidden = set()
         self.host_network = True
         self.listening = True
 
@@ -231,6 +233,9 @@ class Machine(Scripted):
 
     def is_root_process(self, pid):
         return pid in self.processes and pid not in self.users
+
+    def is_hidden(self, pid):
+        return pid in self.hidden
 
     def command_line(self, pid):
         return self.processes.get(pid, [])

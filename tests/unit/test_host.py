@@ -20,7 +20,7 @@ from catcher_install.errors import ChangedMeanwhile
 from catcher_install.host import Host
 from tests.ports import free_port
 
-from .support import IS_ROOT, Killed, fault, put_file
+from .support import IS_ROOT, TREE, Killed, child_python, fault, put_file
 
 real_programs = pytest.mark.real_programs
 
@@ -637,6 +637,33 @@ def test_another_root_is_never_a_running_system(image):
 def test_systemd_offline(monkeypatch, value):
     monkeypatch.setenv("SYSTEMD_OFFLINE", value)
     assert not Host().is_booted()
+
+
+LOOK = """
+import os, sys
+sys.path.insert(0, sys.argv[1])
+from catcher_install.host import Host
+if sys.argv[2] == "user":
+    os.setgroups([])
+    os.setgid(65534)
+    os.setuid(65534)
+host = Host()
+print(host.in_chroot(), host.is_hidden(1), host.is_hidden(os.getpid()), host.is_hidden(99999999))
+"""
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="only root mounts file systems")
+@pytest.mark.parametrize("mount,user,chroot,hidden", [
+    ("mount -t proc -o hidepid=0 proc /proc", "user", False, False),
+    ("mount -t proc -o hidepid=1 proc /proc", "user", False, True),
+    ("mount -t proc -o hidepid=2 proc /proc", "user", False, True),
+    ("mount -t proc -o hidepid=2 proc /proc", "root", False, False),
+    ("mount -t tmpfs proc /proc", "user", True, False), ("mount -t tmpfs proc /proc", "root", True, False)])
+def test_a_system_that_hides_its_processes_from_a_user_is_no_chroot(mount, user, chroot, hidden):
+    script = '%s && "$@"' % mount
+    done = subprocess.run(["unshare", "--mount", "--pid", "--fork", "sh", "-c", script + "; exit $?", "sh"] +
+                          child_python() + ["-c", LOOK, TREE, user], stdout=subprocess.PIPE, timeout=60)
+    assert (done.returncode, done.stdout.decode().split()) == (0, [str(chroot), str(hidden), "False", "False"])
 
 
 def test_names_of_an_image_come_from_its_files(image):

@@ -45,6 +45,15 @@ def test_the_main_process_may_be_another_program_that_stays(machine, main, group
     assert systemd.catcher(machine) is None
 
 
+def test_a_main_process_that_only_root_sees_counts(machine):
+    """/proc may show a user only the user's own processes (hidepid=)."""
+    machine.hidden = {100}
+    machine.systemctl(main_process(100))
+    assert systemd.catcher(machine) == 100 and systemd.running_mode(machine, 100) is None
+    machine.hidden = set()
+    assert systemd.catcher(machine) is None
+
+
 @pytest.mark.parametrize("words", [
     ["/bin/sh", paths.BIN + "/CSUTKEcat", "start"],
     ["/usr/bin/python3", "-I", "-S", "/usr/lib/csulcca/hooks/entry.py", "CSUTKEcat", "start"],

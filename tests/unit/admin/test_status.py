@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from catcher_install import apply, config, messages, pair, paths, port, reference, stamp, transition
-from catcher_install.admin import backend, installed_pair, mode, status, tke_guide
+from catcher_install.admin import backend, cert_list, installed_pair, mode, status, tke_guide
 from catcher_install.errors import CatcherError
 from catcher_install.host import Host
 from catcher_install.probe import connection
@@ -645,6 +645,20 @@ def test_without_root_there_is_one_line_and_nothing_made_up(machine, monkeypatch
     assert fields["pair"]["sha256"] and fields["pair"]["algorithm"] == "EC secp521r1"
     assert fields["pair"]["made_here"] is None and fields["pair"]["problem"] == ""
     assert status.lines(fields)[-1] == "  Only root sees everything: sudo catcherctl status"
+
+
+def test_a_catcher_that_only_root_sees_is_not_said_to_be_stopped(machine, monkeypatch):
+    """/proc may show a user only the user's own processes (hidepid=)."""
+    machine.processes = {}
+    machine.hidden = {100}
+    machine.systemctl((0, b"MainPID=100\nActiveState=active\nSubState=running\n"))
+    held(monkeypatch, holder(port.UNKNOWN, None, ""))
+    WithoutRoot(machine, monkeypatch)
+    fields = seen(machine)
+    assert fields["service"] == {"enabled": True, "masked": False, "wanted": True, "pid": 100, "serves": True}
+    assert "  Mode      TLS configured, running, and only root can see in which mode\n" in text(fields)
+    assert fields["findings"] == [] and status.exit_status(fields) == 0
+    assert [one["in_use"] for one in cert_list.collect(machine)["pairs"]] == [None]
 
 
 @pytest.mark.parametrize("path", [paths.KEY, paths.CERTIFICATE])

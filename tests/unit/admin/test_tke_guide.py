@@ -42,7 +42,7 @@ def facts(**changes):
     fields = {
         "names": HostNames(short="tke1", full="tke1.example.com", addresses=["192.0.2.10", "2001:db8::10"]),
         "certificate": a_certificate(), "problem": "", "configured": "tls", "running": "tls",
-        "use": "in use", "port": 50003, "now": NOW, "without_pair": True, "conf_problem": "",
+        "hidden": False, "use": "in use", "port": 50003, "now": NOW, "without_pair": True, "conf_problem": "",
     }
     fields.update(changes)
     return tke_guide.GuideFacts(**fields)
@@ -157,6 +157,13 @@ def test_another_port_is_typed_at_the_console_and_for_the_probe(address, typed):
 ])
 def test_state_of_the_catcher(mode, configured, running, said):
     assert said in flat(mode, configured=configured, running=running)
+
+
+def test_a_catcher_that_only_root_sees_is_not_said_to_be_stopped():
+    """/proc may show a user only the user's own processes (hidepid=)."""
+    said = flat("tls", running=None, hidden=True, use="not known")
+    assert "only root can see in which mode it runs. On this host, type: sudo catcherctl status" in said
+    assert "does not run" not in said
 
 
 @pytest.mark.parametrize("mode", ["tls", "tcp"])
