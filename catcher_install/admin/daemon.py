@@ -274,7 +274,7 @@ def chain_shown(host: "Host", count: int) -> "Tuple[List[str], bool]":
         except result.Ended:
             continue
         if not whole and count > 1:
-            sent, _ = trust.ask_s_client(host, found, None, deadline)
+            sent, _ = trust.ask_s_client(host, found, None, chain[0], deadline)
             if sent and sent[0] == chain[0]:
                 chain, whole = sent, True
         return [details.describe(der).sha256 for der in chain[:details.CHAIN_LIMIT]], whole

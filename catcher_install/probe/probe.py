@@ -65,7 +65,7 @@ def probe(target: str, name: "Optional[str]" = None, timeout: float = TIMEOUT, h
         result.findings = [finding(end.id, host=shown(where), port=str(port), reason=shown(end.reason))]
         result.findings += address_findings(result)
         return result
-    sent, system_problem = trust.ask_s_client(host, address, server_name, deadline)
+    sent, system_problem = trust.ask_s_client(host, address, server_name, chain[0], deadline)
     result.system_problem = system_problem if cafile is None else None
     if not whole and sent and sent[0] == chain[0]:
         chain, whole = sent, True
@@ -75,7 +75,8 @@ def probe(target: str, name: "Optional[str]" = None, timeout: float = TIMEOUT, h
         result.chain_note = "%d more certificates were sent" % (len(chain) - CHAIN_LIMIT)
     result.chain = [details.describe(der) for der in chain[:CHAIN_LIMIT]]
     result.matched = details.match(wanted, result.chain[0])
-    result.anchor_problem = trust.ask_anchored(address, server_name, anchors or trust.to_pem(chain[-1]), deadline)
+    result.anchor_problem = trust.ask_anchored(
+        address, server_name, chain[0], anchors or trust.to_pem(chain[-1]), deadline)
     result.findings = certificate_findings(result, host.now()) + address_findings(result)
     return result
 

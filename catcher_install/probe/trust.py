@@ -17,11 +17,14 @@ if TYPE_CHECKING:
 # How OpenSSL ends what it says of a key or digest that is below the security level that this system sets.
 BELOW_POLICY = (" too weak",)
 POLICY = " for the policy of this system's OpenSSL"
+ANOTHER = "another connection shows another certificate"
 
 
-def ask_s_client(host: Host, address: "Tuple[int, Any]", server_name: "Optional[str]", deadline: Deadline
+def ask_s_client(host: Host, address: "Tuple[int, Any]", server_name: "Optional[str]", own: bytes, deadline: Deadline
                  ) -> "Tuple[List[bytes], Optional[str]]":
     """(chain in DER, problem with the system's trust store) by one connection of ``openssl s_client``.
+
+    own: the server's certificate (DER) in the connection before.
 
     s_client goes on if verification fails, so the far side sees no alert. But the far side can write into its text:
     that there is no problem is believed only if ask_system() finds none. ([], None) if it could not be asked.
@@ -46,14 +49,16 @@ def ask_s_client(host: Host, address: "Tuple[int, Any]", server_name: "Optional[
     if not end or not chain:
         return [], None
     said = rest.partition(b"\nVerification error: ")[2].partition(b"\n")[0].decode("ascii", "replace")
-    return chain, said or ask_system(address, server_name, deadline)
+    return chain, said or ask_system(address, server_name, own, deadline)
 
 
-def ask_system(address: "Tuple[int, Any]", server_name: "Optional[str]", deadline: Deadline) -> "Optional[str]":
+def ask_system(
+    address: "Tuple[int, Any]", server_name: "Optional[str]", own: bytes, deadline: Deadline
+) -> "Optional[str]":
     """"" if a connection verifies with this system's trust store, else the problem; None if none came about."""
     made = context()
     made.load_default_certs()
-    return _verify(made, address, server_name, deadline)
+    return _verify(made, address, server_name, own, deadline)
 
 
 def to_pem(der: bytes) -> bytes:
@@ -64,7 +69,7 @@ def to_pem(der: bytes) -> bytes:
 
 
 def ask_anchored(
-    address: "Tuple[int, Any]", server_name: "Optional[str]", anchor: bytes, deadline: Deadline
+    address: "Tuple[int, Any]", server_name: "Optional[str]", own: bytes, anchor: bytes, deadline: Deadline
 ) -> "Optional[str]":
     """"" if a connection verifies with *anchor* (PEM, one certificate or more) as only trust anchors, else the
     problem.
@@ -79,12 +84,16 @@ def ask_anchored(
         made.load_verify_locations(cadata=anchor.decode("ascii", "replace"))
     except ssl.SSLError as error:
         return "it cannot be a trust anchor (%s)" % words(error.reason or "not a certificate")
-    return _verify(made, address, server_name, deadline)
+    return _verify(made, address, server_name, own, deadline)
 
 
-def _verify(made: "Any", address: "Tuple[int, Any]", server_name: "Optional[str]", deadline: Deadline
+def _verify(made: "Any", address: "Tuple[int, Any]", server_name: "Optional[str]", own: bytes, deadline: Deadline
             ) -> "Optional[str]":
-    """"" if a connection verifies with a context's trust anchors, else the problem; None if none came about."""
+    """"" if a connection verifies with a context's trust anchors, else the problem; None if none came about.
+
+    own: the certificate whose hashes are shown. A server may show another one in each connection, and so may whoever
+    is between us and the server.
+    """
     import ssl
 
     made.verify_mode = ssl.CERT_REQUIRED
@@ -104,5 +113,6 @@ def _verify(made: "Any", address: "Tuple[int, Any]", server_name: "Optional[str]
     except (NotTls, EOFError, OSError):
         farewell(sock, min(FAREWELL, deadline.left()))
         return None
+    same = shake.tls.getpeercert(True) == own
     shake.end(deadline)
-    return ""
+    return "" if same else ANOTHER

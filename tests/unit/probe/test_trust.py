@@ -91,6 +91,16 @@ def test_a_file_without_trust_anchors_is_refused_before_anything_is_sent(tmp_pat
         probe.probe("127.0.0.1:1", cafile=str(tmp_path / "ca.pem"))
 
 
+def shows_first(path, then):
+    """A server that shows one certificate in its first connection, and another in the others."""
+    one, others = speaks_tls(path), speaks_tls(then)
+
+    def handle(peer, conn):
+        return (others if peer.seen else one)(peer, conn)
+
+    return handle
+
+
 CLAIMS = {
     "verified": b"\nVerification: OK\n",
     "no error": b"\nVerification error: \n",
@@ -118,6 +128,28 @@ class Tool(Host):
 
     def run(self, argv, timeout, stdin=b""):
         return 0, self.said
+
+
+@pytest.mark.parametrize("trusts", ["a file", "the system"])
+def test_what_verifies_is_what_is_shown(authority, tmp_path, monkeypatch, trusts):
+    """Who is between us and the server can take the first connection alone, whose hashes somebody compares then."""
+    root, middle, server = authority
+    stranger = Made("localhost", dns=["localhost"])
+    (tmp_path / "stranger").mkdir()
+    (tmp_path / "ca.pem").write_bytes(root.pem)
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    tool = Tool(b"\nCertificate chain\n 0 s:CN = x\n%s---\nVerification: OK\n" % server.pem)
+    cafile = str(tmp_path / "ca.pem") if trusts == "a file" else None
+    genuine = server.files(tmp_path, chain=[middle, root])
+    with Peer(speaks_tls(genuine)) as peer:
+        result = look(peer, "localhost", host=tool, cafile=cafile)
+    assert (result.anchor_problem, result.system_problem) == ("", None if cafile else "")
+    with Peer(shows_first(stranger.files(tmp_path / "stranger", chain=[root]), genuine)) as peer:
+        result = look(peer, "localhost", host=tool, cafile=cafile)
+    assert result.chain[0].sha256 == details.describe(stranger.der).sha256
+    problem = result.anchor_problem if cafile else result.system_problem
+    assert problem == "another connection shows another certificate" and result.anchor_problem
+    assert report.exit_status(result) == 3
 
 
 def test_a_text_that_says_verified_is_not_believed(good, tmp_path):
