@@ -241,10 +241,13 @@ def _restart_before(host: "Host", before: "HostFacts") -> str:
     if decision.mode is None:
         # It decides for itself what to do about it.
         return daemon.restart_only(host)
-    if decision.mode == config.TCP:
-        return daemon.restart_and_wait(host, daemon.speaks_tcp(host))
     chain = installed_pair.installed(host).chain
-    return daemon.restart_and_wait(host, daemon.speaks_tls_with(chain[0].sha256 if chain else ""))
+    wanted = daemon.speaks_tls_with(chain[0].sha256 if chain else "")
+    if decision.mode == config.TCP:
+        wanted = daemon.speaks_tcp(host)
+    problem = daemon.restart_and_wait(host, wanted)
+    # If systemd restarted nothing, the catcher was never stopped.
+    return "" if problem and daemon.check(host, wanted).state == daemon.VERIFIED else problem
 
 
 def _by_hand(asked: "Transition", outcome: "Outcome") -> str:

@@ -198,6 +198,15 @@ def test_where_the_old_pair_does_not_come_up_either_that_is_said(machine, daemon
     assert bin_tree(machine) == before
 
 
+def test_where_systemd_restarts_nothing_the_catcher_is_not_called_silent(machine, daemon):
+    """As where systemd cannot be asked: the catcher was never stopped, and shows the old pair."""
+    old = in_place(machine)
+    daemon.behaviour = ["refuse"]
+    with pytest.raises(CatcherError, match="the restart failed: .*; the old pair is back and in use$"):
+        install(machine)
+    assert in_place(machine) == old and shown(daemon.port) == der(old[1])
+
+
 def test_a_failed_first_pair_leaves_none(machine, daemon):
     daemon.stop()
     for path in (paths.KEY, paths.CERTIFICATE):
