@@ -45,7 +45,7 @@ try:
 except (ImportError, OSError) as error:
     # The disk fails, or no descriptor is left: not even the module that reports it can be loaded.
     sys.stderr.write("csulcca: cannot run: %s\n" % ascii(str(error))[1:-1])
-    sys.stderr.write("csulcca:   fix that, then type: catcherctl apply\n")
+    sys.stderr.write("csulcca:   fix the cause, then type: catcherctl apply\n")
     status = 0 if sys.argv[1:3] == ["scriptlet", "rpm"] else 1
 except KeyboardInterrupt:
     sys.stderr.write("csulcca: interrupted\n")

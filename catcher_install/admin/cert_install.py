@@ -85,7 +85,7 @@ def _model(host: "Host", state: str, known: "Stamp") -> str:
 def _not_known_how(reason: str) -> CatcherError:
     return CatcherError(
         "it is not known how the present pair was made, because %s" % reason,
-        "fix that, or say what you want:\n  catcherctl cert generate --force --name NAME --key-type TYPE")
+        "fix the cause, or say what you want:\n  catcherctl cert generate --force --name NAME --key-type TYPE")
 
 
 def _algorithm(host: "Host") -> str:

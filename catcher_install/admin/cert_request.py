@@ -105,7 +105,7 @@ def _stamp(host: "Host") -> "Optional[stamp.Stamp]":
 
 
 def _not_made(reason: str) -> CatcherError:
-    return CatcherError("no request was made: %s" % reason, "fix that, then type the same command again")
+    return CatcherError("no request was made: %s" % reason, "fix the cause, then type the same command again")
 
 
 def _note(host: "Host", change: "Callable[[stamp.Stamp], stamp.Stamp]") -> None:
