@@ -161,8 +161,8 @@ def test_a_block_is_read_as_commands_with_what_they_print() -> None:
 
 
 @pytest.mark.parametrize("source,why", [
-    ("```sh\nls\n```\n", "no console"),
-    ("```\n# ls\n```\n", "no console"),
+    ("```sh\nls\n```\n", "without the word console"),
+    ("```\n# ls\n```\n", "without the word console"),
     ("```console\n```\n", "without a command"),
     ("```console\nout\n# ls\n```\n", "output without"),
     ("```console\n# ls\n", "without an end"),
