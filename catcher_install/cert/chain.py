@@ -27,6 +27,10 @@ def chain_problem(chain: "Sequence[X509]") -> str:
             return "%s allows only %d CAs below itself (pathLen), and there are %d" % (
                 which, issuer.path_length, below)
     for number, one in enumerate(chain, 1):
+        # RFC 5280, 4.1.2.4 and 4.1.2.6. OpenSSL looks at that only if it is told to be strict.
+        if not one.issuer_plain or not (one.subject_plain or one.critical_names):
+            lacks = "subject, and its names are not marked as critical" if one.issuer_plain else "issuer"
+            return "certificate %d has no %s, so that Java does not read it" % (number, lacks)
         # Whoever trusts a certificate that issued itself does not look at its signature.
         if one.weak and one.issuer_plain != one.subject_plain:
             return "certificate %d is signed with %s, which clients no longer accept" % (number, one.weak)

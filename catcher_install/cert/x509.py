@@ -48,16 +48,17 @@ class X509(Record):
 
     subject, issuer: (attribute's OID, value) in order; subject_plain, issuer_plain: the same, to be compared.
     not_before, not_after: seconds since the epoch. key: of what kind the public key is.
-    dns_names, addresses: of the SAN. weak: the digest that it is signed with if that no longer counts, else "".
-    signs, signs_certificates: its key usage allows that (or there is none). usages: OIDs of its extended key usage, or
-    None. ca: whether it is one; in version 1, which cannot say, it may be. path_length: how many CAs it allows below
-    itself, or None. policies: OIDs of those that it was issued under, or None. explicit_policy: after how many more
-    certificates each needs a policy, or None. maps_policies: whether it gives policies other names.
+    dns_names, addresses: of the SAN. critical_names: the SAN is marked as critical. weak: the digest that it is signed
+    with if that no longer counts, else "". signs, signs_certificates: its key usage allows that (or there is none).
+    usages: OIDs of its extended key usage, or None. ca: whether it is one; in version 1, which cannot say, it may be.
+    path_length: how many CAs it allows below itself, or None. policies: OIDs of those that it was issued under, or
+    None. explicit_policy: after how many more certificates each needs a policy, or None. maps_policies: whether it
+    gives policies other names.
     """
 
     __slots__ = ("subject", "issuer", "subject_plain", "issuer_plain", "not_before", "not_after", "key", "dns_names",
-                 "addresses", "weak", "signs", "signs_certificates", "usages", "ca", "path_length", "policies",
-                 "explicit_policy", "maps_policies")  # fmt: skip
+                 "addresses", "critical_names", "weak", "signs", "signs_certificates", "usages", "ca", "path_length",
+                 "policies", "explicit_policy", "maps_policies")  # fmt: skip
     subject: "List[Tuple[str, str]]"
     issuer: "List[Tuple[str, str]]"
     subject_plain: "List[List[Tuple[str, str]]]"
@@ -67,6 +68,7 @@ class X509(Record):
     key: keys.KeyKind
     dns_names: "List[str]"
     addresses: "List[str]"
+    critical_names: bool
     weak: str
     signs: bool
     signs_certificates: bool
@@ -96,7 +98,7 @@ def read(der: bytes) -> X509:
         raise ValueError("it has no public key")
     found = X509(
         subject=subject, issuer=issuer, subject_plain=subject_plain, issuer_plain=issuer_plain, not_before=first,
-        not_after=last, key=_key(spki), dns_names=[], addresses=[],
+        not_after=last, key=_key(spki), dns_names=[], addresses=[], critical_names=False,
         weak=WEAK_SIGNATURES.get(_oid(_one(signature, OID, more=True)), ""), signs=True,
         signs_certificates=True, usages=None, ca=version_1, path_length=None, policies=None,
         explicit_policy=None, maps_policies=False,
@@ -238,9 +240,11 @@ def _read_extensions(found: X509, data: bytes) -> None:
         parts = _elements(extension)
         oid = _oid(_next(parts)[1])
         tag, value, _ = _next(parts)
+        critical = tag == BOOLEAN and value != b"\0"
         if tag == BOOLEAN:
             tag, value, _ = _next(parts)
         if oid == ALTERNATIVE_NAMES:
+            found.critical_names = critical
             _read_names(found, _one(value, SEQUENCE))
         elif oid == KEY_USAGE:
             # After the number of unused bits. If there are no bits, no usage is set.

@@ -85,6 +85,15 @@ def spelled(issuer):
         build("Test Root", root, "Test Root", root, CA, last=3000)))
 
 
+def nameless(issuer, names):
+    """A server's certificate without a subject, by a CA of this name, or by itself."""
+    own, nobody = key("prime256v1"), x509.Name([])
+    if not issuer:
+        return own, build(nobody, own, nobody, own, names)
+    return own, build(nobody, own, issuer, key("secp384r1"), names) + build(
+        issuer, key("secp384r1"), issuer, key("secp384r1"), CA)
+
+
 ANY_POLICY = "2.5.29.32.0"
 
 
@@ -163,6 +172,8 @@ REFUSED = {
 }
 
 BROKEN = {
+    "nobody": (lambda: nameless("", NAMED), "certificate 1 has no issuer, so that Java does not read it"),
+    "no subject": (lambda: nameless("Root", NAMED), "certificate 1 has no subject, and its names are not marked as"),
     "a CA that may not sign": (
         lambda: chain(middle=[CA[0], critical(key_usage("digital_signature"))]), "no keyCertSign"),
     "no CA": (lambda: chain(middle=[critical(x509.BasicConstraints(ca=False, path_length=None))]), "is not a CA"),
@@ -246,6 +257,7 @@ GOOD = {
     "a CA that forbids other names of policies": lambda: chain(
         middle=CA + [critical(x509.PolicyConstraints(None, 0)), critical(x509.InhibitAnyPolicy(0))]),
     "self-signed": lambda: lone(SERVER),
+    "no subject, and critical names": lambda: nameless("Root", [critical(NAMED[0][0])]),
     "self-signed, a CA": lambda: lone([CA[0]]),
     "a chain": chain,
     "four of a chain": lambda: chain(below=CA),
