@@ -58,6 +58,18 @@ csulcca_ran_before_removal() {
     [ -d /run/systemd/system ] && ! csulcca_says @RAN@ no && csulcca_was_enabled CSUTKEcat.service
 }
 
+# Whether preinst has noted a host without a catcher.
+csulcca_is_first_installation() {
+    csulcca_is_recent @CAPTURE@ && csulcca_noted @CAPTURE@ tree no && csulcca_noted @CAPTURE@ unit none
+}
+
+# In rpm's %posttrans. %systemd_post presets on a first installation only, and takes the second attempt at one for an
+# upgrade if the first attempt was killed before its preset.
+csulcca_enable_service() {
+    csulcca_is_first_installation && [ ! -h /etc/systemd/system/multi-user.target.wants/CSUTKEcat.service ] || return 0
+    systemctl --no-reload preset CSUTKEcat.service </dev/null >/dev/null 2>&1 || :
+}
+
 # csulcca_note_timer UNITDIR: in rpm's %pre. %systemd_post presets on a first installation only. The timer is new to a
 # host with CCA 7.x, too, and was enabled by a link of the package itself before it had an [Install] section. What a
 # killed attempt has noted stays: its files may be there.

@@ -25,10 +25,7 @@ csulcca_preinst() {
     (csulcca_note_service "$csulcca_family" "${2-}") || :
     # After the note, which takes existing groups for a trace of 7.x.
     (csulcca_make_groups) || :
-    if [ "$csulcca_family" = rpm ]; then
-        (csulcca_keep_edited_init_script) || :
-    fi
-    return 0
+    [ "$csulcca_family" != rpm ] || (csulcca_keep_edited_init_script) || :
 }
 
 # A reference payload must not replace an installed csulcca that carries libcsulcca.so.
@@ -160,6 +157,9 @@ csulcca_note_service() {
     # The note of a killed attempt. A note that a power failure has cut is ignored.
     { csulcca_is_recent "$csulcca_note" && csulcca_noted "$csulcca_note" active; } || csulcca_earlier=""
     csulcca_look_whether_active
+    # A first installation was not finished. The files here are from it, and nothing has enabled or started the service.
+    [ -z "$csulcca_earlier" ] || [ "$csulcca_tree$csulcca_active" != nono ] || ! csulcca_is_first_installation ||
+        return 0
     csulcca_see_mode
     csulcca_see_version "$1" "${2-}"
     # An interrupted upgrade from 7.x saw the true state. 7.x's scriptlets may have stopped and disabled the service
@@ -487,9 +487,7 @@ csulcca_killed_upgrade_start() {
 csulcca_keep_edited_init_script() {
     csulcca_script=/etc/init.d/CSUTKEcat
     [ -f "$csulcca_script" ] || return 0
-    if csulcca_verified=$(timeout 30 rpm -Vf "$csulcca_script" 2>/dev/null); then
-        return 0
-    fi
+    ! csulcca_verified=$(timeout 30 rpm -Vf "$csulcca_script" 2>/dev/null) || return 0
     case $csulcca_verified in
     *"$csulcca_script"* | '')
         cp -pT --remove-destination "$csulcca_script" "$csulcca_script.rpmsave"

@@ -439,6 +439,38 @@ def test_a_note_of_an_attempt_that_was_killed_is_kept(root):
     assert note(root) == {"tree": "yes", "groups": "yes", "unit": "enabled", "active": "yes"}
 
 
+@pytest.mark.parametrize("enabled", [False, True])
+@pytest.mark.parametrize("arguments", [("rpm", "1"), ("rpm", "2"), ("deb", "upgrade", "8.0.0-1")])
+def test_a_first_installation_that_was_not_finished_still_is_one(root, arguments, enabled):
+    """Its unit is there, and disabled because nothing has enabled it, or not started yet."""
+    assert root.run("csulcca_preinst", arguments[0], "install")[0] == 0
+    first = root.get(paths.CAPTURE)
+    assert note(root) == NO_CCA
+    Systemd(root)
+    root.put(paths.BIN + "/CSUTKEcat", b"#!/bin/sh\nexec %s/run\n" % root.path("/usr/lib/csulcca").encode())
+    root.put("/usr/lib/systemd/system/CSUTKEcat.service")
+    if enabled:
+        root.put(WANTED)
+    assert root.run("csulcca_preinst", *arguments)[0] == 0
+    assert root.get(paths.CAPTURE) == first
+
+
+@pytest.mark.parametrize("what", ["runs", "of 7.x", "of another day"])
+def test_what_is_not_left_by_a_first_installation(root, what):
+    """Somebody has started the service since; CCA 7.x has been installed since; the installation was abandoned."""
+    systemd = Systemd(root, ActiveState="active" if what == "runs" else "inactive")
+    root.put("/usr/lib/systemd/system/CSUTKEcat.service")
+    root.put(paths.CAPTURE, "".join("%s=%s\n" % one for one in NO_CCA.items()).encode())
+    if what == "of 7.x":
+        before_8(root)
+    if what == "of another day":
+        os.utime(root.path(paths.CAPTURE), (time.time() - paths.NOTE_SECONDS - 60,) * 2)
+    systemd.seen()
+    found = note(root)
+    assert (found["tree"], found["unit"], found["active"]) == (
+        "yes" if what == "of 7.x" else "no", "disabled", "yes" if what == "runs" else "no")
+
+
 @pytest.mark.parametrize("arguments", [("rpm", "1"), ("rpm", "2"), ("deb", "install")])
 def test_what_a_killed_attempt_has_brought_is_no_trace_of_8(root, arguments):
     """Its files are there, and 7.x's daemon still runs."""

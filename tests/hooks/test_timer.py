@@ -100,8 +100,38 @@ def test_rpm_asks_before_and_after_and_keeps_no_note_of_its_own():
     assert "csulcca_note_timer %{_unitdir}" in texts["pre.in"]
     # Without the count: before rpm 4.18, %posttrans is called with 1 on an upgrade, too.
     assert "csulcca_enable_timer" in texts["posttrans.in"].splitlines()
+    # Python starts what is enabled.
+    assert "csulcca_enable_service\ncsulcca_postinst" in texts["posttrans.in"]
     for name, text in texts.items():
         assert "/run/csulcca" not in text and "/var/lib/csulcca/" not in text, name
+
+
+WANTED = "/etc/systemd/system/multi-user.target.wants/CSUTKEcat.service"
+NOTES = {"nothing": "tree=no\nunit=none\n", "a stopped service": "tree=no\nunit=disabled\n",
+         "7.x without a unit": "tree=yes\nunit=none\n"}
+
+
+@pytest.mark.parametrize("before", NOTES)
+@pytest.mark.parametrize("enabled", [False, True])
+def test_a_first_installation_that_rpm_takes_for_an_upgrade_presets_the_service(root, before, enabled):
+    with_systemctl(root)
+    root.put(paths.CAPTURE, NOTES[before].encode())
+    if enabled:
+        os.makedirs(os.path.dirname(root.path(WANTED)))
+        os.symlink(UNITDIR + "/CSUTKEcat.service", root.path(WANTED))
+    assert root.run("csulcca_enable_service", phase="postinst") == (0, "")
+    told = root.get("/told").decode() if root.exists("/told") else ""
+    assert told == ("--no-reload preset CSUTKEcat.service\n" if before == "nothing" and not enabled else "")
+
+
+@pytest.mark.parametrize("age", [None, paths.NOTE_SECONDS + 60])
+def test_without_a_note_of_today_no_service_is_preset(root, age):
+    with_systemctl(root)
+    if age:
+        root.put(paths.CAPTURE, NOTES["nothing"].encode())
+        os.utime(root.path(paths.CAPTURE), (time.time() - age,) * 2)
+    assert root.run("csulcca_enable_service", phase="postinst") == (0, "")
+    assert not root.exists("/told")
 
 
 @pytest.mark.parametrize("enabled,shown,wanted", [

@@ -68,6 +68,29 @@ def test_fresh_install_where_tls_is_not_possible_speaks_tcp_and_says_why(boot, b
     assert system.status()["tls"]["reason"] in refused.err
 
 
+# The first attempt, in dpkg's words and in rpm's. dpkg leaves a package that lacks a dependency like that, too.
+UNFINISHED = {
+    "unpacked": ("dpkg --unpack {}", "rpm -i --nopost --noposttrans {}"),
+    "not set up": ("mv /usr/bin/python3 /usr/bin/python3.away; dpkg -i {}; mv /usr/bin/python3.away /usr/bin/python3",
+                   "rpm -i --noposttrans {}"),
+}
+
+
+@pytest.mark.scenario("fresh")
+@pytest.mark.parametrize("how", UNFINISHED)
+@one_of_each_family
+def test_a_first_installation_that_was_not_finished_and_the_same_again(boot, built, how):
+    """As it would have been at once: nobody has disabled or stopped the service."""
+    system = boot()
+    package = built.new(system.cell.family)
+    system.machine.copy_in(package, "/root/")
+    system.machine.run(UNFINISHED[how][system.cell.family == "rpm"].format(f"/root/{package.name}"), check=False)
+    assert system.service()[1] == "inactive"
+    system.package(system.tools[1], "reinstall", package)
+    assert_sound(system, "tls")
+    assert system.show("systemctl is-enabled csulcca-check.timer") == "enabled"
+
+
 @pytest.mark.scenario("reinstall")
 @pytest.mark.parametrize("mode,tool", one_of(MODES, TOOLS))
 def test_running_it_again_changes_nothing(boot, built, mode, tool):
