@@ -1,14 +1,17 @@
 """hooks/preinst.sh: what it notes of an older catcher: its service and the mode in which it ran."""
 
 import os
+import re
 import shutil
 import time
 
 import pytest
 
 from catcher_install import facts, paths, plan, transition
+from catcher_install.host import Host
 from tests.unit.support import ids
 
+from . import moved_root
 from .systemd import OLDER, Systemd, before_8, disabled_by_the_old_prerm, note, with_groups
 
 NO_CCA = {"tree": "no", "ours": "no", "groups": "no", "version": "", "unit": "none", "mode": "none", "seen": "no",
@@ -54,16 +57,40 @@ def test_a_unit_without_a_catcher_is_none(root, masked):
     assert note(root)["unit"] == "none"
 
 
-@pytest.mark.parametrize("link", [True, False], ids=["a link", "an empty file"])
-def test_a_mask_as_it_was(root, link):
+# In the place of the unit: the text of a link, or the bytes of a file -> whether systemd takes it for a mask
+MASKS = {
+    "a link to /dev/null": ("/dev/null", True), "an empty file": (b"", True), "a link to it": ("../../empty", True),
+    "a unit": (b"[Unit]\n", False), "a link to one": ("../../unit", False), "a link to nothing": ("../../no", False),
+    "a link to a directory": ("../../dir", False), "nothing": (None, False),
+}
+
+
+@pytest.mark.parametrize("name", sorted(MASKS))
+def test_a_mask_as_it_was(root, name):
+    """And the library says the same."""
+    there, masked = MASKS[name]
     root.put(paths.CATCHER, b"", 0o755)
     root.put(WANTED)
-    if link:
-        os.symlink("/dev/null", root.path("/etc/systemd/system/CSUTKEcat.service"))
-    else:
-        root.put("/etc/systemd/system/CSUTKEcat.service")
+    root.put("/etc/empty")
+    root.put("/etc/unit", b"[Unit]\n")
+    os.mkdir(root.path("/etc/dir"))
+    if isinstance(there, bytes):
+        root.put(paths.UNIT_ADMIN, there)
+    elif there is not None:
+        os.symlink(there, root.path(paths.UNIT_ADMIN))
     assert root.run("csulcca_preinst", "deb", "upgrade", "7.3.0-1") == (0, "")
-    assert note(root)["unit"] == "masked"
+    assert note(root)["unit"] == ("masked" if masked else "enabled")
+    assert facts.collect(Host(root.base)).unit.masked == masked
+
+
+def test_a_mask_in_a_root_without_devices(root, monkeypatch):
+    """Where an image is built: the link leads nowhere, and nothing can be thrown away."""
+    monkeypatch.setattr(moved_root, "ABSOLUTE", re.compile(moved_root.ABSOLUTE.pattern.replace("etc|", "etc|dev|")))
+    root.put(paths.CATCHER, b"", 0o755)
+    root.put(WANTED)
+    os.symlink(root.path("/dev/null"), root.path(paths.UNIT_ADMIN))
+    status, _ = root.run("csulcca_preinst", "deb", "upgrade", "7.3.0-1")
+    assert (status, note(root)["unit"]) == (0, "masked")
 
 
 def test_a_tree_of_7x(root):
