@@ -706,14 +706,17 @@ class Host:
             return False
         return False
 
-    def control_group(self, pid: int) -> str:
-        """The control group in which systemd has put a process (cgroups(7)); "" if that cannot be seen."""
+    def control_groups(self, pid: int) -> "List[str]":
+        """The control groups in which systemd may have put a process (cgroups(7)); none if that cannot be seen.
+
+        There are two if the host has both hierarchies, and systemd in a container may use only one of them.
+        """
         try:
             lines = self.read("/proc/%d/cgroup" % pid, 16 * 1024, head=True).decode("utf-8", "replace").splitlines()
         except OSError:
-            return ""
-        groups = dict(line.split(":", 2)[1:] for line in lines if line.count(":") > 1)
-        return groups.get("name=systemd") or groups.get("", "")
+            return []
+        groups = [line.split(":", 2)[1:] for line in lines if line.count(":") > 1]
+        return [group for name, group in groups if name in ("name=systemd", "")]
 
     def command_line(self, pid: int) -> "List[str]":
         """The words of a process's command line; none if it has ended meanwhile."""

@@ -139,7 +139,7 @@ def catcher(host: "Host") -> "Optional[int]":
         return main
     for pid in host.pids() if main is None or group else []:
         if runs_catcher(host.command_line(pid)) and host.is_root_process(pid) and (
-                main is None or host.control_group(pid) == group):
+                main is None or group in host.control_groups(pid)):
             return pid
     return None
 
@@ -148,8 +148,8 @@ def is_of_catcher(host: "Host", pid: int, catcher: int) -> bool:
     """Whether a process is the catcher or a child of it: the service's control group has no others."""
     if pid == catcher:
         return True
-    group = host.control_group(catcher) if host.is_booted() else ""
-    return group.endswith("/" + paths.UNIT) and host.control_group(pid) == group
+    groups = host.control_groups(catcher) if host.is_booted() else []
+    return any(one.endswith("/" + paths.UNIT) and one in groups for one in host.control_groups(pid))
 
 
 def runs_catcher(words: "List[str]") -> bool:

@@ -97,6 +97,24 @@ def test_the_port_is_reserved_beside_an_administrators_list(boot, built):
     assert system.show(f"cat {RESERVED}") == "8080,9000-9010,50003"
     system.machine.run(f"echo 50000-50010 >{RESERVED} && systemctl restart CSUTKEcat")
     assert system.show(f"cat {RESERVED}") == "50000-50010"
+    # A port in the settings is reserved, and a start waits for it.
+    system.machine.write("/etc/cca/reference-catcher.conf", "port = 50020\n")
+    assert system.show(f"echo >{RESERVED} && systemctl restart CSUTKEcat && ss -Hltn | grep -c :50020") == "2"
+    assert system.show(f"cat {RESERVED}") == "50020"
+
+
+@pytest.mark.parametrize("drop_in", ["ExecStart=/bin/sh -c '/opt/IBM/CCA/bin/CSUTKEcat start | cat'",
+                                     "Type=forking\nGuessMainPID=no\n"
+                                     "ExecStart=/bin/sh -c '/opt/IBM/CCA/bin/CSUTKEcat start & sleep 1'"])
+def test_a_catcher_behind_a_program_that_stays_is_no_stranger(boot, built, drop_in):
+    system = boot()
+    install(system, built)
+    system.machine.write("/etc/systemd/system/CSUTKEcat.service.d/own.conf", f"[Service]\nExecStart=\n{drop_in}\n")
+    system.machine.run("systemctl daemon-reload && systemctl restart --no-block CSUTKEcat")
+    system.machine.wait_for("the catcher", lambda: system.status()["listener"]["state"] == "catcher", 60)
+    assert [one for one in system.findings() if one.startswith(("port-", "not-"))] == []
+    system.machine.run("catcherctl mode tcp")
+    assert system.status()["mode"]["running"] == "tcp"
 
 
 def test_status_after_a_restart_is_right(boot, built):

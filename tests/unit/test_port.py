@@ -200,7 +200,7 @@ def test_a_stranger_beside_the_catcher_is_named(machine, proc):
 def test_a_child_of_the_catcher_is_told_by_its_control_group(machine, proc, group, state):
     machine.systemctl(shows(MainPID=100))
     proc([line(ANY_4, PORT, LISTENS, 9)], [], [(100, [paths.CATCHER], []), (200, [paths.CATCHER], [9])])
-    machine.put("/proc/100/cgroup", b"0::/system.slice/CSUTKEcat.service\n")
+    machine.put("/proc/100/cgroup", b"1:name=systemd:/\n0::/system.slice/CSUTKEcat.service\n")
     machine.put("/proc/200/cgroup", b"1:name=systemd:%s\n0::/\n" % group.encode("ascii") if group else b"")
     assert port.holder(machine).state == state
 

@@ -38,7 +38,8 @@ def test_the_main_process_may_be_another_program_that_stays(machine, main, group
     machine.processes = {50: DAEMON, 55: main, 60: DAEMON}
     machine.users = {60} if user else set()
     machine.put("/proc/50/cgroup", b"0::/system.slice/other.service\n")
-    machine.put("/proc/60/cgroup", b"0::%s\n" % group)
+    # In a container on a host with both hierarchies.
+    machine.put("/proc/60/cgroup", b"9:name=systemd:/\n8:pids:/\n0::%s\n" % group)
     machine.systemctl(main_process(55 if main else 0))
     assert systemd.catcher(machine) == found
     machine.systemctl(main_process(0, b""))

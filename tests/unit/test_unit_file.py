@@ -7,12 +7,13 @@ import threading
 
 import pytest
 
-from catcher_install import paths
+from catcher_install import paths, reference
 
 from .support import TREE
 
 UNIT = os.path.join(TREE, "units", "CSUTKEcat.service")
 RESERVE = os.path.join(TREE, "hooks", "reserve-port")
+LOAD_PORT = ". %s/catcher-port\n" % paths.LIBRARY
 
 
 def settings(name):
@@ -130,7 +131,8 @@ def wait_for(script, pause="sleep 0.02", port=0, looks=150):
     as systemd is. pause: between two looks. port: the daemon's, in place of 50003. looks: how many, in place of 150."""
     with open(WAIT, encoding="utf-8") as stream:
         text = stream.read().replace("sleep 0.02", pause).replace("-lt 150", "-lt %d" % looks)
-    text = text.replace("C353", "%04X" % port)
+    assert LOAD_PORT in text
+    text = text.replace(LOAD_PORT, "port=%d\n" % port)
     main = subprocess.Popen(["/bin/sh", "-c", script])
     waiting = subprocess.Popen(["/bin/sh", "-c", text], env={"MAINPID": str(main.pid)})
     reaper = threading.Thread(target=main.wait)
@@ -164,6 +166,10 @@ def test_a_start_fails_if_the_control_script_refuses():
     assert wait_for("exit 78") == 1
 
 
+def test_a_start_without_a_main_process_ends():
+    assert subprocess.call(["/bin/sh", WAIT], env={}) == 0
+
+
 def test_a_start_fails_if_the_daemon_refuses(tmp_path):
     """It has its name for a moment, and ends: a line of its settings is wrong, say."""
     refuses = tmp_path / "catcher.exe"
@@ -177,19 +183,34 @@ def test_what_does_not_listen_is_not_waited_for(daemon, tmp_path, become):
     assert wait_for(become.format(daemon=daemon) + "read nothing <%s" % (tmp_path / "fifo"), pause=":") == 0
 
 
-@pytest.mark.parametrize("script,words", [
-    ("reserve-port", "port=%d\n" % paths.PORT),
-    ("wait-for-start", ":%04X:0A" % paths.PORT),
+@pytest.mark.parametrize("shell", ["sh", "bash"])
+@pytest.mark.parametrize("conf,wanted", [
+    (None, 50003), ("", 50003), ("#port=50010\n# port=50011\nbackend=a:50012\n", 50003), ("port=50010", 50010),
+    ("backend=a:1\nport = 50010 \nidle_timeout=9\n", 50010), ("\ufeffport=50010\r\nlisten=::\r\n", 50010),
+    ("\tport=1\n", 1),
 ])
-def test_scripts_that_cannot_ask_the_library_know_its_port(script, words):
-    with open(os.path.join(TREE, "hooks", script), encoding="utf-8") as stream:
-        assert words in stream.read()
+def test_scripts_that_cannot_ask_the_library_know_its_port(machine, tmp_path, conf, wanted, shell):
+    conf_path = tmp_path / "conf"
+    if conf is not None:
+        conf_path.write_bytes(conf.encode("utf-8"))
+        machine.put(reference.CONF, conf.encode("utf-8"))
+    os.makedirs(machine.on_disk(reference.PROGRAM))
+    assert reference.port(machine) == wanted
+    with open(os.path.join(TREE, "hooks", "catcher-port"), encoding="utf-8") as stream:
+        text = stream.read()
+    assert text.count(reference.CONF) == text.count(reference.PROGRAM) == 1
+    for there, known in ((tmp_path, wanted), (tmp_path / "no", paths.PORT)):
+        script = text.replace(reference.CONF, str(conf_path)).replace(reference.PROGRAM, str(there))
+        child = subprocess.Popen([shell, "-c", script + "echo $port"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        assert child.communicate()[0] == b"%d\n" % known
 
 
 def reserve(listed):
     """(exit status, output) of the script with another file in place of the kernel's."""
     with open(RESERVE, encoding="utf-8") as stream:
         text = stream.read().replace("/proc/sys/net/ipv4/ip_local_reserved_ports", str(listed))
+    assert LOAD_PORT in text
+    text = text.replace(LOAD_PORT, "port=%d\n" % paths.PORT)
     child = subprocess.Popen(["sh", "-c", text], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     output = child.communicate()[0]
     return child.returncode, output
