@@ -69,8 +69,13 @@ def test_mode_pair_and_service_survive_the_next_debian(cell, built, workstation,
         machine.write("/etc/apt/sources.list", f"deb [trusted=yes] file:{PLACE} ./\n")
         machine.run("apt-get -q update")
 
-        machine.run(f"setsid sh -c 'echo $$ >/run/upgrade; exec {APT}' >/root/upgrade.log 2>&1 <&- &")
-        machine.wait_for("a new python3", lambda: HALF_WAY in system.show("cat /var/log/dpkg.log"), UPGRADE_TIMEOUT_S)
+        machine.run(f"setsid sh -c 'echo $$ >/run/upgrade; {APT}; touch /run/ended' >/root/upgrade.log 2>&1 <&- &")
+
+        def is_half_way() -> bool:
+            assert not machine.exists("/run/ended"), system.show("tail -n 30 /root/upgrade.log")
+            return HALF_WAY in system.show("cat /var/log/dpkg.log")
+
+        machine.wait_for("a new python3", is_half_way, UPGRADE_TIMEOUT_S)
         machine.run("pkill -KILL -s $(cat /run/upgrade)")
         assert machine.run("dpkg --audit").out, "it was to be interrupted"
         for command in MEND:
