@@ -136,7 +136,7 @@ def test_an_error_at_each_call_then_run_again(name, error, tmp_path, quick_pair)
 
 
 @every_case
-def test_a_file_system_that_fills_up_at_each_call(name, tmp_path, quick_pair):
+def test_a_file_system_that_fills_up_at_any_call_does_no_harm_and_the_next_run_finishes(name, tmp_path, quick_pair):
     """From the n-th call on everything fails; then there is room again."""
     make, called, _, _ = CASES[name]
     calls, wanted = calls_of(name, tmp_path / "0")
@@ -151,7 +151,7 @@ def test_a_file_system_that_fills_up_at_each_call(name, tmp_path, quick_pair):
 
 
 @every_case
-def test_a_full_disk_then_room_again(name, tmp_path, quick_pair):
+def test_a_full_disk_does_no_harm_and_the_next_run_with_room_finishes(name, tmp_path, quick_pair):
     """Nothing can be written, though files can be removed and renamed as ever: no trace of the history may go."""
     make, called, _, _ = CASES[name]
     calls, wanted = calls_of(name, tmp_path / "0")

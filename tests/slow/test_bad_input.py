@@ -309,7 +309,7 @@ CASES = [
 
 
 @pytest.mark.parametrize("words,argument,value", CASES)
-def test_a_bad_argument(machine, bad_files, run, words, argument, value):
+def test_a_bad_argument_is_refused_and_changes_nothing(machine, bad_files, run, words, argument, value):
     before = tree_of(machine, times=True)
     ran = run(typed(words, argument, value))
     require_refusal(ran, (1, 2))
@@ -400,7 +400,7 @@ needs_root = pytest.mark.skipif(not IS_ROOT, reason="only root can become somebo
 @needs_root
 @pytest.mark.parametrize("words,fine", [
     pytest.param(words, fine, id=" ".join(words + tuple(fine))) for words, row in EVERY for fine in row.fine])
-def test_without_root(machine, words, fine):
+def test_without_root_every_change_is_refused_and_changes_nothing(machine, words, fine):
     """Who may only read gets what can be read; every change is refused, with sudo as the hint, and nothing changes."""
     row = SETS_MODE if words == ("mode",) and fine else ROWS[words]
     before = tree_of(machine, times=True)

@@ -25,7 +25,7 @@ def test_generate_refuses_to_replace(machine, daemon):
     assert "catcherctl cert generate --force" in error.hint
 
 
-def test_generate_with_force(machine, daemon, frozen):
+def test_generate_with_force_keeps_the_old_pair_and_shows_the_new_one(machine, daemon, frozen):
     old = in_place(machine)
     lines, left = cert_install.generate(machine, True, True)
     now = in_place(machine)
@@ -95,7 +95,7 @@ def asked(data):
     return request, names.get_values_for_type(x509.DNSName), addresses
 
 
-def test_request_to_install(machine, daemon):
+def test_a_signed_request_is_installed_with_the_key_of_the_request(machine, daemon):
     """From a request over a CA to a pair in use, with one file in the hand."""
     before = in_place(machine)
     data, lines = cert_request.request(machine, [], False, None)
@@ -193,7 +193,7 @@ def test_the_key_of_a_request_outlives_a_failed_install(machine, daemon):
 
 
 @pytest.mark.parametrize("kind", ["rsa-2048", "prime256v1", "secp384r1", "secp521r1"])
-def test_request_for_the_present_key(machine, daemon, kind):
+def test_a_request_for_the_present_key_makes_no_key(machine, daemon, kind):
     key = pem.key_of(kind)
     machine.put(paths.KEY, key, 0o600)
     data, _ = cert_request.request(machine, [], True, None)
@@ -201,7 +201,7 @@ def test_request_for_the_present_key(machine, daemon, kind):
     assert machine.get(paths.REQUEST_KEY) is None
 
 
-def test_request_into_a_new_file_only(machine, daemon):
+def test_a_request_is_written_into_a_new_file_only(machine, daemon):
     os.makedirs(machine.on_disk("/root"))
     data, _ = cert_request.request(machine, [], False, "/root/x.csr")
     assert machine.get("/root/x.csr") == data
@@ -260,7 +260,7 @@ def test_a_cryptography_that_breaks_at_any_call_is_one_line(machine, daemon, mon
     assert status == 0 and number > 10
 
 
-def test_request_for_no_present_key(machine, daemon):
+def test_a_request_for_a_missing_present_key_is_refused(machine, daemon):
     os.unlink(machine.on_disk(paths.KEY))
     error = refused(machine, daemon, lambda: cert_request.request(machine, [], True, None))
     assert "there is no " + paths.KEY in error.message

@@ -15,7 +15,7 @@ from tests.unit.daemon import shown
 from tests.unit.support import ids, no_room_for_the_stamp, tree_of
 
 
-def test_install(machine, daemon, frozen):
+def test_install_replaces_the_pair_restarts_and_keeps_the_old_files(machine, daemon, frozen):
     old, before = in_place(machine), bin_tree(machine)
     made = remembered(machine).generated_pair
     assert made == pair.fingerprint(*old)
@@ -48,7 +48,7 @@ def test_install_twice_keeps_both(machine, daemon, frozen):
     assert machine.get(paths.KEY + KEPT + "-2") == NEW[0]
 
 
-def test_install_of_a_chain(machine, daemon):
+def test_install_takes_the_whole_chain(machine, daemon):
     authority = Authority()
     chain = authority.issue(NEW_KEY) + authority.certificate + authority.root
     install(machine, NEW_KEY, chain)
@@ -67,7 +67,7 @@ def test_install_in_tcp_mode_tries_nothing(machine, daemon):
     assert remembered(machine).generated_pair is None
 
 
-def test_install_without_a_restart(machine, daemon):
+def test_install_without_a_restart_says_how_to_use_the_pair(machine, daemon):
     old = in_place(machine)
     lines, _ = install(machine, restart=False)
     assert in_place(machine) == NEW
@@ -108,7 +108,7 @@ def test_install_cures_a_pair_that_kept_the_catcher_down(machine, daemon):
 
 
 @pytest.mark.parametrize("half", [paths.KEY, paths.CERTIFICATE])
-def test_install_over_half_a_pair(machine, daemon, half, frozen):
+def test_install_over_half_a_pair_keeps_that_half(machine, daemon, half, frozen):
     daemon.stop()
     os.unlink(machine.on_disk(half))
     install(machine)
@@ -117,7 +117,7 @@ def test_install_over_half_a_pair(machine, daemon, half, frozen):
     assert machine.get(other + KEPT) and machine.get(half + KEPT) is None
 
 
-def test_install_over_links(machine, daemon, frozen):
+def test_install_over_links_keeps_them_and_what_they_lead_to(machine, daemon, frozen):
     """An administrator may keep the pair elsewhere: the links are kept, what they lead to is not touched."""
     put(machine, *in_place(machine))
     for path, target in ((paths.KEY, "/root/my.key"), (paths.CERTIFICATE, "/root/my.crt")):

@@ -73,7 +73,7 @@ def narrow(machine):
 
 @pytest.mark.parametrize("work", [swap, swap_back, make_again],
                          ids=["install", "install and take back", "generate"])
-def test_killed_at_each_call(tmp_path, work):
+def test_a_kill_at_any_call_leaves_the_old_or_the_new_files(tmp_path, work):
     total = count_calls(tmp_path / "count", work)
     assert total > 25
     outcomes = set()
@@ -174,7 +174,7 @@ def test_a_start_that_cannot_finish_it_refuses_two_halves(tmp_path):
 
 
 @pytest.mark.parametrize("name", pair.FILES)
-def test_a_rename_of_which_only_half_reached_the_disk(tmp_path, name):
+def test_a_rename_that_reached_the_disk_by_half_is_finished(tmp_path, name):
     """After a power failure the file may have its new name and still its old one: two names of one file."""
     machine = prepared(tmp_path / "x")
     pair.begin_replacement(machine, NEW[0], NEW[1], False)

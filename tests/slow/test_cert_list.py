@@ -72,7 +72,7 @@ def test_a_name_that_is_no_time_is_listed_without_one(machine, daemon, suffix):
     assert [one["replaced"] for one in listed(machine)] == [None, None]
 
 
-def test_nothing_at_all(machine, daemon):
+def test_the_list_says_that_there_is_no_pair(machine, daemon):
     for path in (paths.KEY, paths.CERTIFICATE):
         os.unlink(machine.on_disk(path))
     assert cert_list.lines(cert_list.collect(machine)) == ["There is no key and no certificate."]
@@ -87,7 +87,7 @@ def test_an_interrupted_change_is_told(machine, daemon):
 # -- restore -----------------------------------------------------------------------------------------------------------
 
 
-def test_restore_and_restore_again(machine, daemon):
+def test_a_second_restore_brings_the_replaced_pair_back(machine, daemon):
     ours = in_place(machine)
     install(machine)
     lines, found = cert_install.restore(machine, "", True)
@@ -153,7 +153,7 @@ def test_restore_that_fails_is_taken_back(machine, daemon, frozen):
     assert bin_tree(machine) == before
 
 
-def test_restore_without_a_restart(machine, daemon):
+def test_restore_without_a_restart_does_not_restart(machine, daemon):
     ours = in_place(machine)
     install(machine)
     restarts = daemon.restarts

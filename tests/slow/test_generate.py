@@ -62,7 +62,7 @@ def alternatives_of(one):
 
 
 @every_name
-def test_contents(machine, name):
+def test_the_pair_has_the_documented_contents(machine, name):
     key_pem, certificate_pem = made(machine, name)
     short, full, addresses = NAMES[name]
     one = read(certificate_pem)
@@ -120,7 +120,7 @@ def test_validity_is_ten_years_from_one_day_ago(machine):
     # Ten years on UTCTime has ended and GeneralizedTime begun (RFC 5280, 4.1.2.5).
     ((2045, 6, 2, 1, 2, 3), (2045, 6, 1, 1, 2, 3), (2055, 6, 1, 1, 2, 3)),
 ])
-def test_validity_on_odd_days(machine, now, first, last):
+def test_the_validity_is_right_on_odd_days(machine, now, first, last):
     machine.time = calendar.timegm(now) + 0.75
     made_now = read(generate.generate(machine, names_of("short only"))[1])
     assert validity_of(made_now) == (datetime.datetime(*first), datetime.datetime(*last))
@@ -274,7 +274,7 @@ def test_no_cryptography_is_needed(machine, monkeypatch):
 @pytest.mark.parametrize("key_type,algorithm,digest", [
     ("secp521r1", "EC secp521r1", "sha512"), ("secp384r1", "EC secp384r1", "sha384"),
     ("prime256v1", "EC prime256v1", "sha256"), ("rsa2048", "RSA 2048", "sha256"), ("rsa3072", "RSA 3072", "sha256")])
-def test_each_type_of_key(machine, key_type, algorithm, digest):
+def test_a_pair_of_each_type_of_key_has_no_problem(machine, key_type, algorithm, digest):
     machine.time = None
     wish = generate.Wish(names=[], key_type=key_type, days=30)
     key, crt = generate.generate(machine, names_of("short and full"), wish)

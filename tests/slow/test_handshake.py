@@ -45,7 +45,7 @@ def test_every_tls_connection_ends_with_close_notify(good, tmp_path):
 
 
 @pytest.mark.parametrize("version", ["1_2", "1_3"])
-def test_negotiated_version(good, tmp_path, version):
+def test_the_negotiated_version_is_shown(good, tmp_path, version):
     with s_server(good.files(tmp_path), "-tls" + version) as port:
         result = probe.probe("127.0.0.1:%d" % port, timeout=5)
     check(result)
@@ -53,7 +53,7 @@ def test_negotiated_version(good, tmp_path, version):
     assert result.system_problem
 
 
-def test_server_that_speaks_only_tls_1_1(good, tmp_path):
+def test_a_server_that_speaks_only_tls_1_1_is_too_old(good, tmp_path):
     with s_server(good.files(tmp_path), "-tls1_1", "-cipher", "DEFAULT:@SECLEVEL=0") as port:
         result = probe.probe("127.0.0.1:%d" % port, timeout=5)
     check(result)
@@ -62,7 +62,7 @@ def test_server_that_speaks_only_tls_1_1(good, tmp_path):
     assert report.exit_status(result) == 1
 
 
-def test_server_that_answers_with_tls_1_1():
+def test_a_server_that_answers_with_tls_1_1_is_too_old():
     hello = b"\x02\x00\x00\x26\x03\x02" + bytes(32) + b"\x00\x00\x2f\x00"
     with Peer(says_when_asked(b"\x16\x03\x02" + len(hello).to_bytes(2, "big") + hello)) as peer:
         result = look(peer)
@@ -79,7 +79,7 @@ def test_handshake_refused_by_an_alert():
 
 
 @pytest.mark.parametrize("version", ["1_2", "1_3"])
-def test_a_server_that_wants_a_certificate_of_its_client(good, tmp_path, version):
+def test_a_server_that_wants_a_certificate_of_its_client_refuses_the_handshake(good, tmp_path, version):
     """A TKE has none. In TLS 1.3 the handshake is over for the client before the server refuses it."""
     with s_server(good.files(tmp_path), "-tls" + version, "-Verify", "1") as port:
         result = probe.probe("127.0.0.1:%d" % port, timeout=5)
@@ -104,7 +104,7 @@ def test_handshake_that_the_server_ends_with_close_notify():
 
 
 @pytest.mark.parametrize("beginning", [b"\x16", b"\x16\x03\x03\x02\x00\x02"], ids=["one byte", "six bytes"])
-def test_handshake_that_falls_silent(beginning):
+def test_a_handshake_that_falls_silent_times_out(beginning):
     with Peer(says(beginning)) as peer:
         result = look(peer, timeout=0.4)
     assert result.state == results.TIMED_OUT
@@ -136,7 +136,7 @@ def any_python(request):
     (answers_at_the_end(b"221 bye\r\n"), '"221 bye"'),
 ], ids=["waits", "echoes", "ends politely", "banner", "http", "one byte", "nearly TLS", "escape sequence",
         "late words"])
-def test_plain_tcp(any_python, handle, evidence):
+def test_plain_tcp_is_recognised_and_the_evidence_is_shown(any_python, handle, evidence):
     with Peer(handle) as peer:
         result = look(peer, timeout=1.0)
     assert result.state == results.TCP

@@ -277,7 +277,7 @@ GOOD = {
 
 
 @pytest.mark.parametrize("name", sorted(GOOD))
-def test_a_pair_that_serves(name):
+def test_a_pair_that_serves_has_no_problem(name):
     verdict = check.check(Asked(), *GOOD[name]())
     assert (verdict.problem, verdict.chain, verdict.unchecked) == ("", "", "")
 

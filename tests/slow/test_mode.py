@@ -70,7 +70,7 @@ def test_a_catcher_with_a_port_of_its_own_is_verified_there(machine, daemon, mon
     assert shown(daemon.port) == der(machine)
 
 
-def test_tls_after_an_upgrade(machine, daemon):
+def test_mode_tls_ends_the_finding_of_an_upgrade(machine, daemon):
     assert found(machine) == ["upgraded-tcp-kept"]
     lines, left = mode.set_mode(machine, config.TLS, restart=True)
     assert machine.get(paths.CONF) == b"TLS_ON\n"
@@ -117,7 +117,7 @@ def test_a_mode_that_could_not_be_set_is_an_error(machine, daemon, monkeypatch, 
     assert machine.get(paths.CONF) == conf and found(machine) == told and daemon.restarts == restarts
 
 
-def test_there_and_back(machine, daemon):
+def test_mode_tcp_goes_back_and_keeps_the_pair(machine, daemon):
     mode.set_mode(machine, config.TLS, restart=True)
     lines, left = mode.set_mode(machine, config.TCP, restart=True)
     assert machine.get(paths.CONF) == b"TLS_OFF\n"
@@ -149,7 +149,7 @@ def test_an_absent_configuration_is_written(machine, daemon):
     assert shown(daemon.port) == der(machine)
 
 
-def test_without_a_restart(machine, daemon):
+def test_a_mode_that_is_not_running_is_used_when_it_is_set_again(machine, daemon):
     lines, _ = mode.set_mode(machine, config.TLS, restart=False)
     assert machine.get(paths.CONF) == b"TLS_ON\n"
     assert daemon.restarts == 0 and shown(daemon.port) == "tcp"

@@ -63,7 +63,7 @@ def test_the_key_is_private_after_each_call(machine, umask):
     assert whole(machine)
 
 
-def test_killed_at_each_call(machine):
+def test_a_kill_at_any_call_leaves_a_pair_that_the_next_run_finishes(machine):
     calls = calls_of_a_run(machine)
     half = 0
     for n in range(1, calls + 1):
@@ -82,7 +82,7 @@ def test_killed_at_each_call(machine):
     assert 0 < half <= 2
 
 
-def test_killed_again_while_finishing(machine):
+def test_a_second_kill_while_finishing_does_no_harm(machine):
     """Twice is enough to see that recovery itself can be interrupted anywhere."""
     calls = calls_of_a_run(machine)
     for n in range(1, calls + 1, 3):

@@ -253,7 +253,7 @@ def algorithm_of(given):
 
 
 @pytest.mark.parametrize("name", sorted(ACCEPTED))
-def test_accepted(machine, files, name):
+def test_a_good_pair_is_accepted_in_each_form(machine, files, name):
     make, algorithm = ACCEPTED[name]
     key_data, crt_data = make()
     given = submitted.check(machine, *files(key_data, crt_data))

@@ -254,13 +254,13 @@ def test_the_stage_is_proof_until_the_stamp_has_it(machine, quick_pair, monkeypa
     assert [name for name in machine.names(paths.BIN) if name.startswith(".")] == []
 
 
-def test_systemctl_hangs(machine, quick_pair):
+def test_a_systemctl_that_hangs_is_a_finding(machine, quick_pair):
     machine.systemctl(TimeoutError(errno.ETIMEDOUT, "no answer within 120 seconds"))
     machine.enable()
     assert ids(apply.converge(machine, FRESH).findings) == ["service-failed"]
 
 
-def test_no_systemctl_at_all(machine, quick_pair):
+def test_without_systemctl_there_is_no_finding(machine, quick_pair):
     machine.enable()
     assert apply.converge(machine, FRESH).findings == []
 
@@ -395,7 +395,7 @@ def test_a_state_of_the_service_that_could_not_be_restored_stays_noted(machine, 
 # -- policy ------------------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("status,starts", [(101, False), (0, True), (104, True), (1, True)])
-def test_policy_rc_d(machine, quick_pair, status, starts):
+def test_policy_rc_d_can_forbid_the_start(machine, quick_pair, status, starts):
     machine.systemctl()
     machine.enable()
     machine.put("/usr/sbin/policy-rc.d", b"", 0o755)
@@ -433,7 +433,7 @@ def test_nothing_is_started_where_systemd_does_not_run(tmp_path, quick_pair):
 
 # -- where no key is made ----------------------------------------------------------------------------------------------
 
-def test_no_key_in_a_chroot(machine, quick_pair):
+def test_a_chroot_gets_no_key(machine, quick_pair):
     machine.chroot = True
     for called in (FRESH, APPLY, START):
         outcome = apply.converge(machine, called)
@@ -442,7 +442,7 @@ def test_no_key_in_a_chroot(machine, quick_pair):
     assert machine.get(paths.CONF) == b"TLS_ON\n"
 
 
-def test_no_key_in_an_image_build(machine, quick_pair):
+def test_an_image_build_gets_no_key(machine, quick_pair):
     machine.booted = False
     assert ids(apply.converge(machine, FRESH).findings) == ["pair-deferred"]
     assert pair.look(machine).state == pair.NONE

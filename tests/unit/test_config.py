@@ -72,7 +72,7 @@ def test_a_problem_is_one_line_of_plain_text():
         assert len(problem) < 100 and problem.isprintable() and all(ord(c) < 128 for c in problem)
 
 
-def test_no_file():
+def test_a_missing_file_is_absent_and_an_unreadable_one_unusable():
     assert config.absent().state == ABSENT
     assert config.unreadable("it cannot be read").state == UNUSABLE
 
@@ -99,7 +99,7 @@ EDITS = {
 
 
 @pytest.mark.parametrize("name", sorted(EDITS))
-def test_edits(name):
+def test_an_edit_changes_only_the_directive(name):
     data, mode, result = EDITS[name]
     assert config.with_mode(data, mode) == result
     assert config.parse(result).state == mode

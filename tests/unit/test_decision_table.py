@@ -158,7 +158,7 @@ def facts_of(history, conf, capability):
 
 
 @TABLE
-def test_plan(history, conf, capability):
+def test_the_plan_is_that_of_the_table(history, conf, capability):
     arguments = HISTORIES[history][1]
     facts = facts_of(history, conf, capability)
     planned = plan.plan(facts, called(arguments))
@@ -183,7 +183,7 @@ def test_plan(history, conf, capability):
 
 
 @TABLE
-def test_converge(history, conf, capability, machine, quick_pair):
+def test_the_host_is_afterwards_as_the_table_says(history, conf, capability, machine, quick_pair):
     _, arguments, shown = HISTORIES[history]
     before = CONFIGURATIONS[conf][1]
     machine.tls_possible(CAPABILITIES[capability])

@@ -53,7 +53,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("name", sorted(CASES))
-def test_history(name):
+def test_the_history_follows_from_what_is_known(name):
     called, capture, old, traces, past = CASES[name]
     assert plan.history(make_facts(capture=capture, stamp=old, traces=traces), called) == past
 
@@ -128,7 +128,7 @@ def test_groups_that_this_package_makes_are_no_trace_of_7x(machine, called, sign
     assert plan.history(facts.collect(machine), called) == actions.LEGACY
 
 
-def test_a_host_without_etc_group(machine):
+def test_a_host_without_etc_group_is_fresh(machine):
     machine.remove("/etc/group")
     assert plan.history(facts.collect(machine), INSTALL) == actions.FRESH
 

@@ -72,7 +72,7 @@ def test_a_link_in_the_middle_of_a_path_stays_inside(image, tmp_path):
     assert image.locate("/etc/passwd") == image.root + "/data/etc/passwd"
 
 
-def test_links_in_a_circle(image):
+def test_links_in_a_circle_raise_eloop(image):
     os.symlink("/b", image.root + "/a")
     os.symlink("/a", image.root + "/b")
     with pytest.raises(OSError) as raised:
@@ -313,7 +313,7 @@ def test_replace_writes_what_a_link_leads_to(image, absolute):
     assert sorted(os.listdir(image.root + "/data")) == ["conf"]
 
 
-def test_replace_of_a_dangling_link(image):
+def test_replace_writes_what_a_dangling_link_leads_to(image):
     os.mkdir(image.root + "/data")
     os.symlink("/data/conf", image.root + "/conf")
     image.replace("/conf", b"new", 0o644, follow=True)
@@ -326,7 +326,7 @@ def test_an_empty_name_is_not_the_directory_that_one_is_in():
 
 
 @pytest.mark.parametrize("follow", [True, False])
-def test_replace_of_a_link_on_the_running_system(tmp_path, follow):
+def test_replace_follows_a_link_only_if_asked(tmp_path, follow):
     (tmp_path / "data").write_bytes(b"old")
     (tmp_path / "conf").symlink_to("data")
     Host().replace(str(tmp_path / "conf"), b"new", 0o644, follow=follow)
@@ -518,7 +518,7 @@ def test_lock_of_a_killed_holder_is_free(image):
     image.lock(0).free()
 
 
-def test_lock_through_a_planted_link(image):
+def test_a_lock_does_not_follow_a_planted_link(image):
     put(image, "/victim", b"precious", 0o644)
     os.makedirs(image.root + paths.STATE_DIR)
     os.symlink(image.root + "/victim", image.root + paths.LOCK)
@@ -634,7 +634,7 @@ def test_another_root_is_never_a_running_system(image):
 
 
 @pytest.mark.parametrize("value", ["1", "true", "yes", "on"])
-def test_systemd_offline(monkeypatch, value):
+def test_systemd_offline_counts_as_not_booted(monkeypatch, value):
     monkeypatch.setenv("SYSTEMD_OFFLINE", value)
     assert not Host().is_booted()
 

@@ -21,7 +21,7 @@ def stick(machine):
     return "/mnt/usb"
 
 
-def test_export(machine, daemon, stick):
+def test_export_writes_the_certificate_and_its_hashes(machine, daemon, stick):
     lines = cert_export.export(machine, stick)
     assert machine.names(stick) == ["catcher-hashes.txt", "catcher.crt"]
     assert machine.get(stick + "/catcher.crt") == machine.get(paths.CERTIFICATE)
@@ -80,7 +80,7 @@ def test_export_onto_a_stick_that_has_one_group_for_all(machine, daemon, stick, 
 
 
 @pytest.mark.parametrize("where,linked", [(paths.BIN, False), (paths.BIN, True), ("/data", True), ("/mnt/link", False)])
-def test_export_into_the_place_of_the_pair(machine, daemon, where, linked):
+def test_export_into_the_place_of_the_pair_is_refused(machine, daemon, where, linked):
     """It would rewrite an administrator's file, without its text and without a copy."""
     authority = Authority()
     machine.put(paths.KEY, NEW_KEY, 0o600)
@@ -94,7 +94,7 @@ def test_export_into_the_place_of_the_pair(machine, daemon, where, linked):
     assert "the certificate in use is in" in error.message
 
 
-def test_export_into_nothing(machine, daemon):
+def test_export_into_a_missing_directory_is_refused(machine, daemon):
     for name in ("/mnt/nothing", "/root/my.crt"):
         put(machine, *NEW)
         error = refused(machine, daemon, lambda name=name: cert_export.export(machine, name))
@@ -114,7 +114,7 @@ def test_export_onto_a_stick_that_refuses(machine, daemon, stick, error):
         assert [name for name in machine.names(stick) if name.startswith(".")] == [], n
 
 
-def test_export_of_nothing(machine, daemon, stick):
+def test_export_of_a_missing_certificate_is_refused(machine, daemon, stick):
     os.unlink(machine.on_disk(paths.CERTIFICATE))
     error = refused(machine, daemon, lambda: cert_export.export(machine, stick))
     assert "there is no " + paths.CERTIFICATE in error.message

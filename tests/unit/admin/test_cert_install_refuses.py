@@ -92,13 +92,13 @@ def test_a_pair_that_changes_between_look_and_change_is_kept(machine, daemon, mo
     assert in_place(machine) == NEW and [machine.get(paths.BIN + "/" + name) for name in kept] == [edited]
 
 
-def test_both_in_one_file(machine, daemon):
+def test_key_and_certificate_in_one_file_are_installed(machine, daemon):
     machine.put("/root/both.pem", NEW[1] + NEW[0], 0o600)
     cert_install.install(machine, ["/root/both.pem"], [], True)
     assert in_place(machine) == NEW and shown(daemon.port) == der(NEW[1])
 
 
-def test_a_renewed_certificate_for_the_present_key(machine, daemon):
+def test_a_renewed_certificate_needs_no_key_file(machine, daemon):
     key = machine.get(paths.KEY)
     crt = issue(key)
     machine.put("/root/new.crt", crt)
@@ -140,7 +140,7 @@ def test_what_is_wrong_with_a_certificate_is_said_of_a_chain_too(machine, daemon
     assert told[0].message == told[1].message and "cannot be tried" not in told[0].message
 
 
-def test_a_key_alone(machine, daemon):
+def test_a_key_alone_is_refused(machine, daemon):
     machine.put("/root/new.key", NEW[0])
     error = refused(machine, daemon, lambda: cert_install.install(machine, ["/root/new.key"], [], True))
     assert "holds no certificate" in error.message

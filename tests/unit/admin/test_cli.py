@@ -84,7 +84,7 @@ def failed(ran, status=1):
 
 
 @pytest.mark.parametrize("words", VERBS, ids=" ".join)
-def test_help(run, words):
+def test_help_has_the_usage_and_an_example(run, words):
     ran = run(*(words + ["--help"]))
     assert ran.status == 0 and ran.err == ""
     assert "usage: catcherctl" in ran.out
@@ -126,7 +126,7 @@ def test_a_name_is_as_certificates_have_it(typed, name, verb):
     assert options.name == (name if verb.startswith("probe") else [name])
 
 
-def test_without_a_verb(run):
+def test_without_a_verb_the_usage_is_shown(run):
     ran = run()
     assert ran.status == 2 and ran.out == "" and "usage: catcherctl" in ran.err
     ran = run("cert")
@@ -191,7 +191,7 @@ def test_nothing_has_colours(run, monkeypatch, words):
 
 
 @pytest.mark.parametrize("name", sorted(USAGE))
-def test_usage(run, machine, name):
+def test_a_usage_error_changes_nothing(run, machine, name):
     before = tree_of(machine, times=True)
     failed(run(*USAGE[name]), status=2)
     assert tree_of(machine, times=True) == before
@@ -200,7 +200,7 @@ def test_usage(run, machine, name):
 # -- what it does ------------------------------------------------------------------------------------------------------
 
 
-def test_status(run, machine):
+def test_status_reports_and_its_exit_status_follows_the_findings(run, machine):
     ran = run("status")
     assert ran.status == 0 and ran.err == ""
     assert "TLS, configured and running" in ran.out and "Nothing needs attention." in ran.out
@@ -211,7 +211,7 @@ def test_status(run, machine):
     assert run("status", "--json").status == 3
 
 
-def test_mode(run, machine):
+def test_mode_shows_sets_and_refuses(run, machine):
     ran = run("mode")
     assert (ran.status, ran.out) == (0, "tls\n")
     ran = run("mode", "tcp")
@@ -233,7 +233,7 @@ def test_mode_that_fails(run, machine):
     assert machine.get(paths.CONF) == b"TLS_ON\n"
 
 
-def test_cert(run, machine):
+def test_each_verb_of_cert_works_from_the_command_line(run, machine):
     ran = run("cert", "show")
     assert ran.status == 0 and "SHA-256" in ran.out
     assert json.loads(run("cert", "show", "--json").out)["algorithm"] == "EC secp521r1"
@@ -272,14 +272,14 @@ def test_a_redirected_request_is_the_request_alone(run, machine):
     assert "exists already" in failed(run("cert", "request", "--out", "/tmp/x.csr"))
 
 
-def test_export(run, machine):
+def test_export_works_from_the_command_line(run, machine):
     os.makedirs(machine.on_disk("/mnt/usb"))
     ran = run("cert", "export", "/mnt/usb")
     assert ran.status == 0 and "Wrote /mnt/usb/catcher.crt" in ran.out
     assert "is not a directory" in failed(run("cert", "export", "/mnt/none"))
 
 
-def test_probe_and_guide(run, machine):
+def test_probe_and_guide_work_from_the_command_line(run, machine):
     target = "127.0.0.1:%d" % machine.daemon.port
     ran = run("probe", target, "--name", "tke1.example.com")
     assert ran.status == 0 and "TLSv1" in ran.out
@@ -293,7 +293,7 @@ def test_probe_and_guide(run, machine):
     assert fields["format_version"] == 1 and fields["enable_tls"] is False
 
 
-def test_plan_and_apply(run, machine):
+def test_apply_does_what_plan_shows(run, machine):
     ran = run("plan")
     assert (ran.status, ran.out) == (0, "CCA 8 is set up on this host.\nNothing to do.\n")
     os.unlink(machine.on_disk(paths.CONF))
@@ -463,7 +463,7 @@ STREAMS = {
 
 
 @pytest.mark.parametrize("name", sorted(STREAMS))
-def test_streams(name):
+def test_closed_and_broken_streams_cause_no_traceback(name):
     text, wanted, said = STREAMS[name]
     status, out, err = shell(text)
     assert status in (wanted if isinstance(wanted, tuple) else (wanted,)), err
@@ -517,7 +517,7 @@ def test_a_fault_of_ours_is_one_line_too(run, machine, monkeypatch):
     (0, KeyboardInterrupt(),
      "catcherctl: interrupted\n  see what is wrong:\n    catcherctl status\n"),
 ])
-def test_errors(run, machine, monkeypatch, user, error, line):
+def test_an_error_is_one_line_and_a_hint(run, machine, monkeypatch, user, error, line):
     monkeypatch.setattr(os, "geteuid", lambda: user)
 
     def broken(host):

@@ -148,7 +148,7 @@ def test_what_does_not_listen_has_failed(machine, proc, looked_at, state):
 
 
 @pytest.mark.parametrize("entry", [line(ANY_4, PORT, LISTENS, 9), line(LOOPBACK_4, PORT, CONNECTED, 9), ""])
-def test_a_stranger_that_answers_verifies_nothing(machine, proc, looked_at, entry):
+def test_an_answer_of_another_program_does_not_verify_the_mode(machine, proc, looked_at, entry):
     """A user's program on the port may speak plain TCP as well as the catcher."""
     machine.systemctl((0, b"MainPID=100\n"))
     proc([entry] if entry else [], [], [(100, [paths.CATCHER], []), (200, [paths.CATCHER], [9])])

@@ -146,7 +146,7 @@ def test_nobody_is_told_to_replace_a_pair_that_could_not_be_read(machine, daemon
 
 @pytest.mark.parametrize("mode", ["TLS_ON", "TLS_OFF"])
 @pytest.mark.parametrize("name", sorted(CHECKS))
-def test_check(machine, daemon, name, mode):
+def test_check_finds_what_is_wrong_and_changes_nothing(machine, daemon, name, mode):
     change, names, wanted = CHECKS[name]
     machine.put(paths.CONF, mode.encode("ascii") + b"\n")
     change(machine)
@@ -172,7 +172,7 @@ def test_check_says_what_is_stale(machine, daemon):
     assert "catcherctl cert generate --force" in messages.fix(one)
 
 
-def test_check_of_nothing(machine, daemon):
+def test_check_refuses_if_there_is_no_pair(machine, daemon):
     for path in (paths.KEY, paths.CERTIFICATE):
         os.unlink(machine.on_disk(path))
     error = refused(machine, daemon, lambda: installed_pair.check(machine, []))

@@ -122,7 +122,7 @@ def test_all_is_well(machine):
     assert "do not tick" not in shown
 
 
-def test_plain_tcp(machine, monkeypatch):
+def test_status_of_a_catcher_in_tcp_mode_has_no_finding(machine, monkeypatch):
     machine.put(paths.CONF, b"TLS_OFF\n")
     apply.converge(machine, transition.of(transition.START))
     runs(machine, monkeypatch)
@@ -292,7 +292,7 @@ EXIT = {
 
 
 @pytest.mark.parametrize("name", sorted(STATES))
-def test_state(machine, monkeypatch, name):
+def test_status_finds_what_is_wrong(machine, monkeypatch, name):
     change, wanted, part = STATES[name]
     change(machine, monkeypatch)
     fields = seen(machine)
@@ -733,6 +733,6 @@ def test_a_real_user_without_root(tmp_path):
 
 
 @pytest.mark.real_programs
-def test_this_machine_itself():
+def test_status_of_this_machine_has_the_documented_fields():
     """Whatever it is: no traceback, and the shape holds."""
     seen(Host())

@@ -114,7 +114,7 @@ def test_names_are_those_of_the_console(mode, names):
 
 
 @pytest.mark.parametrize("mode", ["tls", "tcp"])
-def test_existing_and_new_host(mode):
+def test_the_guide_tells_how_to_change_and_how_to_create_a_host(mode):
     said = flat(mode)
     assert said.index('"Change Host"') < said.index('"Create Host"')
 
@@ -155,7 +155,7 @@ def test_another_port_is_typed_at_the_console_and_for_the_probe(address, typed):
     ("tls", "tls", None, "configured for TLS and does not run. On this host, type: systemctl start CSUTKEcat"),
     ("tls", "tls", "tcp", "configured for TLS and runs in TCP mode. On this host, type: catcherctl status"),
 ])
-def test_state_of_the_catcher(mode, configured, running, said):
+def test_the_guide_says_what_the_catcher_still_needs(mode, configured, running, said):
     assert said in flat(mode, configured=configured, running=running)
 
 
@@ -263,7 +263,7 @@ def test_names_cannot_write_to_the_terminal():
 # -- the facts of a host -----------------------------------------------------------------------------------------------
 
 
-def test_facts_of_a_host(machine, a_pair):
+def test_the_facts_are_those_of_the_host(machine, a_pair):
     machine.put(paths.CERTIFICATE, a_pair[1])
     machine.put(paths.CONF, b"TLS_ON\n")
     machine.processes[4711] = [paths.CATCHER, "-tls"]
@@ -278,7 +278,7 @@ def test_facts_of_a_host(machine, a_pair):
 @pytest.mark.parametrize("conf, configured", [
     (None, None), (b"TLS_OFF\n", "tcp"), (b"# TLS_ON\n", None), (b"TLS_ON\nTLS_OFF\n", None), (b"\0" * 100000, None),
 ])
-def test_configured_mode(machine, conf, configured):
+def test_a_conf_without_one_mode_has_no_configured_mode(machine, conf, configured):
     if conf is not None:
         machine.put(paths.CONF, conf)
     found = tke_guide.collect(machine)
@@ -315,7 +315,7 @@ def test_certificate_that_is_a_fifo_is_not_waited_for(machine):
     assert "cannot be read" in tke_guide.collect(machine).problem
 
 
-def test_first_certificate_of_a_chain_with_text_and_crlf(machine, a_pair):
+def test_the_first_certificate_of_a_chain_with_text_and_crlf_is_used(machine, a_pair):
     data = b"subject=CN = tke1\r\n" + a_pair[1].replace(b"\n", b"\r\n") + b"-----BEGIN CERTIFICATE-----\r\nAAAA\r\n"
     machine.put(paths.CERTIFICATE, data)
     assert tke_guide.collect(machine).certificate.common_names == ["tke1.example.com"]

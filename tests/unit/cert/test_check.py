@@ -34,7 +34,7 @@ GOOD = {
 
 
 @pytest.mark.parametrize("kind", sorted(GOOD))
-def test_supported_keys(kind):
+def test_supported_keys_have_no_problem(kind):
     verdict = check.check(Asked(), *pair_of(kind))
     assert (verdict.problem, verdict.algorithm, verdict.rsa_bits) == ("",) + GOOD[kind]
 
@@ -51,7 +51,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("kind", sorted(BAD))
-def test_unsupported_keys(kind):
+def test_unsupported_keys_are_refused_with_the_reason(kind):
     verdict = check.check(Asked(), *pair_of(kind))
     assert verdict.problem.startswith(BAD[kind])
     assert len(verdict.problem) < 120
@@ -84,7 +84,7 @@ FORMS = {
 
 
 @pytest.mark.parametrize("form", sorted(FORMS))
-def test_forms_of_a_good_pair(form):
+def test_each_form_of_a_good_pair_has_no_problem(form):
     assert check.check(Asked(), *FORMS[form]()).problem == ""
 
 

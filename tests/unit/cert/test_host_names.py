@@ -75,20 +75,20 @@ def test_names(machine, name):
 
 
 @pytest.mark.parametrize("error", [FileNotFoundError(2, "x"), TimeoutError(110, "x"), PermissionError(13, "x")])
-def test_no_resolver(machine, error):
+def test_without_a_resolver_the_node_name_is_the_full_name(machine, error):
     machine.node = "tke1"
     machine.programs[GETENT] = error
     assert host_names.collect(machine).full == "tke1"
 
 
-def test_no_network_at_all(machine):
+def test_without_a_network_there_is_a_name_and_no_address(machine):
     no_network(machine)
     machine.node = "tke1"
     found = host_names.collect(machine)
     assert (found.short, found.full, found.addresses) == ("tke1", "tke1", [])
 
 
-def test_a_kernel_without_ipv4(machine, monkeypatch):
+def test_a_kernel_without_ipv4_has_no_ipv4_address(machine, monkeypatch):
     def fail():
         raise OSError(97, "Address family not supported by protocol")
 
@@ -156,7 +156,7 @@ def test_an_address_that_is_temporary_on_one_interface_and_lasting_on_another(ma
     assert host_names.addresses(machine).listed == ["192.0.2.10", "2001:db8::10"]
 
 
-def test_each_address_once(machine):
+def test_each_address_is_listed_once(machine):
     machine.ipv4 = [("192.0.2.10", "enc1"), ("192.0.2.10", "dummy0"), ("192.0.2.10", "docker0")]
     machine.put("/proc/net/if_inet6", if_inet6(*[(hexed("2001:db8::10"), 0x00, 0x80, name)
                                                  for name in ("enc1", "enc2", "enc3")]))
@@ -285,7 +285,7 @@ def test_ipv6_addresses_that_are_not_settled_yet_are_taken(machine):
     assert host_names.collect(machine).addresses == ["192.0.2.10", "2001:db8::10"]
 
 
-def test_ipv6_only_and_link_local_only(machine):
+def test_link_local_addresses_are_left_out(machine):
     machine.ipv4 = ["127.0.0.1"]
     machine.put("/proc/net/if_inet6", if_inet6(("fe800000000000000000000000000001", 0x20, 0x80)))
     assert host_names.collect(machine).addresses == []
@@ -305,7 +305,7 @@ def test_common_name_is_the_full_name_where_it_fits():
 
 
 @pytest.mark.real_programs
-def test_this_machine():
+def test_the_names_of_this_machine_are_without_loopback():
     from catcher_install.host import Host
 
     found = host_names.collect(Host())

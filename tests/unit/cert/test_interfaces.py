@@ -82,7 +82,7 @@ def test_a_name_counts_if_the_kernel_says_nothing(machine, name, lasting):
     assert interfaces.is_lasting(machine, name, set()) == lasting
 
 
-def test_with_default_route(machine):
+def test_interfaces_with_a_default_route_are_found(machine):
     assert interfaces.with_default_route(machine) == set()
     machine.put("/proc/net/route", (
         ROUTES + "br-ex\t00000000\t010200C0\t0003\t0\t0\t0\t00000000\t0\t0\t0\n"

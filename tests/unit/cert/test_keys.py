@@ -24,7 +24,7 @@ def test_other_curves_are_not_supported():
 
 
 @pytest.mark.parametrize("bits,fits", [(1023, False), (1024, True), (2048, True), (4096, True), (4097, False)])
-def test_sizes_of_rsa_keys(bits, fits):
+def test_rsa_keys_of_1024_to_4096_bits_are_supported(bits, fits):
     kind = keys.rsa(bits)
     assert (kind.problem == "") == fits
     assert (kind.algorithm, kind.rsa_bits) == ("RSA %d" % bits, bits)

@@ -27,7 +27,7 @@ def test_a_block_is_found_whatever_is_around_it(form):
     assert pem.der(given.certificates()[0]) == b"\0\1\2\3\4"
 
 
-def test_blocks_of_several_kinds():
+def test_blocks_of_several_kinds_are_told_apart():
     given = pem.PemFile("x", KEY + BLOCK + KEY.replace(b"PRIVATE", b"EC PRIVATE") + KEY.replace(b"PRIVATE", b"PUBLIC"))
     assert given.labels() == ["PRIVATE KEY", "CERTIFICATE", "EC PRIVATE KEY", "PUBLIC KEY"]
     private = given.keys()

@@ -94,7 +94,7 @@ KINDS = {
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
-def test_the_kind_of_a_key(kind):
+def test_the_kind_of_a_key_is_read(kind):
     one = x509.read(build(kind=kind, sign=hashes.SHA256))
     assert (one.key.algorithm, one.key.problem) == (KINDS[kind], "")
 
@@ -108,7 +108,7 @@ def test_kinds_that_are_not_supported_have_a_name(kind, algorithm):
     assert one.key.algorithm == algorithm and one.key.problem
 
 
-def test_what_a_certificate_may_be_used_for():
+def test_what_a_certificate_may_be_used_for_is_read():
     assert x509.read(build(usage="digital_signature")).signs
     assert not x509.read(build(usage="key_agreement")).signs
     assert not x509.read(build(usage="key_encipherment")).signs

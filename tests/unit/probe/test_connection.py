@@ -25,7 +25,7 @@ def bound():
         yield sock
 
 
-def test_ipv6(good, tmp_path):
+def test_an_ipv6_address_is_probed(good, tmp_path):
     with Peer(speaks_tls(good.files(tmp_path)), family=socket.AF_INET6) as peer:
         result = look(peer)
     assert result.matched == "SAN IP ::1"
@@ -78,7 +78,7 @@ def test_process_that_hangs_is_told_from_one_that_waits():
     assert report.exit_status(result) == 1
 
 
-def test_connect_that_nobody_answers():
+def test_a_connection_that_nobody_answers_times_out():
     # A full backlog: the kernel drops what knocks, as a firewall does.
     with bound() as sock, contextlib.ExitStack() as stack:
         sock.listen(0)
@@ -98,14 +98,14 @@ def test_connect_that_nobody_answers():
     assert "connection attempt" in result.reason
 
 
-def test_unreachable():
+def test_an_unreachable_address_is_a_finding():
     result = probe.probe("255.255.255.255", timeout=2)
     check(result)
     assert (result.state, ids(result)) == (results.UNREACHABLE, ["probe-unreachable"])
     assert report.exit_status(result) == 1
 
 
-def test_unknown_interface_of_a_link_local_address():
+def test_an_unknown_interface_is_named_as_the_reason():
     result = probe.probe("fe80::1%no-such-interface", timeout=2)
     check(result)
     # To use the address instead of the name would be no help.

@@ -29,7 +29,7 @@ def test_certificate_with_a_thousand_names(tmp_path):
     assert any("and 988 more" in line for line in report.lines(result))
 
 
-def test_lines_of_a_good_server(good, tmp_path):
+def test_the_lines_of_a_good_server_have_its_names_and_hashes(good, tmp_path):
     with Peer(speaks_tls(good.files(tmp_path))) as peer:
         result = look(peer, "localhost")
     text = "\n".join(report.lines(result))

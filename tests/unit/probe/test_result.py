@@ -46,7 +46,7 @@ def test_name_in_the_cn_only(tmp_path):
     ((10, 20), "probe-certificate-not-yet-valid"),
     ((-20, 10), "probe-certificate-expires-soon"),
 ])
-def test_validity(tmp_path, days, finding):
+def test_a_certificate_outside_its_validity_is_a_finding(tmp_path, days, finding):
     made = Made("localhost", days=days)
     with Peer(speaks_tls(made.files(tmp_path))) as peer:
         result = look(peer, "localhost")

@@ -17,7 +17,7 @@ from .peers import Made, NoPrograms, Peer, ids, look, speaks_tls, talks_tls
 pytestmark = [pytest.mark.real_programs, pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")]
 
 
-def test_chain_of_a_ca(authority, tmp_path):
+def test_the_chain_of_a_ca_verifies(authority, tmp_path):
     root, middle, server = authority
     with Peer(speaks_tls(server.files(tmp_path, chain=[middle, root]))) as peer:
         result = look(peer, "localhost")
@@ -30,7 +30,7 @@ def test_chain_of_a_ca(authority, tmp_path):
     assert "self" in result.system_problem
 
 
-def test_chain_without_its_root(authority, tmp_path):
+def test_a_chain_without_its_root_is_incomplete_and_verifies(authority, tmp_path):
     _, middle, server = authority
     with Peer(speaks_tls(server.files(tmp_path, chain=[middle]))) as peer:
         result = look(peer, "localhost")
@@ -59,7 +59,7 @@ def test_chain_read_by_openssl_is_the_same(authority, tmp_path, monkeypatch):
     assert result.chain_note == ""
 
 
-def test_a_file_of_trust_anchors_and_no_others(authority, tmp_path):
+def test_a_chain_verifies_with_the_cafile_alone(authority, tmp_path):
     """What a client sees that trusts the CA alone, although the last certificate sent would do."""
     root, middle, server = authority
     (tmp_path / "ca.pem").write_bytes(b"# ours\n" + root.pem)
@@ -72,7 +72,7 @@ def test_a_file_of_trust_anchors_and_no_others(authority, tmp_path):
     assert "  Trust     with the certificates of %s, and no others: verifies" % told["cafile"] in report.lines(result)
 
 
-def test_a_file_of_other_trust_anchors(authority, good, tmp_path):
+def test_a_chain_does_not_verify_with_another_cafile(authority, good, tmp_path):
     root, middle, server = authority
     (tmp_path / "ca.pem").write_bytes(good.pem)
     with Peer(speaks_tls(server.files(tmp_path, chain=[middle, root]))) as peer:
@@ -172,7 +172,7 @@ def test_a_certificate_in_the_name_of_another_is_none(good, tmp_path, monkeypatc
 
 
 @pytest.mark.skipif(not hasattr(ssl.SSLObject, "get_unverified_chain"), reason="this Python shows no chain itself")
-def test_chain_without_the_openssl_command(authority, tmp_path):
+def test_a_chain_is_shown_without_the_openssl_command(authority, tmp_path):
     root, middle, server = authority
     with Peer(speaks_tls(server.files(tmp_path, chain=[middle, root]))) as peer:
         result = look(peer, "localhost", host=NoPrograms())
