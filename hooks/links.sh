@@ -1,8 +1,8 @@
-# Directories that an administrator has made links of. A package manager removes such a link with the package that owns
-# the directory: dpkg with ours, rpm with CCA 7.x's. (With ours rpm does not, for there it owns none of them.)
+# Directories that an administrator has replaced by links. A package manager removes such a link with the package that
+# owns the directory: dpkg with ours, rpm with CCA 7.x's. (Our rpm owns none of these directories.)
 
-# Notes what is a link now. Of a killed attempt only what it has lost counts: that comes back first, before files are
-# put where it was, or stays noted.
+# Notes which of the directories are links now. Links that a killed attempt has lost come back first, before files are
+# put in their places. A link that cannot come back stays noted.
 csulcca_note_links() {
     csulcca_restore_links
     csulcca_found=$csulcca_lost
@@ -15,8 +15,8 @@ csulcca_note_links() {
     [ -z "$csulcca_found" ] || csulcca_put_note @LINKS@ "$csulcca_found"
 }
 
-# What there is in the place of a link stays, unless it is an empty directory. csulcca_lost becomes the lines of links
-# that cannot come back now; then the note stays.
+# Makes the noted links again. Anything in the place of a link stays, except an empty directory. Sets csulcca_lost to
+# the lines of the links that cannot come back now; then the note stays.
 csulcca_restore_links() {
     csulcca_lost=""
     csulcca_known=" @MAY_BE_LINKS@ "

@@ -1,7 +1,7 @@
-# What every scriptlet of ours has before its own text: the notes of a scriptlet for a later one.
+# Each of our scriptlets begins with this file: the notes that a scriptlet leaves for a later one.
 
-# csulcca_is_recent NOTE: whether it may be of this operation, or of a killed attempt at it. As long as nobody can tell
-# its age, it is. catcher_install/capture.py judges by the same time.
+# csulcca_is_recent NOTE: whether the note may be of this operation, or of a killed attempt at it. If its age cannot be
+# found out, it counts as recent. catcher_install/capture.py judges by the same time.
 csulcca_is_recent() {
     [ -f "$1" ] && [ ! -h "$1" ] || return 1
     csulcca_age=$(stat -c %Y "$1" 2>/dev/null) && csulcca_now=$(date +%s 2>/dev/null) || return 0
@@ -9,7 +9,7 @@ csulcca_is_recent() {
     [ "$csulcca_age" -lt @NOTE_SECONDS@ ] && [ "$csulcca_age" -gt -@NOTE_SECONDS@ ]
 }
 
-# csulcca_put_note NOTE TEXT: on disk, whole or not at all. To be called in a subshell.
+# csulcca_put_note NOTE TEXT: writes the note to the disk, whole or not at all. To be called in a subshell.
 csulcca_put_note() {
     mkdir -p @STATE_DIR@
     rm -f "$1.new"
@@ -22,7 +22,7 @@ csulcca_put_note() {
     fi
 }
 
-# csulcca_says NOTE LINE
+# csulcca_says NOTE LINE: whether the note is recent and has this line.
 csulcca_says() {
     csulcca_is_recent "$1" || return 1
     while read -r csulcca_line; do
@@ -31,8 +31,8 @@ csulcca_says() {
     return 1
 }
 
-# csulcca_noted NOTE NAME [VALUE]: csulcca_value becomes what the note says of NAME. Fails if that is nothing, or not
-# VALUE. It needs no program, which might not run: that would then look like a note that says nothing.
+# csulcca_noted NOTE NAME [VALUE]: sets csulcca_value to what the note says of NAME. Fails if that is nothing, or not
+# VALUE. It runs no program: a program that cannot run would look like a note that says nothing.
 csulcca_noted() {
     while read -r csulcca_line; do
         case $csulcca_line in
@@ -46,13 +46,13 @@ csulcca_noted() {
     return 1
 }
 
-# csulcca_was_enabled UNIT: before a removal by rpm that was killed, which has disabled it.
+# csulcca_was_enabled UNIT: whether a killed removal by rpm has disabled a unit that was enabled.
 csulcca_was_enabled() {
     csulcca_says @ENABLED@ "$1"
 }
 
-# Whether the service ran before a removal that was killed, which has stopped it. If the host has booted since, what was
-# enabled would have been started.
+# Whether a killed removal has stopped a service that ran. If the host has booted since then, an enabled service counts,
+# because the boot would have started it.
 csulcca_ran_before_removal() {
     csulcca_says @RAN@ yes && return
     [ -d /run/systemd/system ] && ! csulcca_says @RAN@ no && csulcca_was_enabled CSUTKEcat.service

@@ -1,4 +1,5 @@
-# csulcca_postinst FAMILY ARGUMENTS...: the new files are there (deb postinst after debhelper's part, rpm %posttrans).
+# csulcca_postinst FAMILY ARGUMENTS...: after the new files are there (deb postinst after debhelper's part, rpm
+# %posttrans).
 
 csulcca_postinst() {
     # A .deb's postinst compiles beside debhelper's part.
@@ -6,7 +7,7 @@ csulcca_postinst() {
     deb) wait ;;
     *) csulcca_compile ;;
     esac
-    # /usr/bin/python3 is another Python now.
+    # dpkg says that /usr/bin/python3 is another Python now: to compile is enough.
     [ "$1:${2-}" != deb:triggered ] || return 0
     csulcca_restore_links || :
     # Left by an earlier removal.
@@ -25,9 +26,9 @@ csulcca_compile() {
     find @LIBRARY@ -name '*.pyc' -exec sync {} + || :
 }
 
-# csulcca_start_timer COMMAND [OLD]: neither debhelper's part nor rpm's macro starts the timer. debhelper would reload
-# all of systemd before, which takes longer than all else here. That is needed after an upgrade from OLD, even if
-# nothing is started: systemd goes by the time of a unit file, and those of two builds can have the same.
+# csulcca_start_timer COMMAND [OLD]: starts the timer, which neither debhelper's part nor rpm's macro does. systemd is
+# reloaded only if needed, because that takes longer than all else here. After an upgrade from OLD it is needed, even
+# if nothing is started: systemd compares the times of unit files, and those of two builds can be equal.
 csulcca_start_timer() {
     [ -d /run/systemd/system ] || return 0
     [ -z "${2-}" ] || systemctl daemon-reload </dev/null || :
@@ -53,8 +54,8 @@ csulcca_prepare_image() {
     done
 }
 
-# Both links or none: one link beside a file of an administrator's would have the first boot make a key for it. A link
-# of ours that leads nowhere is from a build that was killed between the two.
+# Makes both links or none. With one link beside a file of an administrator, the first boot would make a key for that
+# file. A link of ours that leads nowhere is from a build that was killed between the two links.
 csulcca_link_pair() {
     for csulcca_name in catcher.key catcher.crt; do
         csulcca_target=$(readlink "$1/$csulcca_name") || csulcca_target=@IMAGE_PAIR@/$csulcca_name

@@ -85,8 +85,8 @@ csulcca_undo_old_prerm() {
     [ "$csulcca_start" = no ] || systemctl start CSUTKEcat.service </dev/null || :
 }
 
-# What this shell finds out almost without other programs, at most one at a time. If the host can hardly start another
-# process, nothing more becomes known. Sets csulcca_tree, _ours, _groups, _unit, _mode, _seen and _version.
+# Finds out what needs almost no other program, and no two at a time: a host that can hardly start another process gets
+# at least this. Sets csulcca_tree, _ours, _groups, _unit, _mode, _seen and _version.
 csulcca_look() {
     csulcca_tree=no csulcca_ours=no
     if csulcca_has_our_control_script; then
@@ -94,7 +94,7 @@ csulcca_look() {
     elif [ -e /opt/IBM/CCA/bin/catcher.exe ] && [ ! -e /usr/lib/csulcca/catcher_install ]; then
         csulcca_tree=yes
     fi
-    # On this host and nowhere else: a group in a directory service would say nothing about it.
+    # Only groups of this host count: a group in a directory service is no trace of CCA on this host.
     csulcca_groups=no
     if [ -r /etc/group ] && [ ! -e @MADE_GROUPS@ ]; then
         while IFS=: read -r csulcca_line _; do
@@ -137,8 +137,8 @@ csulcca_write_note() {
     fi
     # Never write through a link that another user made: the file is new, and its name is not a directory.
     rm -f "$csulcca_note.new" || return 1
-    # Half a note, on a full disk, would say what is not so; without one nothing is known. The last line shows that it
-    # is whole.
+    # On a full disk the note could be cut and say something false, so it is removed then. Its last line shows that a
+    # note is complete.
     set -C
     if ! printf 'tree=%s\nours=%s\ngroups=%s\nversion=%s\nunit=%s\nmode=%s\nseen=%s\nactive=%s\n' "$csulcca_tree" \
         "$csulcca_ours" "$csulcca_groups" "$csulcca_version" "$csulcca_unit" "$csulcca_mode" "$csulcca_seen" \
@@ -166,7 +166,7 @@ csulcca_note_service() {
     # since then. So its note counts, unless the service runs again. With rpm they run only after our files are there.
     if [ "$csulcca_active" = no ] && [ -n "$csulcca_earlier" ] &&
         csulcca_noted "$csulcca_note" tree yes && [ "$1$csulcca_tree" != rpmyes ]; then
-        # But for the mode, if it did not see that.
+        # Only the mode is of now, if that note does not have it.
         [ "$csulcca_mode" != unknown ] && csulcca_noted "$csulcca_note" mode unknown || return 0
         csulcca_noted "$csulcca_note" unit && csulcca_unit=$csulcca_value
         csulcca_noted "$csulcca_note" active && csulcca_active=$csulcca_value
@@ -196,7 +196,7 @@ csulcca_note_service() {
         csulcca_tree=yes csulcca_ours=no
         ! csulcca_noted "$csulcca_note" version || [ -z "$csulcca_value" ] || csulcca_version=$csulcca_value
     fi
-    # It ran, or would at the next boot, and nobody saw how: that is not the same as a catcher that nobody starts.
+    # If the service ran, or would start at the next boot, and nobody saw its mode, the mode is unknown, not none.
     case $csulcca_active:$csulcca_mode:$csulcca_unit in
     yes:none:* | unknown:none:* | *:none:enabled) csulcca_mode=unknown ;;
     esac
@@ -213,8 +213,8 @@ csulcca_make_groups() {
     done
 }
 
-# CSUTKEcat of 8.x of ours, a link to our starter, a copy of it or a file that calls it: /opt was kept, or restored, and
-# the rest of the system may be new.
+# Whether CSUTKEcat is ours: a link to our starter, a copy of it, or a file that calls it. Then /opt was kept or
+# restored, and the rest of the system may be new.
 csulcca_has_our_control_script() {
     csulcca_control=/opt/IBM/CCA/bin/CSUTKEcat
     if [ -h "$csulcca_control" ]; then
@@ -230,7 +230,7 @@ csulcca_has_our_control_script() {
     return 1
 }
 
-# csulcca_unit becomes enabled, disabled, masked (by /dev/null or an empty file) or none: systemd may not run here.
+# Sets csulcca_unit to enabled, disabled, masked (by /dev/null or an empty file) or none. systemd may not run here.
 csulcca_look_at_unit() {
     csulcca_unit=enabled
     csulcca_file=/etc/systemd/system/CSUTKEcat.service
@@ -239,7 +239,7 @@ csulcca_look_at_unit() {
         csulcca_unit=masked
         return
     fi
-    # A removal by rpm that was killed has disabled it.
+    # A killed removal by rpm has disabled the unit, which was enabled before.
     ! csulcca_was_enabled CSUTKEcat.service || return 0
     # Nothing is installed. Leftovers of an earlier removal do not count.
     if [ ! -e /opt/IBM/CCA/bin/catcher.exe ]; then
@@ -274,17 +274,16 @@ csulcca_is_active() {
     [ -d /run/systemd/system ] && systemctl --quiet is-active CSUTKEcat.service 2>/dev/null
 }
 
-# csulcca_active becomes yes, no or unknown. A service that is enabled is taken for one that runs if nobody can be
-# asked.
+# Sets csulcca_active to yes, no or unknown. If systemd does not answer, an enabled service counts as running.
 csulcca_look_whether_active() {
     csulcca_active=no
-    # Or a removal that was killed has stopped it.
+    # The process was seen, or a killed removal has stopped it.
     if [ "$csulcca_seen" = process ] || csulcca_ran_before_removal; then
         csulcca_active=yes
     elif [ -d /run/systemd/system ]; then
         csulcca_status=0
         csulcca_value=$(systemctl is-active CSUTKEcat.service 2>/dev/null) || csulcca_status=$?
-        # See systemctl(1): not active, and no such unit. What is being started would run.
+        # 3 is not active, 4 is no such unit: systemctl(1). A service that is being started counts as running.
         case $csulcca_status:$csulcca_unit:$csulcca_value in
         0:* | [!034]*:enabled:* | 3:*:activating) csulcca_active=yes ;;
         3:* | 4:*) ;;
@@ -293,9 +292,9 @@ csulcca_look_whether_active() {
     fi
 }
 
-# csulcca_mode becomes the mode in which the daemon was seen, "tls" or "tcp", and csulcca_seen by what: "none" and "no"
-# if it did not run, "unknown" if it ran unseen, or nobody could look. What a unit would start is no evidence, nor is
-# what any user can write: names of processes, fields of the journal without "_" at the beginning.
+# Sets csulcca_mode to the mode in which the daemon was seen (tls, tcp), and csulcca_seen to the evidence. Without
+# evidence csulcca_seen is no, and the mode is none if the daemon did not run, else unknown. What a unit would start is
+# no evidence, nor is what any user can write: names of processes, fields of the journal without "_" at the beginning.
 csulcca_see_mode() {
     [ -d /run/systemd/system ] && [ "$csulcca_seen" = no ] || return 0
     csulcca_shown=$(systemctl show -p MainPID -p ControlGroup -p ExecStart -p ExecMainPID CSUTKEcat.service \
@@ -329,17 +328,18 @@ csulcca_see_mode() {
     [ "$csulcca_ran" != 0 ] || csulcca_mode=none
 }
 
-# csulcca_see_version FAMILY OLD: of a package that is not ours. rpm gives it to nobody, but still has it.
+# csulcca_see_version FAMILY OLD: sets csulcca_version, if the old package is not ours. rpm passes the version to no
+# scriptlet, but can be asked.
 csulcca_see_version() {
     [ "$1$csulcca_tree" != debyes ] || csulcca_version=$2
-    # Of the two that an upgrade has left which was killed, days ago perhaps, the first is the older one. A key without
-    # our library was kept with /opt on a system that is new: then rpm may tell of a package that came after ours.
+    # A killed upgrade leaves two packages in rpm's database; the first is the older one. If there is a key but not our
+    # library, /opt was kept on a new system, and rpm may tell of a package that came after ours.
     [ "$1$csulcca_tree" = rpmyes ] || { [ "$1$csulcca_ours" = rpmyes ] && [ ! -e @STAMP@ ] &&
         { [ -e /usr/lib/csulcca/catcher_install ] || [ ! -e /opt/IBM/CCA/bin/catcher.key ]; }; } || return 0
     csulcca_version=$(LC_ALL=C timeout 30 rpm -qi csulcca 2>/dev/null </dev/null | sed -n '/^Version *: */{s///p;q;}')
 }
 
-# csulcca_tell_mode COMMAND SEEN: of the daemon's command line; nothing for another program's.
+# csulcca_tell_mode COMMAND SEEN: sets csulcca_mode from the daemon's command line; fails for another program's.
 csulcca_tell_mode() {
     case " $1 " in
     # The command line of a shell does not prove that the command ran.
@@ -354,7 +354,7 @@ csulcca_tell_mode() {
     esac
 }
 
-# csulcca_shown_property NAME: csulcca_value becomes its value.
+# csulcca_shown_property NAME: sets csulcca_value to the property of that name in csulcca_shown.
 csulcca_shown_property() {
     csulcca_line_end="
 "
@@ -367,8 +367,8 @@ csulcca_shown_property() {
     csulcca_value=${csulcca_value%%"$csulcca_line_end"*}
 }
 
-# csulcca_see_processes GROUP: of the unit's control group as the kernel has it, for an init script has no main process.
-# In a control group outside of a user's own, root alone puts a process.
+# csulcca_see_processes GROUP: looks at the processes in the unit's control group, because a service with an init script
+# has no main process. Only root can put a process into a control group that is not a user's own.
 csulcca_see_processes() {
     [ -n "$1" ] || return 1
     for csulcca_place in /sys/fs/cgroup /sys/fs/cgroup/systemd /sys/fs/cgroup/unified; do
@@ -401,8 +401,8 @@ csulcca_is_of_root() {
     esac
 }
 
-# Whether the journal lacks what PID 1 logs now, of a unit that does nothing. Older lines prove nothing: an
-# administrator may have told journald since to store none.
+# Whether the journal does not get what PID 1 logs now about a unit that does nothing. Older lines prove nothing: an
+# administrator may have told journald since then to store none.
 csulcca_has_no_journal() {
     csulcca_heard=csulcca-journal-$$.service
     timeout 10 systemd-run --quiet --collect --unit="$csulcca_heard" /bin/true </dev/null >/dev/null 2>&1 || :
@@ -435,7 +435,7 @@ csulcca_was_stopped_by_this_transaction() {
     [ -n "$csulcca_stopped" ] && [ "$csulcca_stopped" -gt "$csulcca_began" ]
 }
 
-# Its link is gone, the old prerm is one that disables, and a directory that may have held the link changed after the
+# Whether the old prerm can disable the service, and a directory that may have held the service's link changed after the
 # package manager began. Without a native unit the links are those of the init script, in rcN.d.
 csulcca_was_disabled_by_this_transaction() {
     grep -q disable "$(dpkg-query --control-path csulcca prerm 2>/dev/null)" 2>/dev/null || return 1
@@ -468,8 +468,8 @@ csulcca_transaction_start() {
     fi
 }
 
-# When an upgrade began that was killed in the last day, as dpkg's log has it: seconds since the epoch. Killed between
-# the old prerm and this script it has stopped the service and noted nothing, and dpkg does not run that prerm again.
+# Prints when an upgrade began that was killed in the last day, from dpkg's log: seconds since the epoch. If it was
+# killed between the old prerm and this script, the service is stopped and not noted, and that prerm runs only once.
 csulcca_killed_upgrade_start() {
     [ -r /var/log/dpkg.log ] || return 1
     csulcca_line=$(awk '
@@ -482,8 +482,8 @@ csulcca_killed_upgrade_start() {
     echo "$csulcca_killed_at"
 }
 
-# In CCA 7.x's rpm the init script is a plain file, which rpm removes even where an administrator has edited it. rpm
-# says whether that is so; where it cannot, a copy too many is kept.
+# In CCA 7.x's rpm the init script is a plain file, which rpm removes even if an administrator has edited it. Keeps a
+# copy if rpm says that it was edited, or does not answer.
 csulcca_keep_edited_init_script() {
     csulcca_script=/etc/init.d/CSUTKEcat
     [ -f "$csulcca_script" ] || return 0

@@ -8,7 +8,7 @@ csulcca_prerm() {
         if [ -d /run/systemd/system ]; then
             (csulcca_note_whether_it_runs) || :
         fi
-        # After the other note, which asks what an earlier attempt has noted here.
+        # After the note above, which reads what an earlier attempt has noted here.
         [ "$1" != rpm ] || (csulcca_note_enabled) || :
         if [ -d /run/systemd/system ]; then
             systemctl stop CSUTKEcat.service </dev/null || :
@@ -24,8 +24,8 @@ csulcca_prerm() {
     [ ! -d @LIBRARY@ ] || find @LIBRARY@ -name __pycache__ -prune -exec rm -rf {} + || :
 }
 
-# For a removal that is cancelled, as dpkg can do, or killed. The note of a killed attempt counts until the service runs
-# again.
+# Notes whether the service runs, for a removal that dpkg cancels or that is killed. The note of a killed attempt counts
+# until the service runs again.
 csulcca_note_whether_it_runs() {
     case $(systemctl is-active CSUTKEcat.service </dev/null 2>/dev/null) in
     active | activating | reloading) csulcca_ran=yes ;;
@@ -40,7 +40,8 @@ csulcca_note_whether_it_runs() {
     echo "$csulcca_ran" >@RAN@
 }
 
-# The macro in rpm's %preun disables them next. A killed attempt may have disabled one of them or both.
+# Notes which units are enabled: the macro in rpm's %preun disables them next. A killed attempt may already have
+# disabled one of them or both.
 csulcca_note_enabled() {
     csulcca_found=""
     for csulcca_unit in CSUTKEcat.service csulcca-check.timer; do

@@ -46,8 +46,8 @@ def test_the_unit_as_it_was(root, name):
 
 @pytest.mark.parametrize("masked", [False, True])
 def test_a_unit_without_a_catcher_is_none(root, masked):
-    """Left by an administrator, or by a package that has been removed: the debs of older versions of debhelper mask
-    their unit then, and unmask it when they come again. An installation starts the service."""
+    """An administrator, or a removed package, has left the unit. A .deb that was built with an older debhelper masks
+    its unit when it is removed, and unmasks it when it is installed again. An installation starts the service."""
     root.put(WANTED)
     if masked:
         os.symlink("/dev/null", root.path("/etc/systemd/system/CSUTKEcat.service"))
@@ -140,7 +140,7 @@ def test_the_mode_of_the_running_daemon(root, words, mode):
 
 @pytest.mark.parametrize("group", [GROUP, "/tke.slice/tke-host.slice/CSUTKEcat.service"])
 def test_the_mode_of_a_daemon_that_an_init_script_started(root, group):
-    """It has no main process, but a control group; what a user puts into one of his own proves nothing."""
+    """The service has no main process, but a control group. Processes in a user's own control group prove nothing."""
     systemd = Systemd(root, ActiveState="active", ControlGroup=group)
     systemd.process(800, [EXEC], group="/user.slice/user-1000.slice/user@1000.service" + GROUP)
     systemd.process(801, [EXEC], uid=1000, group=group)
@@ -167,7 +167,7 @@ def test_a_process_that_only_calls_itself_so_shows_no_mode(root, where):
                                              (1000, paths.CATCHER, ("none", "no")),
                                              (0, "/usr/bin/vim", ("none", "no"))])
 def test_the_mode_of_a_daemon_that_an_administrator_started_past_the_unit(root, uid, file, wanted):
-    """By a unit of his own, or by the init script of 7.x itself. The kernel knows the file that a process runs."""
+    """For example with another unit, or with the init script of 7.x. The kernel knows which file a process runs."""
     systemd = Systemd(root)
     systemd.process(803, [EXEC, b"-tls"], uid=uid, group="/user.slice/user-0.slice/session-1.scope")
     os.symlink(root.path(file), root.path("/proc/803/exe"))
@@ -178,7 +178,7 @@ def test_the_mode_of_a_daemon_that_an_administrator_started_past_the_unit(root, 
 @pytest.mark.parametrize("state,active", [("active", "yes"), ("activating", "yes"), ("deactivating", "no"),
                                           ("failed", "no"), ("inactive", "no")])
 def test_a_service_that_is_being_started_counts_as_one_that_runs(root, state, active):
-    """By a boot, or again after an error: 7.3's scriptlets end that, too."""
+    """A boot starts it, or systemd starts it again after an error. 7.3's scriptlets stop such a service, too."""
     systemd = Systemd(root, ActiveState=state)
     root.put(WANTED)
     systemd.seen()
@@ -187,13 +187,13 @@ def test_a_service_that_is_being_started_counts_as_one_that_runs(root, state, ac
 
 @pytest.mark.parametrize("of_this_system", [True, False])
 def test_in_a_chroot_the_daemon_of_the_system_around_it_is_not_seen(root, of_this_system):
-    """/proc and /sys there are often those of whoever prepares an image, where a catcher may run."""
+    """In a chroot, /proc and /sys are often those of the host that prepares an image, and a catcher may run there."""
     systemd = Systemd(root, ActiveState="active", ControlGroup=GROUP)
     systemd.process(803, [EXEC, b"-tls"])
     os.symlink("/" if of_this_system else root.base, root.path("/proc/803/root"))
     assert systemd.seen()[0] == ("tls" if of_this_system else "unknown")
     if not of_this_system:
-        # The system around that of transactional-update is the one that is upgraded.
+        # With transactional-update, the system around the chroot is the one that is upgraded.
         root.environment["TRANSACTIONAL_UPDATE"] = "true"
         os.unlink(root.path(paths.CAPTURE))
         assert systemd.seen()[0] == "tls"
@@ -205,7 +205,7 @@ RAN = ("{ path=/opt/IBM/CCA/bin/catcher.exe ; argv[]=%s ; ignore_errors=no ; "
 
 @pytest.mark.parametrize("argv,pid,main,wanted", [
     (paths.CATCHER + " -tls", 4711, 4711, ("tls", "last-run")), (paths.CATCHER, 4711, 4711, ("tcp", "last-run")),
-    # The unit was changed since, or never ran: what it would start is no evidence. That it ran is known.
+    # The unit has changed since then, or it never ran. What the unit would start is no evidence of the mode.
     (paths.CATCHER + " -tls", 0, 4711, ("unknown", "no")), (paths.CATCHER + " -tls", 0, 0, ("none", "no")),
     (paths.CATCHER + " -tls", 4700, 4711, ("unknown", "no")),
     ("/opt/IBM/CCA/bin/CSUTKEcat start", 4711, 4711, ("unknown", "no")),
@@ -219,7 +219,7 @@ def test_the_mode_of_a_daemon_that_the_old_prerm_has_stopped(root, argv, pid, ma
 @pytest.mark.parametrize("unit,wanted", [("wanted", "unknown"), ("init script and S link", "unknown"),
                                          ("a unit", "none"), ("init script and K link", "none")])
 def test_an_enabled_service_that_has_not_run_here_may_be_in_any_mode(root, systemd, unit, wanted):
-    """An update at boot before the services, an image, a chroot: the next boot starts it."""
+    """In an update that runs before the services of a boot, in an image or in a chroot, the next boot starts it."""
     if systemd:
         Systemd(root)
     root.put(paths.CATCHER, b"", 0o755)
@@ -259,7 +259,7 @@ def test_a_service_that_a_killed_removal_has_disabled_was_enabled(root, there, r
         for path in UNITS[there][0]:
             root.put(path)
     if there != "nothing":
-        # It is among the first files that a removal takes away.
+        # A removal removes this file among the first.
         root.put(paths.CATCHER, b"", 0o755)
     root.put(paths.RAN, ran)
     if enabled is not None:
@@ -273,14 +273,14 @@ def test_a_service_that_a_killed_removal_has_disabled_was_enabled(root, there, r
     (True, True, "enabled", "yes"), (False, True, "enabled", "yes"), (True, False, "disabled", "no"),
     (False, False, "disabled", "no")])
 def test_a_boot_after_a_removal_that_was_killed(root, ran, enabled, unit, active):
-    """/run is empty after it: what is noted there, of what ran, is true no more."""
+    """/run is empty after a boot, so the note there, which says what ran, is gone."""
     Systemd(root)
     root.put(UNITS["a unit"][0][0])
     if enabled:
         root.put(paths.ENABLED, BOTH)
     root.run("csulcca_preinst", "rpm", "2")
     assert (note(root)["unit"], note(root)["active"]) == (unit, active)
-    # In the same boot it is as it was.
+    # Without a boot, the note in /run counts.
     root.put(paths.RAN, b"yes\n" if ran else b"no\n")
     root.run("csulcca_preinst", "rpm", "2")
     assert (note(root)["unit"], note(root)["active"]) == (unit, "yes" if ran else "no")
@@ -288,7 +288,7 @@ def test_a_boot_after_a_removal_that_was_killed(root, ran, enabled, unit, active
 
 @pytest.mark.parametrize("age", [-paths.NOTE_SECONDS - 60, paths.NOTE_SECONDS + 60])
 def test_a_removal_that_was_killed_on_another_day_tells_nothing(root, age):
-    """An administrator has disabled and stopped the service since."""
+    """Since then, an administrator may have disabled and stopped the service."""
     Systemd(root)
     root.put(UNITS["a unit"][0][0])
     for path, data in ((paths.RAN, b"yes\n"), (paths.ENABLED, BOTH)):
@@ -299,7 +299,7 @@ def test_a_removal_that_was_killed_on_another_day_tells_nothing(root, age):
 
 
 def test_an_image_in_which_a_removal_was_killed(root):
-    """Nothing runs there, and nothing is said to have run."""
+    """Nothing runs in an image."""
     root.put(paths.CATCHER)
     root.put(UNITS["a unit"][0][0])
     root.put(paths.ENABLED, BOTH)
@@ -328,8 +328,8 @@ def test_rpm_is_asked_for_the_version_of_a_package_that_is_not_ours(root, printe
 
 @pytest.mark.parametrize("stamp", [True, False])
 def test_rpm_is_asked_also_where_an_upgrade_was_killed_days_ago(root, stamp):
-    """It has put our control script in place, and its note has expired. Where a run of ours was finished, the stamp
-    says what the host is, and an upgrade needs no other program."""
+    """The killed upgrade has installed our control script, and its note has expired. If there is a stamp, a run of ours
+    was finished. The stamp says what the host is, and rpm is not asked."""
     before_8(root)
     root.put(paths.BIN + "/CSUTKEcat", b"#!/bin/sh\nexec %s/run\n" % root.path("/usr/lib/csulcca").encode())
     root.put("/bin/rpm", b"#!/bin/sh\necho 'Version     : 7.3.0'\n", 0o755)
@@ -343,7 +343,7 @@ def test_rpm_is_asked_also_where_an_upgrade_was_killed_days_ago(root, stamp):
 
 
 def test_the_note_of_a_killed_attempt_knows_the_old_version_better_than_rpm(root):
-    """The old package may have been erased since."""
+    """The old package may have been removed since then."""
     root.put(paths.CATCHER, b"", 0o755)
     root.put(paths.BIN + "/CSUTKEcat", b"#!/bin/sh\nexec %s/run\n" % root.path("/usr/lib/csulcca").encode())
     root.put("/bin/rpm", b"#!/bin/sh\necho 'Version     : 8.0.0'\n", 0o755)
@@ -356,7 +356,7 @@ def test_the_note_of_a_killed_attempt_knows_the_old_version_better_than_rpm(root
 
 @pytest.mark.parametrize("key,wanted", [(True, ""), (False, "7.3.0")])
 def test_opt_was_kept_and_rpm_tells_of_what_came_before(root, key, wanted):
-    """A system that was rolled back to 7.3, whose /opt has our control script and a pair: 8.x is what it was."""
+    """A system was rolled back to 7.3, and its /opt still has our control script and a pair. So it was 8.x."""
     before_8(root)
     root.put(paths.BIN + "/CSUTKEcat", b"#!/bin/sh\nexec %s/run\n" % root.path("/usr/lib/csulcca").encode())
     root.put("/bin/rpm", b"#!/bin/sh\necho 'Version     : 7.3.0'\n", 0o755)
@@ -371,11 +371,11 @@ DAEMON_LOG = {"_UID=0", "_SYSTEMD_UNIT=CSUTKEcat.service", "_CMDLINE=/opt/IBM/CC
 
 @pytest.mark.parametrize("log,wanted", [
     ([DAEMON_LOG], ("tls", "journal")),
-    # Newest first, and the control script logs too.
+    # The newest line comes first. The control script logs, too.
     ([{"_UID=0", "_SYSTEMD_UNIT=CSUTKEcat.service", "_CMDLINE=/bin/sh /opt/IBM/CCA/bin/CSUTKEcat start"},
       {"_UID=0", "_SYSTEMD_UNIT=CSUTKEcat.service", "_CMDLINE=/opt/IBM/CCA/bin/catcher.exe"}, DAEMON_LOG],
      ("tcp", "journal")),
-    # What another user or another service sends.
+    # Lines from another user, or from another service.
     ([DAEMON_LOG - {"_UID=0"} | {"_UID=1000"}], ("none", "no")),
     ([DAEMON_LOG - {"_SYSTEMD_UNIT=CSUTKEcat.service"} | {"UNIT=CSUTKEcat.service", "_SYSTEMD_UNIT=x.service"}],
      ("none", "no")),
@@ -395,7 +395,7 @@ STOPPED = {"UNIT=CSUTKEcat.service", "MESSAGE_ID=9d1aaa27d60140bd96365438aad2028
     ({"_PID=812", "_UID=1000", "_SYSTEMD_UNIT=user@1000.service", "PID=1"}, "no"),
 ])
 def test_only_systemd_itself_can_say_that_it_stopped_the_service(root, sender, active):
-    """Any user may send its message, and then a service that was stopped for good would be started."""
+    """Any user can send systemd's message. If it counted, a service that an administrator stopped would be started."""
     systemd = Systemd(root)
     before_8(root)
     root.put("/proc/%d/stat" % os.getpid(), b"1 (dpkg) S " + b"1 " * 18 + b"100 0\n")
@@ -407,7 +407,7 @@ def test_only_systemd_itself_can_say_that_it_stopped_the_service(root, sender, a
 @pytest.mark.parametrize("keeps,stopped_long_ago", [(True, True), (False, False)])
 @pytest.mark.parametrize("older", OLDER, ids=["empty", "older lines", "older lines of the unit"])
 def test_a_journal_that_keeps_nothing_does_not_hide_that_it_ran(root, older, keeps, stopped_long_ago):
-    """"systemctl disable --now" in the old prerm leaves no other trace than its directory."""
+    """After "systemctl disable --now" in the old prerm, the only other trace is the changed directory."""
     systemd = Systemd(root)
     before_8(root)
     disabled_by_the_old_prerm(root)
@@ -427,7 +427,7 @@ FORGOTTEN = [
 @pytest.mark.parametrize("keeps,stopped,active", FORGOTTEN)
 @pytest.mark.parametrize("older", OLDER, ids=["empty", "older lines", "older lines of the unit"])
 def test_what_nobody_remembers_is_not_known(root, machine, older, keeps, stopped, active):
-    """A service that was started by hand and is not enabled: systemd forgets it once the old prerm has stopped it."""
+    """The service was started by hand and is not enabled. When the old prerm stops it, systemd forgets it."""
     systemd = Systemd(root, InactiveEnterTimestampMonotonic=stopped)
     before_8(root)
     root.put("/usr/lib/systemd/system/CSUTKEcat.service")
@@ -500,7 +500,7 @@ def test_what_is_not_left_by_a_first_installation(root, what):
 
 @pytest.mark.parametrize("arguments", [("rpm", "1"), ("rpm", "2"), ("deb", "install")])
 def test_what_a_killed_attempt_has_brought_is_no_trace_of_8(root, arguments):
-    """Its files are there, and 7.x's daemon still runs."""
+    """The files of the killed attempt are there, and 7.x's daemon still runs."""
     Systemd(root, MainPID="4711", ActiveState="active")
     root.put(paths.BIN + "/CSUTKEcat", b"#!/bin/sh\nexec %s/run\n" % root.path("/usr/lib/csulcca").encode())
     root.put(paths.CAPTURE, b"tree=yes\nours=no\ngroups=yes\nunit=enabled\nactive=yes\n")
@@ -512,7 +512,7 @@ def test_what_a_killed_attempt_has_brought_is_no_trace_of_8(root, arguments):
 @pytest.mark.parametrize("mode,seen,kept", [
     ("tls", "last-run", "tls"), ("unknown", "no", "tls"), ("tcp", "process", "tcp")])
 def test_a_note_of_an_attempt_that_could_not_look_is_completed(root, mode, seen, kept):
-    """Killed after its first note, say; the old prerm has stopped and disabled the service since."""
+    """For example, it was killed after its first note. Then the old prerm stopped and disabled the service."""
     systemd = Systemd(root, ExecStart=RAN % (paths.CATCHER + " -tls", 4711), ExecMainPID="4711")
     before_8(root)
     root.put("/usr/lib/systemd/system/CSUTKEcat.service")
@@ -522,7 +522,7 @@ def test_a_note_of_an_attempt_that_could_not_look_is_completed(root, mode, seen,
     assert (note(root)["unit"], note(root)["active"]) == ("enabled", "yes")
 
 
-# A program that preinst runs does not: no process, no such program, killed, no answer, noise.
+# How a program that preinst runs can fail.
 FAILURES = {"cannot fork": "exit 2", "missing": "exit 127", "killed": "kill -9 $$", "silent": "exit 0"}
 PROGRAMS = ("cat", "cut", "date", "find", "grep", "head", "journalctl", "readlink", "sed", "sync", "systemctl",
             "systemd-run", "timeout", "tr")
@@ -531,7 +531,7 @@ PROGRAMS = ("cat", "cut", "date", "find", "grep", "head", "journalctl", "readlin
 @pytest.mark.parametrize("failure", sorted(FAILURES))
 @pytest.mark.parametrize("daemon", ["runs", "was stopped", "runs in the background"])
 def test_a_program_that_does_not_run_hides_no_daemon_in_tls(root, daemon, failure):
-    """Each by itself, and all: what could not be seen is "unknown", never "none", and there is a note."""
+    """Each program fails alone, then all fail. There is always a note, and an unseen mode is "unknown", not "none"."""
     group = GROUP if daemon == "runs in the background" else ""
     systemd = Systemd(root, ControlGroup=group, ExecStart=RAN % (EXEC.decode() + " -tls", 4711), ExecMainPID="4711")
     before_8(root)
@@ -574,7 +574,7 @@ def logged(root, *names):
 
 
 def test_the_note_is_on_disk_before_it_has_its_name(root):
-    """After a power failure it must not be there and empty, and its directory must be there."""
+    """After a power failure the note must not be empty, and its directory must exist."""
     logged(root, "sync", "mv")
     root.run("csulcca_preinst", "rpm", "2")
     assert root.get("/log").decode("ascii").replace(root.base, "").splitlines() == [
@@ -609,7 +609,8 @@ def test_groups_are_made_once_and_are_no_trace_of_7_also_after_a_kill(root, argu
 
 @pytest.mark.parametrize("end", ["taken back by dpkg", "given up for a day", "removed"])
 def test_groups_of_an_earlier_attempt_are_no_trace_of_7(root, end):
-    """Files of another package were in the way of a new installation, say. The next one is of a new host, too."""
+    """For example, files of another package were in the way of a first installation. The next attempt is a first
+    installation, too."""
     with_groups(root)
     assert root.run("csulcca_preinst", "deb", "install") == (0, "")
     if end == "taken back by dpkg":
@@ -659,7 +660,7 @@ def test_the_reference_payload_makes_no_group(root):
     assert root.get("/etc/group") == b"root:x:0:\n"
 
 
-# Seconds ago, then what dpkg logged -> seconds ago of the killed upgrade
+# What dpkg logged, with the age of each line in seconds; and the age of the killed upgrade, None if there is none.
 DPKG_LOG = {
     "killed once": ([(900, "status installed csulcca:amd64 7.3.0-1"), (600, "upgrade csulcca:amd64 7.3.0-1 8.0.0-1"),
                      (600, "status half-installed csulcca:amd64 7.3.0-1"),
@@ -676,7 +677,7 @@ DPKG_LOG = {
 
 @pytest.mark.parametrize("name", sorted(DPKG_LOG))
 def test_the_begin_of_an_upgrade_that_was_killed_is_known(root, name):
-    """7.3's prerm has stopped the service then, and it is to run again."""
+    """The prerm of 7.3 stopped the service in that upgrade, so the service must run again afterwards."""
     lines, ago = DPKG_LOG[name]
     now = int(time.time())
     if lines:
@@ -701,7 +702,7 @@ def test_a_var_that_cannot_be_written_stops_nothing(root):
 @pytest.mark.parametrize("status", [1, 2, 127])
 @pytest.mark.parametrize("tool", ["grep", "sed", "find", "stat", "date", "awk", "tr"])
 def test_a_program_that_does_not_run_hides_no_note_of_a_killed_attempt(root, tool, status):
-    """The second attempt sees a service that 7.x's scriptlets have stopped and disabled, and our files."""
+    """The second attempt sees our files, and a service that 7.x's scriptlets have stopped and disabled."""
     Systemd(root)
     root.put(UNITS["a unit"][0][0])
     kept = {"tree": "yes", "ours": "no", "groups": "no", "version": "7.6.10", "unit": "enabled", "mode": "tls",
@@ -712,7 +713,7 @@ def test_a_program_that_does_not_run_hides_no_note_of_a_killed_attempt(root, too
     root.put("/bin/" + tool, b"#!/bin/sh\nexit %d\n" % status, 0o755)
     assert root.run("csulcca_preinst", "rpm", "2")[0] == 0
     assert note(root) == kept
-    # Where the service runs again, what is seen now counts, with what only that note knows.
+    # If the service runs again, what is seen now counts, together with what only the note knows.
     root.put("/bin/systemctl", b"#!/bin/sh\n", 0o755)
     assert root.run("csulcca_preinst", "rpm", "2")[0] == 0
     found = note(root)
