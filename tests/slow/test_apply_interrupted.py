@@ -152,7 +152,7 @@ def test_a_file_system_that_fills_up_at_any_call_does_no_harm_and_the_next_run_f
 
 @every_case
 def test_a_full_disk_does_no_harm_and_the_next_run_with_room_finishes(name, tmp_path, quick_pair):
-    """Nothing can be written, though files can be removed and renamed as ever: no trace of the history may go."""
+    """Nothing can be written, but files can be removed and renamed. No trace of the history may be lost."""
     make, called, _, _ = CASES[name]
     calls, wanted = calls_of(name, tmp_path / "0")
     for n in range(1, calls + 1):

@@ -21,7 +21,7 @@ from tests.unit import pem
 from tests.unit.authority import issue
 from tests.unit.support import IS_ROOT, installed, tree_of
 
-# Processor time in which any input must be refused, whatever its size.
+# Processor time within which an input of any size must be refused.
 SECONDS = 3
 LINE_LIMIT = 700
 MEGABYTE = 1024 * 1024
@@ -140,7 +140,7 @@ SETS_MODE = Row([["tls"], ["tcp"]], {}, changes=True)
 
 
 def verbs(parser, words=()):
-    """(words, parser) of each verb below a parser that has none below it."""
+    """Return (words, parser) of each verb that has no verbs below it."""
     below = [action for action in parser._actions if hasattr(action, "choices") and isinstance(action.choices, dict)]
     if not below:
         return [(words, parser)]
@@ -292,7 +292,7 @@ def require_refusal(ran, statuses):
 
 
 def typed(words, argument, value):
-    """A command line in which one argument has this value, and the other positional ones good ones."""
+    """Return a command line in which one argument has this value, and the other positional arguments good ones."""
     row = ROWS[words]
     line = list(words)
     for name, (_, good) in row.arguments.items():

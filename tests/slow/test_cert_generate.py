@@ -96,7 +96,7 @@ def asked(data):
 
 
 def test_a_signed_request_is_installed_with_the_key_of_the_request(machine, daemon):
-    """From a request over a CA to a pair in use, with one file in the hand."""
+    """The administrator sends a request to a CA, and installs the one file that comes back."""
     before = in_place(machine)
     data, lines = cert_request.request(machine, [], False, None)
     assert in_place(machine) == before and daemon.restarts == 0

@@ -15,7 +15,7 @@ from tests.unit.support import Asked, Killed, fault, ids, installed, tree_of
 
 
 def prepared(base):
-    """A host with a pair of ours, and another one to be installed."""
+    """A host with a pair of ours, and another pair to install."""
     base.mkdir()
     machine = installed(base)
     machine.systemctl()

@@ -20,7 +20,7 @@ COLLECTS = 3
 
 @pytest.fixture
 def collects(monkeypatch):
-    """How often the facts were collected, by whatever name a module has for that."""
+    """How often the facts were collected, under any name that a module imports the function by."""
     made, real = [], facts.collect
 
     def counted(*arguments):
@@ -329,7 +329,7 @@ def test_a_fault_that_lasts_is_said_with_what_is_left_of_the_change(machine, dae
     monkeypatch.setattr(planner, "next_stamp", fails)
     with pytest.raises(CatcherError) as caught:
         to_tcp(machine)
-    # The configuration is back, in spite of it.
+    # The configuration is back nevertheless.
     assert machine.get(paths.CONF) == b"TLS_ON\n" and "is back" in caught.value.message
     outcome = apply.converge(machine, mode.asked(config.TCP))
     assert [one["id"] for one in outcome.failures()] == ["internal-fault"]

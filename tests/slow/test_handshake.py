@@ -80,7 +80,7 @@ def test_handshake_refused_by_an_alert():
 
 @pytest.mark.parametrize("version", ["1_2", "1_3"])
 def test_a_server_that_wants_a_certificate_of_its_client_refuses_the_handshake(good, tmp_path, version):
-    """A TKE has none. In TLS 1.3 the handshake is over for the client before the server refuses it."""
+    """A TKE has no certificate. In TLS 1.3 the handshake ends for the client before the server refuses."""
     with s_server(good.files(tmp_path), "-tls" + version, "-Verify", "1") as port:
         result = probe.probe("127.0.0.1:%d" % port, timeout=5)
     assert result.state == results.HANDSHAKE_REFUSED and ids(result) == ["probe-handshake-refused"]
@@ -119,7 +119,7 @@ def without_ssl(monkeypatch):
 
 @pytest.fixture(params=["with ssl", "without ssl"])
 def any_python(request):
-    """The same is to be seen with both."""
+    """The result is the same with and without ssl."""
     if request.param == "without ssl":
         request.getfixturevalue("without_ssl")
 

@@ -236,7 +236,7 @@ def test_a_chain_that_a_client_refuses(name):
 
 
 def test_sha_1_is_seen_wherever_it_is():
-    """By the loader if the policy refuses it, else in the chain; a root's own signature is nobody's concern."""
+    """The loader sees it if the policy refuses SHA-1, else the chain shows it. A root's own signature is ignored."""
     verdict = check.check(Asked(), *by_rsa(hashes.SHA1))
     assert "SHA-1" in verdict.problem + verdict.chain
     verdict = check.check(Asked(), *chain(middle_digest=hashes.SHA1))
@@ -447,7 +447,7 @@ def test_other_bytes_of_the_same_size_and_time_are_judged_again(machine):
 
 
 def test_bytes_that_move_from_one_file_into_the_other_are_judged_again(machine):
-    """The fingerprint of the pair is that of both files one behind the other."""
+    """The fingerprint stays the same, because it is that of both files joined."""
     key_pem, crt = chain()
     in_place(machine, key_pem, crt)
     settle(machine)

@@ -82,7 +82,7 @@ def is_address(name):
 
 
 def address_for(name):
-    """The catcher is met over IPv6 where it is named by such an address."""
+    """Return the address to connect to: an IPv6 address if the name is one."""
     return "::1" if ":" in name and is_address(name) else "127.0.0.1"
 
 

@@ -105,7 +105,7 @@ class Daemon:
 
 
 def serve(listener, context):
-    """Take one connection after the other until the listener is closed."""
+    """Accept connections, one after another, until the listener is closed."""
     while True:
         try:
             sock, _ = listener.accept()

@@ -42,7 +42,7 @@ def _complete(node):
 
 
 def conforms(name, fields):
-    """Fail where the fields are not as the schema of that name says."""
+    """Fail if the fields do not conform to the schema of that name."""
     problems = [
         "%s: %s" % ("/".join(str(step) for step in error.path), error.message)
         for error in jsonschema.Draft7Validator(schema(name)).iter_errors(fields)

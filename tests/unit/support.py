@@ -82,7 +82,7 @@ class Asked:
 
 
 def real_openssl(arguments, stdin=b""):
-    """(exit status, standard output) of a run of this machine's openssl, under no configuration of its own."""
+    """Run this machine's openssl without a configuration file. Return (exit status, standard output)."""
     import subprocess
 
     child = subprocess.Popen(["/usr/bin/openssl"] + list(arguments), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
@@ -136,7 +136,7 @@ class Scripted(Host):
         os.symlink(target, real)
 
     def get(self, path):
-        """The bytes of a file; None where there is none."""
+        """The bytes of a file; None if the file does not exist."""
         try:
             with open(self.on_disk(path), "rb") as stream:
                 return stream.read()
@@ -144,7 +144,7 @@ class Scripted(Host):
             return None
 
     def on_disk(self, path):
-        """Where a path of this host is on the machine that runs the test."""
+        """Return the place of a path of this host on the machine that runs the test."""
         return self.locate(path)
 
     def names(self, path):

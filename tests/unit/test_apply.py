@@ -119,7 +119,7 @@ class Once:
 
 
 def test_a_pair_that_could_not_be_read_once_is_judged_again(machine, quick_pair):
-    """A verdict of that moment is not remembered: the daemon would never start again."""
+    """The verdict of that moment is not remembered. Otherwise the daemon would never start again."""
     apply.converge(machine, FRESH)
     machine.remove(paths.STAMP)
     real, reads = machine.read, []
@@ -353,7 +353,7 @@ def test_the_note_of_a_removal_is_there_until_its_work_is_done(machine, monkeypa
 @pytest.mark.parametrize("arguments", [("rpm", "1"), ("rpm", "2"), ("deb", "configure", "8.0.0-1"),
                                        ("deb", "abort-remove")])
 def test_a_scriptlet_that_gets_no_lock_leaves_the_note_of_a_removal(machine, monkeypatch, arguments):
-    """It succeeds, so the package manager calls it no more."""
+    """The scriptlet succeeds, so the package manager does not call it again."""
     from catcher_install import host, scriptlet
 
     monkeypatch.setattr(host, "Host", lambda: machine)

@@ -86,7 +86,7 @@ PHASES = sorted(hook[:-len(".sh")] for hook in HOOKS if hook not in scriptlet.SH
 
 @pytest.mark.parametrize("phase", PHASES)
 def test_each_hook_is_called_in_both_families_and_built(phase):
-    """A hook file that a template or a rule of make does not name would do nothing, without a word."""
+    """A hook file that no template or rule of make names would silently do nothing."""
     makefile = read("Makefile")
     assert re.search(r"^csulcca_%s\(\)" % phase, read("hooks", phase + ".sh"), re.M)
     # Not for the root directory of an image that dpkg fills without a chroot.

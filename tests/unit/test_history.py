@@ -134,7 +134,7 @@ def test_a_host_without_etc_group_is_fresh(machine):
 
 
 def days_later(machine, seconds=-paths.NOTE_SECONDS - 60):
-    """The note of preinst is no longer of this day."""
+    """The note of preinst is more than a day old."""
     when = machine.now() + seconds
     os.utime(machine.on_disk(paths.CAPTURE), (when, when))
 
@@ -212,7 +212,7 @@ NOTE = b"tree=no\ngroups=no\nunit=none\nactive=no\n"
 
 @pytest.mark.parametrize("data", [NOTE[:cut] for cut in range(len(NOTE) - 1)] + [b"\0" * len(NOTE)])
 def test_a_note_that_a_power_failure_has_cut_does_not_hide_7x(machine, data):
-    """It would say that there were no groups, and a host of 7.x would be set to TLS."""
+    """A cut note would say that there were no groups, and a host of 7.x would be set to TLS."""
     machine.put("/etc/group", b"cca_admin:x:990:\n")
     machine.put(paths.CAPTURE, data)
     assert plan.history(facts.collect(machine), INSTALL) == actions.LEGACY

@@ -85,7 +85,7 @@ KEY_LINK, CERTIFICATE_LINK = (paths.IMAGE_PAIR + name for name in ("/catcher.key
 
 @pytest.mark.parametrize("links,mapped", [
     ({"catcher.key": KEY_LINK, "catcher.crt": CERTIFICATE_LINK}, True),
-    # One link alone makes no pair: the daemon reads what is in the other place.
+    # One link alone makes no pair: the daemon also reads the file in the other place.
     ({"catcher.key": KEY_LINK}, False), ({"catcher.crt": CERTIFICATE_LINK}, False),
     ({"catcher.key": KEY_LINK, "catcher.crt": "/elsewhere/catcher.crt"}, False),
     ({"catcher.key": "/elsewhere/catcher.key", "catcher.crt": CERTIFICATE_LINK}, False), ({}, False)])
@@ -169,7 +169,7 @@ def test_a_directory_that_was_made_is_on_disk_before_a_file_in_it(machine):
 
 @pytest.mark.parametrize("number", [1, 2])
 def test_a_close_that_a_signal_interrupts_has_closed(machine, monkeypatch, number):
-    """NFS and FUSE say so; to close again might close somebody else's descriptor."""
+    """NFS and FUSE can interrupt it. A second close might close another descriptor."""
     real, calls = os.close, []
 
     def close(fd):

@@ -1,4 +1,4 @@
-"""What stands beside the code and must say the same: manual pages, completion, firewall files, the daily timer."""
+"""Files that must agree with the code: manual pages, completion, firewall files, the daily timer."""
 
 import argparse
 import configparser

@@ -371,7 +371,7 @@ def test_a_pair_that_cannot_be_judged_starts(machine, started, capsys, a_pair, m
     use(machine, b"TLS_ON\n", a_pair)
     assert started() == TLS
     assert "[pair-unchecked]" in capsys.readouterr().err
-    # Nothing is remembered of it: the next run asks again.
+    # The failure is not remembered: the next run asks again.
     monkeypatch.undo()
     assert stamp.parse(machine.get(paths.STAMP)).checked_pair is None
 

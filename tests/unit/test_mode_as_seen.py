@@ -139,7 +139,7 @@ UNSEEN = {
     ("/system.slice/other.service", 0, b"TLS_ON\n"),
 ])
 def test_a_daemon_that_an_init_script_has_started_still_runs(machine, a_pair, quick_pair, group, uid, after):
-    """It is in the service's control group, and systemd knows no main process of it. There is no note."""
+    """The daemon is in the service's control group, and systemd knows no main process. There is no note."""
     machine.put("/etc/group", b"root:x:0:\ncca_admin:x:990:\n")
     machine.put(paths.KEY, a_pair[0], 0o600)
     machine.put(paths.CERTIFICATE, a_pair[1])

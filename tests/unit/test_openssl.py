@@ -106,7 +106,7 @@ ANSWERS = {
 
 
 def answers(machine, name):
-    """From now on the command does as ANSWERS say."""
+    """From now on the openssl command answers as ANSWERS says."""
     machine.programs[paths.OPENSSL] = ANSWERS[name][0]
     if name == "not installed":
         machine.remove(paths.OPENSSL)
@@ -114,7 +114,7 @@ def answers(machine, name):
 
 @pytest.mark.parametrize("name", sorted(ANSWERS))
 def test_the_library_without_a_good_command(machine, name):
-    """What could not be found out is neither a yes nor a no: a new host must not get TCP for good because of it."""
+    """What could not be found out is neither yes nor no. A new host must not get TCP permanently because of it."""
     _, possible, reason = ANSWERS[name]
     answers(machine, name)
     able = openssl.capability(machine)
@@ -188,7 +188,7 @@ OWN = own_elf_header()
 S390X = elf_of(2, 2, 22)
 MULTIARCH = "/usr/lib/x86_64-linux-gnu/"
 
-# Files by path (bytes, or a link's target) -> library found, or the reason why none
+# Files by path (bytes, or the target of a link) -> the library that is found, or the reason why there is none
 LIBRARIES = {
     "libssl.so.3": ({"/usr/lib64/libssl.so.3": OWN}, "/usr/lib64/libssl.so.3"),
     "libssl.so.1.1": ({"/usr/lib64/libssl.so.1.1": OWN}, "/usr/lib64/libssl.so.1.1"),
@@ -258,7 +258,7 @@ def test_neither_of_the_two(machine):
 
 @pytest.mark.real_programs
 def test_this_machine():
-    """What the library says of this machine is what its own tools say."""
+    """What the library says about this machine is what the machine's own tools say."""
     able = openssl.capability(Host())
     printed = subprocess.check_output(["/usr/bin/openssl", "version"]).decode("ascii")
     assert able.version is not None and able.version in printed

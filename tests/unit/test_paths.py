@@ -1,4 +1,4 @@
-"""Each path is pinned in paths.py, and whatever else must name it names the same one."""
+"""Each path is pinned in paths.py, and every other place that names it names the same path."""
 
 import ast
 import os

@@ -174,7 +174,7 @@ def test_what_preinst_saw_disabled_is_not_enabled_by_an_older_note(called):
 
 @pytest.mark.parametrize("enabled", [True, False])
 def test_an_upgrade_that_fails_after_a_removal_that_was_killed_leaves_the_service_as_it_was(enabled):
-    """That is called to do nothing. Other such calls come with no note."""
+    """This call does nothing else. Without the note of a killed removal it does nothing at all."""
     for ran, done in ((True, [actions.START]), (False, []), (None, [])):
         assert service_actions(NOTHING, unit=unit(ran=ran, enabled=enabled)) == done
         assert service_actions(NOTHING, unit=unit(ran=ran, enabled=enabled), booted=False) == []

@@ -25,7 +25,7 @@ def log(machine, monkeypatch):
     lines = []
 
     def write(priority, line):
-        # As the real one: no NUL, and nothing that UTF-8 cannot say.
+        # Like the real program: it refuses NUL, and what UTF-8 cannot encode.
         line.encode("utf-8")
         assert "\0" not in line and "\n" not in line
         lines.append((priority, line))
@@ -243,7 +243,7 @@ def test_a_fault_in_the_daily_look_is_one_line_and_its_story_in_the_journal(tls,
     ("catcherctl", ["status"], 1), ("watch", [], 1),
 ])
 def test_what_cannot_be_loaded_is_one_line(tmp_path, name, arguments, status):
-    """A module of ours that cannot be read: no traceback, and no rpm transaction that fails."""
+    """If a module of ours cannot be read, there is no traceback, and no rpm transaction fails."""
     import shutil
 
     shutil.copytree(os.path.join(TREE, "hooks"), str(tmp_path / "hooks"))

@@ -57,7 +57,7 @@ def test_names_are_kept_as_long_as_there_is_room():
     many = dict(few, **{"%064x" % number: ["service.example.com"] * 9 for number in range(3000)})
     assert stamp.names_of_use(many, now, "c") == {one: few[one] for one in "abc"}
     assert stamp.names_of_use({}, now, "c") is None
-    # Of a pair that could not be read they would become those of any such pair.
+    # If a pair could not be read, they would be taken for those of every unreadable pair.
     assert stamp.names_of_use(dict(few, **{"": ["x.example.com"]}), now, "") == few
 
 

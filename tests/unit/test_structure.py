@@ -92,7 +92,7 @@ def dotted(node):
 
 
 def uses_of_the_system(tree):
-    """Each use of a module of SYSTEM, dotted; a name that is imported from one, likewise."""
+    """Return each use of a module of SYSTEM, and of a name that is imported from such a module, with dots."""
     names, used = {}, set()
     nodes = nodes_of(tree)
     for node in nodes:

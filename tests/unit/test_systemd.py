@@ -34,7 +34,7 @@ def test_the_catcher_is_the_units_main_process(machine):
 @pytest.mark.parametrize("main", [["/bin/sh", "-c", paths.BIN + "/CSUTKEcat start | cat"],
                                   ["/usr/bin/strace", "-f", "-o", "/tmp/t", paths.BIN + "/CSUTKEcat", "start"], []])
 def test_the_main_process_may_be_another_program_that_stays(machine, main, group, user, found):
-    """A drop-in may say so. Then the catcher is the one in the unit's control group, which root alone fills."""
+    """A drop-in can cause this. Then the catcher is found in the unit's control group, which only root can fill."""
     machine.processes = {50: DAEMON, 55: main, 60: DAEMON}
     machine.users = {60} if user else set()
     machine.put("/proc/50/cgroup", b"0::/system.slice/other.service\n")

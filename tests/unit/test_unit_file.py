@@ -28,7 +28,7 @@ def test_devices_are_allowed_by_their_class():
     assert settings("DevicePolicy") == ["closed"]
     allowed = [word for word in settings("DeviceAllow") if word != "rw"]
     assert allowed == ["char-misc", "char-zcrypt"]
-    # z/VM's commands, and somebody's keyboard, are of that class, too.
+    # z/VM's commands, and the keyboard of a user, belong to that class, too.
     assert {"/dev/vmcp", "/dev/uinput"} <= set(settings("InaccessiblePaths"))
 
 
@@ -171,7 +171,7 @@ def test_a_start_without_a_main_process_ends():
 
 
 def test_a_start_fails_if_the_daemon_refuses(tmp_path):
-    """It has its name for a moment, and ends: a line of its settings is wrong, say."""
+    """The daemon has its name for a moment, then ends, for example because a line of its settings is wrong."""
     refuses = tmp_path / "catcher.exe"
     refuses.write_text("#!/bin/sh\nsleep 0.3\nexit 78\n")
     refuses.chmod(0o755)

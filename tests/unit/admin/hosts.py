@@ -1,4 +1,4 @@
-"""What the tests of catcherctl cert do to a host and ask of it."""
+"""Steps and questions that the tests of catcherctl cert share."""
 
 import pytest
 from cryptography import x509

@@ -37,7 +37,7 @@ def test_names_that_are_not_this_hosts_need_to_be_named(machine, daemon):
 
 @pytest.mark.parametrize("name", ["unreadable", "half", "gone"])
 def test_names_stay_accepted_while_the_pair_is_not_to_be_seen(machine, daemon, monkeypatch, name):
-    """A disk that fails for a moment, or an administrator who copies, does not make a false finding for good."""
+    """A disk that fails for a moment, or an administrator who copies files, causes no lasting false finding."""
     put(machine, NEW_KEY, issue(NEW_KEY, "service.example.com", ("service.example.com",)))
     cert_install.install(machine, ["/root/my.key", "/root/my.crt"], ["service.example.com"], True)
     files = {path: machine.get(path) for path in (paths.KEY, paths.CERTIFICATE)}

@@ -434,7 +434,7 @@ def relays(machine):
     "localhost:99999999999999999999", "127.0.0.1:99999999999999999999", "127.0.0.1:99999", "localhost:\u00b2", "x:",
 ])
 def test_a_backend_with_a_port_that_is_none_is_said(machine, relays, name):
-    """The daemon refuses such a file, and somebody looks why."""
+    """The daemon refuses such a file, and the status says why."""
     relays(("backend=%s\n" % name).encode("utf-8"))
     seen = backend.look(machine)
     assert seen["name"] is None and "line 3: backend= must be" in seen["problem"]

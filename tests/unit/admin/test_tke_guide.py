@@ -228,7 +228,7 @@ def test_tcp_offers_every_name():
 
 @pytest.mark.parametrize("mode", ["tls", "tcp"])
 def test_a_name_beyond_ascii_can_be_typed(mode):
-    """A console knows none of Python's escapes; the certificate has the name as DNS does."""
+    """Python's escapes mean nothing to a console. The certificate has the name in the form of DNS."""
     names = HostNames(short="b\u00fccher", full="b\u00fccher.de", addresses=[])
     certificate = a_certificate(dns_names=["xn--bcher-kva", "xn--bcher-kva.de"])
     assert facts(names=names, certificate=certificate).typed(mode) == ["xn--bcher-kva.de", "xn--bcher-kva"]

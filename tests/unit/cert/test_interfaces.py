@@ -111,6 +111,6 @@ def test_addresses_of_a_kubernetes_node_that_is_a_kvm_host(host):
     host.ipv4 = [("10.96.0.1", "kube-ipvs0"), ("10.0.0.1", "cilium_host"), ("172.30.0.1", "any0"),
                  ("192.0.2.10", "br0"), ("192.0.2.11", "br0:1")]
     assert host_names.addresses(host).listed == ["192.0.2.10", "192.0.2.11", "10.96.0.1", "10.0.0.1", "172.30.0.1"]
-    # The only address of a host is named whatever it is on.
+    # The only address of a host is named, on any kind of interface.
     host.ipv4 = [("172.30.0.1", "any0")]
     assert host_names.addresses(host).listed == ["172.30.0.1"]

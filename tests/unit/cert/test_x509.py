@@ -1,4 +1,4 @@
-"""Certificates are read as cryptography reads them, whoever made them, and hostile ones cost little."""
+"""Certificates of any origin are read as cryptography reads them, and hostile certificates cost little time."""
 
 import datetime
 import os

@@ -1,4 +1,4 @@
-"""Peers to probe: real TLS servers, sockets that are none, and the certificates of the former."""
+"""Peers to probe: real TLS servers with their certificates, and sockets that do not speak TLS."""
 
 import contextlib
 import json

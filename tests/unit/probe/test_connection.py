@@ -79,7 +79,7 @@ def test_process_that_hangs_is_told_from_one_that_waits():
 
 
 def test_a_connection_that_nobody_answers_times_out():
-    # A full backlog: the kernel drops what knocks, as a firewall does.
+    # The backlog is full, so the kernel drops new connections, as a firewall does.
     with bound() as sock, contextlib.ExitStack() as stack:
         sock.listen(0)
         while True:

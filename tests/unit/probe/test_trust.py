@@ -60,7 +60,7 @@ def test_chain_read_by_openssl_is_the_same(authority, tmp_path, monkeypatch):
 
 
 def test_a_chain_verifies_with_the_cafile_alone(authority, tmp_path):
-    """What a client sees that trusts the CA alone, although the last certificate sent would do."""
+    """A client that trusts the CA alone can verify the chain, although the server does not send the root."""
     root, middle, server = authority
     (tmp_path / "ca.pem").write_bytes(b"# ours\n" + root.pem)
     with Peer(speaks_tls(server.files(tmp_path, chain=[middle]))) as peer:
