@@ -135,7 +135,7 @@ def read(path: Path, work: Path, *, plain: bool = False) -> Payload:
         again = "the package is refused as it is; rpm -qplv or dpkg-deb -c lists what is in it: %s" % path
     else:
         raise Refused("%s: there is no such directory or package" % label,
-                      "make packages PAYLOAD=csulcca-8.2.54.s390x.rpm")
+                      "name an .rpm, a .deb or a directory; without PAYLOAD= the reference catcher is packaged")
     entries, left_out = without_ours(entries)
     for name, entry in entries.items():
         problem = problem_with(name, entry, entries)

@@ -53,7 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
 def build(key: str, packages: Path, output: Path, url: str) -> None:
     """Make ``output`` of the packages in ``packages``, and sign that directory's SHA256SUMS."""
     if not key:
-        raise Refused("no key to sign with", "make repo KEY=FINGERPRINT   (gpg --list-secret-keys has them)")
+        raise Refused("no key to sign with", "make repo KEY=FINGERPRINT   (gpg --list-secret-keys lists the keys)")
     for tool, bringer in TOOLS.items():
         if shutil.which(tool) is None:
             raise Refused("%s is not installed" % tool, "install %s, or: sh tools/bootstrap.sh repo" % bringer)
