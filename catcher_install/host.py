@@ -527,7 +527,7 @@ class Host:
 
         The owner, the extended attributes (ACL, SELinux label) and the mode are set before the content is written, and
         nobody can ever do more with the file than *mode* allows. If it is *lasting*, the content is on disk when this
-        returns.
+        returns. A failure leaves no file.
         """
         fd = os.open(
             self.locate(path), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode & 0o600
@@ -554,6 +554,9 @@ class Host:
                 view = view[os.write(fd, view):]
             if lasting:
                 os.fsync(fd)
+        except OSError:
+            self.remove(path)
+            raise
         finally:
             _close(fd)
 

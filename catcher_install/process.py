@@ -145,24 +145,29 @@ def _converse(
     if not stdin:
         os.close(in_write)
         in_write = -1
+    # Not select(2), which knows no descriptor from 1024 on: the caller may leave us many of its own.
+    ready = select.poll()
+    ready.register(out_read, select.POLLIN)
+    if stdin:
+        ready.register(in_write, select.POLLOUT)
     while True:
-        writers = [in_write] if in_write >= 0 else []
-        readable, writable, _ = select.select([out_read], writers, [], max(0.0, deadline - time.monotonic()))
-        if not readable and not writable:
+        found = [fd for fd, _ in ready.poll(1000 * max(0.0, deadline - time.monotonic()))]
+        if not found:
             os.kill(pid, 9)
             os.waitpid(pid, 0)
             if in_write >= 0:
                 os.close(in_write)
             raise TimeoutError(errno.ETIMEDOUT, "no answer within %d seconds" % timeout, name)
-        if writable:
+        if in_write in found:
             try:
                 stdin = stdin[os.write(in_write, stdin[:4096]):]
             except BrokenPipeError:
                 stdin = b""
             if not stdin:
+                ready.unregister(in_write)
                 os.close(in_write)
                 in_write = -1
-        if readable:
+        if out_read in found:
             chunk = os.read(out_read, BLOCK)
             if not chunk:
                 break

@@ -4,6 +4,7 @@ import _socket
 import contextlib
 import errno
 import os
+import resource
 import socket
 import stat
 import struct
@@ -476,6 +477,14 @@ def test_short_writes_are_continued(image, monkeypatch):
     assert image.read("/new", 100) == b"0123456789"
 
 
+@pytest.mark.parametrize("call", ["write", "fsync", "fchmod"])
+def test_create_leaves_no_part_of_a_file(image, call):
+    """Of a request for a certificate, say, on a disk that is full: the next attempt would find the name taken."""
+    with fault(calls=(call,), n=1, error=errno.ENOSPC), pytest.raises(OSError, match="No space left"):
+        image.create("/new", b"0123456789", 0o644)
+    assert image.list_dir("/") == []
+
+
 def test_ensure_dir_leaves_existing_ones_alone(image):
     os.mkdir(image.root + "/etc", 0o700)
     image.ensure_dir("/etc/cca", 0o755)
@@ -580,6 +589,25 @@ def test_run_ends_a_program_that_hangs(script, what):
     with pytest.raises(TimeoutError):
         Host().run(["/bin/sh", "-c", script], timeout=0.3)
     assert time.monotonic() - started < 1.9
+
+
+@real_programs
+def test_run_beside_more_than_a_thousand_open_files():
+    """select(2) ends at 1024, and who starts us may leave us as many."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(2048, hard), hard))
+    try:
+        with contextlib.ExitStack() as stack:
+            try:
+                for _ in range(1100):
+                    stack.enter_context(open(os.devnull, "rb"))
+            except OSError:
+                pytest.skip("so many files may not be open here")
+            assert Host().run(["/bin/cat"], timeout=5, stdin=b"x" * 100000) == (0, b"x" * 100000)
+            with pytest.raises(TimeoutError):
+                Host().run(["/bin/sleep", "9"], timeout=0.05)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 @real_programs
