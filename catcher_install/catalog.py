@@ -32,7 +32,7 @@ CATALOG = {
         "if the TKE uses TLS, type:\n  catcherctl mode tls\nif it uses plain TCP, type:\n  catcherctl mode tcp",
     ),
     "mode-changed-by-restart": (WARNING, LASTING + ROOT,
-        "catcher.conf says {configured}, and the old catcher ran in {seen} mode: the restart changed the mode",
+        "catcher.conf says {configured}, and the old catcher ran in {seen} mode: a restart changes the mode",
         "to set the mode that the TKE uses, type one of:\n  catcherctl mode tls\n  catcherctl mode tcp",
     ),
     "tls-not-possible": (WARNING, LASTING + ROOT,

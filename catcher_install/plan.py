@@ -165,7 +165,7 @@ def _older_mode(facts: "HostFacts", past: str, transition: "Transition") -> "Tup
     seen = _seen_mode(facts, past)
     if seen is not None:
         return seen, "the old catcher was seen in this mode"
-    if facts.still_running is not None and (past == LEGACY or transition.kind == transitions.UPGRADE):
+    if facts.still_running is not None and past != FRESH:
         return facts.still_running, "the old catcher still runs in this mode"
     if past != LEGACY:
         return None, ""

@@ -59,6 +59,8 @@ def test_a_mode_that_the_restart_changed_is_told_until_it_is_set_by_hand(machine
     assert machine.get(paths.CAPTURE) is None
     again = apply.converge(machine, transition.of(transition.START))
     assert ids(again.findings) == ["mode-changed-by-restart"]
+    # A policy of the administrator may forbid that restart.
+    assert messages.text(again.findings[0]).endswith("the old catcher ran in TLS mode: a restart changes the mode")
     asked = transition.of(transition.SET_MODE, request=transition.ModeRequest(mode="tcp"))
     assert ids(apply.converge(machine, asked).findings) == []
 
@@ -201,6 +203,18 @@ def test_what_nobody_could_look_at_is_not_taken_for_tcp(machine, a_pair, quick_p
     if files == "both":
         asked = transition.of(transition.SET_MODE, request=transition.ModeRequest(mode="tls"))
         assert "mode-not-seen" not in ids(apply.converge(machine, asked).findings)
+
+
+@pytest.mark.parametrize("count", ["1", "2"])
+def test_the_count_of_rpm_does_not_decide_whether_the_running_daemon_is_asked(machine, a_pair, quick_pair, count):
+    """%posttrans gets 1 for an upgrade, too, from rpm before 4.18 (RHEL 8 and 9, SLES 15)."""
+    machine.put(paths.KEY, a_pair[0], 0o600)
+    machine.put(paths.CERTIFICATE, a_pair[1])
+    machine.capture(tree="yes", unit="enabled", active="yes", mode="unknown", version="8.2.54")
+    machine.processes[4711] = [paths.CATCHER]
+    machine.systemctl(lambda argv, stdin: (0, b"MainPID=4711\nActiveState=active\n"))
+    outcome = apply.converge(machine, transition.from_scriptlet("rpm", [count]))
+    assert (outcome.plan.history, machine.get(paths.CONF)) == (actions.KNOWN, b"TLS_OFF\n")
 
 
 def test_a_daemon_of_7_that_logged_before_its_erasure_is_seen(machine, quick_pair):
