@@ -350,10 +350,21 @@ def _change_service(host: "Host", action: "Action", outcome: Outcome) -> None:
         systemd.call(host, "daemon-reload")
     if action.kind == actions.START:
         systemd.start(host)
+    elif _is_left_running(host, outcome):
+        return
     else:
         systemd.restart(host, action.kind)
     if action.kind != actions.TRY_RESTART:
         port.wait_for_catcher(host)
+
+
+def _is_left_running(host: "Host", outcome: Outcome) -> bool:
+    """Whether the catcher runs and would not start again, for a reason that a finding tells: then it is not stopped."""
+    from . import reference, start, systemd
+
+    refused, after = reference.findings(host), start.next_start(outcome.facts)
+    outcome.findings += refused
+    return bool(refused or after.mode is None and not after.again) and systemd.catcher(host) is not None
 
 
 _DO = {

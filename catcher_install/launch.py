@@ -7,7 +7,7 @@ vendor documents. Whatever the package's hooks could not do is done before that.
 import os
 import sys
 
-from . import messages, paths, plan, reference, report, start, transition
+from . import messages, paths, reference, report, start, transition
 from .errors import CatcherError, reason_of
 from .host import Host
 from .messages import finding
@@ -181,8 +181,7 @@ def _foreseen(host: Host) -> "Tuple[HostFacts, start.Launch]":
 
     _require_all_seen(host, paths.BIN + "/CSUTKEcat check")
     facts = collect(host)
-    planned = plan.plan(facts, transition.of(transition.START))
-    foreseen = start.launch_decision(start.foresee(facts, planned), planned.mode)
+    foreseen = start.next_start(facts)
     refused = reference.findings(host)
     if foreseen.mode is not None and refused:
         # What a start finds out when the daemon has come.

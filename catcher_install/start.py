@@ -3,7 +3,7 @@
 from . import config, messages, pair, transition
 from .actions import PLACES, WRITE_CONFIG
 from .messages import finding
-from .plan import default_mode, plan_pair, without_tls
+from .plan import default_mode, plan, plan_pair, without_tls
 from .record import Record
 
 TYPE_CHECKING = False
@@ -76,6 +76,12 @@ def launch_decision(facts: "HostFacts", planned: "Optional[str]" = None) -> Laun
         hint = "see what is wrong:\n  catcherctl %s" % ("status" if facts.image else "apply")
         return refused(finding("pair-not-generated", reason=reason, hint=hint))
     return Launch(mode=mode, findings=found + about, again=False)
+
+
+def next_start(facts: "HostFacts") -> Launch:
+    """Return the decision that a start on a host with these facts will take, after its converge."""
+    planned = plan(facts, transition.of(transition.START))
+    return launch_decision(foresee(facts, planned), planned.mode)
 
 
 def foresee(facts: "HostFacts", planned: "Plan") -> "HostFacts":

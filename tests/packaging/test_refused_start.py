@@ -5,6 +5,7 @@ import json
 import pytest
 
 from .marks import needs_tls, one_of_each_family
+from .soundness import assert_sound, wait_until_it_listens
 from .system import CERTIFICATE, CONF, System
 
 pytestmark = [pytest.mark.scenario("rollback"), one_of_each_family, needs_tls]
@@ -35,6 +36,23 @@ def test_restart_fails_and_says_why(boot, built, what):
     assert f"[{id}]" in system.show("journalctl -u CSUTKEcat --no-pager")
     assert system.show("systemctl is-failed CSUTKEcat") == "failed"
     assert system.machine.run("catcherctl status", check=False).rc == 1
+
+
+@pytest.mark.parametrize("what", BROKEN)
+def test_an_upgrade_stops_nothing_that_would_not_come_back(boot, built, what):
+    system: System = boot()
+    system.package(system.tools[1], "install", built.new(system.cell.family))
+    wait_until_it_listens(system)
+    pid = "systemctl show -p MainPID --value CSUTKEcat"
+    running = system.show(pid)
+    change, id = BROKEN[what]
+    system.machine.run(f"cp -a {CONF} /root/; {change}")
+    done = system.package(system.tools[0], "install", built.new(system.cell.family, "8.0.1"))
+    assert f"[{id}]" in done.out + done.err + system.machine.journal()
+    assert (system.service(), system.show(pid)) == (("enabled", "active"), running)
+    assert id in system.findings()
+    system.machine.run(f"cp -a /root/catcher.conf {CONF}; mv /root/catcher.crt {CERTIFICATE}; {RESTART}", check=False)
+    assert_sound(system, "tls")
 
 
 def test_restart_fails_if_the_daemon_refuses(boot, built):

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from catcher_install import actions, apply, messages, pair, paths, plan, report, stamp, transition
+from catcher_install import actions, apply, messages, pair, paths, plan, reference, report, stamp, transition
 from catcher_install.errors import CatcherError
 
 from .proc import ANY_4, LISTENS, line
@@ -258,6 +258,56 @@ def test_a_systemctl_that_hangs_is_a_finding(machine, quick_pair):
     machine.systemctl(TimeoutError(errno.ETIMEDOUT, "no answer within 120 seconds"))
     machine.enable()
     assert ids(apply.converge(machine, FRESH).findings) == ["service-failed"]
+
+
+def of_a_running_catcher(argv, stdin):
+    return (0, b"MainPID=4711\n") if argv[1] == "show" else (0, b"")
+
+
+REFUSED = {
+    "an unusable configuration": (paths.CONF, b"TLS_ON\nTLS_OFF\n", "conf-unusable"),
+    "half a pair": (paths.KEY, b"mine\n", "pair-half"),
+    "unusable settings": (reference.CONF, b"backnd=x\n", "settings-unusable"),
+}
+
+
+@pytest.mark.parametrize("runs", [True, False])
+@pytest.mark.parametrize("what", REFUSED)
+@pytest.mark.parametrize("called", [LEGACY, transition.of(transition.UPGRADE)], ids=["rpm", "no note"])
+def test_what_runs_is_not_stopped_if_it_would_not_come_back(machine, what, runs, called):
+    """The file is told, with what to type: systemctl restart."""
+    path, content, id = REFUSED[what]
+    os.makedirs(machine.on_disk(reference.PROGRAM))
+    machine.put(paths.CONF, b"TLS_ON\n" if "pair" in what else b"TLS_OFF\n")
+    machine.put(path, content)
+    machine.enable()
+    machine.systemctl(of_a_running_catcher)
+    if runs:
+        machine.processes[4711] = [paths.CATCHER]
+    if called == LEGACY:
+        machine.capture(unit="enabled", active="yes")
+    outcome = apply.converge(machine, called)
+    asked = [words[0] for words in machine.systemctl_calls()]
+    assert any(word in ("restart", "try-restart") for word in asked) != runs
+    assert "daemon-reload" in asked and not machine.lexists(paths.CAPTURE)
+    assert id in ids(outcome.findings)
+
+
+def test_what_runs_is_restarted_if_its_start_makes_the_pair_or_may_succeed_later(machine, quick_pair):
+    machine.put(paths.CONF, b"TLS_ON\n")
+    machine.processes[4711] = [paths.CATCHER]
+    machine.systemctl(of_a_running_catcher)
+    machine.enable()
+    machine.host_network = False
+    machine.capture(unit="enabled", active="yes")
+    assert "pair-deferred" in ids(apply.converge(machine, LEGACY).findings)
+    assert "restart" in [words[0] for words in machine.systemctl_calls()]
+    machine.spawned.clear()
+    machine.remove(paths.STAMP)
+    machine.programs[paths.OPENSSL] = (137, b"")
+    machine.capture(unit="enabled", active="yes")
+    apply.converge(machine, LEGACY)
+    assert "restart" in [words[0] for words in machine.systemctl_calls()]
 
 
 def test_without_systemctl_there_is_no_finding(machine, quick_pair):
