@@ -10,6 +10,7 @@ from tests.unit.conftest import (  # noqa: F401
     a_pair,
     machine,
     no_distribution,
+    no_real_pauses,
     no_real_programs,
     out_of_sight,
     pytest_configure,

@@ -13,7 +13,7 @@ from catcher_install.cert import generate
 from catcher_install.cert.host_names import HostNames
 from catcher_install.host import Host
 
-from .support import UnplannedSpawn, installed
+from .support import UnplannedPause, UnplannedSpawn, installed
 
 
 @pytest.fixture(autouse=True)
@@ -26,6 +26,16 @@ def no_real_programs(monkeypatch, request):
         raise UnplannedSpawn(list(argv))
 
     monkeypatch.setattr(Host, "run", refuse)
+
+
+@pytest.fixture(autouse=True)
+def no_real_pauses(monkeypatch):
+    """No test waits for the port, which may take more than a minute, unless it plans the pauses."""
+
+    def refuse(self, seconds):
+        raise UnplannedPause(seconds)
+
+    monkeypatch.setattr(Host, "pause", refuse)
 
 
 @pytest.fixture(autouse=True)

@@ -34,6 +34,10 @@ class UnplannedSpawn(BaseException):
     """A program was run that the test did not plan. No "except Exception" swallows it."""
 
 
+class UnplannedPause(BaseException):
+    """A pause that the test did not plan."""
+
+
 class Executed(BaseException):
     """Instead of exec: the process would be another program from here on."""
 
