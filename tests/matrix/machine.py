@@ -17,6 +17,7 @@ it.
 from __future__ import annotations
 
 import collections
+import contextlib
 import dataclasses
 import itertools
 import json
@@ -38,11 +39,23 @@ POLL_S = 0.05
 
 # A privileged container shares the host's kernel and consoles. Units that would change the kernel or open a console are
 # masked on the command line of PID 1, so that the image itself stays as the distribution made it. The timers would look
-# for a network at a random moment of a test, and unattended-upgrades writes a traceback if /var is read-only.
+# for a network at a random moment of a test, and unattended-upgrades writes a traceback if /var is read-only. The last
+# three lines load modules, and mount and look at what no test looks at; in a boot they take time.
 MASKED = ("systemd-binfmt.service", "systemd-modules-load.service", "systemd-sysctl.service", "systemd-udevd.service",
           "systemd-udev-trigger.service", "systemd-random-seed.service", "getty.target", "console-getty.service",
           "apt-daily.timer", "apt-daily-upgrade.timer", "fstrim.timer", "dnf-makecache.timer",
-          "unattended-upgrades.service")  # fmt: skip
+          "unattended-upgrades.service", "e2scrub_reap.service",
+          "modprobe@configfs.service", "modprobe@dm_mod.service", "modprobe@drm.service", "modprobe@efi_pstore.service",
+          "modprobe@fuse.service", "modprobe@loop.service", "dev-hugepages.mount", "sys-fs-fuse-connections.mount",
+          "sys-kernel-config.mount", "sys-kernel-debug.mount", "sys-kernel-tracing.mount")  # fmt: skip
+# An image has not booted yet. Without this, each boot makes caches and users for it, as the first one does.
+BOOTED_BEFORE = "systemd.condition-needs-update=0"
+# At each boot and each reload of systemd these look for hardware and kinds of boot that no container has, which is
+# nearly half of the work of a reload. Those for the command line of PID 1, /etc/fstab and init scripts stay.
+IDLE_GENERATORS = tuple(f"systemd-{name}-generator" for name in (
+    "bless-boot", "cryptsetup", "getty", "gpt-auto", "hibernate-resume", "integritysetup", "rc-local", "run", "ssh",
+    "system-update", "tpm2", "veritysetup"))  # fmt: skip
+GENERATORS = "/etc/systemd/system-generators"
 
 KEEP_FAILED = os.environ.get("MATRIX_KEEP_FAILED") == "1"
 # Not engine.PREFIX: a machine with this name is never removed by prepare().
@@ -101,6 +114,17 @@ class Network:
         A machine that is kept also keeps its network; a prepare() after the end of the machine removes it.
         """
         (engine.attempt if KEEP_FAILED else engine.call)("network", "rm", self.name)
+
+
+def idle_generators() -> pathlib.Path:
+    """The directory that masks IDLE_GENERATORS in a machine that has it as GENERATORS. It is made if it does not
+    exist."""
+    directory = pathlib.Path(f"/run/{engine.PREFIX}.generators")
+    directory.mkdir(exist_ok=True)
+    for name in IDLE_GENERATORS:
+        with contextlib.suppress(FileExistsError):
+            (directory / name).symlink_to("/dev/null")
+    return directory
 
 
 class AnyMachine:
@@ -170,11 +194,13 @@ class AnyMachine:
     def wait_for(self, what: str, condition: Callable[[], bool], timeout: float = 30) -> None:
         """Look at a condition until it is true. Raises EngineError with `what` if it is not true within `timeout`
         seconds."""
-        deadline = time.monotonic() + timeout
+        began = time.monotonic()
         while not condition():
-            if time.monotonic() > deadline:
+            waited = time.monotonic() - began
+            if waited > timeout:
                 raise EngineError(f"{self.name}: {what} did not come true within {timeout:g} s")
-            time.sleep(POLL_S)
+            # Some wait for a minute, and a look may take as long as a start of Python.
+            time.sleep(max(POLL_S, waited / 20))
 
     def keep(self) -> str:
         """Keep the system after its block, so that you can look into it. Returns its name, or its place."""
@@ -352,7 +378,9 @@ class Machine(AnyMachine):
                           "--stop-signal=RTMIN+3"]  # fmt: skip
         else:
             arguments.append("--systemd=always")
-        return [*arguments, self.image, "/sbin/init", *("systemd.mask=" + unit for unit in MASKED)]
+        if not (self.data or self.read_only):
+            arguments.append(f"--volume={idle_generators()}:{GENERATORS}:ro")
+        return [*arguments, self.image, "/sbin/init", BOOTED_BEFORE, *("systemd.mask=" + unit for unit in MASKED)]
 
     def _wait_until_up(self) -> None:
         """Wait for the end of the boot, and until the addresses can be used."""
