@@ -72,6 +72,8 @@ def check(host: "Host", key_pem: bytes, certificate_pem: bytes) -> Verdict:
     problem = _key_file_problem(key_file) or _file_problem(certificate_file)
     if problem:
         return unusable(problem)
+    if certificate_file.is_pkcs7():
+        return unusable("catcher.crt is PKCS#7, and must be PEM")
     blocks = certificate_file.certificates()
     if not blocks:
         return unusable("catcher.crt holds no certificate")

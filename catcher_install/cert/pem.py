@@ -9,6 +9,10 @@ if TYPE_CHECKING:
     from typing import List, Tuple
 
 CERTIFICATE = "CERTIFICATE"
+# Of OpenSSL alone (openssl-x509(1), -trustout).
+TRUSTED = "TRUSTED CERTIFICATE"
+# PKCS#7 begins with its type, signedData. CAs of Windows hand out a chain like this, also under the label CERTIFICATE.
+SIGNED_DATA = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x02"
 
 
 class PemFile:
@@ -35,6 +39,15 @@ class PemFile:
     def certificates(self) -> "List[bytes]":
         """Return the certificates, PEM."""
         return [block for label, block in self.blocks if label == CERTIFICATE]
+
+
+    def is_pkcs7(self) -> bool:
+        """Return whether the file is PKCS#7, in PEM or DER."""
+        try:
+            content = der(self.blocks[0][1]) if self.blocks else self.data
+        except ValueError:
+            return False
+        return SIGNED_DATA in content[:32]
 
 
 def is_encrypted(label: str, block: bytes) -> bool:

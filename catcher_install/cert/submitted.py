@@ -13,7 +13,7 @@ from ..text import moment, plain, shown
 from . import check as pair_check
 from . import crypto, details, host_names, keys, x509
 from .names import names_text
-from .pem import PemFile, der, is_encrypted
+from .pem import TRUSTED, PemFile, der, is_encrypted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -122,6 +122,8 @@ def _unusable(
         hint = command("see what is wrong:\n  openssl pkey -noout -check -in", key_file.typed)
     elif problem.startswith("catcher.crt cannot be read"):
         hint = command("see what is wrong:\n  openssl x509 -noout -text -in", crt_file.typed)
+    elif problem.startswith("catcher.crt is larger") and len(blocks) > 1:
+        hint = "keep only the server's certificate and those of its issuers in that file"
     elif problem.startswith("catcher.crt"):
         hint = "let your CA issue a certificate for a server; to make the request:\n  catcherctl cert request"
     return CatcherError(problem.replace("catcher.key", key_file.path).replace("catcher.crt", crt_file.path), hint)
@@ -227,13 +229,17 @@ def _certificate_blocks(given: PemFile) -> "List[bytes]":
     path = given.path
     if given.cut:
         raise CatcherError("%s is truncated: its last block has no END line" % path, "copy the file again")
+    if given.is_pkcs7():
+        form = "" if given.blocks else "-inform DER "
+        raise CatcherError("%s is PKCS#7, and the certificate must be PEM" % path,
+                           _conversion("pkcs7 %s-print_certs -in" % form, given))
     if found:
         return found
     labels = " ".join(given.labels())
     _refuse_request(path, labels)
-    if "PKCS7" in labels:
-        raise CatcherError("%s is PKCS#7, and the certificate must be PEM" % path,
-                           _conversion("pkcs7 -print_certs -in", given))
+    if TRUSTED in labels:
+        raise CatcherError("%s has a certificate of the label %s, which only OpenSSL reads" % (path, TRUSTED),
+                           _conversion("x509 -in", given))
     if given.blocks:
         raise CatcherError("%s holds no certificate" % path, "name the file with the certificate last: KEY CRT")
     if PKCS12 in given.data[:12]:

@@ -156,6 +156,11 @@ def pkcs7():
     return k, pem.openssl(["crl2pkcs7", "-nocrl", "-certfile", "/dev/stdin"], c)
 
 
+def trusted():
+    k, c = self_signed("prime256v1")
+    return k, pem.openssl(["x509", "-trustout"], c)
+
+
 def damaged(data):
     lines = data.split(b"\n")
     lines[1] = b"AAAA" + lines[1][4:]
@@ -176,6 +181,16 @@ REFUSED = {
                         "openssl x509 -inform DER -in {crt} -out {crt}.pem"),
     "PKCS#12": (pkcs12, "my.key is PKCS#12", "openssl pkcs12 -nodes -in {key} -out {key}.pem"),
     "PKCS#7": (pkcs7, "my.crt is PKCS#7", "openssl pkcs7 -print_certs -in {crt} -out {crt}.pem"),
+    "PKCS#7 under another label": (
+        lambda: (pkcs7()[0], pkcs7()[1].replace(b"PKCS7", b"CERTIFICATE")), "my.crt is PKCS#7",
+        "openssl pkcs7 -print_certs -in {crt} -out {crt}.pem"),
+    "PKCS#7, DER": (lambda: (pkcs7()[0], pem.openssl(["pkcs7", "-outform", "DER"], pkcs7()[1])), "my.crt is PKCS#7",
+                    "openssl pkcs7 -inform DER -print_certs -in {crt} -out {crt}.pem"),
+    "a certificate with OpenSSL's trust settings": (trusted, "my.crt has a certificate of the label TRUSTED",
+                                                    "openssl x509 -in {crt} -out {crt}.pem"),
+    "a file with all CAs": (
+        lambda: (chained()[0], chained()[1] + 120 * authority().root), "my.crt is larger than a handshake carries",
+        "keep only the server's certificate and those of its issuers"),
     "Ed25519": (
         lambda: (key("ed25519"), pem.certificate_for(key("ed25519"))), "a key of the type Ed25519",
         "catcherctl cert request"),
@@ -294,7 +309,10 @@ def test_refused(machine, files, name):
 def test_refused_hints_are_commands_that_work(machine, files, tmp_path):
     """The converted file is accepted."""
     k, c = self_signed("prime256v1")
-    for data, name in ((key_der(k), "my.key"), (der(c), "my.crt")):
+    forms = [REFUSED[name][0]() for name in ("PKCS#7", "PKCS#7 under another label", "PKCS#7, DER",
+                                             "a certificate with OpenSSL's trust settings")]
+    assert {key for key, _ in forms} == {k}
+    for data, name in [(key_der(k), "my.key"), (der(c), "my.crt")] + [(data, "my.crt") for _, data in forms]:
         read = files(data if name == "my.key" else k, data if name == "my.crt" else c)
         with pytest.raises(CatcherError) as refused:
             submitted.check(machine, *read)
