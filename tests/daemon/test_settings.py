@@ -16,13 +16,17 @@ from .process import PATIENCE, PAYLOAD
 @pytest.mark.parametrize("text, said", [
     ("backend", "line 1: not one of backend=, handshake_timeout="),
     ("# fine\n\ncolour=red", "line 3: not one of"),
-    ("port=1\nport=1", "line 2: not one of"),
+    ("port=1\nport=1", "line 2: port= is set a second time"),
     ("port=70000", "line 1: port= must be a number from 1 to 65535"),
     ("max_connections=0", "max_connections= must be a number from 1 to 4096"),
     ("idle_timeout=nan", "idle_timeout= must be a number from 0.1 to 86400"),
     ("handshake_timeout=1e9", "handshake_timeout= must be a number"),
     ("backend=nowhere", "backend= must be HOST:PORT"),
     ("backend=unix:relative", "backend= must be HOST:PORT"),
+    # Of an address without brackets, the end would become the port, and the rest be another host's.
+    ("backend=2001:db8::5:1234", "backend= must be HOST:PORT, [ADDRESS]:PORT"),
+    ("backend=2001:db8::7", "backend= must be HOST:PORT, [ADDRESS]:PORT"),
+    ("backend=[2001:db8::7]", "backend= must be HOST:PORT, [ADDRESS]:PORT"),
     ("backend=host:0", "backend= must be a number from 1 to 65535"),
     ("backend=/" + "x" * 107, "backend= is a longer path than a socket may have"),
     ("backend=/a\0b", "backend= contains a NUL character"),

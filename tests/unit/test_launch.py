@@ -819,7 +819,7 @@ def test_settings_of_the_daemon_that_cannot_be_used_are_foreseen(machine, starte
     machine.put(reference.CONF, b"backend=127.0.0.1:9\nbackend=127.0.0.1:9\n")
     assert launch.main(["restart"]) == REFUSED and machine.systemctl_calls() == []
     said = capsys.readouterr().err
-    assert "[settings-unusable]" in said and "line 2: not one of" in said and "not restarted" in said
+    assert "[settings-unusable]" in said and "line 2: backend= is set a second time" in said and "not restarted" in said
     assert launch.main(["check"]) == REFUSED
     assert capsys.readouterr().out.endswith("refused\n")
 

@@ -589,7 +589,8 @@ def test_another_port_is_shown(machine, relays):
     (b"backend=/a\0b\n", "line 3: backend= contains a NUL character"),
     (b"backend=a..b:5\n", "line 3: backend= is not a name that"),
     (b"backnd=a:1\n", "line 3: not one of backend="),
-    (b"backend=nowhere\n", "line 3: backend= must be HOST:PORT"), (b"max_connections = 4\n", "line 3: not one of"),
+    (b"backend=nowhere\n", "line 3: backend= must be HOST:PORT"),
+    (b"max_connections = 4\n", "line 3: max_connections= is set"),
     (b"\xff", "is not text in UTF-8"), (b"listen=localhost", "line 3: listen= must be")])
 def test_settings_with_which_the_daemon_does_not_start_are_told(machine, monkeypatch, relays, line, told, running):
     """Also while it runs with those from before. That it does not run needs no other reason, nor a start."""

@@ -46,7 +46,7 @@ class Settings:
         self.stop_timeout = 5.0     # a stop waits so long for relays that still move data
         self.port = PORT
         self.listen = ("0.0.0.0", "::")
-        self.given = {}
+        self.given = {}     # type: dict
         readers = {
             "backend": self._backend,
             "max_connections": lambda value: number(value, 1, 4096, int),
@@ -61,12 +61,14 @@ class Settings:
             key, equals, value = (part.strip() for part in line.partition("="))
             if not line.strip() or line.lstrip().startswith("#"):
                 continue
+            if key in self.given:
+                self._refuse("line %d: %s= is set a second time" % (count, key))
             if not equals or key not in readers:
                 self._refuse("line %d: not one of %s" % (count, ", ".join(name + "=" for name in sorted(readers))))
             try:
                 if "\0" in value:
                     raise ValueError("contains a NUL character")
-                setattr(self, key, readers.pop(key)(value))
+                setattr(self, key, readers[key](value))
                 self.given[key] = value
             except ValueError as error:
                 self._refuse("line %d: %s= %s" % (count, key, error))
@@ -101,14 +103,14 @@ class Settings:
                 raise ValueError("is a longer path than a socket may have")
             return ("unix", path)
         host, _, port = path.rpartition(":")
-        host = host[1:-1] if host.startswith("[") and host.endswith("]") else host
-        if value.startswith("unix:") or not host:
+        bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+        if value.startswith("unix:") or not bare or bare == host and ":" in host:
             raise ValueError("must be HOST:PORT, [ADDRESS]:PORT or unix:/PATH")
         try:
-            host.encode("idna")     # as getaddrinfo() does
+            bare.encode("idna")     # as getaddrinfo() does
         except UnicodeError:
             raise ValueError("is not a name that can be looked up") from None
-        return ("tcp", host, number(port, 1, 65535, int))
+        return ("tcp", bare, number(port, 1, 65535, int))
 
     @staticmethod
     def _listen(value):
