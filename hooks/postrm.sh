@@ -39,8 +39,8 @@ csulcca_postrm() {
     rm -f @CAPTURE@ @CAPTURE@.new @LINKS@.new @LOCK@ @STAMP_DRAFT@ @PURGE_DRAFT@ @RAN@ @ENABLED@ @ENABLED@.new \
         @NEW_TIMER@ @NEW_TIMER@.new @MADE_GROUPS@.new \
         /var/lib/systemd/timers/stamp-csulcca-check.timer || :
-    # If nothing is ours, the stamp is of no use. Without a note nobody knows that. While something of ours is left, it
-    # must stay provable.
+    # The stamp goes if nothing of ours is left. Without a note that is not known, and as long as something of ours is
+    # left, the stamp must prove that it is ours.
     if [ "$1:$2:$csulcca_proof" = deb:purge:needless ] || { [ -e @PURGE@ ] && [ ! -s @PURGE@ ]; }; then
         rm -f @STAMP@ @PURGE@ || :
     fi
@@ -58,7 +58,7 @@ csulcca_postrm() {
     rmdir @CONF_DIR@ @BIN@ @CCA_DIR@ @IBM_DIR@ @IBM_ALIAS_DIR@ 2>/dev/null || :
 }
 
-# csulcca_taken_back FAMILY ARGUMENTS...: the end of deb postrm: before debhelper's part 7.x's init script is away.
+# csulcca_taken_back FAMILY ARGUMENTS...: the end of deb postrm, since debhelper's part brings 7.x's init script back.
 csulcca_taken_back() {
     case "$1:${2-}" in
     deb:abort-install | deb:abort-upgrade) ;;
@@ -75,7 +75,7 @@ csulcca_taken_back() {
 csulcca_undo_prerm_of_7() {
     csulcca_is_recent @CAPTURE@ || return 0
     csulcca_noted @CAPTURE@ tree yes || return 0
-    # They are of an earlier attempt, which was killed, and the next one has to know what was before it.
+    # Our files are of an earlier attempt, which was killed. The next attempt needs the note.
     [ ! -e @LIBRARY@/run ] || return 1
     [ -d /run/systemd/system ] || return 0
     systemctl daemon-reload </dev/null || :
@@ -91,9 +91,9 @@ csulcca_undo_prerm_of_7() {
     return "$csulcca_status"
 }
 
-# csulcca_is_downgrade_to_7 FAMILY ARGUMENTS...: dpkg tells the postrm that goes which version comes. It calls the
-# postrm of a package that comes, too (failed-upgrade, abort-upgrade: Policy 6.6), and tells that which version goes.
-# With rpm our files are gone and the catcher is still there.
+# csulcca_is_downgrade_to_7 FAMILY ARGUMENTS...: dpkg tells the postrm of the old package the new version. It also calls
+# the postrm of the new package (failed-upgrade, abort-upgrade: Policy 6.6), and tells it the old version. With rpm, our
+# files are gone and the catcher is still there.
 csulcca_is_downgrade_to_7() {
     csulcca_comes=${3-}
     case "$1:${2-}:${csulcca_comes#*:}" in
@@ -156,7 +156,7 @@ csulcca_proves_nothing() {
     return "$csulcca_left"
 }
 
-# csulcca_remove_noted FINGERPRINT SUFFIX: unless it was changed, and is an administrator's now.
+# csulcca_remove_noted FINGERPRINT SUFFIX: removes a noted pair, unless it was changed and is an administrator's now.
 csulcca_remove_noted() {
     csulcca_finish_purge "$1" "$2" || return 1
     csulcca_there=$(csulcca_fingerprint "$csulcca_key$2" "$csulcca_certificate$2") || return 1
@@ -174,9 +174,9 @@ csulcca_fingerprint() {
     fi
 }
 
-# csulcca_remove_pair FINGERPRINT SUFFIX: both files or none. What cannot be removed (immutable, say) cannot be linked
-# either. The pair in place is linked in the form of a pair that waits to be placed: killed between the two files, the
-# next purge removes the other one, and the next installation has the whole pair again.
+# csulcca_remove_pair FINGERPRINT SUFFIX: removes both files or none. A file that cannot be removed, for example because
+# it is immutable, cannot be linked either. The pair in place is first linked in the form of a pair that waits to be
+# placed. After a kill between the two files, the next purge goes on, or the next installation has the whole pair again.
 csulcca_remove_pair() {
     if [ ! -e "$csulcca_certificate$2" ]; then
         rm -f "$csulcca_key$2"
