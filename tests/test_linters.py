@@ -80,12 +80,12 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return output
 
 
-def test_ruff() -> None:
+def test_ruff_finds_nothing() -> None:
     files = [path for path in python_files(*INSTALLED) if path.suffix != ".py"]
     clean("ruff", "check", "--no-cache", ".", *files)
 
 
-def test_mypy() -> None:
+def test_mypy_finds_nothing() -> None:
     clean("mypy")
     for path in python_files("payload/reference/opt"):
         # Read as a script it is not found among the files.
@@ -99,7 +99,7 @@ def test_vermin_finds_nothing_newer_than_python_3_6() -> None:
     clean("vermin", "--target=3.6-", "--violations", "--no-tips", "--eval-annotations", *guarded, *files)
 
 
-def test_shellcheck(tmp_path: Path) -> None:
+def test_shellcheck_finds_nothing(tmp_path: Path) -> None:
     files = shell_files()
     assert len(files) > 4
     names = scriptlet.names(str(TREE / "payload/reference"))
@@ -164,7 +164,7 @@ def test_a_redirected_special_built_in_is_seen(line: str, ends: bool) -> None:
 DROPPED = "--suppress-tags=package-supports-alternative-init-but-no-init.d-script"
 
 
-def test_lintian(packages: Path) -> None:
+def test_lintian_finds_nothing(packages: Path) -> None:
     (deb,) = packages.glob("*.deb")
     dropped = [DROPPED] if lintian_version() < (2, 122) else []
     clean("lintian", *dropped, "--allow-root", "--pedantic", "--display-info",
@@ -187,12 +187,12 @@ def test_each_lintian_override_is_used(packages: Path) -> None:
     assert not [tag for tag in declared if not re.search(r"(?m)^O: csulcca: %s( |$)" % re.escape(tag), shown)], shown
 
 
-def test_rpmlint_of_the_rpm(packages: Path) -> None:
+def test_rpmlint_finds_nothing_in_the_rpm(packages: Path) -> None:
     (rpm,) = packages.glob("*.rpm")
     assert_rpmlint_has_nothing_to_say(rpm)
 
 
-def test_rpmlint_of_the_spec(packages: Path, tmp_path: Path) -> None:
+def test_rpmlint_finds_nothing_in_the_spec(packages: Path, tmp_path: Path) -> None:
     # By itself: filters for openSUSE's checks are beside it.
     assert_rpmlint_has_nothing_to_say(Path(shutil.copy(packages / "source/rpm/csulcca.spec", tmp_path)))
 
@@ -278,7 +278,7 @@ def test_ufw_takes_its_profile(tmp_path: Path) -> None:
     assert re.search(r"(?m)^Port:\n  50003/tcp$", printed), printed
 
 
-def test_mandoc() -> None:
+def test_mandoc_finds_nothing() -> None:
     pages = sorted([*(TREE / "man").iterdir(), *(TREE / "payload/reference").rglob("man?/*")])
     assert len(pages) == 4
     done = subprocess.run([tool("mandoc"), "-T", "lint", *map(str, pages)], text=True, stdout=subprocess.PIPE,
@@ -289,7 +289,7 @@ def test_mandoc() -> None:
     assert not said, "\n".join(said)
 
 
-def test_systemd_analyze_verify_of_the_daily_timer(tmp_path: Path) -> None:
+def test_systemd_analyze_finds_nothing_in_the_daily_timer(tmp_path: Path) -> None:
     for name in ("csulcca-check.service", "csulcca-check.timer"):
         text = (TREE / "units" / name).read_text(encoding="utf-8")
         # verify wants the program to be there.
@@ -303,7 +303,7 @@ def test_systemd_analyze_verify_of_the_daily_timer(tmp_path: Path) -> None:
           TREE / "units/csulcca-check.service")
 
 
-def test_systemd_analyze_verify(packages: Path, tmp_path: Path) -> None:
+def test_systemd_analyze_finds_nothing_in_the_service(packages: Path, tmp_path: Path) -> None:
     unit = TREE / "units/CSUTKEcat.service"
     # verify wants the programs to be there; that they are in the package is what the package's tests see.
     text, count = re.subn(r"(?m)^(Exec\w+=[-+]?)/(?:opt/IBM/CCA/bin|usr/lib/csulcca)/\S+", r"\1/bin/true",
@@ -316,7 +316,7 @@ def test_systemd_analyze_verify(packages: Path, tmp_path: Path) -> None:
     assert unit.name not in printed, printed
 
 
-def test_systemd_analyze_security_score() -> None:
+def test_systemd_analyze_rates_the_service_below_the_limit() -> None:
     """The exposure level; 4.0 is the most that a release may have."""
     tool("systemd-analyze")
     unit = TREE / "units/CSUTKEcat.service"

@@ -51,7 +51,7 @@ SKIPPED = "s\nSKIPPED [2] tests/test_linters.py:101: no lintian here\n"
     (1, "1 failed, 3 passed in 1s\n", ("FAIL", "exit status 1")),
     (5, "no tests ran in 1s\n", ("FAIL", "exit status 5")),
 ])  # fmt: skip
-def test_verdicts(status: int, output: str, expected: tuple[str, str]) -> None:
+def test_the_verdict_follows_exit_status_and_output(status: int, output: str, expected: tuple[str, str]) -> None:
     assert release_check.verdict(status, output) == expected
 
 

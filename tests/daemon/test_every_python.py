@@ -85,7 +85,7 @@ def test_relay_over_tls_keeps_half_closed_streams(start, backend, python):
 
 
 @pytest.mark.parametrize("kind", ["RSA 1024", "RSA 2048", "secp521r1"])
-def test_handshake_with_each_kind_of_key_under_every_python(start, python, kind):
+def test_each_kind_of_key_serves_under_every_python(start, python, kind):
     catcher = start("-tls", python=python, pair=pair(kind))
     client = connect_tls(catcher, pair(kind), small=kind == "RSA 1024")
     assert client.recv(1) == b""

@@ -22,7 +22,7 @@ from .peers import connect_tls, tls_context
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 @pytest.mark.parametrize("kind", ["RSA 1024", "RSA 2047", "RSA 2048", "RSA 4096", "prime256v1", "secp384r1",
                                   "secp521r1"])
-def test_supported_keys(start, kind, version):
+def test_each_supported_key_serves(start, kind, version):
     catcher = start("-tls", pair=pair(kind))
     assert "key " + kind in catcher.wait_for("listening")
     small = kind in ("RSA 1024", "RSA 2047")
@@ -32,13 +32,13 @@ def test_supported_keys(start, kind, version):
 
 
 @pytest.mark.parametrize("kind", ["Ed25519", "Ed448", "secp256k1", "secp224r1", "DSA"])
-def test_unsupported_kinds_of_key(refusal, kind):
+def test_unsupported_kinds_of_key_are_refused(refusal, kind):
     said = refusal(78, "-tls", pair=pair(kind))
     assert "unsupported key: " + kind in said and "use RSA 2048 to 4096" in said
 
 
 @pytest.mark.parametrize("bits", [1023, 4097, 8192])
-def test_unsupported_sizes_of_rsa(refusal, bits):
+def test_unsupported_sizes_of_rsa_are_refused(refusal, bits):
     assert "unsupported key: RSA of %d bits" % bits in refusal(78, "-tls", pair=(pair()[0], rsa_of_any_size(bits)))
 
 
@@ -62,7 +62,7 @@ def test_a_chain_is_sent(start):
 
 
 @pytest.mark.parametrize("form", ["traditional", "CRLF", "with EC PARAMETERS", "key and certificate in each"])
-def test_forms_of_pem(start, form):
+def test_each_form_of_pem_is_read(start, form):
     key, crt = pair()
     if form == "traditional":
         key = pem.traditional(key)
@@ -102,7 +102,7 @@ def broken_pairs():
 
 
 @pytest.mark.parametrize("case", list(broken_pairs()))
-def test_unusable_pairs(refusal, case):
+def test_unusable_pairs_are_refused_with_the_reason(refusal, case):
     key, crt, said = broken_pairs()[case]
     log = refusal(78, "-tls", pair=(key, crt))
     assert said in log

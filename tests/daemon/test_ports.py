@@ -77,7 +77,7 @@ def test_a_restart_gets_its_port_back_at_once(start):
     assert start(port=port).port == port
 
 
-def test_a_system_without_ipv6(monkeypatch, tmp_path):
+def test_a_system_without_ipv6_is_served_by_ipv4(monkeypatch, tmp_path):
     """No system call filter here can disable IPv6 for one process, so the socket module simulates the kernel."""
     class NoIpv6(socket.socket):
         def __init__(self, family=socket.AF_INET, *arguments, **options):

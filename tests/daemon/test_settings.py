@@ -39,7 +39,7 @@ from .process import PATIENCE, PAYLOAD
     ("listen=fe80::1%a\0", "listen= contains a NUL character"),
     ("\x00\x01\x02", "line 1: not one of"),
 ])
-def test_a_bad_configuration_file(refusal, text, said):
+def test_a_bad_configuration_file_is_refused_with_the_reason(refusal, text, said):
     log = refusal(78, text=text)
     assert said in log and "systemctl restart CSUTKEcat" in log
 

@@ -27,7 +27,7 @@ def spread(points):
 
 
 @pytest.mark.parametrize("program", [one for one in OURS if "kill" in one.faults], ids=lambda one: one.name)
-def test_killed_at_each_change(program):
+def test_a_kill_at_any_change_does_no_harm(program):
     found = sweep.sweep(program, lambda one: one.kills(changes_only=True))
     assert found
     assert wrong(found) == {}
@@ -41,7 +41,7 @@ def test_refused_at_some_calls(program):
 
 
 @pytest.mark.parametrize("program", OURS, ids=lambda one: one.name)
-def test_without_power_at_each_change(program):
+def test_a_power_failure_at_any_change_does_no_harm(program):
     found = unsynced.sweep(program)
     # A program with nothing to do changes nothing on disk.
     assert (len(found) > 1) == (program.name != "nothing to do")

@@ -117,7 +117,7 @@ def test_a_changed_file_begins_anew(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("rows,status", [([row()], 0), ([row(False)], 1), ([row(), row(blocked="no such tool")], 3)])
-def test_exit_status(tmp_path, monkeypatch, capsys, rows, status):
+def test_the_exit_status_follows_the_rows(tmp_path, monkeypatch, capsys, rows, status):
     monkeypatch.setattr(table, "CACHE", tmp_path)
     monkeypatch.setattr(table.report, "FAULTS", tmp_path / "faults.json")
     monkeypatch.setattr(table, "rows", lambda everything: rows)

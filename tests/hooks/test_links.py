@@ -72,7 +72,7 @@ def test_each_directory_of_7_3_and_each_of_ours_may_be_a_link():
     assert in_opt <= set(paths.MAY_BE_LINKS)
 
 
-def test_no_link_no_note(root):
+def test_without_a_link_there_is_no_note(root):
     root.run("csulcca_preinst", "deb", "install")
     assert not root.exists(paths.LINKS) and not root.exists(paths.LINKS + ".new")
 

@@ -171,14 +171,14 @@ def test_purge_keeps_whatever_is_not_provably_ours(root, change):
     assert not root.exists(paths.STATE_DIR)
 
 
-def test_purge_after_removal_of_a_package_that_made_no_pair(root):
+def test_purge_keeps_the_pair_of_a_package_that_made_none(root):
     """Removal takes the stamp, and the pair stays."""
     installed_with_pair(root, generated=False)
     purge(root)
     assert pair_is_there(root) == [True, True]
 
 
-def test_purge_after_removal_purge_twice(root):
+def test_a_second_purge_changes_nothing(root):
     installed_with_pair(root)
     purge(root)
     assert root.run("csulcca_postrm", "deb", "purge") == (0, "")
@@ -242,7 +242,7 @@ def test_purge_keeps_what_an_administrator_put_beside_or_into_an_unfinished_pair
 @pytest.mark.parametrize("renamed", [(), ("catcher.key",), ("catcher.key", "catcher.crt")])
 @pytest.mark.parametrize("generated", [True, False])
 @pytest.mark.parametrize("old_is_ours", [True, False])
-def test_purge_of_an_unfinished_replacement(root, renamed, generated, old_is_ours):
+def test_purge_of_an_unfinished_replacement_removes_only_what_we_made(root, renamed, generated, old_is_ours):
     """`cert generate --force` or `cert install`, killed: what we made goes, what is an administrator's stays."""
     root.put(paths.KEY, KEY, 0o600)
     root.put(paths.CERTIFICATE, CRT)
@@ -270,7 +270,7 @@ def begin_return(machine, generated, old_is_ours):
 
 @pytest.mark.parametrize("renamed", [(), ("catcher.key",), ("catcher.key", "catcher.crt")])
 @pytest.mark.parametrize("old_is_ours", [True, False])
-def test_purge_of_an_unfinished_return(root, renamed, old_is_ours):
+def test_purge_of_an_unfinished_return_keeps_an_administrators_pair(root, renamed, old_is_ours):
     root.put(paths.KEY, KEY, 0o600)
     root.put(paths.CERTIFICATE, CRT)
     unfinished(root, lambda machine: begin_return(machine, False, old_is_ours))
@@ -347,7 +347,7 @@ def test_preinst_knows_the_control_script_of_8(root, kind, ours):
     assert "ours=%s\n" % ours in note and ("tree=no\n" in note) == (ours == "yes")
 
 
-def test_purge_after_an_unfinished_return_of_a_lone_key(root):
+def test_purge_after_an_unfinished_return_gives_a_lone_key_no_certificate(root):
     """The administrator's key, which had no certificate, does not get one of another key."""
     root.put(paths.KEY, KEY, 0o600)
     unfinished(root, lambda machine: begin_return(machine, True, False))
@@ -431,7 +431,7 @@ def test_purge_keeps_a_kept_pair_that_was_changed(root, change):
 
 
 @pytest.mark.parametrize("ours", [True, False])
-def test_purge_and_the_key_of_a_request(root, ours):
+def test_purge_removes_the_key_of_a_request_if_we_made_it(root, ours):
     root.put(paths.REQUEST_KEY, KEY, 0o600)
     root.put(paths.REQUEST_KEY_DRAFT, b"half a key", 0o600)
     root.put(paths.STAMP, stamp.render(make_stamp(made_earlier=[pair.fingerprint(KEY)] if ours else [])))

@@ -35,7 +35,7 @@ UNITS = {
 
 
 @pytest.mark.parametrize("name", sorted(UNITS))
-def test_the_unit_as_it_was(root, name):
+def test_the_state_of_the_unit_is_noted(root, name):
     files, state = UNITS[name]
     root.put(paths.CATCHER, b"", 0o755)
     for path in files:
@@ -45,7 +45,7 @@ def test_the_unit_as_it_was(root, name):
 
 
 @pytest.mark.parametrize("masked", [False, True])
-def test_a_unit_without_a_catcher_is_none(root, masked):
+def test_a_unit_without_a_catcher_counts_as_no_unit(root, masked):
     """An administrator, or a removed package, has left the unit. A .deb that was built with an older debhelper masks
     its unit when it is removed, and unmasks it when it is installed again. An installation starts the service."""
     root.put(WANTED)
@@ -66,7 +66,7 @@ MASKS = {
 
 
 @pytest.mark.parametrize("name", sorted(MASKS))
-def test_a_mask_as_it_was(root, name):
+def test_a_mask_is_noted(root, name):
     """And the library says the same."""
     there, masked = MASKS[name]
     root.put(paths.CATCHER, b"", 0o755)
@@ -93,14 +93,14 @@ def test_a_mask_in_a_root_without_devices(root, monkeypatch):
     assert (status, note(root)["unit"]) == (0, "masked")
 
 
-def test_a_tree_of_7x(root):
+def test_a_tree_of_7x_is_noted(root):
     before_8(root)
     root.put("/etc/group", b"root:x:0:\ncca_admin:x:990:\n")
     assert root.run("csulcca_preinst", "rpm", "2") == (0, "")
     assert (note(root)["tree"], note(root)["groups"]) == ("yes", "yes")
 
 
-def test_a_tree_of_8x_is_none_of_7x(root):
+def test_a_tree_of_8x_is_not_noted_as_7x(root):
     root.put(paths.CATCHER, b"", 0o755)
     assert root.run("csulcca_preinst", "rpm", "2") == (0, "")
     assert (note(root)["tree"], note(root)["groups"]) == ("no", "no")
@@ -132,14 +132,14 @@ GROUP = "/system.slice/CSUTKEcat.service"
     # Not the daemon yet.
     ([b"/bin/sh", b"/opt/IBM/CCA/bin/CSUTKEcat", b"start"], "unknown"), ([b"tail", b"not-catcher.exe.log"], "unknown"),
 ])
-def test_the_mode_of_the_running_daemon(root, words, mode):
+def test_the_mode_of_the_running_daemon_is_noted(root, words, mode):
     systemd = Systemd(root, MainPID="4711", ActiveState="active", ControlGroup=GROUP)
     systemd.process(4711, words)
     assert systemd.seen() == (mode, "no" if mode == "unknown" else "process")
 
 
 @pytest.mark.parametrize("group", [GROUP, "/tke.slice/tke-host.slice/CSUTKEcat.service"])
-def test_the_mode_of_a_daemon_that_an_init_script_started(root, group):
+def test_the_mode_of_a_daemon_that_an_init_script_started_is_noted(root, group):
     """The service has no main process, but a control group. Processes in a user's own control group prove nothing."""
     systemd = Systemd(root, ActiveState="active", ControlGroup=group)
     systemd.process(800, [EXEC], group="/user.slice/user-1000.slice/user@1000.service" + GROUP)
@@ -150,7 +150,7 @@ def test_the_mode_of_a_daemon_that_an_init_script_started(root, group):
 
 
 @pytest.mark.parametrize("where", ["no service", "beside the service"])
-def test_a_process_that_only_calls_itself_so_shows_no_mode(root, where):
+def test_a_process_that_is_only_named_like_the_daemon_shows_no_mode(root, where):
     systemd = Systemd(root)
     systemd.process(800, [EXEC, b"-tls"], uid=1000, group="/user.slice")
     systemd.process(801, [EXEC, b"-tls"], group="/user.slice")
@@ -166,7 +166,7 @@ def test_a_process_that_only_calls_itself_so_shows_no_mode(root, where):
 @pytest.mark.parametrize("uid,file,wanted", [(0, paths.CATCHER, ("tls", "process")),
                                              (1000, paths.CATCHER, ("none", "no")),
                                              (0, "/usr/bin/vim", ("none", "no"))])
-def test_the_mode_of_a_daemon_that_an_administrator_started_past_the_unit(root, uid, file, wanted):
+def test_a_daemon_that_root_started_without_the_unit_shows_its_mode(root, uid, file, wanted):
     """For example with another unit, or with the init script of 7.x. The kernel knows which file a process runs."""
     systemd = Systemd(root)
     systemd.process(803, [EXEC, b"-tls"], uid=uid, group="/user.slice/user-0.slice/session-1.scope")
@@ -211,7 +211,7 @@ RAN = ("{ path=/opt/IBM/CCA/bin/catcher.exe ; argv[]=%s ; ignore_errors=no ; "
     ("/opt/IBM/CCA/bin/CSUTKEcat start", 4711, 4711, ("unknown", "no")),
     ("/bin/sh -c test -e /x || exec /opt/IBM/CCA/bin/catcher.exe -tls", 4711, 4711, ("unknown", "no")),
 ])
-def test_the_mode_of_a_daemon_that_the_old_prerm_has_stopped(root, argv, pid, main, wanted):
+def test_the_mode_of_a_daemon_that_the_old_prerm_has_stopped_is_asked_of_systemd(root, argv, pid, main, wanted):
     assert Systemd(root, ExecStart=RAN % (argv, pid), ExecMainPID=str(main)).seen() == wanted
 
 
@@ -272,7 +272,7 @@ def test_a_service_that_a_killed_removal_has_disabled_was_enabled(root, there, r
     # A boot would have started it if the removal had not disabled it; it starts nothing else.
     (True, True, "enabled", "yes"), (False, True, "enabled", "yes"), (True, False, "disabled", "no"),
     (False, False, "disabled", "no")])
-def test_a_boot_after_a_removal_that_was_killed(root, ran, enabled, unit, active):
+def test_after_a_killed_removal_and_a_boot_an_enabled_service_counts_as_running(root, ran, enabled, unit, active):
     """/run is empty after a boot, so the note there, which says what ran, is gone."""
     Systemd(root)
     root.put(UNITS["a unit"][0][0])
@@ -298,7 +298,7 @@ def test_a_removal_that_was_killed_on_another_day_tells_nothing(root, age):
     assert (note(root)["unit"], note(root)["active"]) == ("disabled", "no")
 
 
-def test_an_image_in_which_a_removal_was_killed(root):
+def test_in_an_image_a_killed_removal_shows_nothing_that_ran(root):
     """Nothing runs in an image."""
     root.put(paths.CATCHER)
     root.put(UNITS["a unit"][0][0])
@@ -355,7 +355,7 @@ def test_the_note_of_a_killed_attempt_knows_the_old_version_better_than_rpm(root
 
 
 @pytest.mark.parametrize("key,wanted", [(True, ""), (False, "7.3.0")])
-def test_opt_was_kept_and_rpm_tells_of_what_came_before(root, key, wanted):
+def test_a_kept_opt_with_a_pair_is_8x_whatever_rpm_says(root, key, wanted):
     """A system was rolled back to 7.3, and its /opt still has our control script and a pair. So it was 8.x."""
     before_8(root)
     root.put(paths.BIN + "/CSUTKEcat", b"#!/bin/sh\nexec %s/run\n" % root.path("/usr/lib/csulcca").encode())
@@ -381,7 +381,7 @@ DAEMON_LOG = {"_UID=0", "_SYSTEMD_UNIT=CSUTKEcat.service", "_CMDLINE=/opt/IBM/CC
      ("none", "no")),
     ([], ("none", "no")),
 ])
-def test_the_mode_of_a_daemon_that_journald_has_seen(root, log, wanted):
+def test_the_mode_of_a_daemon_that_journald_has_seen_is_noted(root, log, wanted):
     systemd = Systemd(root)
     systemd.log = log
     assert systemd.seen() == wanted
@@ -591,7 +591,7 @@ def test_a_copy_of_an_edited_init_script_is_on_disk_before_rpm_removes_it(root):
     assert "sync %s %s" % (copy, os.path.dirname(copy)) in root.get("/log").decode("ascii").replace(root.base, "")
 
 
-def test_an_old_note_is_not(root):
+def test_an_old_note_is_not_kept(root):
     root.put(paths.CAPTURE, b"tree=yes\ngroups=yes\nunit=enabled\nactive=yes\n")
     os.utime(root.path(paths.CAPTURE), (1, 1))
     root.run("csulcca_preinst", "rpm", "2")
@@ -676,7 +676,7 @@ DPKG_LOG = {
 
 
 @pytest.mark.parametrize("name", sorted(DPKG_LOG))
-def test_the_begin_of_an_upgrade_that_was_killed_is_known(root, name):
+def test_the_start_of_a_killed_upgrade_is_read_from_dpkgs_log(root, name):
     """The prerm of 7.3 stopped the service in that upgrade, so the service must run again afterwards."""
     lines, ago = DPKG_LOG[name]
     now = int(time.time())

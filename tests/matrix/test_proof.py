@@ -106,7 +106,7 @@ def test_nothing_broken_is_tried_once_for_each_set_of_squares_and_must_be_green(
 
 
 @pytest.mark.parametrize("red,blocked,status", [(RED, {}, 0), ((), {}, 1), ((), {A: "no emulator"}, 3)])
-def test_exit_status(monkeypatch, red, blocked, status):
+def test_the_exit_status_follows_what_turned_red(monkeypatch, red, blocked, status):
     found = iter([proof.Outcome(frozenset(), blocked, []), proof.Outcome(frozenset(red), blocked, [])])
     monkeypatch.setattr(proof, "BREAKAGES", (BREAKAGE,))
     monkeypatch.setattr(proof.engine, "prepare", lambda: None)

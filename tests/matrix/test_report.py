@@ -147,7 +147,7 @@ def test_a_run_of_nothing_or_of_blocked_cells_alone_fails(tmp_path):
     assert report.Matrix.read(CELLS, SCENARIOS, {}, {}, tmp_path / "none.xml", tmp_path / "none.json").exit_status()
 
 
-def test_colours_only_where_asked_for(tmp_path):
+def test_colours_are_there_only_if_asked_for(tmp_path):
     found = matrix(tmp_path, case(CELLS[0], "fresh"))
     assert "\033" not in found.table(colours=False)
     assert "\033[32m" in found.table(colours=True)

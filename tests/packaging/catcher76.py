@@ -1,4 +1,4 @@
-"""CCA 7.6, of which no package is public: that of 7.3 with a daemon that takes -tls, a pair, and no catcher.conf."""
+"""A stand-in for CCA 7.6, which has no public package: CCA 7.3, a daemon that takes -tls, a pair, no catcher.conf."""
 
 from tests.unit import pem
 from tests.unit.authority import issue
@@ -30,7 +30,7 @@ UNITS = {
 
 
 def install_7_6(system, version="7.6.10"):
-    """A host whose catcher runs in TLS. Returns its key and certificate."""
+    """Make the catcher of a host run in TLS as CCA 7.6 would. Return its key and certificate."""
     system.package(system.tools[1], "install", of_7_6(system.cell, version))
     key = pem.key_of("prime256v1")
     pair = key, issue(key, "zlinux1", ["zlinux1"])

@@ -42,13 +42,13 @@ def prepared() -> None:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """What `make check` says, and nobody else."""
+    """Add the option that only `make check` uses."""
     parser.addoption("--once-a-family", action="store_true",
                      help="leave out what another system of the family does in the same way")  # fmt: skip
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """The tests of the squares that are wanted, on each system or on some of a family."""
+    """Keep the tests of the wanted squares, on each system or once in a family."""
     squares.pytest_collection_modifyitems(config, items)
     if config.option.once_a_family:
         kept = turns.once_a_family(items)
@@ -69,13 +69,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture
 def cell(request: pytest.FixtureRequest) -> images.Cell:
-    """Each system in turn."""
+    """The system that the test is run on."""
     return images.cell(request.param)
 
 
 @pytest.fixture(scope="session")
 def workstation(built: Built) -> Iterator[Workstation]:
-    """The machine that looks at every other one from outside; one for all tests of a process."""
+    """The machine that looks at all others from outside. All tests of a process share it."""
     with Workstation(CELLS, built) as made:
         yield made
 
@@ -107,5 +107,5 @@ def boot(cell: images.Cell, workstation: Workstation) -> Iterator[Callable[..., 
 
 @pytest.fixture
 def pair(boot: Callable[..., System], workstation: Workstation) -> tuple[System, AnyMachine]:
-    """A host and a machine of its own to look at it, which the test may change: (system, client)."""
+    """(system, client): a host, and a second machine to look at it, which the test may change."""
     return boot(), boot("tke", network=workstation.network, boot=False).machine

@@ -1,4 +1,4 @@
-"""Hosts of images: what is installed goes into a new image for the next boot. /etc and /var alone can be written.
+"""Hosts that boot an image: an installation makes a new image for the next boot. Only /etc and /var can be written.
 
     with ImageHost(cell, workstation) as host:
         first = host.image(host.install(package))
@@ -82,7 +82,7 @@ class ImageHost:
         self._shared = {path: self._volume() for path in ("/var", *shared)}
 
     def __enter__(self) -> ImageHost:
-        """Make the volumes. /var is empty: what an image has there does not reach a host that is updated."""
+        """Make the volumes. /var is empty, because an update of a host does not bring what an image has there."""
         with Machine(images.ensure(self.cell), boot=False, data={"/srv/var": self._shared["/var"]}) as one:
             one.run("mkdir -p /srv/var/lib")
         return self
@@ -96,7 +96,7 @@ class ImageHost:
         engine.attempt("volume", "rm", "-f", *self._volumes)
 
     def image(self, *commands: str, base: str = "", package: pathlib.Path | None = None) -> str:
-        """The name of a new image: `base` (the cell's unless given) after these commands; the package is there."""
+        """Build an image by commands in `base` (default: the cell's image) with the package; return its name."""
         volumes = {PACKAGES: str(package.parent)} if package else {}
         shared = {path: name for path, name in self._shared.items() if path != "/var"}
         name = f"{images.REPOSITORY}/{engine.owned_name(str(len(self._images)))}:1"
@@ -112,7 +112,7 @@ class ImageHost:
         return name
 
     def installs(self, package: pathlib.Path) -> str:
-        """The command of a build that installs the package as hosts of this kind do."""
+        """Return the command that installs the package in a build for hosts of this kind."""
         path = f"{PACKAGES}/{package.name}"
         if self.cell.image_based == "bootc":
             # podman build itself asks for limits that a machine without CAP_SYS_RESOURCE refuses.
@@ -124,7 +124,7 @@ class ImageHost:
         return IN_SNAPSHOT.format(COMMANDS[self.cell.package_manager]["install"].format(path))
 
     def without(self, image: str) -> str:
-        """The name of a new image, from which the package has gone as on hosts of this kind."""
+        """Build an image from which the package was removed, in the way of hosts of this kind. Return its name."""
         if self.cell.image_based == "rpm-ostree":
             # It makes the whole image anew, and runs no scriptlet of removal.
             return self.image()

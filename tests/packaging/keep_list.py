@@ -1,4 +1,4 @@
-"""What removal and purge may leave of us, and what of a whole system changes without us: the one list of both.
+"""The one list of what removal and purge may leave of us, and of what changes on a system without us.
 
     before = whole_tree(system)
     ...
@@ -88,11 +88,11 @@ def left_over(before: dict[str, str], after: dict[str, str], verb: str, family: 
 
 
 def may_change(path: str, kept: Iterable[str]) -> bool:
-    """Whether the path is of these patterns, or changes on any system without us; nothing with our names does."""
+    """Whether the path matches a pattern, or changes on any system without us. No path with our name does."""
     ours = any(name in path.lower() for name in OUR_NAMES)
     return any(fnmatch.fnmatchcase(path, pattern) for pattern in (*kept, *(() if ours else NOT_OURS)))
 
 
 def missing(after: dict[str, str], verb: str, family: str) -> list[str]:
-    """What of the list should still be there, and is not. Patterns are not looked for."""
+    """Return what the list says must still exist, and does not. Patterns are ignored."""
     return [path for path in KEPT[verb, family] if "*" not in path and path not in after]

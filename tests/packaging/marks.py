@@ -1,4 +1,4 @@
-"""Marks that several files use: on which systems a test means something, and why not on the others."""
+"""Marks that several files use: on which systems a test applies, and why it does not apply to the others."""
 
 import pytest
 

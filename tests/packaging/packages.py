@@ -28,7 +28,7 @@ class Built:
     """Paths of the packages under test by family: new (8.0.0), next (8.0.1), and CCA 7.3 by variant."""
 
     def __init__(self, directory: pathlib.Path) -> None:
-        """Take a directory that holds them, or will once build() has run."""
+        """Take the directory of the packages. They are there after build() has run."""
         self.directory = directory
 
     def build(self) -> None:
@@ -104,7 +104,7 @@ def _once(kind: str, build: Callable[[pathlib.Path], None]) -> pathlib.Path:
 
 
 def tree_hash() -> str:
-    """A hash of every file that a package is made of: names, contents, modes' executable bit, link targets."""
+    """Hash all files that a package is made from: names, contents, executable bits, targets of links."""
     digest = hashlib.sha256()
     for path in sorted(sources(TREE)):
         if path.is_symlink():

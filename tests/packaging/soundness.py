@@ -13,7 +13,7 @@ UNFINISHED = (".catcher-pair", ".csulcca-new", ".dpkg-new", ".dpkg-tmp", ".rpmne
 
 def assert_sound(system: System, mode: str, *, service: tuple[str, str] = ("enabled", "active"),
                  findings: Iterable[str] = ()) -> None:  # fmt: skip
-    """The service is in this state, everybody agrees on the mode, and nothing unfinished lies about.
+    """Assert that the service is in this state, that everything agrees on the mode, and that nothing is unfinished.
 
     mode: "tls" or "tcp", configured, and running where the service does. service: is-enabled and is-active. findings:
     the ids that `catcherctl status` reports, no more and no fewer; that a service does not run is one by
@@ -52,7 +52,7 @@ def is_what_it_says(cell: Cell, distribution: str) -> bool:
 
 
 def wait_until_it_listens(system: System) -> None:
-    """systemd calls the service active as soon as it is executed; the pair is made, and the port opened, after that."""
+    """systemd calls the service active as soon as the daemon is executed. The daemon opens its port after that."""
     system.machine.wait_for("a listening catcher", lambda: ":50003" in system.show("ss -Hltn"))
 
 

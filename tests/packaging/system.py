@@ -70,7 +70,7 @@ class System:
     """A booted machine of a cell, and the directory with the packages to put on it."""
 
     def __init__(self, machine: AnyMachine, cell: Cell, workstation: Workstation | None = None) -> None:
-        """Take a machine that is up. workstation: who looks at it over the network, where somebody does."""
+        """Take a machine that runs. workstation: the machine that looks at it over the network, if there is one."""
         self.machine = machine
         self.cell = cell
         self.workstation = workstation
@@ -106,17 +106,17 @@ class System:
         return self.show("systemctl is-enabled CSUTKEcat"), self.show("systemctl is-active CSUTKEcat")
 
     def argv(self) -> str:
-        """The daemon's command line as ps shows it, "" where none runs."""
+        """The daemon's command line as ps shows it, "" if no daemon runs."""
         pid = self.show("systemctl show -p MainPID --value CSUTKEcat")
         return self.show(f"ps -o args= -p {pid}") if pid not in ("", "0") else ""
 
     def start_by_hand(self) -> None:
-        """Start the catcher as the unit does, where no systemd is, and wait until it listens."""
+        """Without systemd, start the catcher as the unit does, and wait until it listens."""
         self.machine.run("setsid /opt/IBM/CCA/bin/CSUTKEcat start >/root/catcher.log 2>&1 </dev/null &")
         self.machine.wait_for("a listening catcher", lambda: f":{PORT}" in self.show("ss -Hltn"), 60)
 
     def handshake_from_inside(self) -> Result:
-        """A TLS handshake of the machine with itself, as handshake() has it from another one."""
+        """Like handshake(), from the machine itself."""
         return self.machine.run(["openssl", "s_client", "-connect", f"127.0.0.1:{PORT}", "-CAfile", CERTIFICATE,
                                  "-verify_return_error", "-verify_hostname", "zlinux1"], check=False)  # fmt: skip
 
@@ -179,5 +179,5 @@ def talk_tcp(client: AnyMachine, server: AnyMachine) -> Result:
 
 
 def set_immutable(system: System, path: str, immutable: bool) -> None:
-    """As chattr does it with +i or -i: not even root can write, rename or remove the file."""
+    """Do what chattr +i or -i does: not even root can write, rename or remove an immutable file."""
     system.machine.run(["/usr/bin/python3", "-c", SET_IMMUTABLE, path, str(0x10 * immutable)])

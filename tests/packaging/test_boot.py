@@ -40,7 +40,7 @@ BETWEEN_ATTEMPTS = "until systemctl show -p SubState CSUTKEcat | grep -q auto-re
 
 @pytest.fixture(scope="module")
 def golden(built, tmp_path_factory) -> Iterator[Callable[[images.Cell], Image]]:
-    """golden(cell): an image with the package installed that has never been booted, like one that is handed out."""
+    """golden(cell): an image with the package that has never been booted, like an image that is given to others."""
     top = tmp_path_factory.mktemp("golden")
 
     @functools.cache
@@ -92,7 +92,7 @@ def names_of(system: System) -> str:
 
 
 def assert_no_profile_complains(system: System) -> None:
-    """AppArmor is in force where the cell has it, and has denied nothing."""
+    """Assert that AppArmor is in force if the cell has it, and that it has denied nothing."""
     if "apparmor" not in system.cell.recipe["packages"]:
         return
     assert system.show("cat /sys/module/apparmor/parameters/enabled") == "Y"

@@ -1,4 +1,4 @@
-"""What a system allows OpenSSL, as crypto-policies or FIPS mode set it: all that is installed obeys, and says so."""
+"""All installed programs obey what crypto-policies or FIPS mode allow OpenSSL, and say so."""
 
 import pytest
 
@@ -41,7 +41,7 @@ def own(system, kind):
 
 
 def speaks(system, options):
-    """Whether a client with no such policy has a handshake with the catcher."""
+    """Whether a client without this policy completes a handshake with the catcher."""
     client = system.workstation.machine
     target = f"{system.machine.ip4}:{PORT}"
     return client.run(f"openssl s_client -connect {target} {options} </dev/null", check=False).rc == 0
@@ -57,7 +57,7 @@ def assert_refused(system, pair, why):
 
 @ordinary
 @one_of_each_family
-def test_a_policy_without_rsa_2048_and_aes_128(boot, built):
+def test_a_policy_without_rsa_2048_and_aes_128_is_obeyed(boot, built):
     system = boot()
     configuration = system.show("openssl version -d | cut -d '\"' -f 2") + "/openssl.cnf"
     without = system.machine.read(configuration)
@@ -98,7 +98,7 @@ def test_a_policy_without_rsa_2048_and_aes_128(boot, built):
 
 
 @fips
-def test_fips_mode(boot, built):
+def test_fips_mode_is_obeyed(boot, built):
     system = boot()
     # What the policy is for: nothing else can be used.
     assert system.machine.run("openssl md5 /etc/hostname", check=False).rc

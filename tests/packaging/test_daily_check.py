@@ -1,4 +1,4 @@
-"""The daily look at the certificate, as systemd runs it, and what else stands beside the command on a real system."""
+"""The daily check of the certificate, as systemd runs it, and the other files beside the command on a real system."""
 
 import pytest
 
@@ -100,7 +100,7 @@ def test_a_timer_that_was_switched_off_stays_off_over_an_upgrade(boot, built, st
 
 
 def test_an_administrators_preset_decides_on_the_timer(boot, built):
-    """Debian's own way is that a package's units are enabled, and a preset says otherwise only by systemctl preset."""
+    """Debian enables the units of a package. A preset counts there only if somebody types systemctl preset."""
     system = boot()
     system.machine.write("/etc/systemd/system-preset/00-local.preset", f"disable {TIMER}\n")
     system.package(system.tools[1], "install", built.new(system.cell.family))
@@ -112,7 +112,7 @@ def test_an_administrators_preset_decides_on_the_timer(boot, built):
 
 @pytest.mark.parametrize("history", ["CCA 7.3", "our first packages"])
 def test_the_timer_is_enabled_by_the_upgrade_that_brings_it(boot, built, history):
-    """Our first packages had no [Install] section, and a link of their own instead, which nobody could disable."""
+    """Our first packages had no [Install] section, but a link in the package, which nobody could disable."""
     system = boot()
     if history == "CCA 7.3":
         system.package(system.tools[1], "install", built.old(system.cell))

@@ -55,13 +55,13 @@ class Host(NamedTuple):
         self.system.package(self.system.tools[1], "install", self.built.new(self.system.cell.family))
 
     def upgrade(self) -> None:
-        """From CCA 7.3, as far as before the upgrade."""
+        """Install CCA 7.3, and nothing more."""
         old = self.built.old(self.system.cell)
         self.system.package(self.system.tools[1], "install", old)
         self.machine.run(["rm", f"/root/{old.name}"])
 
     def finish_the_upgrade(self) -> None:
-        """From CCA 7.3, to plain TCP in this version."""
+        """Upgrade from CCA 7.3, so that this version speaks plain TCP."""
         self.upgrade()
         self.install()
 
@@ -74,7 +74,7 @@ class Host(NamedTuple):
         return self.listens() if state == "active" else state != "activating"
 
     def restart(self) -> None:
-        """After a fault: to whatever that leads."""
+        """Restart the service after a fault was made. The restart may fail."""
         self.machine.run("systemctl restart CSUTKEcat", check=False)
         self.machine.wait_for("an end of the restart", self.settled)
 
@@ -214,7 +214,7 @@ def _pair_of(kind: str, name: str, path: str) -> Callable[[Host], None]:
 
 
 def _renewed(key: str, certificate: str, chain: str) -> Callable[[Host], None]:
-    """What a program that renews certificates has saved; the chain has its file, or is in that of the certificate."""
+    """Save what a renewal program saves. The chain has its own file, or is in the file of the certificate."""
 
     def save(host: Host) -> None:
         ca, own = Authority(), key_of("prime256v1")
@@ -249,7 +249,7 @@ SUPPLIES: dict[str, Callable[[Host], None]] = {
 
 @pytest.fixture
 def host(pair: tuple[System, AnyMachine], built: Built) -> Host:
-    """zlinux1 with the package lying there, and zlinux2 with the package installed, that finds it by name."""
+    """zlinux1, which has the file of the package, and zlinux2, which has installed it and resolves the name zlinux1."""
     system, other = pair
     new = built.new(system.cell.family)
     for machine in (system.machine, other):
@@ -265,7 +265,7 @@ def _fail(step: pages.Step, why: str) -> NoReturn:
 
 
 def type_in(host: Host, step: pages.Step) -> Result:
-    """Type a command of a page at once after the one before it; fails if it does not do what the page says."""
+    """Type a command of a page without a pause after the one before. Fail if it does not do what the page says."""
     for pattern, supply in SUPPLIES.items():
         if re.search(pattern, f"{step.heading} / {step.command}"):
             supply(host)
@@ -297,7 +297,7 @@ def test_what_ends_a_fault_is_on_the_page(host: Host, half: str) -> None:
 
 
 def type_page(host: Host, page: str, faults: "dict[str, Callable[[Host], None]]", headings: set[str]) -> None:
-    """Type what stands on a page below these headings; a fault is made before the first command below its heading."""
+    """Type the commands below these headings of a page. A fault is made before the first command below its heading."""
     faults, typed = dict(faults), []
     for step in pages.steps(page):
         if step.heading in headings and step.family in ("", host.system.cell.family):

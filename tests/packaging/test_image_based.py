@@ -39,7 +39,7 @@ def assert_serves(system, mode, pair=None):
     assert pair is None or read_pair(system) == pair
 
 
-def test_first_boot_update_roll_back_and_removal(host, built):
+def test_an_image_based_host_keeps_mode_and_pair_from_boot_to_removal(host, built):
     first = host.image(host.installs(built.new("rpm")), package=built.new("rpm"))
     system = host.update(first)
     assert system.machine.run("touch /usr/x", check=False).rc != 0

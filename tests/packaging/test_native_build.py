@@ -52,7 +52,7 @@ def timer(system: System) -> tuple[str, str]:
     return system.show(f"systemctl is-enabled {TIMER}"), system.show(f"systemctl is-active {TIMER}")
 
 
-def test_installed_upgraded_and_removed(boot, tmp_path):
+def test_a_native_build_is_installed_upgraded_and_removed(boot, tmp_path):
     system = boot()
     first, second = build(system, tmp_path), build(system, tmp_path, "8.0.1", *QUICK)
     system.machine.run(f"rpm -i {first}")
@@ -69,7 +69,7 @@ def test_installed_upgraded_and_removed(boot, tmp_path):
 
 
 @pytest.mark.parametrize("state", ["S links", "K links and stopped"])
-def test_upgraded_from_7_3_without_a_unit(boot, built, tmp_path, state):
+def test_an_upgrade_from_7_3_without_a_unit_keeps_the_service(boot, built, tmp_path, state):
     """The macros find no unit before the upgrade; that the service was enabled or not, 7.3's links alone say."""
     system = boot()
     path = build(system, tmp_path, "8.0.0", *QUICK)

@@ -38,7 +38,7 @@ def open_keys(system):
 
 
 @pytest.mark.parametrize("kind", one_of(HAS))
-def test_no_pair_and_a_finding(boot, built, kind):
+def test_a_key_that_would_not_be_private_is_a_finding_and_not_made(boot, built, kind):
     system = boot()
     mount(system, kind)
     system.package(system.tools[1], "first install", built.new(system.cell.family))

@@ -78,7 +78,7 @@ def test_names_and_addresses_of_an_odd_host(boot, built):
 
 
 @oldest_and_newest
-def test_a_host_with_twenty_five_thousand_addresses(boot, built):
+def test_a_host_with_twenty_five_thousand_addresses_speaks_tls(boot, built):
     system = boot()
     lines = [f"address add 10.77.{n >> 8}.{n & 255}/32 dev eth0\n" for n in range(24000)]
     lines += [f"address add 2001:db8:1::{n:x}/128 dev eth0 nodad\n" for n in range(1, 1001)]

@@ -86,7 +86,7 @@ def test_7_6_in_tls_that_was_removed_before(boot, built, tool, verb):
     assert_sound(system, "tls", findings=["mode-not-seen"])
 
 
-def test_the_same_package_again_and_the_one_before(boot, built):
+def test_a_reinstallation_and_a_downgrade_keep_mode_and_pair(boot, built):
     """Installed again, downgraded within 8.x, undone: always the mode and the pair of before."""
     system = boot()
     old, new = built.new(system.cell.family), built.new(system.cell.family, "8.0.1")

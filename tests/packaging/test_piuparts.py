@@ -74,7 +74,7 @@ def mirror(built, tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
 
 
 @pytest.mark.parametrize("case", TESTS)
-def test_piuparts(case: str, base: pathlib.Path, mirror: pathlib.Path, built, tmp_path: pathlib.Path) -> None:
+def test_piuparts_passes(case: str, base: pathlib.Path, mirror: pathlib.Path, built, tmp_path: pathlib.Path) -> None:
     kept = [name for path in KEPT["purge", "deb"] for name in (path, path + "/")]
     ignored = [f"--ignore={path}" for path in (*kept, *IGNORED)]
     command = [tool("piuparts"), f"--basetgz={base}", f"--distribution={SUITE}", f"--mirror=file://{mirror} main",

@@ -218,7 +218,7 @@ except OSError as error:
 
 @needs_tls
 def test_one_address_hides_nobody_else(boot, built):
-    """Junk of one address in the log, its many connections, and a stream that a stop cuts."""
+    """One address sends junk, which is logged, and has many connections. A stop cuts a stream of another address."""
     system = boot()
     install(system, built)
     for name, script in (("backend", BACKEND), ("hold", HOLD), ("receive", RECEIVE)):

@@ -26,14 +26,14 @@ def two(pair, built) -> tuple[System, Machine]:
 
 
 def know(client: Machine, *addresses: str) -> None:
-    """Let these be what the workstation finds for the host's name."""
+    """Let the workstation resolve the host's name to these addresses."""
     others = [line for line in client.read("/etc/hosts").decode().splitlines() if not line.endswith(" zlinux1")]
     # Written, not replaced: the engine has mounted it there.
     client.write("/etc/hosts", "\n".join([*others, *(f"{address} zlinux1" for address in addresses)]) + "\n")
 
 
 def probe(client: Machine, *arguments: str) -> Result:
-    """What an administrator sees; in few seconds, whatever the far side does."""
+    """Return what an administrator sees. It takes only seconds, whatever the far side does."""
     done = client.run(["catcherctl", "probe", *arguments], check=False, timeout=30)
     assert "Traceback" not in done.out + done.err
     return done
@@ -173,7 +173,7 @@ def test_what_is_said_of_a_chain_and_of_what_it_lacks(two):
 
 @pytest.mark.scenario("probe-ipv6")
 @one_of_each_family
-def test_over_ipv6(two):
+def test_probe_works_over_ipv6(two):
     system, client = two
     address = system.machine.ip6
 
@@ -241,7 +241,7 @@ HOSTILE = "/srv/tree"
 
 @pytest.mark.scenario("probe-certificates")
 def test_what_the_far_side_says_of_itself_proves_nothing(boot, built):
-    """A text of openssl's, a name with a comma in it, and the programs of a foreign tree."""
+    """The far side sends a text of openssl, and a name with a comma. The tree has programs of its own."""
     system = boot()
     system.package(system.tools[1], "first install", built.new(system.cell.family))
     key = pem.key_of("prime256v1")

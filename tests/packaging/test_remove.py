@@ -51,7 +51,7 @@ def assert_nothing_is_left(system, built, old, verb, tool):
 @needs_tls
 @pytest.mark.parametrize("name", [KEY, CERTIFICATE], ids=lambda one: one.rpartition(".")[2])
 def test_a_purge_that_cannot_remove_one_file_leaves_both(boot, built, name):
-    """As chattr +i makes it. The next purge, once it can, leaves no private key that we made, wherever it is."""
+    """chattr +i makes the file immutable. When it no longer is, the next purge leaves no private key that we made."""
     system = boot()
     system.package(system.tools[1], "install", built.new(system.cell.family))
     pair = system.machine.read(KEY), system.machine.read(CERTIFICATE)
@@ -114,7 +114,7 @@ def test_an_administrators_pair_is_left(boot, built):
 @only_rpm
 @one_of_each_family
 def test_an_installation_after_a_removal_that_was_killed_leaves_the_service_as_it_was(boot, built):
-    """Killed when %preun has stopped and disabled the service and the timer."""
+    """The removal is killed after %preun has stopped and disabled the service and the timer."""
     system = boot()
     system.package(system.tools[1], "install", built.new("rpm"))
     wait_until_it_listens(system)
@@ -133,7 +133,7 @@ def test_an_installation_after_a_removal_that_was_killed_leaves_the_service_as_i
 @only_rpm
 @one_of_each_family
 def test_a_boot_between_a_removal_that_was_killed_and_an_installation(boot, built):
-    """It would have started what was enabled, and nothing else."""
+    """The boot would have started what was enabled, and nothing else."""
     system = boot(durable=True)
     system.package(system.tools[1], "install", built.new("rpm"))
     wait_until_it_listens(system)
@@ -158,7 +158,7 @@ def test_a_boot_between_a_removal_that_was_killed_and_an_installation(boot, buil
 @only_deb
 @one_of_each_family
 def test_a_configuration_after_a_removal_that_was_killed_leaves_the_service_as_it_was(boot, built):
-    """Killed when prerm has stopped the service; `dpkg --configure` then calls postinst alone."""
+    """The removal is killed after prerm has stopped the service. `dpkg --configure` then calls only postinst."""
     system = boot()
     system.package(system.tools[1], "install", built.new("deb"))
     wait_until_it_listens(system)

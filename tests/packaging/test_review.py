@@ -18,7 +18,7 @@ LONG_S = 600
 
 
 def test_lintian_finds_nothing(boot, built):
-    """Nor an override that is of no use, which newer ones report."""
+    """Newer versions of lintian also report an override that is not used."""
     system = boot(boot=False)
     package = built.new("deb")
     system.machine.copy_in(package, f"/root/{package.name}")

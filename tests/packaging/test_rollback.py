@@ -1,4 +1,4 @@
-"""A change of pair or mode that does not work out on a real system: what was there before is back, and in use."""
+"""If a change of pair or mode fails on a real system, the previous state is back and in use."""
 
 import json
 
@@ -42,7 +42,7 @@ signal.pause()
 
 @pytest.fixture
 def system(boot, built):
-    """A host in TLS mode, with a new pair at hand in /root, and another one that nobody wants in OTHER."""
+    """A host in TLS mode, with a new pair in /root, and another pair in OTHER that is not used."""
     system = boot()
     system.package(system.tools[1], "first install", built.new(system.cell.family))
     wait_only(system, 3)
@@ -62,7 +62,7 @@ def wait_only(system, seconds: int) -> None:
 
 
 def break_start(system, path: str, fault: str) -> None:
-    """From now on a start ends in a fault as long as *path* has other bytes than now."""
+    """Let each start fail as long as *path* does not have its present bytes."""
     system.machine.run(f"cp {path} {WAS}")
     as_before = f"cmp -s {path} {WAS}"
     start = f"ExecStart=\nExecStart=/bin/sh -c '{as_before} && exec {START}; {FAULTS[fault]}'"

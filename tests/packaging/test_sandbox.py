@@ -1,4 +1,4 @@
-"""The service as its unit shuts it in: what it reaches, what it does not, and what comes to be after its start."""
+"""The sandbox of the service: what it can reach, what it cannot, and what appears after its start."""
 
 import pytest
 
@@ -101,7 +101,7 @@ INSIDE = ("pid=$(systemctl show -p MainPID --value CSUTKEcat); group=$(sed -n 's
 
 
 def test_a_crypto_adapter_that_comes_after_the_start_is_reached(boot, built):
-    """Of a number that no driver has the kernel says another thing than of one that is refused."""
+    """For a device number without a driver, the kernel reports another error than for a refused device."""
     system = boot()
     system.package(system.tools[1], "first install", built.new(system.cell.family))
     system.machine.run("rm -f /dev/z90crypt && mknod /dev/z90crypt c 10 61 && mknod /dev/sdz c 21 61")

@@ -1,4 +1,4 @@
-"""What preinst sees on a real system of the old service, and whom it does not believe."""
+"""What preinst sees of the old service on a real system, and what it does not believe."""
 
 import re
 
@@ -33,7 +33,7 @@ def run_preinst(system, built):
 
 
 @pytest.mark.parametrize("unit,tls", one_of(UNITS, ["-tls", ""]))
-def test_the_mode_of_the_daemon_that_ran(boot, built, unit, tls):
+def test_the_mode_of_the_daemon_that_ran_is_seen(boot, built, unit, tls):
     system = boot()
     system.package(system.tools[1], "install", built.old(system.cell))
     system.machine.run("systemctl stop CSUTKEcat")
@@ -101,7 +101,7 @@ def test_a_journal_that_keeps_nothing(boot, built, keeps, enabled):
 @only_deb
 @pytest.mark.parametrize("enabled", one_of(["enabled", "disabled"]))
 def test_a_journal_that_keeps_all_knows_that_it_was_stopped(boot, built, enabled):
-    """With nothing to tell it from a stopped one but the journal, it does not come to run."""
+    """Only the journal shows that the service was stopped. It must not be started."""
     system = boot()
     system.package("dpkg", "install", built.old(system.cell, "careless"))
     system.machine.run("systemctl stop CSUTKEcat")
@@ -122,7 +122,7 @@ journal.sendto(fields.encode(), "/run/systemd/journal/socket")
 
 @only_deb
 def test_a_user_cannot_have_a_stopped_service_started(boot, built):
-    """Sent while the package manager runs, as a user may: a hook of dpkg's stands for the right moment."""
+    """A user sends the message while the package manager runs. A hook of dpkg finds the right moment."""
     system = boot()
     system.package("dpkg", "install", built.old(system.cell, "careless"))
     system.machine.run("systemctl disable --now CSUTKEcat")

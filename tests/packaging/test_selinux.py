@@ -91,7 +91,7 @@ def enforcing(system: System) -> Audit:
 
 
 def test_an_installation_is_not_denied_and_each_label_is_right(boot, built):
-    """The only one that `make check` runs."""
+    """`make check` runs only this test."""
     system = boot()
     audit = enforcing(system)
     system.package(system.tools[1], "first install", built.new(system.cell.family))

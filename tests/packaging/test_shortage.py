@@ -35,7 +35,7 @@ BREAKAGES = {"missing": NO_PYTHON, "broken": BROKEN_PYTHON}
 
 
 def package_state(system):
-    """installed, or what dpkg says instead; rpm knows no half-way."""
+    """Return `installed`, or what dpkg says instead. rpm has no state between installed and not installed."""
     return system.show("dpkg-query -W -f '${db:Status-Status}' csulcca || rpm -q --qf installed csulcca")
 
 
@@ -66,7 +66,7 @@ def test_a_read_only_var_is_told_and_the_next_run_cures(boot, built):
 @pytest.mark.scenario("unwritable")
 @one_of_each_family
 def test_an_immutable_configuration_is_kept_told_and_cured(boot, built):
-    """As chattr +i makes it: not even root can write, rename or remove the file."""
+    """chattr +i does this: not even root can write, rename or remove the file."""
     system = boot()
     system.package(system.tools[1], "install", built.old(system.cell))
     system.machine.write(CONF, b"# kept\n")

@@ -232,7 +232,7 @@ def tamper_with_the_package(repository: pathlib.Path, _publishers: object) -> No
 
 
 def tamper_with_package_and_index(repository: pathlib.Path, _publishers: object) -> None:
-    """The unsigned parts agree with one another, the signature does not."""
+    """The unsigned parts agree with one another, and the signature does not fit."""
     tamper_with_the_package(repository, None)
     index = subprocess.check_output(["dpkg-scanpackages", "--multiversion", "."], cwd=repository / "deb",
                                     stderr=subprocess.DEVNULL)  # fmt: skip
@@ -257,7 +257,7 @@ def remove_the_signatures(repository: pathlib.Path, _publishers: object) -> None
 
 
 def sign_with_another_key(repository: pathlib.Path, publishers: "dict[str, Publisher]") -> None:
-    """Everything as it should be, but not the key that the administrator trusts."""
+    """Everything is right except the key, which the administrator does not trust."""
     trusted = (repository / "csulcca.asc").read_bytes()
     publishers["stranger"].publish(repository.parent)
     (repository / "csulcca.asc").write_bytes(trusted)

@@ -1,4 +1,4 @@
-"""Programs of somebody else, called openssl and python3, stand where a shell would find them first."""
+"""Foreign programs with the names openssl and python3 are where a shell would find them first."""
 
 import pytest
 
@@ -29,7 +29,7 @@ SHUT_IN = ("systemd-run --quiet --wait --collect -p ProtectSystem=strict -p Prot
 
 
 def plant(system):
-    """The programs, and the PATH of everything that systemd starts from now on."""
+    """Install the programs, and set the PATH of everything that systemd starts from now on."""
     openssl = TRAP + LIES[system.cell.mode]
     python = TRAP + "echo 'pyenv: version `2.7.18` is not installed' >&2\nexit 1\n"
     for directory in ("/usr/local/bin", f"{PYENV}/shims"):
@@ -41,7 +41,7 @@ def plant(system):
 
 
 def called(system):
-    """What was called of them since they were planted, or since forget()."""
+    """Return which of the programs were called since plant() or forget()."""
     return system.show(f"cat {CALLED} 2>/dev/null").splitlines()
 
 

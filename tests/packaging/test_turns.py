@@ -1,4 +1,4 @@
-"""Each system gets its part, and a family has all."""
+"""Each system gets its part, and the systems of a family together have all."""
 
 import collections
 import json

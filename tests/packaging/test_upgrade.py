@@ -1,4 +1,4 @@
-"""From CCA 7.3 to 8.0: nothing lost, the mode and the service's state kept."""
+"""An upgrade from CCA 7.3 to 8.0 loses nothing, and keeps the mode and the state of the service."""
 
 import pytest
 
@@ -119,7 +119,7 @@ def test_a_service_of_links_alone_stays_in_its_state(boot, built, state, variant
 @pytest.mark.scenario("upgrade-7.3-edited")
 @pytest.mark.parametrize("variant,tool", one_of(OLD, TOOLS))
 def test_edited_files_of_7_3_are_kept_and_nothing_is_asked(boot, built, variant, tool):
-    """Standard input is closed, so that dpkg would fail where it asks what to do with a conffile."""
+    """Standard input is closed, so dpkg would fail if it asked what to do with a conffile."""
     system = boot()
     system.package(system.tools[1], "install", built.old(system.cell, variant))
     edited = {}

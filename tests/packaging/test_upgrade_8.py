@@ -1,4 +1,4 @@
-"""From 8.0 to the next release: nothing changes but the package."""
+"""An upgrade from 8.0 to the next release changes only the package."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""How a vendor's container image becomes a cell, shown with one that stands in for it: a vendor's has to be pulled.
+"""A vendor's container image becomes a cell. A stand-in is used here, because a vendor's image must be downloaded.
 
 The stand-in has a repository on its own disk, and nothing of ours yet.
 """

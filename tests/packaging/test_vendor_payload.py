@@ -17,7 +17,7 @@ LIBRARY = {"deb": "/usr/lib/libcsulcca.so", "rpm": "/usr/lib64/libcsulcca.so"}
 
 @pytest.fixture
 def vendors(cell: images.Cell) -> dict[str, pathlib.Path]:
-    """Our packages for the cell, made of the vendor's; see packages.from_vendor()."""
+    """Our packages for the cell, made from the vendor's; see packages.from_vendor()."""
     return packages.from_vendor(cell.machine)
 
 
@@ -95,7 +95,7 @@ def test_a_vendors_replaces_a_vendors_and_the_reference_must_not(boot, built, ve
 @pytest.mark.only(lambda cell: cell.family == "deb", "rpm has no statoverride")
 @one_of_each_family
 def test_an_administrators_statoverride_stands(boot, vendors):
-    """rpm has no such thing."""
+    """rpm has no statoverrides."""
     system = boot()
     system.package("dpkg", "install", vendors["deb"])
     system.machine.run("dpkg-statoverride --update --add root root 0700 /opt/IBM/CCA/bin/panel.exe")

@@ -1,4 +1,4 @@
-"""Where there is no systemd (in a container, say): the same modes, and the catcher started by hand serves."""
+"""Without systemd, for example in a container, the modes are the same, and a catcher started by hand serves."""
 
 import platform
 

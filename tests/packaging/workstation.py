@@ -1,4 +1,4 @@
-"""The second machine of every test: it stands where a TKE would, and looks at the catcher over a network."""
+"""The second machine of every test: it looks at the catcher over a network, in the place of a TKE."""
 
 from __future__ import annotations
 
@@ -61,9 +61,9 @@ class Workstation:
 
 
 class ThroughPort(Workstation):
-    """The build host in a workstation's place: a port of its loopback leads to the catcher of a machine in qemu.
+    """The build host in the place of a workstation. A port of its loopback leads to the catcher of a machine in qemu.
 
-    It probes, and that is all: there is no machine to run another client on.
+    It can only probe, because there is no machine that could run another client.
     """
 
     def __init__(self, port: int) -> None:
@@ -71,7 +71,7 @@ class ThroughPort(Workstation):
         self.port = port
 
     def probe(self, address: str, name: str) -> dict:
-        """As Workstation.probe(), by the library of this tree. address: there is no other one than the loopback's."""
+        """As Workstation.probe(), with the library of this tree. address is ignored: it is always the loopback's."""
         command = [sys.executable, str(ENTRY), "catcherctl", "probe", f"127.0.0.1:{self.port}", "--name", name,
                    "--json"]  # fmt: skip
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
