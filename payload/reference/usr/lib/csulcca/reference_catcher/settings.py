@@ -105,7 +105,7 @@ class Settings:
         host, _, port = path.rpartition(":")
         bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
         if value.startswith("unix:") or not bare or bare == host and ":" in host:
-            raise ValueError("must be HOST:PORT, [ADDRESS]:PORT or unix:/PATH")
+            raise ValueError("must be HOST:PORT, [ADDRESS]:PORT or the /PATH of a Unix socket")
         try:
             bare.encode("idna")     # as getaddrinfo() does
         except UnicodeError:
