@@ -1,4 +1,4 @@
-"""The fixtures of the unit tests, and a root directory, for the tests of the shell files."""
+"""Fixtures for the tests of the shell files: those of the unit tests, and a root directory."""
 
 import os
 

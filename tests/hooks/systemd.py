@@ -1,4 +1,4 @@
-"""What systemd and the journal know, for the functions of preinst, and what these note of it."""
+"""A stand-in for systemd and the journal, for the functions of preinst, and a reader of the note that these write."""
 
 import os
 
@@ -15,7 +15,7 @@ def before_8(root):
 
 
 class Systemd:
-    """In place of systemctl and journalctl, and of /proc: what they know of the unit and of processes."""
+    """A stand-in for systemctl, journalctl and /proc: what they know about the unit and the processes."""
 
     def __init__(self, root, **properties):
         self.root = root

@@ -29,7 +29,7 @@ def make_link(root, path, target):
 ])
 @pytest.mark.parametrize("left", ["nothing", "an empty directory"])
 def test_a_link_that_the_package_manager_has_removed_comes_back(root, path, note, restore, left):
-    """Also where something has made an empty directory of its name since."""
+    """Also if an empty directory with the name of the link was made since then."""
     root.put("/usr/lib/csulcca/run", b"#!/bin/sh\n", 0o755)
     root.put(paths.CONF, b"TLS_OFF\n")
     make_link(root, path, "/srv/moved")
@@ -44,7 +44,7 @@ def test_a_link_that_the_package_manager_has_removed_comes_back(root, path, note
 
 
 def test_a_note_of_links_that_are_gone_by_now_is_kept(root):
-    """The package manager was killed, and begins anew."""
+    """The package manager was killed, and starts again."""
     make_link(root, paths.BIN, "/srv/moved")
     root.run("csulcca_prerm", "deb", "remove")
     os.unlink(root.path(paths.BIN))
@@ -102,7 +102,7 @@ def links(root):
 @pytest.mark.parametrize("note,then", [(REMOVE[0], ERASE), (UPGRADE[0], REMOVE), (ERASE[0], UPGRADE),
                                        (REMOVE[0], [CONFIGURE])])
 def test_a_note_of_another_day_is_not_believed(root, path, age, note, then):
-    """The administrator has removed the link since, or the clock was wrong."""
+    """Since then the administrator may have removed the link, or the clock was wrong."""
     killed(root, path, note)
     when = time.time() + age
     os.utime(root.path(paths.LINKS), (when, when))
@@ -127,7 +127,7 @@ def test_a_note_of_this_day_is_believed(root, age, then):
 @pytest.mark.parametrize("first", [REMOVE, ERASE, UPGRADE])
 @pytest.mark.parametrize("then", [REMOVE, ERASE, UPGRADE])
 def test_what_is_a_link_now_counts_for_more_than_a_note(root, first, then):
-    """The administrator has moved one directory to another place since, and another one too."""
+    """Since then the administrator has moved one directory to another place, and has moved a second directory."""
     killed(root, paths.CONF_DIR, first[0])
     os.unlink(root.path(paths.CONF_DIR))
     os.rename(root.path("/srv/moved"), root.path("/srv/other"))
@@ -144,7 +144,7 @@ def test_what_is_a_link_now_counts_for_more_than_a_note(root, first, then):
 
 @pytest.mark.parametrize("first", [REMOVE, ERASE, UPGRADE])
 def test_a_directory_in_the_place_of_a_link_counts_for_more_than_a_note(root, first):
-    """Also if the removal that comes next leaves nothing in it."""
+    """Also if the next removal leaves the directory empty."""
     killed(root, paths.BIN, first[0])
     os.unlink(root.path(paths.BIN))
     root.put(paths.KEY, b"another key\n")
@@ -157,7 +157,7 @@ def test_a_directory_in_the_place_of_a_link_counts_for_more_than_a_note(root, fi
 @pytest.mark.parametrize("first", [REMOVE, ERASE, UPGRADE])
 @pytest.mark.parametrize("left", ["nothing", "an empty directory"])
 def test_a_link_that_a_killed_attempt_has_lost_is_there_before_files_come(root, first, left):
-    """Else they would be in a new directory, and the link could not come back."""
+    """Otherwise the files would be in a new directory, and the link could not come back."""
     killed(root, paths.IBM_DIR, first[0])
     os.unlink(root.path(paths.IBM_DIR))
     if left == "an empty directory":
@@ -177,7 +177,7 @@ def test_a_note_goes_with_an_installation_that_dpkg_has_taken_back(root, call):
 
 @pytest.mark.parametrize("then", [REMOVE, UPGRADE])
 def test_a_link_that_cannot_come_back_now_does_so_later(root, then):
-    """A file system that is read-only or full."""
+    """The file system is read-only or full."""
     killed(root, paths.CONF_DIR, REMOVE[0])
     os.unlink(root.path(paths.CONF_DIR))
     root.put("/bin/ln", b"#!/bin/sh\nexit 1\n", 0o755)
@@ -191,7 +191,7 @@ def test_a_link_that_cannot_come_back_now_does_so_later(root, then):
 
 @pytest.mark.parametrize("note", [paths.LINKS, paths.ENABLED, paths.NEW_TIMER])
 def test_a_note_for_which_there_is_no_room_leaves_nothing(root, note):
-    """A file that may have no bytes fails as on a full disk: there is a name, and nothing in it."""
+    """A limit of 0 bytes for files has the effect of a full disk: the file is made and stays empty."""
     root.put("/bin/full", b"#!/bin/sh\nulimit -f 0\ntrap '' XFSZ\nexec %s \"$@\"\n" % root.shell.encode(), 0o755)
     root.shell = root.path("/bin/full")
     root.run("csulcca_put_note", root.path(note), "a line\n", phase="prerm")
@@ -200,7 +200,7 @@ def test_a_note_for_which_there_is_no_room_leaves_nothing(root, note):
 
 @pytest.mark.parametrize("tool", ["date", "stat"])
 def test_a_note_whose_age_nobody_can_tell_is_believed(root, tool):
-    """A host that can hardly start a program."""
+    """The host can hardly start a program."""
     killed(root, paths.CONF_DIR, REMOVE[0])
     os.unlink(root.path(paths.CONF_DIR))
     root.put("/bin/" + tool, b"#!/bin/sh\nexit 1\n", 0o755)
@@ -209,7 +209,7 @@ def test_a_note_whose_age_nobody_can_tell_is_believed(root, tool):
 
 
 def test_only_what_may_be_a_link_becomes_one(root):
-    """A line of a target that has more than one."""
+    """The target of a link has several lines, and one of them looks like a line of the note."""
     lines = ("%s /srv/moved" % root.path(paths.BIN), "%s /srv/moved" % root.path("/etc/else"), "",
              root.path(paths.CONF_DIR))
     root.put(paths.LINKS, "".join(line + "\n" for line in lines).encode())

@@ -14,7 +14,7 @@ def test_there_is_a_posix_shell_that_is_not_bash():
 
 
 def test_every_path_is_moved():
-    """The test of the tests: no path of the machine is left in what they run."""
+    """No path of the machine is left in the functions that the tests run."""
     for name in ("preinst", "postinst", "prerm", "postrm", "links"):
         with open(os.path.join(TREE, "hooks", name + ".sh")) as stream:
             text = "\n".join(line for line in stream.read().splitlines() if not line.lstrip().startswith("#"))

@@ -64,7 +64,7 @@ def tree(root):
     ({"catcher.key": "/srv/tls/catcher.key"}, pair.KEY_ONLY),
     ({"catcher.key": "catcher.pem", "catcher.crt": b"theirs"}, pair.BOTH)])
 def test_an_image_with_a_file_of_an_administrators_in_one_place_stays_as_it_is(root, there, state):
-    """A link beside it would have the first boot make a key of ours for the administrator's certificate."""
+    """With a link beside that file, the first boot would make a key of ours for the administrator's certificate."""
     root.put("/usr/lib/csulcca/run", b"#!/bin/sh\n", 0o755)
     root.put("/bin/bootc", b"#!/bin/sh\n", 0o755)
     root.put(paths.CATCHER)
@@ -114,7 +114,7 @@ def test_prerm_stops_the_service_where_the_package_goes(root, arguments, stops):
                                             (("deb", "upgrade", "8.1"), False), (("deb", "failed-upgrade"), False)])
 @pytest.mark.parametrize("status", [0, 1, 127])
 def test_prerm_has_our_library_do_its_part_where_the_package_goes(root, arguments, runs, status):
-    """However that ends, the removal goes on, and no bytecode is left."""
+    """Whether the library succeeds or fails, the removal goes on, and no bytecode is left."""
     text = "#!/bin/sh\necho \"$@\"\nmkdir -p %s\nexit %d\n" % (root.path("/usr/lib/csulcca/hooks/__pycache__"), status)
     root.put("/usr/lib/csulcca/run", text.encode(), 0o755)
     assert root.run("csulcca_prerm", *arguments) == (0, "scriptlet-remove %s\n" % " ".join(arguments) if runs else "")
@@ -150,7 +150,7 @@ def prerm_of_removal(root, state, call=("deb", "remove"), enabled=""):
 @pytest.mark.parametrize("state,ran", [("active", True), ("activating", True), ("reloading", True), ("inactive", False),
                                        ("failed", False), ("deactivating", False), ("unknown", None), ("", None)])
 def test_prerm_notes_whether_the_service_runs(root, state, ran):
-    """For the case that the removal is cancelled; systemctl may be unable to say."""
+    """The note is for a removal that is cancelled. systemctl may be unable to answer."""
     assert prerm_of_removal(root, state) is ran
 
 
@@ -191,7 +191,7 @@ def test_preun_that_was_killed_between_the_units_has_noted_both(root, left):
 
 @pytest.mark.parametrize("age", [-paths.NOTE_SECONDS - 60, paths.NOTE_SECONDS + 60])
 def test_a_removal_of_another_day_tells_this_one_nothing(root, machine, age):
-    """The administrator has stopped and disabled what ran then."""
+    """Since then the administrator has stopped and disabled the service."""
     prerm_of_removal(root, "active", ("rpm", "0"), "enabled")
     for path in (paths.RAN, paths.ENABLED):
         os.utime(root.path(path), (time.time() + age,) * 2)
@@ -202,7 +202,7 @@ def test_a_removal_of_another_day_tells_this_one_nothing(root, machine, age):
 
 
 def test_preun_notes_what_is_enabled_where_systemd_does_not_run(root):
-    """A chroot, an image: the macro disables there, too."""
+    """The macro disables units in a chroot and in an image, too."""
     root.put("/bin/systemctl", b"#!/bin/sh\necho enabled\n", 0o755)
     assert root.run("csulcca_prerm", "rpm", "0") == (0, "")
     assert noted_as_enabled(root) == UNITS and not root.exists(paths.RAN)
@@ -251,7 +251,7 @@ CONFIGURE, FAILED_UPGRADE = ("deb", "configure", "8.0.0-1"), ("deb", "abort-upgr
 @pytest.mark.parametrize("arguments", [("deb", "abort-remove"), CONFIGURE, FAILED_UPGRADE, ("rpm", "2"),
                                        ("deb", "triggered", "x")])
 def test_postinst_leaves_the_note_to_our_library(root, arguments, status):
-    """Only that knows whether it got the lock, and whether the service was started."""
+    """Only the library knows whether it got the lock, and whether the service was started."""
     prerm_of_removal(root, "active")
     text = "#!/bin/sh\n[ $1 != scriptlet ] || %s\n" % (status if status[0] == "k" else "exit " + status)
     root.put("/usr/lib/csulcca/run", text.encode(), 0o755)
@@ -345,7 +345,7 @@ def test_a_script_for_another_root_leaves_this_system_alone(root, arguments):
 
 
 def test_a_file_that_cannot_be_opened_ends_no_scriptlet(root, monkeypatch):
-    """Here a socket; an error of the disk gives the same."""
+    """The file is a socket here. An error of the disk has the same effect."""
     with socket.socket(socket.AF_UNIX) as made:
         # An address has 108 bytes at most.
         monkeypatch.chdir(root.path("/etc"))

@@ -67,7 +67,7 @@ def test_removal_without_a_pair_of_ours_leaves_no_stamp(root, arguments):
 @pytest.mark.parametrize("generated", [True, False])
 @pytest.mark.parametrize("arguments", [("deb", "remove"), ("rpm", "0"), ("deb", "purge")])
 def test_where_python_did_not_run_everything_is_kept(root, arguments, generated):
-    """Its interpreter went first, say. Purge keeps a pair of ours, too, and with it the proof that it is ours."""
+    """For example, its interpreter was removed first. Purge then keeps our pair, too, and the proof that it is ours."""
     installed_with_pair(root, generated)
     purges = arguments == ("deb", "purge")
     status, output = root.run("csulcca_postrm", *arguments)
@@ -82,7 +82,7 @@ STAYS = "csulcca: %s, which this package made, was left as it was: its removal c
 @pytest.mark.parametrize("suffix", ["", ".20261128T101112Z", ".request"])
 @pytest.mark.parametrize("change", ["none", "key", "certificate", "no key"])
 def test_a_purge_without_a_note_keeps_the_proof_of_each_key_of_ours(root, suffix, change):
-    """Of a kept pair and of a request, too. What an administrator has changed is not ours."""
+    """The same is true of a kept pair and of a request. What an administrator has changed is not ours."""
     files = [KEY, CRT][:1 if suffix == ".request" else 2]
     made = ["ab" * 32, pair.fingerprint(*files), "cd" * 32]
     for path, data in zip((paths.KEY, paths.CERTIFICATE), files):
@@ -230,7 +230,7 @@ def test_purge_of_a_pair_that_is_half_placed(root, placed):
 
 @pytest.mark.parametrize("by", ["mv", "cp"])
 def test_purge_keeps_what_an_administrator_put_beside_or_into_an_unfinished_pair(root, by):
-    """A CA's certificate for our key: with the key it is the administrator's pair now."""
+    """A CA has signed a certificate for our key. Together they are the administrator's pair."""
     unfinished(root, lambda machine: (pair.stage(machine, KEY, CRT), pair.place(machine)))
     if by == "mv":
         os.unlink(root.path(paths.CERTIFICATE))
@@ -326,7 +326,7 @@ def test_purge_keeps_what_somebody_put_in_the_way_of_a_replacement(root):
 @pytest.mark.parametrize("kind,ours", [("link", "yes"), ("file", "yes"), ("copy", "yes"), ("of 7.x", "no"),
                                        ("link of others", "no"), ("none", "no")])
 def test_preinst_knows_the_control_script_of_8(root, kind, ours):
-    """/opt was kept, /usr is new: its CSUTKEcat says what it was."""
+    """/opt was kept and /usr is new. CSUTKEcat in /opt shows what the host was."""
     root.put(paths.CATCHER, b"", 0o755)
     os.rmdir(root.path("/usr/lib/csulcca/catcher_install"))
     control = root.path(paths.BIN + "/CSUTKEcat")
@@ -368,7 +368,7 @@ def put_pair(root, suffix, files):
 @pytest.mark.parametrize("suffix", [KEPT, KEPT + "-2"])
 @pytest.mark.parametrize("ours", ["in place", "kept", "both", "neither"])
 def test_purge_leaves_no_private_key_that_we_made(root, suffix, ours):
-    """Of a pair of ours that was replaced a copy is kept; an administrator's files stay, in place or kept."""
+    """There is a kept copy of our replaced pair. An administrator's files stay, in place or kept."""
     made = (b"our key\n", b"our certificate\n"), (b"our earlier key\n", b"our earlier certificate\n")
     in_place = made[0] if ours in ("in place", "both") else (KEY, CRT)
     kept = made[1] if ours in ("kept", "both") else OTHERS
@@ -383,7 +383,7 @@ def test_purge_leaves_no_private_key_that_we_made(root, suffix, ours):
 
 @pytest.mark.parametrize("ours", [True, False])
 def test_purge_where_the_links_of_an_image_lead_to_the_pair(root, ours):
-    """What goes with the pair is there, too. An administrator's pair stays, and stays in reach."""
+    """The other files of the pair are there, too. An administrator's pair stays, and can still be reached."""
     made = pair.fingerprint(KEY, CRT)
     places = [paths.BIN + name for name in ("/catcher.key", "/catcher.crt")]
 
@@ -480,7 +480,7 @@ def assert_next_purge_removes_both(root):
 @pytest.mark.parametrize("name", ["catcher.key", "catcher.crt"])
 @pytest.mark.parametrize("suffix", ["", KEPT])
 def test_purge_of_a_pair_of_which_one_file_can_be_linked_and_not_removed(root, name, suffix):
-    """An error of the disk, or btrfs without room."""
+    """For example, after an error of the disk, or on a full btrfs."""
     put_pair(root, suffix, (KEY, CRT))
     root.put(paths.STAMP, stamp.render(make_stamp(made_earlier=[pair.fingerprint(KEY, CRT)])))
     before_removal(root)
@@ -495,7 +495,7 @@ def test_purge_of_a_pair_of_which_one_file_can_be_linked_and_not_removed(root, n
 @pytest.mark.parametrize("links", [True, False])
 @pytest.mark.parametrize("suffix", ["", KEPT])
 def test_purge_where_no_new_file_can_be_made(root, suffix, links):
-    """No inode is left; or an error of the disk, and a link cannot be made either."""
+    """No inode is free, or the disk has an error and no link can be made either."""
     put_pair(root, suffix, (KEY, CRT))
     root.put(paths.STAMP, stamp.render(make_stamp(made_earlier=[pair.fingerprint(KEY, CRT)])))
     before_removal(root)
@@ -512,7 +512,7 @@ def test_purge_where_no_new_file_can_be_made(root, suffix, links):
 
 @pytest.mark.parametrize("name", ["catcher.key", "catcher.crt"])
 def test_purge_of_a_pair_that_cannot_be_read(root, name):
-    """What it is now is not known: it is not taken for an administrator's."""
+    """It is not known what the pair is now. It does not count as an administrator's."""
     put_pair(root, "", (KEY, CRT))
     root.put(paths.STAMP, stamp.render(make_stamp(made_earlier=[pair.fingerprint(KEY, CRT)])))
     before_removal(root)
@@ -527,7 +527,7 @@ def test_purge_of_a_pair_that_cannot_be_read(root, name):
 @pytest.mark.parametrize("suffix", ["", KEPT])
 @pytest.mark.parametrize("fixed", ["", "catcher.key", "catcher.crt"])
 def test_purge_without_hard_links_leaves_no_key_of_ours(root, suffix, fixed):
-    """On vfat, say. What cannot be removed is still said: both files go, or none."""
+    """For example, on vfat. Both files are removed or none, and a file that cannot be removed is named."""
     put_pair(root, suffix, (KEY, CRT))
     root.put(paths.STAMP, stamp.render(make_stamp(made_earlier=[pair.fingerprint(KEY, CRT)])))
     before_removal(root)
@@ -650,7 +650,7 @@ def test_an_upgrade_from_7_that_dpkg_takes_back_leaves_the_service_as_it_was(roo
 
 
 def test_an_installation_over_what_7_left_that_dpkg_takes_back(root):
-    """7.x was removed, and not purged."""
+    """7.x was removed and not purged."""
     assert taken_back(root, call=("deb", "abort-install", "7.3.0-1", "8.0.0-1")) == ["enable", "start"]
 
 
@@ -659,12 +659,12 @@ def test_an_upgrade_that_was_abandoned_starts_nothing_when_another_is_taken_back
 
 
 def test_a_service_that_could_not_be_brought_back_stays_noted(root):
-    """For the next attempt. One that cannot be enabled is started."""
+    """The note is for the next attempt. A service that cannot be enabled is started nevertheless."""
     assert taken_back(root, status=1) == ["enable", "start"] and root.exists(paths.CAPTURE)
 
 
 def test_the_note_of_a_killed_upgrade_stays_as_long_as_our_files_do(root):
-    """The second attempt failed, on a full disk say. Only the note of the first one tells what the host was."""
+    """The second attempt failed, for example on a full disk. Only the note of the first one says what the host was."""
     root.put(paths.CAPTURE, (NOTE_OF_7 % ("yes", "enabled", "yes")).encode())
     root.put("/usr/lib/csulcca/run", b"", 0o755)
     assert systemctl_calls(root, *ABORT) == []

@@ -69,7 +69,7 @@ def test_cca_5_is_refused_before_anything_changes(root, name, kind, arguments):
 @pytest.mark.parametrize("reason", ["CCA 5", "a host library"])
 @pytest.mark.parametrize("stopped", [True, False])
 def test_what_the_old_prerm_did_is_undone_by_a_refusal(root, reason, stopped):
-    """dpkg runs it first: the service that it has stopped and disabled serves on."""
+    """dpkg runs the old prerm first. The service that it has stopped and disabled is started and enabled again."""
     systemd = Systemd(root, InactiveEnterTimestampMonotonic=(950 if stopped else 10) * 10 ** 6)
     root.put("/usr/lib/systemd/system/CSUTKEcat.service")
     if stopped:
@@ -91,7 +91,7 @@ def test_what_the_old_prerm_did_is_undone_by_a_refusal(root, reason, stopped):
 
 @pytest.mark.parametrize("keeps", [False, True])
 def test_a_refusal_starts_what_no_journal_can_say_of_that_it_ran(root, keeps):
-    """The old prerm has disabled it, and systemd has forgotten it."""
+    """The old prerm has disabled the service, and systemd has forgotten it."""
     systemd = Systemd(root)
     disabled_by_the_old_prerm(root)
     root.put("/opt/IBM/CEX3C/bin/x")

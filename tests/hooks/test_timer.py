@@ -1,4 +1,4 @@
-"""hooks/notes.sh: rpm's scriptlets and the timer, of which the macros see only a first installation."""
+"""hooks/notes.sh: what rpm's scriptlets do about the timer. rpm's macros act only on a first installation."""
 
 import os
 import time
@@ -54,7 +54,7 @@ def test_a_timer_that_is_new_and_one_that_a_killed_removal_has_disabled(root, th
 
 
 def test_an_upgrade_that_was_killed_has_brought_the_timer(root):
-    """With its files there it is not new to the second attempt, also after a boot."""
+    """The killed attempt has installed the timer, so it would not be new to the second one, also after a boot."""
     with_systemctl(root)
     before(root)
     root.put("%s/%s" % (UNITDIR, TIMER))
@@ -64,7 +64,7 @@ def test_an_upgrade_that_was_killed_has_brought_the_timer(root):
 
 @pytest.mark.parametrize("age", [-paths.NOTE_SECONDS - 60, paths.NOTE_SECONDS + 60])
 def test_an_upgrade_that_was_abandoned_enables_nothing(root, age):
-    """An administrator has disabled the timer since."""
+    """Since then an administrator has disabled the timer."""
     with_systemctl(root)
     before(root)
     root.put("%s/%s" % (UNITDIR, TIMER))
@@ -141,7 +141,7 @@ def test_without_a_note_of_today_no_service_is_preset(root, age):
     (True, "", ["daemon-reload", "start"])])
 @pytest.mark.parametrize("starter", ["systemctl", "deb-systemd-invoke"])
 def test_the_timer_is_started_where_it_is_enabled(root, starter, enabled, shown, wanted):
-    """A reload of systemd takes longer than a start, so there is one only where it is needed."""
+    """A reload of systemd takes longer than a start, so systemd is reloaded only if needed."""
     for old, before in (("", []), ("8.0.0-1", ["daemon-reload"])):
         text = "#!/bin/sh\ncase $* in *is-enabled*) exit %d ;; show*) echo '%s' ;; *) echo \"$1\" >>%s ;; esac\n"
         for name in {"systemctl", starter}:

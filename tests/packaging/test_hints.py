@@ -47,43 +47,43 @@ class Situation(NamedTuple):
 
 
 def note(mode: str, active: str = "no") -> str:
-    """What preinst leaves of an older catcher that was seen in a mode."""
+    """Write the note that preinst writes about an older catcher that ran in this mode."""
     return (f"printf 'tree=yes\\nours=no\\ngroups=no\\nunit=enabled\\nmode={mode}\\nseen=process\\nactive={active}\\n'"
             f" >{NOTE}")  # fmt: skip
 
 
 def openssl_is(script: str) -> str:
-    """Another openssl command."""
+    """Replace the openssl command."""
     return (f"mv /usr/bin/openssl /usr/bin/openssl.real; printf '#!/bin/sh\\n{script}\\n' >/usr/bin/openssl;"
             " chmod 755 /usr/bin/openssl")  # fmt: skip
 
 
 def pair_is(name: str) -> str:
-    """A pair of those that stand in /root."""
+    """Install one of the pairs in /root."""
     # A status waits until the catcher listens.
     return f"cp /root/{name}.key {KEY}; cp /root/{name}.crt {CERTIFICATE}; {FAILS}; catcherctl status"
 
 
 def holds(port: int, address: str = "", then: str = "signal.pause()") -> str:
-    """A service with a listener on a port; it accepts nothing unless *then* does."""
+    """Start a service that listens on a port. It accepts no connection, unless *then* does."""
     code = PORT_HOLDER.replace('("", 50003)', f'("{address}", {port})')
     text = (code + "import signal\n" + then).strip().replace("\n", "; ")
     return f"""systemd-run --quiet --unit=holder python3 -c '{text}'; until ss -Hltn | grep -q :{port}; do :; done"""
 
 
 def library_has(file: str, name: str, value: str) -> str:
-    """Another value of a constant of our library."""
+    """Give a constant of our library another value."""
     return f"sed -i 's/^{name} = .*/{name} = {value}/' {LIBRARY}/{file}"
 
 
 def serves(options: str) -> str:
-    """A TLS server of OpenSSL, under no policy of the system, on the port of PROBE_OTHER."""
+    """Start a TLS server of OpenSSL, without the system's policy, on the port of PROBE_OTHER."""
     return (f"systemd-run --quiet --unit=holder env OPENSSL_CONF=/dev/null {SERVER} {options};"
             " until ss -Hltn | grep -q :50009; do :; done")  # fmt: skip
 
 
 def daemon_only_on(address: str, port: int = 50003) -> str:
-    """Another daemon than the reference catcher, whose setting of its address is not known."""
+    """Replace the reference catcher by a daemon that listens on this address, without a setting that says so."""
     code = PORT_HOLDER.replace('("", 50003)', f'("{address}", {port})') + "import signal\nsignal.pause()"
     return f"printf '%s\\n' '#!/usr/bin/python3 -I' '{code}' >{DAEMON}"
 
@@ -226,7 +226,7 @@ def test_every_finding_with_a_command_is_produced_or_has_its_reason():
 
 
 def pairs() -> dict[str, tuple[bytes, bytes]]:
-    """(key, certificates) of what the situations put in place, by name."""
+    """The pairs that the situations install, by name: (key, certificates)."""
     key, authority = pem.key_of("prime256v1"), Authority()
 
     def own(**more) -> tuple[bytes, bytes]:
@@ -249,7 +249,7 @@ SAVED = f"/opt/IBM/CCA/bin /etc/cca /var/lib/csulcca {LIBRARY}"
 
 
 class Typist:
-    """A sound host, and what is typed on it."""
+    """A sound host, on which commands are typed."""
 
     def __init__(self, system: System) -> None:
         self.system = system
@@ -300,7 +300,7 @@ def commands(fix: str) -> list[str]:
 
 
 def try_out(typist: Typist, id: str) -> str:
-    """What is wrong with the hint of a finding; "" if nothing is."""
+    """Return what is wrong with the hint of a finding, or ""."""
     situation = SITUATIONS[id]
     typist.reset()
     # What it says of the findings is seen below.

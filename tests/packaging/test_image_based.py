@@ -19,7 +19,7 @@ ONE_OPT = pytest.mark.only(lambda cell: cell.image_based == "transactional-updat
 
 @pytest.fixture(params=["an /opt of each image", pytest.param("one /opt", marks=ONE_OPT)])
 def host(request, cell, workstation):
-    """A host that has booted no image yet."""
+    """A host that has not booted an image yet."""
     shared = request.param == "one /opt"
     with ImageHost(cell, workstation, shared=("/opt",) if shared else ()) as made:
         yield made
@@ -32,7 +32,7 @@ def read_pair(system):
 
 
 def assert_serves(system, mode, pair=None):
-    """Sound, with that pair; the host may have another address at every boot."""
+    """Assert that the host is sound and has this pair. Its address may change with each boot."""
     stale = [one for one in system.findings() if one == "pair-names-stale"]
     assert_sound(system, mode, findings=stale)
     assert system.show(f"stat -Lc '%a %U' {KEY}") == "600 root"

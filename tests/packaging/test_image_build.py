@@ -1,4 +1,4 @@
-"""Installed where nothing runs: image builds and other roots. No key is left inside, and the first boot makes it."""
+"""Installations where nothing runs, in image builds and other roots: they make no key, and the first boot makes it."""
 
 import os
 
@@ -33,7 +33,7 @@ def assert_prepared(system, root, enabled=True):
 
 
 def assert_no_key(system, root):
-    """No text file has one, whatever it is called."""
+    """Assert that no text file has a private key, under any name."""
     found = system.machine.run(f"find {root}/ {root}/run {root}/tmp -xdev -type f -exec grep -IlE '{PRIVATE}' {{}} +",
                                check=False)  # fmt: skip
     assert (found.out, found.err) == ("", "")
@@ -66,7 +66,7 @@ def test_another_root_is_prepared_and_its_first_boot_does_the_rest(boot, built, 
 @only_deb
 @pytest.mark.scenario("other-root")
 def test_scripts_that_run_outside_of_their_root_leave_this_system_alone(boot, built):
-    """dpkg runs them so for who has no chroot. The first boot does what they would have done."""
+    """dpkg runs scripts in this way if it cannot use chroot. The first boot does what they would have done."""
     system = boot(durable=True)
     package = built.new("deb")
     system.machine.copy_in(package, f"/root/{package.name}")
@@ -206,7 +206,7 @@ def test_where_opt_is_read_only_the_first_boot_makes_the_pair_below_var(image, b
 @needs_tls
 @one_of_each_family
 def test_an_image_with_half_a_pair_of_an_administrators_refuses_the_start(image, boot, built, half):
-    """The other half comes later. No boot makes a key for a certificate of somebody else's."""
+    """The other half comes later. No boot makes a key for an administrator's certificate."""
     before, after, read_only = IMAGES["bootc"]
     system = boot(boot=False)
     system.machine.run(before)

@@ -80,7 +80,7 @@ UNFINISHED = {
 @pytest.mark.parametrize("how", UNFINISHED)
 @one_of_each_family
 def test_a_first_installation_that_was_not_finished_and_the_same_again(boot, built, how):
-    """As it would have been at once: nobody has disabled or stopped the service."""
+    """The result is that of an installation that succeeds at once: nobody has disabled or stopped the service."""
     system = boot()
     package = built.new(system.cell.family)
     system.machine.copy_in(package, "/root/")
@@ -123,7 +123,7 @@ def compiled(system):
 @pytest.mark.scenario("reinstall")
 @one_of_each_family
 def test_the_hook_alone_writes_bytecode_and_all_of_it(boot, built):
-    """To the daemon's unit /usr is read-only, and what a later command wrote could be cut by a power failure."""
+    """/usr is read-only for the unit, and a power failure could cut what a later command writes."""
     system = boot()
     system.package(system.tools[1], "install", built.new(system.cell.family))
     made = compiled(system)
@@ -155,7 +155,7 @@ OTHER_PYTHON = {
 @pytest.mark.scenario("reinstall")
 @one_of_each_family
 def test_bytecode_is_made_when_the_host_gets_another_python(boot, built):
-    """Else every start of the daemon would compile, for /usr is read-only to it."""
+    """Otherwise each start of the daemon would compile, because /usr is read-only for it."""
     system = boot()
     system.package(system.tools[1], "install", built.new(system.cell.family))
     made = compiled(system)
@@ -233,7 +233,7 @@ def test_without_openssl_the_catcher_speaks_tcp_and_says_why(boot, built):
 @pytest.mark.scenario("programs")
 @one_of_each_family
 def test_without_the_package_openssl_no_package_manager_finishes(boot, built):
-    """Else a first installation would set the host to TCP, and there it stays."""
+    """Otherwise a first installation would set the host to TCP permanently."""
     system = boot()
     remove = {"deb": "dpkg --force-depends --remove", "rpm": "rpm -e --nodeps"}
     system.machine.run(f"{remove[system.cell.family]} openssl")
@@ -245,7 +245,7 @@ def test_without_the_package_openssl_no_package_manager_finishes(boot, built):
 @pytest.mark.scenario("programs")
 @one_of_each_family
 def test_the_systems_own_python_is_preferred(boot, built):
-    """RHEL 8 has platform-python, and python3 is whatever `alternatives` was told."""
+    """RHEL 8 has platform-python, and `alternatives` decides what python3 is."""
     system = boot()
     system.machine.run("ln -s $(readlink -f /usr/bin/python3) /usr/libexec/platform-python && rm /usr/bin/python3")
     system.machine.write("/usr/bin/python3", "#!/bin/sh\nexit 42\n", mode=0o755)

@@ -36,7 +36,7 @@ def command(verb: str) -> str:
 
 
 def outputs(system: System) -> dict[str, str]:
-    """What each verb prints; nothing where it cannot do its work."""
+    """Return what each verb prints. A verb that cannot do its work prints nothing."""
     found = {}
     for verb in schema.VERBS:
         done = system.machine.run(command(verb), check=False)
@@ -75,7 +75,7 @@ def test_every_output_conforms_to_the_installed_schema(boot, built, tmp_path) ->
 
 
 def changes(system: System, directory: pathlib.Path) -> dict[str, list[pathlib.Path]]:
-    """What the verbs that change the pair print, by the schema that they share."""
+    """Return what the verbs that change the pair print. They share a schema."""
     system.machine.run(f"echo TLS_ON >{CONF}; mkdir -p /mnt/usb; catcherctl cert generate --force")
     system.machine.run("cp /opt/IBM/CCA/bin/catcher.key /root/my.key; cp /opt/IBM/CCA/bin/catcher.crt /root/my.crt")
     typed = {"cert-generate": "--force --days 90", "cert-install": "/root/my.key /root/my.crt", "cert-restore": "",

@@ -1,4 +1,4 @@
-"""Directories that an administrator has made links of stay links, and what they lead to stays, whatever goes."""
+"""Directories that an administrator has replaced by links stay links, and their targets stay, whatever is removed."""
 
 import pytest
 
@@ -56,7 +56,7 @@ def test_links_mode_and_pair_survive_a_removal(boot, built, linked, number):
 @pytest.mark.scenario("remove")
 @needs_tls
 def test_links_survive_where_nothing_is_left_behind_them(boot, built):
-    """Without a pair the directory that a link leads to is empty."""
+    """Without a pair, the target of the link is an empty directory."""
     system = boot()
     system.package(system.tools[1], "install", built.new(system.cell.family))
     system.machine.run("systemctl stop CSUTKEcat")

@@ -1,4 +1,4 @@
-"""The rpm as a distribution builds it: on the system itself and with its own macros, which no portable package has."""
+"""The rpm as a distribution builds it: on the system itself, with the macros of the system."""
 
 import pathlib
 import re
@@ -70,7 +70,7 @@ def test_a_native_build_is_installed_upgraded_and_removed(boot, tmp_path):
 
 @pytest.mark.parametrize("state", ["S links", "K links and stopped"])
 def test_an_upgrade_from_7_3_without_a_unit_keeps_the_service(boot, built, tmp_path, state):
-    """The macros find no unit before the upgrade; that the service was enabled or not, 7.3's links alone say."""
+    """The macros find no unit before the upgrade. Only the links of 7.3 say whether the service was enabled."""
     system = boot()
     path = build(system, tmp_path, "8.0.0", *QUICK)
     system.package("rpm", "install", built.old(system.cell))
@@ -81,7 +81,7 @@ def test_an_upgrade_from_7_3_without_a_unit_keeps_the_service(boot, built, tmp_p
 
 
 def test_without_preset_the_distribution_decides(boot, tmp_path):
-    """Its presets enable no service. The timer serves nobody, and is enabled."""
+    """The presets of the distribution enable no service. The timer is no service, and is enabled."""
     system = boot()
     system.machine.run(f"rpm -i {build(system, tmp_path, '8.0.0', *QUICK, '--without', 'preset')}")
     assert_sound(system, system.cell.mode.lower(), service=("disabled", "inactive"))

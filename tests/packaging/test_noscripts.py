@@ -1,4 +1,4 @@
-"""Installed without scriptlets (rpm --noscripts): what they would have done, the first start does."""
+"""An installation without scriptlets (rpm --noscripts): the first start does what they would have done."""
 
 import pytest
 
@@ -39,7 +39,7 @@ def test_a_start_alone_makes_a_correct_system(boot, built):
 @only_rpm
 @pytest.mark.parametrize("variant", one_of(["normal", "careless"]))
 def test_7_3_upgraded_without_scriptlets_stays_in_tcp(boot, built, variant):
-    """The old daemon goes on until the next boot."""
+    """The old daemon runs until the next boot."""
     system = boot(durable=True)
     system.package("rpm", "install", built.old(system.cell, variant))
     rpm_noscripts(system, "-U", built.new("rpm"))

@@ -1,4 +1,4 @@
-"""File systems that lack hard links, or modes, below the programs: a pair that only root can read, or none."""
+"""File systems without hard links or without modes: they get a pair that only root can read, or no pair."""
 
 import pathlib
 
@@ -20,7 +20,7 @@ WHY = {"no hard links": "no hard link can be made there", "no modes": "on this f
 
 
 def mount(system, kind):
-    """Have the directory of the programs on such a file system."""
+    """Put the directory of the programs on a file system of this kind."""
     assert system.machine.exists("/dev/fuse"), "this computer's kernel has no FUSE: modprobe fuse"
     system.machine.copy_in(SERVER, "/srv/")
     system.machine.run(f"mkdir -p {BACKING} {BIN} && python3 /srv/fuse_server.py {BACKING} {BIN} {HAS[kind]}")
@@ -82,7 +82,7 @@ def test_a_key_that_would_not_be_private_is_a_finding_and_not_made(boot, built, 
 
 @one_of_each_family
 def test_purge_without_hard_links_leaves_no_key_of_ours(boot, built):
-    """A pair that was made elsewhere has been moved there, as to a larger disk."""
+    """A pair that was made elsewhere was moved there, for example to a larger disk."""
     system = boot()
     system.package(system.tools[1], "first install", built.new(system.cell.family))
     system.machine.run(f"systemctl stop CSUTKEcat; cp -a {BIN} {BACKING}")

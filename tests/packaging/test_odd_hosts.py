@@ -1,4 +1,4 @@
-"""Hosts that are odd: names, addresses, programs that fail, files that come meanwhile, an /opt of another system."""
+"""Odd hosts: odd names and addresses, programs that fail, files that appear meanwhile, an /opt of another system."""
 
 import json
 
@@ -96,7 +96,7 @@ def test_a_host_with_twenty_five_thousand_addresses_speaks_tls(boot, built):
 
 
 def test_a_system_whose_sbin_is_bin(boot, built):
-    """As in Fedora from 42 on."""
+    """Fedora is like this since version 42."""
     system = boot()
     system.machine.run("cp -an /usr/sbin/. /usr/bin/ && rm -r /usr/sbin && ln -s bin /usr/sbin")
     before = system.show("ls /usr/bin")
@@ -256,7 +256,7 @@ def install_old(system, built, old):
 @oldest_and_newest
 @pytest.mark.parametrize("old", UPGRADES)
 def test_an_upgrade_with_few_tasks_keeps_the_mode(boot, built, old):
-    """What the limit stops is finished without it, and meanwhile nothing is decided otherwise."""
+    """What the limit has stopped is finished without the limit, and no decision changes meanwhile."""
     system = boot()
     mode, findings, numbers = UPGRADES[old]
     conf = {"tls": b"TLS_ON\n", "tcp": b"TLS_OFF\n"}[mode]
@@ -290,7 +290,7 @@ LURES = ("/bin/true", "/bin/sh", "/usr/bin/openssl", "/usr/bin/python3", "/usr/b
 
 
 def test_a_look_at_another_root_runs_nothing_of_it(boot, built):
-    """Of a tree in which every program is somebody's trap; and nothing in it changes."""
+    """Each program in the tree is a trap. Nothing in the tree changes."""
     system = boot()
     system.package(system.tools[1], "first install", built.new(system.cell.family))
     for name in LURES:
@@ -330,7 +330,7 @@ def test_a_broken_cryptography_costs_nothing_but_itself(boot, built):
 
 @pytest.mark.only(lambda cell: cell.roles and cell.roles[0] == "example", "OpenSSL 1.1.1 does not know that setting")
 def test_a_policy_that_nothing_can_meet_is_a_refusal_and_no_loop(boot, built):
-    """fips=yes, and no provider of that."""
+    """The policy says fips=yes, and there is no FIPS provider."""
     system = boot()
     system.package(system.tools[1], "first install", built.new(system.cell.family))
     system.machine.run("cp -L /etc/ssl/openssl.cnf /root/openssl.cnf")
@@ -356,7 +356,7 @@ def test_a_policy_that_nothing_can_meet_is_a_refusal_and_no_loop(boot, built):
 
 
 def test_an_opt_of_8_0_in_a_new_system_is_in_tls(boot, built):
-    """Moved there with and without what is in /var: catcher.conf is not part of it."""
+    """/opt is moved with and without /var. Neither contains catcher.conf."""
     system = boot()
     system.package(system.tools[1], "install", built.new(system.cell.family))
     system.machine.run("systemctl stop CSUTKEcat; cp -a /opt/IBM /srv/ && cp -a /var/lib/csulcca /srv/")

@@ -55,7 +55,7 @@ def test_7_6_in_tls_is_in_tls_after(boot, built, way):
 
 
 def test_7_6_that_has_not_run_since_the_boot(boot, built):
-    """As at an update that is made before the services start. Nobody can see a mode then, and the pair decides."""
+    """For example, in an update before the services start. Then no mode can be seen, and the pair decides."""
     system = boot(durable=True)
     pair = install_7_6(system)
     system.machine.run("systemctl disable CSUTKEcat")
@@ -87,7 +87,7 @@ def test_7_6_in_tls_that_was_removed_before(boot, built, tool, verb):
 
 
 def test_a_reinstallation_and_a_downgrade_keep_mode_and_pair(boot, built):
-    """Installed again, downgraded within 8.x, undone: always the mode and the pair of before."""
+    """After a reinstallation, a downgrade within 8.x and the upgrade again, mode and pair are the same."""
     system = boot()
     old, new = built.new(system.cell.family), built.new(system.cell.family, "8.0.1")
     system.package(system.tools[1], "first install", old)

@@ -1,4 +1,4 @@
-"""A client of a time before TLS 1.2, a real one, meets the installed package."""
+"""A real client that is older than TLS 1.2 connects to the installed package."""
 
 import re
 from collections.abc import Iterator

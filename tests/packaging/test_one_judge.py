@@ -1,4 +1,4 @@
-"""On a real system everybody who judges a pair says the same of it, and nothing that runs is stopped for it."""
+"""On a real system all programs that judge a pair say the same, and no running program is stopped for that."""
 
 import pytest
 
@@ -72,7 +72,7 @@ def test_everybody_says_the_same_and_the_daemon_runs_on(boot, built):
 
 
 def test_another_key_of_the_same_size_and_time_is_seen(boot, built):
-    """And so is a signature with SHA-1, which some policies refuse and others warn of."""
+    """So is a signature with SHA-1, which some policies refuse and others allow with a warning."""
     system = boot()
     system.package(system.tools[1], "install", built.new(system.cell.family))
     key = pem.key_of("prime256v1")

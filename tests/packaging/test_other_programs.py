@@ -27,7 +27,7 @@ FIREWALL, RENEWAL = "open-the-firewall", "renew-through-an-enterprise-ca"
 
 
 def rows(page: str, heading: str) -> dict[str, str]:
-    """Each command or option in a table of a page, below a heading, with what stands beside it in its row."""
+    """Return each command or option of the table below a heading, with the other cell of its row."""
     below = pages.text(page).split(f"\n## {heading}\n")[1].split("\n## ")[0]
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in below.splitlines() if line[:1] == "|"]
     code = [next(cell for cell in row if cell[:1] == "`") for row in cells if "`" in "".join(row)]

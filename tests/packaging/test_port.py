@@ -1,4 +1,4 @@
-"""Who has the port on a real system, and what is said of it at install, after a restart and after a change."""
+"""Who has the port on a real system, and what an installation, a restart and a change say about that."""
 
 import time
 
@@ -32,7 +32,7 @@ INSTALL_ANOTHER = ("openssl req -x509 -newkey rsa:2048 -nodes -days 365 -subj /C
 
 
 def install(system, built):
-    """How long a first installation took, in seconds."""
+    """Install the package, and return the seconds that this took."""
     began = time.monotonic()
     system.package(system.tools[1], "first install", built.new(system.cell.family))
     return time.monotonic() - began
@@ -74,7 +74,7 @@ def test_who_has_the_port_is_named_at_install_and_does_not_hold_it_up(boot, buil
 
 
 def test_a_connection_that_has_ended_is_named_and_passes(boot, built):
-    """The kernel keeps the port for a minute; nobody waits for that at install, and the catcher comes by itself."""
+    """The kernel keeps the port for a minute. The installation does not wait, and the catcher starts by itself."""
     system = boot()
     system.machine.write("/srv/holder.py", OUTGOING.format(CLOSES))
     system.machine.run("python3 /srv/holder.py")
@@ -144,7 +144,7 @@ def test_what_cannot_be_reached_from_here_is_not_taken_back(boot, built, drop_in
 
 @needs_tls
 def test_a_hang_up_takes_back_a_change_that_cannot_be_verified(boot, built):
-    """The port is another program's, so that the verification waits; the terminal goes meanwhile."""
+    """Another program has the port, so the verification waits. Meanwhile the terminal is closed."""
     system = boot()
     install(system, built)
     system.machine.write("/srv/holder.py", LISTENS)

@@ -16,7 +16,7 @@ pytestmark = needs_tls
 
 @pytest.fixture
 def two(pair, built) -> tuple[System, Machine]:
-    """A host in TLS mode, and a workstation that has the package, knows the host's name, and trusts nobody new."""
+    """A host in TLS mode, and a workstation that has the package, resolves the host's name, and trusts no new CA."""
     system, client = pair
     package = built.new(system.cell.family)
     system.package(system.tools[1], "first install", package)
@@ -40,7 +40,7 @@ def probe(client: Machine, *arguments: str) -> Result:
 
 
 def serve(system: System, key: bytes, certificate: bytes) -> None:
-    """Let the host show a pair that `catcherctl cert install` would not take, say, and wait until it does."""
+    """Let the host show a pair, also one that `catcherctl cert install` would refuse, and wait until it does."""
     system.machine.write(KEY, key, mode=0o600)
     system.machine.write(CERTIFICATE, certificate)
     system.machine.run("systemctl restart CSUTKEcat")
