@@ -137,7 +137,7 @@ def test_an_error_at_each_call_then_run_again(name, error, tmp_path, quick_pair)
 
 @every_case
 def test_a_file_system_that_fills_up_at_any_call_does_no_harm_and_the_next_run_finishes(name, tmp_path, quick_pair):
-    """From the n-th call on everything fails; then there is room again."""
+    """Everything fails from the n-th call on. Before the next run there is room again."""
     make, called, _, _ = CASES[name]
     calls, wanted = calls_of(name, tmp_path / "0")
     for n in range(1, calls + 1):

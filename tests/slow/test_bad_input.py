@@ -224,7 +224,7 @@ def prepared():
 
 @pytest.fixture
 def machine(prepared, monkeypatch):
-    """It is the Host of the command; what a command changed is undone afterwards."""
+    """The Host of the commands. What a command changed is undone afterwards."""
     def host(root="/"):
         if root == "/":
             return prepared
@@ -401,7 +401,7 @@ needs_root = pytest.mark.skipif(not IS_ROOT, reason="only root can become somebo
 @pytest.mark.parametrize("words,fine", [
     pytest.param(words, fine, id=" ".join(words + tuple(fine))) for words, row in EVERY for fine in row.fine])
 def test_without_root_every_change_is_refused_and_changes_nothing(machine, words, fine):
-    """Who may only read gets what can be read; every change is refused, with sudo as the hint, and nothing changes."""
+    """A user without root sees what can be read. Every change is refused with sudo as the hint, and changes nothing."""
     row = SETS_MODE if words == ("mode",) and fine else ROWS[words]
     before = tree_of(machine, times=True)
     ran = as_nobody(words + tuple(fine))

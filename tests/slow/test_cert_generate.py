@@ -45,7 +45,7 @@ def test_generate_that_fails_is_taken_back(machine, daemon):
 
 
 def test_a_generated_pair_that_could_not_be_noted_is_with_the_next_run(machine, daemon, frozen, monkeypatch):
-    """Else a purge would leave its key."""
+    """Otherwise a purge would leave the key."""
     old = in_place(machine)
     with monkeypatch.context() as patched:
         no_room_for_the_stamp(machine, patched)
@@ -139,7 +139,7 @@ def test_a_request_asks_for_the_names_of_the_present_certificate(machine, daemon
 
 @pytest.mark.parametrize("present_key", [False, True])
 def test_a_signed_certificate_keeps_the_names_of_its_requests(machine, daemon, present_key):
-    """Also the next time, and also those of an earlier request for its key. A CA may have left a name out."""
+    """The next request has them, too, and those of an earlier request for the key. A CA may have left a name out."""
     cert_request.request(machine, ["198.51.100.7"], present_key, None)
     cert_request.request(machine, ["left.example.com", "service.example.com"], present_key, None)
     key = machine.get(paths.KEY if present_key else paths.REQUEST_KEY)
@@ -408,7 +408,7 @@ def test_without_a_readable_stamp_nothing_is_made(on_machine, daemon, monkeypatc
 @pytest.mark.parametrize("code", [errno.EIO, errno.EMFILE])
 @pytest.mark.parametrize("path", [paths.KEY, paths.CERTIFICATE])
 def test_a_pair_that_cannot_be_read_for_now_is_not_replaced(on_machine, daemon, monkeypatch, path, code):
-    """Its names would be lost, and nobody be told."""
+    """Otherwise its names would be lost, and nobody would be told."""
     real = on_machine.read
 
     def read(asked, limit, *more, **named):

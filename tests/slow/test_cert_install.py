@@ -199,7 +199,7 @@ def test_where_the_old_pair_does_not_come_up_either_that_is_said(machine, daemon
 
 
 def test_where_systemd_restarts_nothing_the_catcher_is_not_called_silent(machine, daemon):
-    """As where systemd cannot be asked: the catcher was never stopped, and shows the old pair."""
+    """systemd could not be asked, for example. The catcher was never stopped, and shows the old pair."""
     old = in_place(machine)
     daemon.behaviour = ["refuse"]
     with pytest.raises(CatcherError, match="the restart failed: .*; the old pair is back and in use$"):

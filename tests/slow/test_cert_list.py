@@ -111,7 +111,7 @@ def test_a_pair_of_an_administrators_that_comes_back_keeps_its_names(machine, da
 
 @pytest.mark.parametrize("verb", ["restore", "install"])
 def test_a_copy_that_cannot_be_removed_does_not_make_a_change_fail(machine, daemon, monkeypatch, verb):
-    """It is immutable, say; the pair is in use by then."""
+    """The copy is immutable, for example. By then the pair is in use."""
     if verb == "restore":
         install(machine)
         left = paths.KEY + "." + listed(machine)[1]["name"]

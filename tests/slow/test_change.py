@@ -117,7 +117,7 @@ def test_the_facts_are_collected_three_times_at_most(typed, name):
 @pytest.mark.parametrize("something_to_do", [False, True], ids=["", "something to do"])
 @pytest.mark.parametrize("verb", ["start", "check", "restart", "stop", "status"])
 def test_a_start_collects_the_facts_no_more_often(machine, daemon, collects, monkeypatch, verb, something_to_do):
-    """Where systemd does not run the daemon; else systemctl does the rest."""
+    """systemd does not run the daemon here. If it did, systemctl would do the rest."""
     monkeypatch.setattr(launch, "Host", lambda: machine)
     monkeypatch.setattr(systemd, "program", lambda host: "")
     # The daemon, which nothing ends here, has the port.
@@ -278,7 +278,7 @@ def test_a_signal_while_it_is_verified_takes_the_change_back(machine, daemon, mo
 
 
 def test_a_signal_before_that_is_not_lost(machine, daemon, monkeypatch):
-    """It comes while files are written: the change is finished there, and then taken back."""
+    """The signal comes while files are written. The change is finished, and then taken back."""
     real, sent = change.apply.converge, []
 
     def with_signal(*arguments):

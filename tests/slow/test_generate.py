@@ -304,7 +304,7 @@ def test_wished_names_come_first_and_each_name_is_there_once(machine):
 
 
 def test_wished_names_are_bounded_so_that_a_handshake_carries_the_certificate(machine, monkeypatch):
-    """With as many addresses as a certificate takes at most, and the largest key."""
+    """The certificate has as many addresses as it can, and the largest key."""
     machine.time = None
     machine.ipv4 = ["10.%d.%d.%d" % (n >> 16, n >> 8 & 255, n & 255) for n in range(1, 6000)]
     machine.programs["/usr/bin/getent"] = (2, b"")

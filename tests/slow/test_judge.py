@@ -537,7 +537,7 @@ def said_by_python(setting):
 
 
 class UnderPolicy:
-    """As much of a host as judging needs, with an openssl.cnf of its own."""
+    """The part of a host that judging needs, with its own openssl.cnf."""
 
     def __init__(self, path):
         self.path = path
@@ -720,7 +720,7 @@ DEMANDS = sorted(name for name in list(BROKEN) + list(GOOD) if "polic" in name a
 
 @pytest.mark.parametrize("name", DEMANDS)
 def test_what_is_said_of_policies_is_what_openssl_says_if_it_is_told_to_look(tmp_path, name):
-    """It takes only policies that are named to it; "any policy" stands for none there."""
+    """OpenSSL accepts only policies that it is told by name. "any policy" is not one of them."""
     make = BROKEN[name][0] if name in BROKEN else GOOD[name]
     end = b"-----END CERTIFICATE-----\n"
     certificates = [one + end for one in make()[1].split(end)[:-1]]

@@ -13,7 +13,7 @@ CRT = b"-----BEGIN CERTIFICATE-----\nours\n-----END CERTIFICATE-----\n"
 
 
 def run_once(machine):
-    """As a converge does it: finish what is staged, else make the pair."""
+    """Do what a converge does: finish a staged pair, or make a pair."""
     if pair.look(machine).staged:
         pair.place(machine)
     elif pair.look(machine).state == pair.NONE:

@@ -1,4 +1,4 @@
-"""In place of the service: a real server on a real port, which systemctl restart brings up in the configured mode."""
+"""A stand-in for the service: a real server on a real port. systemctl restart starts it in the configured mode."""
 
 import socket
 import ssl

@@ -79,7 +79,7 @@ def judged(argv, stdin):
 
 
 class Asked:
-    """As much of a host as judging a pair needs."""
+    """The part of a host that judging a pair needs."""
 
     def run(self, argv, timeout, stdin=b"", only_output=False):
         return judged(argv, stdin)

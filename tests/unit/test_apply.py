@@ -138,7 +138,7 @@ def test_a_pair_that_could_not_be_read_once_is_judged_again(machine, quick_pair)
 
 
 def test_a_fault_of_the_pair_that_a_stamp_remembers_is_looked_for_again(machine, quick_pair):
-    """It may have been the disk's, and is over."""
+    """The fault may have been one of the disk, and over."""
     apply.converge(machine, FRESH)
     old = stamp.parse(machine.get(paths.STAMP))
     remembered = old.replace(checked_pair=dict(old.checked_pair, problem="they cannot be read (Input/output error)"))
@@ -158,7 +158,7 @@ def test_a_stamp_that_could_not_be_read_once_still_knows_whose_the_pair_is(machi
 
 @pytest.mark.parametrize("number", [errno.EIO, errno.EACCES, errno.EMFILE])
 def test_a_note_of_the_upgrade_that_could_not_be_read_once_is_heard_the_next_time(tmp_path, quick_pair, number):
-    """Without it a 7.3 that spoke TCP would be taken for a new host, which gets TLS."""
+    """Without the note, a host with 7.3 in TCP would be taken for a new host, which gets TLS."""
     machine = host_upgraded_by_rpm(tmp_path)
     Once(machine, "read_optional", paths.CAPTURE, number)
     told = apply.converge(machine, LEGACY)
@@ -178,7 +178,7 @@ def test_an_openssl_that_could_not_be_asked_once_does_not_give_tcp_for_good(mach
 
 
 def after_planning(monkeypatch, change):
-    """Somebody else's change of the host takes place between what a converge reads and what it writes."""
+    """Let another program change the host after a converge has read it and before it writes."""
     real = apply.planner.plan
 
     def planned(*arguments, **named):
@@ -237,7 +237,7 @@ def test_a_configuration_that_never_stands_still_is_left_alone(machine, quick_pa
 
 
 def test_a_draft_of_the_configuration_that_a_crash_left_goes(machine, quick_pair):
-    """Killed between the new file's two names."""
+    """The run was killed while the new file had two names."""
     apply.converge(machine, FRESH)
     machine.put(paths.CONF_DRAFT, b"TLS_ON\n")
     apply.converge(machine, START)
@@ -416,7 +416,7 @@ def test_a_scriptlet_that_gets_no_lock_leaves_the_note_of_a_removal(machine, mon
 @pytest.mark.parametrize("booted", [True, False])
 @pytest.mark.parametrize("there", [(paths.RAN, paths.ENABLED), (paths.ENABLED,), (paths.RAN,)])
 def test_both_notes_of_a_removal_go(machine, quick_pair, booted, there):
-    """Where systemd does not run, /run may be that of another system."""
+    """If systemd does not run, /run may belong to another system."""
     machine.systemctl()
     machine.booted = booted
     for path in there:

@@ -67,7 +67,7 @@ def test_what_a_payload_is(payload, library, attributes, kind, has_groups):
 
 @pytest.mark.parametrize("hook", HOOKS)
 def test_a_hook_names_no_list_that_python_has(hook):
-    """Else the two would drift."""
+    """Otherwise the two lists could differ."""
     with open(os.path.join(TREE, "hooks", hook)) as stream:
         text = "".join(line for line in stream if not line.lstrip().startswith("#"))
     lists = {name: value for name, value in vars(paths).items() if isinstance(value, tuple)}
@@ -106,7 +106,7 @@ def test_each_template_has_its_hook():
 
 
 def test_each_function_of_a_hook_is_called():
-    """Those that every script has, too."""
+    """This includes the functions that every script has."""
     together = "\n".join(read("hooks", hook) for hook in HOOKS)
     together += "\n".join(read(family, name) for family in ("rpm", "debian")
                           for name in os.listdir(os.path.join(TREE, family)) if name.endswith(".in"))

@@ -80,7 +80,7 @@ def test_an_init_script_alone_is_a_trace(machine):
 
 @pytest.mark.parametrize("files", [[], ["/pkadata.dat"]], ids=["empty", "restored"])
 def test_key_storage_alone_is_none(machine, files):
-    """It outlives a removal, and is restored on a new host, which gets TLS."""
+    """Key storage outlives a removal, and may be restored on a new host, which gets TLS."""
     machine.ensure_dir(paths.KEY_STORAGE, 0o755)
     for name in files:
         machine.put(paths.KEY_STORAGE + name, b"")
@@ -177,7 +177,7 @@ def test_a_note_tells_the_same_of_the_old_catcher_days_later(machine, a_pair, qu
 
 
 def test_a_note_that_no_longer_counts_goes_too(machine, quick_pair):
-    """Else it would tell of CCA 7.x once stamp and catcher.conf are lost."""
+    """Otherwise it would say CCA 7.x if stamp and catcher.conf are lost later."""
     machine.capture(tree="yes", version="7.3.0")
     days_later(machine)
     machine.put(paths.STAMP, stamp.render(make_stamp()))

@@ -28,7 +28,7 @@ real_programs = pytest.mark.real_programs
 
 @contextlib.contextmanager
 def as_nobody():
-    """As somebody who may not read everything; who is not root is that already."""
+    """Run as a user who may not read everything. Nothing changes if the test does not run as root."""
     if IS_ROOT:
         os.seteuid(65534)
     try:
@@ -161,7 +161,7 @@ def test_create_gives_the_mode_asked_for(image, umask, mode):
 
 
 def test_a_directory_that_was_made_is_on_disk_before_a_file_in_it(machine):
-    """Else a power failure takes the directory, and with it a file that is on disk."""
+    """Otherwise a power failure could remove the directory, and with it a file that was synced."""
     with fault() as faults:
         machine.ensure_dir("/etc/cca/new/deeper", 0o755)
     names = [name for name, _ in faults.log]
@@ -431,7 +431,7 @@ def count_writes(step):
 
 
 def test_replace_is_whole_at_every_instant(image):
-    """Killed at each writing call: the old content or the whole new one, and a re-run cleans up."""
+    """After a kill at any writing call, there is the old or the whole new content, and a second run cleans up."""
     put(image, "/conf", b"old", 0o644)
     calls = count_writes(lambda: image.replace("/conf", b"new", 0o644))
     assert calls >= 6
@@ -479,7 +479,7 @@ def test_short_writes_are_continued(image, monkeypatch):
 
 @pytest.mark.parametrize("call", ["write", "fsync", "fchmod"])
 def test_create_leaves_no_part_of_a_file(image, call):
-    """Of a request for a certificate, say, on a disk that is full: the next attempt would find the name taken."""
+    """Otherwise a certificate request on a full disk would leave a file, and the next attempt would refuse its name."""
     with fault(calls=(call,), n=1, error=errno.ENOSPC), pytest.raises(OSError, match="No space left"):
         image.create("/new", b"0123456789", 0o644)
     assert image.list_dir("/") == []
@@ -790,7 +790,7 @@ def test_a_process_is_of_root_if_every_user_id_is(machine, monkeypatch, uids, wa
 
 
 def test_a_process_with_another_root_is_of_another_system(machine, monkeypatch):
-    """In a chroot /proc is often that of the system around it, whose catcher `CSUTKEcat stop` must not end."""
+    """In a chroot, /proc is often that of the host. `CSUTKEcat stop` must not end the catcher of the host."""
     us = os.getpid()
     machine.put("/proc/%d/status" % us, b"Uid:\t0\t0\t0\t0\n")
     assert Host.is_root_process(machine, us)

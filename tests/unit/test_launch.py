@@ -258,7 +258,7 @@ def test_a_conf_that_the_unit_hides_is_not_taken_for_what_the_service_reads(
 
 
 def test_without_systemd_nothing_is_hidden(machine, started, a_pair):
-    """As in a container, where the control script starts the catcher."""
+    """In a container, for example, the control script starts the catcher."""
     machine.booted = False
     use(machine, None, a_pair)
     os.makedirs(machine.on_disk("/home/ops"))
@@ -434,7 +434,7 @@ def test_first_start_of_a_fresh_host_without_scriptlets(machine, started, quick_
 
 
 def test_what_was_changed_by_hand_is_told_once(machine, started, quick_pair, capsys):
-    """With an editor, or by cp: only the next start sees it."""
+    """An editor or cp changed the file. Only the next start sees that."""
     assert started() == TLS
     capsys.readouterr()
     key = pem.key_of("prime256v1")
@@ -497,7 +497,7 @@ def test_a_read_only_host_with_a_pair_speaks_tls(machine, started, capsys, a_pai
 
 
 def test_a_read_only_var_alone(machine, started, quick_pair, capsys):
-    """As under rpm-ostree in a build, or with a broken mount."""
+    """This happens in a build with rpm-ostree, or with a broken mount."""
     os.rmdir(machine.on_disk(paths.STATE_DIR))
     machine.put(paths.STATE_DIR, b"not a directory")
     for _ in range(2):
@@ -642,7 +642,7 @@ def another_user(machine, monkeypatch, unreadable):
 @pytest.mark.parametrize("verb,command", [
     ("start", "systemctl start CSUTKEcat"), ("check", "/opt/IBM/CCA/bin/CSUTKEcat check")])
 def test_a_user_is_told_what_only_root_may_read(machine, monkeypatch, capsys, verb, command):
-    """And nothing of a key that cannot be used: it is not seen."""
+    """Nothing is said about an unusable key, because the user cannot see it."""
     another_user(machine, monkeypatch, paths.STAMP)
     before = tree_of(machine)
     assert launch.main([verb]) == 1
@@ -842,7 +842,7 @@ def test_without_systemd(machine, started, capsys):
     ["vi", paths.CATCHER], ["tail", "-f", paths.CATCHER], ["gdb", "--args", paths.CATCHER],
 ])
 def test_stop_without_systemd_ends_nobody_else(machine, started, words):
-    """Who edits, watches or debugs the file is no catcher."""
+    """A program that edits, watches or debugs the file is no catcher."""
     machine.booted = False
     machine.processes[4713] = words
     assert started("stop") == 0
@@ -971,7 +971,7 @@ def test_a_start_by_hand_does_not_wait_for_the_port(under_systemd, started, monk
 @pytest.mark.parametrize("free_after,pauses", [(0, 0), (3, 3), (99, launch.PORT_SECONDS)])
 def test_a_restart_without_systemd_waits_until_the_old_catcher_has_left_the_port(
         under_systemd, started, monkeypatch, capsys, free_after, pauses, running):
-    """It ends its streams first, and its closed connections keep the port. Nobody would start the new one again."""
+    """The old catcher ends its streams first, and closed connections keep the port. Nothing would start it later."""
     machine = under_systemd
     machine.booted, machine.free_after = False, free_after
     monkeypatch.setattr(type(machine), "is_run_by_systemd", lambda self: False)

@@ -82,7 +82,7 @@ def test_each_id_that_exists_is_used():
 
 
 def test_each_id_is_named_by_a_test():
-    """Else a finding could be reported at the wrong time and nothing would notice. promises.py names them all."""
+    """Otherwise a finding could be reported at the wrong time unnoticed. promises.py does not count: it names all."""
     tests = ""
     for part in ("unit", "hooks", "slow"):
         for directory, _, names in os.walk(os.path.join(TREE, "tests", part)):

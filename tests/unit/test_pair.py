@@ -131,7 +131,7 @@ def test_who_else_can_read_the_key(machine, linked, mode, told):
 
 
 def test_the_owner_of_the_key_can_read_it(machine, monkeypatch):
-    """As after cp -p or mv from an administrator's own directory."""
+    """This happens after cp -p or mv from an administrator's own directory."""
     machine.put(paths.KEY, KEY, 0o600)
     owner_is(monkeypatch, machine, 1234, paths.KEY)
     assert pair.look(machine).key_open == "owner: user 1234"
@@ -152,7 +152,7 @@ def test_a_link_leads_to_a_key_that_only_root_can_reach(machine, above, told):
 
 @pytest.mark.parametrize("mode, is_open", [(0o600, False), (0o640, False), (0o644, True)])
 def test_who_else_can_read_the_certificate(machine, mode, is_open):
-    """It may be one file with the key."""
+    """The certificate may be in one file with the key."""
     machine.put("/etc/ssl/combined.pem", KEY + CRT, mode)
     for path in (paths.KEY, paths.CERTIFICATE):
         machine.put_link(path, "/etc/ssl/combined.pem")

@@ -83,7 +83,7 @@ def test_where_preinst_saw_no_service(called, enabled, booted, done):
 @pytest.mark.parametrize("ran,enabled,starts", [(True, True, True), (True, False, True), (False, True, False),
                                                 (False, False, False), (None, True, True), (None, False, False)])
 def test_a_removal_that_is_cancelled_leaves_the_service_as_it_was(ran, enabled, starts):
-    """Without a note, a service that is enabled is taken for one that ran."""
+    """Without a note, an enabled service counts as one that ran."""
     assert service_actions(ABORT, unit=unit(ran=ran, enabled=enabled)) == [actions.START] * starts
     assert service_actions(ABORT, unit=unit(ran=ran, enabled=enabled), booted=False) == []
     assert service_actions(ABORT, unit=unit(ran=ran, enabled=enabled, masked=True)) == []
@@ -102,7 +102,7 @@ def test_apply_does_what_a_scriptlet_could_not_do_after_a_removal_that_was_kille
 @pytest.mark.parametrize("ran", [True, False, None])
 @pytest.mark.parametrize("capture", [None, make_capture(unit="enabled", active=True)], ids=["no capture", "capture"])
 def test_what_a_removal_has_noted_goes_last_of_all(called, ran, capture):
-    """Also a note that nobody can read."""
+    """This includes a note that cannot be read."""
     for noted in (True, False):
         facts = {"config": CONF, "unit": unit(ran=ran if noted else None, noted=noted), "capture": capture}
         kinds = [action.kind for action in plan.plan(make_facts(**facts), called).actions]

@@ -1,4 +1,4 @@
-"""Who holds the port, seen in a machine's own /proc and in a table of made-up ones, and waiting for it."""
+"""Which process has the port, in the machine's own /proc and in invented tables; and waiting for the port."""
 
 import os
 import socket
@@ -97,7 +97,7 @@ def test_who_has_the_port_on_an_address_that_is_not_the_catchers_is_not_in_its_w
 @pytest.mark.parametrize("listen,own", [("10.0.1.2", OWN_4), ("127.0.0.1,10.0.1.2", OWN_4), ("0.0.0.0", ANY_4),
                                         ("10.0.1.2", ANY_4)])
 def test_who_has_only_ipv6_is_not_beside_a_catcher_that_has_only_ipv4(machine, proc, listen, own):
-    """Its own address cannot be had a second time, and that says nothing of the other program."""
+    """A second bind to its own address fails, too, and that says nothing about the other program."""
     os.makedirs(machine.on_disk(reference.PROGRAM))
     machine.put(reference.CONF, b"listen=" + listen.encode("ascii"))
     mine = [line(own, PORT, LISTENS, 7)] + [line(LOOPBACK_4, PORT, LISTENS, 8)] * ("127" in listen)

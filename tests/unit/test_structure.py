@@ -314,7 +314,7 @@ def test_no_exception_is_swallowed(module):
 
 @pytest.mark.parametrize("module", ["plan", "service", "start"])
 def test_a_decision_table_does_no_io(module):
-    """It knows a host by its facts alone: it never gets one."""
+    """A decision table gets the facts of a host, never the host."""
     tree = tree_of(module)
     assert uses_of_the_system(tree) == set()
     arguments = {one.arg for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) for one in node.args.args}

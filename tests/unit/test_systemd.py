@@ -61,7 +61,7 @@ def test_a_main_process_that_only_root_sees_counts(machine):
     [],
 ])
 def test_before_it_is_executed_no_catcher_runs(machine, words):
-    """Its mode is not known yet: the control script has no -tls among its words."""
+    """The mode is not known yet, because the command line of the control script has no -tls."""
     machine.processes = {100: words}
     machine.systemctl(main_process(100))
     assert systemd.catcher(machine) is None

@@ -56,7 +56,7 @@ def test_no_socket_of_who_obeys_root_is_seen():
 
 
 def test_attempts_go_on_for_ever():
-    """That they are few a minute is the control script's part."""
+    """The control script makes sure that there are only a few in a minute."""
     assert settings("StartLimitIntervalSec") == ["0"] and settings("Restart") == ["on-failure"]
 
 

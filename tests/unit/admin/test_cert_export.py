@@ -38,7 +38,7 @@ def test_export_writes_the_certificate_and_its_hashes(machine, daemon, stick):
 
 
 def test_export_never_writes_the_key(machine, daemon, stick):
-    """Not even where somebody put it into catcher.crt, as some servers want it."""
+    """The key is not written even if it is in catcher.crt, where some servers want it."""
     authority = Authority()
     chain = authority.issue(NEW_KEY) + authority.certificate
     machine.put(paths.CERTIFICATE, NEW_KEY + chain)
@@ -59,7 +59,7 @@ def test_export_follows_no_link(machine, daemon, stick, name):
 
 
 def test_export_onto_a_stick_that_has_one_group_for_all(machine, daemon, stick, monkeypatch):
-    """As vfat that is mounted for a user: a change of group is refused."""
+    """On vfat that is mounted for a user, a change of group is refused."""
     real = os.fstat
 
     def fstat(fd):
@@ -81,7 +81,7 @@ def test_export_onto_a_stick_that_has_one_group_for_all(machine, daemon, stick, 
 
 @pytest.mark.parametrize("where,linked", [(paths.BIN, False), (paths.BIN, True), ("/data", True), ("/mnt/link", False)])
 def test_export_into_the_place_of_the_pair_is_refused(machine, daemon, where, linked):
-    """It would rewrite an administrator's file, without its text and without a copy."""
+    """Otherwise an administrator's file would be rewritten, without its text and without a copy."""
     authority = Authority()
     machine.put(paths.KEY, NEW_KEY, 0o600)
     machine.put(paths.CERTIFICATE, b"Bag Attributes\n" + authority.issue(NEW_KEY) + authority.certificate)

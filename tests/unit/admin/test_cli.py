@@ -486,7 +486,7 @@ def test_a_reader_that_has_gone(words):
 
 
 def test_no_file_is_needed_to_say_what_is_wrong(tmp_path):
-    """In a directory that is gone."""
+    """The current directory was removed."""
     gone = tmp_path / "gone"
     gone.mkdir()
     status, out, err = shell("cd %s && rmdir %s && CATCHERCTL cert export x" % (gone, gone))

@@ -35,7 +35,7 @@ def test_when_a_change_may_restart(machine, change, wanted):
 
 
 def test_waiting_ends_where_systemd_has_given_up(machine, monkeypatch):
-    """Not after 15 seconds without a link, while nobody tries any more."""
+    """Without this, the wait would last 15 seconds although nothing starts the daemon any more."""
     machine.systemctl(lambda argv, stdin: (0 if argv[1] == "is-failed" else 1, b""))
     looks = []
     monkeypatch.setattr(machine, "wait_until", lambda condition, timeout: Host.wait_until(machine, condition, 10))

@@ -130,7 +130,7 @@ CHECKS = {
     (errno.EIO, "pair-unread"), (errno.EACCES, "pair-unread"), (errno.ESTALE, "pair-unread"),
     (errno.ENOENT, "pair-unread"), (errno.EINVAL, "pair-unusable"), (errno.EFBIG, "pair-unusable")])
 def test_nobody_is_told_to_replace_a_pair_that_could_not_be_read(machine, daemon, monkeypatch, path, error, found):
-    """It may be a good one, on a disk that fails, or on a file system that is not there now."""
+    """The pair may be good, and on a disk that fails or a file system that is not mounted."""
     real = machine.read
 
     def fails(asked, *rest, **named):

@@ -42,7 +42,7 @@ def changed(machine, daemon, started):
 
 
 def said(machine):
-    """Who says that the pair is not in use: status, cert check, plan."""
+    """Return which of status, cert check and plan say that the pair is not in use."""
     told = {
         "status": [one["id"] for one in status.collect_status(machine)["findings"]],
         "check": [one["id"] for one in installed_pair.check(machine, [])[1]],

@@ -331,7 +331,7 @@ def test_a_tracer_that_suspends_the_catcher_for_moments_is_no_finding(machine):
     (expired, "the certificate expired on"), (soon, "the certificate expires on"), (cloned, None),
     (half, "catcher.crt exists and /opt/IBM/CCA/bin/catcher.key does not"), (unusable, "catcher.crt is not PEM")])
 def test_what_is_wrong_with_the_pair_is_a_note_in_tcp_mode(machine, monkeypatch, change, told):
-    """Nobody looks at the pair before TLS is wanted, in the night of a change."""
+    """Otherwise nobody would look at the pair before TLS is wanted, in a change window."""
     machine.put(paths.CONF, b"TLS_OFF\n")
     change(machine, monkeypatch)
     runs(machine, monkeypatch)
@@ -380,7 +380,7 @@ def test_a_masked_unit_is_unmasked_before_it_is_restarted(machine, monkeypatch, 
 
 @pytest.mark.parametrize("runs_now", [True, False])
 def test_a_pair_that_is_gone_is_told(machine, monkeypatch, runs_now):
-    """As long as the catcher runs, nobody else sees it; the next start makes a pair that the TKE does not know."""
+    """While the catcher runs, nothing else shows this. The next start makes a pair that the TKE does not know."""
     if not runs_now:
         stopped(machine, monkeypatch)
     for path in (paths.KEY, paths.CERTIFICATE):
@@ -409,7 +409,7 @@ def test_a_pair_that_was_left_to_the_first_start_is_no_failure(machine, monkeypa
 
 
 def test_before_the_first_start_nobody_is_told_that_no_pair_could_be_made(machine, monkeypatch):
-    """As after rpm --noscripts: nobody has tried."""
+    """After rpm --noscripts, nothing has tried to make a pair."""
     stopped(machine, monkeypatch)
     for path in (paths.KEY, paths.CERTIFICATE, paths.CONF, paths.STAMP):
         os.unlink(machine.on_disk(path))
@@ -593,7 +593,7 @@ def test_another_port_is_shown(machine, relays):
     (b"max_connections = 4\n", "line 3: max_connections= is set"),
     (b"\xff", "is not text in UTF-8"), (b"listen=localhost", "line 3: listen= must be")])
 def test_settings_with_which_the_daemon_does_not_start_are_told(machine, monkeypatch, relays, line, told, running):
-    """Also while it runs with those from before. That it does not run needs no other reason, nor a start."""
+    """They are told also while it runs with the previous settings. If it does not run, no other reason is told."""
     if callable(line):
         line(machine.on_disk(reference.CONF))
     else:
@@ -664,7 +664,7 @@ def test_a_catcher_that_only_root_sees_is_not_said_to_be_stopped(machine, monkey
 
 @pytest.mark.parametrize("path", [paths.KEY, paths.CERTIFICATE])
 def test_root_is_told_that_it_may_not_read_the_pair(machine, monkeypatch, path):
-    """As on NFS with root_squash: nobody sees more than root."""
+    """This happens on NFS with root_squash. No other user would see more."""
     machine.put(paths.CONF, b"TLS_ON\n")
     apply.converge(machine, transition.of(transition.START))
     real = machine.read

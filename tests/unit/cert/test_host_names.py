@@ -49,7 +49,7 @@ CASES = {
 
 
 def test_what_getent_complains_of_is_not_its_answer(machine, monkeypatch):
-    """As ld.so does of a preloaded library that is gone."""
+    """ld.so complains, for example, about a preloaded library that is gone."""
     machine.node = "tke1"
     machine.put("/etc/hosts", b"")
 

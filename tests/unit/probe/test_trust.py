@@ -132,7 +132,7 @@ class Tool(Host):
 
 @pytest.mark.parametrize("trusts", ["a file", "the system"])
 def test_what_verifies_is_what_is_shown(authority, tmp_path, monkeypatch, trusts):
-    """Who is between us and the server can take the first connection alone, whose hashes somebody compares then."""
+    """An attacker on the way could take over only the first connection, whose hashes a person compares."""
     root, middle, server = authority
     stranger = Made("localhost", dns=["localhost"])
     (tmp_path / "stranger").mkdir()
