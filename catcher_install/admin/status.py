@@ -53,10 +53,11 @@ def collect_status(host: "Host") -> "Dict[str, Any]":
     tke: enable_tls: whether the box Enable SSL/TLS must be ticked there, or null.
     findings: id, severity ("info", "warning", "error"), message, fix.
     """
-    port.wait_for_start(host)
+    hidden = reference.is_hidden(host)
+    if not hidden:
+        port.wait_for_start(host)
     facts = fact_collector.collect(host)
     unread = fact_collector.unreadable_by_us(host)
-    hidden = reference.is_hidden(host)
     complete = not unread and not hidden
     planned = plan.plan(facts, transition.of(transition.APPLY))
     pid = systemd.catcher(host)

@@ -694,6 +694,7 @@ def test_a_port_that_only_root_may_read_is_not_guessed(machine, monkeypatch, run
     held(monkeypatch, NOBODY)
     machine.processes = {100: [paths.CATCHER, "-tls"]} if running else {}
     WithoutRoot(machine, monkeypatch, reference.CONF)
+    monkeypatch.setattr(port, "wait_for_start", lambda host: pytest.fail("waits for another port"))
     fields = seen(machine)
     assert fields["complete"] is False and ids_of(fields) == [] and status.exit_status(fields) == int(not running)
     assert (fields["listener"]["port"], fields["service"]["serves"]) == (None, running)
