@@ -29,7 +29,7 @@ exec unshare --mount sh -eu -c '
     mount -t tmpfs tmpfs /mnt/run
     TRANSACTIONAL_UPDATE=true exec chroot /mnt {}
 '"""
-# As base images for bootc are: rpm's database is below /usr, and nothing in /var.
+# Base images for bootc have rpm's database below /usr, and nothing in /var.
 BASE = """\
 mkdir -p /usr/lib/sysimage /etc/rpm && mv /var/lib/rpm /usr/lib/sysimage/ && rm -rf /var/* && mkdir -m 1777 /var/tmp
 echo '%_dbpath /usr/lib/sysimage/rpm' >/etc/rpm/macros
@@ -126,7 +126,7 @@ class ImageHost:
     def without(self, image: str) -> str:
         """Build an image from which the package was removed, in the way of hosts of this kind. Return its name."""
         if self.cell.image_based == "rpm-ostree":
-            # It makes the whole image anew, and runs no scriptlet of removal.
+            # rpm-ostree builds the whole image again, and runs no scriptlet of removal.
             return self.image()
         command = "rpm -e csulcca"
         return self.image(IN_SNAPSHOT.format(command) if self.cell.image_based != "bootc" else command, base=image)
@@ -135,7 +135,7 @@ class ImageHost:
         """Boot the image after the one that runs."""
         etc = self._volume()
         with Machine(image, boot=False, data={"/etc": etc}):
-            # Its start has filled the volume.
+            # Its start has filled the volume with the files of the image.
             pass
         if self._booted:
             before, changed = self._booted[-1]

@@ -38,7 +38,7 @@ KEPT = {
     ("remove", "rpm"): REMOVED,
     ("purge", "rpm"): REMOVED,
 }
-# Where CCA 7.3 was before: what its own removal leaves, too.
+# If CCA 7.3 was there before, also what its own removal leaves.
 LEFT_BY_7_3 = {
     "/run/CSUTKEcat.pid": "its daemon's, which ours ended",
     "/etc/group*": "its groups, which may own key storage",
@@ -47,9 +47,9 @@ LEFT_BY_7_3 = {
     "/etc/rc?.d/K??CSUTKEcat": "update-rc.d's, when 7.3's prerm disables the service",
     "/etc/profile.d/csulcca.sh": "its conffile, which dpkg leaves to purge",
 }
-# What the tests themselves put there.
+# Files of the tests themselves.
 PACKAGES = "/root/*"
-# What others write on every system, with or without us; nothing of it has one of our names.
+# Files that change on every system without us. None has one of our names.
 OUR_NAMES = ("csulcca", "csutke", "catcher")
 NOT_OURS = (
     "/var/lib/dpkg/*", "/var/lib/rpm/*", "/var/lib/dnf/*", "/var/lib/apt/*", "/var/lib/zypp/*", "/usr/lib/sysimage/*",

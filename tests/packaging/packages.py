@@ -15,9 +15,9 @@ from tests.fixtures import cca73, vendor8
 from tests.matrix import images
 
 TREE = pathlib.Path(__file__).resolve().parent.parent.parent
-# What no package is made of: files below these may change without a new build.
+# No package is made from the files below these, so they can change without a new build.
 NOT_SOURCES = {".git", ".venv", ".cache", ".hypothesis", ".github", ".obs", "dist", "contrib", "plans", "tests"}
-# Of the tests, the fixtures alone: CCA 7.3 is built of them.
+# Of the tests, only the fixtures matter: CCA 7.3 is built from them.
 FIXTURES = "tests/fixtures"
 VERSIONS = ("8.0.0", "8.0.1")
 # Builds of other trees are of no use for long.

@@ -59,7 +59,7 @@ def golden(built, tmp_path_factory) -> Iterator[Callable[[images.Cell], Image]]:
             place.write_text(IMPATIENT)
             found = subprocess.run(["grep", "-rIlE", PRIVATE, str(root)], capture_output=True, text=True, check=False)
             assert (found.stdout, found.stderr) == ("", ""), "a key in an image is the same in every copy"
-            # Else systemd would advance a clock that stands at 1970 to the day on which it was built.
+            # Otherwise systemd would set a clock of 1970 to the day on which systemd was built.
             epoch = root / "usr/lib/clock-epoch"
             epoch.touch()
             os.utime(epoch, (0, 0))

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.scenario("crypto-policy")
 ordinary = pytest.mark.only(lambda cell: not cell.scenarios, "only OpenSSL's FIPS provider is there")
 fips = pytest.mark.only(lambda cell: "crypto-policy" in cell.scenarios, "OpenSSL's FIPS provider is not there")
 
-# As crypto-policies writes it at its level FUTURE: 128 bits of security (no RSA 2048) and no AES-128.
+# crypto-policies writes this at its level FUTURE: 128 bits of security (no RSA 2048) and no AES-128.
 FUTURE = """\
 CipherString = @SECLEVEL=3:kEECDH:kRSA:kEDH:-aDSS:-3DES:!DES:!RC4:!eNULL:!aNULL:-SHA1:!MD5:-CAMELLIA:-ARIA:-AES128
 Ciphersuites = TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256
@@ -91,7 +91,7 @@ def test_a_policy_without_rsa_2048_and_aes_128_is_obeyed(boot, built):
     wait_until_it_listens(system)
     assert speaks(system, "-tls1_3 -ciphersuites TLS_AES_128_GCM_SHA256")
 
-    # As a client, too: the catcher has RSA 2048 now.
+    # The policy holds for clients, too: the catcher has RSA 2048 now.
     system.machine.write(configuration, CONFIGURATION)
     said = system.machine.run("catcherctl probe localhost --name zlinux1", check=False)
     assert said.rc and "for the policy of this system's OpenSSL" in said.out + said.err, said.out + said.err
@@ -100,7 +100,7 @@ def test_a_policy_without_rsa_2048_and_aes_128_is_obeyed(boot, built):
 @fips
 def test_fips_mode_is_obeyed(boot, built):
     system = boot()
-    # What the policy is for: nothing else can be used.
+    # The purpose of the policy: nothing else can be used.
     assert system.machine.run("openssl md5 /etc/hostname", check=False).rc
     system.package(system.tools[1], "install", built.new(system.cell.family))
     assert_sound(system, "tls")

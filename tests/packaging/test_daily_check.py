@@ -58,7 +58,7 @@ def test_a_changed_address_is_told_and_nothing_is_rekeyed(pair, built):
     assert "[pair-" not in look(system)
     made = system.machine.read(KEY), system.machine.read(CERTIFICATE)
 
-    # One more address, of a container bridge say, breaks no link.
+    # A further address, for example of a container bridge, is no finding.
     system.machine.run("ip address add 192.0.2.20/32 dev eth0")
     assert "[pair-" not in look(system)
 
@@ -67,7 +67,7 @@ def test_a_changed_address_is_told_and_nothing_is_rekeyed(pair, built):
     assert "it lists 192.0.2.10, which this host no longer has [pair-names-stale]" in told
     assert "catcherctl cert generate --force" in told
     assert system.findings() == ["pair-names-stale"]
-    # Neither the look nor a restart makes another pair: the TKE has this one.
+    # Neither the check nor a restart makes a new pair, because the TKE has this one.
     system.machine.run("systemctl restart CSUTKEcat && catcherctl apply", check=False)
     assert (system.machine.read(KEY), system.machine.read(CERTIFICATE)) == made
 

@@ -303,7 +303,7 @@ def try_out(typist: Typist, id: str) -> str:
     """Return what is wrong with the hint of a finding, or ""."""
     situation = SITUATIONS[id]
     typist.reset()
-    # What it says of the findings is seen below.
+    # Below, the findings are looked at.
     typist.system.machine.run(situation.make, check=False)
     found = typist.findings(situation.ask)
     if id not in found:

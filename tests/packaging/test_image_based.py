@@ -73,6 +73,6 @@ def test_an_image_based_host_keeps_mode_and_pair_from_boot_to_removal(host, buil
     assert system.machine.exists(CONF) == (system.cell.image_based != "rpm-ostree")
     assert tuple(system.machine.read(path) for path in PAIR) == changed
 
-    # With one /opt for all images, the programs have gone from all of them.
+    # If all images share one /opt, the programs are gone from all images.
     system = host.update(host.image(host.installs(later), package=later)) if host.one_opt else host.roll_back()
     assert_serves(system, "tls", changed)

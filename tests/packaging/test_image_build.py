@@ -195,7 +195,7 @@ def test_where_opt_is_read_only_the_first_boot_makes_the_pair_below_var(image, b
     (kept,) = one.show("ls -d /var/lib/csulcca/catcher.key.2*").splitlines()
     assert one.machine.read(kept) == first
     second = one.machine.read(KEY)
-    # It may have other addresses after it.
+    # The host may have other addresses afterwards.
     one.machine.reboot()
     wait_until_it_listens(one)
     assert one.argv() == one.fresh_argv and one.machine.read(KEY) == second

@@ -107,7 +107,7 @@ def test_running_it_again_changes_nothing(boot, built, mode, tool):
     system.package(system.tools[TOOLS[tool]], "reinstall", built.new(system.cell.family))
     after = system.tree(*TREES)
     changed = {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)}
-    # What the dynamic linker's cache has of times.
+    # The times in the dynamic linker's cache.
     assert changed <= {"/etc/ld.so.cache"}
     assert_sound(system, mode, findings=findings)
 

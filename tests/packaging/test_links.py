@@ -68,7 +68,7 @@ def test_links_survive_where_nothing_is_left_behind_them(boot, built):
     assert links(system, LINKED["IBM"]) == before
 
 
-# Where nothing else of ours is left, a file keeps dpkg from removing a link above an empty directory.
+# If nothing else of ours is left, a file keeps dpkg from removing a link above an empty directory.
 LEFT_BEHIND = {
     "configuration and state": {"cca/catcher.conf"},
     "opt": {"opt/IBM/CCA/bin/.keep"},

@@ -16,7 +16,7 @@ from .system import System
 TIMER = "csulcca-check.timer"
 # Without the tests of %check.
 QUICK = ("--without", "check")
-# What a distribution puts behind each release.
+# The suffix that a distribution appends to each release.
 DIST = ".here"
 
 pytestmark = [

@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.scenario("odd-file-systems"), needs_tls]
 BIN = "/opt/IBM/CCA/bin"
 BACKING = "/srv/backing"
 SERVER = pathlib.Path(__file__).with_name("fuse_server.py")
-# What the file system has: words of fuse_server.py.
+# The abilities of the file system, in the words of fuse_server.py.
 HAS = {"no hard links": "modes", "no modes": "links", "neither, as vfat": ""}
 WHY = {"no hard links": "no hard link can be made there", "no modes": "on this file system others could read it"}
 
@@ -49,7 +49,7 @@ def test_a_key_that_would_not_be_private_is_a_finding_and_not_made(boot, built, 
     assert DAEMON not in system.argv() and ":50003" not in system.show("ss -Hltn")
     assert "Traceback" not in system.machine.journal()
     status = system.machine.run("catcherctl status", check=False)
-    # What it says to type says why.
+    # The command of the hint says why.
     assert "[pair-not-generated]" in status.out and "  catcherctl apply" in status.out
     told = system.machine.run("catcherctl apply", check=False)
     assert told.rc == 1 and f"{KEY} could not be written: {why}" in told.out + told.err

@@ -121,7 +121,7 @@ def test_a_configuration_that_comes_while_the_hook_works_stays(boot, built):
     assert_sound(system, "tcp")
 
 
-# What keeps OpenSSL from answering.
+# Reasons why openssl does not answer.
 UNKNOWN = {"killed": "kill -9 $$\n", "hangs": "exec sleep 100\n", "spoilt": "echo agent: policy loaded\n"}
 
 
@@ -228,7 +228,7 @@ def test_a_transaction_with_few_tasks_never_decides_for_tcp(boot, built):
         if system.machine.exists("/usr/lib/csulcca/run"):
             assert done.rc == 0, done.out + done.err
             installed.append(number)
-            # For systemctl, too, there may have been no task.
+            # The limit may have stopped systemctl, too.
             system.machine.run("catcherctl apply; systemctl enable --now CSUTKEcat")
             assert_sound(system, "tls")
             system.package(system.tools[1], "purge")
@@ -320,7 +320,7 @@ def test_a_broken_cryptography_costs_nothing_but_itself(boot, built):
     assert_sound(system, "tls")
     assert_request_says(system, "python3-cryptography cannot be used (SystemExit)")
     system.machine.run(f"rm -r {where} && mv {where}.away {where}")
-    # One of its parts alone, and no pair to begin with.
+    # Only a part of the host is odd, and there is no pair at first.
     system.machine.run(f"mv {where}/hazmat/bindings {where}/hazmat/bindings.away")
     again(system)
     assert_sound(system, "tls")

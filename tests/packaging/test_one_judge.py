@@ -18,7 +18,7 @@ CHAINS = {
     "a CA that has expired": (lambda: judge.chain(last=-2), "expired on"),
 }
 PID = "systemctl show -p MainPID --value CSUTKEcat"
-# One script for all who are asked, with a line before what each says: a test has many pairs.
+# One script asks all programs, and prints a line before each answer, because a test has many pairs.
 ASK = f"""
 say() {{ echo "== $1"; shift; "$@" </dev/null 2>&1; echo "exit status $?"; }}
 before=$({PID})
@@ -47,7 +47,7 @@ def ask(system, make, why, is_installed=False):
     assert (said.pop("pid") == "exit status 0\n") != is_installed, "the daemon was restarted"
     assert "Traceback" not in "".join(said.values())
     if is_installed:
-        # Its line ends are written anew.
+        # The pair can be installed, and is written with LF as line ends.
         assert not said.pop("install").endswith("exit status 1\n")
     said.pop("timer")
     assert {who: any(one in told for one in why) for who, told in said.items()} == dict.fromkeys(said, True), said

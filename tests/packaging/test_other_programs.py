@@ -100,7 +100,7 @@ def test_certbot_hands_over_what_it_requests_and_what_it_renews(host: System) ->
     url = start_acme_server(machine)
     type_blocks(machine, RENEWAL, "certbot", 1)
     request = " ".join(rows(RENEWAL, "certbot")).replace("https://acme.example.com/directory", url)
-    # What a person is asked for.
+    # Answers to the questions that certbot asks a person.
     answers = "--non-interactive --agree-tos --register-unsafely-without-email"
     machine.run(f"{request.replace('zlinux1', NAME)} {answers}")
     type_blocks(machine, RENEWAL, "certbot", 2)
@@ -119,14 +119,14 @@ def connects(client: AnyMachine, host: System) -> bool:
     return client.run(command, check=False).rc == 0
 
 
-# What each firewall is like before: it lets nothing in, as that of a hardened host.
+# The state of each firewall before: it lets nothing in, like that of a hardened host.
 CLOSED = {
     "firewalld": "systemctl start firewalld && firewall-cmd --permanent --zone=public --change-interface=eth0 && "
                  "firewall-cmd --reload",
     "ufw": "ufw --force enable",
     "nftables": "nft -f /etc/nftables.conf && nft add chain inet filter input '{ policy drop; }' && "
                 "nft add rule inet filter input ct state established,related accept && "
-                # What stands last in many a list; nothing behind it has an effect.
+                # The last rule of many rule sets. Rules after it have no effect.
                 "nft add rule inet filter input reject",
 }  # fmt: skip
 
@@ -151,7 +151,7 @@ def test_a_firewall_is_opened_as_the_page_says(host: System, boot: Callable[...,
 
 # -- Prometheus --------------------------------------------------------------------------------------------------------
 
-# For promtool test rules: the samples of a host, one a minute, and what is an alert when.
+# For `promtool test rules`: the samples of a host, one each minute, and which alerts there are at which time.
 ALERTS = """
 rule_files: [/usr/share/doc/csulcca/examples/csulcca-alerts.yml]
 evaluation_interval: 1m

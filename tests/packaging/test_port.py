@@ -25,7 +25,7 @@ client.connect(server.getsockname())
 STAYS, CLOSES = "time.sleep(600)", "peer, _ = server.accept(); client.close(); peer.recv(1); peer.close()"
 
 
-# With the names that the host has, and a year to go.
+# A certificate with the names of the host, valid for a year.
 INSTALL_ANOTHER = ("openssl req -x509 -newkey rsa:2048 -nodes -days 365 -subj /CN=zlinux1 -addext"
                    " subjectAltName=DNS:zlinux1 -keyout /root/own.key -out /root/own.crt 2>/dev/null"
                    " && catcherctl cert install /root/own.key /root/own.crt")
@@ -39,7 +39,7 @@ def install(system, built):
 
 
 LISTENS = PORT_HOLDER + "\nimport time\ntime.sleep(600)\n"
-# Of another user, under the catcher's name and arguments.
+# A program of another user, with the catcher's name and arguments.
 CALLS_ITSELF_SO = f"""
 import os, sys
 if len(sys.argv) < 2:
@@ -63,10 +63,10 @@ def test_who_has_the_port_is_named_at_install_and_does_not_hold_it_up(boot, buil
     told = system.show(f"journalctl --sync; journalctl -o cat --no-pager | grep -F '[{id}]'")
     assert "python3 (PID " in told
     if script == CALLS_ITSELF_SO and system.cell.mode == "TLS":
-        # Who changes the mode is told, too, and nothing of the other program counts as an answer of the catcher.
+        # A change of the mode says so, too. An answer of the other program does not count as one of the catcher.
         done = system.machine.run("catcherctl mode tcp", check=False)
         assert done.rc == 1 and "python3 (PID " in done.err and system.conf() == system.fresh_conf
-    # It waits, and comes by itself.
+    # The catcher waits, and starts by itself.
     restarts = "systemctl show -p NRestarts --value CSUTKEcat"
     assert system.show(restarts) in ("0", "")
     system.machine.run("systemctl stop holder")

@@ -164,7 +164,7 @@ def test_what_is_said_of_a_chain_and_of_what_it_lacks(two):
     done = probe(client, "zlinux1")
     assert done.rc == 3
     assert "[probe-chain-unverified]" in done.out
-    # Its end is missing: the TKE must have it from elsewhere.
+    # The end of the chain is missing. The TKE must have it from another source.
     serve(system, key, own)
     done = probe(client, "zlinux1")
     assert done.rc == 0
@@ -199,7 +199,7 @@ def test_a_host_of_which_one_address_is_silent(two):
     assert done.rc == 1
     assert "[probe-timeout]" in done.out
 
-    # By its other address it answers, and what the first one would cost a TKE is said.
+    # The host answers at its second address, and the probe says that the first one does not.
     know(client, address, system.machine.ip4)
     done = probe(client, "zlinux1", "--timeout", "3")
     assert done.rc == 0, done.out

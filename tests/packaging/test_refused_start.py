@@ -11,7 +11,7 @@ from .system import CERTIFICATE, CONF, System
 pytestmark = [pytest.mark.scenario("rollback"), one_of_each_family, needs_tls]
 
 RESTART = "systemctl restart CSUTKEcat"
-# What an administrator does to a host, and the finding of a start after it.
+# What an administrator does to a host, and what the next start finds.
 BROKEN = {
     "an unusable configuration": (f"echo TLS_OFF >>{CONF}", "conf-unusable"),
     "half a pair": (f"mv {CERTIFICATE} /root/", "pair-half"),

@@ -66,7 +66,7 @@ def test_a_purge_that_cannot_remove_one_file_leaves_both(boot, built, name):
     kept = left_of_pairs(system)
     assert len(kept) == 5, kept
     system.package(system.tools[1], "purge")
-    # Of the first pair, too: the purge that had to leave it has left the proof that it is ours. rpm has no purge.
+    # Of the first pair, too: the first purge could not remove it, and kept the proof that it is ours. rpm has no purge.
     assert left_of_pairs(system) == (set() if system.cell.family == "deb" else kept)
 
 

@@ -23,7 +23,7 @@ WAS = "/srv/was"
 ODD_TCP = b"\xef\xbb\xbf# kept by hand\r\n\r\n  TLS_OFF  \r\n# no end of line"
 ODD_TLS = ODD_TCP.replace(b"TLS_OFF", b"TLS_ON")
 
-# What a drop-in makes of a start as long as the change is there.
+# A drop-in that lets each start fail as long as the change is there.
 FAULTS = {
     "is not started": "exit 1",
     "ends at once": "exit 1",
@@ -69,7 +69,7 @@ def break_start(system, path: str, fault: str) -> None:
     if fault == "is not started":
         start = f"ExecStartPre=/bin/sh -c '{as_before}'"
     if fault == "loses the port":
-        # What the service does not see otherwise.
+        # A directory that the sandbox hides.
         start += "\nBindReadOnlyPaths=/run/systemd/private -/run/dbus"
     system.machine.write(DROP_IN, f"[Service]\n{start}\n")
     system.machine.run("systemctl daemon-reload")
@@ -122,7 +122,7 @@ def test_a_pair_that_the_daemon_does_not_show_is_taken_back(system, fault):
     assert f"the catcher with the new certificate does not work: {PAIR_NOT_SHOWN[fault]}" in said
     assert "; the old pair is back and in use\n" in said
     assert said.splitlines()[1:] == ["  see why:", "    journalctl -u CSUTKEcat"]
-    # With the fault gone the same command goes through.
+    # Without the fault the same command succeeds.
     system.machine.run(f"rm {DROP_IN} && systemctl daemon-reload")
     system.machine.run(INSTALL)
     assert system.machine.read(CERTIFICATE) == system.machine.read("/root/new.crt")

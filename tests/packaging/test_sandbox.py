@@ -52,14 +52,14 @@ def tell(cases):
 
 def test_what_the_service_reaches_and_what_it_does_not(boot, built):
     system = boot()
-    # As systemd does it at a boot, except in a container.
+    # systemd does this at a boot, except in a container.
     system.machine.run("mount --make-rshared /")
     system.machine.run("mkdir -p /opt/IBM/CCA /data && mount -t tmpfs data /data && ln -s /data /opt/IBM/CCA/keys")
     system.package(system.tools[1], "first install", built.new(system.cell.family))
     system.machine.write("/opt/IBM/CCA/bin/mkrsa.exe", "#!/bin/sh\n", mode=0o755)
     system.machine.write(SCRIPT, "#!/bin/sh\n" + tell(REFUSED) + tell(ALLOWED))
     before = system.tree("/opt", "/usr/lib/csulcca", "/etc/systemd")
-    # What is refused inside is possible outside: the test of the test, of what can be undone.
+    # To test the test: what is refused inside is possible outside, as far as it can be undone.
     outside = {name: REFUSED[name] for name in ("a cron job", "home of root", "the system bus", "a program beside")}
     system.machine.write("/srv/outside.sh", tell(outside))
     system.machine.run("sh /srv/outside.sh")

@@ -164,7 +164,7 @@ def test_with_our_module_the_catcher_has_a_domain_of_its_own(boot, built, cell, 
     change_mode_and_pair(system)
     audit.assert_quiet()
     assert label_of_key(system) == "csulcca_pair_t"
-    # By make-pair, which systemd starts outside the sandbox and in another domain.
+    # make-pair makes it, which systemd starts outside the sandbox and in another domain.
     system.machine.run(f"rm {KEY} {CERTIFICATE} && systemctl restart CSUTKEcat")
     assert_sound(system, "tls")
     audit.assert_quiet()

@@ -9,7 +9,7 @@ from .soundness import assert_sound
 from .system import CONF, KEY, STAMP, set_immutable
 from .turns import one_of
 
-# What dpkg, apt, rpm and dnf must be able to write, whatever else is read-only.
+# Directories that dpkg, apt, rpm and dnf must be able to write.
 DATABASES = "lib/dpkg lib/apt lib/rpm lib/dnf lib/zypp cache log tmp"
 READ_ONLY_VAR = f"""
     mkdir -p /var/lib/csulcca

@@ -117,7 +117,7 @@ def test_7_3_is_upgraded_with_the_whole_system(boot, built, repository, variant)
     system.package(system.tools[1], "install", built.old(system.cell, variant))
     put(system, repository)
     commands = {
-        # Its `upgrade` keeps back a package of which a recommended one can't be had, as on some cells.
+        # `apt upgrade` keeps back a package if a recommended package is not available, as on some cells.
         "apt": "apt-get update && apt-get -y dist-upgrade",
         "dnf": "dnf -y upgrade",
         "zypper": "zypper --gpg-auto-import-keys refresh && zypper --non-interactive update --allow-vendor-change",

@@ -23,7 +23,7 @@ ENVIRONMENT = {
     "PYENV_ROOT": PYENV, "PYENV_VERSION": "2.7.18", "PYENV_SHELL": "bash",
 }  # fmt: skip
 
-# As shut in as our two units, and more; runs what its PATH has of a name.
+# A unit with a sandbox like that of our two units, or a closer one. It runs a program of a name from its PATH.
 SHUT_IN = ("systemd-run --quiet --wait --collect -p ProtectSystem=strict -p ProtectHome=yes -p PrivateTmp=yes"
            " -p PrivateDevices=yes -p UMask=0077 sh -c '{} --version'")  # fmt: skip
 

@@ -18,7 +18,7 @@ APT = ("env DEBIAN_FRONTEND=noninteractive apt-get -y -o APT::Get::AllowUnauthen
        "-o Dpkg::Options::=--force-confold -o APT::Sandbox::User=root full-upgrade")  # fmt: skip
 # Our hooks run with another Python from here on.
 HALF_WAY = " status unpacked python3:"
-# What an administrator types then: a package that was being unpacked needs its file again.
+# What an administrator types after that: a package that was being unpacked needs its file again.
 MEND = (
     "env DEBIAN_FRONTEND=noninteractive dpkg --force-confold --configure -a",
     "for name in $(dpkg-query -W -f '${db:Status-Abbrev}${Package}\n' | sed -n 's/^..R//p'); do "

@@ -94,7 +94,7 @@ def assert_kept(system, state: State, service, variant):
     if service == ("masked", "active") and (system.cell.family == "deb" or variant == "careless"):
         service = state.where_7_3_stops_it
     if service == ("masked", "active"):
-        # Nobody may start it against the mask, so 7.3's daemon goes on.
+        # A masked service cannot be started, so 7.3's daemon continues to run.
         assert system.service() == service
         assert "ping" in talk_tcp(system.workstation.machine, system.machine).out
         assert system.conf() == b"TLS_OFF\n"
@@ -181,7 +181,7 @@ def test_an_upgrade_that_dpkg_takes_back_leaves_the_service_as_it_was(boot, buil
     """Another package has a file of ours; a full disk has the same effect. 7.3's prerm has disabled the service."""
     system = boot()
     system.package("dpkg", "install", built.old(system.cell, "careless"))
-    # Else 7.3's postinst, which dpkg calls last, starts it whatever we do. `disable --now` stops no init script.
+    # Otherwise 7.3's postinst, which dpkg calls last, starts it in any case. `disable --now` stops no init script.
     scripts = "/var/lib/dpkg/info/csulcca."
     assert b"abort-*) ;;" in system.machine.read(scripts + "postinst")
     system.machine.run(f"sed -i 's/abort-[*]) ;;/abort-*) exit 0 ;;/' {scripts}postinst")

@@ -7,7 +7,7 @@ from .soundness import assert_sound
 from .system import MODES
 from .turns import TOOLS, in_turns, one_of
 
-# What must be the same bytes, with the same owner and mode, before and after.
+# Files that must have the same bytes, owner and mode before and after.
 KEPT = ("/etc/cca", "/opt/IBM/CCA/bin/catcher.key", "/opt/IBM/CCA/bin/catcher.crt")
 
 

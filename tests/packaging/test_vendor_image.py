@@ -28,7 +28,7 @@ SOURCE = {
     "dnf": ("/etc/yum.repos.d/stand-in.repo", REPO),
     "zypper": ("/etc/zypp/repos.d/stand-in.repo", REPO),
 }
-# One of each family; and of each other package manager of the systems that are asked for, if it is built here.
+# A cell of each family; also of each other package manager of the wanted systems, if its image is built here.
 ASKED = [cell for cell in map(images.cell, CELLS) if cell.recipe]
 BASES = {cell.package_manager: cell.name for cell in [*ASKED, *images.with_role("example")]}
 

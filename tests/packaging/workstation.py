@@ -17,7 +17,7 @@ from tests.matrix.machine import Machine, Network
 from .packages import Built
 
 ENTRY = pathlib.Path(__file__).resolve().parent.parent.parent / "hooks/entry.py"
-# Its files are all that it needs: no catcher runs there.
+# Only the files of the package are needed, because no catcher runs there.
 INSTALL = {"deb": "dpkg --unpack {}", "rpm": "rpm -i --noscripts {}"}
 
 

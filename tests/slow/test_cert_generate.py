@@ -322,7 +322,7 @@ LIKE_MADE = ("RSA 2048", "service.example.com", True)
 
 def test_the_hint_of_an_expiry_makes_a_certificate_like_the_present_one(on_machine, capsys):
     for _ in range(2):
-        # Also the next time.
+        # The second time, the certificate is one that the hint has made.
         found = installed_pair.check(on_machine, [])[1] or [messages.finding("pair-expires-soon", date="x",
                                                                              action="generate --force")]
         assert ids(found) == ["pair-expires-soon"]

@@ -29,7 +29,7 @@ def test_install_replaces_the_pair_restarts_and_keeps_the_old_files(machine, dae
     after = bin_tree(machine)
     for path in (paths.KEY, paths.CERTIFICATE):
         assert after[path + KEPT] == before[path]
-    # It is nobody's but the administrator's.
+    # It is the administrator's pair.
     assert remembered(machine).generated_pair is None
     assert remembered(machine).checked_pair["algorithm"] == "EC secp384r1"
     assert left == [] and found(machine) == []
@@ -81,7 +81,7 @@ def test_install_without_a_restart_says_how_to_use_the_pair(machine, daemon):
     assert "has this key and certificate already" in lines[0]
     assert remembered(machine).findings == []
     assert daemon.restarts == 1 and shown(daemon.port) == der(NEW[1])
-    # And once more changes nothing at all.
+    # A second time changes nothing at all.
     before = tree_of(machine, times=True)
     install(machine)
     assert daemon.restarts == 1

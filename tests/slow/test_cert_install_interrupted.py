@@ -94,7 +94,7 @@ def test_a_kill_at_any_call_leaves_the_old_or_the_new_files(tmp_path, work):
             assert made == (pair.fingerprint(*NEW) if work is make_again else None), n
         elif work is not swap_back:
             assert made == pair.fingerprint(*old), n
-        # What it was is nowhere lost.
+        # The old pair is not lost.
         kept = [name for name in machine.names(paths.BIN) if name.startswith("catcher.key")]
         assert old[0] in [machine.get(paths.BIN + "/" + name) for name in kept], n
     assert outcomes == {"old", "new"}

@@ -291,7 +291,7 @@ def test_a_signal_before_that_is_not_lost(machine, daemon, monkeypatch):
         with pytest.raises(CatcherError, match="interrupted"):
             to_tcp(machine)
     assert machine.get(paths.CONF) == b"TLS_ON\n"
-    # And the caller's handlers are back.
+    # The caller's handlers are back.
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 

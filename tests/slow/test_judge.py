@@ -335,7 +335,7 @@ def test_everybody_says_the_same(machine, name):
     machine.put("/root/my.key", key_pem, 0o600)
     machine.put("/root/my.crt", crt)
     if not name.startswith("CR "):
-        # Those are written anew with LF.
+        # The line ends are written as LF.
         with pytest.raises(CatcherError) as refused:
             cert_install.install(machine, ["/root/my.key", "/root/my.crt"], [], True)
         assert says(why.replace("catcher.key", "my.key").replace("catcher.crt", "my.crt"), refused.value.message)
@@ -522,7 +522,7 @@ POLICIES = {
     "no signature of a small key": ("SignatureAlgorithms = ECDSA+SHA256\nClientSignatureAlgorithms = ECDSA+SHA256",
                                     "rsa-1024", "policy of this system's OpenSSL refuses an RSA key of 1024 bits"),
 }
-# What a Python that was built with its own defaults sets itself.
+# Settings of a Python that was built with its own defaults.
 OVERRIDDEN = ("CipherString = DEFAULT:@SECLEVEL=4", "MinProtocol = TLSv1.3")
 
 

@@ -154,7 +154,7 @@ def test_a_mode_that_is_not_running_is_used_when_it_is_set_again(machine, daemon
     assert machine.get(paths.CONF) == b"TLS_ON\n"
     assert daemon.restarts == 0 and shown(daemon.port) == "tcp"
     assert "systemctl restart CSUTKEcat" in "\n".join(lines)
-    # What is set and not running yet is brought to run by saying it again.
+    # To set the same mode again restarts a catcher that does not run in it yet.
     mode.set_mode(machine, config.TLS, restart=True)
     assert daemon.restarts == 1 and shown(daemon.port) == der(machine)
 

@@ -117,7 +117,7 @@ def serve(listener, context):
                 sock = context.wrap_socket(sock, server_side=True)
                 sock.recv(1)
             else:
-                # As the reference catcher without a backend.
+                # The reference catcher without a backend does this.
                 sock.shutdown(socket.SHUT_WR)
                 while sock.recv(1024):
                     pass

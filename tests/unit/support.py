@@ -322,7 +322,7 @@ WRITERS = (
     "chown", "fsync", "setxattr", "ftruncate", "truncate",
 )
 
-# Those that need room on the disk.
+# The calls that need room on the disk.
 GROWERS = ("open", "write", "mkdir", "link", "setxattr")
 
 

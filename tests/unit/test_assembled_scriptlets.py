@@ -89,7 +89,7 @@ def test_each_hook_is_called_in_both_families_and_built(phase):
     """A hook file that no template or rule of make names would silently do nothing."""
     makefile = read("Makefile")
     assert re.search(r"^csulcca_%s\(\)" % phase, read("hooks", phase + ".sh"), re.M)
-    # Not for the root directory of an image that dpkg fills without a chroot.
+    # It does nothing for the root of an image that dpkg fills without a chroot.
     called = r'^\[ -n "\$\{DPKG_ROOT-\}" \] \|\| csulcca_%s deb ' % phase
     assert re.search(called, read("debian", "csulcca.%s.in" % phase), re.M)
     assert "debian/csulcca.%s" % phase in re.findall(r"^scriptlets-deb: (.*)", makefile, re.M)[0].split()

@@ -749,7 +749,7 @@ def test_whether_the_port_can_be_had(family, address):
         server.listen(1)
         assert not host.can_bind(port)
         if address == "0.0.0.0":
-            # One that this machine does not have.
+            # An address that this machine does not have.
             server.listen(1)
             assert not host.can_bind(port, ["192.0.2.77"])
         elsewhere = "127.0.0.2" if family == socket.AF_INET else "127.0.0.1"

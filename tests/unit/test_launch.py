@@ -427,7 +427,7 @@ def test_first_start_of_a_fresh_host_without_scriptlets(machine, started, quick_
     assert started() == TLS
     assert machine.get(paths.CONF) == b"TLS_ON\n"
     assert stamp.parse(machine.get(paths.STAMP)).mode == config.TLS
-    # What is changed is told, once.
+    # A change is told once.
     assert capsys.readouterr().err == (
         "write configuration TLS_ON: TLS is possible; make pair: neither catcher.key nor catcher.crt is there\n")
     assert started() == TLS and capsys.readouterr().err == ""

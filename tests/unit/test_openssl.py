@@ -134,7 +134,7 @@ def test_a_remembered_yes_holds_where_nothing_is_known(machine, name):
     machine.programs[paths.OPENSSL] = ANSWERS[name][0]
     able = openssl.capability(machine, MEMORY)
     assert able.possible is True and able.version == "3.0.13"
-    # And it is not forgotten: the next run has it, too.
+    # The next run has it, too.
     assert openssl.remember(able) == MEMORY
 
 

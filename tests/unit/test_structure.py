@@ -35,7 +35,7 @@ ALLOWED = {
     "cert.generate": {"os.urandom"},
     # A program of its own, which gives OpenSSL a pair in nameless files.
     "cert.judge": {"os", "ssl"},
-    # Who calls us, and a fork for units of Type=forking that administrators kept from CCA 7.x.
+    # The environment shows who calls us. The fork is for units of Type=forking that are kept from CCA 7.x.
     "launch": {"os.environ", "os.fork", "os.setsid", "os._exit"},
     "journal": {"syslog.openlog", "syslog.syslog", "syslog.LOG_ERR", "syslog.LOG_NOTICE"},
     "admin.daily_check": {"syslog.openlog", "syslog.syslog"},
@@ -54,7 +54,7 @@ LINES = 400
 # Of a shell file in hooks/. preinst.sh runs before a file of ours is on the host, so it cannot load parts of itself.
 SHELL_LINES = 500
 
-# Who may talk to standard output and standard error.
+# The modules that may write to standard output and standard error.
 PRINTS = {"admin.cli", "launch", "cert.judge"}
 WRITES_TO_STDERR = {"admin.cli", "launch", "journal"}
 

@@ -63,7 +63,7 @@ def found(state, address="127.0.0.1", version=""):
     (found(result.TIMED_OUT), [paths.CATCHER, "-tls"], "no connection: it may hang"),
     (found(result.TIMED_OUT), ["/usr/sbin/sshd"], "no connection: it may hang"),
     (found(result.TIMED_OUT, ""), [paths.CATCHER], "no connection: it may hang"),
-    # Nor does a daemon that closes at such a greeting say what it speaks.
+    # A daemon that closes the connection at this greeting does not say what it speaks either.
     (found(result.CLOSED), [paths.CATCHER], ""),
     (found(result.CLOSED), [paths.CATCHER, "-tls"], "no connection: it may hang"),
     (found(result.CLOSED), ["/usr/sbin/sshd"], "no connection: it may hang"),

@@ -530,7 +530,7 @@ def test_a_backend_that_only_others_see_is_told(machine, monkeypatch, relays, se
     relays(b"backend=/var/run/backend\n")
     problem = backend.look(machine, 100)["problem"]
     assert problem == told or told in problem
-    # Who may not look there does not claim anything.
+    # A user who may not look there is told nothing.
     real = machine.lstat
 
     def lstat(path):

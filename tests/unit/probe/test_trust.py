@@ -189,7 +189,7 @@ def test_without_chain_and_openssl_the_servers_certificate_is_shown_and_that_is_
         result = look(peer, "localhost", host=NoPrograms())
     assert len(result.chain) == 1
     assert "/usr/bin/openssl" in result.chain_note
-    # What was not seen is not called missing.
+    # A certificate that was not seen is not called missing.
     assert ids(result) == []
 
 
