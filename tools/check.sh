@@ -2,11 +2,19 @@
 # The job `check` of CI (`make check`). Each part runs even if an earlier one failed; the exit status is 0 only if all
 # passed. What this machine cannot run is named at the end, and never counted as passed. The results of each part are in
 # dist/check-*.xml, too, as JUnit XML.
+#
+# So that no processor waits: the images are built beside the tests that need none, and a worker that has ended takes
+# tests of another (worksteal). A test in a container often waits for a program, so two processors run four of them.
 set -u
 cd "$(dirname "$0")/.." || exit 1
+mkdir -p dist
 rm -f dist/check-*.xml
 # A mistake there would stop every part in its own way.
 .venv/bin/python -m tests.matrix.images systems >/dev/null || exit 1
+.venv/bin/python -m tests.matrix.images build >dist/images.log 2>&1 &
+images=$!
+trap 'kill "$images" 2>/dev/null' EXIT
+trap 'exit 130' INT TERM
 failed=
 blocked=
 
@@ -30,6 +38,13 @@ python_of_version() {
     return 1
 }
 
+images_are_built() {
+    wait "$images"
+    set -- $?
+    cat dist/images.log
+    return "$1"
+}
+
 # Unit tests under another Python than .venv's, in an environment of its own in .cache. The tests of the reference catcher
 # are left out: they start it under every Python by themselves.
 unit_tests_on() {
@@ -47,34 +62,40 @@ unit_tests_on() {
         tests/unit tests/slow
 }
 
-part "unit tests" .venv/bin/python -m pytest -q -n 2 --junitxml=dist/check-unit.xml tests/unit
-part "the reference catcher, under every Python" .venv/bin/python -m pytest -q -n 2 --junitxml=dist/check-daemon.xml tests/daemon
-part "the hooks, in shells" .venv/bin/python -m pytest -q -n 2 --junitxml=dist/check-hooks.xml tests/hooks
-part "slow tests of the library" .venv/bin/python -m pytest -q -n 2 --junitxml=dist/check-slow.xml tests/slow
+part "unit tests" .venv/bin/python -m pytest -q -n 2 --dist worksteal --junitxml=dist/check-unit.xml tests/unit
+part "the reference catcher, under every Python" \
+    .venv/bin/python -m pytest -q -n 2 --dist worksteal --junitxml=dist/check-daemon.xml tests/daemon
+part "the hooks, in shells" .venv/bin/python -m pytest -q -n 2 --dist worksteal --junitxml=dist/check-hooks.xml tests/hooks
 if python=$(python_of_version 3.6); then
-    part "unit tests on Python 3.6, the oldest that a host may have" unit_tests_on 3.6 "$python"
+    part "unit and slow tests on Python 3.6, the oldest that a host may have" unit_tests_on 3.6 "$python"
 else
-    blocked="$blocked, unit tests on Python 3.6 (not on this machine; vermin has looked at the syntax)"
+    blocked="$blocked, unit and slow tests on Python 3.6 (not on this machine; vermin has looked at the syntax)"
 fi
+newest=
 for version in 3.14 3.13; do
     if python=$(python_of_version "$version"); then
-        part "unit tests on Python $version, the newest here" unit_tests_on "$version" "$python"
+        newest=$version
+        part "unit and slow tests on Python $version, the newest here" unit_tests_on "$version" "$python"
         break
     fi
 done
+if [ -z "$newest" ]; then
+    part "slow tests of the library" \
+        .venv/bin/python -m pytest -q -n 2 --dist worksteal --junitxml=dist/check-slow.xml tests/slow
+fi
 part "linters and the build of packages" \
-    .venv/bin/python -m pytest -q -n 2 --junitxml=dist/check-tree.xml tests/test_linters.py tests/test_docs.py \
-    tests/test_language.py tests/test_picture.py tests/test_examples.py tests/test_selinux.py \
+    .venv/bin/python -m pytest -q -n 2 --dist worksteal --junitxml=dist/check-tree.xml \
+    tests/test_linters.py tests/test_docs.py tests/test_language.py tests/test_picture.py tests/test_examples.py tests/test_selinux.py \
     tests/test_ci_files.py tests/test_bare_machine.py tests/test_bootstrap.py tests/test_demo.py tests/test_release.py \
     tests/test_bench.py tests/matrix tests/test_build_packages.py tests/test_repository.py tests/fixtures
 blocked=$blocked$(.venv/bin/python -m tests.matrix.images blocked | sed 's/^/, /' | tr -d '\n')
-part "images for the containers" .venv/bin/python -m tests.matrix.images build
+part "images for the containers" images_are_built
 part "packages in containers" \
-    .venv/bin/python -m tests.matrix.engine -- .venv/bin/python -m pytest -q -n 3 --junitxml=dist/check-packages.xml \
-    --once-a-family tests/packaging
+    .venv/bin/python -m tests.matrix.engine -- .venv/bin/python -m pytest -q -n 4 --dist worksteal \
+    --junitxml=dist/check-packages.xml --once-a-family tests/packaging
 part "faults: the index of hazards, transactions that are killed" \
-    .venv/bin/python -m tests.matrix.engine -- .venv/bin/python -m pytest -q -n 2 --junitxml=dist/check-faults.xml \
-    tests/faults
+    .venv/bin/python -m tests.matrix.engine -- .venv/bin/python -m pytest -q -n 2 --dist worksteal \
+    --junitxml=dist/check-faults.xml tests/faults
 
 machines=$(.venv/bin/python -m tests.matrix.images machines | sed 's/^/, /' | tr -d '\n')
 if [ -n "$machines" ]; then
