@@ -145,11 +145,13 @@ def _is_start_held_up(host: "Host") -> bool:
     """Whether a start waits for the port, or systemd will try again, so that the catcher starts by itself. Closed
     connections do not keep the port from a daemon with SO_REUSEADDR, if the previous daemon had set it, too."""
     service = systemd.service(host)
-    if service.sub == "auto-restart":
+    again = service.sub == "auto-restart"
+    if again and not reference.is_installed(host):
+        # Whether another daemon sets SO_REUSEADDR is not known.
         return True
     # The control script waits as long as it could not bind the port: the main process is not the daemon yet.
     starts = service.state in ("active", "activating") and service.main_pid is not None
-    return starts and systemd.catcher(host) is None and not host.can_bind(
+    return (again or starts and systemd.catcher(host) is None) and not host.can_bind(
         reference.port(host), reference.addresses(host))
 
 

@@ -236,6 +236,16 @@ def test_closed_connections_matter_if_systemd_tries_again(machine, proc, state, 
     assert (found["id"] == "port-closing") if told else found is None
 
 
+@pytest.mark.parametrize("free", [True, False])
+def test_a_daemon_that_could_have_the_port_ends_for_another_reason(machine, proc, free):
+    """Then nobody is told to wait a minute: the reference catcher sets SO_REUSEADDR, so the port can be tried."""
+    proc([line(LOOPBACK_4, PORT, TIME_WAIT, 0)])
+    os.makedirs(machine.on_disk(reference.PROGRAM))
+    machine.systemctl(shows(ActiveState="activating", SubState="auto-restart", MainPID=0))
+    machine.can_bind = lambda *asked: free
+    assert (port.problem(machine, port.holder(machine)) is None) == free
+
+
 @pytest.mark.parametrize("free", [True, False], ids=["the port is free", "the port is not free"])
 @pytest.mark.parametrize("words", [["/bin/sh", "/opt/IBM/CCA/bin/CSUTKEcat", "start"], [paths.CATCHER, "-tls"]],
                          ids=["the control script", "the catcher"])
