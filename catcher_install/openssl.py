@@ -212,10 +212,11 @@ def capability(host: "Host", memory: "Optional[Dict[str, object]]" = None) -> Tl
 def words(reason: str) -> str:
     """OpenSSL's name of a reason, such as NO_SHARED_CIPHER, in words; text of Python's own without its source line."""
     text = reason.lower().replace("_", " ") if reason.isupper() else reason
+    text = text.partition(" (_ssl.c")[0].replace("[SSL] ", "")
     # "sslv3 alert handshake failure" tells since when there is that alert, not what is spoken.
-    before, _, alert = text.partition(" alert ")
-    text = "alert " + alert if before.rpartition(" ")[2].startswith(("sslv", "tlsv")) and alert else text
-    return shown(text.partition(" (_ssl.c")[0].replace("[SSL] ", ""), 100)
+    version, _, alert = text.partition(" ")
+    text = "alert " + alert.replace("alert ", "", 1) if version.startswith(("sslv", "tlsv")) else text
+    return shown(text, 100)
 
 
 def unknown(reason: str, library: "Optional[str]" = None) -> TlsCapability:

@@ -220,7 +220,7 @@ def _judge(error: Exception, heard: bytes, said: "Optional[bytes]") -> Ended:
 def _alert(error: Exception) -> str:
     """OpenSSL's name of an alert that the peer sent, or its text if this Python does not know the name; else ""."""
     said = str(getattr(error, "reason", None) or reason_of(error))
-    return said if "alert" in said.lower() else ""
+    return said if "alert" in said.lower() or said.startswith("TLSV1_") else ""
 
 
 def _plain(heard: bytes) -> Ended:

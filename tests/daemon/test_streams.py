@@ -116,6 +116,9 @@ def test_a_backend_that_ends_while_the_client_is_held_up_still_gets_the_rest(sta
 @pytest.mark.parametrize("name, text", [
     ("SSLV3_ALERT_HANDSHAKE_FAILURE", "alert handshake failure"), ("TLSV1_ALERT_UNKNOWN_CA", "alert unknown ca"),
     ("TLSV13_ALERT_CERTIFICATE_REQUIRED", "alert certificate required"),
+    # Of a later extension of TLS 1.0, OpenSSL's name does not say that it is one.
+    ("TLSV1_UNRECOGNIZED_NAME", "alert unrecognized name"),
+    ("TLSV1_UNSUPPORTED_EXTENSION", "alert unsupported extension"),
     ("UNKNOWN_ALERT_TYPE", "unknown alert type"), ("NO_SHARED_CIPHER", "no shared cipher"), ("", "")])
 def test_an_alert_is_named_without_the_version_in_openssls_name_of_it(name, text):
     """No program speaks SSL 3 any more."""

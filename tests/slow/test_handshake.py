@@ -69,12 +69,14 @@ def test_a_server_that_answers_with_tls_1_1_is_too_old():
     assert ids(result) == ["probe-tls-too-old"]
 
 
-def test_handshake_refused_by_an_alert():
-    with Peer(says_when_asked(b"\x15\x03\x03\x00\x02\x02\x28")) as peer:
+@pytest.mark.parametrize("number,text", [(40, "alert handshake failure"), (112, "alert unrecognized name"),
+                                         (120, "alert no application protocol")])
+def test_handshake_refused_by_an_alert(number, text):
+    with Peer(says_when_asked(b"\x15\x03\x03\x00\x02\x02" + bytes([number]))) as peer:
         result = look(peer)
     assert result.state == results.HANDSHAKE_REFUSED
     assert ids(result) == ["probe-handshake-refused"]
-    assert "handshake failure" in result.reason
+    assert result.reason == text
     assert report.exit_status(result) == 1
 
 

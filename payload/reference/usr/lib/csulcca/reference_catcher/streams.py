@@ -197,8 +197,8 @@ def plain(reason):
     """OpenSSL's name of a reason, such as NO_SHARED_CIPHER, in words; of SSLV3_ALERT_HANDSHAKE_FAILURE without the
     version, which tells since when there is that alert, and not what is spoken."""
     text = reason.lower().replace("_", " ") if reason else ""
-    version, _, alert = text.partition(" alert ")
-    return "alert " + alert if version.startswith(("sslv", "tlsv")) and alert else text
+    version, _, alert = text.partition(" ")
+    return "alert " + alert.replace("alert ", "", 1) if version.startswith(("sslv", "tlsv")) else text
 
 
 def handshake_problem(reason):
