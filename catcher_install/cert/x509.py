@@ -48,6 +48,7 @@ class X509(Record):
 
     subject, issuer: (attribute's OID, value) in order; subject_plain, issuer_plain: the same, to be compared.
     not_before, not_after: seconds since the epoch. key: of what kind the public key is.
+    compressed: that is of an elliptic curve, and not written in full.
     dns_names, addresses: of the SAN. critical_names: the SAN is marked as critical. weak: the digest that it is signed
     with if that no longer counts, else "". signs, signs_certificates: its key usage allows that (or there is none).
     usages: OIDs of its extended key usage, or None. ca: whether it is one; in version 1, which cannot say, it may be.
@@ -56,9 +57,9 @@ class X509(Record):
     gives policies other names.
     """
 
-    __slots__ = ("subject", "issuer", "subject_plain", "issuer_plain", "not_before", "not_after", "key", "dns_names",
-                 "addresses", "critical_names", "weak", "signs", "signs_certificates", "usages", "ca", "path_length",
-                 "policies", "explicit_policy", "maps_policies")  # fmt: skip
+    __slots__ = ("subject", "issuer", "subject_plain", "issuer_plain", "not_before", "not_after", "key", "compressed",
+                 "dns_names", "addresses", "critical_names", "weak", "signs", "signs_certificates", "usages", "ca",
+                 "path_length", "policies", "explicit_policy", "maps_policies")  # fmt: skip
     subject: "List[Tuple[str, str]]"
     issuer: "List[Tuple[str, str]]"
     subject_plain: "List[List[Tuple[str, str]]]"
@@ -66,6 +67,7 @@ class X509(Record):
     not_before: int
     not_after: int
     key: keys.KeyKind
+    compressed: bool
     dns_names: "List[str]"
     addresses: "List[str]"
     critical_names: bool
@@ -96,9 +98,10 @@ def read(der: bytes) -> X509:
     tag, spki, _ = _next(fields)
     if tag != SEQUENCE:
         raise ValueError("it has no public key")
+    key, compressed = _key(spki)
     found = X509(
         subject=subject, issuer=issuer, subject_plain=subject_plain, issuer_plain=issuer_plain, not_before=first,
-        not_after=last, key=_key(spki), dns_names=[], addresses=[], critical_names=False,
+        not_after=last, key=key, compressed=compressed, dns_names=[], addresses=[], critical_names=False,
         weak=WEAK_SIGNATURES.get(_oid(_one(signature, OID, more=True)), ""), signs=True,
         signs_certificates=True, usages=None, ca=version_1, path_length=None, policies=None,
         explicit_policy=None, maps_policies=False,
@@ -217,8 +220,8 @@ def _seconds(tag: int, value: bytes) -> int:
     return int((moment - datetime.datetime(1970, 1, 1)).total_seconds())
 
 
-def _key(spki: bytes) -> keys.KeyKind:
-    """Of what kind the key in a SubjectPublicKeyInfo's content is."""
+def _key(spki: bytes) -> "Tuple[keys.KeyKind, bool]":
+    """Of what kind the key in a SubjectPublicKeyInfo's content is; whether it is a compressed point (RFC 5480, 2.2)."""
     parts = _elements(spki)
     algorithm = _elements(_sequence(parts))
     oid = _oid(_next(algorithm)[1])
@@ -228,11 +231,12 @@ def _key(spki: bytes) -> keys.KeyKind:
     if oid == RSA_KEY:
         # Behind the number of unused bits.
         modulus = _one(_one(bits[1:], SEQUENCE), INTEGER, more=True)
-        return keys.rsa(int.from_bytes(modulus, "big").bit_length())
+        return keys.rsa(int.from_bytes(modulus, "big").bit_length()), False
     if oid == EC_KEY:
         tag, curve, _ = _next(algorithm)
-        return keys.elliptic(_oid(curve) if tag == OID else "a curve without a name")
-    return keys.other(OTHER_KEYS.get(oid, oid))
+        kind = keys.elliptic(_oid(curve) if tag == OID else "a curve without a name")
+        return kind, bits[1:2] != b"\4"
+    return keys.other(OTHER_KEYS.get(oid, oid)), False
 
 
 def _read_extensions(found: X509, data: bytes) -> None:

@@ -94,6 +94,13 @@ def nameless(issuer, names):
         issuer, key("secp384r1"), issuer, key("secp384r1"), CA)
 
 
+def compressed():
+    """A self-signed pair whose public key is written as one coordinate and a sign."""
+    own = pem.openssl(["ec", "-conv_form", "compressed"], key("prime256v1"))
+    return own, pem.openssl(["req", "-new", "-x509", "-key", "/dev/stdin", "-days", "30", "-subj",
+                             "/CN=tke1.example.com", "-config", os.path.join(pem.DATA, "req.cnf")], own)
+
+
 ANY_POLICY = "2.5.29.32.0"
 
 
@@ -172,6 +179,7 @@ REFUSED = {
 }
 
 BROKEN = {
+    "a compressed key": (compressed, "certificate 1 has its key as a compressed point, so that Java does not read it"),
     "nobody": (lambda: nameless("", NAMED), "certificate 1 has no issuer, so that Java does not read it"),
     "no subject": (lambda: nameless("Root", NAMED), "certificate 1 has no subject, and its names are not marked as"),
     "a CA that may not sign": (
