@@ -228,6 +228,6 @@ def _load_problem(reason: str, of_certificate: str, own: x509.X509, key_pem: byt
     for name, data in (("catcher.crt", certificate_pem), ("catcher.key", key_pem)):
         if b"\r" in data.replace(b"\r\n", b"\n").strip():
             return "%s has line ends that OpenSSL does not read (CR); write it with LF" % name
-    if of_certificate:
-        return "catcher.crt cannot be read as a certificate (%s)" % of_certificate
+    if of_certificate or "CERTIFICATE" in reason:
+        return "catcher.crt cannot be read as a certificate (%s)" % (of_certificate or words(reason))
     return "catcher.key cannot be read as a private key (%s)" % words(reason)
