@@ -74,7 +74,7 @@ MODES = {
 
 
 @pytest.mark.parametrize("name", sorted(MODES))
-def test_mode(machine, started, capsys, a_pair, name):
+def test_the_mode_of_the_start_follows_from_conf_and_openssl(machine, started, capsys, a_pair, name):
     conf, possible, result, told = MODES[name]
     machine.tls_possible(possible)
     use(machine, conf, a_pair)
@@ -378,7 +378,7 @@ def test_a_pair_that_cannot_be_judged_starts(machine, started, capsys, a_pair, m
 
 # -- where no key is made ----------------------------------------------------------------------------------------------
 
-def test_no_key_in_a_chroot(machine, started, capsys):
+def test_a_start_in_a_chroot_makes_no_key_and_is_refused(machine, started, capsys):
     machine.chroot = True
     use(machine, b"TLS_ON\n")
     assert started() == REFUSED
@@ -386,7 +386,7 @@ def test_no_key_in_a_chroot(machine, started, capsys):
     assert pair.look(machine).state == pair.NONE
 
 
-def test_tcp_in_a_chroot(machine, started):
+def test_a_start_in_a_chroot_serves_tcp(machine, started):
     machine.chroot = True
     use(machine, b"TLS_OFF\n")
     assert started() == TCP
@@ -423,7 +423,7 @@ def test_a_pair_that_cannot_be_made_is_refused_with_the_reason(machine, started,
 
 # -- what hooks could not do -------------------------------------------------------------------------------------------
 
-def test_first_start_of_a_fresh_host_without_scriptlets(machine, started, quick_pair, capsys):
+def test_the_first_start_of_a_fresh_host_without_scriptlets_sets_tls(machine, started, quick_pair, capsys):
     assert started() == TLS
     assert machine.get(paths.CONF) == b"TLS_ON\n"
     assert stamp.parse(machine.get(paths.STAMP)).mode == config.TLS
@@ -449,7 +449,7 @@ def test_what_was_changed_by_hand_is_told_once(machine, started, quick_pair, cap
     assert "were replaced" not in capsys.readouterr().err
 
 
-def test_first_start_of_a_fresh_host_without_tls(machine, started, capsys):
+def test_the_first_start_of_a_fresh_host_without_tls_sets_tcp(machine, started, capsys):
     machine.tls_possible(False)
     assert started() == TCP
     assert machine.get(paths.CONF) == b"TLS_OFF\n"
@@ -459,7 +459,7 @@ def test_first_start_of_a_fresh_host_without_tls(machine, started, capsys):
 GROUPS_OF_7 = b"root:x:0:\ncca_admin:x:990:\n"
 
 
-def test_first_start_after_an_upgrade_without_scriptlets(machine, started, capsys):
+def test_the_first_start_after_an_upgrade_without_scriptlets_keeps_tcp(machine, started, capsys):
     machine.put("/etc/group", GROUPS_OF_7)
     assert started() == TCP
     assert machine.get(paths.CONF) == b"TLS_OFF\n"
@@ -611,7 +611,7 @@ def test_a_fault_of_ours_is_one_line(machine, started, capsys, monkeypatch):
 
 
 @pytest.mark.parametrize("arguments", [[], ["begin"], ["start", "now"], ["--Help"], [""], ["START"]])
-def test_usage(machine, monkeypatch, capsys, arguments):
+def test_a_wrong_command_line_shows_the_usage(machine, monkeypatch, capsys, arguments):
     monkeypatch.setattr(launch, "Host", lambda: machine)
     assert launch.main(arguments) == 2
     assert capsys.readouterr().err == "usage: CSUTKEcat start | check | stop | restart | status\n"
@@ -824,7 +824,7 @@ def test_settings_of_the_daemon_that_cannot_be_used_are_foreseen(machine, starte
     assert capsys.readouterr().out.endswith("refused\n")
 
 
-def test_without_systemd(machine, started, capsys):
+def test_without_systemd_status_and_stop_work_on_the_process(machine, started, capsys):
     machine.booted = False
     use(machine, b"TLS_OFF\n")
     assert started("status") == 3

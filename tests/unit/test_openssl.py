@@ -50,7 +50,7 @@ VERSIONS = {
 
 
 @pytest.mark.parametrize("text", sorted(VERSIONS))
-def test_version_strings(text):
+def test_version_strings_are_told_apart(text):
     assert openssl.parse_version(text) == VERSIONS[text]
 
 
@@ -113,7 +113,7 @@ def answers(machine, name):
 
 
 @pytest.mark.parametrize("name", sorted(ANSWERS))
-def test_the_library_without_a_good_command(machine, name):
+def test_the_library_without_a_good_command_is_no_yes(machine, name):
     """What could not be found out is neither yes nor no. A new host must not get TCP permanently because of it."""
     _, possible, reason = ANSWERS[name]
     answers(machine, name)
@@ -223,7 +223,7 @@ LIBRARIES = {
 
 
 @pytest.mark.parametrize("name", sorted(LIBRARIES))
-def test_the_command_without_or_with_a_library(machine, name):
+def test_only_a_library_of_this_host_makes_tls_possible(machine, name):
     files, result = LIBRARIES[name]
     machine.remove("/usr/lib64/libssl.so.3")
     for path, what in files.items():
@@ -247,7 +247,7 @@ def test_a_directory_or_fifo_of_that_name(machine):
     assert (able.possible, able.reason) == (False, "/usr/lib64/libssl.so.3 cannot be opened")
 
 
-def test_neither_of_the_two(machine):
+def test_without_command_and_library_both_are_named_as_missing(machine):
     machine.remove("/usr/lib64/libssl.so.3")
     machine.remove(paths.OPENSSL)
     machine.programs[paths.OPENSSL] = FileNotFoundError(2, "x")
@@ -257,7 +257,7 @@ def test_neither_of_the_two(machine):
 
 
 @pytest.mark.real_programs
-def test_this_machine():
+def test_the_capability_of_this_machine_is_what_its_tools_say():
     """What the library says about this machine is what the machine's own tools say."""
     able = openssl.capability(Host())
     printed = subprocess.check_output(["/usr/bin/openssl", "version"]).decode("ascii")
@@ -438,7 +438,7 @@ def test_the_start_script_takes_its_name_from_its_first_word_too(traps, tmp_path
     assert not mark.exists()
 
 
-def test_the_start_script_without_any_python(tmp_path):
+def test_the_start_script_without_any_python_fails_with_a_hint(tmp_path):
     program = tmp_path / "CSUTKEcat"
     with open(os.path.join(TREE, "hooks", "run")) as stream:
         text = stream.read().replace("/usr/bin/python3", "/nowhere/python3").replace("/usr/libexec", "/nowhere")

@@ -25,7 +25,7 @@ def state_of(machine):
     return pair.look(machine).state
 
 
-def test_states(machine):
+def test_the_states_of_a_pair_are_told_apart(machine):
     assert state_of(machine) == pair.NONE
     machine.put(paths.KEY, KEY, 0o600)
     assert state_of(machine) == pair.KEY_ONLY
@@ -91,7 +91,7 @@ def test_a_hash_is_found_whatever_openssl_is_told_to_refuse(monkeypatch, name, b
 
 
 @pytest.mark.parametrize("name", sorted(DIGESTS))
-def test_a_hash_by_an_old_python(monkeypatch, name):
+def test_an_old_python_makes_the_same_hash(monkeypatch, name):
     real = hashlib.new
     monkeypatch.setattr(hashlib, "new", lambda name, data: real(name, data))
     for module in ("_sha1", "_sha2", "_sha256"):
@@ -170,7 +170,7 @@ def test_what_cannot_be_read_has_no_fingerprint(machine):
     assert pair.look(machine).state == pair.BOTH and pair.look(machine).fingerprint == ""
 
 
-def test_stage_and_place(machine):
+def test_a_staged_pair_is_placed_whole_and_private(machine):
     pair.stage(machine, KEY, CRT)
     assert state_of(machine) == pair.NONE and pair.look(machine).staged
     made = pair.place(machine)
@@ -290,7 +290,7 @@ def test_what_was_replaced_is_kept_once(machine):
         name + end for name in pair.FILES for end in ("", suffix))
 
 
-def test_what_lies_where_we_draft(machine):
+def test_a_link_in_the_place_of_a_draft_is_removed_and_not_followed(machine):
     """The names are ours alone; a link there is taken away and never followed."""
     machine.put("/srv/precious/file", b"x")
     machine.put_link(paths.STAGE_DRAFT, "/srv/precious")

@@ -76,7 +76,7 @@ def test_an_upgrade_leaves_the_service_as_it_was(was, active, enabled):
     (ABORT, True, False, []),
     (NOTHING, True, True, []),
 ])
-def test_where_preinst_saw_no_service(called, enabled, booted, done):
+def test_a_service_that_preinst_did_not_see_is_treated_as_macros_left_it(called, enabled, booted, done):
     assert service_actions(called, unit=unit(enabled=enabled), booted=booted) == done
 
 
@@ -285,7 +285,7 @@ def whole_pair(verdict, key_open="", key_linked=False, certificate_open=True, **
     ({"issuer": "certificate 2", "issuer_not_after": 1699999999}, ["pair-issuer-expired"]),
     ({"rsa_bits": 1024, "not_after": 1}, ["pair-expired", "pair-weak-key"]),
 ])
-def test_findings_about_a_whole_pair(changes, found):
+def test_a_whole_pair_has_the_findings_of_its_verdict(changes, found):
     verdict = dict(GOOD, **changes)
     for called in (INSTALL, UPGRADE, APPLY, START):
         assert ids(plan.plan(whole_pair(verdict), called).findings) == found

@@ -48,7 +48,7 @@ HOLDERS = {
 
 
 @pytest.mark.parametrize("name", sorted(HOLDERS))
-def test_holder(machine, proc, name):
+def test_the_holder_of_the_port_is_found(machine, proc, name):
     (tcp, tcp6, processes), wanted = HOLDERS[name]
     proc(tcp, tcp6, processes)
     held = port.holder(machine)
@@ -134,14 +134,14 @@ def test_an_editor_is_no_catcher(machine, proc):
     assert systemd.catcher(machine) == 100
 
 
-def test_without_a_proc(machine):
+def test_without_proc_nobody_holds_the_port(machine):
     assert port.holder(machine).state == port.NOBODY
     assert systemd.catcher(machine) is None
 
 
 @pytest.mark.parametrize("family,address", [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")],
                          ids=["IPv4", "IPv6"])
-def test_the_kernels_own_tables(monkeypatch, family, address):
+def test_this_process_is_found_in_the_kernels_own_tables(monkeypatch, family, address):
     """This process is found by its real socket, whichever way round this machine's bytes are."""
     with socket.socket(family) as sock:
         monkeypatch.setattr(paths, "PORT", free_port())
@@ -157,7 +157,7 @@ def test_the_kernels_own_tables(monkeypatch, family, address):
     assert port.holder(Host()).state == port.NOBODY
 
 
-def test_an_outgoing_connection_of_the_kernels(monkeypatch):
+def test_an_outgoing_connection_is_found_in_the_kernels_own_tables(monkeypatch):
     with socket.socket() as server, socket.socket() as client:
         server.bind(("127.0.0.1", 0))
         server.listen(1)

@@ -24,13 +24,13 @@ def test_fields_are_given_by_name():
     ({"x": 1, "y": 2, "z": 3}, "Point has no field z"),
     ({}, "Point needs the field x"),
 ])
-def test_a_missing_or_unknown_field(fields, problem):
+def test_a_missing_or_unknown_field_is_an_error(fields, problem):
     with pytest.raises(TypeError) as raised:
         Point(**fields)
     assert str(raised.value) == problem
 
 
-def test_equal_only_to_its_own_type():
+def test_a_record_is_equal_only_to_its_own_type():
     assert Point(x=1, y=2) == Point(x=1, y=2)
     assert Point(x=1, y=2) != Point(x=1, y=3)
     assert Point(x=1, y=2) != Place(x=1, y=2)
@@ -45,7 +45,7 @@ def test_a_copy_with_changes():
         point.replace(z=1)
 
 
-def test_no_other_attributes_and_no_hash():
+def test_a_record_takes_no_other_attribute_and_has_no_hash():
     point = Point(x=1, y=2)
     with pytest.raises(AttributeError):
         point.z = 1

@@ -31,7 +31,7 @@ LISTEN = {
 
 
 @pytest.mark.parametrize("data", sorted(LISTEN))
-def test_addresses(machine, data):
+def test_the_addresses_are_those_of_the_settings(machine, data):
     machine.put(reference.CONF, data)
     assert reference.addresses(machine) == reference.EVERYWHERE
     os.makedirs(machine.on_disk(reference.PROGRAM))
@@ -41,7 +41,7 @@ def test_addresses(machine, data):
 @pytest.mark.parametrize("data, port", [
     (b"port = 50004 # no comment", 50003), (b"#port=50004\n", 50003), (b"idle_timeout=5\n port = 50004\n", 50004),
     (b"port=0", 50003), (b"port=65536", 50003), (b"port=http", 50003), (b"port=", 50003)])
-def test_port(machine, data, port):
+def test_the_port_is_that_of_the_settings(machine, data, port):
     """The daemon refuses what is no port."""
     machine.put(reference.CONF, data)
     assert reference.port(machine) == 50003

@@ -79,7 +79,7 @@ def test_a_hint_keeps_its_lines(on_debian, text, wanted):
     ("do this", "do this"), ("type:\n  a", "type: a"), ("type:\n  a\n  b", "type: a; b"),
     ("first\nthen type:\n  a", "first; then type: a"),
 ])
-def test_steps_in_one_line(fix, line):
+def test_steps_are_joined_in_one_line(fix, line):
     assert report.in_one_line(fix) == line
 
 
@@ -106,7 +106,7 @@ def test_the_line_of_a_change_has_what_was_done_of_mode_and_pair():
     assert line(actions.ENABLE) == line() == ""
 
 
-def test_the_lines_of_a_plan():
+def test_the_lines_of_a_plan_have_each_action_and_its_reason():
     assert report.plan_lines(planned()) == ["CCA 8 is set up on this host.", "Nothing to do."]
     assert report.plan_lines(planned(act(actions.WRITE_CONFIG, "TLS is possible", b"TLS_ON\n"),
                                      act(actions.START, "a new installation is started"))) == [
@@ -119,5 +119,5 @@ def test_the_lines_of_a_plan():
     ([], 0), (["pair-deferred"], 0), (["pair-deferred", "pair-weak-key"], 3), (["conf-unusable"], 3),
     (["write-failed"], 1), (["pair-weak-key", "write-failed"], 1), (["unknown-to-this-version"], 3),
 ])
-def test_exit_status_of_findings(found, status):
+def test_the_exit_status_follows_the_severity_of_findings(found, status):
     assert report.exit_status([{"id": one} for one in found]) == status

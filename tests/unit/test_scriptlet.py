@@ -85,7 +85,7 @@ def test_unknown_arguments_never_make_a_legacy_host_a_fresh_one(machine, log):
 
 
 @pytest.mark.parametrize("family,status", [("rpm", 0), ("deb", 1), ("", 0), ("pacman", 0)])
-def test_an_internal_fault(machine, log, capsys, monkeypatch, family, status):
+def test_an_internal_fault_is_a_finding_without_a_traceback(machine, log, capsys, monkeypatch, family, status):
     def fail(*arguments):
         raise ZeroDivisionError("division by zero")
 
@@ -116,7 +116,7 @@ def test_what_the_environment_lacks_is_no_fault(machine, log, capsys, family):
 
 
 @pytest.mark.parametrize("family", ["rpm", "deb"])
-def test_nobody_listens(machine, log, monkeypatch, family):
+def test_a_broken_standard_error_stops_nothing(machine, log, monkeypatch, family):
     class Gone:
         def write(self, text):
             raise OSError(32, "Broken pipe")
@@ -136,7 +136,7 @@ ENTRY = os.path.join(TREE, "hooks", "entry.py")
 
 
 @pytest.mark.parametrize("closed", ["", "0<&-", "1>&-", "2>&-", "0<&- 1>&- 2>&-"])
-def test_closed_standard_streams(closed):
+def test_closed_standard_streams_cause_no_traceback(closed):
     command = 'exec "$@" ' + closed
     argv = ["/bin/sh", "-c", command, "sh"] + child_python() + [ENTRY, "CSUTKEcat", "nonsense"]
     child = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)

@@ -24,7 +24,7 @@ def test_what_is_written_is_read_again(one):
     assert stamp.parse(stamp.render(one)) == one
 
 
-def test_the_documented_fields():
+def test_the_stamp_has_the_documented_fields():
     fields = json.loads(stamp.render(FULL).decode("ascii"))
     assert sorted(fields) == [
         "accepted_names", "checked_openssl", "checked_pair", "findings", "format_version", "generated_pair",
@@ -110,7 +110,7 @@ def test_fields_of_a_wrong_type_are_left_out(field):
 
 @pytest.mark.parametrize("text", [b'{"format_version": 1, "x": NaN}', b'{"format_version": 1, "x": 1e400}',
                                   b'  {"format_version": 1}\n\n', b'{"format_version": 1, "x": Infinity}'])
-def test_odd_but_readable(text):
+def test_an_odd_stamp_can_be_read(text):
     assert isinstance(stamp.parse(text), stamp.Stamp)
 
 
@@ -121,7 +121,7 @@ def test_both_readers_agree():
         assert stamp._loads(text) == json.loads(text)
 
 
-def test_a_python_without_the_c_scanner(monkeypatch):
+def test_a_python_without_the_c_scanner_reads_the_stamp(monkeypatch):
     monkeypatch.setitem(sys.modules, "_json", None)
     assert stamp.parse(stamp.render(FULL)) == FULL
     assert stamp.parse(b"{") is None

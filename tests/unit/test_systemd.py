@@ -109,7 +109,7 @@ def test_a_refusal_is_systemctls_last_line(machine):
     assert not systemd.has_failed(machine)
 
 
-def test_running_mode(machine):
+def test_the_running_mode_is_that_of_the_daemons_arguments(machine):
     machine.processes = {100: DAEMON}
     assert systemd.running_mode(machine, 100) == config.TLS
     assert systemd.running_mode(machine, None) is None and systemd.running_mode(machine, 9) is None

@@ -20,7 +20,7 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("given", sorted(HOSTILE))
-def test_plain(given):
+def test_hostile_text_becomes_printable_ascii(given):
     assert text.plain(given) == HOSTILE[given]
     assert all(" " <= c <= "~" for c in text.plain(given))
 
@@ -40,7 +40,7 @@ def test_bytes_are_shown_one_by_one():
     (0, "1970-01-01 00:00 UTC"), (1795468320.9, "2026-11-23 21:12 UTC"), (None, "an unknown time"),
     ("1795468320", "an unknown time"),
 ])
-def test_moment(seconds, shown):
+def test_a_moment_is_shown_in_utc(seconds, shown):
     assert text.moment(seconds) == shown
 
 

@@ -28,7 +28,7 @@ POSTINST = {
 
 
 @pytest.mark.parametrize("line", sorted(POSTINST))
-def test_postinst(line):
+def test_the_transition_follows_from_postinsts_arguments(line):
     arguments = ["" if word == "''" else word for word in line.split()]
     called = transition.from_scriptlet("deb", arguments)
     assert (called.kind, called.old_version) == POSTINST[line]
@@ -57,13 +57,13 @@ POSTTRANS = {
 
 
 @pytest.mark.parametrize("arguments", sorted(POSTTRANS), ids=[ascii(one)[:30] for one in sorted(POSTTRANS)])
-def test_posttrans(arguments):
+def test_the_transition_follows_from_posttrans_arguments(arguments):
     called = transition.from_scriptlet("rpm", list(arguments))
     assert (called.kind, called.old_version) == (POSTTRANS[arguments], None)
 
 
 @pytest.mark.parametrize("family", ["", "pacman", "RPM"])
-def test_another_package_manager(family):
+def test_the_call_of_another_package_manager_is_unknown(family):
     assert transition.from_scriptlet(family, ["1"]).kind == UNKNOWN
     assert transition.from_scriptlet(family, []).kind == UNKNOWN
 
@@ -107,7 +107,7 @@ VERSIONS = {
 
 
 @pytest.mark.parametrize("version", sorted(VERSIONS, key=str), ids=lambda one: ascii(one)[:20])
-def test_versions_before_8(version):
+def test_versions_before_8_are_told_apart(version):
     assert transition.is_before_8(version) is VERSIONS[version]
 
 

@@ -25,7 +25,7 @@ PORT = 50003
     ({"enabled": False}, "the service is disabled and does not run"),
     ({"enabled": False, "running": True}, ""),
 ])
-def test_when_a_change_may_restart(machine, change, wanted):
+def test_a_change_restarts_only_if_it_may(machine, change, wanted):
     facts = make_facts(booted=change.get("booted", True))
     facts = facts.replace(unit=facts.unit.replace(
         enabled=change.get("enabled", True), unmask=change.get("unmask", "")))
@@ -72,7 +72,7 @@ def found(state, address="127.0.0.1", version=""):
     (found(result.CLOSED, ""), [paths.CATCHER, "-tls"], "no connection: it may hang"),
     (found(result.CLOSED, ""), ["/usr/sbin/sshd"], "no connection: it may hang"),
 ])
-def test_speaks_tcp(machine, proc, seen, words, wanted):
+def test_what_was_seen_shows_whether_the_catcher_speaks_tcp(machine, proc, seen, words, wanted):
     proc([line(ANY_4, PORT, LISTENS, 7)], [], [(100, words, [7])])
     assert daemon.speaks_tcp(machine)(seen) == wanted
 

@@ -712,7 +712,7 @@ def test_what_only_root_can_know_is_not_said_to_others(machine, monkeypatch):
     assert ids_of(seen(machine)) == sorted(set(every) - promises.ROOT)
 
 
-def test_a_real_user_without_root(tmp_path):
+def test_a_real_user_without_root_sees_that_not_all_is_shown(tmp_path):
     """The same with the kernel's own refusals."""
     if not IS_ROOT:
         pytest.skip("only root can become somebody else")

@@ -25,7 +25,7 @@ from catcher_install.probe.target import NAME_HINT, TARGET_HINT, parse
     ("fe80::1%eth0", "fe80::1%eth0", 50003),
     ("[fe80::1%eth0]:443", "fe80::1%eth0", 443),
 ])
-def test_target(target, host, port):
+def test_a_target_is_read_as_host_and_port(target, host, port):
     assert parse(target) == (host, port)
 
 
