@@ -153,7 +153,8 @@ SITUATIONS = {
     "pair-unchecked": Situation(f"rm {STAMP}; {NO_SSL}", by_hand=SSL_BACK),
     "write-failed": Situation(f"rm {CONF}; mount --bind /etc/cca /etc/cca; mount -o remount,ro,bind /etc/cca", APPLY,
                               "umount /etc/cca"),
-    "service-failed": Situation(f"echo TLS_OFF >>{CONF}; {note('none', 'yes')}", APPLY),
+    # A catcher that runs would be left alone.
+    "service-failed": Situation(f"echo TLS_OFF >>{CONF}; systemctl stop CSUTKEcat; {note('none', 'yes')}", APPLY),
     "not-running": Situation("systemctl stop CSUTKEcat"),
     # Connections of earlier situations, which wait for their end, would be told instead.
     "disabled-failed": Situation(f"systemctl disable CSUTKEcat; echo TLS_OFF >>{CONF}; {FAILS};"
