@@ -40,9 +40,11 @@ python_of_version() {
 
 images_are_built() {
     wait "$images"
-    set -- $?
+    ended=$?
+    # Another process may get its number.
+    trap - EXIT
     cat dist/images.log
-    return "$1"
+    return "$ended"
 }
 
 # Unit tests under another Python than .venv's, in an environment of its own in .cache. The tests of the reference catcher
