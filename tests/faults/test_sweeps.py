@@ -51,5 +51,5 @@ def test_a_power_failure_at_any_change_does_no_harm(program):
 @pytest.mark.parametrize("program", OTHERS, ids=lambda one: one.name)
 def test_the_sweeps_see_the_damage_of_others(program):
     tool(program.needs)
-    assert [one for one in sweep.sweep(program, sweep.Sweep.kills).values() if one.damage]
+    assert [one for one in sweep.sweep(program, lambda one: one.kills(changes_only=True)).values() if one.damage]
     assert [one for one in unsynced.sweep(program, only=spread).values() if one.damage]
