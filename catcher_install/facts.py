@@ -5,7 +5,15 @@ import stat
 
 from . import config, openssl, pair, paths
 from . import stamp as stamp_file
-from .capture import Capture, enabled_before_removal, mode_still_running, ran_before_removal, read_note, why_unread
+from .capture import (
+    Capture,
+    enabled_before_removal,
+    is_forking,
+    mode_still_running,
+    ran_before_removal,
+    read_note,
+    why_unread,
+)
 from .errors import CatcherError, reason_of
 from .host import PASSING
 from .record import Record
@@ -27,7 +35,7 @@ class UnitFacts(Record):
 
     enabled: a link of a target wants it. unmask: what to type if it is masked, for good or until the next boot, else
     "": systemctl unmask leaves a mask until the next boot, unless it is told.
-    forking: an administrator's copy in /etc says Type=forking.
+    forking: see capture.is_forking().
     legacy_links: init script and rcN.d links of CCA 7.x, absolute paths.
     ran, was_enabled: see capture.ran_before_removal() and enabled_before_removal(). noted: there is one of their notes,
     though it may say nothing.
@@ -222,18 +230,11 @@ def _unit(host: "Host", now: float) -> UnitFacts:
         for name in host.list_dir(system)
         if name.endswith((".wants", ".requires"))
     )
-    try:
-        edited = host.read_optional(paths.UNIT_ADMIN, 64 * 1024)
-    except OSError:
-        edited = None
-    lines = [line.replace(b" ", b"") for line in (edited or b"").splitlines()]
-    links = rc_links(host)
-    if host.lexists(paths.INIT_SCRIPT):
-        links.append(paths.INIT_SCRIPT)
+    links = rc_links(host) + [paths.INIT_SCRIPT] * host.lexists(paths.INIT_SCRIPT)
     masks = {"": paths.UNIT_ADMIN, "--runtime ": paths.UNIT_RUNTIME}
     unmask = ["systemctl unmask %sCSUTKEcat" % option for option in sorted(masks) if _is_mask(host, masks[option])]
     return UnitFacts(
-        enabled=enabled, unmask=" && ".join(unmask), forking=b"Type=forking" in lines,
+        enabled=enabled, unmask=" && ".join(unmask), forking=is_forking(host),
         legacy_links=links,
         ran=ran_before_removal(host, now), was_enabled=enabled_before_removal(host, now),
         noted=host.lexists(paths.RAN) or host.lexists(paths.ENABLED),

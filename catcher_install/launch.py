@@ -152,20 +152,23 @@ def _has_its_own_place(host: Host) -> bool:
 
 
 def _detach(host: Host) -> None:
-    """Serve a unit of Type=forking (an edited copy from CCA 7.x): leave its PIDFile and end, the child goes on."""
+    """Serve a unit of Type=forking (a copy or drop-in from CCA 7.x): leave its PIDFile and end, the child goes on."""
+    from .capture import kept_settings
+
     child = os.fork()
     if child == 0:
         os.setsid()
         return
-    for line in host.read(paths.UNIT_ADMIN, 64 * 1024).decode("utf-8", "replace").splitlines():
-        name, _, value = line.partition("=")
-        value = value.strip()
-        # systemd.service(5): a relative name is below /run; systemd itself reads /var/run as /run.
-        value = value[len("/var"):] if value.startswith("/var/run/") else value
-        value = value if value.startswith("/") else "/run/" + value
-        if name.strip() == "PIDFile" and value.startswith("/run/"):
-            host.replace(value, b"%d\n" % child, 0o644)
-    os._exit(0)
+    value = kept_settings(host).get("PIDFile", "")
+    # systemd.service(5): a relative name is below /run; systemd itself reads /var/run as /run.
+    value = value[len("/var"):] if value.startswith("/var/run/") else value
+    path = value if value.startswith("/") else "/run/" + value
+    try:
+        if value and path.startswith("/run/"):
+            host.replace(path, b"%d\n" % child, 0o644)
+    finally:
+        # A drop-in leaves the unit ours, which hides /run; then hooks/wait-for-start writes the file.
+        os._exit(0)
 
 
 def _require_all_seen(host: Host, command: str) -> None:

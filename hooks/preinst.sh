@@ -385,7 +385,7 @@ csulcca_see_process() {
     # In a chroot /proc shows the processes of the system around it; in transactional-update's that is the same one.
     # shellcheck disable=SC3013 # dash and bash know -ef
     [ -n "${TRANSACTIONAL_UPDATE-}" ] || [ ! -e "/proc/$1/root" ] || [ "/proc/$1/root" -ef / ] || return 1
-    csulcca_words=$(tr '\0' ' ' <"/proc/$1/cmdline" 2>/dev/null) || return 1
+    csulcca_words=$(tr '\0' ' ' 2>/dev/null <"/proc/$1/cmdline") || return 1
     csulcca_tell_mode "$csulcca_words" process
 }
 

@@ -122,8 +122,15 @@ STATES = {
         _below_the_mask("disabled")),
 }  # fmt: skip
 
-# CCA 7.3's unit is of Type=forking, and so is an administrator's copy of it.
-STATES_OF_7_3 = {**STATES, **_copies(("unit-forking",))}
+# CCA 7.3's unit is of Type=forking and has a PIDFile, and so has an administrator's copy of it, or of a part of it.
+_AS_IN_7_3 = "mkdir -p $(dirname {0}) && printf '[Service]\\nNice=3\\n{1}PIDFile=/run/CSUTKEcat.pid\\n' >{0}" + _RESTART
+STATES_OF_7_3 = {
+    **STATES,
+    **_copies(("unit-forking",)),
+    "with a drop-in that is forking": State(
+        _AS_IN_7_3.format(DROP_IN, "Type=forking\\n"), ("enabled", "active"), _is_nice, findings=("unit-forking",)),
+    "with a drop-in that has a PIDFile": State(_AS_IN_7_3.format(DROP_IN, ""), ("enabled", "active"), _is_nice),
+}  # fmt: skip
 STATES_OF_8 = {
     **STATES,
     **_copies(()),

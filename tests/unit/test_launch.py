@@ -772,6 +772,53 @@ def test_type_forking_by_hand_stays_in_the_foreground(forking, started, monkeypa
     assert started() == TCP
 
 
+@pytest.mark.parametrize("place", [*paths.UNIT_COPIES, paths.UNIT_ADMIN + ".d/override.conf"])
+def test_type_forking_of_any_file_of_an_administrator(machine, started, monkeypatch, place):
+    """Our unit with a drop-in has a /run that cannot be written: hooks/wait-for-start leaves the PIDFile."""
+    def leave(status):
+        raise Left(status)
+
+    machine.put(place, FORKING)
+    use(machine, b"TLS_OFF\n")
+    monkeypatch.setattr(os, "fork", lambda: 4711)
+    monkeypatch.setattr(os, "_exit", leave)
+    monkeypatch.setenv("INVOCATION_ID", "x")
+    real = machine.replace
+
+    def replace(path, *rest, **named):
+        if path == "/run/catcher.pid":
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), path)
+        return real(path, *rest, **named)
+
+    monkeypatch.setattr(machine, "replace", replace)
+    with pytest.raises(Left) as raised:
+        launch.main(["start"])
+    assert raised.value.args == (0,)
+
+
+def test_the_last_type_of_the_units_files_counts(machine):
+    from catcher_install.facts import collect
+
+    machine.put(paths.UNIT_ADMIN, FORKING)
+    machine.put(paths.UNIT_ADMIN + ".d/10.conf", b"[Service]\nType=simple\n")
+    assert not collect(machine).unit.forking
+    machine.put(paths.UNIT_ADMIN + ".d/20.conf", b"[Service]\nType=forking\n")
+    machine.put(paths.UNIT_ADMIN + ".d/30.conf~", b"[Service]\nType=simple\n")
+    assert collect(machine).unit.forking
+
+
+@pytest.mark.parametrize("command,wanted", [
+    ("", True), ("/opt/IBM/CCA/bin/CSUTKEcat start", True),
+    ("/bin/sh -c 'exec /opt/IBM/CCA/bin/CSUTKEcat start'", True),
+    ("/bin/sh -c '/opt/IBM/CCA/bin/CSUTKEcat start & sleep 1'", False), ("/usr/local/bin/mine", False)])
+def test_a_command_that_goes_into_the_background_itself_stays_in_the_foreground(machine, command, wanted):
+    from catcher_install.facts import collect
+
+    drop_in = "[Service]\nType=forking\nExecStart=\nExecStart=%s\n" % command
+    machine.put(paths.UNIT_ADMIN + ".d/10.conf", drop_in.encode("ascii"))
+    assert collect(machine).unit.forking is wanted
+
+
 @pytest.mark.parametrize("unit", [b"[Service]\nType=simple\n", b"[Service]\n# Type=forking\n", b"\xff\0", b""])
 def test_other_edited_units_are_not_forking(machine, started, unit):
     machine.put(paths.UNIT_ADMIN, unit)

@@ -126,7 +126,7 @@ def test_a_list_that_cannot_be_used_is_no_error(tmp_path, what):
 WAIT = os.path.join(TREE, "hooks", "wait-for-start")
 
 
-def wait_for(script, pause="sleep 0.02", port=0, looks=150):
+def wait_for(script, pause="sleep 0.02", port=0, looks=150, **environment):
     """The exit status of the script while a main process runs that shell script, which this process is the parent of,
     as systemd is. pause: between two looks. port: the daemon's, in place of 50003. looks: how many, in place of 150."""
     with open(WAIT, encoding="utf-8") as stream:
@@ -134,13 +134,17 @@ def wait_for(script, pause="sleep 0.02", port=0, looks=150):
     assert LOAD_PORT in text
     text = text.replace(LOAD_PORT, "port=%d\n" % port)
     main = subprocess.Popen(["/bin/sh", "-c", script])
-    waiting = subprocess.Popen(["/bin/sh", "-c", text], env={"MAINPID": str(main.pid)})
+    waiting = subprocess.Popen(["/bin/sh", "-c", text], env=dict(environment, MAINPID=str(main.pid)))
     reaper = threading.Thread(target=main.wait)
     reaper.start()
     status = waiting.wait(timeout=30)
     if reaper.is_alive():
         main.kill()
     reaper.join()
+    pid_file = environment.get("PIDFILE")
+    if pid_file and status == 0:
+        with open(pid_file, encoding="ascii") as stream:
+            assert stream.read() == "%d\n" % main.pid
     return status
 
 
@@ -162,8 +166,14 @@ def test_a_start_ends_when_the_control_script_has_become_a_daemon_that_listens(d
         assert wait_for("exec %s -tls" % daemon, port=listener.getsockname()[1], looks=10**6) == 0
 
 
-def test_a_start_fails_if_the_control_script_refuses():
+def test_a_pid_file_for_which_systemd_waits_is_written(daemon, tmp_path):
+    """A drop-in from CCA 7.x names it, and the control script cannot write it."""
+    assert wait_for("exec %s -tls" % daemon, pause=":", PIDFILE=str(tmp_path / "pid")) == 0
+
+
+def test_a_start_fails_if_the_control_script_refuses(tmp_path):
     assert wait_for("exit 78") == 1
+    assert wait_for("exit 78", PIDFILE=str(tmp_path / "pid")) == 1 and not (tmp_path / "pid").exists()
 
 
 def test_a_start_without_a_main_process_ends():
