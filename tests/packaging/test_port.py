@@ -104,7 +104,7 @@ def test_the_port_is_reserved_beside_an_administrators_list(boot, built):
 
 
 @pytest.mark.parametrize("drop_in", ["ExecStart=/bin/sh -c '/opt/IBM/CCA/bin/CSUTKEcat start | cat'",
-                                     "Type=forking\nGuessMainPID=no\n"
+                                     "Type=forking\n"
                                      "ExecStart=/bin/sh -c '/opt/IBM/CCA/bin/CSUTKEcat start & sleep 1'"])
 def test_a_catcher_behind_a_program_that_stays_is_no_stranger(boot, built, drop_in):
     system = boot()

@@ -176,8 +176,13 @@ def test_a_start_fails_if_the_control_script_refuses(tmp_path):
     assert wait_for("exit 78", PIDFILE=str(tmp_path / "pid")) == 1 and not (tmp_path / "pid").exists()
 
 
-def test_a_start_without_a_main_process_ends():
-    assert subprocess.call(["/bin/sh", WAIT], env={}) == 0
+def test_a_start_fails_if_the_daemon_has_ended_before_anybody_looks():
+    """Then systemd knows no main process."""
+    with open(WAIT, encoding="utf-8") as stream:
+        text = stream.read().replace(LOAD_PORT, "port=50003\n").replace("sleep 0.02", ":")
+    assert text.count("/proc/[0-9]*") == 1
+    text = text.replace("/proc/[0-9]*", "/nowhere/[0-9]*")
+    assert subprocess.call(["/bin/sh", "-c", text], env={}) == 1
 
 
 def test_a_start_fails_if_the_daemon_refuses(tmp_path):
