@@ -233,7 +233,7 @@ csulcca_has_our_control_script() {
 # Sets csulcca_unit to enabled, disabled, masked (by /dev/null or an empty file) or none. systemd may not run here.
 csulcca_look_at_unit() {
     csulcca_unit=enabled
-    csulcca_file=/etc/systemd/system/CSUTKEcat.service
+    csulcca_file=@UNIT_ADMIN@
     if [ -e /opt/IBM/CCA/bin/catcher.exe ] &&
         { [ "$(readlink "$csulcca_file")" = /dev/null ] || [ -f "$csulcca_file" ] && [ ! -s "$csulcca_file" ]; }; then
         csulcca_unit=masked
@@ -266,8 +266,7 @@ csulcca_is_there() {
 }
 
 csulcca_has_unit() {
-    csulcca_is_there /etc/systemd/system/CSUTKEcat.service /usr/lib/systemd/system/CSUTKEcat.service \
-        /lib/systemd/system/CSUTKEcat.service
+    csulcca_is_there @UNIT_COPIES@ /usr/lib/systemd/system/CSUTKEcat.service /lib/systemd/system/CSUTKEcat.service
 }
 
 csulcca_is_active() {
