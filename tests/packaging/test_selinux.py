@@ -1,5 +1,6 @@
 """Where SELinux enforces: nothing that the package does is denied, and each file has its label."""
 
+import dataclasses
 import functools
 import pathlib
 import shutil
@@ -205,6 +206,34 @@ def test_what_runs_before_an_upgrade_from_7_3_or_back_to_it_runs_afterwards(boot
     system.package(system.tools[1], "install", built.old(system.cell))
     assert_7_3_runs(system)
     audit.assert_quiet()
+
+
+def test_nothing_that_rpm_does_is_denied(boot, built, cell):
+    """Debian's policy has no domain for rpm, and its rpm sets no labels: restorecon does, once."""
+    system = boot()
+    system.cell = dataclasses.replace(cell, family="rpm")
+    audit = enforcing(system)
+
+    install_rpm(system, built.old(system.cell))
+    system.machine.run("restorecon -R /opt/IBM && systemctl restart CSUTKEcat")
+    assert_7_3_runs(system)
+    install_rpm(system, built.new("rpm"))
+    assert_sound(system, "tcp", findings=TOLD)
+    audit.assert_quiet()
+
+    change_mode_and_pair(system)
+    audit.assert_quiet()
+
+    install_rpm(system, built.new("rpm", "8.0.1"))
+    assert_sound(system, "tls")
+    system.package("rpm", "remove")
+    audit.assert_quiet()
+
+
+def install_rpm(system: System, path: pathlib.Path) -> None:
+    """Install or upgrade with rpm, whose database knows nothing of what the package requires."""
+    system.machine.copy_in(path, f"/root/{path.name}")
+    system.machine.run(f"rpm -U --nodeps /root/{path.name} <&-")
 
 
 def assert_7_3_runs(system: System) -> None:
