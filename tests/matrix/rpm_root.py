@@ -221,6 +221,8 @@ def install(root):
     output("dnf", "-q", "-y", "--installroot=" + root, "--releasever=1", "--setopt=reposdir=/nonexistent",
            "--setopt=module_platform_id=platform:el10", "--setopt=cachedir=" + WORK + "/cache",
            "--setopt=install_weak_deps=0", "install", *rpms)  # fmt: skip
+    # A distribution's rpms contain bytecode. Without it, each start of Python compiles what it imports.
+    output("chroot", root, "python3", "-m", "compileall", "-q", "/usr/lib")
 
 
 def main(argv):
