@@ -39,6 +39,12 @@ ALTERNATIVE_NAMES, KEY_USAGE, EXTENDED_USAGE = "2.5.29.17", "2.5.29.15", "2.5.29
 BASIC_CONSTRAINTS = "2.5.29.19"
 POLICIES, POLICY_MAPPINGS, POLICY_CONSTRAINTS = "2.5.29.32", "2.5.29.33", "2.5.29.36"
 REQUIRE_EXPLICIT_POLICY = 0x80
+# Other extensions that OpenSSL and Java read, as RFC 5280 (4.2) has them. If that fails, the certificate is not valid
+# for them, and it depends on their version which handshakes fail.
+FORMS = {
+    "2.5.29.14": OCTET_STRING, "2.5.29.18": SEQUENCE, "2.5.29.30": SEQUENCE, "2.5.29.31": SEQUENCE,
+    "2.5.29.35": SEQUENCE, "2.5.29.46": SEQUENCE, "2.5.29.54": INTEGER, "1.3.6.1.5.5.7.1.1": SEQUENCE,
+}  # fmt: skip
 # Of a key usage's first byte: digitalSignature and keyCertSign.
 SIGNS, SIGNS_CERTIFICATES = 0x80, 0x04
 
@@ -240,13 +246,19 @@ def _key(spki: bytes) -> "Tuple[keys.KeyKind, bool]":
 
 
 def _read_extensions(found: X509, data: bytes) -> None:
+    seen = set()
     for _, extension, _ in _elements(data):
         parts = _elements(extension)
         oid = _oid(_next(parts)[1])
+        if oid in seen:
+            raise ValueError("it has the extension %s twice" % oid)
+        seen.add(oid)
         tag, value, _ = _next(parts)
         critical = tag == BOOLEAN and value != b"\0"
         if tag == BOOLEAN:
             tag, value, _ = _next(parts)
+        if oid in FORMS and not _is_form(value, FORMS[oid]):
+            raise ValueError("its extension %s cannot be read" % oid)
         if oid == ALTERNATIVE_NAMES:
             found.critical_names = critical
             _read_names(found, _one(value, SEQUENCE))
@@ -270,6 +282,14 @@ def _read_extensions(found: X509, data: bytes) -> None:
             for tag, content, _ in _elements(_one(value, SEQUENCE)):
                 if tag == REQUIRE_EXPLICIT_POLICY:
                     found.explicit_policy = int.from_bytes(content, "big")
+
+
+def _is_form(data: bytes, tag: int) -> bool:
+    try:
+        _one(data, tag)
+    except ValueError:
+        return False
+    return True
 
 
 def _read_names(found: X509, data: bytes) -> None:

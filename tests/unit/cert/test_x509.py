@@ -115,6 +115,30 @@ def test_what_a_certificate_may_be_used_for_is_read():
     assert x509.read(build(extended=[ExtendedKeyUsageOID.CLIENT_AUTH])).usages == ["1.3.6.1.5.5.7.3.2"]
 
 
+FIRST_OID, SECOND_OID = b"\x06\x03\x2a\x03\x04", b"\x06\x03\x2a\x03\x05"
+
+
+def with_extensions(*pairs):
+    extensions = [(library.UnrecognizedExtension(library.ObjectIdentifier(oid), value), False) for oid, value in pairs]
+    built = authority.build(pem.key_of("prime256v1"), library.Name([]), names=(), extensions=extensions, first=FIRST,
+                            last=LAST)
+    return built.public_bytes(serialization.Encoding.DER)
+
+
+@pytest.mark.parametrize("oid", sorted(x509.FORMS))
+def test_an_extension_that_a_client_cannot_read_is_named(oid):
+    with pytest.raises(ValueError, match="its extension %s cannot be read" % re.escape(oid)):
+        x509.read(with_extensions((oid, b"\x05\x00")))
+
+
+def test_an_extension_that_is_there_twice_is_named():
+    der = with_extensions(("1.2.3.4", b"\x05\x00"), ("1.2.3.5", b"\x05\x00"))
+    assert der.count(FIRST_OID) == der.count(SECOND_OID) == 1
+    x509.read(der)
+    with pytest.raises(ValueError, match="it has the extension 1.2.3.4 twice"):
+        x509.read(der.replace(SECOND_OID, FIRST_OID))
+
+
 @pytest.mark.parametrize("digest,weak", [("-sha1", "SHA-1"), ("-md5", "MD5"), ("-sha256", "")])
 def test_a_digest_that_no_longer_counts(digest, weak):
     assert x509.read(der_of(pem.certificate_for(pem.key_of("rsa-2048"), digest))).weak == weak
