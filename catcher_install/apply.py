@@ -232,8 +232,7 @@ def _attempt(host: "Host", action: "Action", outcome: Outcome) -> "Optional[str]
         if action.kind in actions.PLACES:
             told = finding("pair-not-generated", reason=error.message, hint=error.hint)
         else:
-            told = error.finding or finding(
-                "service-failed", verb=action.kind, unit=paths.UNIT, reason=error.message)
+            told = error.finding or finding("service-failed", verb=action.kind, unit=paths.UNIT, reason=error.message)
         outcome.findings.append(told)
         return None
     except OSError as error:
@@ -306,10 +305,11 @@ def _return_pair(host: "Host", action: "Action", outcome: Outcome) -> None:
 
 def _retire_legacy_links(host: "Host", action: "Action", outcome: Outcome) -> None:
     """Remove 7.x's rcN.d links. Keep an init script that is left as a backup: it may be edited."""
-    for link in fact_collector.rc_links(host):
-        host.remove(link)
-    if host.lexists(paths.INIT_SCRIPT):
-        host.rename(paths.INIT_SCRIPT, paths.INIT_SCRIPT + ".dpkg-bak")
+    for link in outcome.before.unit.legacy_links:
+        if link == paths.INIT_SCRIPT:
+            host.rename(link, link + ".dpkg-bak")
+        else:
+            host.remove(link)
 
 
 def _note_ours(host: "Host", action: "Action", outcome: Outcome) -> None:

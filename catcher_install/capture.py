@@ -8,7 +8,7 @@ from .record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Dict, List, Optional, Tuple
+    from typing import List, Optional, Tuple
 
     from .host import Host
 
@@ -115,32 +115,6 @@ def why_unread(path: str, error: OSError) -> str:
     if error.errno in (errno.EINVAL, errno.EFBIG, errno.ELOOP):
         return ""
     return "%s cannot be read (%s)" % (path, reason_of(error))
-
-
-def kept_settings(host: "Host") -> "Dict[str, str]":
-    """Return what an administrator's copy of the unit and drop-ins set, which may be from CCA 7.x: the last value of
-    each name."""
-    drop_ins = paths.UNIT_ADMIN + ".d"
-    files = [path for path in paths.UNIT_COPIES if host.lexists(path)][:1]
-    files += ["%s/%s" % (drop_ins, name) for name in sorted(host.list_dir(drop_ins)) if name.endswith(".conf")]
-    found: Dict[str, str] = {}
-    for path in files:
-        try:
-            data = host.read_optional(path, 64 * 1024) or b""
-        except OSError:
-            continue
-        for line in data.decode("utf-8", "replace").splitlines():
-            name, _, value = line.partition("=")
-            found[name.strip()] = value.strip()
-    return found
-
-
-def is_forking(host: "Host") -> bool:
-    """Whether the control script has to end when the daemon runs: an administrator's Type=forking without a command of
-    its own that puts the control script into the background."""
-    said = kept_settings(host)
-    command = said.get("ExecStart") or "CSUTKEcat start"
-    return said.get("Type") == "forking" and command.rstrip("'\"").endswith("CSUTKEcat start")
 
 
 def mode_still_running(host: "Host", capture: "Optional[Capture]") -> "Optional[str]":

@@ -5,15 +5,8 @@ import stat
 
 from . import config, openssl, pair, paths
 from . import stamp as stamp_file
-from .capture import (
-    Capture,
-    enabled_before_removal,
-    is_forking,
-    mode_still_running,
-    ran_before_removal,
-    read_note,
-    why_unread,
-)
+from . import unit as unit_files
+from .capture import Capture, mode_still_running, read_note, why_unread
 from .errors import CatcherError, reason_of
 from .host import PASSING
 from .record import Record
@@ -28,32 +21,6 @@ if TYPE_CHECKING:
 # What CSUTKEcat.service hides from the daemon: ProtectHome=, PrivateTmp=, TemporaryFileSystem=.
 HOMES, TEMPORARY, RUN = ("/root/", "/home/", "/run/user/"), ("/tmp/", "/var/tmp/"), "/run/"
 HIDDEN = HOMES + TEMPORARY + (RUN,)
-
-
-class UnitFacts(Record):
-    """The service's files.
-
-    enabled: a link of a target wants it. unmask: what to type if it is masked, for good or until the next boot, else
-    "": systemctl unmask leaves a mask until the next boot, unless it is told.
-    forking: see capture.is_forking().
-    legacy_links: init script and rcN.d links of CCA 7.x, absolute paths.
-    ran, was_enabled: see capture.ran_before_removal() and enabled_before_removal(). noted: there is one of their notes,
-    though it may say nothing.
-    """
-
-    __slots__ = ("enabled", "unmask", "forking", "legacy_links", "ran", "was_enabled", "noted")
-    enabled: bool
-    unmask: str
-    forking: bool
-    legacy_links: "List[str]"
-    ran: "Optional[bool]"
-    was_enabled: bool
-    noted: bool
-
-    @property
-    def masked(self) -> bool:
-        """Whether nothing can start it."""
-        return self.unmask != ""
 
 
 class HostFacts(Record):
@@ -88,7 +55,7 @@ class HostFacts(Record):
     capture: "Optional[Capture]"
     note_left: bool
     still_running: "Optional[str]"
-    unit: UnitFacts
+    unit: "unit_files.UnitFacts"
     tls: openssl.TlsCapability
     traces: "List[str]"
     catcher: bool
@@ -112,7 +79,7 @@ def collect(host: "Host", tls: "Optional[openssl.TlsCapability]" = None) -> Host
     if capture is not None and not capture.recent and stamp is not None:
         capture = None
     traces = _traces(host, capture)
-    unit = _unit(host, now)
+    unit = unit_files.collect(host, now)
     may_be_old = capture is not None or traces or unit.legacy_links
     decides = stamp is None and may_be_old and configuration.state in (config.ABSENT, config.UNSET)
     still_running = mode_still_running(host, capture) if decides else None
@@ -221,43 +188,6 @@ def _image(host: "Host") -> str:
     if host.root != "/":
         return "another root directory"
     return "a chroot" if host.in_chroot() else ""
-
-
-def _unit(host: "Host", now: float) -> UnitFacts:
-    system = "/etc/systemd/system"
-    enabled = any(
-        host.lexists("%s/%s/%s" % (system, name, paths.UNIT))
-        for name in host.list_dir(system)
-        if name.endswith((".wants", ".requires"))
-    )
-    links = rc_links(host) + [paths.INIT_SCRIPT] * host.lexists(paths.INIT_SCRIPT)
-    masks = {"": paths.UNIT_ADMIN, "--runtime ": paths.UNIT_RUNTIME}
-    unmask = ["systemctl unmask %sCSUTKEcat" % option for option in sorted(masks) if _is_mask(host, masks[option])]
-    return UnitFacts(
-        enabled=enabled, unmask=" && ".join(unmask), forking=is_forking(host),
-        legacy_links=links,
-        ran=ran_before_removal(host, now), was_enabled=enabled_before_removal(host, now),
-        noted=host.lexists(paths.RAN) or host.lexists(paths.ENABLED),
-    )
-
-
-def _is_mask(host: "Host", path: str) -> bool:
-    """Whether systemd takes what is in the place of a unit for a mask: a link to /dev/null, an empty file, or a link to
-    one. preinst.sh decides the same of an older catcher: a test compares the two."""
-    try:
-        return host.read_link(path) == "/dev/null" or host.read_optional(path, 64 * 1024) == b""
-    except OSError:
-        return False
-
-
-def rc_links(host: "Host") -> "List[str]":
-    """CCA 7.x's links in the rcN.d directories, absolute paths."""
-    return ["%s/%s" % (d, name) for d in paths.RC_DIRS for name in host.list_dir(d) if _is_rc_link(name)]
-
-
-def _is_rc_link(name: str) -> bool:
-    """Whether a name in an rcN.d directory is the catcher's: S14CSUTKEcat, K86CSUTKEcat."""
-    return len(name) == len("S14CSUTKEcat") and name[0] in "SK" and name[1:3].isdigit() and name[3:] == "CSUTKEcat"
 
 
 def _traces(host: "Host", capture: "Optional[Capture]") -> "List[str]":

@@ -153,7 +153,7 @@ def _has_its_own_place(host: Host) -> bool:
 
 def _detach(host: Host) -> None:
     """Serve a unit of Type=forking (a copy or drop-in from CCA 7.x): leave its PIDFile and end, the child goes on."""
-    from .capture import kept_settings
+    from .unit import kept_settings
 
     child = os.fork()
     if child == 0:

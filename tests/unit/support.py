@@ -401,7 +401,7 @@ def child_python():
 
 def make_facts(**changes):
     """The facts of a running host just after unpacking, nothing configured and TLS possible; then *changes*."""
-    from catcher_install import config, facts, openssl, pair
+    from catcher_install import config, facts, openssl, pair, unit
 
     fields = {
         "booted": True,
@@ -415,8 +415,8 @@ def make_facts(**changes):
         "capture": None,
         "note_left": changes.get("capture") is not None,
         "still_running": None,
-        "unit": facts.UnitFacts(enabled=False, unmask="", forking=False, legacy_links=[], ran=None,
-                                 was_enabled=False, noted=False),
+        "unit": unit.UnitFacts(enabled=False, unmask="", forking=False, legacy_links=[], ran=None,
+                               was_enabled=False, noted=False),
         "tls": openssl.TlsCapability(possible=True, version="3.0.13", library="/usr/lib64/libssl.so.3", reason="",
                                      identity=""),
         "traces": [],

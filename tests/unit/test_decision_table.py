@@ -7,8 +7,8 @@ exactly one row, and is tested twice: in plan(), which sees nothing but facts, a
 import pytest
 
 from catcher_install import actions, apply, config, messages, openssl, paths, plan, stamp, transition
-from catcher_install.facts import UnitFacts
 from catcher_install.openssl import TlsCapability
+from catcher_install.unit import UnitFacts
 
 from .support import ids, make_capture, make_facts, make_stamp, tree_of
 

@@ -6,7 +6,7 @@ import pytest
 
 from catcher_install import actions, config, messages, pair, paths, plan, transition
 from catcher_install.errors import CatcherError
-from catcher_install.facts import UnitFacts
+from catcher_install.unit import UnitFacts
 
 from .support import ids, make_capture, make_facts, make_stamp
 

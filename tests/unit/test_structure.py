@@ -247,6 +247,7 @@ ELSEWHERE = {
     "cert.chain": "unit/cert/test_check.py", "cert.names": "unit/cert/test_details.py",
     "facts": "unit/test_history.py", "journal": "unit/test_scriptlet.py", "process": "unit/test_host.py",
     "service": "unit/test_plan.py", "start": "unit/test_launch.py",
+    "unit": "unit/test_launch.py",
 }
 
 
