@@ -74,7 +74,7 @@ def test_tls_tcp_and_refused_are_told_apart(two):
     done = probe(client, "zlinux1")
     assert done.rc == 3
     assert "  Speaks    plain TCP, not TLS" in done.out
-    assert "speaks plain TCP, not TLS: it ends the connection before a TLS greeting is complete" in done.out
+    assert "speaks plain TCP, not TLS: it closes its side of the connection before a TLS" in done.out
     assert "do not tick the box Enable SSL/TLS" in done.out
 
     system.machine.run("systemctl stop CSUTKEcat")
