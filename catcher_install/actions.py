@@ -1,4 +1,4 @@
-"""What a plan is made of: its actions, in the order in which they are carried out, and what was recognised."""
+"""The parts of a plan: its actions, in the order in which they are carried out, and the history of the host."""
 
 from . import messages
 from .record import Record
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     from .messages import Finding
 
-# Histories
+# Histories of a host; see plan.history().
 FRESH = "fresh"
 LEGACY = "legacy upgrade"
 KNOWN = "8.x upgrade"
@@ -54,11 +54,13 @@ WAITS_FOR = {FORGET_CAPTURE: UNIT_VERBS, FORGET_REMOVAL: UNIT_VERBS + SERVICE_VE
 
 
 class Action(Record):
-    """One step: its kind (of ORDER), why it is taken, and what it needs.
+    """One step of a plan.
 
-    data: WRITE_CONFIG: the new bytes. PUT_PAIR: the transition.PairRequest. RETURN_PAIR: the transition.ReturnRequest.
-    WRITE_STAMP: the Stamp, or None if it follows from the facts as they are then. Else None.
-    edits: WRITE_CONFIG: whether the file was there.
+    kind: one of ORDER. why: the reason, for people.
+    data: what this kind needs. WRITE_CONFIG: the new bytes of catcher.conf. PUT_PAIR: a transition.PairRequest.
+    RETURN_PAIR: a transition.ReturnRequest. WRITE_STAMP: the Stamp, or None if it is computed from the facts after the
+    other actions. Every other kind: None.
+    edits: WRITE_CONFIG: whether the file exists already. Every other kind: False.
     """
 
     __slots__ = ("kind", "why", "data", "edits")
@@ -68,17 +70,20 @@ class Action(Record):
     edits: bool
 
     def text(self) -> "Optional[str]":
-        """The new text of catcher.conf; None for an action that does not write it."""
+        """Return the new text of catcher.conf; None for an action that does not write it."""
         return self.data.decode("utf-8", "replace") if self.kind == WRITE_CONFIG else None
 
     def makes_pair(self) -> bool:
-        """Whether a new key and certificate are made for it."""
+        """Return whether this action makes a new key and certificate."""
         return self.kind == MAKE_PAIR or (self.kind == PUT_PAIR and not self.data.key)
 
 
 class Plan(Record):
-    """What to do in order, what an administrator must know, the mode that the configuration has after it (config.TLS,
-    config.TCP, or None if it is unusable or undecided), and the history that was recognised."""
+    """What a run does on a host.
+
+    actions: in the order of ORDER. findings: what an administrator must know. mode: that of catcher.conf afterwards
+    (config.TLS or config.TCP; None if the file is unusable or the mode is undecided). history: FRESH, LEGACY or KNOWN.
+    """
 
     __slots__ = ("actions", "findings", "mode", "history")
     actions: "List[Action]"
@@ -87,11 +92,12 @@ class Plan(Record):
     history: str
 
     def findings_with(self, after: "Plan") -> "List[Finding]":
-        """The findings of a second look, and those of this plan that say what happened once."""
+        """Return the findings of *after*, a plan made when this one was carried out, and the LASTING ones of this plan,
+        unless the mode has changed since."""
         lasting = [one for one in self.findings if messages.is_marked(one, messages.LASTING)]
         return after.findings + [one for one in lasting if one not in after.findings and self.mode == after.mode]
 
 
 def act(kind: str, why: str, data: object = None, edits: bool = False) -> Action:
-    """An action; see Action."""
+    """Return an Action."""
     return Action(kind=kind, why=why, data=data, edits=edits)

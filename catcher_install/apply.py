@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from .plan import Action, Plan
     from .transition import Transition
 
-# A converge takes a second; a hook that waits longer than this is better finished by the next run.
+# A run takes about a second. A hook that would wait longer than this leaves its work to the next run.
 LOCK_SECONDS = 60
 
-# These remove what tells the history of the host, so they wait until the stamp has recorded it.
+# These remove the evidence of the host's history, so they wait until the stamp has recorded it.
 TRACES = (actions.RETIRE_LEGACY_LINKS, actions.FORGET_CAPTURE)
 AFTER_STAMP = TRACES + actions.SERVICE_VERBS + (actions.NOTE_OURS, actions.FORGET_REMOVAL)
 POLICY_DENIES = 101
@@ -36,9 +36,9 @@ ATTEMPTS = 3
 class Outcome(Record):
     """The result of a converge.
 
-    plan: what it did. before, facts: the facts before and after it. findings: of the plan and of what failed. done: the
-    kinds of the actions carried out. recorded: the stamp says what the facts are. kept: the suffix of the names under
-    which a pair was kept that another one replaced; "" if none was replaced.
+    plan: what was to be done. before, facts: the facts before and after it. findings: of the plan and of actions that
+    failed. done: the kinds of the actions that were carried out. recorded: whether the stamp agrees with the facts.
+    kept: the suffix of the files with the replaced pair, e.g. ".20261123T211200Z"; "" if no pair was replaced.
     """
 
     __slots__ = ("plan", "before", "facts", "findings", "done", "recorded", "kept")
@@ -51,23 +51,23 @@ class Outcome(Record):
     kept: str
 
     def changed(self) -> bool:
-        """Whether configuration or pair are other than before."""
+        """Return whether this run changed catcher.conf or the pair."""
         return any(kind in self.done for kind in actions.CHANGES)
 
     def failures(self) -> "List[Finding]":
-        """What did not work."""
+        """Return the findings of actions that failed."""
         return [one for one in self.findings if messages.is_marked(one, messages.FAILURE)]
 
 
 def converge(host: "Host", transition: "Transition", facts: "Optional[HostFacts]" = None) -> Outcome:
-    """Bring the host to where its facts say that it should be. Running it twice changes nothing the second time.
+    """Bring the host into the state that its facts call for. A second run changes nothing.
 
-    facts: of a moment ago, for a first look. Raises CatcherError, before anything changes, if what an administrator's
-    transition asks for cannot work.
+    facts: if the caller has just collected them; they only tell whether there is anything to do. Raises CatcherError,
+    before anything changes, if what an administrator's transition asks for cannot work.
     """
     tls = None
     if transition.kind in (transitions.START, transitions.APPLY):
-        # Mostly there is nothing to do, and then no lock is needed.
+        # Usually there is nothing to do. That needs no lock.
         facts = facts or fact_collector.collect(host)
         tls = facts.tls
         plan = planner.plan(facts, transition)
@@ -87,7 +87,7 @@ def converge(host: "Host", transition: "Transition", facts: "Optional[HostFacts]
     # The daemon's own start takes the lock too, so it is free by now.
     for action in outcome.plan.actions:
         if action.kind in TRACES and not outcome.recorded:
-            # The next run must see what this one saw.
+            # The stamp does not tell the history yet, so the next run needs this evidence.
             continue
         needed = actions.WAITS_FOR.get(action.kind, ())
         if any(one.kind in needed and one.kind not in outcome.done for one in outcome.plan.actions):
@@ -103,7 +103,7 @@ def _outcome(plan: "Plan", facts: "HostFacts", findings: "List[Finding]", record
 
 
 def _collect(host: "Host", transition: "Transition", tls: "Optional[TlsCapability]") -> "HostFacts":
-    """The facts that the plan for a transition depends on."""
+    """Return the facts that the plan for a transition depends on."""
     facts = fact_collector.collect(host, tls)
     if transition.kind in (transitions.SET_MODE, transitions.PUT_PAIR):
         return fact_collector.judged(host, facts)
@@ -113,9 +113,9 @@ def _collect(host: "Host", transition: "Transition", tls: "Optional[TlsCapabilit
 def _converge_files(
     host: "Host", transition: "Transition", tls: "Optional[TlsCapability]", attempts: int = ATTEMPTS
 ) -> Outcome:
-    """Everything but the service's running state.
+    """Make a plan and carry it out, except for starts and restarts of the service. The caller holds the lock.
 
-    tls: what is known of OpenSSL already. attempts: how often a plan is made, if somebody else changes catcher.conf.
+    tls: what this run already knows of OpenSSL. attempts: how often to plan if somebody else changes catcher.conf.
     """
     facts = _collect(host, transition, tls)
     plan = planner.plan(facts, transition)
@@ -124,7 +124,7 @@ def _converge_files(
         _carry_out(host, transition, outcome)
     except ChangedMeanwhile as error:
         if attempts > 1:
-            # Another plan belongs to what is there now. What was placed is still staged.
+            # Plan again for the new content. A pair that was placed is still staged.
             return _converge_files(host, transition, facts.tls, attempts - 1)
         outcome.findings.append(finding("write-failed", path=paths.CONF, reason=reason_of(error)))
     except Exception as error:
@@ -135,13 +135,13 @@ def _converge_files(
 
         log_fault(error)
         outcome.findings.append(finding("internal-fault", reason=type(error).__name__))
-        # Only what the return to the old state needs is looked at again.
+        # Collect again only what is needed to take the change back.
         outcome.facts = facts.replace(config=fact_collector.read_config(host), pair=pair.look(host))
     return outcome
 
 
 def _carry_out(host: "Host", transition: "Transition", outcome: Outcome) -> None:
-    """The actions of the plan up to the stamp. Raises ChangedMeanwhile before anything else has been done."""
+    """Carry out the plan's actions, and write the stamp. Raises ChangedMeanwhile if somebody changed catcher.conf."""
     plan = outcome.plan
     generated: Optional[str] = None
     for action in plan.actions:
@@ -162,7 +162,7 @@ def _carry_out(host: "Host", transition: "Transition", outcome: Outcome) -> None
             _write_stamp(host, transition, outcome, generated)
     pending = any(action.kind in actions.PLACES and action.kind not in outcome.done for action in plan.actions)
     # A pair that could not be placed stays staged for the next run. The stage also proves that we made the pair, so it
-    # stays until the stamp says so, also if the pair stays when its mode is taken back. Another pair needs no proof.
+    # stays until the stamp proves it, even if a new mode is taken back and its pair stays. Others' pairs need no proof.
     if transition.kind == transitions.RETURN:
         proven = bool(transition.request.kept)
     else:
@@ -172,7 +172,7 @@ def _carry_out(host: "Host", transition: "Transition", outcome: Outcome) -> None
 
 
 def _write_returned_stamp(host: "Host", outcome: Outcome) -> None:
-    """Give the stamp the content that the plan has for it."""
+    """Write the stamp that the plan contains: the one from before the change that is taken back."""
     for action in outcome.plan.actions:
         if action.kind == actions.WRITE_STAMP:
             outcome.recorded = _report(outcome, paths.STAMP, lambda new=action.data: put_stamp(host, new))
@@ -186,11 +186,11 @@ def put_stamp(host: "Host", new: "stamp.Stamp") -> None:
 
 
 def _write_stamp(host: "Host", transition: "Transition", outcome: Outcome, generated: "Optional[str]") -> None:
-    """Write state.json if it would change; its content follows from the facts as they are now."""
+    """Write state.json if it would change. generated: what _attempt() returned for a pair that was placed, or None."""
     facts = outcome.facts
     settled = facts.replace(pair=facts.pair.replace(staged=False, draft=False))
     after = planner.plan(settled, transition, asked=False)
-    # What a second look finds: files that could not be read again, say.
+    # For example: a file that could be read before and cannot be read now.
     outcome.findings += [one for one in after.findings if one not in outcome.findings]
     new = planner.next_stamp(
         settled, outcome.plan.findings_with(after) + outcome.failures(), after.mode, transition)
@@ -200,7 +200,7 @@ def _write_stamp(host: "Host", transition: "Transition", outcome: Outcome, gener
         outcome.recorded = True
         return
     if facts.unread:
-        # A new one would lack what only the old one knows: whose the pair is.
+        # Never replace a stamp that could not be read: only it tells whether we made the pair.
         outcome.findings.append(finding("write-failed", path=paths.STAMP, reason=facts.unread))
         return
     if _report(outcome, paths.STAMP, lambda: put_stamp(host, new)):
@@ -210,7 +210,7 @@ def _write_stamp(host: "Host", transition: "Transition", outcome: Outcome, gener
 
 
 def _report(outcome: Outcome, path: str, step: "Callable[..., None]") -> bool:
-    """Run a step; a failure becomes a finding about *path*. Returns whether it worked."""
+    """Run a step. A failure becomes a finding about *path*. Returns whether it worked."""
     try:
         step()
     except OSError as error:
@@ -249,7 +249,7 @@ def _attempt(host: "Host", action: "Action", outcome: Outcome) -> "Optional[str]
 
 def _write_config(host: "Host", action: "Action", outcome: Outcome) -> None:
     host.ensure_dir(paths.CONF_DIR, 0o755)
-    # An edit goes to the file that was read, through a link, too.
+    # An edit changes the file that was read, even if catcher.conf is a link to it.
     host.replace(paths.CONF, action.data or b"", 0o644, follow=action.edits, expected=outcome.before.config.data)
 
 
@@ -289,7 +289,7 @@ def _put_pair(host: "Host", action: "Action", outcome: Outcome) -> str:
         key, crt = _generate(host, outcome, action.data)
     pair.clear(host)
     if pair.look(host).fingerprint == pair.fingerprint(key, crt):
-        # An earlier, interrupted run brought this very pair.
+        # An earlier run that was interrupted has placed this pair already.
         return ""
     outcome.kept = pair.begin_replacement(host, key, crt, generated=not action.data.key)
     return pair.place_replacement(host)
@@ -304,7 +304,7 @@ def _return_pair(host: "Host", action: "Action", outcome: Outcome) -> None:
 
 
 def _retire_legacy_links(host: "Host", action: "Action", outcome: Outcome) -> None:
-    """Remove 7.x's rcN.d links. Keep an init script that is left as a backup: it may be edited."""
+    """Remove the rcN.d links of CCA 7.x. Rename its init script to a backup: it may have been edited."""
     for link in outcome.before.unit.legacy_links:
         if link == paths.INIT_SCRIPT:
             host.rename(link, link + ".dpkg-bak")
@@ -341,8 +341,8 @@ def _change_service(host: "Host", action: "Action", outcome: Outcome) -> None:
     policy = "/usr/sbin/policy-rc.d"
     entry = host.lstat(policy)
     has_policy = entry is not None and entry.st_mode & 0o111
-    # It gets the first name from invoke-rc.d, the second one from deb-systemd-invoke, and from both by a shell, which
-    # also runs a script without "#!".
+    # invoke-rc.d gives it the first name, and deb-systemd-invoke the second. Both run it by a shell, which also runs a
+    # script without "#!".
     asked = [["/bin/sh", "-c", '"$0" "$@"', policy, name, action.kind] for name in ("CSUTKEcat", paths.UNIT)]
     if has_policy and any(host.run(words, timeout=30)[0] == POLICY_DENIES for words in asked):
         return
@@ -359,7 +359,7 @@ def _change_service(host: "Host", action: "Action", outcome: Outcome) -> None:
 
 
 def _is_left_running(host: "Host", outcome: Outcome) -> bool:
-    """Whether the catcher runs and would not start again, for a reason that a finding tells: then it is not stopped."""
+    """Return whether the catcher runs and would not start again: then it is not stopped. A finding says why."""
     from . import reference, start, systemd
 
     refused, after = reference.findings(host), start.next_start(outcome.facts)

@@ -12,30 +12,30 @@ if TYPE_CHECKING:
 
     from .host import Host
 
-# What hooks/preinst.sh writes.
+# The fields that hooks/preinst.sh always writes, with their values.
 NOTED = (
     ("tree", ("yes", "no")),
     ("groups", ("yes", "no")),
     ("unit", ("enabled", "disabled", "masked", "none")),
     ("active", ("yes", "no", "unknown")),
 )
-# How the mode was seen, and that in words. Notes of earlier versions contain no mode.
+# How preinst saw the mode: as the note has it, and in words. Notes of earlier versions have no mode.
 SEEN = {"process": "the list of processes", "last-run": "systemd's record of the last start", "journal": "the journal"}
 
 
 class Capture(Record):
-    """What the preinst scriptlet saw before the old package's files went (hooks/preinst.sh).
+    """What the preinst scriptlet saw before the old package's files were removed (hooks/preinst.sh).
 
-    recent: it was seen in the last day. Else the service may be in another state by now, and unit, active and unsure
-    say nothing; what the host was before does not change.
-    tree: a CCA tree was installed that had neither our private library nor another trace of ours: CCA 7.x, or the
-    vendor's own 8.x. ours: its CSUTKEcat was that of our 8.x. groups: CCA's groups were there.
-    unit: "enabled", "disabled", "masked" or "none". active: the daemon was running; unsure: it is not known whether it
+    recent: the note is from the last day. An older note still tells what the host was, but no longer the state of the
+    service: unit, active and unsure then mean nothing.
+    tree: there was a CCA tree without our private library or another trace of ours: CCA 7.x, or the vendor's own 8.x.
+    ours: its CSUTKEcat was that of our 8.x. groups: CCA's groups existed.
+    unit: "enabled", "disabled", "masked" or "none". active: the daemon was running. unsure: it is not known whether it
     was running.
-    mode: in which the daemon was seen (config.TLS or config.TCP), or None. seen: where that was seen: "process" (it was
-    running), "last-run" (systemd remembers the command line), "journal" (journald does), "no". looked: True
-    if a daemon that was not seen did not run; False if it may have run unseen.
-    version: of the package that the tree is from, if the package manager said it; else "".
+    mode: that of the daemon (config.TLS or config.TCP), or None if it was not seen. seen: how it was seen: "process"
+    (it was running), "last-run" (systemd remembers its command line), "journal" (journald does), or "no".
+    looked: True if a daemon that was not seen did not run; False if it may have run unseen.
+    version: of the package that owned the tree, if the package manager knew it; else "".
     """
 
     __slots__ = ("recent", "tree", "ours", "groups", "unit", "active", "unsure", "mode", "seen", "looked", "version")
@@ -55,7 +55,8 @@ class Capture(Record):
 def read_note(host: "Host", now: float) -> "Tuple[Optional[Capture], str]":
     """Return what preinst noted, and why the note could not be read, or ""; (None, "") if there is no note.
 
-    A note that is not complete is ignored: a file that a power failure has cut would say that there was no CCA.
+    now: seconds since the epoch. An incomplete note is ignored: after a power failure it might say that there was no
+    CCA.
     """
     try:
         data = host.read_optional(paths.CAPTURE, 4096)
@@ -85,23 +86,23 @@ def read_note(host: "Host", now: float) -> "Tuple[Optional[Capture], str]":
 
 
 def _is_recent(host: "Host", path: str, now: float) -> bool:
-    """Whether there is a note of the last day, by this clock. Raises OSError."""
+    """Return whether there is a note from the last day, by this host's clock. Raises OSError."""
     entry = host.lstat(path)
     return entry is not None and abs(now - entry.st_mtime) <= paths.NOTE_SECONDS
 
 
 def ran_before_removal(host: "Host", now: float) -> "Optional[bool]":
-    """Whether the service ran when a removal stopped it (hooks/prerm.sh); None if that is not noted."""
+    """Return whether the service ran when a removal stopped it (hooks/prerm.sh); None if no note tells it."""
     return {"yes": True, "no": False}.get((_note_of_removal(host, paths.RAN, now) + [""])[0])
 
 
 def enabled_before_removal(host: "Host", now: float) -> bool:
-    """Whether it is noted that the service was enabled when rpm's %preun disabled it for a removal."""
+    """Return whether a note says that the service was enabled before rpm's %preun disabled it for a removal."""
     return paths.UNIT in _note_of_removal(host, paths.ENABLED, now)
 
 
 def _note_of_removal(host: "Host", path: str, now: float) -> "List[str]":
-    """The lines of a note; none if there is none, or it is of another day."""
+    """Return the lines of a note; none if there is no note, or only an old one."""
     try:
         data = host.read_optional(path, 256) if _is_recent(host, path, now) else None
     except OSError:
@@ -110,16 +111,18 @@ def _note_of_removal(host: "Host", path: str, now: float) -> "List[str]":
 
 
 def why_unread(path: str, error: OSError) -> str:
-    """Why a file of ours could not be read; "" if it cannot be a file of ours: not a file, too large, or a circular
-    link."""
+    """Return why a file of ours could not be read; "" if what is there cannot be ours: it is not a file, it is too
+    large, or its links form a circle."""
     if error.errno in (errno.EINVAL, errno.EFBIG, errno.ELOOP):
         return ""
     return "%s cannot be read (%s)" % (path, reason_of(error))
 
 
 def mode_still_running(host: "Host", capture: "Optional[Capture]") -> "Optional[str]":
-    """The mode in which the daemon runs now, if preinst did not run or could not look; else None. An upgrade does not
-    stop the old daemon, so that it mostly runs on until the hook restarts it."""
+    """Return the mode in which the daemon runs now; None if it does not run, or if preinst could look.
+
+    An upgrade does not stop the old daemon: usually it runs on until the hook restarts it.
+    """
     if not host.is_booted() or (capture is not None and capture.looked):
         return None
     from . import systemd

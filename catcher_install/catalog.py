@@ -7,9 +7,9 @@ INFO = "info"
 WARNING = "warning"
 ERROR = "error"
 
-# Marks. LASTING: it says what happened once, and stays in the stamp until the mode that it speaks of is set by hand.
-# TRANSIENT: it says only what this run did; it is told and not kept. FAILURE: an action did not work. ROOT: only root
-# can know it, since it follows from the stamp or the key.
+# Marks. LASTING: reports an event, and stays in the stamp until an administrator sets the mode. TRANSIENT: reports what
+# this run did, and is not kept. FAILURE: an action failed. ROOT: only root can know it, because it follows from the
+# stamp or the key.
 LASTING = "l"
 TRANSIENT = "t"
 FAILURE = "f"

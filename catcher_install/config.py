@@ -16,7 +16,7 @@ TLS_OFF = b"TLS_OFF"
 TLS_REQUIRED = b"TLS_REQUIRED"
 BOM = b"\xef\xbb\xbf"
 
-# A directive file of a few lines; anything larger is not one.
+# The file has a few lines. Anything larger is some other file.
 SIZE_LIMIT = 64 * 1024
 
 # The number of bytes that are shown of an unknown directive.
@@ -35,7 +35,7 @@ class Config(Record):
 
     state: ABSENT, UNSET, TLS, TCP or UNUSABLE.
     required: True if a line TLS_REQUIRED forbids falling back to TCP.
-    problem: why the file is UNUSABLE, as the end of a sentence; "" otherwise. passing: that may be over in a moment.
+    problem: why the file is UNUSABLE, as the end of a sentence; "" otherwise. passing: the problem may soon go away.
     data: the bytes of the file; None if it is absent or could not be read.
     """
 
@@ -48,32 +48,32 @@ class Config(Record):
 
     @property
     def mode(self) -> "Optional[str]":
-        """The mode that it sets, TLS or TCP; None if it sets none."""
+        """The mode that the file sets, TLS or TCP; None if it sets none."""
         return self.state if self.state in (TLS, TCP) else None
 
 
 def absent() -> Config:
-    """The configuration of a host without the file."""
+    """Return the configuration of a host without the file."""
     return Config(state=ABSENT, required=False, problem="", passing=False, data=None)
 
 
 def unreadable(problem: str, passing: bool = False) -> Config:
-    """The configuration of a file that is there but could not be read."""
+    """Return the configuration of a file that is there but could not be read."""
     return Config(state=UNUSABLE, required=False, problem=problem, passing=passing, data=None)
 
 
 def directive(mode: str) -> bytes:
-    """The token that sets a mode (TLS or TCP)."""
+    """Return the token that sets a mode (TLS or TCP)."""
     return TLS_ON if mode == TLS else TLS_OFF
 
 
 def fresh(mode: str) -> bytes:
-    """The whole content of a new file."""
+    """Return the whole content of a new file."""
     return directive(mode) + b"\n"
 
 
 def _tokens(data: bytes) -> "List[Tuple[bytes, int, int]]":
-    """The directives in order, each with its offset in *data* and its line number from 1."""
+    """Return the directives in order, each with its offset in *data* and its line number from 1."""
     found = []
     offset = 0
     for number, line in enumerate(data.splitlines(True), 1):
@@ -121,7 +121,7 @@ def parse(data: bytes, quote: bool = True) -> Config:
 
 
 def with_mode(data: bytes, mode: str) -> bytes:
-    """*data* with its directive set to *mode* (TLS or TCP); a line of its own is added if there is none.
+    """Return *data* with its directive set to *mode* (TLS or TCP). If it has no directive, a line is added.
 
     data: the bytes of a file that parse() does not call UNUSABLE.
     """

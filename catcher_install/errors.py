@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from .messages import Finding
 
 
-# The hint of what only root may do. catcherctl adds the arguments that were typed.
+# The hint for a command that only root may run. catcherctl adds the arguments that were typed.
 AS_ROOT = "run it as root:\n  sudo catcherctl"
 
 
@@ -28,7 +28,7 @@ class CatcherError(Exception):
 
 
 def reason_of(error: BaseException) -> str:
-    """Why a call of the system failed, in its own words; never ""."""
+    """Return why a system call failed, in the system's words; never ""."""
     return str(getattr(error, "strerror", None) or error) or type(error).__name__
 
 
@@ -37,7 +37,7 @@ class KeyRefused(CatcherError):
 
 
 class ChangedMeanwhile(OSError):
-    """A file is not, or no longer, what was read before; what somebody else has put there stays."""
+    """Somebody else has changed a file since it was read. Their file stays."""
 
 
 class MissingDependency(CatcherError):

@@ -28,16 +28,18 @@ class HostFacts(Record):
 
     booted: systemd runs here and this is no chroot. networked: our view of the network is the host's.
     image: why a key may not be made here, or "".
-    config, stamp, pair, capture, unit: as their types say; stamp and capture are None if there is none. An old capture
-    says nothing if there is a stamp: a run of ours was finished since. note_left: there is a file of preinst's note.
-    still_running: the mode in which the daemon runs now, config.TLS or config.TCP. Looked at only if it decides: no
-    catcher.conf sets a mode, and preinst did not see the daemon; else None.
-    unread: the file that would tell what this host was (the stamp, the note of preinst) and could not be read, and why,
-    as the end of a sentence; "" if both were read.
+    config, stamp, pair, capture, unit: see their types. stamp and capture are None if there is none; capture also if it
+    is more than a day old and there is a stamp, because then a run has finished since. note_left: the file with
+    preinst's note exists.
+    still_running: the mode in which an older daemon runs now, config.TLS or config.TCP. It is looked up only if the new
+    mode depends on it: no catcher.conf sets a mode, and preinst did not see the daemon. Else None.
+    unread: why one of the two files that tell the host's past (the stamp, preinst's note) could not be read, with its
+    name, as the end of a sentence; "" if both could be read.
     tls: whether TLS is possible: yes, no, or not known.
-    traces: what CCA 7.x left, by name; empty if nothing did.
-    catcher: the daemon is there and executable. version: of this package.
-    verdict: on the pair, remembered or fresh; None if TLS is out of the question or there is no whole pair.
+    traces: what CCA 7.x left behind, by name.
+    catcher: the daemon exists and is executable. version: of this package.
+    verdict: on the pair, remembered or new, see _verdict(); None if the host cannot or should not speak TLS, or if the
+    pair is not complete.
     now: seconds since the epoch.
     """
 
@@ -65,9 +67,9 @@ class HostFacts(Record):
 
 
 def collect(host: "Host", tls: "Optional[openssl.TlsCapability]" = None) -> HostFacts:
-    """Look at everything once. No state of a host makes this raise an error.
+    """Return the facts of a host. Never raises, whatever state the host is in.
 
-    tls: what this run has already found out about OpenSSL, so that a second look costs no second process.
+    tls: what this run has already found out about OpenSSL, if it has: that saves a process.
     """
     configuration = read_config(host)
     stamp, unread = read_stamp(host)
@@ -106,11 +108,10 @@ def collect(host: "Host", tls: "Optional[openssl.TlsCapability]" = None) -> Host
 
 
 def unreadable_by_us(host: "Host") -> "List[str]":
-    """Return the files on which a plan depends and which only root may read: what collect() says of them is not
-    true."""
+    """Return the files that a plan depends on and that only root may read. What collect() says of these is wrong."""
     found: List[str] = []
     if host.is_root():
-        # What not even root may read is a fault of the host, and told.
+        # If not even root can read a file, collect() reports that as a fault of the host.
         return found
     for path in (paths.CONF, paths.STAMP, paths.KEY):
         try:
@@ -118,21 +119,23 @@ def unreadable_by_us(host: "Host") -> "List[str]":
         except PermissionError:
             found.append(path)
         except OSError:
-            # Not a file, or too large: root sees no more of it.
+            # Not a file, or too large: root would not see more.
             continue
     return found
 
 
 def require_all_seen(host: "Host", what: str, hint: str) -> None:
-    """Raise CatcherError if only root sees everything on which something depends. what: that, such as "a plan". hint:
-    what root has to type."""
+    """Raise CatcherError if only root may read the files that *what* depends on.
+
+    what: for the message, e.g. "a plan". hint: what to type as root.
+    """
     unread = unreadable_by_us(host)
     if unread:
         raise CatcherError("only root may read what %s depends on: %s" % (what, ", ".join(unread)), hint)
 
 
 def read_config(host: "Host") -> config.Config:
-    """Return what catcher.conf says. If the service would not see it, or nobody can read it now, it is unreadable()."""
+    """Return what catcher.conf says; config.unreadable() if it cannot be read, or if the service would not see it."""
     where = "" if host.is_in_sandbox() else out_of_sight(host, paths.CONF)
     if where:
         return config.unreadable("it " + where)
@@ -153,14 +156,17 @@ def read_config(host: "Host") -> config.Config:
 
 
 def _may_be_mounted(host: "Host", path: str) -> bool:
-    """Whether a link that leads nowhere may lead to a file system that is mounted later. What the unit hides from the
-    service never comes."""
+    """Return whether a dangling link may lead to a file system that is mounted later. Not if the unit hides that place
+    from the service: then the service never sees it."""
     return host.identity(path) == "-" and not out_of_sight(host, path)
 
 
 def _everybody_may_read(host: "Host", data: bytes) -> bool:
-    """Whether a message in the journal may quote what was read as catcher.conf. The path may lead to any file of
-    root, so everybody must be able to read it. It is read again, because it may be another file by now."""
+    """Return whether a message in the journal may quote *data*, which was read as catcher.conf.
+
+    The path may lead to any file of root's, so everybody must be able to read that file. It is read again, because it
+    may be another file by now.
+    """
     try:
         return host.read(paths.CONF, config.SIZE_LIMIT, public=True) == data
     except OSError:
@@ -168,7 +174,7 @@ def _everybody_may_read(host: "Host", data: bytes) -> bool:
 
 
 def read_stamp(host: "Host") -> "Tuple[Optional[stamp_file.Stamp], str]":
-    """The stamp, or None, and why it could not be read, or ""."""
+    """Return the stamp or None, and why it could not be read or ""."""
     try:
         data = host.read_optional(paths.STAMP, stamp_file.SIZE_LIMIT)
     except OSError as error:
@@ -178,24 +184,24 @@ def read_stamp(host: "Host") -> "Tuple[Optional[stamp_file.Stamp], str]":
 
 def _tls(host: "Host", stamp: "Optional[stamp_file.Stamp]") -> openssl.TlsCapability:
     if host.root != "/":
-        # Its programs are not run: they may be anybody's.
+        # The programs there are never run: nobody knows what they do.
         return openssl.unknown("programs of another root directory are not run")
     return openssl.capability(host, stamp.checked_openssl if stamp is not None else None)
 
 
 def _image(host: "Host") -> str:
-    """Why a private key must not be made here, or ""."""
+    """Return why no private key may be made here, or ""."""
     if host.root != "/":
         return "another root directory"
     return "a chroot" if host.in_chroot() else ""
 
 
 def _traces(host: "Host", capture: "Optional[Capture]") -> "List[str]":
-    """What only an earlier CCA can have left behind. It counts if no package manager tells the old version. Key storage
-    is none: it is restored on new hosts."""
+    """Return the names of what only CCA 7.x can have left behind. They decide if no package manager tells the old
+    version. Key storage is no such trace: it is also restored on new hosts."""
     found = [path for path in (paths.INIT_SCRIPT,) if host.lexists(path)]
-    # A package may make these groups itself, so what preinst saw counts for more than what is there now; and if it saw
-    # nothing, groups that systemd-sysusers or preinst makes for this package say nothing.
+    # This package may make these groups, too. So what preinst saw counts, if it left a note; without one, the groups
+    # count only if neither systemd-sysusers nor preinst makes them for this package.
     makes = host.lexists(paths.SYSUSERS) or host.lexists(paths.MADE_GROUPS)
     if capture.groups if capture is not None else not makes and _has_legacy_groups(host):
         found.append("the groups cca_*")
@@ -216,7 +222,7 @@ def _is_program(host: "Host", path: str) -> bool:
 
 
 def version_of(host: "Host") -> str:
-    """The version of the installed package; "unpackaged" in a source tree."""
+    """Return the version of the installed package; "unpackaged" in a source tree."""
     try:
         data = host.read_optional(paths.VERSION, 256)
     except OSError:
@@ -227,11 +233,12 @@ def version_of(host: "Host") -> str:
 def _verdict(
     host: "Host", files: pair.PairFiles, stamp: "Optional[stamp_file.Stamp]", tls: openssl.TlsCapability
 ) -> "Optional[Dict[str, object]]":
-    """The judgement on the pair in place, remembered while neither file has changed, nor the policy of OpenSSL.
+    """Return the judgement on the pair in place; None if the pair is not complete. It is remembered until one of the
+    two files or the policy of OpenSSL changes.
 
-    Keys: fingerprint and key_size (pair.PairFiles), policy (openssl.policy()), the fields of check.Verdict, and
-    "unchecked" with the reason if OpenSSL could not be asked. If they could not be read: "passing", whether that may be
-    over in a moment; "unread", whether they may be a good pair all the same.
+    Keys: fingerprint and key_size (see pair.PairFiles), policy (see openssl.policy()), and the fields of check.Verdict,
+    "unchecked" only if OpenSSL could not be asked. If the files cannot be read, also "passing" (whether that may soon
+    be over) and "unread" (whether they may be a good pair nevertheless).
     """
     if files.state != pair.BOTH:
         return None
@@ -247,7 +254,7 @@ def _verdict(
     verdict: Dict[str, object] = {"fingerprint": "", "key_size": 0, "policy": policy}
     try:
         key, crt = pair.read(host)
-        # Of what is judged, which need not be what look() has seen.
+        # Of the bytes that are judged: the files may have changed since look().
         verdict.update(fingerprint=pair.fingerprint(key, crt), key_size=len(key))
         judged = check.check(host, key, crt)
         if unseen and not host.is_in_sandbox():
@@ -257,7 +264,7 @@ def _verdict(
         passing = error.errno in PASSING or error.errno == errno.ENOENT and not unseen
         verdict.update(passing=passing, unread=not unseen and why_unread("", error) != "")
     if judged.unchecked and known:
-        # What could not be found out does not undo what was.
+        # OpenSSL could not be asked this time, so the remembered verdict stays.
         return memory
     for name in judged.__slots__:
         if name != "unchecked" or judged.unchecked:
@@ -266,7 +273,7 @@ def _verdict(
 
 
 def _why_service_cannot_see_pair(host: "Host") -> str:
-    """Why the service does not see the pair, as the end of a sentence; "" if it does."""
+    """Return why the service does not see the pair, as the end of a sentence; "" if it does."""
     for path in (paths.KEY, paths.CERTIFICATE):
         where = out_of_sight(host, path)
         if where:
@@ -275,14 +282,14 @@ def _why_service_cannot_see_pair(host: "Host") -> str:
 
 
 def out_of_sight(host: "Host", path: str) -> str:
-    """Where a path leads if the service does not see that, as the end of a sentence; "" if it does."""
+    """Return why the service does not see a path, as the end of a sentence; "" if it does."""
     if host.root == "/" and not host.is_booted() and not host.in_chroot():
         # A container without systemd has no unit that hides anything.
         return ""
     try:
         real = host.real_path(path)
     except OSError:
-        # A link in a circle, which cannot be read either.
+        # A circular link: it cannot be read either.
         return ""
     if not (real + "/").startswith(HIDDEN) or _is_shown(host, real):
         return ""
@@ -291,7 +298,7 @@ def out_of_sight(host: "Host", path: str) -> str:
 
 
 def _is_shown(host: "Host", real: str) -> bool:
-    """Whether a drop-in, or another unit in the place of ours, lets the service see a path that ours hides."""
+    """Return whether a drop-in, or another unit in place of ours, shows the service a path that our unit hides."""
     if not host.is_booted():
         return False
     from . import systemd
@@ -309,18 +316,18 @@ def _is_shown(host: "Host", real: str) -> bool:
 
 
 def judged(host: "Host", facts: HostFacts) -> HostFacts:
-    """The same facts with the verdict on the pair, also in a mode that does not use it."""
+    """Return the facts with a verdict on the pair, even in a mode that does not use the pair."""
     if facts.verdict is not None:
         return facts
     return facts.replace(verdict=_verdict(host, facts.pair, facts.stamp, facts.tls))
 
 
 def _is_verdict_on(memory: "Dict[str, object]", files: pair.PairFiles) -> bool:
-    """Whether a remembered verdict is whole and about these files."""
+    """Return whether a remembered verdict is complete, good, and about these files."""
     return (
         files.fingerprint != ""
         and memory.get("fingerprint") == files.fingerprint
-        # Bytes that moved from one file into the other leave the fingerprint as it was.
+        # Bytes that move from one file to the other do not change the fingerprint.
         and memory.get("key_size") == files.key_size
         and memory.get("problem") == ""
         and all(isinstance(memory.get(name), int) for name in (

@@ -20,23 +20,23 @@ if TYPE_CHECKING:
 
     Result = TypeVar("Result")
 
-# For Host.replace(): whatever is there may be replaced.
+# For Host.replace(): any content may be replaced.
 ANYTHING: "Any" = object()
-# What link(2) gives if a file system has no hard links.
+# Errors of link(2) if a file system has no hard links.
 NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS)
 LINK_LIMIT = 40
 # The longest path in bytes, with its final NUL (PATH_MAX in limits.h). The kernel refuses a longer path, and resolving
 # it by hand would need quadratic time.
 PATH_LIMIT = 4096
 COPY_BLOCK = 64 * 1024
-# Errors of a read that may be over in a moment.
+# Errors of a read that may soon go away.
 PASSING = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.EIO, errno.ETIMEDOUT, errno.EINTR,
            errno.ESTALE)  # fmt: skip
-# Errors of a path that leads to nothing: its links may be a circle.
+# Errors of a path that leads nowhere; ELOOP is for circular links.
 NOTHING = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 # clock_gettime(2); time names it from Python 3.7. The kernel counts the starts of processes by it.
 CLOCK_BOOTTIME = 7
-# Of a file whose identity cannot be found out.
+# The identity of a file that cannot be looked at.
 UNSEEN = "?"
 # What a child gets instead of the caller's environment: no OPENSSL_CONF, LD_LIBRARY_PATH or PYTHONPATH of the caller.
 # The system's own openssl.cnf applies: it is the policy of its administrator.
@@ -54,9 +54,9 @@ class Host:
     Methods raise OSError as the system call does.
     """
 
-    # Whether KEY and CERTIFICATE are the links of an image; None until that is needed.
+    # Whether KEY and CERTIFICATE are an image's links to IMAGE_PAIR; None until somebody asks.
     _pair_is_in_image: "Optional[bool]" = None
-    # Whether systemd runs this process outside of the sandbox (hooks/make-pair).
+    # Whether systemd runs this process outside of the unit's sandbox (hooks/make-pair).
     outside = False
 
     def __init__(self, root: str = "/") -> None:
@@ -68,16 +68,17 @@ class Host:
     # -- names ---------------------------------------------------------------------------------------------------
 
     def locate(self, path: str, follow: bool = False) -> str:
-        """Where the kernel finds *path*; with *follow*, what its last component links to.
+        """Return the path under which the kernel finds a host's *path*. follow: resolve a link at its end, too.
 
-        Inside a root every link is resolved by hand, since the kernel would resolve an absolute one against "/".
+        In another root, links are resolved here, because the kernel would resolve an absolute one against "/". For the
+        root "/" they are left to the kernel.
         """
         if path.startswith(paths.BIN) and self.pair_is_in_image() and _goes_with_the_pair(path[len(paths.BIN):]):
             path = paths.IMAGE_PAIR + path[len(paths.BIN):]
         return self._locate(path, follow)
 
     def pair_is_in_image(self) -> bool:
-        """Whether this is an image that keeps the pair in IMAGE_PAIR. One link alone leads to no pair."""
+        """Return whether this is an image that keeps the pair in IMAGE_PAIR: both files must be links to there."""
         if self._pair_is_in_image is None:
             self._pair_is_in_image = self._leads_to_image_pair(paths.KEY) and self._leads_to_image_pair(
                 paths.CERTIFICATE)
@@ -125,7 +126,7 @@ class Host:
     # -- reading -------------------------------------------------------------------------------------------------
 
     def lstat(self, path: str) -> "Optional[os.stat_result]":
-        """lstat of *path*, or None if there is nothing."""
+        """Return lstat() of *path*, or None if there is nothing."""
         try:
             return _again(os.lstat, self.locate(path))
         except OSError as error:
@@ -134,15 +135,15 @@ class Host:
             return None
 
     def lexists(self, path: str) -> bool:
-        """Whether anything, even a dangling link, has this name."""
+        """Return whether anything, even a dangling link, has this name."""
         return self.lstat(path) is not None
 
     def identity(self, path: str) -> str:
-        """Return a text that changes whenever the file changes to which *path* leads; "-" if there is no file, UNSEEN
-        if that cannot be found out.
+        """Return a text that changes whenever the file does to which *path* leads; "-" if there is no file, UNSEEN if
+        it cannot be looked at.
 
-        The text has the inode, its size, and the time of the last change of content, mode or owner, which nobody can
-        set back. It does not have the number of the device, which may change at a boot.
+        The text contains the inode, the size, and the time of the last change of content, mode or owner, which nobody
+        can set back. It does not contain the number of the device, which may change at a boot.
         """
         try:
             entry = _again(os.stat, self.locate(path, follow=True))
@@ -151,20 +152,21 @@ class Host:
         return "%d:%d:%d" % (entry.st_ino, entry.st_size, entry.st_ctime_ns)
 
     def real_path(self, path: str) -> str:
-        """The path without links of what *path* leads to, as far as it can be followed."""
+        """Return *path* with all its links resolved, as far as they lead somewhere."""
         return self._inside(os.path.realpath(self.locate(path, follow=True)))
 
     def permissions(self, path: str) -> int:
-        """The permission bits of what *path* leads to; 0 if that cannot be seen."""
+        """Return the permission bits of what *path* leads to; 0 if they cannot be seen."""
         try:
             return stat.S_IMODE(_again(os.stat, self.locate(path, follow=True)).st_mode)
         except OSError:
             return 0
 
     def open_mode(self, path: str) -> int:
-        """The permission bits of what *path* leads to if others than its owner can read it; 0 if they cannot.
+        """Return the permission bits of what *path* leads to if others than its owner can read it, else 0.
 
-        A link may lead to what other programs share by its group, and to where only these may look anything up.
+        If *path* is a link, a readable group is no fault: the file may be shared with other programs on purpose. Nor is
+        a file that everybody may read, below a directory that only some may enter.
         """
         mode = self.permissions(path)
         if self.read_link(path) is None:
@@ -175,35 +177,35 @@ class Host:
         return mode if mode & 0o007 and above == "/" else 0
 
     def is_dir(self, path: str) -> bool:
-        """Whether *path* is, or links to, a directory."""
+        """Return whether *path* is a directory or a link to one."""
         try:
             return stat.S_ISDIR(_again(os.stat, self.locate(path, follow=True)).st_mode)
         except OSError:
             return False
 
     def is_own_dir(self, path: str) -> bool:
-        """Whether *path* is a directory itself, of root's or ours: one that somebody else planted does not count."""
+        """Return whether *path* is a directory, not a link, that is_own(): somebody else may have planted another."""
         entry = self.lstat(path)
         if entry is None or not stat.S_ISDIR(entry.st_mode):
             return False
         return self.is_own(path, entry)
 
     def is_own(self, path: str, entry: os.stat_result) -> bool:
-        """Whether *path*, of which this is lstat(), is root's or ours.
+        """Return whether *path* belongs to root or to us. entry: its lstat().
 
-        What is root's may be of another user (NFS with root_squash); then the directory above is, too.
+        On NFS with root_squash, root's files belong to another user. Then the directory above does, too.
         """
         above = _again(os.stat, self.locate(os.path.dirname(path), follow=True))
         return self.is_ours(entry) or entry.st_uid == above.st_uid
 
     def is_ours(self, entry: os.stat_result) -> bool:
-        """Whether a file belongs to root, or to who runs this."""
+        """Return whether a file belongs to root, or to the user who runs this."""
         return entry.st_uid in (0, os.geteuid())
 
     def list_dir(self, path: str, certain: bool = False) -> "List[str]":
-        """Names in a directory, sorted; none if it does not exist or may not be read.
+        """Return the names in a directory, sorted; none if it does not exist or may not be read.
 
-        certain: a directory that may not be read raises PermissionError, for callers that decide by what is not in it.
+        certain: raise PermissionError if it may not be read, for callers to whom a missing name matters.
         """
         try:
             return sorted(_again(os.listdir, self.locate(path, follow=True)))
@@ -215,7 +217,7 @@ class Host:
             return []
 
     def read_link(self, path: str) -> "Optional[str]":
-        """Where a link points, or None for anything else."""
+        """Return where a link points, or None for anything else."""
         try:
             return _again(os.readlink, self.locate(path))
         except OSError as error:
@@ -224,11 +226,11 @@ class Host:
             raise
 
     def read(self, path: str, limit: int, head: bool = False, public: bool = False) -> bytes:
-        """The content of a regular file, links followed.
+        """Return the content of a regular file; links are followed.
 
-        limit: bytes. A larger file raises EFBIG, unless *head* asks for no more than its first *limit* bytes.
-        public: a file that not everybody may read raises EACCES.
-        A FIFO, a device or a directory raises EINVAL and is never waited for.
+        limit: bytes. A larger file raises EFBIG, unless *head* asks for its first *limit* bytes only.
+        public: raise EACCES unless everybody may read the file.
+        A FIFO, a device or a directory raises EINVAL at once.
         """
         fd = os.open(self.locate(path, follow=True), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
         try:
@@ -250,14 +252,14 @@ class Host:
         return data[:limit]
 
     def read_optional(self, path: str, limit: int) -> "Optional[bytes]":
-        """As read(), or None if there is no such file."""
+        """Return what read() does, or None if the file does not exist."""
         try:
             return self.read(path, limit)
         except (FileNotFoundError, NotADirectoryError):
             return None
 
     def own_elf_header(self) -> bytes:
-        """The first bytes of a program of this host's architecture; b"" if no program can be read."""
+        """Return the first bytes of a program of this host's architecture; b"" if no program can be read."""
         for path in ("/proc/self/exe",) if self.root == "/" else ("/bin/sh", paths.OPENSSL):
             try:
                 return self.read(path, limit=20, head=True)
@@ -268,9 +270,9 @@ class Host:
     # -- the running system --------------------------------------------------------------------------------------
 
     def is_booted(self) -> bool:
-        """Whether this is a running system: systemd is its PID 1, and we are not in a chroot of it.
+        """Return whether this is a running system: systemd is PID 1, and we are not in a chroot.
 
-        Says no in an image build, under ``--root`` and with SYSTEMD_OFFLINE=1 (systemctl(1)).
+        It is not in an image build, under ``--root``, or with SYSTEMD_OFFLINE=1 (systemctl(1)).
         """
         if self.root != "/" or os.environ.get("SYSTEMD_OFFLINE") in ("1", "yes", "true", "on"):
             return False
@@ -283,19 +285,19 @@ class Host:
             return self.is_hidden(1)
 
     def is_run_by_systemd(self) -> bool:
-        """Whether systemd itself started this process for a unit (systemd.exec(5), INVOCATION_ID)."""
+        """Return whether systemd itself started this process for a unit (systemd.exec(5), INVOCATION_ID)."""
         return "INVOCATION_ID" in os.environ and os.getppid() == 1
 
     def is_in_sandbox(self) -> bool:
-        """Whether this process sees what the daemon will see, because the unit's sandbox is around it."""
+        """Return whether this process runs in the unit's sandbox, and so sees what the daemon will see."""
         return self.is_run_by_systemd() and not self.outside
 
     def is_root(self) -> bool:
-        """Whether this process may change the host as a whole: it is root."""
+        """Return whether this process runs as root."""
         return os.geteuid() == 0
 
     def asked_by(self) -> str:
-        """Who runs this process: its user, and the user who logged in for it (proc(5), loginuid), if any did."""
+        """Return who runs this process, for a log: its user, and the user who logged in (proc(5), loginuid), if any."""
         login = b""
         try:
             login = self.read("/proc/self/loginuid", 32).strip()
@@ -306,7 +308,7 @@ class Host:
         return "uid %d%s" % (os.geteuid(), ", logged in as uid %d" % int(login) if known else "")
 
     def in_chroot(self) -> bool:
-        """Whether our root directory is not PID 1's. False if /proc cannot tell and nothing else says so."""
+        """Return whether our root directory differs from that of PID 1. False if nothing shows that it does."""
         if self.root != "/":
             return True
         try:
@@ -319,21 +321,21 @@ class Host:
         return (ours.st_dev, ours.st_ino) != (first.st_dev, first.st_ino)
 
     def sees_host_network(self) -> bool:
-        """Whether this process sees the host's network. rpm's unshare plugin runs scriptlets in an empty one."""
+        """Return whether this process is in the host's network. rpm's unshare plugin gives scriptlets an empty one."""
         try:
             return _again(os.readlink, "/proc/self/ns/net") == _again(os.readlink, "/proc/1/ns/net")
         except OSError:
             return True
 
     def shares_network(self, pid: int) -> bool:
-        """Whether a process has our network; yes, if that cannot be seen."""
+        """Return whether a process is in our network; yes, if that cannot be seen."""
         try:
             return self.read_link("/proc/%d/ns/net" % pid) in (None, self.read_link("/proc/self/ns/net"))
         except OSError:
             return True
 
     def has_address(self, address: str) -> bool:
-        """Whether this host has a numeric IP address now, and the interface that may be named behind a "%"."""
+        """Return whether this host has a numeric IP address now, and the interface behind its "%", if it names one."""
         import socket
 
         try:
@@ -342,18 +344,19 @@ class Host:
             with socket.socket(family, kind) as sock:
                 sock.bind(name)
         except socket.gaierror as error:
-            # The interface.
+            # There is no such interface.
             return error.errno != socket.EAI_NONAME
         except OSError as error:
             return error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.ENODEV)
         return True
 
     def is_listening(self, port: int) -> bool:
-        """Whether a TCP socket of the host, not of this process alone, listens on *port*."""
+        """Return whether a TCP socket in the host's network listens on *port*."""
         return any(one.listens for one in self.tcp_sockets(port))
 
     def tcp_sockets(self, port: int, pid: int = 1) -> "List[TcpSocket]":
-        """The TCP sockets with this local port in a process's network, or in ours if that cannot be seen (proc(5))."""
+        """Return the TCP sockets with this local port in a process's network, or in ours if that one cannot be seen
+        (proc(5))."""
         found: List[TcpSocket] = []
         for network in ("/proc/%d/net" % pid, "/proc/net"):
             seen = False
@@ -370,8 +373,9 @@ class Host:
         return found
 
     def can_bind(self, port: int, addresses: "Sequence[str]" = ("::", "0.0.0.0")) -> bool:
-        """Whether a server that sets SO_REUSEADDR, as the catcher does, could have a TCP port on these addresses."""
-        # What socket is made of: importing that one takes a third of the time of a start.
+        """Return whether a server that sets SO_REUSEADDR, as the catcher does, can bind a TCP port on these addresses.
+        An address that this host does not have is no obstacle."""
+        # The C part of the module socket, whose import takes a third of the time of a start.
         import _socket
 
         for address in addresses:
@@ -395,13 +399,13 @@ class Host:
         return True
 
     def pause(self, seconds: float) -> None:
-        """Do nothing for some time."""
+        """Do nothing for some seconds."""
         time.sleep(seconds)
 
     def socket_owner(self, inode: int, likely: "Optional[int]" = None) -> "Optional[int]":
-        """Return the PID of a process that has a socket open; None if no process has, or if we may not see which one.
+        """Return the PID of a process that has a socket open; None if no process has, or if we may not see which.
 
-        likely: the process that counts if several have it, since children inherit it.
+        likely: looked at first. Several processes may have the socket, because children inherit it.
         """
         wanted = "socket:[%d]" % inode
         for pid in ([] if likely is None else [likely]) + self.pids():
@@ -410,12 +414,12 @@ class Host:
                     if self.read_link("/proc/%d/fd/%s" % (pid, fd)) == wanted:
                         return pid
                 except OSError:
-                    # Of another user, or ended meanwhile.
+                    # The process belongs to another user, or has ended.
                     break
         return None
 
     def wait_until(self, condition: "Callable[[], bool]", timeout: float) -> bool:
-        """Look at a condition until it holds; False if it does not within *timeout* seconds."""
+        """Wait until a condition holds. Returns False if it does not within *timeout* seconds."""
         deadline = time.monotonic() + timeout
         while not condition():
             if time.monotonic() > deadline:
@@ -424,29 +428,29 @@ class Host:
         return True
 
     def now(self) -> float:
-        """Seconds since the epoch."""
+        """Return seconds since the epoch."""
         return time.time()
 
     def uptime(self) -> float:
-        """Seconds since boot, as systemd counts them in its monotonic time stamps."""
+        """Return seconds since boot, as systemd counts them in its monotonic time stamps."""
         return time.monotonic()
 
     def node_name(self) -> str:
-        """The kernel's host name; under ``--root``, what /etc/hostname will set."""
+        """Return the kernel's host name; under ``--root``, what /etc/hostname will set."""
         if self.root == "/":
-            # Python 3.6 in the C locale, and bytes that are no text, give surrogates.
+            # The name has surrogates on Python 3.6 in the C locale, and for bytes that are not UTF-8.
             return os.fsencode(os.uname().nodename).decode("utf-8", "replace")
         data = self.read_optional("/etc/hostname", 4096) or b""
         return data.decode("utf-8", "replace").strip()
 
     def ipv4_addresses(self) -> "List[Tuple[str, str]]":
-        """(address, interface) of every IPv4 address of this host, in the kernel's order (netdevice(7))."""
+        """Return (address, interface) of every IPv4 address of this host, in the kernel's order (netdevice(7))."""
         import array
         import socket
         import struct
 
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-            # Without a buffer it says how large one must be; there may be more addresses in a moment.
+            # Without a buffer, ioctl says how large it must be. A little more, for addresses that appear meanwhile.
             needed = struct.unpack("iL", fcntl.ioctl(sock.fileno(), 0x8912, struct.pack("iL", 0, 0)))[0]
             buffer = array.array("B", bytes(needed + 4096))
             answer = fcntl.ioctl(sock.fileno(), 0x8912, struct.pack("iL", len(buffer), buffer.buffer_info()[0]))
@@ -460,16 +464,16 @@ class Host:
     def run(
         self, argv: "Sequence[str]", timeout: float, stdin: bytes = b"", only_output: bool = False
     ) -> "Tuple[int, bytes]":
-        """Run a program and wait: (exit status, standard output and error together; with only_output, without errors).
+        """Run a program and wait for its end. Returns (exit status, standard output and standard error together).
 
-        argv: an absolute path first; no shell is involved. A signal n gives status 128 + n.
-        timeout: seconds; then the program is killed and TimeoutError raised. Output beyond 1 MiB is dropped.
+        argv: an absolute path first; no shell is involved. A signal n gives status 128 + n. only_output: drop standard
+        error. timeout: seconds; then the program is killed and TimeoutError raised. Output beyond 1 MiB is dropped.
         The environment is CHILD_ENVIRONMENT. Raises OSError if the program cannot be executed. Programs of another root
         directory are never executed: nobody knows what they do.
         """
         if self.root != "/":
             raise PermissionError(errno.EPERM, "programs of another root directory are not run", argv[0])
-        # Raises FileNotFoundError here, which is cheaper than a process that fails to execute it.
+        # A missing program raises FileNotFoundError here, without the cost of a process.
         _again(os.stat, self.locate(argv[0], follow=True))
         environment = dict(CHILD_ENVIRONMENT)
         if "SYSTEMD_OFFLINE" in os.environ:
@@ -482,20 +486,20 @@ class Host:
         return process.Signals()
 
     def terminate(self, pid: int) -> None:
-        """Ask a process to end (SIGTERM); one that has ended already is no error."""
+        """Ask a process to end (SIGTERM). It is no error if it has ended already."""
         try:
             os.kill(pid, 15)
         except ProcessLookupError:
             return
 
     def execute(self, program: str, argv: "Sequence[str]", environment: "Optional[Dict[str, str]]" = None) -> None:
-        """Become *program*; returns only by raising OSError. environment: what it gets beside ours."""
+        """Become *program*. Returns only by raising OSError. environment: variables that it gets on top of ours."""
         os.execve(program, list(argv), dict(os.environ, **(environment or {})))
 
     # -- writing -------------------------------------------------------------------------------------------------
 
     def make_dir(self, path: str, mode: int) -> None:
-        """Make one directory, open to *mode* and never to more; it may not exist yet."""
+        """Make one directory, which at no time has more permissions than *mode*. Raises FileExistsError."""
         _again(os.mkdir, self.locate(path), mode)
 
     def ensure_dir(self, path: str, mode: int) -> None:
@@ -510,7 +514,7 @@ class Host:
             # If the directory is not on disk, a crash also loses the files in it.
             self.sync_dir(os.path.dirname(path))
         except FileExistsError:
-            # Another hook was faster, or a dangling link stands here: the caller's next step tells which.
+            # Another hook made it first, or there is a dangling link: then the caller's next step fails.
             return
 
     def sync_dir(self, path: str) -> None:
@@ -523,11 +527,12 @@ class Host:
 
     def create(self, path: str, data: bytes, mode: int, like: "Optional[os.stat_result]" = None,
                attributes_of: str = "", lasting: bool = True) -> None:
-        """Write a new file. O_EXCL: an earlier file or a link of that name is an error, and is never written through.
+        """Write a new file. If a file or a link has that name, FileExistsError is raised and nothing is written.
 
-        The owner, the extended attributes (ACL, SELinux label) and the mode are set before the content is written, and
-        nobody can ever do more with the file than *mode* allows. If it is *lasting*, the content is on disk when this
-        returns. A failure leaves no file.
+        like, attributes_of: a file (its lstat() and its path) from which the new file gets owner, group and extended
+        attributes (ACL, SELinux label). These and the mode are set before the content is written, so nobody can ever do
+        more with the file than *mode* allows. lasting: the content is on disk when this returns. A failure leaves no
+        file.
         """
         fd = os.open(
             self.locate(path), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode & 0o600
@@ -542,12 +547,12 @@ class Host:
                 try:
                     os.fchown(fd, -1, os.getegid())
                 except PermissionError:
-                    # As vfat that is mounted for a user. Who the group is matters only if it may do more than others.
+                    # vfat that is mounted for a user. The group matters only if it may do more than others.
                     if mode >> 3 & 7 != mode & 7:
                         raise
             os.fchmod(fd, mode)
             if os.fstat(fd).st_mode & ~mode & (stat.S_IRGRP | stat.S_IROTH):
-                # vfat and some network file systems do nothing and say that they did.
+                # vfat and some network file systems ignore fchmod() and report success.
                 raise OSError(errno.ENOTSUP, "on this file system others could read it", path)
             view = memoryview(data)
             while view:
@@ -561,10 +566,10 @@ class Host:
             _close(fd)
 
     def replace(self, path: str, data: bytes, mode: int, follow: bool = False, expected: "Any" = ANYTHING) -> None:
-        """Give *path* new content, durably: after a crash there is the old file or the whole new one.
+        """Give *path* new content. After a crash there is either the old file or the complete new one.
 
-        An existing file keeps its owner, mode, ACL, attributes and label. A link is replaced by the file; with *follow*
-        the link stays, and the file to which it leads is replaced. expected: the content that was read, None for no
+        An existing file keeps its owner, mode, ACL, attributes and label. follow: if *path* is a link, replace the file
+        to which it leads; else the link itself is replaced. expected: the content that was read before, None for no
         file. If the file has other content by now, it stays, and ChangedMeanwhile is raised.
         """
         real = self.locate(path, follow)
@@ -597,14 +602,14 @@ class Host:
         self.sync_dir(os.path.dirname(target))
 
     def _holds(self, path: str, data: bytes) -> bool:
-        """Whether a file has exactly this content."""
+        """Return whether a file has exactly this content."""
         try:
             return self.read(path, len(data) + 1, head=True) == data
         except FileNotFoundError:
             return False
 
     def _name_anew(self, draft: str, target: str) -> None:
-        """Give a draft its final name, which nothing may have yet."""
+        """Give a draft its final name. Raises ChangedMeanwhile if something has that name by now."""
         try:
             self.link(draft, target)
         except FileExistsError:
@@ -619,7 +624,7 @@ class Host:
         self.remove(draft)
 
     def _inside(self, real: str) -> str:
-        """A real path as a path inside the root."""
+        """Return a real path as a path inside the root."""
         return real if self.root == "/" else real[len(self.root):] or "/"
 
     def rename(self, old: str, new: str) -> None:
@@ -632,7 +637,7 @@ class Host:
             _again(os.link, self.locate(old), self.locate(new), follow_symlinks=False)
         except OSError as error:
             if error.errno in NO_LINKS:
-                # The kernel says EPERM of both.
+                # The kernel gives EPERM in both cases.
                 immutable = ", or a file is immutable (lsattr)" if error.errno == errno.EPERM else ""
                 raise OSError(error.errno, "no hard link can be made there" + immutable, new) from error
             raise
@@ -658,7 +663,7 @@ class Host:
         _again(os.rmdir, self.locate(path))
 
     def lock(self, timeout: float) -> "Optional[Lock]":
-        """Take the lock of all csulcca runs; None if there is none because /var cannot be written.
+        """Take the lock that all csulcca runs share; None if there can be none because /var cannot be written.
 
         timeout: seconds to wait for another holder; then TimeoutError. The kernel frees the lock of a killed holder.
         """
@@ -684,13 +689,13 @@ class Host:
                 return None
 
     def pids(self) -> "List[int]":
-        """PIDs of all processes that we can see."""
+        """Return the PIDs of all processes that we can see."""
         return [int(name) for name in self.list_dir("/proc") if name.isdigit()]
 
     def is_root_process(self, pid: int) -> bool:
-        """Whether a process is of root, and of no container and no chroot, as the kernel says.
+        """Return whether a process runs as root, in no container and no chroot, according to the kernel.
 
-        Not by the owner of /proc/PID: that is root too for a process that keeps others from looking into it (proc(5)).
+        The owner of /proc/PID proves nothing: a process of any user that is not dumpable has root there (proc(5)).
         """
         try:
             status = self.read("/proc/%d/status" % pid, 16 * 1024, head=True)
@@ -700,7 +705,7 @@ class Host:
         return users == [[b"0"] * 4] and _is_of_this_system(pid)
 
     def is_hidden(self, pid: int) -> bool:
-        """Whether a process is there, and /proc shows us only our own processes (proc(5), hidepid=)."""
+        """Return whether a process exists that /proc hides from us (proc(5), hidepid=)."""
         try:
             os.kill(pid, 0)
         except PermissionError:
@@ -710,9 +715,9 @@ class Host:
         return False
 
     def control_groups(self, pid: int) -> "List[str]":
-        """The control groups in which systemd may have put a process (cgroups(7)); none if that cannot be seen.
+        """Return the control groups in which systemd may have put a process (cgroups(7)); none if they cannot be seen.
 
-        There are two if the host has both hierarchies, and systemd in a container may use only one of them.
+        There are two if the host has both hierarchies. systemd in a container may use only one of them.
         """
         try:
             lines = self.read("/proc/%d/cgroup" % pid, 16 * 1024, head=True).decode("utf-8", "replace").splitlines()
@@ -722,7 +727,7 @@ class Host:
         return [group for name, group in groups if name in ("name=systemd", "")]
 
     def command_line(self, pid: int) -> "List[str]":
-        """The words of a process's command line; none if it has ended meanwhile."""
+        """Return the words of a process's command line; none if the process has ended."""
         try:
             with open("/proc/%d/cmdline" % pid, "rb") as stream:
                 return [os.fsdecode(word) for word in stream.read(4096).split(b"\0") if word]
@@ -730,7 +735,7 @@ class Host:
             return []
 
     def started(self, pid: int) -> "Optional[float]":
-        """When a process was started, in seconds since the epoch as this host's clock counts them now; None if that
+        """Return when a process was started, in seconds since the epoch by this host's present clock; None if that
         cannot be seen."""
         try:
             since_boot = int(self._stat(pid)[19]) / os.sysconf("SC_CLK_TCK")
@@ -739,18 +744,20 @@ class Host:
         return self.now() - time.clock_gettime(CLOCK_BOOTTIME) + since_boot
 
     def is_suspended(self, pid: int) -> bool:
-        """Whether a signal or a debugger has suspended a process (proc(5), state T or t); no, if it cannot be seen."""
+        """Return whether a signal or a debugger has suspended a process (proc(5), state T or t); no, if it cannot be
+        seen."""
         try:
             return self._stat(pid)[:1] in ([b"T"], [b"t"])
         except OSError:
             return False
 
     def _stat(self, pid: int) -> "List[bytes]":
-        """The words of proc(5)'s /proc/PID/stat behind the name, which may contain anything. Raises OSError."""
+        """Return the fields of /proc/PID/stat (proc(5)) after the program's name, which may contain blanks and
+        parentheses. Raises OSError."""
         return self.read("/proc/%d/stat" % pid, 4096, head=True).rpartition(b")")[2].split()
 
     def program_name(self, pid: int) -> str:
-        """The name of a process's program, as ps -o comm shows it; "" if it has ended meanwhile."""
+        """Return the name of a process's program, as ps -o comm shows it; "" if the process has ended."""
         try:
             return os.fsdecode(self.read("/proc/%d/comm" % pid, 64)).strip()
         except OSError:
@@ -758,8 +765,8 @@ class Host:
 
 
 def _allow_absent(sock: "_socket.socket") -> bool:
-    """Let a socket have an address that this host may not have yet, as the catcher does (ip(7), IP_FREEBIND). False if
-    this kernel cannot: then nobody can have that address."""
+    """Let a socket bind an address that this host may not have yet, as the catcher does (ip(7), IP_FREEBIND). Returns
+    whether this kernel can do that."""
     import _socket
 
     try:
@@ -770,8 +777,11 @@ def _allow_absent(sock: "_socket.socket") -> bool:
 
 
 class TcpSocket:
-    """A TCP socket. listens: or it is an end of a connection. inode: identifies it; 0 if no process has it any more.
-    waits: it listens, and a connection waits to be accepted."""
+    """A TCP socket.
+
+    listens: it listens; else it is one end of a connection. inode: its number; 0 if no process has it open any more.
+    waits: it listens, and a connection waits to be accepted.
+    """
 
     def __init__(self, local: str, listens: bool, inode: int, waits: bool) -> None:
         self._local = local
@@ -781,7 +791,7 @@ class TcpSocket:
 
     @property
     def address(self) -> str:
-        """The local address as text. proc(5) shows it as 32-bit words in this machine's byte order."""
+        """Return the local address as text. proc(5) shows it as 32-bit words in this machine's byte order."""
         import socket
         import sys
 
@@ -792,14 +802,14 @@ class TcpSocket:
 
 
 def _sockets_on_port(table: bytes, port: int) -> "List[TcpSocket]":
-    """The sockets of a table of proc(5)'s net/tcp with this local port."""
+    """Return the sockets with this local port. table: the content of /proc/net/tcp or tcp6 (proc(5))."""
     wanted = b":%04X" % port
     found = []
     for line in table.splitlines()[1:]:
         words = line.split(None, 10)
         if len(words) > 9 and words[1].endswith(wanted):
             listens = words[3] == b"0A"
-            # The second number of a socket that listens counts the connections that wait.
+            # If a socket listens, the second number counts the connections that wait.
             waits = listens and int(words[4].rpartition(b":")[2], 16) > 0
             found.append(TcpSocket(words[1][:-5].decode("ascii"), listens, int(words[9]), waits))
     return found
@@ -817,9 +827,9 @@ class Lock:
 
 
 def _again(call: "Callable[..., Result]", *arguments: "Any", **named: "Any") -> "Result":
-    """The result of a system call, made again if a signal interrupts it.
+    """Make a system call, again if a signal interrupts it, and return its result.
 
-    Python does so by itself for calls on descriptors (PEP 475); those on names are interrupted on NFS and FUSE.
+    Python does so by itself for calls on descriptors (PEP 475). Calls on names can be interrupted on NFS and FUSE.
     """
     while True:
         try:
@@ -829,7 +839,7 @@ def _again(call: "Callable[..., Result]", *arguments: "Any", **named: "Any") -> 
 
 
 def _close(fd: int) -> None:
-    """Close a descriptor: Linux has closed it even if a signal came meanwhile, and reports that on NFS and FUSE."""
+    """Close a descriptor. If a signal interrupts that (NFS, FUSE), Linux has closed it nevertheless."""
     try:
         os.close(fd)
     except InterruptedError:
@@ -837,13 +847,14 @@ def _close(fd: int) -> None:
 
 
 def forget_openssl_settings() -> None:
-    """Drop the caller's settings for OpenSSL, before a module that uses it is imported: they are somebody else's."""
+    """Remove the caller's settings for OpenSSL from this process. To be called before the import of a module that uses
+    OpenSSL."""
     for name in ("OPENSSL_CONF", "OPENSSL_ENGINES", "OPENSSL_MODULES", "SSL_CERT_FILE", "SSL_CERT_DIR"):
         os.environ.pop(name, None)
 
 
 def _is_of_this_system(pid: int) -> bool:
-    """Whether a process is in our PID namespace and has our root directory. Yes, if only root could tell."""
+    """Return whether a process is in our PID namespace and has our root directory. Yes, if only root could tell."""
     try:
         return os.readlink("/proc/%d/ns/pid" % pid) == os.readlink("/proc/self/ns/pid") and os.path.samefile(
             "/proc/%d/root" % pid, "/")
@@ -852,12 +863,13 @@ def _is_of_this_system(pid: int) -> bool:
 
 
 def _goes_with_the_pair(name: str) -> bool:
-    """Whether a name in BIN, after its slash, is one of pair.py's, or the directory's own, which is looked through."""
+    """Return whether an image keeps a path in IMAGE_PAIR. name: what follows BIN in that path, e.g. "/catcher.key"; ""
+    for the directory itself, which pair.py lists."""
     return name == "" or name.startswith(("/catcher.key", "/catcher.crt", "/.catcher-pair", "/.catcher."))
 
 
 def _require_short(path: str) -> None:
-    """Raise what the kernel would raise for a path beyond PATH_LIMIT."""
+    """Raise what the kernel would raise for a path that is longer than PATH_LIMIT."""
     if len(path) >= PATH_LIMIT:
         raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), path)
 
@@ -883,5 +895,5 @@ def _copy_attributes(source: str, target_fd: int) -> None:
             continue
         _again(os.setxattr, target_fd, name, _again(os.getxattr, source, name, follow_symlinks=False))
     if ACL not in names and ACL in _again(os.listxattr, target_fd):
-        # A new file has that of its directory's default.
+        # The new file has got one from its directory's default ACL.
         _again(os.removexattr, target_fd, ACL)

@@ -69,7 +69,7 @@ def log_fault(error: Exception) -> None:
         import syslog
         import traceback
     except (ImportError, OSError):
-        # A disk that fails, or no descriptor left: then they cannot be loaded, and the line above is all.
+        # A failing disk, or no descriptor left: the modules cannot be loaded, so there is only the line above.
         return
     syslog.openlog(TAG)
     for line in traceback.format_exc().splitlines():

@@ -32,7 +32,7 @@ PORT_SECONDS = 75
 
 
 def main(arguments: "List[str]") -> int:
-    """arguments: one verb. Returns an exit status, or does not return if the daemon takes over."""
+    """Run CSUTKEcat. arguments: one verb. Returns an exit status; does not return if the process becomes the daemon."""
     verb = arguments[0] if len(arguments) == 1 else ""
     try:
         if verb == "start":
@@ -48,7 +48,7 @@ def main(arguments: "List[str]") -> int:
         hint = " -- " + report.in_one_line(report.hint(error.hint)) if error.hint else ""
         _say(messages.ERROR, error.message + hint)
         return FAILED
-    except Exception as error:  # noqa: BLE001 - a fault of ours is one line, and its story goes to the journal
+    except Exception as error:  # noqa: BLE001 - a fault of ours: one line here, the traceback in the journal
         from .journal import log_fault
 
         log_fault(error)
@@ -58,7 +58,7 @@ def main(arguments: "List[str]") -> int:
 
 
 def _say(severity: str, text: str) -> None:
-    """A line to the journal if standard error is its stream, plain otherwise."""
+    """Write a line to standard error, with its priority in front if that is the journal (sd-daemon(3))."""
     prefix = "<%d>" % report.PRIORITY[severity] if "JOURNAL_STREAM" in os.environ else ""
     sys.stderr.write(prefix + plain(text) + "\n")
     sys.stderr.flush()
@@ -77,7 +77,10 @@ def _tell_change(outcome: "Outcome") -> None:
 
 
 def _start(host: Host, facts: "Optional[HostFacts]" = None, waits: bool = False) -> int:
-    """facts: those that have just been collected, if they have. waits: for the port, also if systemd does not ask."""
+    """Do what the hooks left undone, and become the daemon. Returns an exit status if the start is refused or fails.
+
+    facts: if they have just been collected. waits: wait for the port, even if systemd did not start this process.
+    """
     from .apply import converge
 
     if not host.is_root():
@@ -86,7 +89,7 @@ def _start(host: Host, facts: "Optional[HostFacts]" = None, waits: bool = False)
         except CatcherError as error:
             if not host.is_run_by_systemd():
                 raise
-            # Each attempt would end like this one.
+            # systemd must not try again: each attempt would fail in the same way.
             _say(messages.ERROR, error.message + " -- remove User= from the unit's drop-in: systemctl cat CSUTKEcat")
             return REFUSED
     outcome = converge(host, transition.of(transition.START), facts)
@@ -121,13 +124,13 @@ def make_pair(arguments: "List[str]") -> int:
         _tell_change(outcome)
         decision = start.launch_decision(outcome.facts, outcome.plan.mode)
         if decision.mode is None and decision.again:
-            # The start comes a moment later, could judge otherwise, and can make no pair.
+            # Stop here: the start that follows may decide otherwise, and in its sandbox it cannot make a pair.
             _tell(decision.findings + [one for one in outcome.findings if one not in decision.findings])
             return AGAIN
-        # What only this run knows.
+        # Only what the start that follows cannot know.
         _tell([one for one in outcome.findings
                if messages.is_marked(one, messages.TRANSIENT) or messages.is_marked(one, messages.FAILURE)])
-    except Exception as error:  # noqa: BLE001 - the start comes next, and may be able to
+    except Exception as error:  # noqa: BLE001 - the start that follows may still succeed
         from .journal import log_fault
 
         log_fault(error)
@@ -135,8 +138,8 @@ def make_pair(arguments: "List[str]") -> int:
 
 
 def _wait_for_port(host: Host) -> None:
-    """Wait until the port is free, for PORT_SECONDS at most. A daemon that finds the port taken ends, and systemd would
-    start it again every two seconds."""
+    """Wait until the port is free, for PORT_SECONDS at most. Without that, the daemon would exit because the port is
+    taken, and systemd would start it again every two seconds."""
     for second in range(PORT_SECONDS):
         if host.can_bind(paths.PORT) or _has_its_own_place(host):
             return
@@ -146,13 +149,14 @@ def _wait_for_port(host: Host) -> None:
 
 
 def _has_its_own_place(host: Host) -> bool:
-    """Whether the daemon listens on another port or on addresses of its own, which are free."""
+    """Return whether the settings name another port or other addresses than usual, and these are free."""
     port, own = reference.port(host), reference.addresses(host)
     return (port, own) != (paths.PORT, reference.EVERYWHERE) and host.can_bind(port, own)
 
 
 def _detach(host: Host) -> None:
-    """Serve a unit of Type=forking (a copy or drop-in from CCA 7.x): leave its PIDFile and end, the child goes on."""
+    """Serve a unit of Type=forking (a copy or drop-in from CCA 7.x): write its PIDFile and exit. Only the child returns
+    from this function."""
     from .unit import kept_settings
 
     child = os.fork()
@@ -167,19 +171,19 @@ def _detach(host: Host) -> None:
         if value and path.startswith("/run/"):
             host.replace(path, b"%d\n" % child, 0o644)
     finally:
-        # A drop-in leaves the unit ours, which hides /run; then hooks/wait-for-start writes the file.
+        # With a drop-in our unit still applies, which hides /run: then hooks/wait-for-start writes the file.
         os._exit(0)
 
 
 def _require_all_seen(host: Host, command: str) -> None:
-    """Raise CatcherError, with the command for root, if this user does not see what a start depends on."""
+    """Raise CatcherError, with the command for root, if this user may not read what a start depends on."""
     from .facts import require_all_seen
 
     require_all_seen(host, "a start", "run it as root:\n  sudo " + command)
 
 
 def _foreseen(host: Host) -> "Tuple[HostFacts, start.Launch]":
-    """Return the facts, and the decision that a start will take. Raises CatcherError if only root can know it."""
+    """Return the facts, and what a start will decide. Raises CatcherError if only root can know that."""
     from .facts import collect
 
     _require_all_seen(host, paths.BIN + "/CSUTKEcat check")
@@ -187,13 +191,13 @@ def _foreseen(host: Host) -> "Tuple[HostFacts, start.Launch]":
     foreseen = start.next_start(facts)
     refused = reference.findings(host)
     if foreseen.mode is not None and refused:
-        # What a start finds out when the daemon has come.
+        # Only the daemon itself refuses these settings, after the decision.
         foreseen = start.Launch(mode=None, findings=foreseen.findings + refused, again=False)
     return facts, foreseen
 
 
 def _check(host: Host) -> int:
-    """Print the decision and the argv of a start, and run nothing."""
+    """Print what a start would decide and run, and run nothing. Returns an exit status."""
     _, foreseen = _foreseen(host)
     for one in foreseen.findings:
         for line in report.finding_lines(one):
@@ -207,9 +211,9 @@ def _check(host: Host) -> int:
 
 
 def _service(host: Host, verb: str) -> int:
-    """stop, restart, status: by systemd if it runs; else by the process itself.
+    """Do stop, restart or status: by systemctl if systemd runs, else with the process itself. Returns an exit status.
 
-    A unit of CCA 7.x's kind has ``ExecStop=... CSUTKEcat stop``: asking systemd from there would wait for itself.
+    A unit like that of CCA 7.x has ``ExecStop=... CSUTKEcat stop``. If that called systemctl, it would wait for itself.
     """
     from . import systemd
 
@@ -217,7 +221,7 @@ def _service(host: Host, verb: str) -> int:
     if verb == "restart" and host.is_root():
         facts, foreseen = _foreseen(host)
         if foreseen.mode is None:
-            # What runs goes on: once stopped it would not come back.
+            # Leave the running catcher alone: once stopped, it would not start again.
             _tell([one for one in foreseen.findings if messages.needs_attention(one)])
             _say(messages.ERROR, "not restarted, because the catcher would not start again")
             return AGAIN if foreseen.again else REFUSED
@@ -234,5 +238,5 @@ def _service(host: Host, verb: str) -> int:
         except PermissionError as error:
             as_root = "run it as root:\n  sudo %s/CSUTKEcat %s" % (paths.BIN, verb)
             raise CatcherError("only root may stop the catcher", as_root) from error
-    # The old catcher ends its streams first. A new one that finds the port taken would end, too.
+    # The old catcher first ends its connections. A new one that finds the port taken would exit.
     return _start(host, facts, waits=True) if verb == "restart" else 0

@@ -11,16 +11,17 @@ if TYPE_CHECKING:
 
     Finding = Dict[str, str]
 
-# How long before its end a certificate is said to expire soon.
+# A certificate that is valid for fewer seconds than this expires soon.
 SOON_SECONDS = 30 * 24 * 3600
 # A clock that says less than this (2020-01-01) was not set: the product is younger.
 CLOCK_FLOOR = 1577836800
-# How an administrator's certificate is renewed: a CA has mostly signed it. Verbs of cert. The key stays here.
+# How to renew an administrator's certificate, which a CA has usually signed: the verbs behind "catcherctl cert". The
+# key stays on this host.
 ASK_THE_CA = "request\n  catcherctl cert install CRT"
 
 
 def finding(id: str, **facts: str) -> "Finding":
-    """A finding of the catalog with its facts filled in later by text() and fix().
+    """Return a finding. facts: the values that text() and fix() fill into its texts.
 
     Raises KeyError for an id that the catalog does not have.
     """
@@ -30,18 +31,18 @@ def finding(id: str, **facts: str) -> "Finding":
 
 
 def severity(found: "Finding") -> str:
-    """INFO, WARNING or ERROR; WARNING for an id of another version of the package."""
+    """Return INFO, WARNING or ERROR; WARNING for an id of another version of the package."""
     severity, _, _, _ = _row(found)
     return severity
 
 
 def needs_attention(found: "Finding") -> bool:
-    """Whether an administrator should do something about it."""
+    """Return whether an administrator should do something about it."""
     return severity(found) != INFO
 
 
 def is_marked(found: "Finding", mark: str) -> bool:
-    """Whether a finding has one of the marks LASTING, TRANSIENT, FAILURE and ROOT."""
+    """Return whether a finding has one of the marks LASTING, TRANSIENT, FAILURE and ROOT."""
     _, marks, _, _ = _row(found)
     return mark in marks
 
@@ -51,19 +52,19 @@ def _row(found: "Finding") -> "Tuple[str, str, str, str]":
 
 
 class _Facts(dict):
-    """A finding's facts for str.format_map; one that is missing (a stamp of another version) shows as "?"."""
+    """A finding's facts for str.format_map. A missing one (in a stamp of another version) is shown as "?"."""
 
     def __missing__(self, name: str) -> str:
         return "?"
 
 
 def text(found: "Finding") -> str:
-    """What is wrong, one line."""
+    """Return what is wrong, in one line."""
     _, _, text, _ = _row(found)
     return text.format_map(_Facts(found))
 
 
 def fix(found: "Finding") -> str:
-    """What to do, a line for each step; a line that begins with two blanks is a command."""
+    """Return what to do, a line for each step. A line that begins with two blanks is a command."""
     _, _, _, fix = _row(found)
     return fix.format_map(_Facts(found))

@@ -1,7 +1,7 @@
-"""Can this host speak TLS: OpenSSL's version and libssl's soname, each asked for itself.
+"""Find out whether this host can speak TLS, from OpenSSL's version and from libssl's soname.
 
-Both must hold (vendor text, "Dependencies"): OpenSSL 1.1.1 or newer, and libssl.so.1.1 or libssl.so.3 of this host's
-architecture. They are different tests: OpenSSL 1.1.0 also has soname 1.1, OpenSSL 4 has neither soname, and the
+Both must fit (vendor text, "Dependencies"): OpenSSL 1.1.1 or newer, and libssl.so.1.1 or libssl.so.3 of this host's
+architecture. Neither follows from the other: OpenSSL 1.1.0 also has soname 1.1, OpenSSL 4 has neither soname, and the
 command may be installed without the library or the reverse.
 """
 
@@ -21,26 +21,26 @@ if TYPE_CHECKING:
 
 SONAMES = ("libssl.so.3", "libssl.so.1.1")
 OLDEST = (1, 1, 1)
-# What calls itself by another name in the place of OpenSSL; libssl.so.3 beside it is not its own.
+# Products whose command may be installed in place of OpenSSL's. They do not use a libssl.so.3 beside them.
 OTHER_PRODUCTS = ("LibreSSL", "BoringSSL", "AWS-LC", "wolfSSL", "GnuTLS")
 
-# The system's own library directories. Others (/usr/local, LD_LIBRARY_PATH) are an administrator's experiments.
+# The system's own library directories. Others (/usr/local, LD_LIBRARY_PATH) do not count.
 LIBRARY_DIRS = ("/usr/lib64", "/lib64", "/usr/lib", "/lib")
 
-# What limits OpenSSL: openssl.cnf of Debian and SUSE, of Red Hat, and the crypto-policies of Red Hat and SUSE.
+# What limits OpenSSL: openssl.cnf of Debian and SUSE, that of Red Hat, the crypto-policies of Red Hat and SUSE.
 POLICY_FILES = (
     "/etc/ssl/openssl.cnf", "/etc/pki/tls/openssl.cnf", "/etc/crypto-policies/back-ends/opensslcnf.config",
     "/etc/crypto-policies/state/current", "/etc/system-fips",
 )
 
-# Where ld.so(8) finds libraries: a new directory of libraries changes it.
+# Where ld.so(8) finds libraries. A new directory of libraries changes this file.
 LOADER_CACHE = "/etc/ld.so.cache"
 
 
 class TlsCapability(Record):
     """Whether TLS is possible, with the evidence.
 
-    possible: both tests hold, or one does not; None if that is not known, and then reason says why.
+    possible: True if version and soname fit, False if one does not, None if that is not known (reason says why).
     version: OpenSSL's version as the command prints it, e.g. "1.1.1k"; None if it is not known.
     library: path of a usable libssl, or None.
     reason: why not, as one sentence without its full stop; "" if TLS is possible.
@@ -56,7 +56,7 @@ class TlsCapability(Record):
 
 
 def parse_version(text: str) -> "Optional[Tuple[Tuple[int, int, int], str]]":
-    """The version in what ``openssl version`` prints: ((major, minor, fix), full version), or None.
+    """Return the version in what ``openssl version`` prints: ((major, minor, fix), full version), or None.
 
     If the command and its library differ ("3.0.7 1 Nov 2022 (Library: OpenSSL 3.0.8 ...)") the library's version
     counts: it is what a daemon loads. LibreSSL and other forks are not OpenSSL: None. A pre-release of 1.1.1 is
@@ -85,20 +85,21 @@ def parse_version(text: str) -> "Optional[Tuple[Tuple[int, int, int], str]]":
 
 
 class _NoAnswer(Exception):
-    """OpenSSL could not be asked this time, and why; whether it can do TLS is not known."""
+    """OpenSSL could not be asked this time, so it is not known whether TLS is possible. The text says why."""
 
 
 def _version(host: "Host") -> "Tuple[Optional[str], str]":
-    """OpenSSL's version as (text, reason why it is not new enough or ""). Raises _NoAnswer.
+    """Return OpenSSL's version or None, and why it is not new enough or "". Raises _NoAnswer.
 
-    A no is known only if the command is not there, or says what it is and nothing else. Standard output alone is read.
+    The answer is no only if the command does not exist, or if it prints its name and version and nothing else. Only
+    standard output is read.
     """
     try:
         status, output = host.run([paths.OPENSSL, "version"], timeout=10, only_output=True)
     except OSError as error:
         if isinstance(error, FileNotFoundError) and host.identity(paths.OPENSSL) == "-":
             return None, "the command %s is not installed" % paths.OPENSSL
-        # Also a command whose interpreter or loader is missing, as halfway through an upgrade of these.
+        # This may be a command whose interpreter or loader is missing, halfway through an upgrade of these.
         raise _NoAnswer("%s does not run (%s)" % (paths.OPENSSL, reason_of(error))) from error
     if status > 128:
         raise _NoAnswer("%s was killed by signal %d" % (paths.OPENSSL, status - 128))
@@ -108,12 +109,12 @@ def _version(host: "Host") -> "Tuple[Optional[str], str]":
     text = lines[0] if lines else ""
     said = "%s is not an OpenSSL that is understood (%s)" % (paths.OPENSSL, shown(text, 60) or "no output")
     alone = len(lines) == 1
-    # Others write there, too: an agent's library that ld.so.preload brings.
+    # A library from ld.so.preload may print lines, too.
     versions = {parse_version(line) for line in lines if alone or line.startswith("OpenSSL ")}
     parsed = versions.pop() if len(versions) == 1 else None
     if parsed is not None and parsed[0] >= OLDEST:
         return parsed[1], ""
-    # A no must be all that is said, and name its product.
+    # A no counts only if it is the only line and names its product.
     if alone and parsed is not None and text.startswith("OpenSSL "):
         return parsed[1], "OpenSSL %s is older than 1.1.1" % parsed[1]
     if alone and text.split()[0] in OTHER_PRODUCTS:
@@ -122,14 +123,15 @@ def _version(host: "Host") -> "Tuple[Optional[str], str]":
 
 
 def _elf_identity(header: bytes) -> "Optional[bytes]":
-    """Class, byte order and machine of an ELF file's first 20 bytes; None if it is no ELF file."""
+    """Return class, byte order and machine from the first 20 bytes of an ELF file; None for any other file."""
     if len(header) < 20 or header[:4] != b"\x7fELF":
         return None
     return header[4:6] + header[18:20]
 
 
 def _library(host: "Host") -> "Tuple[Optional[str], str]":
-    """A libssl that a daemon of this host's architecture can load, (path, "") or (None, reason). Raises _NoAnswer."""
+    """Return the libssl that a daemon on this host can load: (path, ""), or (None, why there is none). Raises
+    _NoAnswer."""
     own = _elf_identity(host.own_elf_header())
     seen = []
     refused = False
@@ -162,19 +164,19 @@ def _library(host: "Host") -> "Tuple[Optional[str], str]":
 
 
 def policy(host: "Host", tls: TlsCapability) -> str:
-    """Return a text that changes whenever OpenSSL does, or what it is told to accept on this system."""
+    """Return a text that changes whenever OpenSSL or one of POLICY_FILES changes."""
     told = " ".join(host.identity(path) for path in POLICY_FILES)
     return "%s %s" % (tls.identity, told)
 
 
 def is_same(remembered: object, now: str) -> bool:
-    """Whether a text of policy(), or of TlsCapability.identity, is the one that is remembered. A file that cannot be
-    looked at may have changed."""
+    """Return whether a remembered text of policy() or TlsCapability.identity still holds. If a file cannot be looked at
+    now, it may have changed."""
     return remembered == now and UNSEEN not in now
 
 
 def _identity(host: "Host", library: str) -> str:
-    """The command, libssl, the libcrypto beside it and the loader's cache, as they are now."""
+    """Return a text that changes whenever the command, libssl, the libcrypto beside it or the loader's cache does."""
     directory, _, soname = library.rpartition("/")
     return " ".join(
         host.identity(path)
@@ -183,11 +185,11 @@ def _identity(host: "Host", library: str) -> str:
 
 
 def capability(host: "Host", memory: "Optional[Dict[str, object]]" = None) -> TlsCapability:
-    """Whether TLS is possible on this host: yes, no, or not known. No state of a host makes this raise an error.
+    """Return whether TLS is possible on this host: yes, no, or not known. Never raises, whatever state the host is in.
 
-    Not known: the command was killed, hung, could not be started, or said nothing that makes sense. That is never taken
-    for a no. memory: what remember() gave for an earlier yes. It holds until there is evidence against it. If no file
-    has changed, the command is not run: that would take a third of the time that Python needs to start.
+    Not known: the command was killed, hung, could not be started, or printed something unexpected. That is never taken
+    for a no. memory: what remember() returned for an earlier yes, which holds until there is evidence against it. If no
+    file has changed, the command is not run: that would take a third of the time that Python needs to start.
     """
     known = (memory or {}).get("version")
     library, missing = None, ""
@@ -199,7 +201,7 @@ def capability(host: "Host", memory: "Optional[Dict[str, object]]" = None) -> Tl
         version, reason = _version(host)
     except _NoAnswer as error:
         if missing:
-            # Whatever the command would say.
+            # Without the library the answer is no, whatever the command says.
             return _impossible(None, None, missing)
         if isinstance(known, str):
             return _possible(known, library, str((memory or {}).get("identity")))
@@ -210,17 +212,18 @@ def capability(host: "Host", memory: "Optional[Dict[str, object]]" = None) -> Tl
 
 
 def words(reason: str) -> str:
-    """OpenSSL's name of a reason, such as NO_SHARED_CIPHER, in words; text of Python's own without its source line."""
+    """Return OpenSSL's name of a reason, e.g. NO_SHARED_CIPHER, in words, or a message of Python's without the place in
+    its source code."""
     text = reason.lower().replace("_", " ") if reason.isupper() else reason
     text = text.partition(" (_ssl.c")[0].replace("[SSL] ", "")
-    # "sslv3 alert handshake failure" tells since when there is that alert, not what is spoken.
+    # In "sslv3 alert handshake failure", the version is the one that introduced the alert, not the one in use.
     version, _, alert = text.partition(" ")
     text = "alert " + alert.replace("alert ", "", 1) if version.startswith(("sslv", "tlsv")) else text
     return shown(text, 100)
 
 
 def unknown(reason: str, library: "Optional[str]" = None) -> TlsCapability:
-    """The answer if none is known, and why."""
+    """Return the answer "not known". reason: why it is not known."""
     return TlsCapability(possible=None, version=None, library=library, reason=reason, identity="")
 
 
@@ -233,5 +236,5 @@ def _possible(version: str, library: "Optional[str]", identity: str) -> TlsCapab
 
 
 def remember(tls: TlsCapability) -> "Optional[Dict[str, object]]":
-    """Return what to give to capability() the next time; None if the answer is no: then OpenSSL is asked each time."""
+    """Return the memory for the next capability(); None if the answer is not yes: then OpenSSL is asked each time."""
     return {"identity": tls.identity, "version": tls.version} if tls.identity else None

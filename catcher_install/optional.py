@@ -1,6 +1,6 @@
-"""Python packages that ours only recommends: distro names the distribution, packaging compares versions.
+"""Optional Python packages: distro names the distribution, packaging compares versions.
 
-If one is broken or missing, only its feature is missing. (The third, cryptography, is in cert/crypto.py.)
+If one is missing or broken, only its feature is missing. (For the third, cryptography, see cert/crypto.py.)
 """
 
 import sys
@@ -9,11 +9,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Optional
 
-# What stands in a hint before a package's name.
+# The words before a package's name in a hint.
 INSTALL = "install the package "
-# What a hint may name: of no other package is it certain that it is in the distribution's repositories.
+# Packages for which a hint shows the command. Other packages may not be in the distribution's repositories.
 PACKAGES = ("openssl", "python3-cryptography")
-# What installs one, by the id of os-release(5) or an id that this is like.
+# The command that installs a package, by ID or ID_LIKE of os-release(5).
 COMMANDS = (
     ("debian", "apt install"), ("ubuntu", "apt install"), ("suse", "zypper install"), ("opensuse", "zypper install"),
     ("sles", "zypper install"), ("fedora", "dnf install"), ("rhel", "dnf install"), ("centos", "dnf install"),
@@ -30,7 +30,7 @@ def add_site_packages() -> None:
 
 
 def _distribution() -> "Any":
-    """distro's view of this system, from files alone; None without that package."""
+    """Return what distro knows of this system, from files alone; None if that package cannot be used."""
     try:
         add_site_packages()
         import distro
@@ -43,15 +43,15 @@ def _distribution() -> "Any":
 
 
 def distribution_name() -> str:
-    """This distribution's name and version, e.g. "Debian GNU/Linux 12 (bookworm)"; "" if distro cannot tell."""
+    """Return the distribution's name and version, e.g. "Debian GNU/Linux 12 (bookworm)"; "" if distro cannot tell."""
     found = _distribution()
     return str(found.name(pretty=True)) if found is not None else ""
 
 
 def with_command(hint: str) -> str:
-    """A hint that says "install the package NAME", with this distribution's own command behind the name.
+    """Return a hint with this distribution's command added to "install the package NAME".
 
-    Unchanged if NAME is not one of PACKAGES, or if distro cannot tell which distribution this is.
+    The hint is unchanged if NAME is not one of PACKAGES, or if distro cannot tell which distribution this is.
     """
     before, _, rest = hint.partition(INSTALL)
     name = rest.split()[0].rstrip(",:;") if rest.split() else ""
@@ -70,7 +70,7 @@ def _command() -> str:
 
 
 def is_older(one: str, other: str) -> "Optional[bool]":
-    """Whether a version is older than another one; None if packaging is missing or does not understand one of them."""
+    """Return whether version *one* is older than *other*; None if packaging is missing or does not understand them."""
     try:
         add_site_packages()
         from packaging.version import Version

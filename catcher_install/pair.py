@@ -1,13 +1,13 @@
 """catcher.key and catcher.crt: look at them, and put a pair in place, both files or neither.
 
-A pair is written into a draft directory, synced, and made final by renaming that directory to STAGE. From then on it is
-complete, and placing it is two hard links that any later run can finish: link(2) never replaces a file. A file
-in place and its staged copy are one inode, so somebody may have changed both: the stage also notes the fingerprint of
-what we made. A draft that was never finished is removed.
+A pair is written into a draft directory, synced, and made final by renaming that directory to STAGE. Then only two hard
+links put it in place, which any later run can make: link(2) never replaces a file. A file in place and its staged copy
+are one inode, so a change of one changes both. Therefore the stage also notes the fingerprint of the pair that we made.
+A draft that was never finished is removed.
 
 Only an administrator's command replaces a pair. That becomes final in the same way, by renaming the draft to
-REPLACE_STAGE. That directory contains the new files and links to the files that they replace. From then on two renames
-remain, and any later run can finish them. A file that somebody else has put there meanwhile is left alone.
+REPLACE_STAGE. That directory contains the new files, and links to the files that they replace. Then only two renames
+remain, which any later run can make. A file that somebody else has put there meanwhile is left alone.
 """
 
 import os
@@ -35,24 +35,24 @@ SIZE_LIMIT = 256 * 1024
 
 FILES = ("catcher.key", "catcher.crt")
 
-# Names in REPLACE_STAGE, before the name of one of FILES: a link to the file that was there, to be kept beside its
-# successor or to be dropped, and the mark of a file that is to go without a successor.
+# Names in REPLACE_STAGE begin with these, followed by one of FILES. KEPT, DROPPED: a link to the replaced file, which
+# will be kept beside the new one, or dropped. REMOVED: marks a file that is removed and has no new one.
 KEPT = "keep."
 DROPPED = "drop."
 REMOVED = "remove."
-# Of what _free_suffix() gives, and of paths.REQUEST_KEY.
+# The characters in a suffix of _free_suffix(), and the suffix of paths.REQUEST_KEY.
 SUFFIX_CHARACTERS = set(".-0123456789TZ")
 REQUEST_SUFFIX = paths.REQUEST_KEY[len(paths.KEY):]
 
 
 class PairFiles(Record):
-    """The files that are in the place of the pair.
+    """The files at the pair's two paths.
 
     state: NONE, KEY_ONLY, CERTIFICATE_ONLY or BOTH (any kind of file counts, even a dangling link).
-    fingerprint: fingerprint() of the two files; "" unless BOTH, and if they cannot be read. key_size: bytes of the key.
+    fingerprint: fingerprint() of the two files; "" unless BOTH, or if they cannot be read. key_size: bytes of the key.
     key_open: how users other than root can read the key, for a message; "" if they cannot. key_linked: the key is a
-    link. certificate_open: they can read the certificate, too.
-    staged: a complete pair waits to be placed. draft: there is a path of paths.DRAFTS that was never finished.
+    link. certificate_open: users other than root can read the certificate.
+    staged: a complete pair waits to be placed. draft: one of paths.DRAFTS exists, which was never finished.
     """
 
     __slots__ = ("state", "fingerprint", "key_size", "key_open", "key_linked", "certificate_open", "staged", "draft")
@@ -67,7 +67,7 @@ class PairFiles(Record):
 
 
 def look(host: "Host") -> PairFiles:
-    """Return what is in the place of the pair, whatever that is."""
+    """Return what is at the pair's two paths. Raises OSError if not even lstat() works."""
     key = host.lstat(paths.KEY)
     certificate = host.lstat(paths.CERTIFICATE)
     if key is not None and certificate is not None:
@@ -87,7 +87,7 @@ def look(host: "Host") -> PairFiles:
 
 
 def _open_to(host: "Host", key: "Optional[os.stat_result]", linked: bool) -> str:
-    """How users other than root can read the key, as PairFiles has it. key: what lstat() says."""
+    """Return PairFiles.key_open. key: the key's lstat(). linked: it is a link."""
     mode = host.open_mode(paths.KEY)
     if mode:
         return "mode %04o" % mode
@@ -95,7 +95,7 @@ def _open_to(host: "Host", key: "Optional[os.stat_result]", linked: bool) -> str
 
 
 def _fingerprint_in_place(host: "Host") -> "tuple":
-    """The fingerprint and the key's size; "" and 0 if the files cannot be read."""
+    """Return the fingerprint and the key's size; "" and 0 if the files cannot be read."""
     try:
         key, certificate = read(host)
         return fingerprint(key, certificate), len(key)
@@ -104,20 +104,20 @@ def _fingerprint_in_place(host: "Host") -> "tuple":
 
 
 def read(host: "Host") -> "tuple":
-    """The bytes of key and certificate file; raises OSError."""
+    """Return the bytes of key and certificate file. Raises OSError."""
     return host.read(paths.KEY, SIZE_LIMIT), host.read(paths.CERTIFICATE, SIZE_LIMIT)
 
 
 def fingerprint(key: bytes, certificate: bytes = b"") -> str:
-    """SHA-256 in hex over both files, key first: ``cat catcher.key catcher.crt | sha256sum``."""
+    """Return SHA-256 in hex over both files, as ``cat catcher.key catcher.crt | sha256sum`` prints it."""
     return hash_of(key + certificate, "sha256")
 
 
 def hash_of(data: bytes, name: str) -> str:
-    """The sha1 or sha256 of bytes in hex: to tell them from others, not for security.
+    """Return the sha1 or sha256 of bytes in hex. It identifies them, and serves no security.
 
-    Python's own if it has them: what hashlib loads of OpenSSL costs a daemon start more than all else here, and a
-    policy may refuse it.
+    Python's own code is used if it exists: hashlib loads OpenSSL, which takes longer than the rest of a daemon start,
+    and whose policy may refuse SHA-1.
     """
     try:
         if name == "sha1":
@@ -139,9 +139,9 @@ def hash_of(data: bytes, name: str) -> str:
 
 
 def suffixes(host: "Host") -> "List[str]":
-    """The suffixes of keys and certificates in the place of the pair and beside it, sorted. Raises OSError.
+    """Return the suffixes of all keys and certificates in BIN, sorted. Raises OSError.
 
-    "" for the pair in place, ".20261123T211200Z" for one that is kept, ".request" for the key of a request.
+    "" is the pair in place, ".20261123T211200Z" a kept pair, ".request" the key of a certificate request.
     """
     found = set()
     for name in host.list_dir(paths.BIN, certain=True):
@@ -152,9 +152,9 @@ def suffixes(host: "Host") -> "List[str]":
 
 
 def ours(host: "Host", made: "Callable[[str], bool]") -> "List[Tuple[str, str]]":
-    """Return (fingerprint, suffix) of each pair, and of the key of a request, that we made, as the stamp proves.
+    """Return (fingerprint, suffix) of each pair, and of the key of a request, if the stamp proves that we made it.
 
-    suffix: see suffixes(); the key of a request has no certificate. made: Stamp.made(). Raises OSError.
+    suffix: see suffixes(). The key of a request has no certificate. made: Stamp.made(). Raises OSError.
     """
     found = []
     for suffix in suffixes(host):
@@ -168,7 +168,7 @@ def ours(host: "Host", made: "Callable[[str], bool]") -> "List[Tuple[str, str]]"
 
 
 def stage(host: "Host", key: bytes, certificate: bytes) -> None:
-    """Write a complete pair into STAGE, durable when this returns. Raises OSError; a failure leaves at most a draft.
+    """Write a complete pair into STAGE; it is on disk when this returns. Raises OSError; then at most a draft is left.
 
     key, certificate: PEM. STAGE must not exist: place() and clear() an earlier one first.
     """
@@ -198,8 +198,8 @@ def _mark(host: "Host", made: str) -> None:
 def place(host: "Host") -> str:
     """Link a staged pair to its place. STAGE stays as proof until clear(). A second call changes nothing.
 
-    Returns its fingerprint(); "" if somebody has written into it since. Raises CatcherError if files of somebody else
-    are in the way: these stay, and what this call placed is removed. What an earlier run placed stays too, because
+    Returns its fingerprint(), or "" if somebody has changed the staged files. Raises CatcherError if somebody else's
+    file is in the way: it stays, and what this call placed is removed. What an earlier run placed stays, because
     somebody may have made a certificate for that key. Raises OSError for any other failure.
     """
     placed: List[str] = []
@@ -220,7 +220,7 @@ def place(host: "Host") -> str:
 
 
 def _made(host: "Host", stage: str, where: str) -> str:
-    """The fingerprint() that a stage has noted, if it is still that of the pair in the directory *where*; else ""."""
+    """Return the fingerprint() that a stage has noted; "" if the pair in the directory *where* has another one now."""
     found = fingerprint(*(host.read(where + "/" + name, SIZE_LIMIT) for name in FILES))
     return found if paths.GENERATED + found in host.list_dir(stage, certain=True) else ""
 
@@ -234,7 +234,7 @@ def clear(host: "Host") -> None:
     purged = paths.STAGE_DRAFT + "/" + paths.PURGED_KEY
     lone = host.lexists(paths.CERTIFICATE) and not host.lexists(paths.KEY)
     if lone and host.is_own_dir(paths.STAGE_DRAFT) and host.lexists(purged):
-        # Of a purge that was interrupted (hooks/postrm.sh).
+        # A purge was interrupted (hooks/postrm.sh).
         host.rename(purged, paths.KEY)
         host.sync_dir(paths.BIN)
     if host.is_own_dir(paths.REPLACE_STAGE):
@@ -242,7 +242,7 @@ def clear(host: "Host") -> None:
     if host.lexists(paths.STAGE):
         host.remove_tree_of_files(paths.STAGE_DRAFT)
         host.rename(paths.STAGE, paths.STAGE_DRAFT)
-        # On disk before its files go: a stage without them could never be placed.
+        # On disk before its files are removed: a stage without them could never be placed.
         host.sync_dir(paths.BIN)
     for one in paths.DRAFTS:
         host.remove_tree_of_files(one)
@@ -253,15 +253,14 @@ def clear(host: "Host") -> None:
 
 
 class NotReplaced(CatcherError):
-    """A pair was not put in place, because the files there have changed since the decision."""
+    """A pair was not put in place, because the files there may not be replaced or have changed meanwhile."""
 
 
 def begin_replacement(host: "Host", key: bytes, certificate: bytes, generated: bool) -> str:
-    """Decide, durably, that a new pair takes the place of whatever is there; place_replacement() carries it out.
+    """Write to disk the decision that a new pair replaces the present files; place_replacement() carries it out.
 
-    key, certificate: PEM. generated: whether we made them. Returns the suffix under which the files that are there
-    will be kept, e.g. ".20261123T211200Z". Nothing may be staged. Raises OSError or NotReplaced, and then nothing has
-    changed.
+    key, certificate: PEM. generated: whether we made them. Returns the suffix under which the present files will be
+    kept, e.g. ".20261123T211200Z". Nothing may be staged. Raises OSError or NotReplaced; then nothing has changed.
     """
     for name in FILES:
         there = host.lstat(paths.BIN + "/" + name)
@@ -278,10 +277,11 @@ def begin_replacement(host: "Host", key: bytes, certificate: bytes, generated: b
 
 
 def begin_return(host: "Host", suffix: str, generated: bool) -> None:
-    """Decide, durably, that the pair which begin_replacement() kept under *suffix* comes back, with its owner, mode and
-    times. The pair in place will be removed.
+    """Write to disk the decision that a kept pair comes back, with its owner, mode and times, and that the pair in
+    place is removed; place_replacement() carries it out.
 
-    generated: whether we made the pair that comes back. Raises OSError, and then nothing has changed.
+    suffix: what begin_replacement() returned. generated: whether we made the kept pair. Raises OSError; then nothing
+    has changed.
     """
     try:
         made = ""
@@ -302,7 +302,7 @@ def begin_return(host: "Host", suffix: str, generated: bool) -> None:
 
 
 def _free_suffix(host: "Host") -> str:
-    """The time in UTC, and a number if that is taken: a suffix that neither file has yet."""
+    """Return a suffix that no file has yet: the time in UTC, with a number if that is taken."""
     import time
 
     taken = host.list_dir(paths.BIN, certain=True)
@@ -315,7 +315,7 @@ def _free_suffix(host: "Host") -> str:
 
 
 def _commit_replacement(host: "Host", made: str, prefix: str, suffix: str) -> None:
-    """made: the new pair's fingerprint() if we made it, else ""."""
+    """Link the replaced files into the draft and make it final. made: the new pair's fingerprint() if ours, else ""."""
     for name in FILES:
         if host.lexists(paths.BIN + "/" + name):
             host.link(paths.BIN + "/" + name, paths.STAGE_DRAFT + "/" + prefix + name + suffix)
@@ -327,11 +327,10 @@ def _commit_replacement(host: "Host", made: str, prefix: str, suffix: str) -> No
 
 
 def place_replacement(host: "Host") -> str:
-    """Put the decided pair in place. REPLACE_STAGE stays as proof until clear().
+    """Put the pair in REPLACE_STAGE in place. The stage stays as proof until clear(). A second call changes nothing.
 
-    Returns the fingerprint() of a pair that we made; "" for any other pair, or if somebody has changed ours since. A
-    second call changes nothing. Raises NotReplaced if there is a file of somebody else by now, which stays; OSError for
-    any other failure.
+    Returns the fingerprint() of a pair that we made; "" for any other pair, or if somebody has changed ours. Raises
+    NotReplaced if somebody else has put a file there meanwhile, which stays; OSError for any other failure.
     """
     staged = host.list_dir(paths.REPLACE_STAGE, certain=True)
     for name in FILES:
@@ -376,7 +375,7 @@ def _finish_replacement(host: "Host") -> None:
 
 
 def _forget_kept(host: "Host") -> None:
-    """Remove the kept names of the pair that came back: it is in place again."""
+    """Remove the names under which a pair was kept that is in place again."""
     for kept in host.list_dir(paths.BIN, certain=True):
         for name in FILES:
             path = paths.BIN + "/" + kept
@@ -385,14 +384,14 @@ def _forget_kept(host: "Host") -> None:
 
 
 def _keep(host: "Host", staged: str, kept: str) -> None:
-    """Give a staged file a second name, *kept*; with a number if a file of somebody else has that name by now."""
+    """Link a staged file to the name *kept*, with a number behind it if somebody else's file has that name."""
     free, number = kept, 1
     while True:
         try:
             host.link(staged, free)
             return
         except FileExistsError:
-            # An earlier run may have come as far as this.
+            # An earlier run may have made this link already.
             if _same_file(host.lstat(staged), host.lstat(free)):
                 return
         number += 1

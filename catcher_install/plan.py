@@ -43,8 +43,8 @@ if TYPE_CHECKING:
 
 
 def history(facts: "HostFacts", transition: "Transition") -> str:
-    """FRESH, LEGACY or KNOWN, by facts: the old version, else a tree without a trace of ours that preinst saw, else
-    our stamp or another trace of 8.x, else traces of 7.x. RPM's count does not say what was there before."""
+    """Return FRESH, LEGACY or KNOWN, by the first of these facts that the host has: the old version; a tree without a
+    trace of ours that preinst saw; our stamp or another trace of 8.x; traces of 7.x. RPM's count tells nothing."""
     before_8 = transitions.is_before_8(transitions.old_version(transition, facts.capture))
     if before_8 is not None:
         return LEGACY if before_8 else KNOWN
@@ -58,10 +58,10 @@ def history(facts: "HostFacts", transition: "Transition") -> str:
 
 
 def plan(facts: "HostFacts", transition: "Transition", asked: bool = True) -> Plan:
-    """Return what a converge does. The same facts and the same transition always give the same plan.
+    """Return what a run does. The same facts and the same transition always give the same plan.
 
-    asked: whether the administrator's change must still be done. False for the facts after the change: then only the
-    findings and the stamp are of interest. Raises CatcherError if what is asked for cannot work.
+    asked: whether the administrator's change is still to be made. False for the facts after the change: then only the
+    findings and the mode are of interest. Raises CatcherError if the change cannot work.
     """
     past = before = history(facts, transition)
     known = facts.stamp
@@ -71,7 +71,7 @@ def plan(facts: "HostFacts", transition: "Transition", asked: bool = True) -> Pl
     if transition.kind == transitions.SET_MODE:
         if asked:
             first, facts = _set_mode(facts, transition.request.mode)
-        # An administrator has set the mode, so findings about earlier events end.
+        # An administrator sets the mode, so findings about earlier events no longer matter.
         facts, past = _without_lasting(facts), KNOWN
     if transition.kind in (transitions.NOTHING, transitions.ABORT):
         return Plan(actions=plan_resumption(facts, transition), findings=[], mode=None, history=past)
@@ -90,7 +90,7 @@ def plan(facts: "HostFacts", transition: "Transition", asked: bool = True) -> Pl
     if facts.unit.forking:
         findings.append(finding("unit-forking"))
     if known is not None and known.package_version != facts.version:
-        # After an upgrade only: it costs the import of packaging.
+        # Only after an upgrade, because it imports packaging.
         from .optional import is_older
 
         if is_older(facts.version, known.package_version):
@@ -104,7 +104,7 @@ def plan(facts: "HostFacts", transition: "Transition", asked: bool = True) -> Pl
 
 
 def _removal(facts: "HostFacts", past: str) -> Plan:
-    """Decide what a removal does while our library still exists. A purge comes later: it only compares."""
+    """Decide what a removal does while our library still exists. A purge comes later, and only uses its note."""
     actions, _ = plan_pair(facts, None, transitions.of(transitions.REMOVE))
     if not facts.unread:
         actions.append(act(NOTE_OURS, "a purge removes what we made, and nothing else"))
@@ -113,21 +113,21 @@ def _removal(facts: "HostFacts", past: str) -> Plan:
 
 
 def default_mode(facts: "HostFacts") -> "Optional[str]":
-    """TLS if possible (vendor text); None if that is not known here."""
+    """Return TLS if it is possible (vendor text), else TCP; None if that is not known."""
     return {True: config.TLS, False: config.TCP}.get(facts.tls.possible)  # type: ignore[arg-type]
 
 
 def _configuration(
     facts: "HostFacts", past: str, transition: "Transition"
 ) -> "Tuple[List[Action], List[Finding], Optional[str]]":
-    """The table "Which mode the configuration gets": actions, findings and the resulting mode."""
+    """Decide which mode catcher.conf gets: return actions, findings and the resulting mode."""
     conf = facts.config
     if conf.state == config.UNUSABLE:
         return [], [finding("conf-unusable", reason=conf.problem)], None
     if conf.mode is not None:
         return [], _about_mode(facts, past, conf.mode), conf.mode
     if facts.unread:
-        # It would say what this host was.
+        # That file would tell what this host was.
         return [], [finding("mode-undecided", reason=facts.unread)], None
     kept, why = _older_mode(facts, past, transition)
     if kept is not None:
@@ -157,10 +157,10 @@ UNSEEN = "nobody could see the old catcher, which has a key and certificate"
 
 
 def _older_mode(facts: "HostFacts", past: str, transition: "Transition") -> "Tuple[Optional[str], str]":
-    """The mode of a catcher of CCA 7.x or of the vendor's own 8.x, and how it is known; None if there was none.
+    """Return the mode of an older catcher (CCA 7.x or the vendor's own 8.x), and how it is known; None if none existed.
 
-    That nobody saw it is no evidence of TCP if nobody could look: preinst did not run or could start no process, its
-    note was lost, or the old package had been removed. Then CCA 7.3 and older, and a host without a key, spoke TCP.
+    If preinst looked and saw no daemon, that is TCP. If it could not look (it did not run, it could start no process,
+    its note was lost, the old package was removed before), it is TCP only for CCA 7.3 and older, and without a pair.
     """
     seen = _seen_mode(facts, past)
     if seen is not None:
@@ -177,22 +177,21 @@ def _older_mode(facts: "HostFacts", past: str, transition: "Transition") -> "Tup
 
 
 def _seen_mode(facts: "HostFacts", past: str) -> "Optional[str]":
-    """The mode in which preinst saw a daemon that was not ours, of CCA 7.x or the vendor's own of 8.x; else None. Its
-    tree may have been removed before."""
+    """Return the mode in which preinst saw a daemon that was not ours (CCA 7.x or the vendor's own 8.x); else None. The
+    daemon may have outlived its tree."""
     capture = facts.capture
     return capture.mode if capture is not None and (capture.tree or past == LEGACY and not capture.ours) else None
 
 
 def _about_mode(facts: "HostFacts", past: str, mode: str) -> "List[Finding]":
-    """Findings about a mode that is, or is about to be, in the file.
+    """Return findings about a mode that is, or is about to be, in catcher.conf.
 
-    Findings about an earlier event are derived from its traces, so a run that was killed and is repeated reports the
-    same.
+    Findings about an event follow from its traces, so a run that was killed reports the same when it is repeated.
     """
     earlier = facts.stamp.findings if facts.stamp is not None and facts.stamp.mode == mode else []
     found = [f for f in earlier if messages.is_marked(f, messages.LASTING)]
     seen = _seen_mode(facts, past)
-    # A daemon of ours, too: catcher.conf may have been edited since its start.
+    # This may be a daemon of ours: catcher.conf may have been edited since its start.
     ran = facts.capture.mode if facts.capture is not None and facts.capture.seen == "process" else seen
     if ran not in (None, mode) and (mode == config.TCP or facts.tls.possible is not False):
         found = [finding("mode-changed-by-restart", configured=mode.upper(), seen=str(ran).upper())]
@@ -210,7 +209,7 @@ def _about_mode(facts: "HostFacts", past: str, mode: str) -> "List[Finding]":
 
 
 def without_tls(facts: "HostFacts") -> "Finding":
-    """Return the finding of a host that is set to TLS, which is not possible: it speaks TCP if that is allowed."""
+    """Return the finding that TLS is configured and not possible: the catcher speaks TCP, or TLS_REQUIRED forbids."""
     id = "tls-required-not-possible" if facts.config.required else "tls-configured-tcp-running"
     return finding(id, reason=facts.tls.reason)
 
@@ -222,7 +221,7 @@ def plan_pair(
         return [act(PLACE_STAGED_PAIR, "an earlier run was interrupted")], []
     actions = [act(CLEAR_DRAFT, "an earlier run was interrupted")] if facts.pair.draft else []
     if mode != config.TLS or not facts.tls.possible:
-        # Half a pair is wrong whatever OpenSSL can do, also in a tree whose programs are not run.
+        # Half a pair is wrong whatever OpenSSL can do, even in another root, where it is not asked.
         half = mode == config.TLS and facts.tls.possible is None and facts.pair.state != pair.BOTH
         return actions, pair_findings(facts) if half else []
     if facts.pair.state == pair.NONE:
@@ -240,7 +239,7 @@ def plan_pair(
 
 
 def _put_pair(facts: "HostFacts", request: "PairRequest") -> "Tuple[List[Action], List[Finding]]":
-    """A pair that an administrator wants. Raises CatcherError if it may not take the place of what is there."""
+    """Decide how an administrator's pair gets in place. Raises CatcherError if it may not replace what is there."""
     if not request.key:
         refuse_key_in_image(facts)
     if facts.pair.state != pair.NONE and not request.may_replace:
@@ -258,7 +257,7 @@ def _put_pair(facts: "HostFacts", request: "PairRequest") -> "Tuple[List[Action]
 
 
 def refuse_key_in_image(facts: "HostFacts") -> None:
-    """Raise KeyRefused if every copy of this system would share a key."""
+    """Raise KeyRefused if this system may be copied: every copy would share its key."""
     if facts.image or not facts.booted:
         where = facts.image or "a system that systemd does not run"
         raise KeyRefused("no key is made in %s, since every copy of it would share that key" % where,
@@ -311,7 +310,7 @@ def pair_findings(facts: "HostFacts") -> "List[Finding]":
 
 
 def _set_mode(facts: "HostFacts", mode: str) -> "Tuple[List[Action], HostFacts]":
-    """The edit of catcher.conf for a mode that an administrator sets, and the facts with it.
+    """Return the edit of catcher.conf for a mode that an administrator sets, and the facts after it.
 
     Raises CatcherError if the new mode could not work, or would cut off a link that works. facts: with a verdict on the
     pair, also in TCP mode (facts.judged()).
@@ -380,15 +379,15 @@ def next_stamp(
     if transition.kind == transitions.PUT_PAIR:
         if transition.request.names:
             names = dict(names or {}, **{facts.pair.fingerprint: transition.request.names})
-        # An earlier run may have placed this pair, and not have been able to say that it is the administrator's.
+        # An earlier run may have placed this pair without recording that it is the administrator's.
         made = None
     if old.made(facts.pair.fingerprint):
-        # Also one that is back: a failed change was interrupted while it was taken back, or somebody copied it.
+        # A pair of ours may be back: a failed change was interrupted while it was taken back, or somebody copied it.
         made = facts.pair.fingerprint
     if verdict is None and facts.pair.state == pair.BOTH:
         verdict = old.checked_pair
     if verdict is not None and (verdict.get("problem") or "unchecked" in verdict or not verdict["fingerprint"]):
-        # Like a no of OpenSSL, it may have another cause than the files, and is asked for again each time.
+        # A bad verdict may have a cause outside of the files, so the pair is judged again each time.
         verdict = None
     new = old.replace(
         package_version=facts.version, mode=mode or old.mode,

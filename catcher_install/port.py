@@ -1,4 +1,4 @@
-"""The catcher's port: who has it, what to say if that is not the catcher, and waiting for the catcher to have it."""
+"""The catcher's port: find out who has it, report if that is not the catcher, and wait until the catcher has it."""
 
 from . import reference, systemd
 from .errors import CatcherError
@@ -13,19 +13,19 @@ if TYPE_CHECKING:
     from .host import Host, TcpSocket
     from .messages import Finding
 
-# Who holds the port. CLOSING: connections without a process, which only wait for their end, about a minute.
+# Who has the port. CLOSING: only closed connections, which the kernel keeps for about a minute.
 CATCHER = "catcher"
 OTHER = "other"
 UNKNOWN = "unknown"
 CLOSING = "closing"
 NOBODY = "none"
 
-# From exec to a listening port it takes well below a second, on an emulated s390x a few.
+# A catcher listens well within a second after exec, on an emulated s390x within a few.
 START_SECONDS = 20
-# Asking systemctl costs more than looking at the port, so it is asked at every 25th look: twice a second.
+# A call of systemctl costs more than a look at the port, so it is made at every 25th look: twice a second.
 LOOKS_A_STATE = 25
 
-# A daemon takes a connection at once, and a tracer suspends it for moments only.
+# A daemon accepts a connection at once, and a tracer suspends it only briefly.
 HUNG_SECONDS = 2
 
 
@@ -34,8 +34,8 @@ class Holder(Record):
 
     state: CATCHER, OTHER, UNKNOWN (somebody; only root may see who), CLOSING or NOBODY.
     pid: of the process, or None. program: its name, "" if unknown. addresses: local ones, e.g. "0.0.0.0" or "::".
-    listens: it listens, rather than having the port for an outgoing connection.
-    beside: of another program that listens on the port too, on another address: its name and PID as text, or "".
+    listens: it listens; else the port belongs to an outgoing connection.
+    beside: name and PID of another program that listens on the same port at another address, as text; "" if none does.
     """
 
     __slots__ = ("state", "pid", "program", "addresses", "listens", "beside")
@@ -48,9 +48,9 @@ class Holder(Record):
 
 
 def holder(host: "Host") -> Holder:
-    """Who has the port now, on the addresses where the catcher listens."""
+    """Return who has the port now, on the addresses where the catcher listens."""
     catcher = systemd.catcher(host)
-    # A drop-in may give it a network of its own.
+    # A drop-in may give the catcher a network of its own.
     sockets = _in_the_way(host, host.tcp_sockets(reference.port(host, catcher), catcher or 1), catcher)
     # A socket without an inode belongs to no process any more.
     taken = [one for one in sockets if one.listens] or [one for one in sockets if one.inode]
@@ -77,13 +77,13 @@ def holder(host: "Host") -> Holder:
 
 
 def out_of_sight(catcher: "Optional[int]") -> Holder:
-    """What is known if only root may read which port it is. catcher: the catcher's PID, or None."""
+    """Return what is known if only root may read the number of the port. catcher: the catcher's PID, or None."""
     return Holder(state=NOBODY if catcher is None else UNKNOWN, pid=None, program="", addresses=[],
                   listens=catcher is not None, beside="")
 
 
 def _in_the_way(host: "Host", sockets: "List[TcpSocket]", catcher: "Optional[int]") -> "List[TcpSocket]":
-    """Those of the catcher, and those on an address where it listens, or should listen."""
+    """Return those sockets that are the catcher's, or are on an address where it listens or should listen."""
     wanted = reference.addresses(host)
     if wanted == reference.EVERYWHERE:
         return sockets
@@ -92,7 +92,7 @@ def _in_the_way(host: "Host", sockets: "List[TcpSocket]", catcher: "Optional[int
         return bool(catcher is not None and one.inode and host.socket_owner(one.inode, catcher) == catcher)
 
     def may_be_had(address: str) -> bool:
-        # What the catcher has nobody else has, and nobody can have it a second time.
+        # An address that the catcher has cannot be bound again, and nobody else has it.
         return any(one.listens and one.address in (address, "0.0.0.0") and is_own(one) for one in sockets) or (
             host.can_bind(reference.port(host), [address]))
 
@@ -100,10 +100,11 @@ def _in_the_way(host: "Host", sockets: "List[TcpSocket]", catcher: "Optional[int
 
 
 def _overlap(held: str, wanted: str, may_be_had: "Callable[[str], bool]") -> bool:
-    """Whether a socket on one address keeps the port from another address."""
+    """Return whether a socket on the address *held* keeps the port from the address *wanted*. may_be_had: tells whether
+    an address can be bound."""
     if (":" in held) == (":" in wanted):
         return held == wanted or wanted in reference.EVERYWHERE or held in reference.EVERYWHERE
-    # A socket of IPv6 has all IPv4 addresses, too, unless it was told not to.
+    # A socket on "::" has all IPv4 addresses, too, unless it sets IPV6_V6ONLY.
     return held == "::" and not may_be_had(wanted)
 
 
@@ -112,7 +113,7 @@ def _program(host: "Host", pid: int) -> str:
 
 
 def problem(host: "Host", held: Holder) -> "Optional[Finding]":
-    """What keeps the catcher from the port, or from a part of it; None if nothing does."""
+    """Return the finding of what keeps the catcher from its port on some or all addresses; None if nothing does."""
     port = str(reference.port(host))
     if held.state == OTHER:
         id = "port-taken" if held.listens else "port-taken-outgoing"
@@ -123,9 +124,9 @@ def problem(host: "Host", held: Holder) -> "Optional[Finding]":
 
 
 def hung(host: "Host", held: Holder, pid: "Optional[int]") -> "Optional[Finding]":
-    """What keeps a running catcher that listens from answering, as far as the kernel shows; None if nothing does.
+    """Return the finding of a catcher that listens and cannot answer, as far as the kernel shows that; else None.
 
-    pid: of the catcher, or None. No connection is made.
+    pid: of the catcher, or None. No connection is made. Waits up to HUNG_SECONDS for each sign to pass.
     """
     if pid is None or not held.listens or held.state not in (CATCHER, UNKNOWN):
         return None
@@ -142,22 +143,22 @@ def hung(host: "Host", held: Holder, pid: "Optional[int]") -> "Optional[Finding]
 
 
 def _is_start_held_up(host: "Host") -> bool:
-    """Whether a start waits for the port, or systemd will try again, so that the catcher starts by itself. Closed
-    connections do not keep the port from a daemon with SO_REUSEADDR, if the previous daemon had set it, too."""
+    """Return whether a start waits for the port, or systemd will try again: the catcher then starts by itself. Closed
+    connections do not keep the port from a daemon with SO_REUSEADDR if the previous daemon had set it, too."""
     service = systemd.service(host)
     again = service.sub == "auto-restart"
     if again and not reference.is_installed(host):
-        # Whether another daemon sets SO_REUSEADDR is not known.
+        # It is not known whether IBM's daemon sets SO_REUSEADDR.
         return True
-    # The control script waits as long as it could not bind the port: the main process is not the daemon yet.
+    # The control script waits until it can bind the port: the main process is not the daemon yet.
     starts = service.state in ("active", "activating") and service.main_pid is not None
     return (again or starts and systemd.catcher(host) is None) and not host.can_bind(
         reference.port(host), reference.addresses(host))
 
 
 def wait_for_catcher(host: "Host") -> None:
-    """Wait until the catcher has the port after a start. Raises CatcherError, with a finding if another program has it,
-    as soon as it is clear that it will not; after START_SECONDS at the latest."""
+    """Wait until the catcher has the port after a start. Raises CatcherError as soon as it is clear that it will not
+    have it, after START_SECONDS at the latest; with a finding if another program has the port."""
     looks = 0
 
     def settled() -> bool:
@@ -173,13 +174,13 @@ def wait_for_catcher(host: "Host") -> None:
 
 
 def _is_taken(host: "Host") -> bool:
-    """Whether anybody listens where the catcher does, or should."""
+    """Return whether anybody listens where the catcher does, or should."""
     return host.is_listening(reference.port(host)) and (
         reference.addresses(host) == reference.EVERYWHERE or holder(host).listens)
 
 
 def _require_free(host: "Host") -> bool:
-    """Whether the catcher has the port. Raises CatcherError if it cannot have it, or has ended."""
+    """Return whether the catcher has the port. Raises CatcherError if it cannot have it, or has ended."""
     held = holder(host)
     taken = problem(host, held)
     if taken is not None and held.state != CATCHER:
@@ -193,7 +194,7 @@ def _require_free(host: "Host") -> bool:
 
 
 def is_starting(host: "Host") -> bool:
-    """Whether the service has just been started and may not have its port yet, which is no finding."""
+    """Return whether the service has just been started, so it is no finding that it does not have its port yet."""
     service = systemd.service(host)
     if service.state not in ("active", "activating", "reloading") or service.sub in ("auto-restart", "exited"):
         return False

@@ -1,4 +1,4 @@
-"""Running a program and waiting for its end, and what others may send to this process meanwhile."""
+"""Run a program and wait for its end; hold back the signals that would end this process halfway."""
 
 import errno
 import os
@@ -14,10 +14,10 @@ OUTPUT_LIMIT = 1024 * 1024
 
 
 class Signals:
-    """``with Signals() as signals``: remember a hang-up, a termination and an interrupt, which do not end the program.
+    """``with Signals() as signals``: SIGHUP, SIGTERM and SIGINT do not end the program, but are remembered.
 
-    Within ``with signals.raised()`` they raise KeyboardInterrupt, also those that came before. Signals come only to the
-    main thread; in another thread this does nothing.
+    Within ``with signals.raised()`` they raise KeyboardInterrupt, those that came earlier, too. Python handles signals
+    in the main thread only; in another thread this does nothing.
     """
 
     def __init__(self) -> None:
@@ -25,14 +25,14 @@ class Signals:
         self._before: Dict[int, Any] = {}
 
     def __enter__(self) -> "Signals":
-        # Here, since it costs a daemon start more than this module does.
+        # Imported here, because it would cost a daemon start more time than this module.
         import signal
 
         try:
             for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
                 self._before[number] = signal.signal(number, self._remember)
         except ValueError:
-            # Another thread than the main one.
+            # Not in the main thread.
             self._before = {}
         return self
 
@@ -53,7 +53,8 @@ class Signals:
         return _Raised(self)
 
     def let_through(self, raises: bool) -> None:
-        """Set whether signals raise KeyboardInterrupt from now on, or are only remembered; raise one that has come."""
+        """Set whether signals raise KeyboardInterrupt from now on, or are only remembered. Raises it for an earlier
+        signal."""
         self._raises = raises
         if raises and self._came:
             self._raises = False
@@ -74,15 +75,14 @@ class _Raised:
 def run(
     argv: "Sequence[str]", environment: "Dict[str, str]", timeout: float, stdin: bytes, only_output: bool = False
 ) -> "Tuple[int, bytes]":
-    """Run a program and wait: (exit status, standard output and error together).
+    """Run a program and wait for its end. Returns (exit status, standard output and standard error together).
 
-    only_output: standard error is thrown away, since anything may be written there: ld.so(8) complains of a preloaded
-    library that is gone, say.
     argv: an absolute path first; no shell is involved. A signal n gives status 128 + n.
     timeout: seconds; then the program is killed and TimeoutError raised. Output beyond OUTPUT_LIMIT is dropped.
+    only_output: drop standard error. Anything may write there, e.g. ld.so(8) about a preloaded library that is missing.
     Raises OSError if the program cannot be executed.
 
-    Not subprocess: importing it costs as much as starting Python, at every daemon start.
+    This does not use subprocess, because its import takes as long as a start of Python.
     """
     out_read, out_write = os.pipe()
     in_read, in_write = os.pipe()
@@ -107,9 +107,10 @@ def run(
 
 
 def _spawn(argv: "Sequence[str]", environment: "Dict[str, str]", stdin: int, output: int, errors: int) -> int:
-    """Start a program with these files as its standard streams; its PID. Raises OSError if exec fails."""
+    """Start a program with these descriptors as its standard streams, and return its PID. Raises OSError if exec
+    fails."""
     if hasattr(os, "posix_spawn"):
-        # No copy of our memory's page tables, which fork pays for. From Python 3.8.
+        # From Python 3.8. Unlike fork, it does not copy our page tables.
         streams = [(os.POSIX_SPAWN_DUP2, stdin, 0), (os.POSIX_SPAWN_DUP2, output, 1),
                    (os.POSIX_SPAWN_DUP2, errors, 2)]  # fmt: skip
         return os.posix_spawn(argv[0], list(argv), environment, file_actions=streams)
@@ -138,14 +139,15 @@ def _spawn(argv: "Sequence[str]", environment: "Dict[str, str]", stdin: int, out
 def _converse(
     pid: int, in_write: int, out_read: int, stdin: bytes, timeout: float, name: str
 ) -> "Tuple[bytes, int]":
-    """Feed and drain a child until it ends; kill it when *timeout* seconds are over."""
+    """Write *stdin* to a child and read its output until it ends. Returns (output, exit status). After *timeout*
+    seconds, kill it and raise TimeoutError with *name*."""
     deadline = time.monotonic() + timeout
     chunks: List[bytes] = []
     total = 0
     if not stdin:
         os.close(in_write)
         in_write = -1
-    # Not select(2), which knows no descriptor from 1024 on: the caller may leave us many of its own.
+    # Not select(2), which takes no descriptor above 1023: the caller may have left many open.
     ready = select.poll()
     ready.register(out_read, select.POLLIN)
     if stdin:
@@ -176,7 +178,7 @@ def _converse(
                 total += len(chunk)
     if in_write >= 0:
         os.close(in_write)
-    # Its output has ended, and usually the program, too. A program that closed its output and still runs is killed.
+    # The output has ended, and usually the program, too. If it closed its output and runs on, it is killed in time.
     ended, status = os.waitpid(pid, os.WNOHANG)
     nap = 0.0001
     while not ended:

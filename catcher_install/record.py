@@ -1,7 +1,6 @@
-"""Plain value objects that cost nothing to define.
+"""Plain value objects whose definition takes no time at a daemon start.
 
-``collections.namedtuple`` compiles code for each type and ``dataclasses`` does not exist on Python 3.6; both
-would be paid for at every daemon start.
+``collections.namedtuple`` compiles code for each type, and ``dataclasses`` does not exist on Python 3.6.
 """
 
 TYPE_CHECKING = False
@@ -26,7 +25,7 @@ class Record:
             raise TypeError("%s has no field %s" % (type(self).__name__, ", ".join(sorted(fields))))
 
     def replace(self, **changes):
-        """A copy with some fields changed."""
+        """Return a copy with some fields changed."""
         fields: Dict[str, object] = {name: getattr(self, name) for name in self.__slots__}
         fields.update(changes)
         return type(self)(**fields)

@@ -1,4 +1,4 @@
-"""The reference catcher's settings, as far as others must know them, and whether the running daemon uses them."""
+"""What others must know of the reference catcher's settings, and whether the running daemon uses them."""
 
 from . import pair, paths
 from .errors import AS_ROOT, CatcherError
@@ -15,19 +15,19 @@ if TYPE_CHECKING:
 PROGRAM = paths.LIBRARY + "/reference_catcher"
 CONF = paths.CONF_DIR + "/reference-catcher.conf"
 SIZE_LIMIT = 64 * 1024
-# Where any other daemon listens, and this one if it is not told.
+# Where IBM's daemon listens, and the reference catcher without listen=.
 EVERYWHERE = ["0.0.0.0", "::"]
-# In the daemon's environment: the digest of the settings with which it was started.
+# The variable in the daemon's environment with the digest of the settings with which it was started.
 NOTE = "CSULCCA_SETTINGS"
 
 
 def is_installed(host: "Host") -> bool:
-    """Whether the daemon is the reference catcher."""
+    """Return whether the daemon is the reference catcher."""
     return host.is_dir(PROGRAM)
 
 
 def settings(host: "Host") -> "Tuple[Any, str]":
-    """(the settings as the daemon itself reads them, ""), or (None, why it refuses to start with them)."""
+    """Return the settings as the daemon itself reads them, and ""; or None, and why it refuses to start with them."""
     from reference_catcher.refusal import Refused
     from reference_catcher.settings import Settings
 
@@ -44,8 +44,7 @@ def settings(host: "Host") -> "Tuple[Any, str]":
 
 
 def is_hidden(host: "Host") -> bool:
-    """Whether only root may read the settings, and this process is not root's: then what the functions here return is
-    not known to be true."""
+    """Return whether this user may not read the settings. Then the other functions here may return wrong values."""
     if host.is_root() or not is_installed(host):
         return False
     try:
@@ -53,19 +52,20 @@ def is_hidden(host: "Host") -> bool:
     except PermissionError:
         return True
     except OSError:
-        # Not a file, or too large: root sees no more of it.
+        # Not a file, or too large: root would not see more.
         return False
     return False
 
 
 def require_in_sight(host: "Host") -> None:
-    """Raise CatcherError if only root may read the settings."""
+    """Raise CatcherError if this user may not read the settings."""
     if is_hidden(host):
         raise CatcherError("only root may read %s" % CONF, AS_ROOT)
 
 
 def findings(host: "Host", pid: "Optional[int]" = None) -> "List[Finding]":
-    """The finding of settings with which the daemon refuses to start, or which it does not use, if its PID is given."""
+    """Return the finding of settings with which the daemon refuses to start, or that the running daemon (pid) does not
+    use; no finding if they are fine."""
     if not is_installed(host):
         return []
     _, problem = settings(host)
@@ -75,16 +75,17 @@ def findings(host: "Host", pid: "Optional[int]" = None) -> "List[Finding]":
 
 
 def note(host: "Host") -> "Dict[str, str]":
-    """What a daemon that starts now gets in its environment, so that others can tell which settings it uses."""
+    """Return what to add to the environment of a daemon that starts now: it tells others which settings it uses."""
     try:
         return {NOTE: _digest(host)} if is_installed(host) else {}
     except OSError:
-        # The daemon cannot read them either, and refuses to start.
+        # The daemon cannot read the settings either, and refuses to start.
         return {}
 
 
 def absent(host: "Host", pid: "Optional[int]") -> "List[Finding]":
-    """The finding of addresses in listen= that this host does not have. pid: of the daemon; None if it does not run."""
+    """Return the finding of addresses in listen= that this host does not have. pid: of the daemon; None if it does not
+    run."""
     told = settings(host)[0] if is_installed(host) else None
     # A drop-in may give the daemon a network of its own.
     if told is None or pid is not None and not host.shares_network(pid):
@@ -94,9 +95,10 @@ def absent(host: "Host", pid: "Optional[int]") -> "List[Finding]":
 
 
 def _digest(host: "Host") -> str:
-    """The SHA-256 of the settings without comments. Raises OSError.
+    """Return the SHA-256 of the settings without comments. Raises OSError.
 
-    Each start notes it, so it is of the text: what imports the daemon's reader imports socket.
+    It is computed from the text, because each start needs it: the daemon's own reader of settings imports socket, which
+    takes time.
     """
     text = (host.read_optional(CONF, SIZE_LIMIT) or b"").decode("utf-8-sig", "replace")
     lines = [line.strip() for line in text.splitlines()]
@@ -104,7 +106,7 @@ def _digest(host: "Host") -> str:
 
 
 def _uses_others(host: "Host", pid: int) -> bool:
-    """Whether a daemon was started with other settings; no, if that cannot be seen."""
+    """Return whether a daemon was started with other settings; no, if that cannot be seen."""
     try:
         noted = host.read("/proc/%d/environ" % pid, SIZE_LIMIT, head=True).split(b"\0")
         found = [one.partition(b"=")[2] for one in noted if one.startswith(NOTE.encode("ascii") + b"=")]
@@ -116,9 +118,9 @@ def _uses_others(host: "Host", pid: int) -> bool:
 def port(host: "Host", pid: "Optional[int]" = None) -> int:
     """Return the port on which the daemon listens; the usual one if it would not start.
 
-    pid: of the daemon that is meant; None for the next one. If it was started with other settings, its port is not
-    known, and the usual one is the best guess.
-    A start asks only if that port is taken: see _digest().
+    pid: of the running daemon; None for the next one. If the running daemon was started with other settings, its port
+    is not known, and the usual one is the best guess.
+    This takes time (see _digest()), so a start calls it only if the usual port is taken.
     """
     known = is_installed(host) and (pid is None or not _uses_others(host, pid))
     told = settings(host)[0] if known else None
@@ -128,7 +130,7 @@ def port(host: "Host", pid: "Optional[int]" = None) -> int:
 def addresses(host: "Host") -> "List[str]":
     """Return the addresses on which the daemon listens, as the kernel shows them; EVERYWHERE if it would not start.
 
-    A start asks only if the port is taken: see _digest().
+    This takes time (see _digest()), so a start calls it only if the usual port is taken.
     """
     told = settings(host)[0] if is_installed(host) else None
     return EVERYWHERE if told is None else [address.partition("%")[0] for address in told.listen]

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 # format_version of every --json. It changes if a field disappears or changes its meaning (docs/json.md).
 JSON_FORMAT = 1
-# sd-daemon(3): the priority that the journal gives a line
+# The priority of a line in the journal (sd-daemon(3)).
 PRIORITY = {messages.INFO: 6, messages.WARNING: 4, messages.ERROR: 3}
 HISTORIES = {
     actions.FRESH: "This is a fresh host.",
@@ -22,7 +22,7 @@ HISTORIES = {
 
 
 def hint(text: str) -> str:
-    """What to do, with this distribution's own command behind the name of a package that is to be installed."""
+    """Return a hint with this distribution's command added behind the name of a package to install."""
     if "install the package " not in text:
         return text
     from . import optional
@@ -31,28 +31,29 @@ def hint(text: str) -> str:
 
 
 def finding_lines(found: "Finding") -> "List[str]":
-    """What is wrong, in one line, and below it what to do, each step in a line of its own."""
+    """Return what is wrong, in one line, and below it what to do, each step in a line of its own."""
     fix = hint(messages.fix(found))
     return ["%s [%s]" % (messages.text(found), found["id"])] + ["  " + line for line in fix.split("\n") if line]
 
 
 def journal_line(found: "Finding") -> str:
-    """A finding as one line for a log."""
+    """Return a finding as one line for a log."""
     return log_line(finding_fields(found))
 
 
 def log_line(fields: "Dict[str, str]") -> str:
-    """finding_fields() as one line for a log."""
+    """Return finding_fields() as one line for a log."""
     return "%s [%s] -- %s" % (fields["message"], fields["id"], in_one_line(fields["fix"]))
 
 
 def in_one_line(fix: str) -> str:
-    """What to do as one line: steps are separated by a semicolon, and a command follows the colon before it."""
+    """Return what to do as one line: steps are separated by semicolons, and a command follows the colon before it."""
     return "; ".join(line.strip() for line in fix.split("\n")).replace(":; ", ": ")
 
 
 def finding_fields(found: "Finding") -> "Dict[str, str]":
-    """A finding for ``--json``: id, severity, message, fix (lines; those that begin with two blanks are commands)."""
+    """Return a finding for ``--json``: id, severity, message, fix (lines; those that begin with two blanks are
+    commands)."""
     return {
         "id": found["id"],
         "severity": messages.severity(found),
@@ -62,15 +63,16 @@ def finding_fields(found: "Finding") -> "Dict[str, str]":
 
 
 def flagged_lines(fields: "Dict[str, str]") -> "List[str]":
-    """Render finding_fields() for a report: what is wrong, with "!" if it needs attention, and below it what to do."""
+    """Return finding_fields() as lines of a report: what is wrong, with "!" if it needs attention, and below it what to
+    do."""
     flag = "i" if fields["severity"] == messages.INFO else "!"
     said = "  %s  %s [%s]" % (flag, fields["message"], fields["id"])
     return [said] + ["     " + line for line in fields["fix"].split("\n")]
 
 
 def change_line(outcome: "Outcome") -> str:
-    """What a run changed of the mode and the pair, and why, and what somebody has changed by hand since the run before,
-    as one line; "" if nothing."""
+    """Return as one line what a run changed of the mode and the pair, and why, and what somebody has changed by hand
+    since the previous run; "" if nothing was changed."""
     changed = [one for one in outcome.plan.actions if one.kind in actions.CHANGES and one.kind in outcome.done]
     return "; ".join(["%s: %s" % (
         one.kind if one.text() is None else "%s %s" % (one.kind, " ".join((one.text() or "").split())), one.why)
@@ -78,12 +80,12 @@ def change_line(outcome: "Outcome") -> str:
 
 
 def _changes_by_hand(outcome: "Outcome") -> "List[str]":
-    """What the stamp did not know yet, and no action explains."""
+    """Return what was changed by hand: the stamp did not know it yet, and no action explains it."""
     old, new = outcome.before.stamp, outcome.facts.stamp
     found: List[str] = []
     if old is None or new is None or outcome.changed():
         return found
-    # The default mode may change without an edit.
+    # A mode that catcher.conf does not set is the default, which may change without an edit.
     if old.mode and new.mode and old.mode != new.mode == outcome.facts.config.state:
         found.append("catcher.conf was edited: the mode was %s and is %s" % (old.mode.upper(), new.mode.upper()))
     before, after = ((one.checked_pair or {}).get("fingerprint") for one in (old, new))
@@ -93,7 +95,7 @@ def _changes_by_hand(outcome: "Outcome") -> "List[str]":
 
 
 def plan_lines(plan: "Plan") -> "List[str]":
-    """What ``catcherctl apply`` would do and why."""
+    """Return what ``catcherctl apply`` would do and why."""
     lines = [HISTORIES[plan.history]]
     if not plan.actions:
         lines.append("Nothing to do.")
@@ -106,16 +108,16 @@ def plan_lines(plan: "Plan") -> "List[str]":
 
 
 def done_lines(plan: "Plan", done: "List[str]") -> "List[str]":
-    """What ``catcherctl apply`` has done and why. The stamp may have been written although that was not planned."""
+    """Return what ``catcherctl apply`` has done and why. The stamp may have been written without being planned."""
     reasons = dict({actions.WRITE_STAMP: actions.RECORD}, **{action.kind: action.why for action in plan.actions})
     lines = ["done: %s (%s)" % (kind, reasons[kind]) for kind in done]
     return lines or ["Nothing was done." if plan.actions else "Nothing to do."]
 
 
 def plan_fields(plan: "Plan") -> "Dict[str, Any]":
-    """The fields of ``plan --json``: format_version; history ("fresh", "legacy upgrade", "8.x upgrade"); mode ("tls",
-    "tcp", or null if undecided) that catcher.conf has afterwards; actions in order, each with kind, why and data
-    (the new text of catcher.conf, or null); findings: id, severity, message, fix."""
+    """Return the fields of ``plan --json``: format_version; history ("fresh", "legacy upgrade", "8.x upgrade"); mode
+    ("tls", "tcp", or null if undecided) that catcher.conf has afterwards; actions in order, each with kind, why and
+    data (the new text of catcher.conf, or null); findings: id, severity, message, fix."""
     return {
         "format_version": JSON_FORMAT,
         "history": plan.history,
@@ -126,13 +128,13 @@ def plan_fields(plan: "Plan") -> "Dict[str, Any]":
 
 
 def done_fields(done: "List[str]", found: "List[Finding]") -> "Dict[str, Any]":
-    """The fields of ``apply --json``: format_version; done: the kinds of actions that were carried out, in order;
-    findings: id, severity, message, fix."""
+    """Return the fields of ``apply --json``: format_version; done: the kinds of actions that were carried out, in
+    order; findings: id, severity, message, fix."""
     return {"format_version": JSON_FORMAT, "done": done, "findings": [finding_fields(one) for one in found]}
 
 
 def exit_status(found: "List[Finding]") -> int:
-    """catcherctl's exit status for findings: 1 if an action failed, 3 if one needs attention, else 0."""
+    """Return catcherctl's exit status for findings: 1 if an action failed, 3 if a finding needs attention, else 0."""
     if any(messages.is_marked(one, messages.FAILURE) for one in found):
         return 1
     return 3 if any(messages.needs_attention(one) for one in found) else 0

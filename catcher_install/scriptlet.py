@@ -1,4 +1,4 @@
-"""What the package manager's hooks run after unpacking, and before removing: converge, tell the findings, never break a
+"""The entry points of the hooks: they run after unpacking and before a removal, report findings, and never break a
 transaction.
 
 RPM scriptlets never fail. Debian's postinst fails only for a fault of ours that ``dpkg --configure -a`` may cure.
@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
 
 def main(arguments: "List[str]") -> int:
-    """arguments: family ("deb" or "rpm"), then what the package manager gave postinst or %posttrans. Exit status."""
+    """Do the work of postinst or %posttrans, and return the exit status.
+
+    arguments: the family ("deb" or "rpm"), then the arguments from the package manager.
+    """
     family = arguments[0] if arguments else ""
     try:
         return _run(family, arguments[1:])
@@ -23,7 +26,7 @@ def main(arguments: "List[str]") -> int:
 
 
 def compile_library(arguments: "List[str]") -> int:
-    """Compile every module of ours, so that no daemon start does. arguments: none. Exit status: 1 if that failed."""
+    """Compile all our modules, so that no daemon start has to. arguments: none. Returns 0, or 1 if that failed."""
     import compileall
 
     from . import paths
@@ -46,8 +49,8 @@ def _run(family: str, arguments: "List[str]") -> int:
 
 
 def remove(arguments: "List[str]") -> int:
-    """arguments: as main() has them, of prerm or %preun, if the package goes. Exit status: 0, since what could not be
-    noted is kept."""
+    """Do the work of prerm or %preun if the package is removed. arguments: as main() has them. Returns 0 in any case: a
+    purge keeps what could not be noted."""
     try:
         from . import messages
         from .apply import converge

@@ -1,4 +1,4 @@
-"""What becomes of the service: what the packaging macros cannot do. No I/O."""
+"""Decide what happens to the service, as far as the packaging macros cannot do it. No I/O."""
 
 from . import transition as transitions
 from .actions import (
@@ -24,15 +24,18 @@ if TYPE_CHECKING:
     from .facts import HostFacts
     from .transition import Transition
 
-# These leave the service alone: a start becomes the daemon, and admin/change.py restarts the daemon and verifies an
-# administrator's change.
+# These leave the service alone. A start becomes the daemon; after an administrator's change, admin/change.py restarts
+# and verifies.
 LEAVES_SERVICE = (transitions.START, transitions.SET_MODE, transitions.PUT_PAIR)
 
 
 def plan_service(facts: "HostFacts", transition: "Transition", past: str) -> "List[Action]":
-    """Decide what the packaging macros cannot: keep the service's state over an upgrade, although the old package may
-    disable and stop the service, and retire the init script of CCA 7.x. If preinst did not note the state (a full
-    disk), the note of a killed removal counts; without that note, an enabled service counts as one that ran."""
+    """Decide how the service keeps its state in an upgrade, although the old package may disable and stop it, and
+    whether CCA 7.x's init script is retired. past: the history, see plan.history().
+
+    If preinst did not note the state (the disk was full), the note of a killed removal counts. If there is no such note
+    either, an enabled service counts as one that ran.
+    """
     if transition.kind in LEAVES_SERVICE:
         return []
     actions = []
@@ -41,7 +44,7 @@ def plan_service(facts: "HostFacts", transition: "Transition", past: str) -> "Li
     if facts.unit.legacy_links:
         actions.append(act(RETIRE_LEGACY_LINKS, "the systemd unit replaces CCA 7.x's init script"))
     if transition.kind == transitions.APPLY and capture is None:
-        # The scriptlet after a removal that was killed could not do this.
+        # Do what the scriptlet after a killed removal could not do.
         undone = resumes(facts, transition) or _was_disabled(facts)
         return actions + forget + (plan_resumption(facts, transition) if undone else [])
     if capture is not None and not facts.unit.masked:
@@ -58,7 +61,7 @@ def plan_service(facts: "HostFacts", transition: "Transition", past: str) -> "Li
         if capture.active:
             actions.append(act(RESTART, "it was running before"))
     elif capture is None and (facts.unit.ran is not None or facts.unit.was_enabled):
-        # `dpkg --configure` calls no preinst. A boot starts what is enabled.
+        # `dpkg --configure` calls no preinst. An enabled service whose note is gone was started by a boot.
         if facts.unit.ran is not False:
             actions.append(act(RESTART, "it was running before a removal that was killed"))
         else:
@@ -68,7 +71,7 @@ def plan_service(facts: "HostFacts", transition: "Transition", past: str) -> "Li
     elif may_start(facts) and (
         transition.kind == transitions.INSTALL or (transition.kind == transitions.UPGRADE and past == LEGACY)
     ):
-        # An upgrade is an installation to rpm's %posttrans, and CCA 7.x's own scriptlets stop the service.
+        # rpm's %posttrans cannot tell an upgrade from an installation, and CCA 7.x's own scriptlets stop the service.
         actions.append(act(RESTART, "it may have been stopped, or run the previous version"))
     elif transition.kind != transitions.APPLY:
         actions.append(act(TRY_RESTART, "it runs the previous version"))
@@ -76,13 +79,13 @@ def plan_service(facts: "HostFacts", transition: "Transition", past: str) -> "Li
 
 
 def _seen(facts: "HostFacts") -> "Optional[Capture]":
-    """The service as preinst saw it, if that was in the last day."""
+    """Return what preinst saw of the service, if that was in the last day."""
     return facts.capture if facts.capture is not None and facts.capture.recent else None
 
 
 def plan_resumption(facts: "HostFacts", transition: "Transition") -> "List[Action]":
-    """Decide what is left to do for the service if no package came or went: enable what a removal has disabled, and
-    start what it has stopped."""
+    """Decide what is left to do if no package was installed or removed: enable and start the service again if a removal
+    has disabled and stopped it."""
     actions = _enable_again(facts)
     if resumes(facts, transition):
         actions.append(act(START, "a removal was cancelled or killed"))
@@ -94,8 +97,8 @@ def _enable_again(facts: "HostFacts") -> "List[Action]":
 
 
 def _was_disabled(facts: "HostFacts") -> bool:
-    """Whether the service is disabled only because of a removal that was killed. What preinst saw later counts for
-    more."""
+    """Return whether the service is disabled only because a removal was killed. What preinst saw later takes
+    precedence."""
     capture = _seen(facts)
     later = capture is not None and capture.unit == "disabled"
     return facts.unit.was_enabled and not facts.unit.enabled and not facts.unit.masked and not later
@@ -108,14 +111,14 @@ def _forget_removal(facts: "HostFacts") -> "List[Action]":
 
 
 def resumes(facts: "HostFacts", transition: "Transition") -> bool:
-    """Whether the service starts after a removal that was cancelled, or an upgrade that failed after a removal that was
-    killed: if it ran before the removal."""
+    """Return whether the service must be started after a removal that was cancelled, or after an upgrade that failed
+    after a killed removal: it must if it ran before the removal."""
     if facts.unit.ran is None:
-        # A boot would have started what the removal has disabled.
+        # There was a boot since. It would have started a service that the removal has disabled.
         return facts.booted if _was_disabled(facts) else transition.kind == transitions.ABORT and may_start(facts)
     return facts.unit.ran and facts.booted and not facts.unit.masked
 
 
 def may_start(facts: "HostFacts") -> bool:
-    """Whether the service should run here: systemd does, and the service is enabled and not masked."""
+    """Return whether the service should run here: systemd runs, and the service is enabled and not masked."""
     return facts.booted and facts.unit.enabled and not facts.unit.masked

@@ -1,12 +1,14 @@
-"""state.json: the result of the last finished run of the package; each run writes it last.
+"""state.json: the result of the last finished run of the package. Each run writes it last.
 
-Fields: format_version (1), package_version, mode ("tls", "tcp" or null), generated_pair (SHA-256 in hex over the bytes
-of catcher.key followed by those of catcher.crt of a pair that we made, or null), made_earlier (the same of each other
-pair, and SHA-256 of each key of a request, that we made), findings (a list of {"id", ...}),
-checked_pair (the verdict on a good pair, with the fingerprint of the two files that it holds for, or null),
-accepted_names (the names that an administrator wants of the pair in place, and wanted of earlier pairs, and asked for
-in requests, {fingerprint of the pair, or SHA-256 of the key of a request: [names]}, or null),
-checked_openssl (OpenSSL's version, if TLS is possible, with the identity of the files that it holds for, or null).
+format_version: 1. package_version.
+mode: "tls", "tcp" or null.
+generated_pair: if we made the pair in place, its pair.fingerprint(); else null.
+made_earlier: the fingerprints of all other pairs that we made, and the SHA-256 of each key that we made for a request.
+findings: a list of {"id", ...}.
+checked_pair: the verdict on a good pair, with the fingerprint of the two files for which it holds; or null.
+accepted_names: the names for which an administrator installed or requested certificates, {fingerprint of the pair, or
+SHA-256 of the key of a request: [names]}; or null.
+checked_openssl: OpenSSL's version if TLS is possible, with the identity of the files for which it holds; or null.
 """
 
 from .record import Record
@@ -18,15 +20,15 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 SIZE_LIMIT = 256 * 1024
-# So many of made_earlier are remembered.
+# The largest number of entries in made_earlier.
 EARLIER_LIMIT = 500
-# Bytes of names that are remembered of all pairs; beyond that, of so many of ours.
+# The names of all pairs are kept if they fit into this many bytes; else those of our last NAMES_KEPT pairs.
 NAMES_ROOM = 16 * 1024
 NAMES_KEPT = 20
 
 
 class Stamp(Record):
-    """The content of state.json; see the module's text for the fields."""
+    """The content of state.json. The module's docstring explains the fields."""
 
     __slots__ = ("package_version", "mode", "generated_pair", "made_earlier", "findings", "checked_pair",
                  "accepted_names", "checked_openssl")
@@ -40,11 +42,12 @@ class Stamp(Record):
     checked_openssl: "Optional[Dict[str, object]]"
 
     def made(self, fingerprint: str) -> bool:
-        """Whether it proves that we made the files with this pair.fingerprint(), now or earlier; "" is of no files."""
+        """Return whether the stamp proves that we made the files with this pair.fingerprint(); no, for ""."""
         return fingerprint != "" and fingerprint in [self.generated_pair] + self.made_earlier
 
     def asked_names(self, fingerprint: str) -> "List[str]":
-        """The names that an administrator wanted of the pair with a fingerprint, or in the requests for a key."""
+        """Return the names for which an administrator installed the pair with this fingerprint, or requested
+        certificates with the key that has it."""
         names = (self.accepted_names or {}).get(fingerprint)
         return [str(name) for name in names] if isinstance(names, list) else []
 
@@ -54,7 +57,7 @@ EMPTY = Stamp(package_version="", mode=None, generated_pair=None, made_earlier=[
 
 
 class _Scanner:
-    """What the json module's C scanner asks of its decoder."""
+    """The attributes of a decoder that the json module's C scanner uses."""
 
     strict = True
     object_hook = object_pairs_hook = None
@@ -64,7 +67,7 @@ class _Scanner:
 
 
 def _loads(text: str) -> object:
-    """As json.loads, without importing json (and with it re) if CPython's C scanner can do it alone."""
+    """Do what json.loads does, without the import of json (and re) if CPython's C scanner can do it alone."""
     try:
         from _json import make_scanner
 
@@ -81,7 +84,7 @@ def _loads(text: str) -> object:
 
 
 def parse(data: bytes) -> "Optional[Stamp]":
-    """The stamp in the bytes of state.json; None for anything that is not one of ours."""
+    """Return the stamp in the bytes of state.json; None if they are not a stamp of ours."""
     try:
         value = _loads(data.decode("utf-8"))
     except (ValueError, RecursionError):
@@ -107,12 +110,13 @@ def parse(data: bytes) -> "Optional[Stamp]":
 
 
 def names_of_use(names: "Dict[str, object]", old: Stamp, present: str) -> "Optional[Dict[str, object]]":
-    """Return the accepted_names to remember: all while there is room, since a copy of any pair may come back.
+    """Return the accepted_names to keep: all if they fit into NAMES_ROOM, because a copy of any pair may come back.
+    Else those of the pair in place, and of our last pairs in *old*.
 
-    Else those of the pair in place, *present* is its fingerprint, and of the last pairs of ours in *old*. Without a
-    fingerprint nothing is forgotten: the files are away or cannot be read for now.
+    present: the fingerprint of the pair in place. If it is "", nothing is forgotten: the files may come back, or may be
+    readable again.
     """
-    # Not those of a pair that could not be read when they were given.
+    # Names under "" were given for a pair that could not be read.
     names = {one: names[one] for one in names if one}
     if not present or sum(len(one) + len(str(names[one])) for one in names) <= NAMES_ROOM:
         return names or None
@@ -121,9 +125,9 @@ def names_of_use(names: "Dict[str, object]", old: Stamp, present: str) -> "Optio
 
 
 def with_pair(stamp: Stamp, made: "Optional[str]") -> Stamp:
-    """The stamp of a host with another pair: *made* is its fingerprint if we made it, else None.
+    """Return the stamp for a new pair in place. made: its fingerprint if we made it, else None.
 
-    Of a pair of ours that it replaces a copy may be kept, so that stays known.
+    If it replaces a pair of ours, that one stays known, because a copy may be kept.
     """
     before = [stamp.generated_pair] if stamp.generated_pair not in (None, made) else []
     earlier = [one for one in stamp.made_earlier if one != made] + before
@@ -131,18 +135,19 @@ def with_pair(stamp: Stamp, made: "Optional[str]") -> Stamp:
 
 
 def with_key(stamp: Stamp, made: str) -> Stamp:
-    """The stamp of a host on which we make the key of a request, *made* is its SHA-256."""
+    """Return the stamp with one more key that we made for a request. made: its SHA-256."""
     return stamp.replace(made_earlier=(stamp.made_earlier + [made])[-EARLIER_LIMIT:])
 
 
 def with_names(stamp: Stamp, key: str, names: "List[str]") -> Stamp:
-    """The stamp of a host with one more request for the key of this SHA-256: a CA may sign any of its requests."""
+    """Return the stamp with the names of one more request. key: SHA-256 of its key. The names of earlier requests with
+    that key stay: a CA may sign any of them."""
     every = list(dict.fromkeys(names + stamp.asked_names(key)))
     return stamp.replace(accepted_names=dict(stamp.accepted_names or {}, **{key: every}))
 
 
 def render(stamp: Stamp) -> bytes:
-    """The bytes of state.json."""
+    """Return the bytes of state.json."""
     fields = {name: getattr(stamp, name) for name in stamp.__slots__}
     fields["format_version"] = FORMAT
     return (json_text(fields) + "\n").encode("ascii")

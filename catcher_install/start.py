@@ -22,7 +22,7 @@ class Launch(Record):
     """How the daemon is started.
 
     mode: config.TLS or config.TCP; None if the start is refused.
-    findings: the refusal is the last one of severity error. again: the refusal may be over in a moment.
+    findings: if the start is refused, the last one says why. again: a refusal may soon go away, so try again.
     """
 
     __slots__ = ("mode", "findings", "again")
@@ -31,14 +31,14 @@ class Launch(Record):
     again: bool
 
     def arguments(self) -> "List[str]":
-        """What stands behind the program's name."""
+        """Return the daemon's command-line arguments."""
         return ["-tls"] if self.mode == config.TLS else []
 
 
 def launch_decision(facts: "HostFacts", planned: "Optional[str]" = None) -> Launch:
-    """The rules of a daemon start, after a converge: which mode, or a refusal with its finding.
+    """Return what a daemon start does after converge(): the mode, or a refusal with its finding.
 
-    planned: the mode that the converge decided on, which counts if it could not write it into catcher.conf.
+    planned: the mode of the plan. It counts if it could not be written to catcher.conf.
     """
     conf = facts.config
     found: List[Finding] = []
@@ -50,7 +50,7 @@ def launch_decision(facts: "HostFacts", planned: "Optional[str]" = None) -> Laun
         return refused(finding("payload-missing"))
     if conf.state == config.UNUSABLE:
         return refused(finding("conf-unusable", reason=conf.problem), again=conf.passing)
-    # What is not known never gives plain TCP.
+    # A mode that is not known must not become plain TCP.
     mode = conf.mode or planned or default_mode(facts) or config.TLS
     if conf.state == config.UNSET:
         found.append(finding("conf-no-directive", mode=mode.upper()))
@@ -63,7 +63,7 @@ def launch_decision(facts: "HostFacts", planned: "Optional[str]" = None) -> Laun
         mode = config.TCP
     if mode == config.TCP:
         return Launch(mode=mode, findings=found, again=False)
-    # A whole pair is judged as it is, even if a staged one could not take its place.
+    # If a staged pair could not be placed, the complete pair that is in place counts.
     judged = facts.replace(pair=facts.pair.replace(staged=False)) if facts.pair.state == pair.BOTH else facts
     _, about = plan_pair(judged, config.TLS, transition.of(transition.START))
     for one in about:
@@ -72,20 +72,20 @@ def launch_decision(facts: "HostFacts", planned: "Optional[str]" = None) -> Laun
             return refused(one, again=unread or one["id"] == "clock-unset")
     if facts.pair.state != pair.BOTH:
         reason = facts.image or "no pair was made"
-        # catcherctl apply tries again outside of the unit's sandbox, and says what went wrong.
+        # catcherctl apply tries again, outside of the unit's sandbox, and says what went wrong.
         hint = "see what is wrong:\n  catcherctl %s" % ("status" if facts.image else "apply")
         return refused(finding("pair-not-generated", reason=reason, hint=hint))
     return Launch(mode=mode, findings=found + about, again=False)
 
 
 def next_start(facts: "HostFacts") -> Launch:
-    """Return the decision that a start on a host with these facts will take, after its converge."""
+    """Return what a start on a host with these facts will decide."""
     planned = plan(facts, transition.of(transition.START))
     return launch_decision(foresee(facts, planned), planned.mode)
 
 
 def foresee(facts: "HostFacts", planned: "Plan") -> "HostFacts":
-    """The facts as a plan's actions would leave them, as far as a daemon start depends on them."""
+    """Return the facts as a plan's actions would leave them, as far as a daemon start depends on them."""
     for action in planned.actions:
         if action.kind == WRITE_CONFIG and action.data is not None:
             facts = facts.replace(config=config.parse(action.data))

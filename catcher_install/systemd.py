@@ -1,6 +1,6 @@
 """systemd and the catcher under it: every call of systemctl, the service's state, which process is the catcher.
 
-Imported only by a run that has something to ask: a daemon start has nothing.
+Only runs that ask systemd something import it. A daemon start usually does not.
 """
 
 from . import config, paths
@@ -19,17 +19,17 @@ PROGRAMS = ("/usr/bin/systemctl", "/bin/systemctl")
 ASK_SECONDS = 30
 CHANGE_SECONDS = 120
 START_SECONDS = 30
-# What stands before a script in a command line, and before a program of another architecture.
+# Programs that run a script or a program of another architecture, as they begin in a command line.
 INTERPRETERS = ("sh", "dash", "bash", "python", "platform-python", "qemu-")
 
 
 def program(host: "Host") -> str:
-    """The path of systemctl; "" if there is none."""
+    """Return the path of systemctl; "" if there is none."""
     return next((path for path in PROGRAMS if host.lexists(path)), "")
 
 
 def call(host: "Host", *arguments: str, timeout: float = CHANGE_SECONDS) -> str:
-    """Run systemctl and return what it prints; "" on a host without systemctl, which has nothing to do.
+    """Run systemctl and return what it prints. Does nothing and returns "" on a host without systemctl.
 
     timeout: seconds. Raises CatcherError if systemctl fails, with the line of its output that says why; OSError if it
     cannot be run; TimeoutError if it does not end in time.
@@ -41,7 +41,7 @@ def call(host: "Host", *arguments: str, timeout: float = CHANGE_SECONDS) -> str:
     text = output.decode("utf-8", "replace")
     if status != 0:
         lines = text.strip().splitlines() or ["exit status %d" % status]
-        # Behind "Job for ... failed because ..." there is only where to read on.
+        # The lines after "Job for ... failed because ..." only say where to read more.
         raise CatcherError(next((line for line in lines if line.startswith("Job for ")), lines[-1]))
     return text
 
@@ -49,8 +49,8 @@ def call(host: "Host", *arguments: str, timeout: float = CHANGE_SECONDS) -> str:
 def start(host: "Host") -> None:
     """Start the catcher for the first time. Raises CatcherError if systemd cannot.
 
-    A start may wait for other units, such as a network-online.target that never comes: after START_SECONDS that raises
-    TimeoutError, and systemd goes on by itself.
+    The start may wait for other units, for example for a network-online.target that is never reached. After
+    START_SECONDS this raises TimeoutError, and systemd goes on by itself.
     """
     call(host, "start", paths.UNIT, timeout=START_SECONDS)
 
@@ -58,14 +58,14 @@ def start(host: "Host") -> None:
 def restart(host: "Host", verb: str = "restart") -> None:
     """Restart the catcher. Raises CatcherError if systemd cannot.
 
-    verb: "restart", or "try-restart", which does nothing if the catcher does not run. Does not wait for the units that
-    the catcher waits for at boot, such as network-online.target: the host is up.
+    verb: "restart", or "try-restart", which does nothing if the catcher does not run. Units that the catcher waits for
+    at boot, e.g. network-online.target, are not waited for.
     """
     call(host, verb, "--job-mode=ignore-dependencies", paths.UNIT)
 
 
 def show(host: "Host", *properties: str) -> "Dict[str, str]":
-    """Properties of the catcher's unit as systemd has it now (systemctl(1), show); empty if systemd cannot be asked."""
+    """Return properties of the catcher's unit, as ``systemctl show`` prints them; none if systemd cannot be asked."""
     names = [word for name in properties for word in ("-p", name)]
     try:
         said = call(host, "show", *(names + [paths.UNIT]), timeout=ASK_SECONDS)
@@ -100,20 +100,20 @@ def service(host: "Host") -> Service:
 
 
 def _main_pid(said: "Dict[str, str]") -> "Optional[int]":
-    """PID of the unit's main process, 0 if it has none; None if systemd could not be asked."""
+    """Return the PID of the unit's main process, 0 if it has none; None if systemd could not be asked."""
     main = said.get("MainPID", "")
     return int(main) if main.isdigit() else None
 
 
 def is_unit_current(host: "Host") -> bool:
-    """Whether systemd has the unit as it is on disk: then a reload, which can take longer than making the pair, would
-    bring nothing. Before version 242 systemd finds a new unit only after a reload."""
+    """Return whether systemd has loaded the unit as it is on disk. Then no reload is needed, which can take longer than
+    making the pair. Before version 242, systemd finds a new unit only after a reload."""
     said = show(host, "LoadState", "NeedDaemonReload")
     return said.get("LoadState") == "loaded" and said.get("NeedDaemonReload") == "no"
 
 
 def has_failed(host: "Host") -> bool:
-    """Whether systemd has given the service up; it does not try to start it again."""
+    """Return whether the service has failed and systemd does not try to start it again."""
     if not program(host):
         return False
     try:
@@ -124,14 +124,16 @@ def has_failed(host: "Host") -> bool:
 
 
 def catcher(host: "Host") -> "Optional[int]":
-    """PID of the catcher; None if it does not run.
+    """Return the PID of the catcher; None if it does not run.
 
-    That is the main process of the unit, as soon as it runs the daemon's program. The main process may be another
-    program that stays (an ExecStart= in a drop-in that pipes the daemon's output, or Type=forking), or there is none
-    (an init script of CCA 7.x): then it is the process in the unit's control group, where root alone puts a process. If
-    systemd does not run here or cannot be asked, it is a process of root, not of a container, that runs that program:
-    what a process of another user says of itself proves nothing. If only root can see what the main process is, it
-    counts.
+    Usually that is the unit's main process. If only root can see its command line, it counts as the catcher.
+
+    The main process may be another program (Type=forking, or a drop-in whose ExecStart= pipes the daemon's output), or
+    there may be none (an init script of CCA 7.x). Then it is root's process in the unit's control group that runs the
+    daemon's program.
+
+    If systemd does not run or cannot be asked, it is a process of root's, outside of containers, that runs that
+    program. A process of another user is never believed.
     """
     said = show(host, "MainPID", "ControlGroup") if host.is_booted() else {}
     main, group = _main_pid(said), said.get("ControlGroup", "")
@@ -145,7 +147,7 @@ def catcher(host: "Host") -> "Optional[int]":
 
 
 def is_of_catcher(host: "Host", pid: int, catcher: int) -> bool:
-    """Whether a process is the catcher or a child of it: the service's control group has no others."""
+    """Return whether a process is the catcher or a child of it: the service's control group has no other processes."""
     if pid == catcher:
         return True
     groups = host.control_groups(catcher) if host.is_booted() else []
@@ -153,15 +155,15 @@ def is_of_catcher(host: "Host", pid: int, catcher: int) -> bool:
 
 
 def runs_catcher(words: "List[str]") -> bool:
-    """Whether a command line is the daemon's, by itself or behind an interpreter. An editor's, say, is not."""
+    """Return whether a command line runs the daemon, itself or by an interpreter; an editor with its path does not."""
     if words[:1] == [paths.CATCHER]:
         return True
     return paths.CATCHER in words[1:4] and words[0].rpartition("/")[2].startswith(INTERPRETERS)
 
 
 def running_mode(host: "Host", pid: "Optional[int]") -> "Optional[str]":
-    """The mode in which the catcher with this PID runs: config.TLS or config.TCP; None if there is no process, or if
-    only root can see its mode."""
+    """Return the mode in which the catcher with this PID runs, config.TLS or config.TCP; None if there is no process,
+    or if only root can see its mode."""
     words = host.command_line(pid) if pid is not None else []
     if not words:
         return None

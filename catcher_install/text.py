@@ -1,6 +1,6 @@
-"""Text for people, logs and scripts: the one place that knows what a terminal, the journal and JSON take.
+"""Text for people, logs and scripts, in a form that is safe for a terminal, the journal and JSON.
 
-Whatever others have written (file names, certificates, what a peer sends) goes through here before it is shown.
+Everything that others have written (file names, certificates, what a peer sends) goes through here before it is shown.
 """
 
 import time
@@ -9,17 +9,17 @@ SHOWN_LIMIT = 200
 
 
 def plain(text: str) -> str:
-    """Return text as one line of printable ASCII: no terminal, locale or log makes anything else of it."""
+    """Return text as one line of printable ASCII, which every terminal, locale and log shows in the same way."""
     return "".join(c if " " <= c <= "~" else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 def shown(text: str, limit: int = SHOWN_LIMIT) -> str:
-    """Return at most *limit* characters of untrusted text, plain()."""
+    """Return at most *limit* characters of untrusted text, as plain() does, with "..." if it was longer."""
     return plain(text[:limit]) + ("..." if len(text) > limit else "")
 
 
 def shown_bytes(data: bytes, limit: int = SHOWN_LIMIT) -> str:
-    """Return at most *limit* untrusted bytes, those beyond ASCII as \\xNN."""
+    """Return at most *limit* untrusted bytes as text; bytes beyond ASCII become \\xNN."""
     return shown(data.decode("latin-1"), limit)
 
 

@@ -1,8 +1,9 @@
-"""Scriptlet arguments -> what the package manager is doing.
+"""Find out what the package manager is doing, from the arguments of a scriptlet.
 
-Debian: Policy 6.5, "Summary of ways maintainer scripts are called". RPM: the count of instances that will be left,
-which never says the old version. Anything above 1 is an upgrade; 1 may be, too: before rpm 4.18 %posttrans always gets
-1. Then the note of preinst tells (service.py); without one, the service is started as after an installation.
+Debian: Policy 6.5, "Summary of ways maintainer scripts are called". RPM: a scriptlet gets the number of versions that
+will be installed afterwards, never the old version. More than 1 is an upgrade. 1 may be an upgrade, too: before rpm
+4.18 %posttrans always gets 1. Then preinst's note decides (service.py); without a note, the service is started as after
+an installation.
 """
 
 from .record import Record
@@ -28,14 +29,14 @@ REMOVE = "remove"
 
 
 class Transition(Record):
-    """What is going on.
+    """What the package manager or an administrator is doing.
 
-    kind: INSTALL, UPGRADE, ABORT, NOTHING (a call that asks for no work), UNKNOWN (arguments that are not
-        understood: facts decide), START (the daemon is about to be executed), APPLY (an administrator's converge),
-        REMOVE (our files are about to go), or what an administrator asks for: SET_MODE, PUT_PAIR, and RETURN to what
-        was before one of these.
-    old_version: the version configured before, if the package manager says it; else None.
-    request: what exactly is asked for, a ModeRequest, PairRequest or ReturnRequest; else None.
+    kind: INSTALL, UPGRADE, ABORT, NOTHING (a call with no work for us), UNKNOWN (the arguments are not understood; the
+        facts decide), START (the daemon is about to be executed), REMOVE (our files are about to be removed); or what
+        an administrator asks for: APPLY (catcherctl apply), SET_MODE, PUT_PAIR, and RETURN to the state before one of
+        the last two.
+    old_version: the version configured before, if the package manager tells it; else None.
+    request: a ModeRequest, PairRequest or ReturnRequest for the last three kinds; else None.
     """
 
     __slots__ = ("kind", "old_version", "request")
@@ -52,12 +53,12 @@ class ModeRequest(Record):
 
 
 class PairRequest(Record):
-    """A key and a certificate that take the place of what is there.
+    """A key and a certificate to put in place.
 
-    verb: what was typed, for the journal. key, certificate: PEM; both b"" if a new pair is to be made here.
-    may_replace: whether a pair, or half of one, may be there already. names: which the certificate has, or was checked
+    verb: what was typed, for the journal. key, certificate: PEM; both b"" if a new pair is to be made.
+    may_replace: whether a pair, or half of one, may be replaced. names: those that the certificate gets, or was checked
     for, on top of the host's. key_type, days: of a pair that is to be made, see generate.Wish; else "" and 0.
-    options: what was typed of these three, for a hint: each with a blank before it.
+    options: the options for names, key_type and days as typed, for a hint, each with a blank in front.
     """
 
     __slots__ = ("verb", "key", "certificate", "may_replace", "names", "key_type", "days", "options")
@@ -74,8 +75,8 @@ class PairRequest(Record):
 class ReturnRequest(Record):
     """Undo a change that did not work.
 
-    before, after: the facts before and after the change (facts.HostFacts). What somebody else has changed since then
-    stays. kept: the suffix of the old pair's names; "" if the change put no pair in place.
+    before, after: the facts before and after the change (facts.HostFacts). Later changes by somebody else stay.
+    kept: the suffix of the old pair's names; "" if the change put no pair in place.
     """
 
     __slots__ = ("before", "after", "kept")
@@ -85,12 +86,12 @@ class ReturnRequest(Record):
 
 
 def of(kind: str, old_version: "Optional[str]" = None, request: object = None) -> Transition:
-    """A transition of a kind."""
+    """Return a transition of a kind."""
     return Transition(kind=kind, old_version=old_version, request=request)
 
 
 def from_scriptlet(family: str, arguments: "Sequence[str]") -> Transition:
-    """What ``postinst`` (deb) or ``%posttrans`` (rpm) was called for.
+    """Return the transition for which ``postinst`` (deb) or ``%posttrans`` (rpm) was called.
 
     family: "deb" or "rpm". arguments: as the package manager gave them. Never raises.
     """
@@ -118,13 +119,13 @@ def _from_postinst(arguments: "Sequence[str]") -> Transition:
 
 
 def old_version(transition: Transition, capture: "Optional[Capture]") -> "Optional[str]":
-    """Return the version of the previous package, which dpkg tells postinst, and for which preinst has asked rpm; None
-    if it is not known."""
+    """Return the version of the previous package; None if it is not known. dpkg tells it to postinst, and preinst asks
+    rpm for it."""
     return transition.old_version or (capture.version if capture is not None else "") or None
 
 
 def is_before_tls(version: "Optional[str]") -> bool:
-    """Whether a package version is known to be that of CCA 7.3 or older, which spoke TCP only."""
+    """Return whether a package version is known to be that of CCA 7.3 or older, which spoke TCP only."""
     if not version or not is_before_8(version):
         return False
     numbers = version.rsplit(":", 1)[-1].partition("-")[0].partition("~")[0].split(".")
@@ -133,9 +134,9 @@ def is_before_tls(version: "Optional[str]") -> bool:
 
 
 def is_before_8(version: "Optional[str]") -> "Optional[bool]":
-    """Whether a package version is that of CCA 7.x or older; None if the version does not say it.
+    """Return whether a package version is that of CCA 7.x or older; None if the version does not tell.
 
-    Only the number before the first dot is read: inside CCA a version may end in letters.
+    Only the number before the first dot is read, because versions of CCA may end in letters.
     """
     if not version:
         return None

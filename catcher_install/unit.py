@@ -1,4 +1,4 @@
-"""What is known of the service without systemd: its links, masks, and what an administrator's own files set."""
+"""What the files say of the service, without asking systemd: its links and masks, and an administrator's own files."""
 
 from . import paths
 from .capture import enabled_before_removal, ran_before_removal
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 class UnitFacts(Record):
     """The service's files.
 
-    enabled: a link of a target wants it. unmask: what to type if it is masked, for good or until the next boot, else
-    "": systemctl unmask leaves a mask until the next boot, unless it is told.
+    enabled: a target has a link to it. unmask: the command that removes its masks, "" if it is not masked. A mask that
+    lasts until the next boot needs an option of systemctl unmask.
     forking: see is_forking().
     legacy_links: init script and rcN.d links of CCA 7.x, absolute paths.
-    ran, was_enabled: see capture.ran_before_removal() and enabled_before_removal(). noted: there is one of their notes,
-    though it may say nothing.
+    ran, was_enabled: see capture.ran_before_removal() and enabled_before_removal(). noted: the file of one of these
+    notes exists, even if it says nothing.
     """
 
     __slots__ = ("enabled", "unmask", "forking", "legacy_links", "ran", "was_enabled", "noted")
@@ -33,12 +33,12 @@ class UnitFacts(Record):
 
     @property
     def masked(self) -> bool:
-        """Whether nothing can start it."""
+        """Whether it is masked, so that nothing can start it."""
         return self.unmask != ""
 
 
 def collect(host: "Host", now: float) -> UnitFacts:
-    """What is known of the service at *now*, seconds since the epoch."""
+    """Return what the files say of the service. now: seconds since the epoch."""
     system = "/etc/systemd/system"
     enabled = any(
         host.lexists("%s/%s/%s" % (system, name, paths.UNIT))
@@ -57,8 +57,8 @@ def collect(host: "Host", now: float) -> UnitFacts:
 
 
 def _is_mask(host: "Host", path: str) -> bool:
-    """Whether systemd takes what is in the place of a unit for a mask: a link to /dev/null, an empty file, or a link to
-    one. preinst.sh decides the same of an older catcher: a test compares the two."""
+    """Return whether the file of a unit is a mask to systemd: a link to /dev/null, an empty file, or a link to one.
+    hooks/preinst.sh decides the same for an older catcher; a test compares the two."""
     try:
         return host.read_link(path) == "/dev/null" or host.read_optional(path, 64 * 1024) == b""
     except OSError:
@@ -66,18 +66,18 @@ def _is_mask(host: "Host", path: str) -> bool:
 
 
 def _rc_links(host: "Host") -> "List[str]":
-    """CCA 7.x's links in the rcN.d directories, absolute paths."""
+    """Return the links of CCA 7.x in the rcN.d directories, absolute paths."""
     return ["%s/%s" % (d, name) for d in paths.RC_DIRS for name in host.list_dir(d) if _is_rc_link(name)]
 
 
 def _is_rc_link(name: str) -> bool:
-    """Whether a name in an rcN.d directory is the catcher's: S14CSUTKEcat, K86CSUTKEcat."""
+    """Return whether a name in an rcN.d directory is the catcher's: S14CSUTKEcat, K86CSUTKEcat."""
     return len(name) == len("S14CSUTKEcat") and name[0] in "SK" and name[1:3].isdigit() and name[3:] == "CSUTKEcat"
 
 
 def kept_settings(host: "Host") -> "Dict[str, str]":
-    """Return what an administrator's copy of the unit and drop-ins set, which may be from CCA 7.x: the last value of
-    each name."""
+    """Return what an administrator's copy of the unit and drop-ins set: the last value of each name. They may have been
+    written for CCA 7.x."""
     drop_ins = paths.UNIT_ADMIN + ".d"
     files = [path for path in paths.UNIT_COPIES if host.lexists(path)][:1]
     files += ["%s/%s" % (drop_ins, name) for name in sorted(host.list_dir(drop_ins)) if name.endswith(".conf")]
@@ -94,8 +94,8 @@ def kept_settings(host: "Host") -> "Dict[str, str]":
 
 
 def is_forking(host: "Host") -> bool:
-    """Whether the control script has to end when the daemon runs: an administrator's Type=forking without a command of
-    its own that puts the control script into the background."""
+    """Return whether the control script must exit when the daemon runs: an administrator's files set Type=forking, and
+    no ExecStart= that puts the control script into the background."""
     said = kept_settings(host)
     command = said.get("ExecStart") or "CSUTKEcat start"
     return said.get("Type") == "forking" and command.rstrip("'\"").endswith("CSUTKEcat start")
