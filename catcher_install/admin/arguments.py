@@ -10,13 +10,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable, NoReturn
 
-# What options.run is besides the words of a verb.
+# Values of options.run that are not the words of a verb.
 USAGE = "usage"
 VERSION = "version"
 
 
 class _Parser(argparse.ArgumentParser):
-    """One line that says what is wrong, then the usage of the verb, and what to type, as everywhere."""
+    """A parser whose errors look like all other errors: what is wrong in one line, the verb's usage, what to type."""
 
     fail: "Callable[[str, str], int]"
 
@@ -26,13 +26,13 @@ class _Parser(argparse.ArgumentParser):
         self.color = False
 
     def error(self, message: str) -> "NoReturn":
-        """Say it, and end with USAGE."""
+        """Print the error, the usage and a hint, and exit with status 2."""
         self.fail(message, "%s\n  %s --help" % (" ".join(self.format_usage().split()), self.prog))
         raise SystemExit(2)
 
 
 def _name(text: str) -> str:
-    """A host name or an IP address, as certificates have it."""
+    """Return a typed host name or IP address as certificates have it."""
     from ..cert.names import plain, require_host
 
     try:
@@ -43,7 +43,7 @@ def _name(text: str) -> str:
 
 
 def _target(text: str) -> str:
-    """HOST[:PORT]."""
+    """Return a typed HOST[:PORT]."""
     from ..probe.target import parse
 
     try:
@@ -54,7 +54,7 @@ def _target(text: str) -> str:
 
 
 def _key_type(text: str) -> str:
-    """A type of key that we make."""
+    """Return a typed key type, if it is one that we make."""
     if text not in keys.GENERATED:
         raise argparse.ArgumentTypeError("type one of %s" % ", ".join(keys.GENERATED))
     return text
@@ -68,7 +68,7 @@ def _kept(text: str) -> str:
 
 
 def _days(text: str) -> int:
-    """A validity."""
+    """Return a typed validity in days."""
     days = int(text) if text.isdecimal() and len(text) < 6 else 0
     if not 1 <= days <= generate.DAYS_LIMIT:
         raise argparse.ArgumentTypeError("type a number of days between 1 and %d" % generate.DAYS_LIMIT)
@@ -76,7 +76,7 @@ def _days(text: str) -> int:
 
 
 def _seconds(text: str) -> float:
-    """A time limit."""
+    """Return a typed time limit in seconds."""
     try:
         seconds = float(text)
     except ValueError:
@@ -87,10 +87,10 @@ def _seconds(text: str) -> float:
 
 
 def parser(fail: "Callable[[str, str], int]") -> argparse.ArgumentParser:
-    """The command line of catcherctl. fail: says what is wrong and what to type.
+    """Return the parser of catcherctl's command line. fail: prints what is wrong and what to type.
 
-    Parsed options have run (the verb's words, USAGE or VERSION), changes (whether the verb changes the host), parser
-    (the verb's), and the verb's own.
+    The parsed options are: run (the verb's words, USAGE or VERSION), changes (whether the verb changes the host),
+    parser (the verb's), and the verb's own.
     """
     _Parser.fail = staticmethod(fail)
     made = _Parser(
@@ -115,7 +115,7 @@ def parser(fail: "Callable[[str, str], int]") -> argparse.ArgumentParser:
 
 
 def _verb(verbs: "Any", name: str, run: str, text: str, *examples: str) -> argparse.ArgumentParser:
-    """Add a verb: what it does, and examples."""
+    """Add a verb. run: the words for options.run. text: what it does."""
     one: argparse.ArgumentParser = verbs.add_parser(
         name, help=text, description=text[0].upper() + text[1:] + ".",
         epilog="examples:\n" + "\n".join("  " + example for example in examples),
@@ -130,14 +130,15 @@ def _json_option(parser: argparse.ArgumentParser) -> None:
 
 
 def _dry_run_option(parser: argparse.ArgumentParser) -> None:
-    """Of a verb that changes the host. It may stand before the verb, too: a default here would undo that."""
+    """Add --dry-run to a verb that changes the host. It may also be typed before the verb, so it has no default here,
+    which would overwrite it."""
     parser.set_defaults(changes=True)
     parser.add_argument("--dry-run", action="store_true", default=argparse.SUPPRESS,
                         help="show what this would do, and change nothing")
 
 
 def _change_options(parser: argparse.ArgumentParser) -> None:
-    """Of a verb that changes the running catcher."""
+    """Add the options of a verb that changes the running catcher."""
     _dry_run_option(parser)
     parser.add_argument("--no-restart", action="store_true", help="do not restart the catcher")
     _json_option(parser)

@@ -1,4 +1,4 @@
-"""The backend of the reference catcher: which one is set, and whether it takes connections."""
+"""The backend of the reference catcher: which one is set, and whether it accepts connections."""
 
 from .. import reference
 from ..messages import finding
@@ -14,16 +14,17 @@ if TYPE_CHECKING:
     from ..host import Host
     from ..messages import Finding
 
+# The time limit of an attempt to connect.
 SECONDS = 2
 
 
 def look(host: "Host", pid: "Optional[int]" = None) -> "Optional[Dict[str, Any]]":
-    """The field backend of ``status --json``; None for another daemon, which has none that we know of.
+    """Return the field backend of ``status --json``; None for another daemon, whose backend is not known.
 
     pid: of the daemon; None if it does not run.
-    name: as in reference-catcher.conf, or null if none is set, or if the settings cannot be used. answers: whether it
-    takes connections, or null if that was not tried. problem: why it does not, or why the settings cannot be used, or
-    null.
+    The field has: name, as in reference-catcher.conf, or null if none is set or the settings cannot be used; answers,
+    whether it accepts connections, or null if that was not tried; problem, why it does not or why the settings cannot
+    be used, or null.
     """
     if not reference.is_installed(host):
         return None
@@ -35,7 +36,7 @@ def look(host: "Host", pid: "Optional[int]" = None) -> "Optional[Dict[str, Any]]
 
 
 def _problem(host: "Host", settings: "Any", pid: "Optional[int]") -> str:
-    """Why a backend takes no connection, as the end of a sentence; "" if it does."""
+    """Return why the backend accepts no connection, as the end of a sentence; "" if it does."""
     backend = settings.backend
     deadline = connection.Deadline(SECONDS)
     try:
@@ -52,7 +53,7 @@ def _problem(host: "Host", settings: "Any", pid: "Optional[int]") -> str:
 
 
 def _is_own(host: "Host", sock: "socket.socket") -> bool:
-    """Whether a connection to the catcher's port leads to an address of this host where the catcher listens."""
+    """Return whether a connection to the catcher's port leads to an address of this host where the catcher listens."""
     from reference_catcher.settings import unmapped
 
     source, target = (unmapped(name[0].partition("%")[0]) for name in (sock.getsockname(), sock.getpeername()))
@@ -62,11 +63,11 @@ def _is_own(host: "Host", sock: "socket.socket") -> bool:
 
 
 def _require_in_sight(host: "Host", path: str, pid: "Optional[int]") -> None:
-    """Raise Ended if the daemon does not see a socket that is there for everybody else."""
+    """Raise Ended if a socket exists and the daemon does not see it."""
     try:
         seen = pid is None or not host.lexists(path) or host.lexists("/proc/%d/root%s" % (pid, host.real_path(path)))
     except OSError:
-        # Only root may look, and not the daily check in its sandbox.
+        # Only root may look, and the daily check may not even as root, because of its sandbox.
         return
     if not seen:
         raise Ended(UNREACHABLE, "the service does not see that socket, because its sandbox hides /home, /root, /run, "
@@ -74,7 +75,7 @@ def _require_in_sight(host: "Host", path: str, pid: "Optional[int]") -> None:
 
 
 def findings(seen: "Optional[Dict[str, Any]]") -> "List[Finding]":
-    """The finding of a backend that is set and does not take connections."""
+    """Return the finding of a backend that is set and does not accept connections."""
     if seen is None or seen["name"] is None or seen["answers"]:
         return []
     return [finding("backend-unreachable", backend=seen["name"], reason=str(seen["problem"]))]

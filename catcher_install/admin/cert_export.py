@@ -17,9 +17,10 @@ SHEET = "catcher-hashes.txt"
 
 
 def export(host: "Host", directory: str) -> "List[str]":
-    """Write the certificate, never the key, and a sheet with its hashes into a directory, durable when this returns.
+    """Write the certificate, never the key, and a sheet with its hashes into a directory. Returns what was done.
 
-    A link that stands there under one of the two names is replaced, not followed. Raises CatcherError.
+    Both files are on disk when this returns. A link with one of their names is replaced, not followed. Raises
+    CatcherError.
     """
     seen = installed(host)
     if not seen.chain:
@@ -32,7 +33,7 @@ def export(host: "Host", directory: str) -> "List[str]":
     if host.real_path(target) + "/catcher.crt" in (
         host.real_path(paths.BIN) + "/catcher.crt", host.real_path(paths.CERTIFICATE)
     ):
-        # It would be written anew, and might be an administrator's.
+        # The export would overwrite the certificate in use.
         raise CatcherError("the certificate in use is in %s" % typed, "name another directory")
     contents = (("catcher.crt", b"".join(seen.blocks)), (SHEET, _sheet(host, seen)))
     drafts = [paths.draft(target + "/" + name) for name, _ in contents]
@@ -66,7 +67,7 @@ def _remove_quietly(host: "Host", path: str) -> None:
 
 
 def _sheet(host: "Host", seen: "Installed") -> bytes:
-    """The hash sheet: plain ASCII. Raises CatcherError if only root may read the catcher's port."""
+    """Return the hash sheet: plain ASCII. Raises CatcherError if only root may read the catcher's port."""
     reference.require_in_sight(host)
     text = ["Certificate of the TKE catcher on %s" % shown(host_names.collect(host).full), ""]
     for number, one in enumerate(seen.chain, 1):

@@ -34,7 +34,7 @@ LIKE_PRESENT = maker.USUAL.replace(key_type="")
 
 
 def asked_to_generate(host: "Host", force: bool, wish: "maker.Wish" = LIKE_PRESENT) -> "transition.Transition":
-    """The transition to a new pair. force: it may replace a pair, or half of one. Raises CatcherError."""
+    """Return the transition to a new pair. force: it may replace a pair, or half of one. Raises CatcherError."""
     made = _like_present(host, wish)
     return transition.of(transition.PUT_PAIR, request=transition.PairRequest(
         verb="cert generate", key=b"", certificate=b"", may_replace=force, names=made.names,
@@ -43,10 +43,10 @@ def asked_to_generate(host: "Host", force: bool, wish: "maker.Wish" = LIKE_PRESE
 
 
 def _like_present(host: "Host", wish: "maker.Wish") -> "maker.Wish":
-    """Return the wish, with the names and the type of key of the present pair if we made it and the wish has none.
+    """Return the wish. If it has no names or no key type, and we made the present pair, those of that pair are added.
 
-    The TKE may use a name that the present certificate was asked to have, and would refuse a certificate without it.
-    Raises CatcherError if it cannot be found out which names these are.
+    The TKE may use a name for which the present pair was made, and would refuse a certificate without that name. Raises
+    CatcherError if these names are not known for now.
     """
     state = pair.look(host).state
     if state == pair.NONE or (wish.names and wish.key_type):
@@ -63,8 +63,8 @@ def _like_present(host: "Host", wish: "maker.Wish") -> "maker.Wish":
 
 
 def _model(host: "Host", state: str, known: "Stamp") -> str:
-    """Return the fingerprint of our pair that is in place, also if only half of it is left or a file is spoilt; "" if
-    the files are an administrator's. Raises CatcherError if they cannot be read for now."""
+    """Return the fingerprint of our pair that is in place, even if only half of it is left or a file is damaged; "" if
+    the pair is an administrator's. Raises CatcherError if the files cannot be read for now."""
     if state == pair.BOTH:
         try:
             files = pair.read(host)
@@ -89,7 +89,7 @@ def _not_known_how(reason: str) -> CatcherError:
 
 
 def _algorithm(host: "Host") -> str:
-    """Of the pair's key, as the certificate has it, or else the key; "" if neither can be read."""
+    """Return the algorithm of the pair's key, from the certificate or else from the key; "" if neither can be read."""
     found = installed_pair.installed(host).algorithm
     if found:
         return found
@@ -101,7 +101,7 @@ def _algorithm(host: "Host") -> str:
 
 
 def asked_to_install(host: "Host", files: "List[str]", wanted: "List[str]") -> "transition.Transition":
-    """The transition to an administrator's pair, which is checked here; see install(). Raises CatcherError."""
+    """Check an administrator's pair and return the transition to it; see install(). Raises CatcherError."""
     crt_file = submitted.read_file(host, files[-1])
     key_file = submitted.read_file(host, files[0]) if len(files) > 1 else _key_for(host, crt_file)
     given = submitted.check(host, key_file, crt_file)
@@ -111,14 +111,14 @@ def asked_to_install(host: "Host", files: "List[str]", wanted: "List[str]") -> "
 
 
 def _requested(host: "Host", given: "submitted.Pair") -> "List[str]":
-    """The names of a certificate that were asked for in a request: the TKE may use one of them."""
+    """Return those names of a certificate that were asked for in a request: the TKE may use one of them."""
     known, _ = facts.read_stamp(host)
     names = known.asked_names(pair.fingerprint(given.key)) if known is not None else []
     return [name for name in names if details.match(name, given.chain[0])]
 
 
 def asked_to_restore(host: "Host", name: str) -> "transition.Transition":
-    """The transition to an old pair, which is checked here; see restore(). Raises CatcherError."""
+    """Check an old pair and return the transition to it; see restore(). Raises CatcherError."""
     suffix = cert_list.kept_suffix(host, name)
     files = [submitted.read_file(host, path + suffix) for path in (paths.KEY, paths.CERTIFICATE)]
     return _asked_for("cert restore", submitted.check(host, *files), [])
@@ -148,8 +148,8 @@ def generate(
 def restore(host: "Host", name: str, restart: bool) -> "Tuple[List[str], List[Finding]]":
     """Bring an old pair back into use. Returns what was done, and the findings that remain.
 
-    name: as cert_list.collect() has it; "" for the pair that was replaced last. What is in place is kept, and the old
-    pair is no longer kept beside itself. Raises CatcherError; then nothing has changed, or the present pair is back.
+    name: as cert_list.collect() has it; "" for the pair that was replaced last. The pair in place is kept, and the kept
+    copy of the old pair is removed. Raises CatcherError; then nothing has changed, or the present pair is back.
     """
     suffix = cert_list.kept_suffix(host, name)
     asked = asked_to_restore(host, suffix[1:])
@@ -157,7 +157,7 @@ def restore(host: "Host", name: str, restart: bool) -> "Tuple[List[str], List[Fi
     was_there = pair.look(host).fingerprint == wanted
     lines, found = _bring_in(host, asked, restart)
     if not was_there and pair.look(host).fingerprint == wanted:
-        # The key first: of a certificate alone nothing can be stolen.
+        # The key first: a certificate that is left alone is no secret.
         lines += _drop(host, [paths.KEY + suffix, paths.CERTIFICATE + suffix])
     return lines, found
 
@@ -165,15 +165,16 @@ def restore(host: "Host", name: str, restart: bool) -> "Tuple[List[str], List[Fi
 def install(host: "Host", files: "List[str]", wanted: "List[str]", restart: bool) -> "Tuple[List[str], List[Finding]]":
     """Check an administrator's pair, and bring it into use. Returns what was done, and the findings that remain.
 
-    files: those of key and certificate; or one, with both in it, or with the certificate for a key that is here: that
-    of the last request(), or the present one. wanted: names that the certificate must have; any one of the host's if
-    empty. Raises CatcherError; then nothing has changed, or the old pair is back.
+    files: the key file and the certificate file; or one file that contains both, or only the certificate for the key of
+    the last request or the present key. wanted: names that the certificate must have; if empty, one name of the host is
+    enough. Raises CatcherError; then nothing has changed, or the old pair is back.
     """
     return _bring_in(host, asked_to_install(host, files, wanted), restart)
 
 
 def _key_for(host: "Host", crt_file: PemFile) -> PemFile:
-    """The key of a lone certificate file: in that file, or one of those that are kept here."""
+    """Return the file with the key for a certificate file that was named alone: that file itself, or one of ours.
+    Raises CatcherError if no key fits."""
     if crt_file.keys() or not crt_file.certificates():
         return crt_file
     tried = []
@@ -183,7 +184,7 @@ def _key_for(host: "Host", crt_file: PemFile) -> PemFile:
             try:
                 key_file = submitted.read_file(host, path)
             except CatcherError:
-                # Not a key at all, and there may be another one.
+                # This file has no key. Try the next one.
                 continue
             if submitted.belongs(host, key_file, crt_file):
                 return key_file
@@ -195,7 +196,7 @@ def _key_for(host: "Host", crt_file: PemFile) -> PemFile:
 
 
 def _bring_in(host: "Host", asked: "transition.Transition", restart: bool) -> "Tuple[List[str], List[Finding]]":
-    """Replace the present pair by another pair, and put it to use."""
+    """Replace the present pair by another pair, and put it to use. Returns what was done, and findings."""
     outcome, used = change.carry_out(host, asked, restart)
     lines = ["The catcher has this key and certificate already."]
     old = asked.request.verb == "cert restore"
@@ -213,7 +214,7 @@ def _bring_in(host: "Host", asked: "transition.Transition", restart: bool) -> "T
 
 
 def _at_the_tke(outcome: "Outcome", seen: "installed_pair.Installed", restored: bool) -> "List[str]":
-    """What the TKE needs before it connects again, if anything."""
+    """Return a line on what to do at the TKE before it connects again, if anything."""
     if actions.PUT_PAIR not in outcome.done or not seen.chain:
         return []
     if not seen.chain[0].self_issued:
@@ -224,18 +225,19 @@ def _at_the_tke(outcome: "Outcome", seen: "installed_pair.Installed", restored: 
 
 
 def _forget_request_key(host: "Host", key: bytes) -> "List[str]":
-    """Remove the kept key of a request that has become catcher.key. Returns as _drop() does."""
+    """Remove the kept key of a request if it has become catcher.key. Returns what _drop() does."""
     try:
         data = host.read_optional(paths.REQUEST_KEY, pair.SIZE_LIMIT)
     except OSError:
-        # Another file is there now, not this key. The pair is already in place.
+        # This is not that key. The pair is already in place.
         return []
     same = key in [block for _, block in PemFile(paths.REQUEST_KEY, data or b"").keys()[:1]]
     return _drop(host, [paths.REQUEST_KEY]) if same else []
 
 
 def _drop(host: "Host", files: "List[str]") -> "List[str]":
-    """Remove copies that are not needed any more. Returns lines that say what is left: the change itself has worked."""
+    """Remove copies that are no longer needed. A failure is no error, because the change itself has worked: it returns
+    a line on what is left."""
     path = ""
     try:
         for path in files:

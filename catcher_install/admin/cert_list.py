@@ -1,4 +1,4 @@
-"""The pairs on this host: the one in place, and those that earlier changes have kept."""
+"""The pairs on this host: the pair in place, and the pairs that earlier changes have kept."""
 
 import calendar
 
@@ -22,12 +22,12 @@ REQUEST = "request"
 
 
 def collect(host: "Host") -> "Dict[str, Any]":
-    """The fields of ``cert list --json``.
+    """Return the fields of ``cert list --json``.
 
-    format_version: 1. unfinished: a change of the pair was interrupted. pairs: the one in place first, then the kept
-    ones, the newest first, then the key of a request. Of each: state (IN_PLACE, KEPT or REQUEST); name (what
-    ``cert restore`` takes, or null); replaced (seconds since the epoch, or null); key and certificate (paths, or null);
-    algorithm ("" if unknown); made_here (or null if that cannot be seen); in_use (whether the running catcher
+    format_version: 1. unfinished: a change of the pair was interrupted. pairs: first the pair in place, then the kept
+    pairs from the newest to the oldest, then the key of a request. Each has: state (IN_PLACE, KEPT or REQUEST); name
+    (what ``cert restore`` takes, or null); replaced (seconds since the epoch, or null); key and certificate (paths, or
+    null); algorithm ("" if unknown); made_here (or null if that cannot be seen); in_use (whether the running catcher
     shows this certificate; null if that could not be seen); certificates (see installed_pair.fields()); problem
     (why there are none, or null). Raises OSError.
     """
@@ -43,7 +43,7 @@ def collect(host: "Host") -> "Dict[str, Any]":
 
 
 def _order(suffix: str) -> "Tuple[int, int, int]":
-    """What sorts suffixes: in place, kept from new to old, request."""
+    """Return the sort key of a suffix: the pair in place, kept pairs from new to old, the key of a request."""
     rank = {"": 0, pair.REQUEST_SUFFIX: 2}.get(suffix, 1)
     number = suffix.partition("-")[2]
     return rank, -(_replaced(suffix) or 0), -int(number) if number.isdigit() else 0
@@ -71,7 +71,7 @@ def _in_use(host: "Host") -> "Optional[str]":
 
 
 def _entry(host: "Host", suffix: str, facts: "HostFacts", in_use: "Optional[str]") -> "Dict[str, Any]":
-    """A pair as collect() has it."""
+    """Return a pair as collect() has it."""
     key, certificate = (path + suffix if host.lexists(path + suffix) else None for path in (
         paths.KEY, paths.CERTIFICATE))
     seen = installed_pair.installed(host, paths.CERTIFICATE + suffix)
@@ -90,9 +90,9 @@ def _entry(host: "Host", suffix: str, facts: "HostFacts", in_use: "Optional[str]
 
 
 def kept_suffix(host: "Host", name: str) -> str:
-    """The suffix of a whole old pair. name: as collect() has it; "" for the one that was replaced last.
+    """Return the suffix of an old pair of which both files exist. Raises CatcherError if there is none.
 
-    Raises CatcherError if there is none.
+    name: as collect() has it; "" for the pair that was replaced last.
     """
     kept = [one for one in sorted(pair.suffixes(host), key=_order) if one not in ("", pair.REQUEST_SUFFIX)]
     whole = [one for one in kept if all(host.lexists(path + one) for path in (paths.KEY, paths.CERTIFICATE))]
@@ -108,7 +108,7 @@ def kept_suffix(host: "Host", name: str) -> str:
 
 
 def lines(told: "Dict[str, Any]") -> "List[str]":
-    """collect() for a person: plain ASCII."""
+    """Return collect() for a person: plain ASCII."""
     text = []
     for one in told["pairs"]:
         text += _pair_lines(one)

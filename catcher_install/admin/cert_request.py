@@ -19,16 +19,16 @@ WRITE_HINT = "name another file:\n  catcherctl cert request --out FILE"
 
 
 def request(host: "Host", wanted: "List[str]", present_key: bool, out: "Optional[str]") -> "Tuple[bytes, List[str]]":
-    """A certificate request (PKCS#10, PEM) for a CA to sign, and lines that say what to do with it.
+    """Return a certificate request (PKCS#10, PEM) for a CA to sign, and lines that say what to do with it.
 
-    The first request makes the key, which is kept until cert_install.install() finds the certificate for it. So the
-    running pair is not touched, and a second request does not make the first request useless. present_key:
-    catcher.key's is used instead. wanted: further names for the certificate, the first one for its CN; those of the
-    present certificate if empty. out: a new file to write it to. Raises CatcherError.
+    The first request makes a key, which is kept until cert_install.install() gets the certificate for it. So the
+    running pair is not touched, and all requests until then have the same key. present_key: use catcher.key instead.
+    wanted: further names for the certificate, the first one for its CN; if empty, those of the present certificate.
+    out: a new file to write the request to. Raises CatcherError.
     """
     lib = crypto.load()
     if out is not None:
-        # Before a key is made for nothing.
+        # Checked before a key is made for nothing.
         _require_new(host, out)
     kept = [] if wanted else _asked_before(host)
     path = paths.KEY if present_key else paths.REQUEST_KEY
@@ -45,7 +45,7 @@ def request(host: "Host", wanted: "List[str]", present_key: bool, out: "Optional
         raise CatcherError("python3-cryptography cannot make a request for %s (%s)" % (path, error),
                            "see what is wrong:\n  catcherctl cert check") from error
     if wanted or kept:
-        # cert_install.install() looks for them, and the next request.
+        # cert_install.install() and the next request need these names.
         of_key = pair.fingerprint(key_file.keys()[0][1])
         with Locked(host):
             _note(host, lambda known: stamp.with_names(known, of_key, wanted or kept))
@@ -76,15 +76,15 @@ def _make_key(host: "Host") -> bool:
         if host.lexists(paths.REQUEST_KEY):
             return False
         new = generate.new_key(host)
-        # Before it is there, so that a purge can tell that it is ours. replace(): a whole key or none.
+        # Note it first, so that a purge knows that the key is ours. replace() writes the complete key or nothing.
         _note(host, lambda known: stamp.with_key(known, pair.fingerprint(new)))
         host.replace(paths.REQUEST_KEY, new, pair.KEY_MODE)
     return True
 
 
 def _asked_before(host: "Host") -> "List[str]":
-    """The names that the present certificate was asked to have: the TKE may use one of them. Raises CatcherError if
-    they are not known for now."""
+    """Return the names for which the present certificate was requested or installed: the TKE may use one of them.
+    Raises CatcherError if they are not known for now."""
     known = _stamp(host)
     try:
         present = pair.fingerprint(*pair.read(host))
@@ -97,7 +97,7 @@ def _asked_before(host: "Host") -> "List[str]":
 
 
 def _stamp(host: "Host") -> "Optional[stamp.Stamp]":
-    """The stamp, if there is one. Raises CatcherError if it cannot be read."""
+    """Return the stamp, if there is one. Raises CatcherError if it cannot be read."""
     known, unread = fact_collector.read_stamp(host)
     if unread:
         raise _not_made(unread)
@@ -109,8 +109,8 @@ def _not_made(reason: str) -> CatcherError:
 
 
 def _note(host: "Host", change: "Callable[[stamp.Stamp], stamp.Stamp]") -> None:
-    """Note in the stamp, if there is one, what is done next. The caller holds the lock. Raises OSError, and
-    CatcherError if the stamp cannot be read."""
+    """Change the stamp, if there is one. The caller holds the lock. Raises OSError, and CatcherError if the stamp
+    cannot be read."""
     known = _stamp(host)
     if known is not None and change(known) != known:
         apply.put_stamp(host, change(known))

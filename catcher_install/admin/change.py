@@ -1,6 +1,6 @@
 """Apply an administrator's change, put it to use and verify it over a real connection; if that fails, take it back.
 
-``mode``, ``cert install``, ``cert generate`` and ``cert restore`` walk the same way as the package's hooks: facts,
+``mode``, ``cert install``, ``cert generate`` and ``cert restore`` take the same steps as the package's hooks: facts,
 plan, apply. This module adds the restart, the connection that must show the change, the return to the old state, and
 a line in the journal.
 """
@@ -24,7 +24,8 @@ WHY = "see why:\n  journalctl -u CSUTKEcat"
 
 
 class Locked:
-    """``with Locked(host)``: no other csulcca run changes anything. Raises CatcherError if one does not end."""
+    """``with Locked(host)``: no other csulcca run changes anything. Raises CatcherError if another run does not end in
+    time."""
 
     def __init__(self, host: "Host") -> None:
         self._host = host
@@ -42,8 +43,8 @@ class Locked:
 
 
 def foresee(host: "Host", asked: "Transition", restart: bool) -> "Tuple[actions.Plan, str]":
-    """What carry_out() would do: the plan, and a line on what comes after it. Changes nothing. Raises CatcherError as
-    carry_out() does."""
+    """Return what carry_out() would do: the plan, and a line on what follows. Changes nothing. Raises CatcherError if
+    the change would not work."""
     now = facts.judged(host, facts.collect(host))
     planned = plan.plan(now, asked)
     then = start.foresee(now, planned)
@@ -61,9 +62,9 @@ def foresee(host: "Host", asked: "Transition", restart: bool) -> "Tuple[actions.
 def carry_out(host: "Host", asked: "Transition", restart: bool) -> "Tuple[Outcome, str]":
     """Apply a transition, put it to use, and verify it. Returns the outcome, and a line on how it is in use.
 
-    restart: whether the daemon may be restarted for it. A hang-up, a termination or an interrupt does not leave it half
-    done: the change is then taken back. Each attempt is one line in the journal. Raises CatcherError; then nothing has
-    changed, or what was before is back.
+    restart: whether the daemon may be restarted. SIGHUP, SIGTERM and SIGINT leave nothing half done: the change is then
+    taken back. Each attempt writes one line to the journal. Raises CatcherError; then nothing has changed, or the old
+    state is back.
     """
     told = _named(asked)
     with host.signals() as signals:
@@ -100,7 +101,7 @@ def _use_or_take_back(
         seen = _failed(reason_of(error))
     except KeyboardInterrupt:
         seen = _failed("interrupted")
-    except Exception as error:  # noqa: BLE001 - what a fault of ours leaves unverified is taken back, too
+    except Exception as error:  # noqa: BLE001 - a fault of ours: the change is unverified, so it is taken back
         journal.log_fault(error)
         seen = _failed("internal fault: %s" % type(error).__name__)
     if seen.state == daemon.FAILED:
@@ -110,7 +111,8 @@ def _use_or_take_back(
 
 
 def _again(found: "Finding") -> str:
-    """What to do about a finding that kept a change from being made: apply would not do what was asked for."""
+    """Return what to do about a finding that prevented a change: type the command again. ``catcherctl apply`` would not
+    make that change."""
     return messages.fix(found).replace("type:\n  catcherctl apply", "type the same command again")
 
 
@@ -119,26 +121,26 @@ def _failed(reason: str) -> "daemon.Verification":
 
 
 def _named(asked: "Transition") -> str:
-    """What is asked for, for the journal."""
+    """Return the words of what is asked for, for the journal."""
     if asked.kind == transition.SET_MODE:
         return "mode %s" % asked.request.mode
     return str(asked.request.verb)
 
 
 def _what(asked: "Transition") -> str:
-    """What may not work."""
+    """Return the subject of a message that a change does not work."""
     return asked.request.mode.upper() if asked.kind == transition.SET_MODE else "the catcher with the new certificate"
 
 
 def _difference(asked: "Transition", outcome: "Outcome") -> str:
-    """What a change replaced, for the journal."""
+    """Return what a change replaced, for the journal."""
     if asked.kind == transition.SET_MODE:
         return " (was: %s)" % outcome.before.config.state
     return " (the old pair is kept as *%s)" % outcome.kept if outcome.kept else ""
 
 
 def _not_applied(asked: "Transition", outcome: "Outcome") -> str:
-    """Why what was asked for is not in place, or ""."""
+    """Return why what was asked for is not in place, or ""."""
     failures = outcome.failures()
     fault = [one for one in failures if one["id"] == "internal-fault"]
     if fault:
@@ -153,7 +155,7 @@ def _not_applied(asked: "Transition", outcome: "Outcome") -> str:
 
 
 def _refused(asked: "Transition", then: "HostFacts", found: "List[Finding]") -> "Optional[Finding]":
-    """Why a mode that was asked for cannot work: the finding with which a start is refused; else None.
+    """Return the finding with which a start in the requested mode would be refused; None if it would not be.
 
     then: the facts with the change. found: the findings of its plan.
     """
@@ -174,7 +176,7 @@ def _why_not_restarted(host: "Host", asked: "Transition", then: "HostFacts", res
         if refused:
             return refused, ""
         if decision.mode == config.TCP:
-            # Where TLS is configured, a finding says how it becomes possible.
+            # If TLS is configured, a finding says how it becomes possible.
             remedy = "" if then.config.state == config.TLS else "catcherctl mode tls"
             return "because the catcher is in TCP mode", remedy
     if not restart:
@@ -186,7 +188,8 @@ def _why_not_restarted(host: "Host", asked: "Transition", then: "HostFacts", res
 def _put_to_use(
     host: "Host", asked: "Transition", outcome: "Outcome", restart: bool
 ) -> "Tuple[str, daemon.Verification]":
-    """Restart and verify, as far as that should be done: (a line on what was done, what was seen)."""
+    """Restart the daemon and verify the change, if that should be done. Returns a line on what was done, and the
+    result."""
     nothing = daemon.Verification(state=daemon.VERIFIED, reason="")
     reason, remedy = _why_not_restarted(host, asked, outcome.facts, restart)
     if reason:
@@ -198,7 +201,7 @@ def _put_to_use(
             return "", _failed(seen.problem)
         wanted, speaks = daemon.speaks_tls_with(seen.chain[0].sha256), "speaks TLS with exactly this certificate"
     if not outcome.changed() and daemon.check(host, wanted).state == daemon.VERIFIED:
-        # No reason to cut a connection.
+        # A restart would cut connections for nothing.
         return "Not restarted: over a real connection the catcher already %s." % speaks, nothing
     restarted = "Started" if systemd.catcher(host) is None else "Restarted"
     verified = daemon.restart_and_verify(host, wanted)
@@ -210,7 +213,7 @@ def _put_to_use(
 def _take_back(host: "Host", asked: "Transition", outcome: "Outcome", problem: str, restart: bool) -> CatcherError:
     """Restore the old state. Returns the error that says what happened.
 
-    restart: the daemon may be at work with the change already.
+    restart: restart the daemon, because it may use the change already.
     """
     is_mode = asked.kind == transition.SET_MODE
     failed = "%s does not work: %s" % (_what(asked), problem)
@@ -220,12 +223,12 @@ def _take_back(host: "Host", asked: "Transition", outcome: "Outcome", problem: s
     request = transition.ReturnRequest(before=outcome.before, after=outcome.facts, kept=outcome.kept)
     try:
         back = apply.converge(host, transition.of(transition.RETURN, request=request))
-        # If only the stamp was not restored, the pair is back, and merely counts as an administrator's: not a failure.
+        # If only the stamp was not restored, the pair is back and counts as an administrator's. That is no failure.
         missing = [one.kind for one in back.plan.actions
                    if one.kind not in back.done and one.kind != actions.WRITE_STAMP]
         if missing:
             raise CatcherError(messages.text(back.failures()[-1]) if back.failures() else "no %s" % missing[0])
-    except Exception as error:  # noqa: BLE001 - whatever it is, it must be said that the change is still there
+    except Exception as error:  # noqa: BLE001 - whatever went wrong, a message must say that the change is still there
         reason = error.message if isinstance(error, CatcherError) else str(error)
         return CatcherError("%s; %s could not be restored: %s" % (failed, what, reason), _by_hand(asked, outcome))
     if not restart or daemon.may_restart(host, outcome.before):
@@ -239,19 +242,19 @@ def _restart_before(host: "Host", before: "HostFacts") -> str:
     """Restart the daemon as it was before a change. Returns "" or what is wrong."""
     decision = start.launch_decision(before)
     if decision.mode is None:
-        # It decides for itself what to do about it.
+        # A start is refused, as it was before the change. There is nothing to verify.
         return daemon.restart_only(host)
     chain = installed_pair.installed(host).chain
     wanted = daemon.speaks_tls_with(chain[0].sha256 if chain else "")
     if decision.mode == config.TCP:
         wanted = daemon.speaks_tcp(host)
     problem = daemon.restart_and_wait(host, wanted)
-    # If systemd restarted nothing, the catcher was never stopped.
+    # If systemd failed to restart it, the catcher may still run as before.
     return "" if problem and daemon.check(host, wanted).state == daemon.VERIFIED else problem
 
 
 def _by_hand(asked: "Transition", outcome: "Outcome") -> str:
-    """What to type if a change cannot be taken back."""
+    """Return what to type if a change cannot be taken back."""
     if asked.kind == transition.SET_MODE:
         before = config.TCP if asked.request.mode == config.TLS else config.TLS
         return "restore the previous mode:\n  catcherctl mode %s" % before

@@ -1,7 +1,7 @@
-"""catcherctl: the administrator's command. The only module that prints reports and decides exit statuses for them.
+"""catcherctl: the administrator's command. The only module that prints reports and decides their exit statuses.
 
-Exit status: 0 fine, 1 failed (of status: the catcher should serve and does not), 2 usage, 3 works but a finding needs
-attention.
+Exit status: 0 success, 1 failure (of status: the catcher should serve and does not), 2 usage error, 3 it works and a
+finding needs attention.
 """
 
 import sys
@@ -29,9 +29,9 @@ IMMUTABLE = "if it is immutable (lsattr %s), make it writable: chattr -i"
 
 
 def main(arguments: "List[str]") -> int:
-    """arguments: without the program's name. Returns the exit status; never a traceback for what a user may do.
+    """Run catcherctl and return the exit status. arguments: without the program's name.
 
-    Raises SystemExit (2) for what is not understood, as argparse does, and SystemExit (0) for --help.
+    Like argparse, raises SystemExit: 2 for arguments that are not understood, 0 for --help.
     """
     forget_openssl_settings()
     # Warnings of libraries about this Python do not help an administrator.
@@ -47,7 +47,7 @@ def main(arguments: "List[str]") -> int:
                 options.parser.error("--dry-run works only with mode, cert install, cert generate, cert restore, apply")
             status = VERBS[options.run](options)
         finally:
-            # Here, since a failure at the interpreter's end could not be caught.
+            # A failure when the interpreter ends could not be caught.
             sys.stdout.flush()
     except CatcherError as error:
         return _fail(error.message, _with_arguments(error.hint, arguments))
@@ -55,7 +55,7 @@ def main(arguments: "List[str]") -> int:
         # The reader (head, a pager) has seen enough.
         return FAILED
     except OSError as error:
-        # Of a rename the second name is the file's own; the first is that of its draft.
+        # In a rename, the first name is that of the draft and the second one that of the file.
         name = shown(str(error.filename2 or error.filename or "system"))
         hint = "see what is wrong:\n  catcherctl status"
         if isinstance(error, PermissionError):
@@ -63,7 +63,7 @@ def main(arguments: "List[str]") -> int:
         return _fail("%s: %s" % (name, reason_of(error)), hint)
     except KeyboardInterrupt:
         return _fail("interrupted", "see what is wrong:\n  catcherctl status")
-    except Exception as error:  # noqa: BLE001 - a fault of ours is one line, and its story goes to the journal
+    except Exception as error:  # noqa: BLE001 - a fault of ours: one line here, the traceback in the journal
         from ..journal import log_fault
 
         log_fault(error)
@@ -72,7 +72,7 @@ def main(arguments: "List[str]") -> int:
 
 
 def _with_arguments(hint: str, arguments: "List[str]") -> str:
-    """The hint with the command as it was typed, where it has AS_ROOT."""
+    """Return the hint; behind AS_ROOT it gets the arguments that were typed."""
     if AS_ROOT not in hint:
         return hint
     import shlex
@@ -81,7 +81,7 @@ def _with_arguments(hint: str, arguments: "List[str]") -> str:
 
 
 def _fail(message: str, hint: str) -> int:
-    """Print one line that says what is wrong, and below it what to do. Both may contain names and bytes of others."""
+    """Print one line that says what is wrong, and below it what to do. Returns FAILED. The texts may be untrusted."""
     sys.stderr.write("catcherctl: %s\n" % shown(message, LINE_LIMIT))
     for line in report.hint(hint).split("\n") if hint else []:
         sys.stderr.write("  %s\n" % shown(line, LINE_LIMIT))
@@ -116,7 +116,7 @@ def _print_findings(found: "List[messages.Finding]", root: str = "/") -> None:
 
 
 def _host(root: str) -> Host:
-    """The system below a root directory, which has this package."""
+    """Return the system below a root directory. Raises CatcherError if this package is not installed in it."""
     hint = "name the root directory of an installed system"
     try:
         host = Host(root or "/nonexistent")
@@ -128,7 +128,7 @@ def _host(root: str) -> Host:
 
 
 def _own_host() -> Host:
-    """The running system, for a verb that changes it: only root may."""
+    """Return the running system, for a verb that changes it. Raises CatcherError for anybody but root."""
     host = _host("/")
     if not host.is_root():
         raise CatcherError("only root may change this host", AS_ROOT)
@@ -144,7 +144,7 @@ def _plan(options: "Namespace") -> int:
 
 
 def _foresee(options: "Namespace", asked: "Callable[[Host], transition.Transition]") -> int:
-    """What a verb would do, for --dry-run. asked: the verb's transition on a host."""
+    """Print what a verb would do, for --dry-run. asked: returns the verb's transition on a host."""
     from . import change
 
     host = _host("/")
@@ -212,21 +212,22 @@ def _mode(options: "Namespace") -> int:
 
 
 def _mode_fields(conf: "config.Config", lines: "List[str]", found: "List[messages.Finding]") -> "Dict[str, Any]":
-    """The fields of ``mode --json``: format_version; configured: "tls", "tcp", or null if catcher.conf sets none;
-    problem: why catcher.conf cannot be used, or null; done: lines on what was changed; findings: id, severity, message,
-    fix."""
+    """Return the fields of ``mode --json``: format_version; configured: "tls", "tcp", or null if catcher.conf sets
+    none; problem: why catcher.conf cannot be used, or null; done: lines on what was changed; findings: id, severity,
+    message, fix."""
     return dict(report.done_fields(lines, found), configured=conf.mode, problem=conf.problem or None)
 
 
 def _attention(found: "List[messages.Finding]") -> int:
-    """Return the exit status of a change that was made, also if not everything could be noted."""
+    """Return the exit status of a change that was made. Findings cannot make it a failure any more."""
     return ATTENTION if any(messages.needs_attention(one) for one in found) else 0
 
 
 def _tell_change(
     options: "Namespace", lines: "List[str]", found: "List[messages.Finding]", request: "Optional[str]" = None
 ) -> int:
-    """What a verb of cert did. request: a certificate request that was not written to a file.
+    """Print what a verb of cert did, and return its exit status. request: a certificate request, if it was not written
+    to a file.
 
     The fields of its ``--json``: format_version; done: lines on what was done; sha256: of the certificate that is now
     in place, or null; request: see above, or null; findings: id, severity, message, fix.
@@ -296,7 +297,7 @@ def _cert_request(options: "Namespace") -> int:
     if options.json:
         return _tell_change(options, lines, [], data.decode("ascii") if options.out is None else None)
     if options.out is None:
-        # What is redirected into a file must be the request alone.
+        # Standard output may be redirected into a file, so it gets the request alone.
         _print(data.decode("ascii").splitlines())
         sys.stdout.flush()
         sys.stderr.write("".join(plain(line) + "\n" for line in lines))

@@ -1,4 +1,4 @@
-"""The running daemon, for the administrator's commands: who has the port, how to restart it, what it answers then."""
+"""The running daemon, for the administrator's commands: restart it, and check what it answers over a connection."""
 
 from .. import config, paths, port, reference, systemd
 from ..cert import details
@@ -17,25 +17,25 @@ if TYPE_CHECKING:
     from ..host import Host
     from ..messages import Finding
 
-# From a restart to the first answer it takes well below a second; on a busy, emulated machine some seconds.
+# A daemon answers well within a second after a restart; on a busy, emulated machine it takes some seconds.
 ANSWER_SECONDS = 15
-# For one look. A daemon in TCP mode may say nothing at all to a TLS greeting, and then takes this long.
+# The time limit of one look. It takes this long if a daemon in TCP mode does not answer a TLS greeting at all.
 LOOK_SECONDS = 4
 # systemctl is asked whether the service has failed at every 50th look, about once a second.
 LOOKS_A_STATE = 50
 RESTART = "systemctl restart CSUTKEcat"
-# Where this host reaches what listens on every address.
+# The addresses at which this host reaches a program that listens on every address.
 LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}
-# A probe that did not connect, unless it has an address.
+# States of a probe that did not connect, unless its result has an address.
 NOT_REACHED = (result.REFUSED, result.UNREACHABLE, result.TIMED_OUT)
 
-# What came of a verification. UNVERIFIED: the daemon listens as it should, and no connection could be made from here.
+# Results of a verification. UNVERIFIED: the daemon listens as it should, and no connection could be made from here.
 VERIFIED = "verified"
 UNVERIFIED = "unverified"
 FAILED = "failed"
 
 # Whether the running catcher uses the pair in place. DOUBTFUL: the pair was changed after the start, and no connection
-# shows the whole chain. NOT_KNOWN: nothing says anything, or no catcher runs in TLS mode.
+# shows the complete chain. NOT_KNOWN: there is no evidence, or no catcher runs in TLS mode.
 IN_USE = "in use"
 NOT_IN_USE = "not in use"
 DOUBTFUL = "doubtful"
@@ -43,7 +43,8 @@ NOT_KNOWN = "not known"
 
 
 class Verification(Record):
-    """Whether the daemon does what it should: VERIFIED, UNVERIFIED or FAILED, and why not, as the end of a sentence."""
+    """Whether the daemon does what it should. state: VERIFIED, UNVERIFIED or FAILED. reason: why it is not verified, as
+    the end of a sentence; else ""."""
 
     __slots__ = ("state", "reason")
     state: str
@@ -51,7 +52,7 @@ class Verification(Record):
 
 
 def may_restart(host: "Host", facts: "HostFacts") -> str:
-    """Return why a change should not restart the daemon now, as a clause; "" if it should."""
+    """Return why a change must not restart the daemon now, as a clause; "" if it may."""
     if not facts.booted:
         return "systemd does not run here"
     if facts.unit.masked:
@@ -62,14 +63,14 @@ def may_restart(host: "Host", facts: "HostFacts") -> str:
 
 
 def by_hand(facts: "HostFacts") -> str:
-    """What to type if a change did not restart the daemon."""
+    """Return what to type if a change did not restart the daemon."""
     if not facts.booted:
         return paths.BIN + "/CSUTKEcat restart"
     return " && ".join(filter(None, (facts.unit.unmask, RESTART)))
 
 
 def restart_only(host: "Host") -> str:
-    """Restart the daemon, and do not wait for what it does then. Returns "" or why systemd refused."""
+    """Restart the daemon, without a look at what it does then. Returns "" or why systemd refused."""
     try:
         systemd.restart(host)
     except (CatcherError, OSError) as error:
@@ -78,9 +79,9 @@ def restart_only(host: "Host") -> str:
 
 
 def look(host: "Host") -> ProbeResult:
-    """What answers over a real connection where the catcher listens, or should listen.
+    """Return what answers over a real connection where the catcher listens, or should listen.
 
-    The next address is tried if one has nobody.
+    If nobody answers at an address, the next one is tried.
     """
     found = None
     for address in _listening(host):
@@ -95,7 +96,7 @@ def look(host: "Host") -> ProbeResult:
 
 
 def _listening(host: "Host") -> "List[str]":
-    """Addresses to which a connection from this host should reach the catcher."""
+    """Return the addresses at which this host should reach the catcher, IPv6 in brackets."""
     held = port.holder(host)
     own = held.addresses if held.state == port.CATCHER else reference.addresses(host)
     reached = [LOOPBACK.get(address, address) for address in own]
@@ -103,7 +104,8 @@ def _listening(host: "Host") -> "List[str]":
 
 
 class Wanted:
-    """What the daemon should speak. Called with what a look saw, it returns "" or the problem, as a sentence's end.
+    """What the daemon should speak. A call with the result of look() returns "" or the problem, as the end of a
+    sentence.
 
     mode: config.TLS or config.TCP. sha256: of the certificate that it should show in TLS.
     """
@@ -128,10 +130,10 @@ class Wanted:
             return "it speaks TLS (%s)" % seen.version
         if seen.state == result.TCP:
             return ""
-        # One that closes at once may be gone before the connection is seen to be there.
+        # A daemon that closes at once may have done so before the probe has recorded the address.
         answered = seen.state == result.CLOSED or (seen.state == result.TIMED_OUT and seen.address)
         if answered and self._host is not None:
-            # A daemon may stay silent, or close, whatever it is told; then its arguments are the evidence.
+            # A daemon in either mode may stay silent or close. Then its arguments are the evidence.
             held = port.holder(self._host)
             if held.state == port.CATCHER and systemd.running_mode(self._host, held.pid) == config.TCP:
                 return ""
@@ -139,12 +141,12 @@ class Wanted:
 
 
 def speaks_tls_with(sha256: str) -> Wanted:
-    """TLS, and the certificate has this hash."""
+    """Return the demand for TLS with a certificate that has this hash."""
     return Wanted(None, config.TLS, sha256)
 
 
 def speaks_tcp(host: "Host") -> Wanted:
-    """It takes connections, and does not answer TLS."""
+    """Return the demand for plain TCP: connections are accepted, and TLS is not answered."""
     return Wanted(host, config.TCP)
 
 
@@ -157,11 +159,11 @@ def _instead(seen: ProbeResult) -> str:
 
 
 def verify(host: "Host", wanted: Wanted) -> Verification:
-    """Look at the daemon, until it does what is wanted or ANSWER_SECONDS are over.
+    """Look at the daemon until it does what is wanted, for ANSWER_SECONDS at most.
 
-    It ends early if systemd has given the service up, if another program has the port, or if the daemon listens and
-    cannot be reached from here: a firewall, IPAddressDeny=, a network of its own. Then only its arguments can be seen;
-    they must be those of the wanted mode.
+    This ends early if the service has failed for good, or if the daemon listens and cannot be reached from here because
+    of a firewall, IPAddressDeny= or a network of its own. Then only its arguments show whether the mode is the wanted
+    one.
     """
     looks = 0
     seen = Verification(state=FAILED, reason="")
@@ -177,7 +179,7 @@ def verify(host: "Host", wanted: Wanted) -> Verification:
 
 
 def check(host: "Host", wanted: Wanted) -> Verification:
-    """Check what one look shows. What answers is only accepted if the catcher has the port."""
+    """Check what one look shows. An answer counts only if the catcher has the port."""
     before = port.holder(host)
     if before.state == port.OTHER:
         return Verification(state=FAILED, reason=(
@@ -198,7 +200,7 @@ def check(host: "Host", wanted: Wanted) -> Verification:
 
 
 def restart_and_verify(host: "Host", wanted: Wanted) -> Verification:
-    """Restart the daemon and verify() what it does; a restart that fails is a failure, too."""
+    """Restart the daemon and verify() what it does. A failed restart is FAILED, too."""
     problem = restart_only(host)
     return Verification(state=FAILED, reason=problem) if problem else verify(host, wanted)
 
@@ -209,19 +211,18 @@ def unverified(seen: Verification) -> "List[Finding]":
 
 
 def restart_and_wait(host: "Host", wanted: Wanted) -> str:
-    """Restart the daemon and verify it as restart_and_verify() does. Returns "" or the problem. A change that cannot
-    be verified from here has no problem."""
+    """Restart the daemon and verify it as restart_and_verify() does. Returns the problem, or "". UNVERIFIED is no
+    problem."""
     seen = restart_and_verify(host, wanted)
     return seen.reason if seen.state == FAILED else ""
 
 
 def use_of_pair(host: "Host", chain: "List[str]") -> str:
-    """Whether the running catcher uses the pair in place: IN_USE, NOT_IN_USE, DOUBTFUL or NOT_KNOWN. A catcher reads
-    its pair only when it starts.
+    """Return whether the running catcher uses the pair in place: IN_USE, NOT_IN_USE, DOUBTFUL or NOT_KNOWN.
 
-    chain: SHA-256 of each certificate in catcher.crt. The first evidence holds for every daemon and costs nothing: a
-    file that has not changed since the process was started is in use. A change of a file may leave its bytes, so after
-    one a connection is made, and the certificates that the catcher shows decide.
+    chain: SHA-256 of each certificate in catcher.crt. A catcher reads its pair only when it starts, so files that have
+    not changed since then are in use. After a change, which may have left the bytes the same, a connection is made, and
+    the certificates that the catcher shows decide.
     """
     if host.root != "/" or host.in_chroot():
         return NOT_KNOWN
@@ -235,7 +236,7 @@ def use_of_pair(host: "Host", chain: "List[str]") -> str:
         return IN_USE
     shows, whole = chain_shown(host, len(chain))
     if systemd.catcher(host) != pid:
-        # Restarted meanwhile: then it is not known whose certificate that was.
+        # It was restarted meanwhile, so it is not known which of the two showed that certificate.
         return NOT_KNOWN
     if not shows:
         return DOUBTFUL
@@ -247,8 +248,8 @@ def use_of_pair(host: "Host", chain: "List[str]") -> str:
 
 
 def _pair_changed(host: "Host") -> "Optional[float]":
-    """The last change of the pair's files or of the links to them, in seconds since the epoch; None if that cannot be
-    seen. By st_ctime, which nobody can set back: cp -p, tar and rsync set only st_mtime."""
+    """Return when the pair's files or the links to them were changed last, in seconds since the epoch; None if that
+    cannot be seen. By st_ctime, which nobody can set back: cp -p, tar and rsync set only st_mtime."""
     try:
         found = [host.lstat(name) for path in (paths.KEY, paths.CERTIFICATE) for name in (path, host.real_path(path))]
     except OSError:
@@ -258,11 +259,11 @@ def _pair_changed(host: "Host") -> "Optional[float]":
 
 
 def chain_shown(host: "Host", count: int) -> "Tuple[List[str], bool]":
-    """SHA-256 of the certificates that the catcher shows, and whether these are all. None of them if it does not have
-    the port, only root may see who has it, or no TLS connection comes about.
+    """Return the SHA-256 of the certificates that the catcher shows, and whether these are all. No certificates if it
+    does not have the port, if only root may see who has it, or if no TLS connection succeeds.
 
-    count: how many are expected. It is one connection, which ends after the handshake; another one by openssl if more
-    than one certificate is expected and Python shows only the first.
+    count: how many certificates are expected. One connection is made, which ends after the handshake. openssl makes a
+    second one if more than one certificate is expected and Python shows only the first.
     """
     reached = _listening(host) if port.holder(host).state == port.CATCHER else []
     for address in reached:

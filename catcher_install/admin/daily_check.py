@@ -1,4 +1,4 @@
-"""The daily look at the pair (csulcca-check.service): what ``catcherctl status`` says of it goes to the journal."""
+"""The daily check (csulcca-check.service): write the findings of ``catcherctl status`` on the pair to the journal."""
 
 from .. import journal, report
 from ..text import plain
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def main(arguments: "List[str]") -> int:
-    """Look, and change nothing. arguments: none. Exit status: 1 only for a fault of ours, so that the unit shows it."""
+    """Check the pair, and change nothing. arguments: none. Returns 0; 1 for a fault of ours, so that the unit fails."""
     try:
         import syslog
 
@@ -21,7 +21,7 @@ def main(arguments: "List[str]") -> int:
         for one in found:
             if one["id"].startswith("pair-"):
                 syslog.syslog(report.PRIORITY[one["severity"]], plain(report.log_line(one)))
-    except Exception as error:  # noqa: BLE001 - one line, and its story goes to the journal
+    except Exception as error:  # noqa: BLE001 - a fault of ours: one line here, the traceback in the journal
         journal.log_fault(error)
         return 1
     return 0

@@ -1,4 +1,4 @@
-"""The pair in place: what its certificates say, and every judgement on them."""
+"""The pair in place: what its certificates contain, and the checks of ``cert check`` and ``status``."""
 
 import shlex
 
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 class Installed(Record):
     """The certificates in a file.
 
-    chain: the certificates of catcher.crt; algorithm: of the first one's key, "" if it is not known.
-    blocks: theirs in PEM. problem: why there is no certificate to be seen; "" if there is one.
+    chain: the certificates, the server's own first. blocks: the same in PEM. algorithm: of the first one's key; "" if
+    it is not known. problem: why there are no certificates; "" if there are.
     """
 
     __slots__ = ("chain", "algorithm", "blocks", "problem")
@@ -39,8 +39,7 @@ class Installed(Record):
 
 
 def installed(host: "Host", path: str = paths.CERTIFICATE) -> Installed:
-    """Return the certificates in catcher.crt, or in another file. Needs no root. No content of the file raises an
-    error."""
+    """Return the certificates in catcher.crt, or in another file. Never raises, and does not need root."""
 
     def nothing(problem: str) -> Installed:
         return Installed(chain=[], algorithm="", blocks=[], problem=problem)
@@ -67,13 +66,13 @@ def installed(host: "Host", path: str = paths.CERTIFICATE) -> Installed:
 
 
 def made_here(host: "Host", facts: "HostFacts") -> "Optional[bool]":
-    """Whether the stamp proves that we made the pair in place; see is_ours()."""
+    """Return whether the stamp proves that we made the pair in place; see is_ours()."""
     return is_ours(host, [paths.KEY, paths.CERTIFICATE], facts)
 
 
 def is_ours(host: "Host", files: "List[str]", facts: "HostFacts") -> "Optional[bool]":
-    """Whether the stamp proves that we made these files; None if only root can tell, or if the files or the stamp
-    cannot be read for now."""
+    """Return whether the stamp proves that we made these files; None if only root can tell, or if the files or the
+    stamp cannot be read for now."""
     try:
         found = pair.fingerprint(*[host.read(path, pair.SIZE_LIMIT) for path in files])
     except OSError as error:
@@ -87,8 +86,8 @@ def is_ours(host: "Host", files: "List[str]", facts: "HostFacts") -> "Optional[b
 
 
 def more_findings(host: "Host", facts: "HostFacts", seen: Installed) -> "List[Finding]":
-    """Return the findings that plan.pair_findings() leaves out, because they take too long for a daemon start: names
-    that no longer belong to this host. Nothing if there is no certificate."""
+    """Return the findings that plan.pair_findings() leaves out because they take too long for a daemon start: about
+    names and addresses that do not fit this host. None if there is no certificate."""
     if not seen.chain:
         return []
     own = seen.chain[0]
@@ -105,8 +104,8 @@ def more_findings(host: "Host", facts: "HostFacts", seen: Installed) -> "List[Fi
 
 
 def use_findings(host: "Host", facts: "HostFacts", seen: Installed) -> "List[Finding]":
-    """Return the finding that the running catcher does not use the pair, because it was not restarted. There is none if
-    that is not known, or if the catcher would refuse to start with the pair."""
+    """Return the finding that the running catcher does not use the pair because it was not restarted. None if that is
+    not known, or if the catcher would refuse to start with the pair."""
     usable = facts.pair.state == pair.BOTH and not (facts.verdict or {}).get("problem")
     if not seen.chain or not usable or facts.config.state in (config.TCP, config.UNUSABLE):
         return []
@@ -116,27 +115,29 @@ def use_findings(host: "Host", facts: "HostFacts", seen: Installed) -> "List[Fin
 
 
 def planned(host: "Host", facts: "HostFacts") -> "Plan":
-    """What ``catcherctl apply`` would do, with the finding of a pair that is not in use: apply does not restart."""
+    """Return what ``catcherctl apply`` would do, with the finding of a pair that is not in use: apply does not restart
+    the catcher for that."""
     found = plan.plan(facts, transition.of(transition.APPLY))
     return found.replace(findings=found.findings + use_findings(host, facts, installed(host)))
 
 
 def _another(facts: "HostFacts", ours: bool, lacking: "List[str]") -> str:
-    """The verb of cert for a certificate like the present one that also has the names that this one lacks."""
+    """Return the words behind "catcherctl cert" that make a certificate with the names of the present one and those in
+    *lacking*. ours: we made the present pair."""
     names = "".join(" --name " + shlex.quote(name) for name in accepted_names(facts) + lacking)
     return ("generate --force" if ours else "request") + names
 
 
 def accepted_names(facts: "HostFacts") -> "List[str]":
-    """The names that an administrator installed the present pair for, with ``--name``."""
+    """Return the names for which an administrator installed the present pair, with ``--name``."""
     return (facts.stamp or EMPTY).asked_names(facts.pair.fingerprint)
 
 
 def _stale_names(host: "Host", own: "details.Certificate", ours: bool, accepted: "List[str]") -> str:
-    """Why a certificate does not fit the host's names and addresses, as the end of a sentence; "" if it does.
+    """Return why a certificate does not fit the host's names and addresses, as the end of a sentence; "" if it does.
 
-    A certificate of ours lists exactly the names and addresses that the host had when it was made. If a name is
-    missing in it, or the host has lost an address in it, a TKE that uses that name or address cannot connect. (A new
+    A certificate of ours lists exactly the names and addresses that the host had when it was made. If it lacks a name
+    of the host, or lists an address that the host has lost, a TKE that uses that name or address cannot connect. (A new
     address, for example of a container bridge, does no harm.) For an administrator's certificate we do not know
     which names matter: one name of the host, or one given at its installation, is enough.
     """
@@ -161,9 +162,9 @@ def _stale_names(host: "Host", own: "details.Certificate", ours: bool, accepted:
 
 
 def check(host: "Host", wanted: "List[str]") -> "Tuple[Dict[str, Any], List[Finding]]":
-    """Every judgement on the pair in place, whatever the mode: fields() of it, and findings.
+    """Check the pair in place, whatever the mode. Returns its fields(), and all findings.
 
-    wanted: names that the certificate must have. Raises CatcherError if there is no pair, or only root may judge it.
+    wanted: names that the certificate must have. Raises CatcherError if there is no pair, or if only root may read it.
     """
     facts = fact_collector.judged(host, fact_collector.collect(host))
     if facts.pair.state == pair.NONE:
@@ -184,7 +185,7 @@ def check(host: "Host", wanted: "List[str]") -> "Tuple[Dict[str, Any], List[Find
 
 
 def fields(host: "Host", facts: "HostFacts", seen: Installed) -> "Dict[str, Any]":
-    """The fields of ``cert show --json``; ``cert check --json`` adds findings.
+    """Return the fields of ``cert show --json``; ``cert check --json`` adds findings.
 
     format_version; state: "none", "key only", "certificate only" or "both"; algorithm of the key, e.g. "EC secp521r1"
     or "RSA 2048", "" if unknown; made_here: whether this package made the pair, null if that cannot be seen;
@@ -203,7 +204,7 @@ def fields(host: "Host", facts: "HostFacts", seen: Installed) -> "Dict[str, Any]
 
 
 def show(host: "Host") -> "Dict[str, Any]":
-    """What ``cert show`` shows; see fields(). Raises CatcherError if there is no certificate to be shown."""
+    """Return what ``cert show`` shows; see fields(). Raises CatcherError if there is no certificate to show."""
     seen = installed(host)
     if not seen.chain:
         raise CatcherError(seen.problem, "see what is wrong:\n  catcherctl cert check")
@@ -211,7 +212,7 @@ def show(host: "Host") -> "Dict[str, Any]":
 
 
 def show_lines(told: "Dict[str, Any]") -> "List[str]":
-    """fields() for a person: plain ASCII."""
+    """Return fields() for a person: plain ASCII."""
     if not told["certificates"]:
         return [str(told["problem"])]
     made = {True: "made by this package", False: "your own", None: ""}[told["made_here"]]
@@ -225,7 +226,7 @@ def show_lines(told: "Dict[str, Any]") -> "List[str]":
 
 
 def certificate_lines(one: "Dict[str, Any]") -> "List[str]":
-    """One certificate of fields() for a person."""
+    """Return one certificate of fields() for a person."""
     if one["problem"]:
         return ["SHA-256    %s" % one["sha256"], "cannot be read: %s" % one["problem"]]
     named = ["DNS " + shown(name, 80) for name in one["dns_names"]] + ["IP " + name for name in one["addresses"]]

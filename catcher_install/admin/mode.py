@@ -1,7 +1,7 @@
-"""Changing the mode by hand.
+"""Change the mode by hand.
 
-Nothing is cut off for good: the daemon is restarted only if the new mode can work, a real connection must then speak
-it, and else the old bytes of catcher.conf come back.
+A change that does not work is taken back: the daemon is restarted only if the new mode can work, and if a real
+connection then does not show that mode, the old catcher.conf is restored.
 """
 
 from .. import actions, config, facts, paths, transition
@@ -25,16 +25,16 @@ def read_mode(host: "Host") -> "config.Config":
 
 
 def asked(mode: str) -> "transition.Transition":
-    """The transition to a mode: config.TLS or config.TCP."""
+    """Return the transition to a mode: config.TLS or config.TCP."""
     return transition.of(transition.SET_MODE, request=transition.ModeRequest(mode=mode))
 
 
 def set_mode(host: "Host", mode: str, restart: bool) -> "Tuple[List[str], List[Finding]]":
     """Set the mode in catcher.conf, make a pair if TLS needs one, restart the daemon, and verify.
 
-    mode: config.TLS or config.TCP. Setting a mode, also the one that is set, ends the findings that wait for this
-    decision (messages.LASTING). Returns lines that say what was done, and the findings that remain. Raises
-    CatcherError; then nothing has changed, or the old mode is back.
+    mode: config.TLS or config.TCP. Setting a mode, even the present one, ends the findings that wait for this decision
+    (messages.LASTING). Returns lines that say what was done, and the findings that remain. Raises CatcherError; then
+    nothing has changed, or the old mode is back.
     """
     outcome, used = change.carry_out(host, asked(mode), restart)
     if actions.WRITE_CONFIG in outcome.done:
@@ -49,7 +49,7 @@ def set_mode(host: "Host", mode: str, restart: bool) -> "Tuple[List[str], List[F
 
 
 def _about_tke(mode: str, seen: "installed_pair.Installed") -> "List[str]":
-    """What is to be done at the TKE now."""
+    """Return lines on what to do at the TKE now."""
     if mode == config.TCP:
         return ["On the TKE, clear the box Enable SSL/TLS of this host's definition.",
                 "The steps there: catcherctl tke-guide tcp"]

@@ -1,4 +1,4 @@
-"""What ``catcherctl status`` shows: one picture of configuration, service, port, OpenSSL, pair and findings."""
+"""What ``catcherctl status`` shows: configuration, service, port, OpenSSL, pair and findings."""
 
 from .. import (
     actions,
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 
 
 def collect_status(host: "Host") -> "Dict[str, Any]":
-    """The fields of ``status --json``.
+    """Return the fields of ``status --json``.
 
-    format_version: 1. complete: false if this process may not see everything (it is not root's).
+    format_version: 1. complete: false if only root may see everything and this is another user.
     version: of the package. host: this host's full name. distribution: its name and version, "" if the package
     python3-distro is missing.
     mode: configured ("tls", "tcp", or null if catcher.conf cannot be used), running ("tls", "tcp", or null if no
@@ -43,11 +43,11 @@ def collect_status(host: "Host") -> "Dict[str, Any]":
     known, "" if it is possible).
     pair: state ("none", "key only", "certificate only", "both"), algorithm ("" if unknown), made_here (or null),
     not_before and not_after (seconds since the epoch, 0 if unknown), names, sha1 and sha256 ("" if unknown) of
-    the certificate, problem ("" if it can be used, or is not looked at since TLS is not configured).
+    the certificate, problem ("" if the pair can be used, or was not checked because TLS is not configured).
     service: enabled, masked, wanted (whether the catcher should serve: systemd runs here and the service is enabled and
     not masked), pid (of the daemon, or null), serves (it runs, listens and is not suspended).
-    listener: port (or null if only root may read which), state ("catcher", "other", "unknown" if only root may see who,
-    "closing" if closed connections wait for their end, "none"), pid, program, addresses,
+    listener: port (or null if only root may read the number), state ("catcher", "other", "unknown" if only root may see
+    who has the port, "closing" if only closed connections are left, "none"), pid, program, addresses,
     listens (false if the port is taken by an outgoing connection).
     backend: see backend.look().
     tke: enable_tls: whether the box Enable SSL/TLS must be ticked there, or null.
@@ -70,7 +70,7 @@ def collect_status(host: "Host") -> "Dict[str, Any]":
     found = _findings(host, facts, planned, seen, held, pid, mode) + backend.findings(behind) + of_settings
     found += reference.absent(host, pid) + ([hung] if hung is not None else [])
     if of_settings:
-        # A start would not help.
+        # A start would be refused, so the finding that says how to start is wrong.
         found = [one for one in found if one["id"] != "not-running"]
     if not complete:
         found = [one for one in found if not messages.is_marked(one, messages.ROOT)
@@ -125,7 +125,7 @@ def collect_status(host: "Host") -> "Dict[str, Any]":
 
 
 def _if_masked(told: "Dict[str, str]", unmask: str) -> "Dict[str, str]":
-    """A finding as it is told; a masked service is unmasked before systemd starts it."""
+    """Return finding_fields() for a service that may be masked: then its commands unmask the service first."""
     if unmask:
         for verb in ("restart", "start"):
             typed = "  systemctl %s CSUTKEcat" % verb
@@ -134,7 +134,7 @@ def _if_masked(told: "Dict[str, str]", unmask: str) -> "Dict[str, str]":
 
 
 def exit_status(seen: "Dict[str, Any]") -> int:
-    """The exit status for the fields of status: 1 if the catcher should serve and does not, 3 if something needs
+    """Return the exit status for the fields of status: 1 if the catcher should serve and does not, 3 if something needs
     attention, else 0."""
     if seen["service"]["wanted"] and not seen["service"]["serves"]:
         return 1
@@ -145,11 +145,11 @@ def _findings(
     host: "Host", facts: "HostFacts", planned: "actions.Plan", seen: "installed_pair.Installed", held: "port.Holder",
     pid: "Optional[int]", mode: "Optional[str]",
 ) -> "List[Finding]":
-    """What a converge and a start would say, and what shows only on the running system."""
+    """Return what ``catcherctl apply`` and a start would report, and what only the running system shows."""
     found = list(planned.findings)
     gone = _had_a_pair(facts, mode) and planned.mode == config.TLS and facts.pair.state == pair.NONE
-    # That no pair could be made is known only if somebody has tried: a run of the package, whose stamp then says so, or
-    # a start, to which it may leave that.
+    # It is known that no pair could be made only after an attempt: by a run of the package, which notes that in the
+    # stamp, or by a start, if the service is enabled.
     noted = [one["id"] for one in facts.stamp.findings] if facts.stamp is not None else []
     tried = facts.stamp is not None and (facts.unit.enabled or "pair-not-generated" in noted)
     untried = gone or not tried
@@ -171,7 +171,7 @@ def _findings(
         if pid is None:
             found.append(finding("masked-not-running", unmask=facts.unit.unmask))
     elif pid is None and held.state in (port.NOBODY, port.CLOSING) and facts.unit.enabled:
-        # Where a start is refused, the reason is among the findings already.
+        # If a start would be refused, a finding says why already.
         if decision.mode is not None:
             found.append(finding("not-running"))
     elif pid is None and not facts.unit.enabled:
@@ -188,14 +188,14 @@ def _findings(
 
 
 def _had_a_pair(facts: "HostFacts", mode: "Optional[str]") -> bool:
-    """Whether there was a pair before, in the catcher's memory or in the stamp's."""
+    """Return whether there was a pair before: the running catcher uses one, or the stamp knows one."""
     known = facts.stamp
     return mode == config.TLS or known is not None and bool(known.generated_pair or known.checked_pair)
 
 
 def _unreached_storage(host: "Host", pid: int) -> str:
-    """Where the key storage is, if this host can write there and the running catcher cannot; else "". The service's
-    sandbox knows what was a link at its start."""
+    """Return where the key storage is, if this host can write there and the running catcher cannot; else "". That
+    happens if it became a link after the start: the service's sandbox only knows earlier links."""
     if not host.lexists(paths.KEY_STORAGE):
         return ""
     try:
@@ -207,25 +207,26 @@ def _unreached_storage(host: "Host", pid: int) -> str:
 
 
 def _mount_options(host: "Host", who: str, path: str) -> "List[str]":
-    """The options of the file system that has a path, as a process sees it (proc(5), mountinfo). Raises OSError."""
+    """Return the mount options that apply to a path, as a process sees it (proc(5), mountinfo). who: its PID, or
+    "self". Raises OSError."""
     place, options = "", ""
     for line in host.read("/proc/%s/mountinfo" % who, 16 * 1024 * 1024).decode("utf-8", "surrogateescape").splitlines():
         words = line.split(" ")
         point = words[4].replace("\\040", " ")
-        # Of two mounts in one place the later one is seen.
+        # Of two mounts at the same place, the later one counts.
         if len(point) >= len(place) and (path + "/").startswith(point.rstrip("/") + "/"):
             place, options = point, words[5]
     return options.split(",")
 
 
 def _not_ready(host: "Host", facts: "HostFacts") -> "List[Finding]":
-    """What is wrong with the pair in TCP mode, which nobody sees before TLS is wanted: one finding a problem."""
+    """Return a finding for each problem of the pair in TCP mode: nobody would notice it until TLS is wanted."""
     return [finding("pair-not-ready", reason=messages.text(one), hint=messages.fix(one))
             for one in plan.pair_findings(fact_collector.judged(host, facts)) if messages.needs_attention(one)]
 
 
 def lines(seen: "Dict[str, Any]") -> "List[str]":
-    """The same for a person: plain ASCII."""
+    """Return the fields for a person: plain ASCII."""
     text = ["CCA TKE catcher %s on %s" % (seen["version"], shown(seen["host"]))]
     if seen["distribution"]:
         text.append("  System    %s" % shown(seen["distribution"]))
@@ -252,7 +253,7 @@ def lines(seen: "Dict[str, Any]") -> "List[str]":
 
 
 def _mode_line(mode: "Dict[str, Any]", ids: "List[str]", runs: bool) -> str:
-    """ids: of the findings. runs: whether there is a daemon."""
+    """Return the line on the mode. ids: of the findings. runs: whether a daemon runs."""
     without = ", running, and only root can see in which mode" if runs else ", the catcher is not running"
     is_default = "conf-no-directive" in ids
     if mode["configured"] is None:

@@ -1,7 +1,7 @@
 """The steps at the TKE console, with this host's names, port and certificate hashes filled in.
 
-Facts: vendor text, "Importing the catcher certificate into the TKE", "Enable TLS connections on the TKE" and "Enable
-TCP connections on the TKE". Names of windows, links, menus, fields and buttons stand in quotes as the console has them.
+Source: vendor text, "Importing the catcher certificate into the TKE", "Enable TLS connections on the TKE" and "Enable
+TCP connections on the TKE". Names of windows, links, menus, fields and buttons are quoted as the console shows them.
 """
 
 import re
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 SHOWN_NAMES = 8
 WIDTH = 100
 
-# textwrap breaks no line at it, and shown() lets none through.
+# textwrap does not break a line at this character, and shown() lets none through.
 NO_BREAK = "\xa0"
 
 # The vendor text spells it "Privilaged".
@@ -35,11 +35,11 @@ PRIVILEGED = '"Privileged Mode Access"'
 class GuideFacts(Record):
     """What the steps depend on.
 
-    names: this host's names and addresses. certificate: the first one in catcher.crt, or None; problem: then why.
+    names: this host's names and addresses. certificate: the first one in catcher.crt, or None; problem: why it is None.
     without_pair: there is neither a key nor a certificate. configured: config.TLS, config.TCP, or None if catcher.conf
-    sets no mode; conf_problem: why that file cannot be used, or "". running: config.TLS, config.TCP, or None if no
-    daemon runs, or if it is hidden: only root can see its mode. use: whether the daemon uses the certificate, see
-    daemon.use_of_pair(). port: where the daemon listens. now: seconds since the epoch.
+    sets no mode; conf_problem: why that file cannot be used, or "". running: config.TLS or config.TCP; None if no
+    daemon runs or if only root can see its mode; hidden: the latter is the case. use: whether the daemon uses the
+    certificate, see daemon.use_of_pair(). port: where the daemon listens. now: seconds since the epoch.
     """
 
     __slots__ = ("names", "certificate", "problem", "without_pair", "configured", "conf_problem", "running",
@@ -57,8 +57,8 @@ class GuideFacts(Record):
     now: float
 
     def typed(self, mode: str) -> "List[str]":
-        """What may be typed as Host Name/IP, the best first: names that others can use and, for TLS, that the
-        certificate has; the certificate's own if it has none of this host's."""
+        """Return what may be typed as Host Name/IP, the best first: this host's names that others can use and, for TLS,
+        that the certificate contains. If it contains none of them, the certificate's own names."""
         own = [plain(name) for name in (self.names.full, self.names.short) if name.split(".")[0] != "localhost"]
         own = list(dict.fromkeys(own + self.names.addresses))
         if mode != config.TLS or self.certificate is None or self.certificate.problem:
@@ -74,8 +74,8 @@ class GuideFacts(Record):
 
 
 def collect(host: "Host") -> GuideFacts:
-    """The facts of a host. Needs no root, as long as catcher.crt can be read by all. Raises CatcherError if only root
-    may read the catcher's port."""
+    """Return the facts of a host. Does not need root if everybody may read catcher.crt. Raises CatcherError if only
+    root may read the catcher's port."""
     reference.require_in_sight(host)
     seen = installed(host)
     conf = read_config(host)
@@ -92,9 +92,9 @@ def collect(host: "Host") -> GuideFacts:
 
 
 def guide(mode: "Optional[str]", facts: GuideFacts) -> "List[str]":
-    """The steps for a mode, plain ASCII.
+    """Return the steps for a mode, plain ASCII.
 
-    mode: config.TLS or config.TCP; None for the configured one, TLS if none is.
+    mode: config.TLS or config.TCP; None for the configured mode, or TLS if none is configured.
     """
     mode = mode or facts.configured or config.TLS
     typed = facts.typed(mode)
@@ -103,7 +103,7 @@ def guide(mode: "Optional[str]", facts: GuideFacts) -> "List[str]":
     text += _this_host(mode, facts, typed) + [""]
     text.append("Before you begin")
     for one in _before(mode, facts, typed):
-        # A command that goes on in the next line could not be copied.
+        # A command must stay in one line, so that it can be copied.
         one = re.sub(r"(catcherctl|systemctl)( [\w-]+)* \S+", lambda found: found.group().replace(" ", NO_BREAK), one)
         wrapped = textwrap.wrap(one, WIDTH, initial_indent="  - ", subsequent_indent="    ", break_long_words=False,
                                 break_on_hyphens=False)
@@ -134,7 +134,7 @@ def _this_host(mode: str, facts: GuideFacts, typed: "List[str]") -> "List[str]":
 
 
 def _before(mode: str, facts: GuideFacts, typed: "List[str]") -> "List[str]":
-    """What must be done, or known, on this host first."""
+    """Return what must be done or known on this host first."""
     text = []
     wanted = mode.upper()
     if mode == config.TLS:
@@ -185,7 +185,7 @@ def _before_tls(facts: GuideFacts, typed: "List[str]") -> "List[str]":
                 "Then type again: catcherctl tke-guide. It will show the hashes that you have to compare."]
     text = []
     if facts.now > one.not_after:
-        # Who made it, and so what makes another like it, only root can tell.
+        # Only root can see who made the certificate, which decides how it is renewed.
         text.append("The certificate has expired. To see how to renew it, on this host, type: catcherctl cert check")
     elif facts.now < one.not_before:
         text.append("The certificate is not valid yet. Check this host's clock: timedatectl")
@@ -264,7 +264,7 @@ def _last_step(mode: str, target: str) -> "Tuple[str, List[str]]":
 
 
 def fields(mode: "Optional[str]", facts: GuideFacts) -> "Dict[str, Any]":
-    """The fields of ``tke-guide --json``; the caller adds format_version.
+    """Return the fields of ``tke-guide --json``; the caller adds format_version.
 
     mode: "tls" or "tcp". host_names: what may be typed as Host Name/IP, the best first. port. enable_tls: whether the
     box must be ticked. configured, running: "tls", "tcp" or null. certificate: null, or subject, not_before and
