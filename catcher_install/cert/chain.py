@@ -1,4 +1,4 @@
-"""Whether certificates are a chain: each one issued by the next, which may do so. Signatures are left to OpenSSL."""
+"""Check that certificates are a chain: each is issued by the next, which may do so. OpenSSL checks the signatures."""
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -10,8 +10,11 @@ ANY_POLICY = "2.5.29.32.0"
 
 
 def chain_problem(chain: "Sequence[X509]") -> str:
-    """Return why clients refuse certificates as a chain, as the end of a sentence; "" if each may have been issued by
-    the next, and is signed as clients accept it, its issuer being among them or not."""
+    """Return why clients refuse certificates as a chain, as the end of a sentence; "" if they accept it.
+
+    Each certificate must have been issued by the next one, as far as names and rights tell. Each must be signed with a
+    digest that clients accept, the last one, too, whose issuer is not in the chain.
+    """
     for number in range(1, len(chain)):
         child, issuer = chain[number - 1], chain[number]
         which = "certificate %d" % (number + 1)
@@ -21,33 +24,33 @@ def chain_problem(chain: "Sequence[X509]") -> str:
             return "%s is not a CA, so it cannot sign certificate %d" % (which, number)
         if not issuer.signs_certificates:
             return "%s may not sign certificates: its key usage has no keyCertSign" % which
-        # Those between the two; a CA that issued itself anew does not count (RFC 5280, 4.2.1.9).
+        # The CAs between the two. A CA that issued itself a certificate does not count (RFC 5280, 4.2.1.9).
         below = sum(1 for one in chain[1:number] if one.subject_plain != one.issuer_plain)
         if issuer.path_length is not None and below > issuer.path_length:
             return "%s allows only %d CAs below itself (pathLen), and there are %d" % (
                 which, issuer.path_length, below)
     for number, one in enumerate(chain, 1):
-        # RFC 5280, 4.1.2.4 and 4.1.2.6. OpenSSL looks at that only if it is told to be strict.
+        # RFC 5280, 4.1.2.4 and 4.1.2.6. OpenSSL checks that only in its strict mode.
         if not one.issuer_plain or not (one.subject_plain or one.critical_names):
             lacks = "subject, and its names are not marked as critical" if one.issuer_plain else "issuer"
             return "certificate %d has no %s, so that Java does not read it" % (number, lacks)
         if one.compressed:
             return "certificate %d has its key as a compressed point, so that Java does not read it" % number
-        # Whoever trusts a certificate that issued itself does not look at its signature.
+        # A client that trusts a self-issued certificate does not look at its signature.
         if one.weak and one.issuer_plain != one.subject_plain:
             return "certificate %d is signed with %s, which clients no longer accept" % (number, one.weak)
     return _policy_problem(chain)
 
 
 def _policy_problem(chain: "Sequence[X509]") -> str:
-    """Why a client refuses a chain for the sake of policies, as the end of a sentence; "" if it does not.
+    """Return why a client refuses a chain because of certificate policies, as the end of a sentence; "" if it does not.
 
-    RFC 5280, 6.1, for a client that takes any policy, as Java is. OpenSSL cannot be asked: it does not look, or with
-    X509_V_FLAG_POLICY_CHECK takes no policy that was not named to it. What maps policies is not judged.
+    RFC 5280, 6.1, for a client that accepts any policy, such as Java. OpenSSL does not check policies, or with
+    X509_V_FLAG_POLICY_CHECK accepts only those that were named to it. A chain that maps policies is not judged.
     """
     if any(one.maps_policies for one in chain):
         return ""
-    # Of the trust anchor, a client takes the name and the key.
+    # A client uses only the name and the key of its trust anchor.
     anchored = len(chain) > 1 and chain[-1].issuer_plain == chain[-1].subject_plain
     valid = {ANY_POLICY}
     free = len(chain) + 1
@@ -61,7 +64,7 @@ def _policy_problem(chain: "Sequence[X509]") -> str:
             valid = valid & own
         if one.subject_plain != one.issuer_plain or number == 1:
             free = max(0, free - 1)
-        # The certificate at the end has its own say about itself only if that is 0.
+        # The server's own certificate may demand a policy of itself, but only with the value 0.
         if one.explicit_policy is not None and one.explicit_policy < free and (number > 1 or not one.explicit_policy):
             free, demands = one.explicit_policy, number
         if not valid and not free:

@@ -1,7 +1,7 @@
 """The judgement on a pair: the same for ``cert check``, ``cert install``, ``status``, ``CSUTKEcat check`` and a start.
 
-What can be read from the bytes is read here, for exact words; the rest OpenSSL says itself, in a program of its own
-(judge.py): the loader that the reference catcher uses, and handshakes, under the policy of this system.
+What the bytes show is checked here, so that the messages are exact. OpenSSL itself checks the rest, in a program of its
+own (judge.py): with the loader that the reference catcher uses, and with handshakes, under the policy of this system.
 """
 
 import sys
@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from ..host import Host
 
 JUDGE = __file__.rpartition("/")[0] + "/judge.py"
+# The time limit of judge.py.
 SECONDS = 20
-# Bytes of a handshake's message that Java reads, so a TKE too (jdk.tls.maxHandshakeMessageSize).
+# The largest message of a handshake, in bytes, that Java reads, and so a TKE (jdk.tls.maxHandshakeMessageSize).
 HANDSHAKE_LIMIT = 32 * 1024
 SERVER_AUTH = "1.3.6.1.5.5.7.3.1"
 NOT_ITS_OWN = "catcher.crt does not belong to catcher.key"
@@ -31,15 +32,15 @@ POLICY = ("EE_KEY_TOO_SMALL", "CA_KEY_TOO_SMALL", "CA_MD_TOO_WEAK")
 
 
 class Verdict(Record):
-    """What was found of a key and a certificate file.
+    """The judgement on a key file and a certificate file.
 
     problem: why the pair cannot be used, as the end of a sentence; "" if it can. unchecked: why OpenSSL could not be
     asked; "" if it was. chain: why a client that trusts the last certificate refuses the chain, as the end of a
     sentence; "" if it does not.
     algorithm: of the key, e.g. "EC secp521r1" or "RSA 2048"; "" if it could not be read. rsa_bits: size of an RSA key,
     else 0. not_before, not_after: validity of the first certificate, seconds since the epoch; 0 if unknown.
-    issuer, issuer_not_after: of the certificates behind it the one that expires first, and when; "" and 0 if none.
-    key_in_certificate: there is a private key in catcher.crt.
+    issuer, issuer_not_after: which of the other certificates expires first, and when; "" and 0 if there are no others.
+    key_in_certificate: catcher.crt contains a private key.
     """
 
     __slots__ = ("problem", "unchecked", "chain", "algorithm", "rsa_bits", "not_before", "not_after", "issuer",
@@ -63,10 +64,10 @@ def unusable(problem: str) -> Verdict:
 
 
 def check(host: "Host", key_pem: bytes, certificate_pem: bytes) -> Verdict:
-    """Return the verdict on the bytes of a key and a certificate file. Raises nothing for what they may be.
+    """Return the verdict on the bytes of a key file and a certificate file. No bytes make this raise an error.
 
-    The first certificate of the file is the server's own; what follows is its chain. Validity in time is reported,
-    not judged: an expired certificate starts with a warning.
+    The first certificate of the file is the server's own; its chain follows. Dates are reported and not judged: the
+    daemon starts with an expired certificate, with a warning.
     """
     key_file, certificate_file = pem.PemFile("catcher.key", key_pem), pem.PemFile("catcher.crt", certificate_pem)
     problem = _key_file_problem(key_file) or _file_problem(certificate_file)
@@ -90,7 +91,7 @@ def check(host: "Host", key_pem: bytes, certificate_pem: bytes) -> Verdict:
                 return unusable("catcher.crt cannot be read as a certificate (%s)" % error)
             unread = unread or "certificate %d cannot be read (%s)" % (number, error)
     problem = _certificate_problem(chain[0], size, len(blocks))
-    # Reading it would test its primes, for minutes.
+    # OpenSSL would test the primes of a larger key when it reads it, for minutes.
     if not problem and any(len(block) > keys.PEM_LIMIT for _, block in key_file.keys()[:1]):
         problem = "catcher.key is larger than any key that the catcher supports"
     if problem:
@@ -119,7 +120,7 @@ def belongs(host: "Host", key_pem: bytes, certificate_pem: bytes) -> bool:
 
 
 def not_tried(why: str) -> CatcherError:
-    """Return what to raise if nobody can tell what a pair is worth."""
+    """Return the error that a pair could not be checked. why: the reason."""
     return CatcherError("the pair cannot be tried: %s" % why, "try again")
 
 
@@ -144,9 +145,9 @@ def _key_file_problem(given: pem.PemFile) -> str:
 
 
 def _certificate_problem(own: x509.X509, size: int, count: int) -> str:
-    """Why no TLS handshake would work with a certificate, as the end of a sentence; "" if nothing is to be seen.
+    """Return why no TLS handshake would work with a certificate, as the end of a sentence; "" if nothing shows that.
 
-    size: bytes in DER of all that are sent with it, count of them.
+    count, size: how many certificates are sent, and their bytes in DER.
     """
     if own.key.problem:
         return "catcher.key is %s" % own.key.problem
@@ -155,7 +156,7 @@ def _certificate_problem(own: x509.X509, size: int, count: int) -> str:
     if own.usages is not None and SERVER_AUTH not in own.usages:
         # RFC 5280 (4.2.1.12) lets a client refuse anyExtendedKeyUsage alone, and OpenSSL does.
         return "catcher.crt is not for a TLS server: its extended key usage has no serverAuth"
-    # RFC 8446, 4.4.2: three bytes of length and two of extensions for each, and eight around them all.
+    # RFC 8446, 4.4.2: each has three bytes of length and two of extensions, and there are eight around them all.
     if size + 5 * count + 8 > HANDSHAKE_LIMIT:
         return "catcher.crt is larger than a handshake carries: %d bytes, and a TKE reads %d" % (size, HANDSHAKE_LIMIT)
     return ""
@@ -164,7 +165,8 @@ def _certificate_problem(own: x509.X509, size: int, count: int) -> str:
 def _ask_openssl(
     host: "Host", key_pem: bytes, certificate_pem: bytes, blocks: "List[bytes]", small: bool
 ) -> "Dict[str, str]":
-    """judge.py's answers, {step: reason}; with "unknown" and why if it could not be asked."""
+    """Return judge.py's answers, {step: reason}; {"unknown": why} if it could not be asked. small: the key is RSA below
+    2048 bits, or may be."""
     parts = [key_pem, certificate_pem, blocks[0], blocks[-1]]
     head = "%d %d %d %d %d\n" % (len(parts[0]), len(parts[1]), len(parts[2]), len(parts[3]), small)
     try:
@@ -187,7 +189,7 @@ def _ask_openssl(
 def _with_answers(
     verdict: Verdict, own: x509.X509, answers: "Dict[str, str]", key_pem: bytes, certificate_pem: bytes
 ) -> Verdict:
-    """The verdict with what OpenSSL said."""
+    """Return the verdict with OpenSSL's answers added."""
     if "unknown" in answers:
         return verdict.replace(unchecked=answers["unknown"])
     if answers.get("policy"):
@@ -204,7 +206,7 @@ def _with_answers(
             if reason == "BAD_SIGNATURE":
                 return unusable("catcher.key is damaged: what it signs does not verify")
             if 0 < verdict.rsa_bits < keys.RSA_RECOMMENDED:
-                # CCA allows it, and it has been loaded: FIPS mode, or a list of signatures, does not.
+                # CCA allows the key, and OpenSSL has loaded it. FIPS mode or a list of signatures forbids it.
                 return unusable("the security policy of this system's OpenSSL refuses an RSA key of %d bits: no %s "
                                 "handshake works with it (%s)" % (verdict.rsa_bits, what, words(reason)))
             return unusable("no %s handshake works with them (%s)" % (what, words(reason)))
@@ -219,7 +221,10 @@ def _with_answers(
 
 
 def _load_problem(reason: str, of_certificate: str, own: x509.X509, key_pem: bytes, certificate_pem: bytes) -> str:
-    """Why OpenSSL did not load the pair, as the end of a sentence."""
+    """Return why OpenSSL did not load the pair, as the end of a sentence.
+
+    reason: OpenSSL's name of the error. of_certificate: why it does not read catcher.crt alone, or "".
+    """
     if reason in MISMATCH:
         return NOT_ITS_OWN
     if reason in POLICY:

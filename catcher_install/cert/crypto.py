@@ -1,7 +1,7 @@
-"""The only module that imports ``cryptography`` (3.2 to the newest), and only when it is asked for.
+"""The only module that imports ``cryptography`` (3.2 to the newest), and only when load() is called.
 
-That package may be absent, broken, or panic: whatever it raises then becomes MissingDependency, so that the caller can
-do without it.
+That package may be missing or broken, or may panic. Whatever it raises then becomes MissingDependency, so that a caller
+can do without it.
 """
 
 import sys
@@ -15,14 +15,15 @@ if TYPE_CHECKING:
     from typing import Any, Callable, TypeVar
 
     Result = TypeVar("Result")
-# The oldest version that is tested; an older one is used as far as it goes.
+# The oldest version that is tested. An older one is used as far as it works.
 OLDEST = "3.2"
-# What cryptography raises if a part of it cannot be loaded, and never for what it reads.
+# Errors of cryptography if a part of it cannot be loaded. Bad input never raises them.
 BROKEN = (ImportError, OSError, AttributeError, NameError)
 
 
 class Crypto:
-    """The parts of cryptography that are used here, by their own names; backend: what versions before 37 ask for."""
+    """The parts of cryptography that are used here, by their own names. backend: an argument that versions before 37
+    need."""
 
     def __init__(self) -> None:
         from cryptography import x509
@@ -56,12 +57,12 @@ def load() -> Crypto:
 
 
 class Unreadable(Exception):
-    """cryptography does not take what it was given; the text is the type of its error."""
+    """cryptography refuses its input. The text is the type of its error."""
 
 
 def call(function: "Callable[..., Result]", *arguments: "Any") -> "Result":
     """Return function(*arguments). Raises MissingDependency if a part of cryptography is broken or panics, Unreadable
-    for what it says of its input."""
+    if it refuses its input."""
     try:
         return function(*arguments)
     except KeyboardInterrupt:
@@ -76,7 +77,7 @@ def call(function: "Callable[..., Result]", *arguments: "Any") -> "Result":
 
 
 def broken(error: BaseException) -> MissingDependency:
-    """Return what to raise if cryptography cannot be used, be it a part that it loads when it is used."""
+    """Return the MissingDependency for an error of cryptography."""
     version = str(getattr(sys.modules.get("cryptography"), "__version__", ""))
     if version and optional.is_older(version, OLDEST):
         why = "python3-cryptography %s is too old for this; %s or newer is needed" % (version, OLDEST)

@@ -1,4 +1,4 @@
-"""What a certificate says: whose it is, for which names, until when; and whether a name is among them."""
+"""What a certificate contains (subject, issuer, names, validity), and whether it fits a name."""
 
 from ..pair import hash_of
 from ..record import Record
@@ -9,10 +9,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Dict, List, Tuple
 
-# Of a longer chain only so many certificates are shown.
+# The largest number of certificates of a chain that are shown.
 CHAIN_LIMIT = 16
 
-# The short forms of attribute types that certificates of servers have (RFC 4519, RFC 2985); others keep their OID.
+# Short names of the attribute types in certificates of servers (RFC 4519, RFC 2985). Others are shown as their OID.
 COMMON_NAME = "2.5.4.3"
 ATTRIBUTES = {
     COMMON_NAME: "CN", "2.5.4.5": "serialNumber", "2.5.4.6": "C", "2.5.4.7": "L", "2.5.4.8": "ST", "2.5.4.10": "O",
@@ -24,9 +24,9 @@ class Certificate(Record):
     """One certificate.
 
     subject, issuer: as text, in the certificate's order, e.g. "O=Bank, CN=catcher". self_issued: they are the same.
-    common_names; dns_names and addresses: of the CN and the SAN. not_before, not_after: seconds since the epoch.
-    sha1, sha256: over the DER, "AB:CD:...". problem: why it could not be read ("" if it was); then only the hashes
-    mean anything.
+    common_names: of the CN. dns_names, addresses: of the SAN. not_before, not_after: seconds since the epoch.
+    sha1, sha256: over the DER, "AB:CD:...". problem: why it could not be read, and then only the hashes are filled in;
+    "" if it was read.
     """
 
     __slots__ = ("subject", "issuer", "self_issued", "common_names", "dns_names", "addresses", "not_before",
@@ -44,11 +44,11 @@ class Certificate(Record):
     problem: str
 
     def names(self) -> "List[str]":
-        """Everything that may be typed as Host Name/IP for this certificate, each once."""
+        """Return everything that may be typed as Host Name/IP for this certificate, each once."""
         return list(dict.fromkeys(self.dns_names + self.addresses + self.common_names))
 
     def fields(self) -> "Dict[str, Any]":
-        """Return it as ``--json`` has it: problem is null if it could be read."""
+        """Return the fields for ``--json``: problem is null if the certificate could be read."""
         return dict({name: getattr(self, name) for name in self.__slots__}, problem=self.problem or None)
 
 
@@ -56,10 +56,10 @@ class Certificate(Record):
 
 
 def match(name: str, one: Certificate) -> str:
-    """Where a certificate has *name*: "SAN DNS ...", "SAN IP ..." or "CN ...", as spelled there; "" if it has not.
+    """Return where a certificate contains *name*: "SAN DNS ...", "SAN IP ..." or "CN ...", as spelled there; else "".
 
-    Either the CN or the SAN suffices (vendor text, "Important files"). Addresses compare as addresses, names without
-    regard to case and IDNA form; a wildcard stands for exactly the whole left-most label (RFC 6125, 6.4.3).
+    The CN or the SAN is enough (vendor text, "Important files"). Addresses are compared as addresses, names regardless
+    of case and IDNA form. A wildcard stands for exactly the whole left-most label (RFC 6125, 6.4.3).
     """
     address = ip_address(name)
     if address is not None:
@@ -86,7 +86,7 @@ def _covers(pattern: str, name: str) -> bool:
     if not pattern.startswith("*."):
         return pattern == name and bool(name)
     label, dot, parent = name.partition(".")
-    # "*.com" would stand for half the world, and clients do not take it.
+    # Clients do not accept a wildcard for a whole top-level domain, e.g. "*.com".
     return bool(label and dot) and parent == pattern[2:] and "." in parent
 
 
@@ -94,7 +94,7 @@ def _covers(pattern: str, name: str) -> bool:
 
 
 def describe(der: bytes) -> Certificate:
-    """What a certificate (DER) says. Never raises for what it holds: see its problem."""
+    """Return what a certificate (DER) contains. Never raises: see Certificate.problem."""
     hashes = {name: _colons(hash_of(der, name)) for name in ("sha1", "sha256")}
     try:
         one = x509.read(der)
@@ -114,5 +114,5 @@ def name_text(name: "List[Tuple[str, str]]") -> str:
 
 
 def _colons(digest: str) -> str:
-    """A digest as consoles show it: AB:CD:..."""
+    """Return a digest as consoles show it: AB:CD:..."""
     return ":".join(digest[at:at + 2] for at in range(0, len(digest), 2)).upper()

@@ -1,6 +1,6 @@
-"""Making a key and its self-signed certificate, by the openssl command, which is there whenever TLS is possible.
+"""Make a key and its self-signed certificate with the openssl command, which exists whenever TLS is possible.
 
-It takes a fifth of the time that importing cryptography takes, and it keeps to the host's own policy (FIPS, say).
+It takes a fifth of the time of an import of cryptography, and obeys the host's own policy, e.g. FIPS.
 """
 
 import datetime
@@ -22,12 +22,13 @@ if TYPE_CHECKING:
     from ..host import Host
 
 YEARS = 10
-# The longest validity that can be asked for, and bytes of names: a handshake must carry them beside all addresses.
+# The longest validity that can be asked for, and the largest number of bytes of names that can: a handshake must carry
+# them, together with all addresses.
 DAYS_LIMIT = 36500
 NAMES_LIMIT = 4096
 SEE_WHY = "see why:\n  openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:secp521r1 -out /dev/null"
-# Seconds that openssl may take for a key, and for each of the two steps to its certificate: in all less than the 90
-# that systemd gives a start.
+# Seconds that openssl may take for a key, and for each of the two steps to its certificate. Together they are less than
+# the 90 that systemd gives a start.
 KEY_SECONDS = 50
 STEP_SECONDS = 15
 
@@ -35,8 +36,8 @@ STEP_SECONDS = 15
 class Wish(Record):
     """What an administrator wants of a new pair.
 
-    names: host names and addresses on top of the host's own; the first host name becomes the CN. key_type: of
-    keys.GENERATED. days: how long the certificate is valid from now; 0: YEARS.
+    names: host names and addresses on top of the host's own; the first host name becomes the CN. key_type: one of
+    keys.GENERATED. days: how long the certificate is valid from now; 0 means YEARS.
     """
 
     __slots__ = ("names", "key_type", "days")
@@ -46,7 +47,7 @@ class Wish(Record):
 
 
 def options(wish: Wish) -> "List[str]":
-    """The options of ``cert generate`` for a wish, in which a type of "" and 0 days are not typed."""
+    """Return the options of ``cert generate`` for a wish. There is none for the key type "" and for 0 days."""
     words = [word for name in wish.names for word in ("--name", name)]
     words += ["--key-type", wish.key_type] if wish.key_type else []
     return words + (["--days", str(wish.days)] if wish.days else [])
@@ -56,10 +57,8 @@ USUAL = Wish(names=[], key_type=keys.GENERATED_TYPE, days=0)
 
 
 def validity(now: float, days: int = 0) -> "Tuple[datetime.datetime, datetime.datetime]":
-    """First and last moment (UTC, naive) of a new certificate: from one day ago, for *days* from now or ten years.
-
-    The day is for a TKE whose clock is behind ours.
-    """
+    """Return the first and last moment (UTC, naive) of a new certificate: from one day ago, until *days* from now or
+    for YEARS. The day is for a TKE whose clock is behind ours."""
     start = datetime.datetime(1970, 1, 1) + datetime.timedelta(seconds=int(now)) - datetime.timedelta(days=1)
     if days:
         return start, start + datetime.timedelta(days=days + 1)
@@ -68,9 +67,9 @@ def validity(now: float, days: int = 0) -> "Tuple[datetime.datetime, datetime.da
 
 
 def subject(present: HostNames, wanted: "List[str]") -> "Tuple[str, List[str], List[str]]":
-    """CN, DNS names and addresses of a certificate for a host that has further names and addresses.
+    """Return CN, DNS names and addresses of a certificate for a host. wanted: further names and addresses.
 
-    Raises CatcherError if they are more than a handshake carries.
+    Raises CatcherError if these take more than a handshake carries.
     """
     if sum(len(name.encode("utf-8", "replace")) + 2 for name in set(wanted)) > NAMES_LIMIT:
         raise CatcherError("the names take more than %d bytes" % NAMES_LIMIT, "leave some of them out")
@@ -88,7 +87,8 @@ def subject(present: HostNames, wanted: "List[str]") -> "Tuple[str, List[str], L
 
 
 def subject_names(names: HostNames) -> "Tuple[str, List[str]]":
-    """CN and DNS names of a certificate. Names beyond ASCII become A-labels (RFC 5280, 7.2), or stay in the CN only."""
+    """Return CN and DNS names of a certificate. Names beyond ASCII become A-labels (RFC 5280, 7.2); if a name has none,
+    it is in the CN only."""
     dns = []
     for name in names.dns_names():
         try:
@@ -106,7 +106,7 @@ def _is_ascii(text: str) -> bool:
 
 
 def serial_number() -> int:
-    """A random positive serial of 128 bits."""
+    """Return a random positive serial number of 128 bits."""
     number = 0
     while number == 0:
         number = int.from_bytes(os.urandom(16), "big")
@@ -114,10 +114,10 @@ def serial_number() -> int:
 
 
 def generate(host: "Host", names: HostNames, wish: Wish = USUAL) -> "Tuple[bytes, bytes]":
-    """A new key (PKCS#8) and self-signed certificate for a host, both PEM.
+    """Return a new key (PKCS#8) and self-signed certificate for a host, both PEM.
 
-    secp521r1 and SHA-512 unless wished otherwise; serverAuth, not a CA. Raises CatcherError if openssl cannot do it,
-    and while the clock is not set: such a pair would expire before its time; OSError if BIN cannot be written.
+    secp521r1 and SHA-512 unless wished otherwise; serverAuth, not a CA. Raises CatcherError if openssl cannot make
+    them, or if the clock is not set: the certificate would soon expire; OSError if BIN cannot be written.
     """
     if host.now() < CLOCK_FLOOR:
         raise CatcherError("the clock of this host says %s" % moment(host.now()),
@@ -133,7 +133,7 @@ def generate(host: "Host", names: HostNames, wish: Wish = USUAL) -> "Tuple[bytes
 
 
 def new_key(host: "Host", key_type: str = keys.GENERATED_TYPE) -> bytes:
-    """A new private key, PKCS#8, PEM. key_type: of keys.GENERATED. Raises CatcherError."""
+    """Return a new private key, PKCS#8, PEM. key_type: one of keys.GENERATED. Raises CatcherError."""
     size, _ = keys.GENERATED[key_type]
     if isinstance(size, int):
         kind = ["RSA", "-pkeyopt", "rsa_keygen_bits:%d" % size]
@@ -143,10 +143,10 @@ def new_key(host: "Host", key_type: str = keys.GENERATED_TYPE) -> bytes:
 
 
 def _certificate(host: "Host", key: bytes, named: "Tuple[str, List[str], List[str]]", wish: Wish) -> bytes:
-    """A certificate that a key signs for itself, PEM. named: as subject() has it. PAIR_WORK is there and empty.
+    """Return a self-signed certificate for a key, PEM. named: what subject() returns. PAIR_WORK exists and is empty.
 
-    By ca(1), since req(1) cannot date back before OpenSSL 3.4. The key goes through pipes only, never through a file;
-    what is in the files is nothing secret.
+    It is made by ca(1), because before OpenSSL 3.4 req(1) cannot set the first day. The key goes through pipes only;
+    the files contain nothing secret.
     """
     common_name, dns, addresses = named
     directory = host.locate(paths.PAIR_WORK)
@@ -161,7 +161,7 @@ def _certificate(host: "Host", key: bytes, named: "Tuple[str, List[str], List[st
         "[any]", "commonName = supplied",
         "[server]", "basicConstraints = critical, CA:FALSE", "keyUsage = critical, digitalSignature",
         "extendedKeyUsage = serverAuth", "subjectKeyIdentifier = hash",
-        # Strict verifiers (Python 3.13's default) want it even in a self-signed certificate.
+        # Strict verifiers, as Python from 3.13 is by default, demand it even in a self-signed certificate.
         "authorityKeyIdentifier = keyid:always",
         "subjectAltName = @names" if alternatives else "",
         "[names]",
@@ -185,7 +185,7 @@ def _certificate(host: "Host", key: bytes, named: "Tuple[str, List[str], List[st
 def _openssl(
     host: "Host", label: str, arguments: "List[str]", stdin: bytes = b"", timeout: float = STEP_SECONDS
 ) -> bytes:
-    """What the openssl command writes: PEM of this label, and nothing else. Raises CatcherError."""
+    """Run the openssl command and return what it writes: PEM of this label, and nothing else. Raises CatcherError."""
     try:
         status, output = host.run([paths.OPENSSL] + arguments, timeout=timeout, stdin=stdin, only_output=True)
     except OSError as error:
@@ -195,14 +195,14 @@ def _openssl(
     if status != 0:
         raise CatcherError("openssl %s failed (exit status %d)" % (arguments[0], status), SEE_WHY)
     if not output.startswith(begin) or not output.endswith(end):
-        # For example, the output of a preloaded library. Its source is not known.
+        # For example, a preloaded library wrote to standard output, too.
         raise CatcherError("openssl %s did not write what was asked for" % arguments[0], SEE_WHY)
     return output
 
 
 def _quoted(value: str) -> str:
-    """A value for openssl's configuration syntax (config(5)): nothing in it is special any more, not even at its end.
+    """Return a value quoted for openssl's configuration (config(5)).
 
-    What cannot be printed becomes a question mark: a line end would begin another setting.
+    An unprintable character becomes a question mark: a line end would begin another setting.
     """
     return '"%s"' % "".join("\\" + c if c in "\\\"" else c if c.isprintable() else "?" for c in value)

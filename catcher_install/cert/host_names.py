@@ -1,6 +1,6 @@
-"""The host's names and addresses, as its certificate must carry them.
+"""Find the host's names and addresses for its certificate.
 
-Works with no network, no DNS and no /etc/hosts; never waits longer than LOOKUP_SECONDS.
+This works without network, DNS and /etc/hosts, and never waits longer than LOOKUP_SECONDS.
 """
 
 import ipaddress
@@ -18,19 +18,22 @@ if TYPE_CHECKING:
     from ..messages import Finding
 
 LOOKUP_SECONDS = 3
-# Bytes of addresses in a certificate: a handshake must carry it, and Java reads 32 KiB.
+# The largest number of bytes of addresses in a certificate: a handshake must carry it, and Java reads 32 KiB.
 SAN_LIMIT = 24 * 1024
-# Of if_addr.h: flags of an IPv6 address.
+# Flags of an IPv6 address (if_addr.h).
 TEMPORARY, DUPLICATE, DEPRECATED = 0x01, 0x08, 0x20
-# The order in which addresses are listed; the last ones never are.
+# Ranks of addresses, in the order in which they are listed. PASSING ones are never listed.
 LASTING, DEPRECATED_LAST, OF_BRIDGE, PASSING = range(4)
-# X.520: ub-common-name. Counted in bytes, as cryptography does.
+# X.520: ub-common-name. Counted in bytes, as cryptography counts.
 COMMON_NAME_LIMIT = 64
 
 
 class HostNames(Record):
-    """short: host name up to its first dot; full: with domain, or the short one if none is known;
-    addresses: the global IPv4 and IPv6 addresses for a certificate, see addresses()."""
+    """The names and addresses of a host.
+
+    short: the host name up to its first dot. full: with its domain; the short name if no domain is known.
+    addresses: the global IPv4 and IPv6 addresses for a certificate, see addresses().
+    """
 
     __slots__ = ("short", "full", "addresses")
     short: str
@@ -38,7 +41,7 @@ class HostNames(Record):
     addresses: "List[str]"
 
     def common_name(self) -> str:
-        """The full name, or the short one if the full exceeds what a CN may hold."""
+        """Return the full name, or the short one if the full name is too long for a CN."""
         if len(self.full.encode("utf-8")) <= COMMON_NAME_LIMIT:
             return self.full
         return self.short.encode("utf-8")[:COMMON_NAME_LIMIT].decode("utf-8", "ignore")
@@ -48,12 +51,12 @@ class HostNames(Record):
         return [self.short] if self.full == self.short else [self.short, self.full]
 
     def every(self) -> "List[str]":
-        """The names and addresses by which a TKE may know this host, the full name first."""
+        """Return the names and addresses by which a TKE may know this host, the full name first."""
         return self.dns_names()[::-1] + self.addresses
 
 
 def collect(host: "Host") -> HostNames:
-    """The names and addresses of this host."""
+    """Return the names and addresses of this host."""
     node = host.node_name().strip(".")
     if not node or node == "(none)" or "*" in node:
         # A certificate for a name with an asterisk would be valid for many hosts.
@@ -64,7 +67,7 @@ def collect(host: "Host") -> HostNames:
 
 
 def _from_hosts_file(host: "Host", node: str) -> "Optional[str]":
-    """The dotted name beside *node* in /etc/hosts (hosts(5)), whatever the case of letters."""
+    """Return the name with a domain that stands beside *node* in /etc/hosts (hosts(5)), or None. Case is ignored."""
     try:
         data = host.read_optional("/etc/hosts", 1024 * 1024) or b""
     except OSError:
@@ -79,12 +82,13 @@ def _from_hosts_file(host: "Host", node: str) -> "Optional[str]":
 
 
 def _is_full(name: str, node: str) -> bool:
-    """Whether a name is *node* with a domain."""
+    """Return whether a name is *node* with a domain."""
     return name.lower().startswith(node.lower() + ".") and "*" not in name and len(name.rstrip(".")) > len(node)
 
 
 def _from_resolver(host: "Host", node: str) -> "Optional[str]":
-    """The canonical name that the system's resolver gives *node*, within LOOKUP_SECONDS."""
+    """Return the canonical name with a domain that the system's resolver gives to *node* within LOOKUP_SECONDS, or
+    None."""
     if host.root != "/":
         return None
     try:
@@ -100,8 +104,8 @@ def _from_resolver(host: "Host", node: str) -> "Optional[str]":
 class Addresses(Record):
     """This host's addresses, each once.
 
-    listed: those for a certificate, the lasting ones first. left_out: for which there is no room in one. passing:
-    temporary ones (RFC 8981), which no certificate names.
+    listed: those for a certificate, the lasting ones first. left_out: those for which a certificate has no room.
+    passing: temporary addresses (RFC 8981), which no certificate lists.
     """
 
     __slots__ = ("listed", "left_out", "passing")
@@ -111,7 +115,7 @@ class Addresses(Record):
 
 
 def addresses(host: "Host") -> Addresses:
-    """Return the global addresses of this host; none of another root directory."""
+    """Return the global addresses of this host; none if the host is another root directory."""
     found: Dict[str, int] = {}
     routed = interfaces.with_default_route(host)
     lasting: Dict[str, bool] = {}
@@ -123,7 +127,7 @@ def addresses(host: "Host") -> Addresses:
     ordered = sorted((one for one in found if found[one] != PASSING), key=lambda one: found[one])
     room = SAN_LIMIT
     for number, address in enumerate(ordered):
-        # Tag and length before the bytes of the address (RFC 5280, 4.2.1.6).
+        # The bytes of the address with a tag and a length in front (RFC 5280, 4.2.1.6).
         room -= 18 if ":" in address else 6
         if room < 0:
             return Addresses(listed=ordered[:number], left_out=ordered[number:], passing=_passing(found))
@@ -131,7 +135,7 @@ def addresses(host: "Host") -> Addresses:
 
 
 def address_findings(host: "Host") -> "List[Finding]":
-    """Findings about the addresses of this host that a certificate made now does not name."""
+    """Return findings about the addresses of this host that a new certificate would not list."""
     here = addresses(host)
     found = []
     if here.left_out:
@@ -146,7 +150,6 @@ def _passing(found: "Dict[str, int]") -> "List[str]":
     return [one for one in found if found[one] == PASSING]
 
 
-# Each with (address, rank, interface).
 def _ipv4(host: "Host") -> "List[Tuple[str, int, str]]":
     if host.root != "/":
         return []
@@ -160,7 +163,8 @@ def _ipv4(host: "Host") -> "List[Tuple[str, int, str]]":
 
 
 def _ipv6(host: "Host") -> "List[Tuple[str, int, str]]":
-    """Addresses of global scope in /proc/net/if_inet6 (fourth field 00), but none that another host already has."""
+    """Return (address, rank, interface) of the global addresses in /proc/net/if_inet6 (fourth field 00), except those
+    that another host already has."""
     if host.root != "/":
         return []
     try:
@@ -183,5 +187,6 @@ def _ipv6(host: "Host") -> "List[Tuple[str, int, str]]":
 
 
 def _is_global(address: "ipaddress._BaseAddress") -> bool:
-    """Whether another host can use the address: private networks count, the host itself and its links do not."""
+    """Return whether another host can use the address: those of private networks count, loopback and link-local ones do
+    not."""
     return not (address.is_loopback or address.is_link_local or address.is_unspecified or address.is_multicast)  # type: ignore[attr-defined]

@@ -1,6 +1,7 @@
-"""Whether the addresses of an interface last: those of the host, not those of its containers and machines.
+"""Tell whether the addresses of an interface last: the host's own do, those of its containers and virtual machines may
+not.
 
-What the kernel says of an interface counts (sysfs, the routes); a name only if the kernel says nothing.
+What the kernel says of an interface counts (sysfs, the routes). Its name counts only if the kernel says nothing.
 """
 
 TYPE_CHECKING = False
@@ -11,24 +12,24 @@ if TYPE_CHECKING:
 
 SYSFS = "/sys/class/net/"
 SIZE_LIMIT = 16 * 1024 * 1024
-# Of those that containers and virtual machines bring. Interfaces of the kind dummy cannot be told from a virtual IP
-# address of the host (VIPA), nor those of Open vSwitch from the host's own.
+# How the names of interfaces of containers and virtual machines begin. Interfaces of the kind dummy are not here: they
+# may have a virtual IP address of the host (VIPA). Nor are most of Open vSwitch: they look like the host's own.
 NAMES = (
     "docker", "br-", "cni", "podman", "virbr", "veth", "vnet", "lxc", "lxdbr", "flannel", "cali", "tap", "vxlan",
     "genev", "tunl", "cbr", "kube-", "cilium", "weave", "nerdctl", "incus", "nodelocaldns", "ovs-",
 )
-# Of a uevent's DEVTYPE: networks that are laid over others; and what is made of an interface of the host, which may lie
-# in another network namespace, so that its lower interface is not seen.
+# In a uevent. OVERLAYS: networks on top of other networks. DERIVED: made from an interface of the host, which may be in
+# another network namespace, so that it cannot be seen below this one.
 OVERLAYS = (b"DEVTYPE=vxlan", b"DEVTYPE=geneve")
 DERIVED = (b"DEVTYPE=bond", b"DEVTYPE=vlan", b"DEVTYPE=macvlan", b"DEVTYPE=macvtap", b"DEVTYPE=ipvlan")
 # if_arp.h: ARPHRD_TUNNEL, ARPHRD_TUNNEL6
 TUNNELS = (b"768", b"769")
-# A VLAN of a bond, which is a port of a bridge, is three.
+# The largest number of interfaces on top of each other. A VLAN on a bond that is a port of a bridge makes three.
 DEPTH = 6
 
 
 def with_default_route(host: "Host") -> "Set[str]":
-    """Return the interfaces over which the host reaches others: they are its own (proc_pid_net(5))."""
+    """Return the names of the interfaces with a default route: they are the host's own (proc_pid_net(5))."""
     found = set()
     for row in _rows(host, "/proc/net/route"):
         # Interface, destination and, last but three, its mask.
@@ -53,8 +54,8 @@ def _read(host: "Host", path: str) -> bytes:
 
 
 def is_lasting(host: "Host", label: str, routed: "Set[str]") -> bool:
-    """Return whether addresses of an interface last. label: its name, perhaps with ``:`` and a number. routed: what
-    with_default_route() gave."""
+    """Return whether the addresses of an interface last. label: its name, perhaps with ``:`` and a number. routed: what
+    with_default_route() returned."""
     name = label.partition(":")[0]
     if name in routed:
         return True
@@ -67,7 +68,7 @@ def is_lasting(host: "Host", label: str, routed: "Set[str]") -> bool:
 
 
 def _is_of_a_device(host: "Host", name: str, depth: int) -> bool:
-    """Whether an interface is a device, or has one below: a bond, a VLAN, a bridge with a port to the world outside."""
+    """Return whether an interface is a device or is on top of one: a bond, a VLAN, a bridge with a device as port."""
     if host.lexists(SYSFS + name + "/device"):
         return True
     below = [entry[len("lower_"):] for entry in host.list_dir(SYSFS + name) if entry.startswith("lower_")]

@@ -1,12 +1,12 @@
-"""What OpenSSL itself says of a pair: the daemon's own loader, and handshakes with clients.
+"""Ask OpenSSL itself about a pair: with the loader that the reference catcher uses, and with handshakes.
 
-A program of its own, run by check.py as ``python3 -I -S judge.py``: whoever asks stays free of ``ssl``, a key that
-brings the loader down brings nothing else down, and OpenSSL sees the system's settings and not those of the caller.
+This is a program of its own, which check.py runs as ``python3 -I -S judge.py``. So the caller need not import ``ssl``,
+a key that crashes the loader crashes nothing else, and OpenSSL has the system's settings instead of the caller's.
 
-Standard input: a line with the sizes of what follows (key file, certificate file, first certificate, last certificate;
-all PEM) and 1 if the key is of RSA below 2048 bits, else 0. Standard output: a line for each step, ``STEP<TAB>REASON``,
-REASON is empty if the step succeeded, else it is OpenSSL's name of the error. After a failed step, the steps that
-depend on it are left out.
+Standard input: a line with five numbers, then the key file, the certificate file, the first certificate and the last
+certificate, all PEM. The first four numbers are the sizes of these; the fifth is 1 for an RSA key below 2048 bits, else
+0. Standard output: a line ``STEP<TAB>REASON`` for each step. REASON is empty if the step succeeded, else it is
+OpenSSL's name of the error. The steps that depend on a failed step are left out.
 """
 
 import os
@@ -16,18 +16,18 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, List
 
-# As the reference catcher has them.
+# The same as in the reference catcher.
 CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
-# x509_vfy.h; ssl names the first from Python 3.10
+# Values of x509_vfy.h. The module ssl has the first one from Python 3.10.
 X509_V_FLAG_PARTIAL_CHAIN = 0x80000
 X509_V_FLAG_NO_CHECK_TIME = 0x200000
-# Of OpenSSL, if a version of TLS is not spoken here at all.
+# OpenSSL's errors if it does not speak a version of TLS at all.
 NOT_SPOKEN = ("UNSUPPORTED_PROTOCOL", "NO_PROTOCOLS_AVAILABLE", "VERSION_TOO_LOW", "TLSV1_ALERT_PROTOCOL_VERSION",
               "WRONG_SSL_VERSION", "NO_SHARED_CIPHER_FOR_VERSION")  # fmt: skip
 
 
 def main() -> int:
-    """Judge the pair on standard input. Returns 0; whatever else happens is no judgement."""
+    """Judge the pair on standard input and print the answers. Returns 0. Any other end of this program is no answer."""
     data = sys.stdin.buffer.read()
     head, _, rest = data.partition(b"\n")
     sizes = [int(word) for word in head.split()]
@@ -41,7 +41,7 @@ def main() -> int:
 
 
 def judge(key: bytes, crt: bytes, first: bytes, last: bytes, small: bool) -> "Any":
-    """Yield (step, reason), as the module's text says."""
+    """Yield (step, reason), as the module's docstring says."""
     try:
         import ssl
     except ImportError as error:
@@ -78,9 +78,10 @@ def judge(key: bytes, crt: bytes, first: bytes, last: bytes, small: bool) -> "An
 
 
 def server_context(ssl: "Any", small: bool) -> "Any":
-    """A context as the reference catcher makes it: the system's policy, made stricter and never looser.
+    """Return a context as the reference catcher makes it: the system's policy, never made weaker, except that it allows
+    a small RSA key (*small*).
 
-    Written in both places on purpose: the catcher runs without this library, and this library without that catcher.
+    The code exists twice on purpose: each of the two runs without the other.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     allowed = {cipher["name"] for cipher in context.get_ciphers()}
@@ -100,7 +101,8 @@ def server_context(ssl: "Any", small: bool) -> "Any":
 
 
 def _client(ssl: "Any", small: bool, anchor: bytes = b"") -> "Any":
-    """A client that verifies strictly with one trust anchor (validity in time aside), or that verifies nothing."""
+    """Return the context of a client. With an anchor (PEM) it verifies with that trust anchor alone, dates aside; else
+    it verifies nothing."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -114,7 +116,7 @@ def _client(ssl: "Any", small: bool, anchor: bytes = b"") -> "Any":
 
 
 def _pin(ssl: "Any", context: "Any", version: str) -> bool:
-    """Have a client speak one version only. Returns whether this Python can."""
+    """Let a client speak only one version of TLS. Returns whether this Python can do that."""
     if hasattr(ssl, "TLSVersion"):
         context.minimum_version = context.maximum_version = ssl.TLSVersion[version]
         return True
@@ -127,7 +129,7 @@ def _pin(ssl: "Any", context: "Any", version: str) -> bool:
 
 
 def _load(context: "Any", key: bytes, crt: bytes) -> str:
-    """Load a pair; "" or why not. OpenSSL reads files only, so they are nameless ones."""
+    """Load a pair. Returns "" or the error. OpenSSL reads only files, so the pair is put into files without names."""
     crt_file, key_file = _in_memory(crt), _in_memory(key)
     try:
         context.load_cert_chain("/proc/self/fd/%d" % crt_file, "/proc/self/fd/%d" % key_file, password=lambda: b"")
@@ -140,7 +142,7 @@ def _load(context: "Any", key: bytes, crt: bytes) -> str:
 
 
 def _load_only(ssl: "Any", crt: bytes) -> str:
-    """Why OpenSSL does not read a file of certificates, or ""."""
+    """Return why OpenSSL does not read a file of certificates, or ""."""
     file = _in_memory(crt)
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations("/proc/self/fd/%d" % file)
@@ -162,7 +164,7 @@ def _in_memory(data: bytes) -> int:
 
 
 def _shake(ssl: "Any", server_side: "Any", client_side: "Any") -> str:
-    """A handshake in memory; "" or why it failed."""
+    """Try a handshake in memory. Returns "" or the error."""
     to_client, to_server = ssl.MemoryBIO(), ssl.MemoryBIO()
     client = client_side.wrap_bio(to_client, to_server)
     server = server_side.wrap_bio(to_server, to_client, server_side=True)
@@ -183,7 +185,7 @@ def _shake(ssl: "Any", server_side: "Any", client_side: "Any") -> str:
 
 
 def _reason(error: "Any") -> str:
-    """What OpenSSL says: of a certificate that does not verify in words, else its name for the reason."""
+    """Return OpenSSL's name of an error, or its words if a certificate does not verify."""
     text = getattr(error, "verify_message", None) or getattr(error, "reason", None) or error.strerror or "UNKNOWN"
     return " ".join(str(text).split())
 

@@ -12,7 +12,7 @@ CURVES = (
     ("secp384r1", "secp384r1", "1.3.132.0.34"),
     ("secp521r1", "secp521r1", "1.3.132.0.35"),
 )
-# Others that are met, so that a message has a name for them.
+# Other curves, so that a message can name them.
 OTHER_CURVES = {
     "1.3.132.0.10": "secp256k1", "1.3.132.0.33": "secp224r1", "1.2.840.10045.3.1.1": "prime192v1",
     "1.3.36.3.3.2.8.1.1.7": "brainpoolP256r1", "1.3.36.3.3.2.8.1.1.11": "brainpoolP384r1",
@@ -28,14 +28,14 @@ RSA_SMALLEST = 1024
 RSA_LARGEST = 4096
 # Below it an RSA key is accepted with a warning.
 RSA_RECOMMENDED = 2048
-# Bytes of a key in PEM; RSA 4096 takes 3,272, encrypted a little more. Reading a larger one may test its primes, for
-# minutes.
+# The largest key in PEM, in bytes. RSA 4096 takes 3,272, and encrypted a little more. OpenSSL may test the primes of a
+# larger key when it reads it, for minutes.
 PEM_LIMIT = 4096
 SUPPORTED = "RSA %d to %d, prime256v1, secp384r1 or secp521r1" % (RSA_RECOMMENDED, RSA_LARGEST)
 
 
 class KeyKind(Record):
-    """What kind of key it is.
+    """The kind of a key.
 
     algorithm: for people, e.g. "EC prime256v1" or "RSA 2048". rsa_bits: size of an RSA key, else 0.
     problem: why the catcher does not support it, as the end of a sentence that begins with "catcher.key is"; "" if it

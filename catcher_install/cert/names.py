@@ -9,9 +9,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, List, Optional
 
-# So many names are told in a message.
+# The largest number of names in a message.
 SHOWN_NAMES = 6
-# RFC 1035, 2.3.4, without the final dot
+# The longest name, without the final dot (RFC 1035, 2.3.4).
 NAME_LIMIT = 253
 
 
@@ -31,7 +31,7 @@ def require_host(text: str, hint: str) -> None:
 
 
 def plain(text: str) -> str:
-    """A host name or an IP address as certificates have it: in ASCII, without a final dot or a %scope."""
+    """Return a host name or an IP address as certificates have it: in ASCII, without a final dot or a %scope."""
     address = ip_address(text)
     if address is not None:
         return str(address)
@@ -40,7 +40,7 @@ def plain(text: str) -> str:
 
 
 def ip_address(text: str) -> "Optional[Any]":
-    """The IP address that *text* spells, its %scope left out; None for anything else."""
+    """Return the IP address that *text* spells, its %scope left out; None for anything else."""
     if len(text) > 100:
         return None
     numbers, percent, scope = text.partition("%")
@@ -52,7 +52,7 @@ def ip_address(text: str) -> "Optional[Any]":
 
 
 def a_labels(text: str) -> str:
-    """A host name as DNS knows it (IDNA); "" for one that cannot be written so."""
+    """Return a host name as DNS has it (IDNA); "" if it has no such form."""
     if len(text) > NAME_LIMIT:
         # Also because Python's codec needs quadratic time.
         return ""

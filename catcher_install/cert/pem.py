@@ -1,4 +1,4 @@
-"""The one reader of PEM (RFC 7468): the blocks in a file, whatever line ends and text it has around them."""
+"""The only reader of PEM (RFC 7468). It finds the blocks in a file, whatever line ends and other text the file has."""
 
 import binascii
 
@@ -9,9 +9,9 @@ if TYPE_CHECKING:
     from typing import List, Tuple
 
 CERTIFICATE = "CERTIFICATE"
-# Of OpenSSL alone (openssl-x509(1), -trustout).
+# Only OpenSSL uses this label (openssl-x509(1), -trustout).
 TRUSTED = "TRUSTED CERTIFICATE"
-# PKCS#7 begins with its type, signedData. CAs of Windows hand out a chain like this, also under the label CERTIFICATE.
+# PKCS#7 begins with its type, signedData. CAs of Windows deliver chains in this form, even under the label CERTIFICATE.
 SIGNED_DATA = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x02"
 
 
@@ -61,9 +61,9 @@ def der(block: bytes) -> bytes:
 
 
 def _blocks(data: bytes) -> "Tuple[List[Tuple[str, bytes]], bool]":
-    """(label, PEM) of each block in a text, with whatever line ends; and whether the last one has no end.
+    """Return (label, PEM) of each block in a text, and whether the last block has no end.
 
-    Text around them is dropped, and so is the old name of a certificate (X509 CERTIFICATE).
+    Other text is dropped. The old label X509 CERTIFICATE becomes CERTIFICATE.
     """
     found: List[Tuple[str, bytes]] = []
     label = ""

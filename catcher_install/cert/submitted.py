@@ -1,7 +1,7 @@
-"""What an administrator hands over: a key, a certificate and its chain, read out of files of any kind.
+"""Read and check the files that an administrator names: a key, a certificate and its chain, in any format.
 
-Everything that a catcher or a TKE would refuse later is found here, before anything changes. Each refusal says what to
-type.
+Everything that a catcher or a TKE would refuse later is refused here, before anything changes. Each refusal says what
+to type.
 """
 
 import shlex
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from ..host import Host
 
-# PKCS#12 begins with its version, 3, and a sequence.
+# The beginning of PKCS#12 contains its version, 3, and the start of a sequence.
 PKCS12 = b"\x02\x01\x03\x30"
 USE_SUPPORTED = "use %s; to make a key and a request:\n  catcherctl cert request" % keys.SUPPORTED
 
@@ -29,8 +29,8 @@ USE_SUPPORTED = "use %s; to make a key and a request:\n  catcherctl cert request
 class Pair(Record):
     """A pair that can be used.
 
-    key: PEM, in the format in which it was handed over (PKCS#8, PKCS#1 or SEC1).
-    certificates: PEM, the server's own first. chain: what they say.
+    key: PEM, in the format of the file (PKCS#8, PKCS#1 or SEC1).
+    certificates: PEM, the server's own first. chain: what they contain.
     """
 
     __slots__ = ("key", "certificates", "chain")
@@ -43,7 +43,7 @@ class Pair(Record):
 
 
 def read_file(host: "Host", path: str, limit: int = SIZE_LIMIT) -> PemFile:
-    """A file that was named on the command line, of at most *limit* bytes. Raises CatcherError."""
+    """Return a file that was named on the command line. limit: its largest size in bytes. Raises CatcherError."""
     try:
         data = host.read(host.absolute(path), limit)
     except OSError as error:
@@ -56,12 +56,12 @@ def read_file(host: "Host", path: str, limit: int = SIZE_LIMIT) -> PemFile:
 
 
 def command(start: str, *words: str) -> str:
-    """A command with its arguments quoted for a shell."""
+    """Return a command for a hint, with its arguments quoted for a shell."""
     return " ".join([start] + [shlex.quote(word) if plain(word) == word else _escaped(word) for word in words])
 
 
 def _escaped(word: str) -> str:
-    """A word that is not all printable ASCII, as bash reads it: it has to be typed as it is shown."""
+    """Return a word that is not all printable ASCII in bash's $'...' form, so that it can be typed as it is shown."""
     return "$'%s'" % "".join(chr(byte) if 32 <= byte < 127 and byte not in b"'\\" else "\\x%02x" % byte
                              for byte in word.encode("utf-8", "surrogateescape"))
 
@@ -70,10 +70,10 @@ def _escaped(word: str) -> str:
 
 
 def check(host: "Host", key_file: PemFile, crt_file: PemFile) -> Pair:
-    """The pair in two files (or in one file, given twice). Raises CatcherError if it could not be used, now.
+    """Return the pair in two files, or in one file that is given twice. Raises CatcherError if it cannot be used now.
 
-    The judgement is that of check.check(). A broken chain or a validity that is not now is only a warning for files
-    in place, and is refused here. Names are not looked at: see require_names().
+    check.check() judges it. Unlike for a pair in place, a broken chain and an expired or not yet valid certificate are
+    refused, too. Names are not checked: see require_names().
     """
     if not key_file.keys() and key_file.certificates() and crt_file.keys() and not crt_file.certificates():
         raise CatcherError(
@@ -98,17 +98,17 @@ def check(host: "Host", key_file: PemFile, crt_file: PemFile) -> Pair:
 def _unusable(
     host: "Host", problem: str, key_file: PemFile, key_pem: bytes, crt_file: PemFile, blocks: "List[bytes]"
 ) -> CatcherError:
-    """A verdict's problem, said of the files that were named."""
+    """Return the error for a verdict's problem, with the names of the files that were typed."""
     own = 0
     if len(blocks) > 1:
         try:
             own = _own_number(host, key_pem, blocks)
         except CatcherError:
-            # Any other problem holds in every order.
+            # OpenSSL could not be asked. Any other problem does not depend on the order.
             if problem == pair_check.NOT_ITS_OWN:
                 raise
     if own > 1:
-        # Whatever is wrong with the first one as a server's.
+        # The order is the problem, whatever was said about the first certificate.
         return CatcherError(
             "the chain in %s is in the wrong order: the key's own certificate is number %d of %d" % (
                 crt_file.path, own, len(blocks)),
@@ -130,7 +130,7 @@ def _unusable(
 
 
 def _own_number(host: "Host", key_pem: bytes, blocks: "List[bytes]") -> int:
-    """Which of some certificates is a key's own, from 1; 0 if none is."""
+    """Return the number, from 1, of the certificate that belongs to a key; 0 if none does."""
     for number, block in enumerate(blocks[:details.CHAIN_LIMIT], 1):
         if pair_check.belongs(host, key_pem, block):
             return number
@@ -138,7 +138,7 @@ def _own_number(host: "Host", key_pem: bytes, blocks: "List[bytes]") -> int:
 
 
 def _key_block(given: PemFile) -> bytes:
-    """The one private key of a file, PEM."""
+    """Return the only private key in a file, PEM. Raises CatcherError."""
     found = given.keys()
     path = given.path
     if not found:
@@ -193,8 +193,8 @@ def _is_der_certificate(data: bytes) -> bool:
 
 
 def load_key(given: PemFile, lib: "crypto.Crypto") -> "Any":
-    """The one private key of a file, as cryptography has it. Raises CatcherError if the catcher does not support it,
-    MissingDependency if cryptography breaks at it."""
+    """Return the only private key in a file, as an object of cryptography. Raises CatcherError if the catcher does not
+    support it, MissingDependency if cryptography fails."""
     block = _key_block(given)
     try:
         key = crypto.call(lambda: lib.serialization.load_pem_private_key(block, None, lib.backend))
@@ -208,7 +208,7 @@ def load_key(given: PemFile, lib: "crypto.Crypto") -> "Any":
 
 
 def belongs(host: "Host", key_file: PemFile, crt_file: PemFile) -> bool:
-    """Whether a file's key is that of a certificate in another one; no, if it cannot be read."""
+    """Return whether the key in one file belongs to a certificate in the other; no, if the key cannot be read."""
     try:
         key_pem = _key_block(key_file)
     except CatcherError:
@@ -217,14 +217,14 @@ def belongs(host: "Host", key_file: PemFile, crt_file: PemFile) -> bool:
 
 
 def _refuse_request(path: str, labels: str) -> None:
-    """Raise CatcherError if a file of these PEM labels is what a CA is to sign."""
+    """Raise CatcherError if a file with these PEM labels is a certificate request."""
     if "CERTIFICATE REQUEST" in labels:
         raise CatcherError("%s is a certificate request, not a certificate" % path,
                            "let your CA sign it, then install the certificate that the CA sends back")
 
 
 def _certificate_blocks(given: PemFile) -> "List[bytes]":
-    """The certificates of a file, PEM."""
+    """Return the certificates in a file, PEM. Raises CatcherError."""
     found = given.certificates()
     path = given.path
     if given.cut:
@@ -253,7 +253,7 @@ def _certificate_blocks(given: PemFile) -> "List[bytes]":
 def _require_valid(chain: "List[details.Certificate]", given: PemFile, now: float) -> None:
     for number, one in enumerate(chain, 1):
         if one.problem:
-            # The chain's own problem.
+            # The verdict reports it as a problem of the chain.
             continue
         which = "the certificate in %s" % given.path
         if number > 1:
@@ -270,9 +270,9 @@ def _require_valid(chain: "List[details.Certificate]", given: PemFile, now: floa
 
 
 def require_names(host: "Host", one: "details.Certificate", wanted: "List[str]", again: str) -> None:
-    """Raise CatcherError unless a certificate has every name of *wanted*, or if that is empty any of the host's.
+    """Raise CatcherError unless a certificate contains every name of *wanted*, or, if that is empty, one of the host's.
 
-    again: what to type again with ``--name``, for the hint.
+    again: the command to which the hint adds ``--name``.
     """
     theirs = names_text(one.names())
     for name in wanted:

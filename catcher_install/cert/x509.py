@@ -1,7 +1,7 @@
-"""What an X.509 certificate (RFC 5280) in DER says, read without any library.
+"""Read an X.509 certificate (RFC 5280) in DER, without any library.
 
-One reader for certificates of ours, of administrators and of peers: whether ``cryptography`` is installed makes no
-difference, and no text that a tool prints for people is parsed. Signatures are not looked at here.
+All certificates are read here: ours, an administrator's and a peer's. So it makes no difference whether
+``cryptography`` is installed, and no tool's output for people is parsed. Signatures are not checked.
 """
 
 import datetime
@@ -18,7 +18,7 @@ BOOLEAN, INTEGER, BIT_STRING, OCTET_STRING, OID, SEQUENCE, SET = 0x01, 0x02, 0x0
 UTC_TIME, GENERALIZED_TIME = 0x17, 0x18
 VERSION, EXTENSIONS = 0xA0, 0xA3
 DNS_NAME, IP_ADDRESS = 0x82, 0x87
-# The string types (X.680) that names are written in.
+# The string types of names (X.680), with their encodings.
 STRINGS = {
     0x0C: "utf-8", 0x12: "latin-1", 0x13: "latin-1", 0x14: "latin-1", 0x16: "latin-1", 0x1A: "latin-1",
     0x1C: "utf-32-be", 0x1E: "utf-16-be",
@@ -29,7 +29,7 @@ EC_KEY = "1.2.840.10045.2.1"
 OTHER_KEYS = {
     "1.2.840.113549.1.1.10": "RSA-PSS", "1.2.840.10040.4.1": "DSA", "1.3.101.112": "Ed25519", "1.3.101.113": "Ed448",
 }
-# Signature algorithms whose digest no longer counts.
+# Signature algorithms whose digest is no longer accepted.
 WEAK_SIGNATURES = {
     "1.2.840.113549.1.1.2": "MD2", "1.2.840.113549.1.1.3": "MD4", "1.2.840.113549.1.1.4": "MD5",
     "1.2.840.113549.1.1.5": "SHA-1", "1.3.14.3.2.29": "SHA-1", "1.2.840.10045.4.1": "SHA-1",
@@ -39,28 +39,28 @@ ALTERNATIVE_NAMES, KEY_USAGE, EXTENDED_USAGE = "2.5.29.17", "2.5.29.15", "2.5.29
 BASIC_CONSTRAINTS = "2.5.29.19"
 POLICIES, POLICY_MAPPINGS, POLICY_CONSTRAINTS = "2.5.29.32", "2.5.29.33", "2.5.29.36"
 REQUIRE_EXPLICIT_POLICY = 0x80
-# Other extensions that OpenSSL and Java read, as RFC 5280 (4.2) has them. If that fails, the certificate is not valid
-# for them, and it depends on their version which handshakes fail.
+# Other extensions that OpenSSL and Java read, with their type (RFC 5280, 4.2). To OpenSSL and Java, a certificate with
+# another type there is invalid; which handshakes fail depends on their version.
 FORMS = {
     "2.5.29.14": OCTET_STRING, "2.5.29.18": SEQUENCE, "2.5.29.30": SEQUENCE, "2.5.29.31": SEQUENCE,
     "2.5.29.35": SEQUENCE, "2.5.29.46": SEQUENCE, "2.5.29.54": INTEGER, "1.3.6.1.5.5.7.1.1": SEQUENCE,
 }  # fmt: skip
-# Of a key usage's first byte: digitalSignature and keyCertSign.
+# Bits in the first byte of the key usage: digitalSignature and keyCertSign.
 SIGNS, SIGNS_CERTIFICATES = 0x80, 0x04
 
 
 class X509(Record):
     """One certificate.
 
-    subject, issuer: (attribute's OID, value) in order; subject_plain, issuer_plain: the same, to be compared.
-    not_before, not_after: seconds since the epoch. key: of what kind the public key is.
-    compressed: that is of an elliptic curve, and not written in full.
-    dns_names, addresses: of the SAN. critical_names: the SAN is marked as critical. weak: the digest that it is signed
-    with if that no longer counts, else "". signs, signs_certificates: its key usage allows that (or there is none).
-    usages: OIDs of its extended key usage, or None. ca: whether it is one; in version 1, which cannot say, it may be.
-    path_length: how many CAs it allows below itself, or None. policies: OIDs of those that it was issued under, or
-    None. explicit_policy: after how many more certificates each needs a policy, or None. maps_policies: whether it
-    gives policies other names.
+    subject, issuer: (attribute's OID, value) in order. subject_plain, issuer_plain: the same in a form to compare.
+    not_before, not_after: seconds since the epoch. key: the kind of the public key. compressed: an EC key is a
+    compressed point.
+    dns_names, addresses: of the SAN. critical_names: the SAN is marked as critical. weak: the digest of the signature
+    if it is no longer accepted, else "". signs, signs_certificates: the key usage allows that, or there is none.
+    usages: OIDs of the extended key usage, or None. ca: it is a CA; True in version 1, which cannot tell.
+    path_length: how many CAs it allows below itself, or None. policies: OIDs of the policies under which it was issued,
+    or None. explicit_policy: after how many more certificates each needs a policy, or None. maps_policies: it maps
+    policies to others.
     """
 
     __slots__ = ("subject", "issuer", "subject_plain", "issuer_plain", "not_before", "not_after", "key", "compressed",
@@ -89,7 +89,7 @@ class X509(Record):
 
 
 def read(der: bytes) -> X509:
-    """Return what a certificate says. Raises ValueError, with the reason, for bytes that are not a certificate."""
+    """Return what a certificate contains. Raises ValueError, with the reason, for bytes that are not a certificate."""
     outer = _one(der, SEQUENCE)
     fields = _elements(_one(outer, SEQUENCE, more=True))
     tag, value, _ = _next(fields)
@@ -130,7 +130,7 @@ def is_der(data: bytes) -> bool:
 
 
 def _elements(data: bytes) -> "Iterator[Tuple[int, bytes, bytes]]":
-    """(tag, content, all of it) of each element in turn. Raises ValueError if the lengths do not fit."""
+    """Yield (tag, content, all its bytes) of each element. Raises ValueError if the lengths do not fit."""
     at = 0
     while at < len(data):
         if len(data) - at < 2:
@@ -154,7 +154,7 @@ def _next(elements: "Iterator[Tuple[int, bytes, bytes]]") -> "Tuple[int, bytes, 
 
 
 def _one(data: bytes, tag: int, more: bool = False) -> bytes:
-    """The content of the element that data is, or with *more* begins with."""
+    """Return the content of the one element in *data*. more: other elements may follow it. Raises ValueError."""
     found, content, whole = _next(_elements(data))
     if found != tag or (len(whole) != len(data) and not more):
         raise ValueError("it is not a certificate")
@@ -169,7 +169,7 @@ def _sequence(elements: "Iterator[Tuple[int, bytes, bytes]]") -> bytes:
 
 
 def _oid(data: bytes) -> str:
-    """An object identifier with dots (X.690, 8.19)."""
+    """Return an object identifier with dots (X.690, 8.19)."""
     numbers, value = [], 0
     for byte in data[:64]:
         value = value << 7 | byte & 0x7F
@@ -187,8 +187,8 @@ def _oid(data: bytes) -> str:
 
 def _name(elements: "Iterator[Tuple[int, bytes, bytes]]"
           ) -> "Tuple[List[Tuple[str, str]], List[List[Tuple[str, str]]]]":
-    """The attributes of a name; and the same for a comparison, which minds no case, blanks and type of string (RFC
-    5280, 7.1)."""
+    """Return the attributes of a name, and the same in a form to compare: without regard to case, number of blanks and
+    type of string (RFC 5280, 7.1)."""
     tag, content, _ = _next(elements)
     if tag != SEQUENCE:
         raise ValueError("it has an invalid name")
@@ -211,7 +211,7 @@ def _validity(data: bytes) -> "Tuple[int, int]":
 
 
 def _seconds(tag: int, value: bytes) -> int:
-    """Seconds since the epoch of a time (RFC 5280, 4.1.2.5); its seconds may be missing, as in old certificates."""
+    """Return a time (RFC 5280, 4.1.2.5) as seconds since the epoch. In old certificates it may have no seconds."""
     text = value.decode("ascii", "replace")
     if tag == UTC_TIME:
         text = ("19" if text[:2] >= "50" else "20") + text
@@ -220,14 +220,15 @@ def _seconds(tag: int, value: bytes) -> int:
     digits = text[:-1] + "00" if len(text) == 13 else text[:-1]
     if not text.endswith("Z") or len(digits) != 14 or not digits.isdigit():
         raise ValueError("it has an invalid date")
-    # Not strptime(): what it imports takes longer than all else here.
+    # Not strptime(): its imports take longer than everything else here.
     month, day, hour, minute, second = (int(digits[at:at + 2]) for at in range(4, 14, 2))
     moment = datetime.datetime(int(digits[:4]), month, day, hour, minute, second)
     return int((moment - datetime.datetime(1970, 1, 1)).total_seconds())
 
 
 def _key(spki: bytes) -> "Tuple[keys.KeyKind, bool]":
-    """Of what kind the key in a SubjectPublicKeyInfo's content is; whether it is a compressed point (RFC 5480, 2.2)."""
+    """Return the kind of the key in the content of a SubjectPublicKeyInfo, and whether it is a compressed point (RFC
+    5480, 2.2)."""
     parts = _elements(spki)
     algorithm = _elements(_sequence(parts))
     oid = _oid(_next(algorithm)[1])
@@ -235,7 +236,7 @@ def _key(spki: bytes) -> "Tuple[keys.KeyKind, bool]":
     if tag != BIT_STRING:
         raise ValueError("it has no public key")
     if oid == RSA_KEY:
-        # Behind the number of unused bits.
+        # The key follows the number of unused bits.
         modulus = _one(_one(bits[1:], SEQUENCE), INTEGER, more=True)
         return keys.rsa(int.from_bytes(modulus, "big").bit_length()), False
     if oid == EC_KEY:
@@ -263,7 +264,7 @@ def _read_extensions(found: X509, data: bytes) -> None:
             found.critical_names = critical
             _read_names(found, _one(value, SEQUENCE))
         elif oid == KEY_USAGE:
-            # After the number of unused bits. If there are no bits, no usage is set.
+            # The bits follow the number of unused bits. If there are none, no usage is set.
             flags = (_one(value, BIT_STRING) + b"\0\0")[1]
             found.signs, found.signs_certificates = bool(flags & SIGNS), bool(flags & SIGNS_CERTIFICATES)
         elif oid == BASIC_CONSTRAINTS:

@@ -1,1 +1,1 @@
-"""What a TKE meets at the other end of a connection."""
+"""Find out what a TKE gets when it connects to a host."""

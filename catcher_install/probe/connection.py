@@ -1,6 +1,6 @@
-"""Reaching a port: its addresses, a connection to the first that takes one, and a decent end of it.
+"""Reach a port: look up the addresses, connect to the first one that accepts, and end the connection politely.
 
-Everything here ends in time, whatever the far side does.
+Every function has a time limit, whatever the peer does.
 """
 
 import socket
@@ -18,10 +18,11 @@ ADDRESS_LIMIT = 8
 # Seconds for a peer to end its side after we ended ours, and the bytes that are read meanwhile.
 FAREWELL = 0.5
 FAREWELL_BYTES = 64 * 1024
-# So many of the first bytes of a peer are looked at.
+# How many of a peer's first bytes are looked at.
 HEARD_LIMIT = 64
-# Between two looks at what the peer's kernel says of what was sent.
+# Seconds between two looks at whether the peer's kernel has acknowledged what was sent.
 LOOK_AGAIN = 0.002
+# See wait_a_moment().
 MOMENT = 0.25
 CLOSES = "it closes the connection before it has answered anything"
 
@@ -33,12 +34,12 @@ class Deadline:
         self._end = time.monotonic() + seconds
 
     def left(self) -> float:
-        """Seconds that remain, not below 0."""
+        """Return the seconds that remain, at least 0."""
         return max(0.0, self._end - time.monotonic())
 
 
 def look_up(host: str, port: int, deadline: Deadline) -> "List[Tuple[int, Any]]":
-    """(family, socket address) of a host, in the resolver's order. Raises Ended."""
+    """Return (family, socket address) of each address of a host, in the resolver's order. Raises Ended."""
     literal = ip_address(host) is not None
     answer: List[Any] = []
 
@@ -53,7 +54,7 @@ def look_up(host: str, port: int, deadline: Deadline) -> "List[Tuple[int, Any]]"
     if literal:
         ask()
     else:
-        # getaddrinfo(3) has no time limit of its own: half a minute and more if name servers do not answer.
+        # getaddrinfo(3) has no time limit: it takes half a minute or more if name servers do not answer.
         import threading
 
         thread = threading.Thread(target=ask, daemon=True)
@@ -73,20 +74,21 @@ def look_up(host: str, port: int, deadline: Deadline) -> "List[Tuple[int, Any]]"
 
 
 def address_text(address: "Any") -> str:
-    """The numeric address of a socket address, with its scope if it has one."""
+    """Return the numeric address in a socket address, with its scope if it has one."""
     if len(address) == 4 and address[3] and "%" not in address[0]:
         return "%s%%%d" % (address[0], address[3])
     return str(address[0])
 
 
 def connect(address: "Tuple[int, Any]", seconds: float) -> socket.socket:
-    """A connection to one address. Raises Ended: CLOSED (as soon as accepted), REFUSED, TIMED_OUT, UNREACHABLE."""
+    """Return a connection to one address. Raises Ended: CLOSED (as soon as it was accepted), REFUSED, TIMED_OUT or
+    UNREACHABLE."""
     family, sockaddr = address
     return _connect(family, sockaddr, seconds)
 
 
 def connect_unix(path: str, seconds: float) -> socket.socket:
-    """A connection to a Unix socket. Raises Ended as connect() does."""
+    """Return a connection to a Unix socket. Raises Ended as connect() does."""
     return _connect(socket.AF_UNIX, path, seconds)
 
 
@@ -113,20 +115,22 @@ def _connect(family: int, sockaddr: "Any", seconds: float) -> socket.socket:
 
 
 def met_itself(sock: socket.socket) -> bool:
-    """Whether both ends are this socket: 50003 may be the port that the kernel picked for it (tcp(7), local ports)."""
+    """Return whether a socket is connected to itself: the kernel may have chosen 50003 as its local port (ip(7),
+    ip_local_port_range)."""
     try:
         return bool(sock.getsockname() == sock.getpeername())
     except OSError:
-        # Reset by the peer already: it was another.
+        # A peer has reset the connection already, so there is a peer.
         return False
 
 
 def connect_any(
     addresses: "List[Tuple[int, Any]]", deadline: Deadline, failed: "List[Tuple[str, str]]"
 ) -> "Tuple[socket.socket, Tuple[int, Any]]":
-    """A connection to the first address that takes one, and that address; the others' problems go into *failed*.
+    """Return a connection to the first address that accepts one, and that address. Adds (address, problem) of the
+    addresses before it to *failed*.
 
-    Raises the Ended that says most if none does: something refused is nearer than something silent.
+    If none accepts, raises the Ended that says most: a refused connection says more than one without an answer.
     """
     ends = []
     for number, address in enumerate(addresses):
@@ -140,32 +144,33 @@ def connect_any(
 
 
 def send(sock: socket.socket, data: bytes, seconds: float) -> None:
-    """Send everything. Raises socket.timeout if that is not done in *seconds*."""
+    """Send all data. Raises socket.timeout if that takes more than *seconds*."""
     sock.settimeout(max(0.001, seconds))
     sock.sendall(data)
 
 
 def receive(sock: socket.socket, seconds: float) -> bytes:
-    """What the peer sends next; b"" at its end. Raises socket.timeout after *seconds*."""
+    """Return what the peer sends next; b"" if it has ended its side. Raises socket.timeout after *seconds*."""
     sock.settimeout(max(0.001, seconds))
     return sock.recv(16 * 1024)
 
 
 def wait_a_moment(deadline: Deadline) -> None:
-    """Let pass what a server needs to close a connection after it has ended its own side; not all of the time."""
+    """Give a server that has ended its own side of a connection the time to close it. Uses at most a quarter of the
+    time that is left."""
     time.sleep(min(MOMENT, deadline.left() / 4))
 
 
 def takes_in(sock: socket.socket, seconds: float) -> bool:
-    """Whether a peer that has ended its own side takes in what was sent: the kernel of one that has closed its socket
-    answers with a reset (RFC 9293, 3.10.7), that of one that reads on with an acknowledgement."""
+    """Return whether a peer that has ended its own side still reads. If it does, its kernel acknowledges what was sent;
+    if it has closed its socket, the kernel answers with a reset (RFC 9293, 3.10.7)."""
     import fcntl
     import sys
     import termios
 
     wait = Deadline(seconds)
     while True:
-        # tcp(7), SIOCOUTQ: bytes that are sent and not acknowledged.
+        # tcp(7), SIOCOUTQ: the number of bytes that were sent and not acknowledged.
         left = int.from_bytes(fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
         if sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
             return False
@@ -175,8 +180,8 @@ def takes_in(sock: socket.socket, seconds: float) -> bool:
 
 
 def farewell(sock: socket.socket, seconds: float) -> "Optional[bytes]":
-    """End our side, wait for the peer to end its own, and close. Returns the first bytes that it still said, b"" if it
-    only ended its side, and None if it did neither.
+    """End our side of a connection, wait for the peer to end its own, and close. Returns the first bytes that the peer
+    still sent, b"" if it only ended its side, None if it did neither.
 
     Closing at once would reset the connection if the peer has sent something that we did not read.
     """
@@ -193,7 +198,7 @@ def farewell(sock: socket.socket, seconds: float) -> "Optional[bytes]":
     except (socket.timeout, TimeoutError):
         return said
     except OSError:
-        # Reset: it is there, and it is over.
+        # A reset: the peer is alive, and the connection has ended.
         return said or b""
     finally:
         sock.close()

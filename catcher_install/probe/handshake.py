@@ -1,4 +1,4 @@
-"""A TLS handshake with whatever is there: the version, cipher and certificates, or what it speaks instead."""
+"""Try a TLS handshake: find out version, cipher and certificates, or what the peer speaks instead."""
 
 import socket
 
@@ -13,18 +13,19 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, List, Optional, Tuple, Union
 
-# OpenSSL reads a chain of at most 100 KiB. A peer that sends more than this before a handshake ends is no TLS server.
+# A peer that sends more bytes than this before the handshake ends is no TLS server. OpenSSL reads a chain of at most
+# 100 KiB.
 HANDSHAKE_LIMIT = 256 * 1024
 # Type, version and length of a TLS record, and the type of the message in it.
 RECORD_HEADER = 6
 
-# A ClientHello of TLS 1.2 (RFC 5246, 7.4.1.2) with one cipher suite, no extension: what a Python without ssl can say.
-# A TLS server answers it, with a ServerHello or an alert.
+# A ClientHello of TLS 1.2 (RFC 5246, 7.4.1.2) with one cipher suite and no extension, for a Python without ssl. A TLS
+# server answers it with a ServerHello or an alert.
 GREETING = b"\x16\x03\x01\x00\x2d\x01\x00\x00\x29\x03\x03" + bytes(32) + b"\x00\x00\x02\xc0\x2b\x01\x00"
 
 
 class Shake:
-    """A TLS handshake over a connection: tls (ssl.SSLObject) when done; heard: the first bytes of the peer."""
+    """A TLS handshake over a connection. tls: the ssl.SSLObject. heard: the first bytes of the peer."""
 
     def __init__(self, sock: socket.socket, context: "Any", server_name: "Optional[str]") -> None:
         import ssl
@@ -35,7 +36,8 @@ class Shake:
         self.tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_name)
 
     def run(self, deadline: Deadline) -> None:
-        """Do it. Raises NotTls, socket.timeout, EOFError (the peer ended it), or OSError, ssl.SSLError among them.
+        """Do the handshake. Raises NotTls, socket.timeout, EOFError (the peer ended the connection) or OSError, which
+        includes ssl.SSLError.
 
         Nothing is sent after a failure, not even an alert: to a peer that does not speak TLS it would be garbage.
         """
@@ -67,15 +69,15 @@ class Shake:
             self._incoming.write(data)
 
     def end(self, deadline: Deadline) -> str:
-        """Say close_notify, and close. Returns the name of OpenSSL's error if the peer refuses the handshake now, which
-        in TLS 1.3 it can do only after our end of it; else "". So does a server that wants a certificate of its client.
+        """Send close_notify, and close the connection. Returns OpenSSL's error if the peer refuses the handshake only
+        now, else "". In TLS 1.3, a server that demands a client certificate refuses after our part is complete.
         """
         import ssl
 
         try:
             self.tls.unwrap()
         except ssl.SSLError as error:
-            # Our close_notify is written. OpenSSL also waits for the peer's, which is not needed.
+            # Our close_notify is written. Only that of the peer is missing, which is not needed.
             if not isinstance(error, ssl.SSLWantReadError):
                 self._sock.close()
                 return ""
@@ -94,14 +96,15 @@ class Shake:
 
 
 class Greeting:
-    """A bare ClientHello, sent instead of a Shake if Python has no ssl. It only tells whether the peer speaks TLS."""
+    """A bare ClientHello, instead of a Shake if Python has no ssl. It only shows whether the peer speaks TLS."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
         self.heard = b""
 
     def run(self, deadline: Deadline) -> None:
-        """Greet, and hear the first bytes of a TLS answer. Raises NotTls, socket.timeout, EOFError or OSError."""
+        """Send the ClientHello, and receive the first bytes of a TLS answer. Raises NotTls, socket.timeout, EOFError or
+        OSError."""
         send(self._sock, GREETING, deadline.left())
         while len(self.heard) < RECORD_HEADER:
             if not deadline.left():
@@ -115,13 +118,13 @@ class Greeting:
 
 
 class NotTls(Exception):
-    """What came is no TLS record of a server."""
+    """The peer sent something that is no TLS record of a server."""
 
 
 def _may_be_server(heard: bytes) -> bool:
-    """Whether bytes can be the beginning of a TLS server's answer: a record (RFC 8446, 5.1) that is not a ClientHello.
+    """Return whether bytes can be the beginning of a TLS server's answer: a record (RFC 8446, 5.1), but no ClientHello.
 
-    A ClientHello is our own, returned by a server that echoes.
+    A ClientHello is our own, sent back by an echo server.
     """
     if not 20 <= heard[0] <= 23 or heard[1:2] not in (b"", b"\x03") or (len(heard) > 2 and heard[2] > 4):
         return False
@@ -129,9 +132,10 @@ def _may_be_server(heard: bytes) -> bool:
 
 
 def context() -> "Any":
-    """A context that offers TLS 1.2 and newer, as far as this system's policy allows, and accepts every certificate.
+    """Return a context that offers TLS 1.2 and newer, as far as this system's policy allows, and accepts every
+    certificate.
 
-    Whether a key or a digest is too weak for the policy is asked where a certificate is verified: see trust.
+    trust.py checks whether a key or a digest is too weak for the policy.
     """
     import ssl
 
@@ -139,7 +143,7 @@ def context() -> "Any":
     made.check_hostname = False
     made.verify_mode = ssl.CERT_NONE
     if hasattr(made, "minimum_version"):
-        # The policy may ask for more.
+        # The policy may demand a newer version.
         made.minimum_version = max(made.minimum_version, ssl.TLSVersion.TLSv1_2)
     else:
         made.options |= ssl.OP_NO_SSLv2 | ssl.OP_NO_SSLv3 | ssl.OP_NO_TLSv1 | ssl.OP_NO_TLSv1_1
@@ -149,7 +153,8 @@ def context() -> "Any":
 def shake_hands(
     sock: socket.socket, server_name: "Optional[str]", deadline: Deadline
 ) -> "Tuple[str, str, List[bytes], bool]":
-    """(version, cipher, certificates in DER, whether they are the whole chain) of a TLS server. Raises Ended."""
+    """Do a handshake with a TLS server. Returns (version, cipher, certificates in DER, whether they are the complete
+    chain). Raises Ended."""
     try:
         shake = Shake(sock, context(), server_name)
     except ImportError as error:
@@ -173,8 +178,8 @@ def shake_hands(
 
 
 def _run(shake: "Union[Shake, Greeting]", sock: socket.socket, deadline: Deadline) -> None:
-    """Run it. Raises Ended."""
-    # A fifth of the time is kept, to see whether a silent peer is alive.
+    """Run a handshake. Raises Ended."""
+    # A fifth of the time is kept for a check whether a silent peer is alive.
     patience = Deadline(deadline.left() * 0.8)
     try:
         shake.run(patience)
@@ -185,9 +190,9 @@ def _run(shake: "Union[Shake, Greeting]", sock: socket.socket, deadline: Deadlin
 
 
 def _judge(error: Exception, heard: bytes, said: "Optional[bytes]") -> Ended:
-    """Return what a handshake means that did not end.
+    """Return what a failed handshake tells about the peer.
 
-    heard: the peer's first bytes. said: how it reacted when we ended the connection, see connection.farewell().
+    heard: the peer's first bytes. said: its reaction when we ended the connection, see connection.farewell().
     """
     if isinstance(error, NotTls):
         return _plain(heard)
@@ -200,7 +205,7 @@ def _judge(error: Exception, heard: bytes, said: "Optional[bytes]") -> Ended:
         if said is not None:
             return Ended(TCP, "it takes a TLS greeting and waits for more, as a catcher in TCP mode does")
         return Ended(TIMED_OUT, "it accepts connections and then does nothing at all, so it may hang")
-    # Of ssl.SSLError, which only a Python with ssl has.
+    # ssl.SSLError has a reason. It may not exist in this Python, so it is not named here.
     code = getattr(error, "reason", None)
     alert = _alert(error)
     if code or alert:
@@ -218,22 +223,25 @@ def _judge(error: Exception, heard: bytes, said: "Optional[bytes]") -> Ended:
 
 
 def _alert(error: Exception) -> str:
-    """OpenSSL's name of an alert that the peer sent, or its text if this Python does not know the name; else ""."""
+    """Return OpenSSL's name of an alert from the peer, or its text if this Python does not know the name; "" for any
+    other error."""
     said = str(getattr(error, "reason", None) or reason_of(error))
     return said if "alert" in said.lower() or said.startswith("TLSV1_") else ""
 
 
 def _plain(heard: bytes) -> Ended:
-    """Return what bytes mean that are no answer of a TLS server."""
+    """Return the end of a probe of a peer that answered with other bytes than a TLS server's."""
     if heard[0] == 22 and heard[5:6] == b"\x01":
         return Ended(TCP, "it sends back what it gets")
     return Ended(TCP, "it answers a TLS greeting with %s" % _excerpt(heard))
 
 
 def reads_on(address: "Tuple[int, Any]", deadline: Deadline) -> bool:
-    """Whether a peer that closes connections before it answers ends only its own side, and then takes in the rest of a
-    ClientHello. So does a catcher in TCP mode that has no backend. A TLS server answers or closes, and closes too if
-    it has no free place."""
+    """Return whether a peer that ends its side of a connection without an answer still reads the rest of a ClientHello.
+
+    A catcher in TCP mode without a backend does. A TLS server answers or closes the connection; it also closes if it
+    has too many connections.
+    """
     try:
         sock = connection.connect(address, deadline.left())
     except Ended:
@@ -241,7 +249,7 @@ def reads_on(address: "Tuple[int, Any]", deadline: Deadline) -> bool:
     try:
         beginning = RECORD_HEADER - 1
         send(sock, GREETING[:beginning], deadline.left())
-        # Half of the time: a server that has a free place by now waits for the rest.
+        # Half of the time: a server that has a free connection by now waits for the rest of the ClientHello.
         if receive(sock, deadline.left() / 2):
             return False
         send(sock, GREETING[beginning:-1], deadline.left())
@@ -258,7 +266,7 @@ def reads_on(address: "Tuple[int, Any]", deadline: Deadline) -> bool:
 
 
 def _excerpt(heard: bytes) -> str:
-    """The beginning of what a peer sent, for a message."""
+    """Return the beginning of what a peer sent, for a message."""
     line = heard.split(b"\n", 1)[0].strip()
     text = line.decode("ascii", "replace")
     if line and all(" " <= c <= "~" for c in text):

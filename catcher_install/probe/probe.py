@@ -1,7 +1,7 @@
-"""What a TKE meets at the other end: TLS with which certificate, plain TCP, or nothing.
+"""Find out what a TKE would get from a host: TLS and which certificate, plain TCP, or nothing.
 
-A peer gets a TLS ClientHello and, if it answers with TLS, whole handshakes; never any other data. Nothing that it
-sends is trusted: time, bytes and certificates are bounded, and no text of it reaches a terminal unescaped.
+A peer gets a TLS ClientHello and, if it answers with TLS, complete handshakes; never any other data. Nothing that it
+sends is trusted: time, bytes and certificates are limited, and its text is escaped before it is shown.
 """
 
 from .. import paths
@@ -28,13 +28,13 @@ CAFILE_LIMIT = 4 * 1024 * 1024
 
 def probe(target: str, name: "Optional[str]" = None, timeout: float = TIMEOUT, host: "Optional[Host]" = None,
           cafile: "Optional[str]" = None) -> ProbeResult:
-    """What the TKE's "Import from Remote Server" would meet at *target*.
+    """Return what the TKE's "Import from Remote Server" would get from *target*.
 
     target: HOST[:PORT], see target.parse(). name: what will be typed as Host Name/IP on the TKE; the target's host
-    if None. timeout: seconds for everything together. host: whose openssl is asked and whose clock counts.
+    if None. timeout: seconds for everything together. host: provides the openssl command and the clock.
     cafile: a file with the only trust anchors, PEM; if None, the chain's last certificate and the system's trust
-    store are tried. Raises CatcherError for what is no target, name, timeout or cafile; whatever the network does is a
-    result.
+    store are tried. Raises CatcherError for an invalid target, name, timeout or cafile. Failures of the network are a
+    result, not an error.
     """
     where, port = parse(target)
     wanted = where.partition("%")[0] if name is None else name
@@ -51,7 +51,7 @@ def probe(target: str, name: "Optional[str]" = None, timeout: float = TIMEOUT, h
     )
     server_name = a_labels(wanted).rstrip(".") if ip_address(wanted) is None else None
     if server_name and any(len(label) > 63 for label in server_name.split(".")):
-        # Not a name for the SNI extension (RFC 6066, 3).
+        # The SNI extension does not allow such a name (RFC 6066, 3).
         server_name = None
     try:
         sock, address = connection.connect_any(connection.look_up(where, port, deadline), deadline, failed)
@@ -82,7 +82,7 @@ def probe(target: str, name: "Optional[str]" = None, timeout: float = TIMEOUT, h
 
 
 def _anchors(host: Host, path: str) -> bytes:
-    """The certificates of a file, PEM. Raises CatcherError."""
+    """Return the certificates in a file, PEM. Raises CatcherError."""
     given = submitted.read_file(host, path, CAFILE_LIMIT)
     found = given.certificates()
     if not found or any(details.describe(_der(block)).problem for block in found):

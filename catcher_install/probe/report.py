@@ -1,4 +1,4 @@
-"""What a probe found, as text for a person and as fields for scripts, and its exit status."""
+"""The result of a probe as text for a person, as fields for scripts, and as an exit status."""
 
 from ..messages import needs_attention
 from ..report import finding_fields, flagged_lines
@@ -11,16 +11,17 @@ if TYPE_CHECKING:
 
 
 def exit_status(result: ProbeResult) -> int:
-    """0: TLS, and nothing needs attention; 3: TLS with such a finding, or plain TCP; 1: no connection came about."""
+    """Return 0 for TLS without anything that needs attention, 3 for TLS with it or for plain TCP, 1 if neither was
+    found."""
     if result.state not in (TLS, TCP):
         return 1
     return 3 if any(needs_attention(one) for one in result.findings) else 0
 
 
 def fields(result: ProbeResult) -> "Dict[str, Any]":
-    """The fields of ``probe --json``; the caller adds format_version.
+    """Return the fields of ``probe --json``; the caller adds format_version.
 
-    host, port, name: what was asked. state: "tls", "tcp", "unknown-name", "refused", "unreachable", "closed",
+    host, port, name: the target and the name. state: "tls", "tcp", "unknown-name", "refused", "unreachable", "closed",
     "timeout", "handshake-refused" or "handshake-broken"; reason: its evidence, "" for "tls". address: the one
     connected to, or null; failed_addresses: a list of address and problem. tls: version and cipher, or null.
     name_matches: true, false, or null without a certificate that can be read; name_found_in: e.g. "SAN DNS a.example",
@@ -58,7 +59,7 @@ def fields(result: ProbeResult) -> "Dict[str, Any]":
 
 
 def lines(result: ProbeResult) -> "List[str]":
-    """The same for a person: plain ASCII."""
+    """Return the result for a person: plain ASCII."""
     through = ", through %s" % result.address if result.address not in ("", result.host) else ""
     text = ["%s port %d%s" % (shown(result.host), result.port, through)]
     speaks = {TLS: "TLS", TCP: "plain TCP, not TLS"}.get(result.state, "nothing: %s" % shown(result.reason))

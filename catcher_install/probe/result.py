@@ -1,4 +1,4 @@
-"""What can be said of the far side: what it speaks, its certificates, and what of it needs attention."""
+"""The result of a probe: what the peer speaks, its certificates, and what needs attention."""
 
 from ..cert.details import Certificate
 from ..cert.names import ip_address
@@ -23,7 +23,7 @@ TIMED_OUT = "timeout"
 HANDSHAKE_REFUSED = "handshake-refused"
 HANDSHAKE_BROKEN = "handshake-broken"
 
-# The finding of an end without TLS, unless the end names its own.
+# The id of the finding for each state without TLS, unless Ended names another.
 FINDING_OF = {
     TCP: "probe-speaks-tcp", UNKNOWN_NAME: "probe-unknown-name", REFUSED: "probe-refused",
     UNREACHABLE: "probe-unreachable", CLOSED: "probe-closed", TIMED_OUT: "probe-timeout",
@@ -34,21 +34,21 @@ SHOWN_NAMES = 12
 
 
 class ProbeResult(Record):
-    """What was found.
+    """The result of a probe.
 
-    host, port: the target. name: what the certificate is compared with.
-    state: TLS, TCP, UNKNOWN_NAME, REFUSED, UNREACHABLE, CLOSED (without a word, so that it is not known what it
+    host, port: the target. name: the name that the certificate should contain.
+    state: TLS, TCP, UNKNOWN_NAME, REFUSED, UNREACHABLE, CLOSED (the peer sent nothing, so it is not known what it
     speaks), TIMED_OUT, HANDSHAKE_REFUSED or HANDSHAKE_BROKEN.
     reason: the evidence for the state, as the end of a sentence; "" for TLS.
     address: the address that was connected to; "" if none was. failed: (address, problem) of those tried before.
     version, cipher: as negotiated; "" unless TLS.
     chain: the certificates in the order sent. chain_note: why there may be more than these; "" if these are all.
-    matched: where name was found, e.g. "SAN DNS a.example"; "" if it was not.
+    matched: where the certificate contains the name, e.g. "SAN DNS a.example"; "" if it does not.
     cafile: the file with the only trust anchors, as typed; None if none was named.
-    anchor_problem: "" if the chain verifies with the certificates of cafile, or else with its own last certificate,
-    as only trust anchors, expiry aside. system_problem: the same with the trust store of this system; None with a
-    cafile. Both are None if that could not be tried.
-    findings: of messages.CATALOG, ids that begin with "probe-".
+    anchor_problem: why the chain does not verify if the only trust anchors are the certificates of cafile, or, without
+    a cafile, the chain's own last certificate; "" if it verifies. system_problem: the same for this system's trust
+    store; None with a cafile. Expiry does not count in either. Both are None if they could not be tried.
+    findings: their ids begin with "probe-".
     """
 
     __slots__ = ("host", "port", "name", "state", "reason", "address", "failed", "version", "cipher", "chain",
@@ -72,8 +72,7 @@ class ProbeResult(Record):
 
 
 class Ended(Exception):
-    """The probe ended without TLS. It has the state, the reason, and the id of the finding, if that is not the
-    state's own."""
+    """The probe ended without TLS. state, reason: as in ProbeResult. id: of the finding; by default from FINDING_OF."""
 
     def __init__(self, state: str, reason: str, id: str = "") -> None:
         super().__init__(reason)
@@ -83,7 +82,7 @@ class Ended(Exception):
 
 
 def certificate_findings(result: ProbeResult, now: float) -> "List[Finding]":
-    """For a host that showed its certificates, what about them the person at the TKE must know."""
+    """Return the findings about the certificates of a host."""
     found = []
     chain = result.chain
     own = chain[0]
@@ -111,7 +110,7 @@ def certificate_findings(result: ProbeResult, now: float) -> "List[Finding]":
         found.append(finding("probe-chain-unverified", reason=shown(result.anchor_problem)))
     last = chain[-1]
     if result.cafile is not None and result.anchor_problem == "":
-        # Who trusts that file needs neither an import nor the issuer.
+        # A client that trusts that file needs neither an import nor the issuer's certificate.
         return found
     if own.self_issued:
         found.append(finding("probe-self-signed"))
@@ -122,7 +121,7 @@ def certificate_findings(result: ProbeResult, now: float) -> "List[Finding]":
 
 
 def address_findings(result: ProbeResult) -> "List[Finding]":
-    """For a host that answered, the addresses of it that did not."""
+    """Return a finding for each address that did not answer, if another address of the host did."""
     if not result.address:
         return []
     return [finding("probe-address-failed", host=shown(result.host), address=address, reason=reason)

@@ -1,4 +1,4 @@
-"""What was typed: a host name, an address, a port, or a host with its port."""
+"""Read what was typed as the target of a probe: a host name or an address, perhaps with a port."""
 
 from .. import paths
 from ..cert.names import require_host
@@ -14,7 +14,7 @@ NAME_HINT = "type the Host Name/IP that you use on the TKE, for example --name c
 
 
 def parse(target: str) -> "Tuple[str, int]":
-    """(host, port) of HOST, HOST:PORT, [IPV6], [IPV6]:PORT or IPV6. Raises CatcherError for anything else."""
+    """Return (host, port) of HOST, HOST:PORT, [IPV6], [IPV6]:PORT or IPV6. Raises CatcherError for anything else."""
     host, port = target, ""
     colon = False
     if target.startswith("["):
@@ -30,7 +30,7 @@ def parse(target: str) -> "Tuple[str, int]":
 
 
 def number_of(text: str) -> int:
-    """The number of a port that somebody has typed. Raises CatcherError."""
+    """Return the number of a port as typed. Raises CatcherError if it is none."""
     if not text or len(text) > 5 or any(c not in "0123456789" for c in text) or not 1 <= int(text) <= 65535:
         raise CatcherError("%s is not a port: ports are 1 to 65535" % (shown(text) or "an empty text"), TARGET_HINT)
     return int(text)

@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, List, Optional, Tuple
 
-# How OpenSSL ends what it says of a key or digest that is below the security level that this system sets.
+# How OpenSSL's message ends if a key or digest is below the security level of this system.
 BELOW_POLICY = (" too weak",)
 POLICY = " for the policy of this system's OpenSSL"
 ANOTHER = "another connection shows another certificate"
@@ -22,24 +22,25 @@ ANOTHER = "another connection shows another certificate"
 
 def ask_s_client(host: Host, address: "Tuple[int, Any]", server_name: "Optional[str]", own: bytes, deadline: Deadline
                  ) -> "Tuple[List[bytes], Optional[str]]":
-    """(chain in DER, problem with the system's trust store) by one connection of ``openssl s_client``.
+    """Ask ``openssl s_client``, with one connection. Returns (chain in DER, problem with the system's trust store), or
+    ([], None) if it could not be asked.
 
     own: the server's certificate (DER) in the connection before.
 
-    s_client goes on if verification fails, so the far side sees no alert. But the far side can write into its text:
-    that there is no problem is believed only if ask_system() finds none. ([], None) if it could not be asked.
+    s_client goes on if verification fails, so the peer sees no alert. But the peer can write into its text. So "no
+    problem" is believed only if ask_system() agrees.
     """
     where = address_text(address[1])
     arguments = ["s_client", "-connect", "%s:%d" % ("[%s]" % where if ":" in where else where, address[1][1]),
                  "-showcerts", "-no_check_time"]
     arguments += ["-servername", server_name] if server_name else ["-noservername"]
     try:
-        # Its standard input is empty, at which it ends when the handshake has.
+        # Its standard input is empty, so it ends after the handshake.
         _, output = host.run([paths.OPENSSL] + arguments, timeout=max(0.001, deadline.left()))
     except OSError:
         return [], None
-    # The first section of this name is s_client's own; whatever the far side sends as data comes behind it. No name in
-    # a certificate makes a line of it.
+    # The first section of this name is s_client's own: the peer's data comes after it, and no name in a certificate can
+    # produce such a line.
     _, _, rest = output.partition(b"\nCertificate chain\n")
     section, end, rest = rest.partition(b"\n---\n")
     try:
@@ -55,14 +56,14 @@ def ask_s_client(host: Host, address: "Tuple[int, Any]", server_name: "Optional[
 def ask_system(
     address: "Tuple[int, Any]", server_name: "Optional[str]", own: bytes, deadline: Deadline
 ) -> "Optional[str]":
-    """"" if a connection verifies with this system's trust store, else the problem; None if none came about."""
+    """Return "" if a connection verifies with this system's trust store, else the problem; None if none was made."""
     made = context()
     made.load_default_certs()
     return _verify(made, address, server_name, own, deadline)
 
 
 def to_pem(der: bytes) -> bytes:
-    """A certificate in PEM."""
+    """Return a certificate in PEM."""
     import ssl
 
     return ssl.DER_cert_to_PEM_cert(der).encode("ascii")
@@ -71,16 +72,16 @@ def to_pem(der: bytes) -> bytes:
 def ask_anchored(
     address: "Tuple[int, Any]", server_name: "Optional[str]", own: bytes, anchor: bytes, deadline: Deadline
 ) -> "Optional[str]":
-    """"" if a connection verifies with *anchor* (PEM, one certificate or more) as only trust anchors, else the
-    problem.
+    """Return "" if a connection verifies with *anchor* (PEM, one certificate or more) as the only trust anchors, else
+    the problem; None without a connection.
 
-    This is what a TKE does that imported that certificate. None if no connection came about.
+    A TKE does the same when it has imported that certificate.
     """
     import ssl
 
     made = context()
     try:
-        # As PEM: Python 3.6 does not see the end of DER if it runs with OpenSSL 3.
+        # In PEM, because Python 3.6 with OpenSSL 3 does not find the end of DER.
         made.load_verify_locations(cadata=anchor.decode("ascii", "replace"))
     except ssl.SSLError as error:
         return "it cannot be a trust anchor (%s)" % words(error.reason or "not a certificate")
@@ -89,15 +90,15 @@ def ask_anchored(
 
 def _verify(made: "Any", address: "Tuple[int, Any]", server_name: "Optional[str]", own: bytes, deadline: Deadline
             ) -> "Optional[str]":
-    """"" if a connection verifies with a context's trust anchors, else the problem; None if none came about.
+    """Return "" if a connection verifies with a context's trust anchors, else the problem; None without a connection.
 
-    own: the certificate whose hashes are shown. A server may show another one in each connection, and so may whoever
-    is between us and the server.
+    own: the certificate whose hashes are shown. The server, or somebody between us and the server, may show another
+    certificate in each connection.
     """
     import ssl
 
     made.verify_mode = ssl.CERT_REQUIRED
-    # Validity in time is reported for itself; a root need not have been sent.
+    # Dates have findings of their own. The chain may end without its root.
     made.verify_flags = int(made.verify_flags) | X509_V_FLAG_PARTIAL_CHAIN | X509_V_FLAG_NO_CHECK_TIME
     try:
         sock = connect(address, deadline.left())
