@@ -1,4 +1,4 @@
-"""Where CSUTKEcat, catcherctl and the package scriptlets enter Python (hooks/run starts it with -I -S)."""
+"""The Python program behind CSUTKEcat, catcherctl and the package scriptlets. hooks/run starts it with -I -S."""
 
 import gc
 import os
@@ -13,7 +13,7 @@ sys.dont_write_bytecode = True
 if sys.version_info < (3, 6):  # noqa: UP036 - /usr/bin/python3 may be anything
     sys.exit("csulcca needs Python 3.6 or newer; this is %s" % sys.version.split()[0])
 
-# A closed standard stream would be given to the first file opened, and a message written into it.
+# If a standard stream is closed, the first file that is opened would get its number, and messages.
 for fd in (0, 1, 2):
     try:
         os.fstat(fd)
@@ -43,7 +43,7 @@ try:
         from catcher_install.admin.cli import main
     status = main(sys.argv[2:])
 except (ImportError, OSError) as error:
-    # The disk fails, or no descriptor is left: not even the module that reports it can be loaded.
+    # The disk fails, or no descriptor is left: even the module that reports faults may not load.
     sys.stderr.write("csulcca: cannot run: %s\n" % ascii(str(error))[1:-1])
     sys.stderr.write("csulcca:   fix the cause, then type: catcherctl apply\n")
     status = 0 if sys.argv[1:3] == ["scriptlet", "rpm"] else 1

@@ -1,7 +1,7 @@
-# Each of our scriptlets begins with this file: the notes that a scriptlet leaves for a later one.
+# The notes that a scriptlet leaves for a later one. Each of our scriptlets begins with this file.
 
-# csulcca_is_recent NOTE: whether the note may be of this operation, or of a killed attempt at it. If its age cannot be
-# found out, it counts as recent. catcher_install/capture.py judges by the same time.
+# csulcca_is_recent NOTE: whether the note may be from this operation or from a killed attempt at it. If its age cannot
+# be found out, it counts as recent. catcher_install/capture.py uses the same limit.
 csulcca_is_recent() {
     [ -f "$1" ] && [ ! -h "$1" ] || return 1
     csulcca_age=$(stat -c %Y "$1" 2>/dev/null) && csulcca_now=$(date +%s 2>/dev/null) || return 0
@@ -9,7 +9,7 @@ csulcca_is_recent() {
     [ "$csulcca_age" -lt @NOTE_SECONDS@ ] && [ "$csulcca_age" -gt -@NOTE_SECONDS@ ]
 }
 
-# csulcca_put_note NOTE TEXT: writes the note to the disk, whole or not at all. To be called in a subshell.
+# csulcca_put_note NOTE TEXT: writes the complete note to disk, or nothing. To be called in a subshell.
 csulcca_put_note() {
     mkdir -p @STATE_DIR@
     rm -f "$1.new"
@@ -31,8 +31,8 @@ csulcca_says() {
     return 1
 }
 
-# csulcca_noted NOTE NAME [VALUE]: sets csulcca_value to what the note says of NAME. Fails if that is nothing, or not
-# VALUE. It runs no program: a program that cannot run would look like a note that says nothing.
+# csulcca_noted NOTE NAME [VALUE]: sets csulcca_value to the value of NAME in the note. Fails if there is none, or if it
+# is not VALUE. It runs no program: if a program could not run, the note would seem to say nothing.
 csulcca_noted() {
     while read -r csulcca_line; do
         case $csulcca_line in
@@ -46,13 +46,13 @@ csulcca_noted() {
     return 1
 }
 
-# csulcca_was_enabled UNIT: whether a killed removal by rpm has disabled a unit that was enabled.
+# csulcca_was_enabled UNIT: whether the unit was enabled before a killed removal by rpm, which may have disabled it.
 csulcca_was_enabled() {
     csulcca_says @ENABLED@ "$1"
 }
 
-# Whether a killed removal has stopped a service that ran. If the host has booted since then, an enabled service counts,
-# because the boot would have started it.
+# Whether the service ran before a killed removal, which may have stopped it. If the host has booted since, this is
+# whether the service was enabled: the boot would have started it.
 csulcca_ran_before_removal() {
     csulcca_says @RAN@ yes && return
     [ -d /run/systemd/system ] && ! csulcca_says @RAN@ no && csulcca_was_enabled CSUTKEcat.service
@@ -63,16 +63,16 @@ csulcca_is_first_installation() {
     csulcca_is_recent @CAPTURE@ && csulcca_noted @CAPTURE@ tree no && csulcca_noted @CAPTURE@ unit none
 }
 
-# In rpm's %posttrans. %systemd_post presets on a first installation only, and takes the second attempt at one for an
-# upgrade if the first attempt was killed before its preset.
+# For rpm's %posttrans. Presets the service if %systemd_post has not: if the first attempt at a first installation was
+# killed before its preset, rpm calls the second attempt an upgrade.
 csulcca_enable_service() {
     csulcca_is_first_installation && [ ! -h /etc/systemd/system/multi-user.target.wants/CSUTKEcat.service ] || return 0
     systemctl --no-reload preset CSUTKEcat.service </dev/null >/dev/null 2>&1 || :
 }
 
-# csulcca_note_timer UNITDIR: in rpm's %pre. %systemd_post presets on a first installation only. The timer is new to a
-# host with CCA 7.x, too, and was enabled by a link of the package itself before it had an [Install] section. What a
-# killed attempt has noted stays: its files may be there.
+# csulcca_note_timer UNITDIR: for rpm's %pre. Notes whether %posttrans must preset or enable the timer: %systemd_post
+# presets on a first installation only. A host with CCA 7.x does not have the timer, and in older versions of this
+# package a link of the package enabled it. The note of a killed attempt stays, because its files may exist already.
 csulcca_note_timer() {
     if csulcca_was_enabled csulcca-check.timer; then
         (csulcca_put_note @NEW_TIMER@ "enable
@@ -83,8 +83,8 @@ csulcca_note_timer() {
     fi
 }
 
-# In rpm's %posttrans, whose count tells nothing: before rpm 4.18 it is 1 on an upgrade, too. On a first installation a
-# preset repeats that of %systemd_post.
+# For rpm's %posttrans. Presets or enables the timer as %pre has noted. The count of %posttrans does not help: before
+# rpm 4.18 it is 1 on an upgrade, too. On a first installation this repeats the preset of %systemd_post.
 csulcca_enable_timer() {
     csulcca_verb=""
     if csulcca_says @NEW_TIMER@ enable; then

@@ -1,16 +1,16 @@
-# csulcca_postinst FAMILY ARGUMENTS...: after the new files are there (deb postinst after debhelper's part, rpm
+# csulcca_postinst FAMILY ARGUMENTS...: when the new files are in place (deb postinst after debhelper's part, rpm
 # %posttrans).
 
 csulcca_postinst() {
-    # A .deb's postinst compiles beside debhelper's part.
+    # The postinst of a .deb has started the compilation, which runs at the same time as debhelper's part.
     case $1 in
     deb) wait ;;
     *) csulcca_compile ;;
     esac
-    # dpkg says that /usr/bin/python3 is another Python now: to compile is enough.
+    # The trigger says that /usr/bin/python3 has changed. Then only the compilation is needed.
     [ "$1:${2-}" != deb:triggered ] || return 0
     csulcca_restore_links || :
-    # Left by an earlier removal.
+    # The note of an earlier removal.
     rm -f @PURGE@ || :
     csulcca_status=0
     @LIBRARY@/run scriptlet "$@" </dev/null || csulcca_status=$?
@@ -18,21 +18,21 @@ csulcca_postinst() {
     return "$csulcca_status"
 }
 
-# Compile only here, and then sync: a power failure during a later command could leave half a file that no package owns.
-# Before that, remove bytecode of another version of these files: reproducible packages all have the same file times.
+# Compiles our Python, only here, and syncs the result: after a power failure, half a file that no package owns could
+# be left. Removes old bytecode first: in reproducible packages all versions of a file have the same time.
 csulcca_compile() {
     find @LIBRARY@ -name __pycache__ -prune -exec rm -rf {} + || :
     @LIBRARY@/run compile </dev/null || :
     find @LIBRARY@ -name '*.pyc' -exec sync {} + || :
 }
 
-# csulcca_start_timer COMMAND [OLD]: starts the timer, which neither debhelper's part nor rpm's macro does. systemd is
-# reloaded only if needed, because that takes longer than all else here. After an upgrade from OLD it is needed, even
-# if nothing is started: systemd compares the times of unit files, and those of two builds can be equal.
+# csulcca_start_timer COMMAND [OLD]: starts the timer with COMMAND, which neither debhelper's part nor rpm's macro does.
+# systemd is reloaded only if needed, because that takes longer than everything else here. After an upgrade from OLD it
+# is always needed: systemd compares the times of unit files, and those of two builds can be equal.
 csulcca_start_timer() {
     [ -d /run/systemd/system ] || return 0
     [ -z "${2-}" ] || systemctl daemon-reload </dev/null || :
-    # An administrator's `disable` or `mask` stands.
+    # An administrator may have disabled or masked it.
     systemctl --quiet is-enabled csulcca-check.timer </dev/null 2>/dev/null || return 0
     case $(systemctl show -p LoadState -p NeedDaemonReload csulcca-check.timer </dev/null 2>/dev/null) in
     '' | *=yes* | *=not-found*) systemctl daemon-reload </dev/null || : ;;
@@ -40,9 +40,9 @@ csulcca_start_timer() {
     "$1" start csulcca-check.timer </dev/null >/dev/null 2>&1 || :
 }
 
-# An image for bootc, rpm-ostree or transactional-update is built here. /opt cannot be written when it runs, so the
-# places of key and certificate become links; the first boot makes the pair where they lead. rpm-ostree itself moves
-# /opt to /usr/lib/opt. What is in /var is not part of the image.
+# Prepares an image for bootc, rpm-ostree or transactional-update, if one is built here. When the image runs, /opt
+# cannot be written, so key and certificate become links, and the first boot makes the pair at their targets.
+# rpm-ostree itself moves /opt to /usr/lib/opt. The image does not contain /var.
 csulcca_prepare_image() {
     [ ! -d /run/systemd/system ] || return 0
     [ -e /run/ostree-booted ] || [ -n "${TRANSACTIONAL_UPDATE-}" ] || command -v bootc >/dev/null 2>&1 ||
@@ -54,8 +54,8 @@ csulcca_prepare_image() {
     done
 }
 
-# Makes both links or none. With one link beside a file of an administrator, the first boot would make a key for that
-# file. A link of ours that leads nowhere is from a build that was killed between the two links.
+# Makes both links or none: one link beside an administrator's file would make half a pair. A dangling link of ours is
+# left from a build that was killed between the two links.
 csulcca_link_pair() {
     for csulcca_name in catcher.key catcher.crt; do
         csulcca_target=$(readlink "$1/$csulcca_name") || csulcca_target=@IMAGE_PAIR@/$csulcca_name

@@ -1,7 +1,8 @@
-# csulcca_postrm FAMILY ARGUMENTS...: our files are gone (deb postrm, rpm %postun). POSIX shell: our Python went too.
+# csulcca_postrm FAMILY ARGUMENTS...: when our files are gone (deb postrm, rpm %postun). It is POSIX shell, because our
+# Python is gone, too.
 #
-# Kept, as the vendor documents: catcher.conf. Kept by removal: the pair, and the stamp that proves whose it is. Purge
-# removes what prerm has noted as ours (catcher_install/pair.py, ours()) if it is unchanged, and judges nothing else.
+# catcher.conf always stays, as the vendor documents. A removal also keeps the pair, and the stamp that proves who made
+# it. A purge removes the pairs that prerm has noted as ours (catcher_install/pair.py, ours()), if they are unchanged.
 
 csulcca_postrm() {
     csulcca_proof=needless
@@ -17,7 +18,7 @@ csulcca_postrm() {
         ;;
     *)
         if csulcca_is_downgrade_to_7 "$@" && [ -d /run/systemd/system ]; then
-            # Our daemon would keep running in its mode, because 7.x starts only a daemon that does not run.
+            # CCA 7.x does not restart a running daemon, so ours would run on in its mode.
             systemctl stop csulcca-check.timer </dev/null >/dev/null 2>&1 || :
             systemctl daemon-reload </dev/null || :
             systemctl try-restart CSUTKEcat.service </dev/null || :
@@ -28,19 +29,19 @@ csulcca_postrm() {
     for csulcca_draft in @DRAFTS@; do
         rm -rf "$csulcca_draft" @IMAGE_PAIR@/"${csulcca_draft##*/}" || :
     done
-    # Links of an image build. On a running host they lead to a pair, and must stay.
+    # Remove links of an image build that lead nowhere. On a running host they lead to a pair, and stay.
     for csulcca_name in catcher.key catcher.crt; do
         if [ -h @BIN@/"$csulcca_name" ] && [ ! -e @BIN@/"$csulcca_name" ] &&
             [ "$(readlink @BIN@/"$csulcca_name")" = @IMAGE_PAIR@/"$csulcca_name" ]; then
             rm -f @BIN@/"$csulcca_name" || :
         fi
     done
-    # The last file records when the timer last ran (Persistent=).
+    # In the last of these files, systemd records when the timer ran (Persistent=).
     rm -f @CAPTURE@ @CAPTURE@.new @LINKS@.new @LOCK@ @STAMP_DRAFT@ @PURGE_DRAFT@ @RAN@ @ENABLED@ @ENABLED@.new \
         @NEW_TIMER@ @NEW_TIMER@.new @MADE_GROUPS@.new \
         /var/lib/systemd/timers/stamp-csulcca-check.timer || :
-    # The stamp goes if nothing of ours is left. Without a note that is not known, and as long as something of ours is
-    # left, the stamp must prove that it is ours.
+    # Remove the stamp if nothing of ours is left. If something is left, or if that is not known because there is no
+    # note, the stamp stays to prove what is ours.
     if [ "$1:$2:$csulcca_proof" = deb:purge:needless ] || { [ -e @PURGE@ ] && [ ! -s @PURGE@ ]; }; then
         rm -f @STAMP@ @PURGE@ || :
     fi
@@ -50,7 +51,7 @@ csulcca_postrm() {
         rm -f @PURGE@ || :
     fi
     if [ "$1:$2" = deb:purge ] && { [ -h @OPT_DIR@ ] || [ -h @IBM_DIR@ ] || [ -h @CCA_DIR@ ]; } && [ -d @BIN@ ]; then
-        # After this script dpkg tries again to remove empty directories, and with the last one a link above them.
+        # After this script dpkg tries again to remove empty directories, and then also a link above them.
         (echo "This file keeps dpkg from removing a link above it. You may delete it." >@BIN@/.keep) || :
     fi
     rmdir @STATE_DIR@ 2>/dev/null || :
@@ -58,7 +59,8 @@ csulcca_postrm() {
     rmdir @CONF_DIR@ @BIN@ @CCA_DIR@ @IBM_DIR@ @IBM_ALIAS_DIR@ 2>/dev/null || :
 }
 
-# csulcca_taken_back FAMILY ARGUMENTS...: the end of deb postrm, since debhelper's part brings 7.x's init script back.
+# csulcca_taken_back FAMILY ARGUMENTS...: after dpkg has cancelled an installation or upgrade. For the end of deb
+# postrm, after debhelper's part, which restores the init script of CCA 7.x.
 csulcca_taken_back() {
     case "$1:${2-}" in
     deb:abort-install | deb:abort-upgrade) ;;
@@ -70,12 +72,12 @@ csulcca_taken_back() {
     rmdir @STATE_DIR@ 2>/dev/null || :
 }
 
-# After dpkg has taken an upgrade from 7.x back. 7.x's prerm may have stopped and disabled the service, and 7.x's
-# postinst, which is called next, need not undo that. Fails as long as preinst's note is needed.
+# Starts and enables the service again after a cancelled upgrade from CCA 7.x: 7.x's prerm may have stopped and disabled
+# it, and 7.x's postinst, which comes next, may not undo that. Fails as long as preinst's note is needed.
 csulcca_undo_prerm_of_7() {
     csulcca_is_recent @CAPTURE@ || return 0
     csulcca_noted @CAPTURE@ tree yes || return 0
-    # Our files are of an earlier attempt, which was killed. The next attempt needs the note.
+    # Our files are from an earlier attempt, which was killed. The next attempt needs the note.
     [ ! -e @LIBRARY@/run ] || return 1
     [ -d /run/systemd/system ] || return 0
     systemctl daemon-reload </dev/null || :
@@ -91,9 +93,9 @@ csulcca_undo_prerm_of_7() {
     return "$csulcca_status"
 }
 
-# csulcca_is_downgrade_to_7 FAMILY ARGUMENTS...: dpkg tells the postrm of the old package the new version. It also calls
-# the postrm of the new package (failed-upgrade, abort-upgrade: Policy 6.6), and tells it the old version. With rpm, our
-# files are gone and the catcher is still there.
+# csulcca_is_downgrade_to_7 FAMILY ARGUMENTS...: whether CCA 7.x or older replaces this package. dpkg gives the new
+# version to the postrm of the old package, with the argument "upgrade". It also calls the postrm of the new package,
+# with other arguments and the old version (Policy 6.6). With rpm, our files are gone and the catcher still exists.
 csulcca_is_downgrade_to_7() {
     csulcca_comes=${3-}
     case "$1:${2-}:${csulcca_comes#*:}" in
@@ -103,11 +105,11 @@ csulcca_is_downgrade_to_7() {
     esac
 }
 
-# Succeeds if nothing is left of what is noted as ours.
+# Removes what is noted as ours. Succeeds if nothing of it is left.
 csulcca_remove_ours() {
     csulcca_left=0
     csulcca_key=@KEY@
-    # On a host that boots an image, the pair and its other files are where the links lead.
+    # On a host that boots an image, the pair and the files beside it are where the links lead.
     if [ "$(readlink @KEY@)" = @IMAGE_PAIR@/catcher.key ] &&
         [ "$(readlink @CERTIFICATE@)" = @IMAGE_PAIR@/catcher.crt ]; then
         csulcca_key=@IMAGE_PAIR@/catcher.key
@@ -132,9 +134,9 @@ csulcca_remove_ours() {
     return "$csulcca_left"
 }
 
-# Without a note, which a removal could not write (a full disk, a Python that did not run), nothing is removed. Succeeds
-# if the stamp proves of no key that it is ours; else the stamp is needed. Each item has its own line in it
-# (text.json_text()).
+# If the removal could not write a note (the disk was full, Python did not run), no pair is removed. This reports the
+# keys that the stamp proves to be ours. Succeeds if there are none, because then the stamp is no longer needed. In the
+# stamp, each item is on a line of its own (text.json_text()).
 csulcca_proves_nothing() {
     [ -f @STAMP@ ] && [ ! -h @STAMP@ ] || return 0
     for csulcca_there in "$csulcca_key"*; do
@@ -142,7 +144,7 @@ csulcca_proves_nothing() {
         csulcca_beside=$csulcca_certificate$csulcca_suffix
         # Only the key of a request has no certificate (catcher_install/pair.py, ours()).
         [ "$csulcca_suffix" = .request ] || [ -e "$csulcca_beside" ] || continue
-        # What cannot be looked at may be ours.
+        # A pair that cannot be read may be ours.
         if csulcca_made=$(csulcca_fingerprint "$csulcca_there" "$csulcca_beside"); then
             [ -n "$csulcca_made" ] || continue
             csulcca_status=0
@@ -156,15 +158,15 @@ csulcca_proves_nothing() {
     return "$csulcca_left"
 }
 
-# csulcca_remove_noted FINGERPRINT SUFFIX: removes a noted pair, unless it was changed and is an administrator's now.
+# csulcca_remove_noted FINGERPRINT SUFFIX: removes a noted pair, unless somebody has changed it since.
 csulcca_remove_noted() {
     csulcca_finish_purge "$1" "$2" || return 1
     csulcca_there=$(csulcca_fingerprint "$csulcca_key$2" "$csulcca_certificate$2") || return 1
     [ "$csulcca_there" != "$1" ] || csulcca_remove_pair "$1" "$2"
 }
 
-# SHA-256 over a key and its certificate, or over a key alone; nothing if one of them is not a file. Fails if one
-# cannot be read.
+# csulcca_fingerprint KEY CERTIFICATE: prints SHA-256 over both files, or over the key if there is no certificate.
+# Prints nothing if one of them is not a regular file. Fails if one cannot be read.
 csulcca_fingerprint() {
     [ -f "$1" ] && [ ! -h "$1" ] && [ ! -h "$2" ] || return 0
     if [ -f "$2" ]; then
@@ -174,9 +176,10 @@ csulcca_fingerprint() {
     fi
 }
 
-# csulcca_remove_pair FINGERPRINT SUFFIX: removes both files or none. A file that cannot be removed, for example because
-# it is immutable, cannot be linked either. The pair in place is first linked in the form of a pair that waits to be
-# placed. After a kill between the two files, the next purge goes on, or the next installation has the whole pair again.
+# csulcca_remove_pair FINGERPRINT SUFFIX: removes both files or none. It links them into a draft first: a file that
+# cannot be removed, for example because it is immutable, cannot be linked either. The draft of the pair in place
+# becomes a staged pair. So after a kill between the two files, the next purge goes on, or the next installation
+# restores the complete pair.
 csulcca_remove_pair() {
     if [ ! -e "$csulcca_certificate$2" ]; then
         rm -f "$csulcca_key$2"
@@ -184,8 +187,8 @@ csulcca_remove_pair() {
     fi
     rm -rf "$csulcca_draft" && mkdir -m 700 "$csulcca_draft" || return 1
     if csulcca_has_no_links; then
-        # The key waits in the draft until the certificate has gone: killed between the two, the next purge goes on, and
-        # the next installation brings it back (catcher_install/pair.py, clear()).
+        # The key stays in the draft until the certificate is removed. After a kill between the two, the next purge goes
+        # on, or the next installation restores the key (catcher_install/pair.py, clear()).
         mv -T "$csulcca_key$2" "$csulcca_draft/@PURGED_KEY@$2" || return 1
         if ! rm -f "$csulcca_certificate$2"; then
             mv -T "$csulcca_draft/@PURGED_KEY@$2" "$csulcca_key$2"
@@ -217,13 +220,13 @@ csulcca_remove_pair() {
     csulcca_finish_purge "$1" "$2"
 }
 
-# Whether the file system has no hard links, as vfat and some of FUSE.
+# Whether the file system has no hard links, like vfat and some FUSE file systems.
 csulcca_has_no_links() {
     # In a subshell: a redirection of ":" that fails ends a POSIX shell.
     (: >"$csulcca_draft/one") 2>/dev/null && ! ln "$csulcca_draft/one" "$csulcca_draft/two" 2>/dev/null
 }
 
-# Remove what is left of a pair in place that is being removed; both files, or none.
+# csulcca_finish_purge FINGERPRINT SUFFIX: finishes the removal of a pair that was interrupted; both files, or none.
 csulcca_finish_purge() {
     if [ "$(csulcca_fingerprint "$csulcca_draft/@PURGED_KEY@$2" "$csulcca_certificate$2")" = "$1" ]; then
         rm -f "$csulcca_certificate$2" && rm -rf "$csulcca_draft" || return 1

@@ -1,4 +1,4 @@
-# csulcca_preinst FAMILY ARGUMENTS...: before the new files are there (deb preinst, rpm %pre).
+# csulcca_preinst FAMILY ARGUMENTS...: before the new files are unpacked (deb preinst, rpm %pre).
 #
 # Notes the state of the service while the old package's unit still exists, because no later scriptlet can see it.
 # Refuses two things: to replace IBM's host library by a payload without it, and to upgrade CCA 5. It is POSIX shell,
@@ -23,7 +23,7 @@ csulcca_preinst() {
     csulcca_note_look || :
     (csulcca_note_links) || :
     (csulcca_note_service "$csulcca_family" "${2-}") || :
-    # After the note, which takes existing groups for a trace of 7.x.
+    # After the note, which takes existing groups for a trace of CCA 7.x.
     (csulcca_make_groups) || :
     [ "$csulcca_family" != rpm ] || (csulcca_keep_edited_init_script) || :
 }
@@ -47,8 +47,8 @@ csulcca_refuse_host_library() {
     return 0
 }
 
-# /opt/IBM/CEX3C has the programs of CCA 5 and older, and is a link since CCA 6: what becomes of its groups, libraries
-# and key storage is not known. A directory in the place of rpm's link would end rpm halfway.
+# /opt/IBM/CEX3C contains the programs of CCA 5 and older, and is a link since CCA 6. It is not known how to upgrade the
+# groups, libraries and key storage of CCA 5. And rpm would fail halfway if it found a directory in place of its link.
 csulcca_refuse_cca_5() {
     [ -d /opt/IBM/CEX3C ] && [ ! -h /opt/IBM/CEX3C ] || return 0
     if [ ! -d /opt/IBM/CEX3C/bin ]; then
@@ -63,7 +63,7 @@ csulcca_refuse_cca_5() {
     return 1
 }
 
-# With dpkg the old prerm has already run. After a refusal, start and enable again what it stopped and disabled.
+# dpkg has run the old prerm already. After a refusal, start and enable again what it has stopped and disabled.
 csulcca_undo_old_prerm() {
     [ "$1" = deb ] && [ -d /run/systemd/system ] || return 0
     csulcca_start=no
@@ -85,8 +85,8 @@ csulcca_undo_old_prerm() {
     [ "$csulcca_start" = no ] || systemctl start CSUTKEcat.service </dev/null || :
 }
 
-# Finds out what needs almost no other program, and no two at a time: a host that can hardly start another process gets
-# at least this. Sets csulcca_tree, _ours, _groups, _unit, _mode, _seen and _version.
+# Finds out what a shell can see almost without other programs, and without two at a time: this works even on a host
+# that can hardly start another process. Sets csulcca_tree, _ours, _groups, _unit, _mode, _seen and _version.
 csulcca_look() {
     csulcca_tree=no csulcca_ours=no
     if csulcca_has_our_control_script; then
@@ -105,13 +105,13 @@ csulcca_look() {
     fi
     csulcca_look_at_unit
     csulcca_mode=unknown csulcca_seen=no csulcca_version=""
-    # Without systemd nothing runs, and nothing shows how an enabled service would run at the next boot.
+    # Without systemd no catcher runs. But if the service is enabled, it is not known how it would run after a boot.
     [ -d /run/systemd/system ] || [ "$csulcca_unit" = enabled ] || csulcca_mode=none
     csulcca_see_processes /system.slice/CSUTKEcat.service || :
 }
 
-# Writes a complete note of what csulcca_look has found, in case nothing more becomes known. A note of a killed attempt
-# has more in it and is kept. If nobody saw whether the service runs, an enabled service counts as running.
+# Writes a complete note of what csulcca_look has found, in case the rest of this scriptlet fails. The note of a killed
+# attempt says more and is kept. If it was not seen whether the service runs, an enabled service counts as running.
 csulcca_note_look() {
     csulcca_state=/var/lib/csulcca
     csulcca_note=$csulcca_state/before-upgrade
@@ -127,18 +127,19 @@ csulcca_note_look() {
     csulcca_write_note
 }
 
-# Writes the note, or replaces it. It is synced before it gets its name and before the files of 7.x are removed: after a
-# power failure the note may be the only trace of 7.x.
+# Writes or replaces the note. The note is synced before it gets its name, and so before the files of 7.x are removed:
+# after a power failure it may be the only trace of 7.x.
 csulcca_write_note() {
     if [ ! -d "$csulcca_state" ]; then
         mkdir -p "$csulcca_state" || return 1
         # Sync the directory first, or the note in it can be lost.
         sync "${csulcca_state%/*}" || :
     fi
-    # Never write through a link that another user made: the file is new, and its name is not a directory.
+    # Never write through a link that another user made: `set -C` below makes a new file, and `mv -T` never moves it
+    # into a directory.
     rm -f "$csulcca_note.new" || return 1
-    # On a full disk the note could be cut and say something false, so it is removed then. Its last line shows that a
-    # note is complete.
+    # On a full disk the note could be cut short and so be wrong: then it is removed. A note with the last line (active)
+    # is complete.
     set -C
     if ! printf 'tree=%s\nours=%s\ngroups=%s\nversion=%s\nunit=%s\nmode=%s\nseen=%s\nactive=%s\n' "$csulcca_tree" \
         "$csulcca_ours" "$csulcca_groups" "$csulcca_version" "$csulcca_unit" "$csulcca_mode" "$csulcca_seen" \
@@ -154,56 +155,56 @@ csulcca_write_note() {
 }
 
 csulcca_note_service() {
-    # The note of a killed attempt. A note that a power failure has cut is ignored.
+    # The note of a killed attempt, if it is complete. One that a power failure has cut short is ignored.
     { csulcca_is_recent "$csulcca_note" && csulcca_noted "$csulcca_note" active; } || csulcca_earlier=""
     csulcca_look_whether_active
-    # A first installation was not finished. The files here are from it, and nothing has enabled or started the service.
+    # The killed attempt was a first installation: the files here are from it, and nothing has started the service yet.
     [ -z "$csulcca_earlier" ] || [ "$csulcca_tree$csulcca_active" != nono ] || ! csulcca_is_first_installation ||
         return 0
     csulcca_see_mode
     csulcca_see_version "$1" "${2-}"
-    # An interrupted upgrade from 7.x saw the true state. 7.x's scriptlets may have stopped and disabled the service
-    # since then. So its note counts, unless the service runs again. With rpm they run only after our files are there.
+    # An interrupted upgrade from 7.x has noted the true state. 7.x's scriptlets may have stopped and disabled the
+    # service since. So the note counts, unless the service runs again. rpm runs them only when our files are in place.
     if [ "$csulcca_active" = no ] && [ -n "$csulcca_earlier" ] &&
         csulcca_noted "$csulcca_note" tree yes && [ "$1$csulcca_tree" != rpmyes ]; then
-        # Only the mode is of now, if that note does not have it.
+        # Only the mode is taken from now, if the note does not have one.
         [ "$csulcca_mode" != unknown ] && csulcca_noted "$csulcca_note" mode unknown || return 0
         csulcca_noted "$csulcca_note" unit && csulcca_unit=$csulcca_value
         csulcca_noted "$csulcca_note" active && csulcca_active=$csulcca_value
     fi
-    # With dpkg 7.x's prerm has run already.
+    # dpkg has run the prerm of 7.x already.
     if [ "$1$csulcca_tree$csulcca_active" = debyesno ] && csulcca_was_stopped_by_this_transaction; then
         csulcca_active=yes
     fi
     if [ "$1$csulcca_tree$csulcca_unit" = debyesdisabled ] && csulcca_was_disabled_by_this_transaction; then
         csulcca_unit=enabled
-        # Without a stored journal nobody can tell whether the service ran. If it was enabled, assume that it did.
+        # Without a journal it is not known whether the service ran. If it was enabled, assume that it did.
         if [ "$csulcca_active" = no ] && csulcca_has_no_journal; then
             csulcca_active=yes
         fi
     fi
     case $1$csulcca_tree$csulcca_active$csulcca_unit in
     debyesnoenabled | debyesnodisabled)
-        # systemd forgets a disabled unit that is stopped, so an administrator must say whether it ran.
+        # systemd forgets a disabled unit when it stops. So it is not known whether it ran, and a finding says so.
         if [ -d /run/systemd/system ] && csulcca_has_no_journal && csulcca_never_stopped; then
             csulcca_active=unknown
         fi
         ;;
     esac
-    # Our files here come from the killed attempt. What the host was before does not change with the note's age.
+    # Our files here are from the killed attempt. Its note tells what the host was before, even if it is old by now.
     if { [ -n "$csulcca_earlier" ] || { [ "$csulcca_ours" = yes ] && [ ! -e @STAMP@ ] && [ -f "$csulcca_note" ] &&
         csulcca_noted "$csulcca_note" active; }; } && csulcca_noted "$csulcca_note" tree yes; then
         csulcca_tree=yes csulcca_ours=no
         ! csulcca_noted "$csulcca_note" version || [ -z "$csulcca_value" ] || csulcca_version=$csulcca_value
     fi
-    # If the service ran, or would start at the next boot, and nobody saw its mode, the mode is unknown, not none.
+    # If the service ran, or would start at the next boot, and its mode was not seen, the mode is unknown, not none.
     case $csulcca_active:$csulcca_mode:$csulcca_unit in
     yes:none:* | unknown:none:* | *:none:enabled) csulcca_mode=unknown ;;
     esac
     csulcca_write_note
 }
 
-# If groupadd is missing, systemd-sysusers makes them at the next boot.
+# Makes CCA's groups. If groupadd is missing, systemd-sysusers makes them at the next boot.
 csulcca_make_groups() {
     for csulcca_group in $CSULCCA_GROUPS; do
         if ! getent group "$csulcca_group" >/dev/null 2>&1; then
@@ -213,8 +214,8 @@ csulcca_make_groups() {
     done
 }
 
-# Whether CSUTKEcat is ours: a link to our starter, a copy of it, or a file that calls it. Then /opt was kept or
-# restored, and the rest of the system may be new.
+# Whether CSUTKEcat is ours: a link to our starter, a copy of it, or a file that calls it. Then /opt is from a host with
+# this package, even if the rest of the system is new.
 csulcca_has_our_control_script() {
     csulcca_control=/opt/IBM/CCA/bin/CSUTKEcat
     if [ -h "$csulcca_control" ]; then
@@ -230,7 +231,7 @@ csulcca_has_our_control_script() {
     return 1
 }
 
-# Sets csulcca_unit to enabled, disabled, masked (by /dev/null or an empty file) or none. systemd may not run here.
+# Sets csulcca_unit to enabled, disabled, masked (by /dev/null or an empty file) or none. Works without systemd.
 csulcca_look_at_unit() {
     csulcca_unit=enabled
     csulcca_file=@UNIT_ADMIN@
@@ -239,7 +240,7 @@ csulcca_look_at_unit() {
         csulcca_unit=masked
         return
     fi
-    # A killed removal by rpm has disabled the unit, which was enabled before.
+    # The unit was enabled before a killed removal by rpm, which may have disabled it.
     ! csulcca_was_enabled CSUTKEcat.service || return 0
     # Nothing is installed. Leftovers of an earlier removal do not count.
     if [ ! -e /opt/IBM/CCA/bin/catcher.exe ]; then
@@ -276,7 +277,7 @@ csulcca_is_active() {
 # Sets csulcca_active to yes, no or unknown. If systemd does not answer, an enabled service counts as running.
 csulcca_look_whether_active() {
     csulcca_active=no
-    # The process was seen, or a killed removal has stopped it.
+    # The process was seen, or ran before a killed removal, which may have stopped it.
     if [ "$csulcca_seen" = process ] || csulcca_ran_before_removal; then
         csulcca_active=yes
     elif [ -d /run/systemd/system ]; then
@@ -292,8 +293,8 @@ csulcca_look_whether_active() {
 }
 
 # Sets csulcca_mode to the mode in which the daemon was seen (tls, tcp), and csulcca_seen to the evidence. Without
-# evidence csulcca_seen is no, and the mode is none if the daemon did not run, else unknown. What a unit would start is
-# no evidence, nor is what any user can write: names of processes, fields of the journal without "_" at the beginning.
+# evidence csulcca_seen is no, and the mode is none if the daemon did not run, else unknown. The command in a unit is no
+# evidence. Nor is what any user can write: names of processes, or fields of the journal that do not begin with "_".
 csulcca_see_mode() {
     [ -d /run/systemd/system ] && [ "$csulcca_seen" = no ] || return 0
     csulcca_shown=$(systemctl show -p MainPID -p ControlGroup -p ExecStart -p ExecMainPID CSUTKEcat.service \
@@ -304,13 +305,13 @@ csulcca_see_mode() {
     [ "$csulcca_value" = 0 ] || ! csulcca_see_process "$csulcca_value" || return 0
     csulcca_shown_property ControlGroup || return 0
     csulcca_see_processes "$csulcca_value" && return 0
-    # shellcheck disable=SC3013 # An administrator's own unit or script may have started it; the kernel knows the file.
+    # shellcheck disable=SC3013 # An administrator's unit or script may have started it: look at each process's program.
     for csulcca_place in /proc/[0-9]*; do
         [ "$csulcca_place/exe" -ef /opt/IBM/CCA/bin/catcher.exe ] && csulcca_see_process "${csulcca_place#/proc/}" &&
             return 0
     done
-    # With dpkg the old prerm has stopped it already. systemd remembers the process with the command, and forgets it
-    # when the unit says something else now.
+    # dpkg has run the old prerm, which has stopped it. systemd remembers the last process with its command, unless the
+    # command in the unit has changed since.
     csulcca_shown_property ExecStart || csulcca_value=""
     case $csulcca_value in
     "{ path="*" ; argv[]="*" ; ignore_errors="*" ; pid=$csulcca_ran ; "*)
@@ -318,7 +319,7 @@ csulcca_see_mode() {
         [ "$csulcca_ran" = 0 ] || ! csulcca_tell_mode "${csulcca_value%%" ; ignore_errors="*}" last-run || return 0
         ;;
     esac
-    # journald itself notes unit, user and command line of a process that logs something.
+    # If a process has logged something, journald itself has noted its unit, user and command line.
     csulcca_logged=$(journalctl -q -b -r -n 200 --no-pager -o export --output-fields=_CMDLINE \
         _SYSTEMD_UNIT=CSUTKEcat.service _UID=0 2>/dev/null) || return 0
     csulcca_value=$(printf '%s\n' "$csulcca_logged" | sed -n '/^_CMDLINE=.*catcher\.exe/{s/^_CMDLINE=//;p;q;}') ||
@@ -327,18 +328,19 @@ csulcca_see_mode() {
     [ "$csulcca_ran" != 0 ] || csulcca_mode=none
 }
 
-# csulcca_see_version FAMILY OLD: sets csulcca_version, if the old package is not ours. rpm passes the version to no
+# csulcca_see_version FAMILY OLD: sets csulcca_version if the old package is not ours. rpm gives the version to no
 # scriptlet, but can be asked.
 csulcca_see_version() {
     [ "$1$csulcca_tree" != debyes ] || csulcca_version=$2
-    # A killed upgrade leaves two packages in rpm's database; the first is the older one. If there is a key but not our
-    # library, /opt was kept on a new system, and rpm may tell of a package that came after ours.
+    # A killed upgrade leaves two packages in rpm's database; the first one is the older. If there is a key and not our
+    # library, /opt was kept on a new system: then rpm may name a package that was installed after ours.
     [ "$1$csulcca_tree" = rpmyes ] || { [ "$1$csulcca_ours" = rpmyes ] && [ ! -e @STAMP@ ] &&
         { [ -e /usr/lib/csulcca/catcher_install ] || [ ! -e /opt/IBM/CCA/bin/catcher.key ]; }; } || return 0
     csulcca_version=$(LC_ALL=C timeout 30 rpm -qi csulcca 2>/dev/null </dev/null | sed -n '/^Version *: */{s///p;q;}')
 }
 
-# csulcca_tell_mode COMMAND SEEN: sets csulcca_mode from the daemon's command line; fails for another program's.
+# csulcca_tell_mode COMMAND SEEN: sets csulcca_mode from the daemon's command line, and csulcca_seen to SEEN. Fails for
+# the command line of another program.
 csulcca_tell_mode() {
     case " $1 " in
     # The command line of a shell does not prove that the command ran.
@@ -366,8 +368,8 @@ csulcca_shown_property() {
     csulcca_value=${csulcca_value%%"$csulcca_line_end"*}
 }
 
-# csulcca_see_processes GROUP: looks at the processes in the unit's control group, because a service with an init script
-# has no main process. Only root can put a process into a control group that is not a user's own.
+# csulcca_see_processes GROUP: looks for the daemon in the unit's control group, because a service with an init script
+# has no main process. Only root can put a process there.
 csulcca_see_processes() {
     [ -n "$1" ] || return 1
     for csulcca_place in /sys/fs/cgroup /sys/fs/cgroup/systemd /sys/fs/cgroup/unified; do
@@ -381,7 +383,7 @@ csulcca_see_processes() {
 
 csulcca_see_process() {
     csulcca_is_of_root "$1" || return 1
-    # In a chroot /proc shows the processes of the system around it; in transactional-update's that is the same one.
+    # In a chroot /proc shows the processes of the host. Only in that of transactional-update these are the right ones.
     # shellcheck disable=SC3013 # dash and bash know -ef
     [ -n "${TRANSACTIONAL_UPDATE-}" ] || [ ! -e "/proc/$1/root" ] || [ "/proc/$1/root" -ef / ] || return 1
     csulcca_words=$(tr '\0' ' ' 2>/dev/null <"/proc/$1/cmdline") || return 1
@@ -400,8 +402,8 @@ csulcca_is_of_root() {
     esac
 }
 
-# Whether the journal does not get what PID 1 logs now about a unit that does nothing. Older lines prove nothing: an
-# administrator may have told journald since then to store none.
+# Whether journald stores nothing. For a test, PID 1 logs about a unit that does nothing. Older lines in the journal
+# prove nothing: journald may have been set to store none since then.
 csulcca_has_no_journal() {
     csulcca_heard=csulcca-journal-$$.service
     timeout 10 systemd-run --quiet --collect --unit="$csulcca_heard" /bin/true </dev/null >/dev/null 2>&1 || :
@@ -413,10 +415,10 @@ csulcca_never_stopped() {
     ! systemctl show -p InactiveEnterTimestampMonotonic CSUTKEcat.service 2>/dev/null | grep -q '=[1-9]'
 }
 
-# dpkg runs the old prerm before us. systemd knows when the service stopped, but after "systemctl disable --now" it has
-# forgotten the unit; then the journal knows. What stopped after the package manager began was running before. The id is
-# that of the message "unit stopped" in systemd's catalog (SD_MESSAGE_UNIT_STOPPED, sd-messages.h). Any user can send
-# it, but not as PID 1.
+# dpkg runs the old prerm before us. If the service stopped after the package manager began, it was running before.
+# systemd knows when it stopped, but after "systemctl disable --now" it has forgotten the unit; then the journal knows.
+# The id is that of the message "unit stopped" (SD_MESSAGE_UNIT_STOPPED, sd-messages.h). Any user can send this message,
+# but not as PID 1.
 csulcca_was_stopped_by_this_transaction() {
     [ -d /run/systemd/system ] || return 1
     csulcca_began=$(csulcca_transaction_start) || return 1
@@ -434,8 +436,8 @@ csulcca_was_stopped_by_this_transaction() {
     [ -n "$csulcca_stopped" ] && [ "$csulcca_stopped" -gt "$csulcca_began" ]
 }
 
-# Whether the old prerm can disable the service, and a directory that may have held the service's link changed after the
-# package manager began. Without a native unit the links are those of the init script, in rcN.d.
+# Whether the old prerm seems to have disabled the service: it contains that word, and a directory for the service's
+# links was changed after the package manager began. Without a native unit, these are the directories rcN.d.
 csulcca_was_disabled_by_this_transaction() {
     grep -q disable "$(dpkg-query --control-path csulcca prerm 2>/dev/null)" 2>/dev/null || return 1
     csulcca_began=$(csulcca_transaction_start) || return 1
@@ -451,7 +453,8 @@ csulcca_was_disabled_by_this_transaction() {
     [ -n "$csulcca_changed" ]
 }
 
-# When the package manager, our parent, was started: hundredths of a second since boot (proc(5), stat, field 22).
+# Prints when the package manager, our parent, was started: hundredths of a second since boot (proc(5), stat, field 22).
+# If a killed upgrade came before it, prints the start of that one.
 csulcca_transaction_start() {
     csulcca_fields=$(sed 's/^.*) //' "/proc/$PPID/stat" 2>/dev/null) || return 1
     # shellcheck disable=SC2086 # split into fields, on purpose
@@ -468,7 +471,7 @@ csulcca_transaction_start() {
 }
 
 # Prints when an upgrade began that was killed in the last day, from dpkg's log: seconds since the epoch. If it was
-# killed between the old prerm and this script, the service is stopped and not noted, and that prerm runs only once.
+# killed between the old prerm and this script, the service was stopped without a note, and no prerm runs again.
 csulcca_killed_upgrade_start() {
     [ -r /var/log/dpkg.log ] || return 1
     csulcca_line=$(awk '
@@ -481,8 +484,8 @@ csulcca_killed_upgrade_start() {
     echo "$csulcca_killed_at"
 }
 
-# In CCA 7.x's rpm the init script is a plain file, which rpm removes even if an administrator has edited it. Keeps a
-# copy if rpm says that it was edited, or does not answer.
+# Keeps a copy of CCA 7.x's init script if it was edited, or if rpm does not answer whether it was. In 7.x's rpm the
+# script is a plain file, which rpm removes even if it was edited.
 csulcca_keep_edited_init_script() {
     csulcca_script=/etc/init.d/CSUTKEcat
     [ -f "$csulcca_script" ] || return 0

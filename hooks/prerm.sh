@@ -1,4 +1,4 @@
-# csulcca_prerm FAMILY ARGUMENTS...: before our files go (deb prerm, rpm %preun).
+# csulcca_prerm FAMILY ARGUMENTS...: before our files are removed (deb prerm, rpm %preun).
 #
 # An upgrade stops nothing: the old daemon serves until the new package restarts it.
 
@@ -8,14 +8,14 @@ csulcca_prerm() {
         if [ -d /run/systemd/system ]; then
             (csulcca_note_whether_it_runs) || :
         fi
-        # After the note above, which reads what an earlier attempt has noted here.
+        # This comes second, because the function above reads the note of an earlier attempt.
         [ "$1" != rpm ] || (csulcca_note_enabled) || :
         if [ -d /run/systemd/system ]; then
             systemctl stop CSUTKEcat.service </dev/null || :
             systemctl stop csulcca-check.timer csulcca-check.service </dev/null >/dev/null 2>&1 || :
         fi
         (csulcca_note_links) || :
-        # Finish what was interrupted, and note what is ours, while our library still exists.
+        # While our library still exists: finish an interrupted run, and note which keys are ours.
         if [ -x @LIBRARY@/run ]; then
             @LIBRARY@/run scriptlet-remove "$@" </dev/null || :
         fi
@@ -24,8 +24,8 @@ csulcca_prerm() {
     [ ! -d @LIBRARY@ ] || find @LIBRARY@ -name __pycache__ -prune -exec rm -rf {} + || :
 }
 
-# Notes whether the service runs, for a removal that dpkg cancels or that is killed. The note of a killed attempt counts
-# until the service runs again.
+# Notes whether the service runs, in case dpkg cancels the removal or the removal is killed. If the service does not run
+# now, the note of an earlier killed attempt still counts.
 csulcca_note_whether_it_runs() {
     case $(systemctl is-active CSUTKEcat.service </dev/null 2>/dev/null) in
     active | activating | reloading) csulcca_ran=yes ;;
@@ -40,8 +40,8 @@ csulcca_note_whether_it_runs() {
     echo "$csulcca_ran" >@RAN@
 }
 
-# Notes which units are enabled: the macro in rpm's %preun disables them next. A killed attempt may already have
-# disabled one of them or both.
+# Notes which units are enabled, because the macro in rpm's %preun disables them next. A killed attempt may have
+# disabled them already; then its note counts.
 csulcca_note_enabled() {
     csulcca_found=""
     for csulcca_unit in CSUTKEcat.service csulcca-check.timer; do
