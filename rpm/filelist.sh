@@ -1,12 +1,12 @@
 #!/bin/sh
 # Usage: filelist.sh PAYLOAD. Prints a %files line for each file and directory of the payload, for `%files -f`.
-# What PAYLOAD.attributes lists (MODE GROUP CAPABILITIES PATH, see tools/payload_layout.py) is packed with that.
-# Directories of the system itself and those that the spec lists are left out.
+# Paths in PAYLOAD.attributes (MODE GROUP CAPABILITIES PATH, see tools/payload_layout.py) get these attributes.
+# Directories of the system, and what the spec lists, are left out.
 set -eu
 attributes=$(cat "$1.attributes" 2>/dev/null || :)
 cd "$1"
 
-# attributes_of PATH: the %attr and %caps of a path that is listed, with a blank after each.
+# attributes_of PATH: prints the %attr and %caps of a path in PAYLOAD.attributes, with a blank after each.
 attributes_of() {
     printf '%s\n' "$attributes" | while read -r mode group capabilities listed; do
         [ "$listed" = "$1" ] || continue
@@ -32,7 +32,7 @@ find . -mindepth 1 -name __pycache__ -prune -o -mindepth 1 -print | LC_ALL=C sor
     else
         case $path in
         /etc/*) printf '%s%%config(noreplace) "%s"\n' "$(attributes_of "$path")" "$path" ;;
-        # The spec has compressed it; quotes would keep rpm from seeing a pattern.
+        # The spec compresses the page, so its name gets a "*", which rpm expands only without quotes.
         /usr/share/man/*) printf '%s%s*\n' "$(attributes_of "$path")" "$path" ;;
         *) printf '%s"%s"\n' "$(attributes_of "$path")" "$path" ;;
         esac
