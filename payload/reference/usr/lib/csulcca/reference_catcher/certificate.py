@@ -1,4 +1,4 @@
-"""Which public key an X.509 certificate has: the standard library cannot say."""
+"""Find the public key in an X.509 certificate, which the standard library cannot do."""
 
 RSA = bytes.fromhex("2a864886f70d010101")
 EC = bytes.fromhex("2a8648ce3d0201")
@@ -21,14 +21,14 @@ OTHER_CURVES = {
     bytes.fromhex("2b240303020801010b"): "brainpoolP384r1",
     bytes.fromhex("2b240303020801010d"): "brainpoolP512r1",
 }
-# Bits. What is smaller than recommended is served with a warning.
+# In bits. A key that is smaller than recommended is used, with a warning.
 RSA_SMALLEST, RSA_LARGEST, RSA_RECOMMENDED = 1024, 4096, 2048
 
 
 def element(data, start, end, tag):
-    """(start, end) of the contents of the DER element at START, which must have TAG and lie within END.
+    """Return (start, end) of the contents of the DER element at START. It must have TAG and end before END.
 
-    Raises ValueError for anything else. Only the definite lengths that DER allows are read.
+    Raises ValueError for anything else. Only definite lengths are read: DER allows no others.
     """
     if end - start < 2 or data[start] != tag:
         raise ValueError("unexpected contents")
@@ -44,9 +44,9 @@ def element(data, start, end, tag):
 
 
 def public_key(certificate):
-    """("RSA", bits) or (name of the curve, None) of the DER CERTIFICATE; ("", what it is instead) if unsupported.
+    """Return ("RSA", bits) or (name of the curve, None) for a certificate in DER; ("", what it is) for other keys.
 
-    The standard library cannot say, so this walks to the subjectPublicKeyInfo (RFC 5280, 4.1). ValueError: no X.509.
+    The fields before the subjectPublicKeyInfo are skipped (RFC 5280, 4.1). Raises ValueError if this is not X.509.
     """
     start, end = element(certificate, 0, len(certificate), 0x30)
     start, end = element(certificate, start, end, 0x30)

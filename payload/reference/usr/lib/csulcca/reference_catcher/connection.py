@@ -1,4 +1,4 @@
-"""One peer of the catcher: its handshake, its relay to the backend, and how it ends."""
+"""One connection of a peer: its handshake, its relay to the backend, and its end."""
 
 import errno
 import os
@@ -12,20 +12,20 @@ from .streams import ROUNDS, Flow, PlainEnd, TlsEnd, handshake_problem, plain
 
 HANDSHAKE, CONNECT, RELAY, FAREWELL, CLOSED = "handshake", "connect", "relay", "farewell", "closed"
 
-AGAIN = 0.05            # seconds until a Unix socket is tried again whose queue of connections is full
-LINGER = 2.0            # seconds that a peer has to read our farewell before the socket is closed,
+AGAIN = 0.05            # seconds until the next attempt at a Unix socket whose queue of connections is full
+LINGER = 2.0            # seconds for a peer to read the end of our stream before the socket is closed,
 LAST_LINGER = 0.2       # and the same while the catcher stops
 # struct linger: on or off, seconds. Each socket starts with RESET_ON_CLOSE, and gets FIN_ON_CLOSE only when its stream
-# is complete. So a stream that our end cuts, even by a crash, never looks complete to the receiver.
+# is complete. So a stream that we cut, even by a crash, never looks complete to the receiver.
 RESET_ON_CLOSE = (1).to_bytes(4, sys.byteorder) + bytes(4)
 FIN_ON_CLOSE = bytes(8)
 
 
 class Connection:
-    """A peer and, once there is one, its backend. ``deadline`` is when the current state ends by itself.
+    """A peer and its backend, once there is a connection to it. deadline: when the current state ends by itself.
 
-    The server brings the settings, the log, the backend's addresses and the selector. It calls step() after each event,
-    expire() after the deadline and stop() when it stops; after each of them the state may be CLOSED.
+    The server has the settings, the log, the backend's addresses and the selector. It calls step() after each event,
+    expire() after the deadline, and stop() when it stops. After each of these calls the state may be CLOSED.
     """
 
     def __init__(self, server, client, peer, address, origin):
@@ -37,7 +37,7 @@ class Connection:
         self.started = self.moved_at = self.deadline = time.monotonic()
         self.candidates = []    # addresses of the backend that were not tried yet,
         self.target = None      # and the one that is tried now
-        self.full_until = 0.0   # so long a Unix socket is tried again
+        self.full_until = 0.0   # when attempts at a Unix socket with a full queue end
         self.up = self.down = None
         self.farewell_sent = self.warned = False
         self.backend_failed = False     # then what the client sends is lost, and no answer comes
@@ -48,11 +48,11 @@ class Connection:
         return "%s: %s" % (self.peer, self.protocol)
 
     def ends(self):
-        """The one or two ends that are open."""
+        """Return the one or two ends that are open."""
         return [end for end in (self.client, self.backend) if end is not None]
 
     def step(self):
-        """Do what can be done now; a failure ends this connection only."""
+        """Do what can be done now. A failure ends only this connection."""
         self._guarded(self._step)
 
     def expire(self):
@@ -66,7 +66,7 @@ class Connection:
             action()
         except OSError as error:
             self._failed(error)
-        except Exception as error:  # noqa: BLE001 - whatever one peer provoked, the others are served on
+        except Exception as error:  # noqa: BLE001 - whatever one peer provokes must not disturb the others
             self.end(ERROR, "unexpected error: " + summary(error), cut=True)
         if self.state != CLOSED:
             self.server.watch(self)
@@ -88,7 +88,7 @@ class Connection:
             self.end(NOTICE, "nothing moved for %g s%s" % (self.settings.idle_timeout, self._amount()), cut=True)
 
     def stop(self):
-        """The catcher stops: what has not begun ends now, and a farewell is shorter."""
+        """Stop, because the catcher stops: what is not relayed yet ends now, and LINGER becomes LAST_LINGER."""
         if self.state == HANDSHAKE:
             self.fail("ended, because the catcher stops")
         elif self.state == CONNECT:
@@ -97,22 +97,22 @@ class Connection:
             self.deadline = min(self.deadline, time.monotonic() + LAST_LINGER)
 
     def cut(self):
-        """End a relay for which the catcher's stop does not wait any longer."""
+        """End a relay, because the catcher's stop no longer waits for it."""
         self.end(NOTICE, "cut, because the catcher stops" + self._amount(), cut=True)
 
     def end(self, priority, outcome, cut=False):
-        """Say OUTCOME in the log, and close."""
+        """Log OUTCOME, and close."""
         self.log.use(self.origin, priority, "%s: %s" % (self, outcome))
         self.close(cut)
 
     def fail(self, outcome):
-        """As end(), for a peer that never used the catcher."""
+        """Do what end() does, for a peer that never used the catcher."""
         self.log.noise(self.origin, NOTICE, "%s: %s" % (self, outcome))
         self.close()
 
     def close(self, cut=False):
-        """Close both sockets. With CUT both peers see an error, so they know that the stream is not complete. A client
-        whose backend was lost always sees one."""
+        """Close both sockets. With CUT, both peers see an error, so they know that the stream is not complete. If the
+        backend was lost, the client always sees an error."""
         for end in self.ends():
             self.server.unwatch(end)
             if not (cut or self.backend_failed):
@@ -154,7 +154,7 @@ class Connection:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
         code = sock.connect_ex(address)
         if code == errno.EAGAIN and family == socket.AF_UNIX:
-            # The queue of the listener is full. For TCP the kernel waits, here nobody does (connect(2)).
+            # The listener's queue is full. For TCP the kernel would wait, for a Unix socket it does not (connect(2)).
             self._drop_backend()
             self._wait_for(AGAIN)
         elif code not in (0, errno.EINPROGRESS):
@@ -162,7 +162,7 @@ class Connection:
 
     def _step_connect(self):
         if self.backend is None:
-            return      # tried again soon
+            return      # the next attempt comes soon
         sock = self.backend.sock
         code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if code:
@@ -173,9 +173,9 @@ class Connection:
         except OSError as error:
             if error.errno != errno.ENOTCONN:
                 raise
-            return      # still on its way: it was the client that woke us
+            return      # not connected yet: the event was the client's
         if sock.family != socket.AF_UNIX and peer == sock.getsockname():
-            # Nobody listens, and the kernel has given us the backend's own port to connect from (simultaneous open).
+            # Nobody listens, and our local port happens to be the backend's: we are connected to ourselves.
             self._connect_failed(os.strerror(errno.ECONNREFUSED))
             return
         self.state = RELAY
@@ -213,7 +213,7 @@ class Connection:
         if not (self.farewell_sent or self.backend_failed):
             self.farewell_sent = client.close_write()
         for _ in range(ROUNDS):
-            # Ciphertext is not worth the work, unless it says whether something is lost.
+            # Decrypt only if it matters whether the client has sent data, which is lost.
             data = client.read() if self.backend_failed else PlainEnd.read(client)
             if data is None:
                 return
@@ -228,7 +228,7 @@ class Connection:
     # -- ends
 
     def _failed(self, error):
-        """End after an OSError (ssl.SSLError is one), and say what it means for an administrator."""
+        """End after an OSError, which may be an ssl.SSLError, and log what it means for an administrator."""
         if self.state == FAREWELL:
             self.close()
         elif self.state == HANDSHAKE and getattr(error, "reason", None) and not self.client.ended:
@@ -240,16 +240,16 @@ class Connection:
             self.end(NOTICE, "broken: %s%s" % (reason, self._amount()), cut=True)
 
     def _goodbye(self, outcome, priority=INFO, say=None):
-        """Say OUTCOME in the log, end the stream as its protocol demands, and give the peer LINGER seconds.
+        """Log OUTCOME, end the stream as its protocol demands, and give the peer LINGER seconds to read that.
 
-        A stream whose backend was lost stays open for that time, so that a client can see our certificate.
+        If the backend was lost, the stream stays open for that time, so that a client can see our certificate.
         """
         (say or self.log.use)(self.origin, priority, "%s: %s" % (self, outcome))
         self._drop_backend()
         if self.backend_failed and self.client.read():
-            self.close()        # what the client has sent is lost, and it should know now
+            self.close()        # what the client has sent is lost, so it must see an error now
             return
-        self.client.drained = True      # what it still sends will be thrown away
+        self.client.drained = True      # what it still sends is dropped
         self.state = FAREWELL
         self._wait_for(LAST_LINGER if self.server.stopping else LINGER)
         self.step()

@@ -7,14 +7,14 @@ import stat
 import time
 
 ERROR, WARNING, NOTICE, INFO, DEBUG = 3, 4, 5, 6, 7     # syslog's priorities
-# How many lines there may be in WINDOW seconds; the rest is counted. What a peer did with the catcher and what it tried
-# in vain are counted apart, and every peer by itself: neither one peer nor noise hides who used the catcher.
+# Limits of the number of lines in WINDOW seconds. Further lines are only counted. Connections that were used and those
+# that failed have separate limits, and so has each peer: so neither one peer nor failures hide who used the catcher.
 WINDOW = 10.0
-USE_LINES = 200         # about the connections of one peer,
-ALL_USE_LINES = 1200    # and of all of them, but for the first line of each
-NOISE_LINES = 50        # about those of one peer that came to nothing,
-ALL_NOISE_LINES = 1000  # and of all of them. journald drops everything of a service that says 10,000 lines in 30 s
-PEERS = 1024            # peers that are told apart in a window; further ones count as one
+USE_LINES = 200         # on the used connections of one peer,
+ALL_USE_LINES = 1200    # and of all peers; the first line of a peer is always logged
+NOISE_LINES = 50        # on the failed connections of one peer,
+ALL_NOISE_LINES = 1000  # and of all peers. journald drops all lines of a service that logs 10,000 lines in 30 s
+PEERS = 1024            # peers with counters of their own in a window; all others share one
 OTHERS = "other addresses"
 
 
@@ -36,17 +36,18 @@ class Log:
         try:
             self._write((prefix + text + "\n").encode("ascii"))
         except OSError:
-            # There is nowhere else to say so.
+            # There is no other place to report it.
             self.lost += 1
             return
         self.lost = 0
 
     def _write(self, line):
-        """Raise OSError if stderr has no room or is gone: who reads the log may hang, and must not stop the catcher."""
+        """Write a line to stderr. Raises OSError instead of waiting if stderr has no room: a reader that hangs must not
+        stop the catcher."""
         if self.socket is not None:
             self.socket.send(line, socket.MSG_DONTWAIT)
             return
-        room = select.poll()    # of this thread alone
+        room = select.poll()    # one for each thread
         room.register(2, select.POLLOUT)
         if not room.poll(0):
             raise BlockingIOError
@@ -88,7 +89,8 @@ class Log:
 
 
 def count_line(lines, peer):
-    """(the source that the line is counted for, the number of its lines): OTHERS if there are too many sources."""
+    """Count a line in LINES, {peer: number of lines}. Returns the peer, or OTHERS if there are too many peers, and its
+    number."""
     if len(lines) >= PEERS and peer not in lines:
         peer = OTHERS
     lines[peer] = lines.get(peer, 0) + 1
@@ -96,8 +98,8 @@ def count_line(lines, peer):
 
 
 def stderr_socket():
-    """stderr as a socket, which the journal's stream is; None if it is another kind of file. poll(2) says that a socket
-    has no room when a quarter of it is used."""
+    """Return stderr as a socket, as it is for the journal; None if it is another kind of file. (For a socket poll(2)
+    cannot be used: it reports no room as soon as a quarter is used.)"""
     try:
         return socket.fromfd(2, socket.AF_UNIX, socket.SOCK_STREAM) if stat.S_ISSOCK(os.fstat(2).st_mode) else None
     except OSError:
@@ -105,7 +107,7 @@ def stderr_socket():
 
 
 def stderr_is_journal():
-    """True if stderr is the stream that JOURNAL_STREAM names (systemd.exec(5)), not something it was sent on to."""
+    """Return whether stderr is the stream that JOURNAL_STREAM names (systemd.exec(5)), and was not redirected since."""
     try:
         status = os.fstat(2)
     except OSError:
@@ -114,7 +116,7 @@ def stderr_is_journal():
 
 
 def summary(error):
-    """An unexpected error in one line: its type, text and place."""
+    """Return an unexpected error in one line: its type, text and place."""
     trace = error.__traceback__
     while trace.tb_next is not None:
         trace = trace.tb_next

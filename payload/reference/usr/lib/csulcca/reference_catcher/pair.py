@@ -1,4 +1,4 @@
-"""The key and certificate, and the TLS contexts that are made of them."""
+"""The key and certificate, and the TLS contexts that are made from them."""
 
 import os
 
@@ -10,17 +10,17 @@ from .streams import plain
 PEM_LIMIT = 256 * 1024
 SUPPORTED_KEYS = ("use RSA %d to %d, prime256v1, secp384r1 or secp521r1, for example from: catcherctl cert generate" % (
     RSA_RECOMMENDED, RSA_LARGEST))
-# Forward secrecy and authenticated encryption only; any Java of the last ten years has them. TLS 1.3 brings its own.
+# For TLS 1.2, only forward secrecy and authenticated encryption, which Java has had for ten years. TLS 1.3 has its own.
 CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
-# OpenSSL's reasons that are a security level's, and what to do then.
+# OpenSSL's errors if its security level refuses a certificate, and what to do then.
 POLICY_REASONS = ("EE_KEY_TOO_SMALL", "CA_KEY_TOO_SMALL", "CA_MD_TOO_WEAK")
 SEE_POLICY = "install a pair that the policy allows (openssl.cnf, update-crypto-policies --show), or change the policy"
-OP_IGNORE_UNEXPECTED_EOF = 0x80     # ssl.h of OpenSSL 3; Python names it from 3.10
-OP_NO_RENEGOTIATION = 0x40000000    # ssl names it from Python 3.7; OpenSSL knows it from 1.1.0h
+OP_IGNORE_UNEXPECTED_EOF = 0x80     # ssl.h of OpenSSL 3; the module ssl has it from Python 3.10
+OP_NO_RENEGOTIATION = 0x40000000    # OpenSSL has it from 1.1.0h; the module ssl has it from Python 3.7
 
 
 def read_pem(path):
-    """The bytes of one half of the pair. Raises Refused with the reason."""
+    """Return the bytes of one file of the pair. Raises Refused with the reason."""
     try:
         data = read_file(path, PEM_LIMIT)
     except OSError as error:
@@ -33,7 +33,7 @@ def read_pem(path):
 
 
 class Pair:
-    """The pair as read once at start; every TLS context is made from these bytes, whatever becomes of the files.
+    """The pair. It is read once, at the start: every TLS context is made from these bytes, even if the files change.
 
     kind: for the log, e.g. "RSA 2048" or "secp521r1". Raises Refused (EX_CONFIG) for a pair that cannot be used.
     """
@@ -51,7 +51,7 @@ class Pair:
         self.key, self.crt = read_pem(key_path), read_pem(crt_path)
         self.key_path, self.crt_path = key_path, crt_path
         keys = [block for block in self.key.split(b"-----BEGIN ")[1:] if b"PRIVATE KEY-----" in block]
-        # OpenSSL takes the first one. Text around it may say anything.
+        # OpenSSL uses the first key. Other text in the file does not matter.
         if b"ENCRYPTED" in b"".join(keys[:1]).partition(b"-----END ")[0]:
             raise Refused(EX_CONFIG, "%s is encrypted, and the catcher cannot ask for its passphrase" % key_path,
                           "remove it with: openssl pkey -in KEY -out PLAIN; then " + NEW_PAIR)
@@ -61,12 +61,13 @@ class Pair:
     def _public_key(self):
         import binascii
         begin, end = b"-----BEGIN CERTIFICATE-----", b"-----END CERTIFICATE-----"
-        # The old name of a certificate in PEM.
+        # The old PEM label of a certificate.
         self.crt = self.crt.replace(b" X509 CERTIFICATE-----", b" CERTIFICATE-----")
         try:
             if begin not in self.crt or end not in self.crt:
                 raise ValueError("no whole certificate in PEM")
-            # OpenSSL knows more labels than this one; without what comes before, its first certificate is ours.
+            # OpenSSL also reads certificates with other labels. What comes before this one is dropped, so it is
+            # OpenSSL's first one, too.
             self.crt = self.crt[self.crt.index(begin):]
             name, bits = public_key(binascii.a2b_base64(self.crt[len(begin):].partition(end)[0]))
         except ValueError as error:
@@ -77,11 +78,11 @@ class Pair:
         return name, bits
 
     def is_small(self):
-        """Whether the key is smaller than recommended."""
+        """Return whether the key is smaller than recommended."""
         return self.name == "RSA" and self.bits < RSA_RECOMMENDED
 
     def context(self):
-        """A new ssl.SSLContext for the server side. Raises Refused if OpenSSL or the system refuses the pair."""
+        """Return a new ssl.SSLContext for the server. Raises Refused if OpenSSL or the system refuses the pair."""
         try:
             import ssl
         except ImportError as error:
@@ -96,9 +97,10 @@ class Pair:
         return context
 
     def _bare_context(self, ssl):
-        """The context without the pair: the system's policy (openssl.cnf), made stricter here and never looser.
+        """Return a context without the pair: the system's policy (openssl.cnf), made stricter and never weaker, except
+        for an RSA key below 2048 bits.
 
-        That holds for a Python that leaves the defaults to OpenSSL, as those of distributions do.
+        This holds for a Python that leaves the defaults to OpenSSL, as the Python of a distribution does.
         """
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         allowed = {cipher["name"] for cipher in context.get_ciphers()}
@@ -106,25 +108,25 @@ class Pair:
         ours = [name for name in (cipher["name"] for cipher in context.get_ciphers())
                 if name in allowed and not name.startswith("TLS_")]
         if not ours:
-            # What the policy has for TLS 1.2 is not good enough for us; TLS 1.3 has a list of its own.
+            # The policy allows no cipher of CIPHERS, so TLS 1.2 is off. TLS 1.3 has a list of its own.
             context.options |= ssl.OP_NO_TLSv1_2
         if not hasattr(ssl, "TLSVersion"):
             context.options |= ssl.OP_NO_TLSv1 | ssl.OP_NO_TLSv1_1
         elif context.minimum_version < ssl.TLSVersion.TLSv1_2:
             context.minimum_version = ssl.TLSVersion.TLSv1_2
-        # Distributions refuse keys below 2048 bits by their security level 2. Level 1 is the vendor's 1024; it is set
-        # for such a key only, and lowers nothing for any other, nor a level that somebody has raised.
+        # With security level 2, distributions refuse RSA keys below 2048 bits. The vendor allows 1024, which needs
+        # level 1. It is set only for such a key, and only if nobody has set a level above 2.
         small = self.is_small() and getattr(context, "security_level", 2) <= 2
         if ours:
             context.set_ciphers(":".join(ours) + ":@SECLEVEL=1" * small)
         context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_CIPHER_SERVER_PREFERENCE | ssl.OP_SINGLE_ECDH_USE
-        # Python 3.10 to 3.11.2 set this option, with which OpenSSL 3 takes a truncated stream for a complete one.
+        # Python 3.10 to 3.11.2 set this option. With it, OpenSSL 3 takes a truncated stream for a complete one.
         context.options &= ~OP_IGNORE_UNEXPECTED_EOF
         if ssl.OPENSSL_VERSION_INFO >= (1, 1, 0, 8):
             context.options |= OP_NO_RENEGOTIATION
         if hasattr(context, "num_tickets"):
             context.num_tickets = 0
-            context.options |= ssl.OP_NO_TICKET     # alone it would make OpenSSL keep TLS 1.3 sessions in its cache
+            context.options |= ssl.OP_NO_TICKET     # without num_tickets, OpenSSL would cache TLS 1.3 sessions instead
         return context
 
     def _load_into(self, context):
@@ -146,7 +148,7 @@ class Pair:
             os.close(key)
 
     def try_out(self, context):
-        """Make a handshake with ourselves, to find a pair that no peer can use. Raises Refused."""
+        """Do a handshake with ourselves. Raises Refused if none works, because then no peer could use the pair."""
         import ssl
         why = ""
         for options in (0, getattr(ssl, "OP_NO_TLSv1_3", 0)):
@@ -169,7 +171,7 @@ class Pair:
 
 
 def shake_hands(server_context, client_context):
-    """A TLS handshake in memory. Raises ssl.SSLError if it fails."""
+    """Do a TLS handshake in memory. Raises ssl.SSLError if it fails."""
     import ssl
     to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
     ends = [client_context.wrap_bio(to_client, to_server), server_context.wrap_bio(to_server, to_client, True)]
@@ -183,7 +185,8 @@ def shake_hands(server_context, client_context):
 
 
 def in_memory(data):
-    """A descriptor of a nameless file with DATA: OpenSSL reads files only, and these bytes are the checked ones."""
+    """Return a descriptor of a file without a name that contains DATA: OpenSSL reads only files, and must read exactly
+    the bytes that were checked."""
     if hasattr(os, "memfd_create"):     # from Python 3.8
         descriptor = os.memfd_create("catcher", os.MFD_CLOEXEC)
     else:

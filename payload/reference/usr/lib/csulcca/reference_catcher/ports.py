@@ -11,16 +11,16 @@ from .refusal import EDIT_CONF, EX_CONFIG, EX_FAILED, Refused
 from .settings import unmapped
 
 TCP_TIME_WAIT, TCP_LISTEN = 6, 10   # tcp_states.h
-IP_FREEBIND = 15                    # in.h; ip(7). For IPv6, too
-RETRY, RETRY_LIMIT = 1.0, 60.0      # seconds until a name is looked up again: the first time, and at most
-PATIENCE = 2.0                      # seconds that a start waits for the first look, which may take minutes
+IP_FREEBIND = 15                    # in.h; see ip(7). It works for IPv6, too
+RETRY, RETRY_LIMIT = 1.0, 60.0      # seconds between attempts to look up a name: the first pause, and the longest
+PATIENCE = 2.0                      # seconds for which a start waits for the first attempt, which may take minutes
 
 
 def listen(settings, log):
-    """Listening sockets for the configured addresses. Raises Refused if one cannot be had.
+    """Return listening sockets for the configured addresses. Raises Refused if one cannot be made.
 
-    IPv4 or IPv6 that this system does not have costs a line. With listen= every address must work, but one that this
-    system does not have may come later.
+    By default, a system without IPv4 or without IPv6 only gets a line in the log. With listen=, every address must
+    work, but the system may get it later.
     """
     sockets, port, chosen = [], settings.port, "listen" in settings.given
     for (family, name), address in wanted(settings).items():
@@ -49,8 +49,11 @@ def listen(settings, log):
 
 
 def wanted(settings):
-    """{(family, socket address): the address as configured}, each once, and none beside all of its family: the kernel
-    does not give a port twice. Raises Refused."""
+    """Return {(family, socket address): the address as configured}. Raises Refused.
+
+    The kernel gives a port only once. So each address appears once, and no address beside "0.0.0.0" or "::" of its
+    family.
+    """
     found = {}      # type: dict
     for address in settings.listen:
         try:
@@ -66,9 +69,9 @@ def wanted(settings):
 
 
 def listener(family, name, absent=False):
-    """A listening, non-blocking socket; one for IPv6 leaves IPv4 to its own. Raises OSError.
+    """Return a listening, non-blocking socket. One for IPv6 does not accept IPv4. Raises OSError.
 
-    With ABSENT for an address that this system may not have.
+    ABSENT: this system need not have the address.
     """
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
@@ -87,9 +90,10 @@ def listener(family, name, absent=False):
 
 
 def who_has(port):
-    """What occupies the local PORT by the kernel's tables (proc_pid_net(5)): a listener, or connections of this system.
+    """Return what occupies the local PORT, for a message, from the kernel's tables (proc_pid_net(5)).
 
-    A connection that was made from here may have the port as its own end, open or closed not long ago.
+    That is a listener, or an outgoing connection that has the port as its local port: it is open, or was closed within
+    the last minute.
     """
     listening, open_, closed = [], [], []
     for name, family in (("tcp", socket.AF_INET), ("tcp6", socket.AF_INET6)):
@@ -119,7 +123,7 @@ def who_has(port):
 
 
 def shown_address(family, text):
-    """ADDRESS:PORT as the kernel's tables have it (words of 32 bits in the host's order) as people write it."""
+    """Return ADDRESS:PORT from the kernel's tables (words of 32 bits in the host's byte order) as people write it."""
     address, _, port = text.partition(b":")
     data = bytes.fromhex(address.decode())
     words = [data[at:at + 4] for at in range(0, len(data), 4)]
@@ -129,7 +133,8 @@ def shown_address(family, text):
 
 
 def origin(host):
-    """Where a peer is: an IPv4 address; of IPv6 the network of 64 bits, all of which one host may use."""
+    """Return what counts as one source of connections: an IPv4 address, or the /64 network of an IPv6 address, because
+    one host may use all its addresses."""
     host = unmapped(host.partition("%")[0])
     if ":" not in host:
         return host
@@ -140,11 +145,12 @@ def origin(host):
 
 
 def backend_addresses(settings, log):
-    """[(family, address)] of the backend, [] without one. Looked up once: the loop must not wait for a name server.
+    """Return [(family, address)] of the backend; [] without one.
 
-    A start waits for a name for PATIENCE only. A name is tried again until it is known, and then this list is filled: a
-    start that failed would be tried again every two seconds, and there is no catcher until then. Raises Refused if
-    the limit of processes leaves no thread for that, and the name is not known now.
+    A name is looked up in a thread, because the loop must not wait for a name server. A start waits PATIENCE seconds
+    for it. If the name is not known then, the start goes on, and the thread fills the list later: better than a start
+    that fails and is repeated every two seconds. Raises Refused if the limit of processes allows no thread and the name
+    is not known now.
     """
     if settings.backend is None:
         return []
@@ -155,7 +161,7 @@ def backend_addresses(settings, log):
     except OSError:
         found, told, looked = [], set(), _thread.allocate_lock()    # type: list, set, _thread.LockType
     looked.acquire()
-    # It ends with the process, or when it has found the name. Not threading: that costs memory.
+    # The thread ends with the process, or when it has found the name. The module threading would take more memory.
     try:
         _thread.start_new_thread(keep_looking, (settings, log, found, told, looked))
     except RuntimeError:
@@ -167,13 +173,13 @@ def backend_addresses(settings, log):
 
 
 def look_up(settings, flags=0):
-    """[(family, address)] of a backend that has a name. Raises OSError."""
+    """Return [(family, address)] of a backend that is set as a host. Raises OSError."""
     found = socket.getaddrinfo(settings.backend[1], settings.backend[2], type=socket.SOCK_STREAM, flags=flags)
     return [(family, address) for family, _, _, _, address in found]
 
 
 def look_up_now(settings):
-    """As look_up(), for a start that can have no thread. Raises Refused."""
+    """Do what look_up() does, for a start that cannot have a thread. Raises Refused."""
     try:
         return look_up(settings)
     except OSError:
@@ -182,9 +188,10 @@ def look_up_now(settings):
 
 
 def keep_looking(settings, log, found, told, looked):
-    """Fill FOUND with the addresses of the backend as soon as they are known, and release LOOKED after the first look.
+    """Fill FOUND with the addresses of the backend as soon as they are known, and release LOOKED after the first
+    attempt.
 
-    TOLD: the problems that the log has.
+    TOLD: the problems that were logged already.
     """
     pause, first, problem = RETRY, True, ""
     while not found:
@@ -192,7 +199,7 @@ def keep_looking(settings, log, found, told, looked):
             found.extend(look_up(settings))
         except OSError:
             problem = ""
-        except Exception as error:  # noqa: BLE001 - nobody else would look
+        except Exception as error:  # noqa: BLE001 - without this thread the name would never be found
             problem = " (%s)" % type(error).__name__
         if not found and problem not in told:
             told.add(problem)
@@ -209,7 +216,7 @@ def keep_looking(settings, log, found, told, looked):
 
 
 def backend_name(settings):
-    """The backend as the log names it, or that there is none and where to set one."""
+    """Return the backend's name for the log, or that there is none and where to set one."""
     if settings.backend is None:
         return "no backend is configured in " + settings.path
     return "backend " + (settings.backend[1] if settings.backend[0] == "unix" else "%s:%d" % settings.backend[1:])

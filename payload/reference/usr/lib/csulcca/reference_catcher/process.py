@@ -1,4 +1,4 @@
-"""The process itself: what ps shows of it, and the limits that the system sets it."""
+"""The process itself: what ps shows of it, its limits, and its messages to systemd."""
 
 import os
 import socket
@@ -9,9 +9,9 @@ from .log import DEBUG
 def show_as(words, log):
     """Make ps show WORDS as the arguments of this process, instead of those of the interpreter.
 
-    The kernel tells ps the text between arg_start and arg_end (proc_pid_stat(5), fields 48 and 49). That memory is
-    ours to write, and /proc/self/mem does it without ctypes. Where that cannot be done the interpreter's arguments
-    stay visible, which end in the same words; nothing depends on it.
+    ps gets the text between arg_start and arg_end (proc_pid_stat(5), fields 48 and 49). We may write into that memory,
+    by /proc/self/mem even without ctypes. If that fails, the interpreter's arguments stay visible, which end with the
+    same words. Nothing depends on it.
     """
     title = b"\0".join(os.fsencode(word) for word in words) + b"\0"
     try:
@@ -35,10 +35,10 @@ def show_as(words, log):
 
 
 def leave_no_core():
-    """Keep the memory, which contains the key, out of core files and out of a crash reporter."""
+    """Keep our memory, which contains the key, out of core files and crash reports."""
     import resource
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    # A crash reporter may look past the limit, and then finds no memory that was ours (core(5), coredump_filter).
+    # A crash reporter may ignore that limit. With this filter it gets none of our memory (core(5), coredump_filter).
     try:
         with open("/proc/self/coredump_filter", "wb", buffering=0) as file:
             file.write(b"0")
@@ -47,7 +47,7 @@ def leave_no_core():
 
 
 def tell_systemd(state):
-    """Send STATE, such as READY=1, to the service manager if it asked for that (sd_notify(3)); True if it was sent."""
+    """Send STATE, e.g. READY=1, to systemd if it asked for that (sd_notify(3)). Returns whether it was sent."""
     address = os.environ.get("NOTIFY_SOCKET", "")
     if address[:1] not in ("/", "@"):
         return False
@@ -60,17 +60,17 @@ def tell_systemd(state):
 
 
 def give_back_memory():
-    """Make the C library return free memory to the system: by itself it keeps all memory below the last used block."""
+    """Make the C library return free memory to the system. By itself it keeps everything below the last used block."""
     try:
         import ctypes
         ctypes.CDLL(None).malloc_trim(0)
     except (ImportError, OSError, AttributeError):
-        return      # then it stays ours, for the next connections; musl has no such call
+        return      # musl has no such call: the memory stays with us, for later connections
 
 
 def allow_descriptors(settings):
-    """Raise the soft limit of descriptors to what max_connections needs. With less, the catcher sometimes pauses
-    accepting."""
+    """Raise the soft limit of descriptors to what max_connections needs. With fewer, the catcher sometimes stops
+    accepting for a moment."""
     import resource
     needed = 2 * settings.max_connections + 64
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -1,10 +1,10 @@
-"""Why the catcher does not start, and with which exit status."""
+"""Refusals to start, with their exit statuses."""
 
 import errno
 
 EX_FAILED, EX_USAGE, EX_CONFIG = 1, 2, 78   # CSUTKEcat.service does not restart after 78
 
-# Errors of a read that may be over in a moment.
+# Errors of a read that may soon go away.
 PASSING = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.EIO, errno.ETIMEDOUT, errno.EINTR,
            errno.ESTALE)
 
@@ -13,7 +13,7 @@ EDIT_CONF = "edit %s, then: systemctl restart CSUTKEcat"
 
 
 class Refused(Exception):
-    """The catcher cannot start: exit status, what is wrong in one line, what to type in another."""
+    """The catcher cannot start. status: the exit status. line: what is wrong. hint: what to type, or None."""
 
     def __init__(self, status, line, hint):
         Exception.__init__(self, line)
@@ -21,5 +21,5 @@ class Refused(Exception):
 
 
 def status_of(error):
-    """The exit status for a file that could not be read because of an OSError: whether a second attempt may succeed."""
+    """Return the exit status for a file that could not be read. It tells systemd whether to try again."""
     return EX_FAILED if error.errno in PASSING else EX_CONFIG

@@ -1,4 +1,4 @@
-"""The loop: accepting, the selector, deadlines, and the stop."""
+"""The server's loop: it accepts connections, handles their events and deadlines, and stops."""
 
 import errno
 import selectors
@@ -14,34 +14,34 @@ from .refusal import Refused
 from .settings import unmapped
 from .streams import ROUNDS, PlainEnd, TlsEnd
 
-AT_REST = 0.2           # a relay that has moved nothing for this part of stop_timeout does not hold up a stop
-ACCEPT_PAUSE = 0.5      # seconds without accepting when the system has no descriptor or memory left
-MANY = 64               # so many connections at the same time leave memory that is worth giving back
-SESSION_CACHE = 512     # sessions that OpenSSL may keep for TLS 1.2 clients before a new context is made
+AT_REST = 0.2           # a stop does not wait for a relay that has moved nothing for this part of stop_timeout
+ACCEPT_PAUSE = 0.5      # seconds without accepting after the system had no descriptor or memory left
+MANY = 64               # after this many connections at the same time it is worth giving back memory
+SESSION_CACHE = 512     # sessions of TLS 1.2 clients that OpenSSL may cache before a new context is made
 
 
 class Server:
-    """The loop. ``make_context`` returns an ssl.SSLContext, or is None for TCP."""
+    """The server. make_context: returns an ssl.SSLContext; None for plain TCP."""
 
     def __init__(self, settings, log, listeners, backends, make_context):
         self.settings, self.log, self.listeners, self.backends = settings, log, listeners, backends
         self.make_context = make_context
         self.context = make_context() if make_context else None
         self.selector = selectors.DefaultSelector()
-        self.connections = {}       # used as an ordered set: the oldest first
-        self.peers = {}             # the same for each address that has any, in a dict for each origin()
-        self.counts = {}            # how many each origin() has
-        self.unfinished = {}        # connections that stopped only to give others their turn
-        self.give_back_at = -1      # memory is given back when only so many connections are left
-        self.next_check = 0.0       # when a deadline may have come
+        self.connections = {}       # an ordered set of all connections, the oldest first
+        self.peers = {}             # {origin(): {address: such a set of its connections}}
+        self.counts = {}            # {origin(): the number of its connections}
+        self.unfinished = {}        # an ordered set of connections that paused only to let others go on
+        self.give_back_at = -1      # memory is given back when no more than this many connections are left
+        self.next_check = 0.0       # when the next deadline may come
         self.accepting = False
-        self.stop_at = None         # the end of the drain, once a stop is asked for
+        self.stop_at = None         # when the last relays are cut, once a stop was asked for
         self.wake = None
 
     # -- life
 
     def run(self, ready):
-        """Say READY, serve until SIGTERM or SIGINT, then drain. (Only a restart loads a new pair.)"""
+        """Log READY and serve until SIGTERM or SIGINT, then let relays finish. (Only a restart loads a new pair.)"""
         self.wake, writer = socket.socketpair()
         for sock in (self.wake, writer):
             sock.setblocking(False)
@@ -82,7 +82,7 @@ class Server:
         connection.step()
 
     def _has_emptied(self):
-        """Whether so many connections are gone that their memory should go, too."""
+        """Return whether so few connections are left that memory should be given back."""
         return len(self.connections) <= self.give_back_at
 
     def _timeout(self):
@@ -94,7 +94,7 @@ class Server:
         """End what has reached its deadline, and find the next deadline."""
         self.log.tick(now)
         if self._has_emptied():
-            # Once more when three quarters of those that are left are gone, and at the end.
+            # The next time is when a quarter of the present connections is left, and then when none is.
             self.give_back_at = len(self.connections) // 4 if self.connections else -1
             give_back_memory()
         if not self.accepting and not self.stopping:
@@ -114,7 +114,7 @@ class Server:
         self.next_check = soonest
 
     def _stop(self):
-        """Stop accepting at once. Relays that still move data get stop_timeout; all others end."""
+        """Stop accepting at once. Relays that still move data get stop_timeout seconds; all other connections end."""
         if self.stopping:
             return
         now = time.monotonic()
@@ -148,8 +148,8 @@ class Server:
                 return
             except OSError as error:
                 if error.errno in (errno.ECONNABORTED, errno.EPERM, errno.EPROTO):
-                    continue    # that peer is gone, or a firewall rule does not want it
-                # No descriptors or no memory left: the waiting peer would wake us again at once, for ever.
+                    continue    # that peer is gone, or a firewall rule refuses it
+                # No descriptors or no memory left. The waiting peer would wake us again and again, so pause.
                 self.log.use("the system", ERROR, "cannot accept for now: %s" % error.strerror)
                 self._accept_from_now(False)
                 self.check_by(time.monotonic() + ACCEPT_PAUSE)
@@ -157,7 +157,7 @@ class Server:
             self.admit(sock, address)
 
     def admit(self, sock, address):
-        """Begin a connection of a peer's ADDRESS, a tuple of host and port, if there is a place for it."""
+        """Begin a connection, if there is room for it. ADDRESS: of the peer, a tuple that begins with host and port."""
         host = unmapped(address[0])
         peer, source = ("[%s]:%d" if ":" in host else "%s:%d") % (host, address[1]), origin(host)
         if self._is_own(address):
@@ -188,7 +188,8 @@ class Server:
         connection.step()
 
     def _is_own(self, address):
-        """Whether a peer is this catcher, as its own backend: one client would take all places."""
+        """Return whether a peer is this catcher itself, as its own backend: then one client would use up all
+        connections."""
         backend, peer = self.settings.backend, (unmapped(address[0]), address[1])
         if not backend or backend[-1] != self.settings.port:
             return False
@@ -196,10 +197,11 @@ class Server:
         return peer in [(unmapped(name[0]), name[1]) for name in own]
 
     def _full(self, host, source):
-        """Why there is no room for one more connection of HOST at SOURCE; "" if there is room or room was made.
+        """Return why there is no room for one more connection of HOST, whose origin() is SOURCE; "" if there is room or
+        room was made.
 
-        If HOST has too many connections, one of its own is ended; if SOURCE has, one of the address that has the most
-        there. If there are too many in all, the origin with the most connections loses one first.
+        If HOST has too many connections, one of its own is ended. If SOURCE has too many, one of its address with the
+        most connections is ended. If there are too many in all, the origin with the most connections loses one.
         """
         near = self.peers.get(source, {})
         mine = near.get(host, {})
@@ -215,19 +217,20 @@ class Server:
         return ""
 
     def _make_room_anywhere(self):
-        """As _make_room(), of the origin that has the most connections; only if it cannot lose one, of the others."""
+        """Do what _make_room() does for the origin with the most connections; if it cannot lose one, for the others."""
         most = max(self.counts, key=self.counts.__getitem__)
         return self._make_room_among(self.peers[most]) or any(
             self._make_room_among(self.peers[one])
             for one in sorted(self.counts, key=self.counts.__getitem__, reverse=True) if one != most)
 
     def _make_room_among(self, pools):
-        """As _make_room(), of an address that has many connections rather than of one that has few."""
+        """Do what _make_room() does for the addresses of one origin, those with the most connections first."""
         return any(self._make_room(pool) for pool in sorted(pools.values(), key=len, reverse=True))
 
     @staticmethod
     def _make_room(pool):
-        """End the oldest connection of POOL that is only being closed or, next, has not finished its handshake."""
+        """End the oldest connection of POOL that is only being closed, or else has not finished its handshake. Returns
+        whether there was one."""
         for state in (FAREWELL, HANDSHAKE):
             for connection in pool:
                 if connection.state == state:
@@ -239,7 +242,7 @@ class Server:
         return False
 
     def _tls_context(self):
-        """The context for a new connection. It is replaced before OpenSSL's cache of TLS 1.2 sessions grows large."""
+        """Return the context for a new connection. It is replaced before its cache of TLS 1.2 sessions grows large."""
         if self.context.session_stats()["number"] >= SESSION_CACHE:
             try:
                 self.context = self.make_context()
@@ -247,18 +250,18 @@ class Server:
                 self.log.use("OpenSSL", ERROR, "no new TLS context, the old one goes on: %s" % error)
         return self.context
 
-    # -- what connections ask for
+    # -- what connections call
 
     def check_by(self, moment):
         """Look at the deadlines at MOMENT (time.monotonic()) or earlier."""
         self.next_check = min(self.next_check, moment)
 
     def resume_soon(self, connection):
-        """Let CONNECTION go on after the others had their turn."""
+        """Let CONNECTION go on after the others have had their turn."""
         self.unfinished[connection] = None
 
     def forget(self, connection):
-        """CONNECTION is closed."""
+        """Remove CONNECTION, which is closed."""
         self.connections.pop(connection, None)
         self.unfinished.pop(connection, None)
         near = self.peers.get(connection.origin, {})
@@ -275,7 +278,8 @@ class Server:
             self.check_by(time.monotonic())
 
     def watch(self, connection):
-        """Wait only for events that CONNECTION can use in its state: any other event would wake us again and again."""
+        """Wait for the events that CONNECTION can use in its state, and no others: they would wake us again and
+        again."""
         read, write = selectors.EVENT_READ, selectors.EVENT_WRITE
         client, backend = connection.client, 0
         events = write if client.pending() else 0

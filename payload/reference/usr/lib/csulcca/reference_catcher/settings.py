@@ -1,4 +1,4 @@
-"""/etc/cca/reference-catcher.conf."""
+"""The settings in /etc/cca/reference-catcher.conf."""
 
 import os
 import socket
@@ -8,14 +8,15 @@ from .refusal import EDIT_CONF, EX_CONFIG, EX_FAILED, Refused, status_of
 
 PORT = 50003
 CONF = "/etc/cca/reference-catcher.conf"
-# Names another configuration file, for tests. Safe: who sets our environment could as well start another program.
+# This variable names another configuration file, for tests. It adds no risk: whoever can set our environment can also
+# start another program.
 CONF_VARIABLE = "REFERENCE_CATCHER_CONF"
 CONF_LIMIT = 64 * 1024
-MAPPED = bytes(10) + b"\xff\xff"     # how an IPv6 address begins that stands for one of IPv4
+MAPPED = bytes(10) + b"\xff\xff"     # the beginning of an IPv6 address that stands for an IPv4 address
 
 
 def read_file(path, limit):
-    """The bytes of a regular file of at most LIMIT bytes. Raises OSError; ValueError if it is no such file."""
+    """Return the content of a regular file of at most LIMIT bytes. Raises OSError; ValueError for any other file."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a FIFO must not make us wait
     with open(descriptor, "rb") as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -27,13 +28,13 @@ def read_file(path, limit):
 
 
 class Settings:
-    """reference-catcher.conf: ``key=value`` lines and ``#`` comments, every key optional, absent file = defaults.
+    """The settings in a file of ``key=value`` lines and ``#`` comments. A missing file or key means the default.
 
-    backend: None, ("unix", PATH) or ("tcp", HOST, PORT); max_connections, and of them max_connections_per_address and
-    max_connections_per_network (of 64 bits, in IPv6);
-    handshake_timeout, idle_timeout and stop_timeout in seconds; port; listen: numeric addresses as the kernel shows
-    them, all by default. given: what the file sets, {key: text}.
-    Raises Refused (EX_CONFIG) for anything else.
+    backend: None, ("unix", PATH) or ("tcp", HOST, PORT). max_connections: in all; max_connections_per_address: from one
+    address; max_connections_per_network: from one /64 network of IPv6. handshake_timeout, idle_timeout, stop_timeout:
+    seconds. port. listen: numeric addresses as the kernel shows them; by default all. given: what the file sets,
+    {key: text}.
+    Raises Refused if the file cannot be read (EX_FAILED if that may soon go away) or says anything else (EX_CONFIG).
     """
 
     def __init__(self, path):
@@ -43,7 +44,7 @@ class Settings:
         self.max_connections_per_address = None     # half of max_connections
         self.handshake_timeout = 10.0
         self.idle_timeout = 300.0
-        self.stop_timeout = 5.0     # a stop waits so long for relays that still move data
+        self.stop_timeout = 5.0     # how long a stop waits for relays that still move data
         self.port = PORT
         self.listen = ("0.0.0.0", "::")
         self.given = {}     # type: dict
@@ -74,8 +75,8 @@ class Settings:
                 self._refuse("line %d: %s= %s" % (count, key, error))
         if self.max_connections_per_address is None:
             self.max_connections_per_address = (self.max_connections + 1) // 2
-        # And half of what that leaves to others, so that a network is not full because one of its addresses is, and
-        # leaves places to others, too.
+        # A network may have what one address may have, and half of the rest. So one address cannot fill its network,
+        # and one network cannot take all connections.
         self.max_connections_per_network = (self.max_connections + self.max_connections_per_address) // 2
 
     def _lines(self):
@@ -83,7 +84,7 @@ class Settings:
             return read_file(self.path, CONF_LIMIT).decode("utf-8-sig").splitlines()
         except FileNotFoundError:
             if os.path.islink(self.path):
-                self._refuse("is a link that leads nowhere", EX_FAILED)     # yet: its file system may be mounted later
+                self._refuse("is a link that leads nowhere", EX_FAILED)     # its file system may be mounted later
             return []
         except UnicodeDecodeError:
             return self._refuse("is not text in UTF-8")
@@ -107,7 +108,7 @@ class Settings:
         if value.startswith("unix:") or not bare or bare == host and ":" in host:
             raise ValueError("must be HOST:PORT, [ADDRESS]:PORT or the /PATH of a Unix socket")
         try:
-            bare.encode("idna")     # as getaddrinfo() does
+            bare.encode("idna")     # getaddrinfo() does the same
         except UnicodeError:
             raise ValueError("is not a name that can be looked up") from None
         return ("tcp", bare, number(port, 1, 65535, int))
@@ -116,7 +117,7 @@ class Settings:
     def _listen(value):
         addresses = []
         for address in (part.strip() for part in value.split(",")):
-            # A link-local address may need an interface that comes later.
+            # A link-local address names an interface, which may appear later.
             numbers, percent, interface = address.partition("%") if ":" in address else (address, "", "")
             try:
                 address.encode("idna")
@@ -128,7 +129,7 @@ class Settings:
 
 
 def unmapped(address):
-    """The IPv4 address that a numeric IPv6 ADDRESS stands for (::ffff:10.1.2.3), else ADDRESS."""
+    """Return the IPv4 address that a numeric IPv6 ADDRESS stands for (::ffff:10.1.2.3), else ADDRESS."""
     try:
         packed = socket.inet_pton(socket.AF_INET6, address)
     except (OSError, ValueError):
@@ -137,7 +138,7 @@ def unmapped(address):
 
 
 def number(text, low, high, kind):
-    """TEXT as a number of KIND from LOW to HIGH. Raises ValueError with the end of a sentence."""
+    """Return TEXT as a number of type KIND from LOW to HIGH. Raises ValueError with the end of a sentence."""
     try:
         value = kind(text)
     except ValueError:

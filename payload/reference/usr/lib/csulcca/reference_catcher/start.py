@@ -1,4 +1,4 @@
-"""The start: everything that can refuse, then the server."""
+"""The start: first everything that may refuse it, then the server."""
 
 import os
 import signal
@@ -40,8 +40,8 @@ def serve(argv, log):
 
 
 def main(argv):
-    """The exit status; each failure prints a line that says what is wrong, and a line that says what to type, if
-    that helps."""
+    """Run the catcher and return its exit status. A failure logs a line that says what is wrong, and, if that helps,
+    a line that says what to type."""
     log = Log()
     try:
         serve(argv, log)
@@ -52,7 +52,7 @@ def main(argv):
         return refused.status
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
-    except Exception as error:  # noqa: BLE001 - the last line of defence: a line instead of a traceback
+    except Exception as error:  # noqa: BLE001 - one line in the log instead of a traceback
         log(ERROR, "unexpected error: " + summary(error))
         return EX_FAILED
     return 0

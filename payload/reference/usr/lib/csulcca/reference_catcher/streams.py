@@ -3,16 +3,16 @@
 import errno
 import socket
 
-CHUNK = 64 * 1024       # the most that is read at once, and held for each direction of a connection in TCP;
-RECORD = 16 * 1024      # in TLS what one record carries: what is more would lie in OpenSSL's memory
-SEALED = RECORD + 512   # and a record as it is sent
+CHUNK = 64 * 1024       # the largest read in plain TCP, and the most that is held for each direction of a connection
+RECORD = 16 * 1024      # the same in TLS: the content of one record. More would stay in OpenSSL's memory
+SEALED = RECORD + 512   # the size of an encrypted record
 ROUNDS = 16             # chunks that one connection moves before the others get their turn
-# One for all, since there is one thread: what one read finds and the next write does not take is copied.
+# One buffer for all connections, because there is one thread. What a write does not take of it is copied.
 SPARE = memoryview(bytearray(CHUNK))
 
 
 class Cut(OSError):
-    """The peer ended a TLS stream without close_notify, so it may have been cut short by anyone on the way."""
+    """The peer ended a TLS stream without close_notify. Somebody on the way may have cut it short."""
 
 
 class PlainEnd:
@@ -24,9 +24,9 @@ class PlainEnd:
         self.drained = True     # everything that was received has been read
 
     def read(self, most=CHUNK):
-        """Some bytes, until the next read of any end; b"" at the end of the stream; None if there are none now.
+        """Return received bytes; b"" at the end of the stream; None if there are none now. Raises OSError.
 
-        Raises OSError.
+        The bytes are in SPARE, so they are valid until the next read of any connection.
         """
         try:
             return SPARE[:self.sock.recv_into(SPARE[:most])]
@@ -34,33 +34,33 @@ class PlainEnd:
             return None
 
     def write(self, data):
-        """How many bytes of DATA were taken, 0 if there is no room now. Raises OSError."""
+        """Send DATA. Returns how many bytes were taken, 0 if there is no room now. Raises OSError."""
         try:
             return self.sock.send(data)
         except (BlockingIOError, InterruptedError):
             return 0
 
     def flush(self):
-        """Send what was taken; True when none of it is left. Raises OSError."""
+        """Send what write() has taken. Returns whether everything is sent. Raises OSError."""
         return True
 
     def pending(self):
-        """Whether something that was taken waits for room in the socket."""
+        """Return whether something that write() has taken waits for room in the socket."""
         return False
 
     def may_read(self):
-        """Whether we may read: False until the peer has read our last answer."""
+        """Return whether we may read: no, as long as the peer has not read our last answer."""
         return True
 
     def close_write(self):
-        """End our half of the stream. Returns True as soon as that is on its way. Raises OSError."""
+        """End our side of the stream. Returns whether the end is sent; if not, call again later. Raises OSError."""
         self.sock.shutdown(socket.SHUT_WR)
         return True
 
 
 class TlsEnd(PlainEnd):
-    """A TLS server's end. OpenSSL works on memory: so a half-closed TLS stream still carries the other direction,
-    which ssl.SSLSocket cannot do (its unwrap() reads on, and loses data that the peer sends meanwhile)."""
+    """The server's end of a TLS connection. OpenSSL works on memory, so that one direction can end while the other goes
+    on. ssl.SSLSocket cannot do that: its unwrap() reads, and loses data that the peer sends meanwhile."""
 
     def __init__(self, sock, context):
         import ssl
@@ -73,7 +73,7 @@ class TlsEnd(PlainEnd):
         self.notified = False   # close_notify is written
 
     def _receive(self):
-        """Give OpenSSL one chunk from the socket; False if there is none now."""
+        """Give OpenSSL one chunk from the socket. Returns False if there is none now."""
         data = None if self.ended else PlainEnd.read(self, SEALED)
         if data is None:
             return False
@@ -86,7 +86,8 @@ class TlsEnd(PlainEnd):
         return True
 
     def handshake(self):
-        """One step. True when done, False when more must come from the peer. Raises OSError (ssl.SSLError)."""
+        """Do one step of the handshake. Returns whether it is complete; else the peer must send more. Raises OSError,
+        which may be an ssl.SSLError."""
         self._receive()
         try:
             self.tls.do_handshake()
@@ -95,7 +96,7 @@ class TlsEnd(PlainEnd):
             self.flush()
             return False
         except self.ssl.SSLError:
-            self.notified = True    # by the alert, which flush() sends
+            self.notified = True    # the alert, which flush() sends, is instead of close_notify
             raise
         self.flush()
         return True
@@ -116,7 +117,7 @@ class TlsEnd(PlainEnd):
         return data
 
     def read(self, most=RECORD):
-        # Asking OpenSSL in vain costs as much as a small record.
+        # Ask OpenSSL only if it has something: a call for nothing costs as much as a small record.
         there = self.inbox.pending or self.tls.pending() or self.ended
         self.drained = not there
         data = self._decrypt() if there else None
@@ -146,33 +147,34 @@ class TlsEnd(PlainEnd):
         return bool(self.unsent or self.outbox.pending)
 
     def may_read(self):
-        return self.outbox.pending < 2 * SEALED  # more than a write leaves there: key updates that wait for answers
+        return self.outbox.pending < 2 * SEALED  # one write leaves less; more are answers to the peer's key updates
 
     def close_write(self):
         if not self.notified:
             if not self.drained:
-                return False    # SSL_shutdown reads on, and would throw away what is still undecrypted
+                return False    # SSL_shutdown reads, and would drop data that is not decrypted yet
             self.notified = True
             try:
                 self.tls.unwrap()
             except self.ssl.SSLError:
-                return self.close_write()   # ours is written; the peer's is not here yet, and nobody waits for it
+                return self.close_write()   # our close_notify is written; that of the peer is not needed
         return self.flush() and PlainEnd.close_write(self)
 
 
 class Flow:
-    """One direction of a relay. It reads only when all that was read before is written: that is the back-pressure."""
+    """One direction of a relay. It reads only when everything read before is written, so a slow reader slows down the
+    sender."""
 
     def __init__(self, source, target):
         self.source, self.target = source, target
         self.buffer = b""
         self.chunk = RECORD if isinstance(source, TlsEnd) or isinstance(target, TlsEnd) else CHUNK
         self.count = 0      # bytes written
-        self.ended = False  # the source is at its end,
-        self.done = False   # and the target has been told
+        self.ended = False  # the source has ended
+        self.done = False   # and that end was sent to the target
 
     def pump(self):
-        """Move what can be moved now. True if it stopped only to give others their turn. Raises OSError."""
+        """Move what can be moved now. Returns True if it stopped only to let others go on. Raises OSError."""
         for _ in range(ROUNDS):
             data = self.buffer
             if not data:
@@ -194,15 +196,15 @@ class Flow:
 
 
 def plain(reason):
-    """OpenSSL's name of a reason, such as NO_SHARED_CIPHER, in words; of SSLV3_ALERT_HANDSHAKE_FAILURE without the
-    version, which tells since when there is that alert, and not what is spoken."""
+    """Return OpenSSL's name of an error, e.g. NO_SHARED_CIPHER, in words. SSLV3_ALERT_HANDSHAKE_FAILURE loses the
+    version: it is the one that introduced the alert, not the one in use."""
     text = reason.lower().replace("_", " ") if reason else ""
     version, _, alert = text.partition(" ")
     return "alert " + alert.replace("alert ", "", 1) if version.startswith(("sslv", "tlsv")) else text
 
 
 def handshake_problem(reason):
-    """What an administrator should know of OpenSSL's REASON for a failed handshake."""
+    """Return what an administrator should know about a failed handshake. REASON: OpenSSL's name of the error."""
     if reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNKNOWN_PROTOCOL", "PACKET_LENGTH_TOO_LONG"):
         return "the peer does not speak TLS (on the TKE: Enable SSL/TLS is not ticked)"
     if reason in ("UNSUPPORTED_PROTOCOL", "VERSION_TOO_LOW"):
