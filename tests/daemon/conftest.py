@@ -53,7 +53,8 @@ def program(tmp_path, library):
 
 @pytest.fixture
 def start(tmp_path, program):
-    """start(*ARGUMENTS, python=, pair=, conf=..., **options of Popen) -> Catcher. At the end each must stop cleanly."""
+    """start(*ARGUMENTS, python=, pair=, conf=..., **options of Popen) starts a Catcher. At the end of the test each
+    catcher must stop cleanly."""
     conf = tmp_path / "reference-catcher.conf"
     running = []
 

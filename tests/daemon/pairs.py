@@ -26,7 +26,7 @@ def certificate(key, digest=hashes.SHA256, **more):
 
 @functools.cache
 def pair(kind="prime256v1"):
-    """(key, certificate) in PEM, of a key of KIND."""
+    """(key, certificate) in PEM. KIND: of the key."""
     key = key_of(kind)
     return key, certificate(key, None if kind in EDWARDS else hashes.SHA256)
 

@@ -124,7 +124,7 @@ def echo(sock):
 
 
 def eventually(condition, what):
-    """Wait until CONDITION() is true. The limit is longer than that of an answer, because the machine may be busy."""
+    """Wait until CONDITION() is true. The limit is long, because the machine may be busy."""
     end = time.monotonic() + 6 * PATIENCE
     while not condition():
         assert time.monotonic() < end, "it never came true that " + what

@@ -1,4 +1,4 @@
-"""One peer: its handshake, its time, what the log says of it, and how its stream ends."""
+"""One peer: its handshake, its time limits, its lines in the log, and the end of its stream."""
 
 import contextlib
 import random
@@ -145,7 +145,7 @@ def test_a_connection_to_itself_is_no_backend():
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "[::1]", "[::ffff:127.0.0.1]"])
 def test_a_catcher_that_is_its_own_backend(start, host):
-    """Each relay would be the client of the next one, until all places are taken."""
+    """Each relay would be the client of the next one, until all connections are used up."""
     port = free_port()
     catcher = start(port=port, backend="%s:%d" % (host, port))
     with catcher.connect() as client, pytest.raises(ConnectionResetError):
@@ -168,7 +168,7 @@ def test_a_backend_that_is_not_there(start):
 
 @pytest.mark.parametrize("sends", [b"a late request", b""], ids=["late", "nothing"])
 def test_a_client_of_a_lost_backend_never_sees_a_whole_stream(start, sends):
-    """Also a client that sends its request after the backend has refused, or that only waits for an answer."""
+    """This includes a client that sends its request after the backend has refused, or only waits for an answer."""
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         catcher = start(backend="127.0.0.1:%d" % closed.getsockname()[1])
@@ -209,7 +209,7 @@ def test_a_unix_backend_that_stays_busy_is_given_up(start, tmp_path):
 
 
 def test_a_slow_handshake_ends_at_its_time(start):
-    """Bytes that drip in do not make it longer."""
+    """A peer that sends one byte after another gets no more time."""
     catcher = start("-tls", pair=pair(), handshake_timeout=0.3)
     with catcher.connect() as client:
         began = time.monotonic()

@@ -1,4 +1,4 @@
-"""The core of the catcher under every Python that pyenv has here; all else is tested under the Python of the tests."""
+"""The core of the catcher under every Python that pyenv has here. The other tests use only the Python of the tests."""
 
 import hashlib
 import random
@@ -53,7 +53,7 @@ def test_tls_1_1_is_refused_whatever_the_key(start, python):
 
 
 def test_the_client_that_is_refused_can_speak_tls_1_1(tmp_path):
-    """The proof that the test above sees the catcher's refusal and not its own client's."""
+    """This proves that in the test above the catcher refuses, and not the test's own client."""
     for name, data in zip(("key", "crt"), pair("RSA 1024"), strict=True):
         (tmp_path / name).write_bytes(data)
     port = free_port()

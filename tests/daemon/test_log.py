@@ -1,4 +1,4 @@
-"""What the log says, and how much of it."""
+"""What the log says, and how many lines it may have."""
 
 import contextlib
 import os
@@ -30,7 +30,7 @@ def test_hostile_traffic_does_not_flood_the_log(start):
 
 
 def test_noise_hides_no_use(start, backend):
-    """220 connections of junk of one address and of another: the use and the failure of others are in the log."""
+    """Two addresses send 220 connections of junk each. The log still shows what others use and what fails for them."""
     catcher = start("-tls", pair=pair(), backend=backend(echo).name)
     for source in ("127.0.0.1", "127.0.0.2"):
         for _ in range(220):
@@ -62,7 +62,7 @@ def test_use_of_one_address_hides_no_use_of_another(start):
 
 
 def test_noise_has_a_bound_for_all_addresses_and_use_has_none_of_it(monkeypatch):
-    """What no test can connect from: more addresses than are told apart."""
+    """More addresses than have counters of their own. No test can connect from so many, so they are simulated."""
     said = []
 
     class Listed(Log):
@@ -91,7 +91,7 @@ def test_only_so_many_addresses_are_told_apart(monkeypatch):
 
 
 def test_the_use_of_many_does_not_silence_the_journal(monkeypatch):
-    """journald drops everything of a service that says 10,000 lines in 30 seconds. The first line of each is there."""
+    """journald drops all lines of a service that logs 10,000 lines in 30 seconds. The first line of each peer stays."""
     log, said = Log(), []
     monkeypatch.setattr(Log, "__call__", lambda self, priority, text: said.append(text))
     for _ in range(50):
@@ -117,7 +117,7 @@ def test_a_closed_log_does_not_end_it(tmp_path, program):
 
 @pytest.mark.parametrize("kind", ["pipe", "stream"])
 def test_a_log_that_nobody_reads_stops_nobody(tmp_path, program, kind):
-    """As that of a journal that hangs, or of a pager. What is lost is counted."""
+    """The reader is a journal that hangs, or a pager. Lost lines are counted."""
     (tmp_path / "conf").write_text("port=%d\n" % free_port())
     reader, writer = os.pipe() if kind == "pipe" else [end.detach() for end in socket.socketpair()]
     process = subprocess.Popen([sys.executable, "-I", program], stderr=writer,
@@ -170,7 +170,7 @@ other.join()
 
 
 def test_two_threads_can_write_to_the_log(program):
-    """The server, and what looks up the name of a backend."""
+    """The server, and the thread that looks up the name of a backend."""
     library = str(program).replace("/opt/IBM/CCA/bin/catcher.exe", "/usr/lib/csulcca")
     done = subprocess.run([sys.executable, "-I", "-c", TWO_THREADS, library], stderr=subprocess.PIPE, text=True,
                           timeout=PATIENCE, check=True)
@@ -178,7 +178,7 @@ def test_two_threads_can_write_to_the_log(program):
 
 
 def test_a_journal_that_is_behind_loses_no_line_for_which_there_is_room():
-    """poll(2) calls a socket full when a quarter of its room is used."""
+    """poll(2) reports a socket as full when a quarter of it is used."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
         theirs.settimeout(PATIENCE)

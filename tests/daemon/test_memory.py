@@ -125,7 +125,7 @@ def test_memory_stays_flat_over_20000_connections(start):
 
 
 def test_memory_of_stuck_relays_is_bounded_and_given_back(start, backend):
-    """200 TLS relays that both sides fill and nobody reads. Then most of them end, and later the others."""
+    """Both sides of 200 TLS relays send and do not read. Then most relays end, and later the others."""
     early, late, numbers = threading.Event(), threading.Event(), itertools.count()
     block, small = bytes(65536), (socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
 
@@ -163,8 +163,7 @@ def test_memory_of_stuck_relays_is_bounded_and_given_back(start, backend):
         grown = catcher.resident() - before
         assert 2 * MEGABYTE < grown < 200 * 130 * 1024
         early.set()
-        # On a busy machine the two sides fill less; then the remaining memory may not be less than the limit at the
-        # end.
+        # On a busy machine the two sides fill less. Then the limit at the end applies.
         most = max(grown / 2, 3 * MEGABYTE)
         eventually(lambda: catcher.resident() - before < most, "the memory of most of them was given back")
     eventually(lambda: catcher.resident() - before < 3 * MEGABYTE, "the memory was given back")

@@ -1,4 +1,5 @@
-"""Who gets a place: the limits of one address, of an IPv6 network, and in all. The connections are simulated."""
+"""Which connections are admitted: the limits for one address, for an IPv6 network, and in all. The connections are
+simulated."""
 
 import pytest
 from reference_catcher import server as server_module
@@ -49,7 +50,7 @@ class Said:
 
 @pytest.fixture
 def places(tmp_path, monkeypatch):
-    """A simulated server. come(ADDRESS, ...) returns how many of these peers got a place and still have it at the
+    """A simulated server. come(ADDRESS, ...) connects these peers, and returns how many of them are connected at the
     end."""
     monkeypatch.setattr(server_module, "Connection", Peer)
     monkeypatch.setattr(server_module, "PlainEnd", lambda sock: sock)
@@ -110,7 +111,7 @@ def test_who_has_the_most_in_a_network_loses_what_is_not_finished(places):
 
 
 def test_a_network_loses_before_the_largest_address_of_another(places):
-    """In all: otherwise a peer with many addresses would push out a peer with few connections."""
+    """If the limit in all is reached: otherwise a peer with many addresses would push out one with few connections."""
     server = places(max_connections=10, max_connections_per_address=6)
     assert server.come(*["10.1.2.3"] * 3, state=HANDSHAKE) == 3
     assert server.come(*["fd00:1::%d" % number for number in range(1, 8)], state=HANDSHAKE) == 7
@@ -119,7 +120,7 @@ def test_a_network_loses_before_the_largest_address_of_another(places):
 
 
 def test_a_full_server_does_not_sort_everybody_for_each_newcomer(places, monkeypatch):
-    """A peer with many addresses could keep it busy with that alone."""
+    """A peer with many addresses could keep the server busy with sorting alone."""
     server = places(max_connections=60, max_connections_per_address=20)
     server.come(*["10.1.%d.1" % number for number in range(50)])
     server.come(*["10.2.0.1"] * 10, state=HANDSHAKE)

@@ -108,7 +108,7 @@ def test_listen_names_the_addresses(start):
     ("0.0.0.0,127.0.0.2", "IPv4"), ("127.0.0.2,0.0.0.0", "IPv4"), ("127.0.0.2,::ffff:127.0.0.2", "IPv4"),
     ("127.2,127.0.0.2,::", "IPv4 and IPv6"), ("::,::1,0::0,127.0.0.2", "IPv6 and IPv4")])
 def test_addresses_that_overlap_are_listened_on_once(start, listen, families):
-    """The kernel would refuse the second one, and no other process would be the cause."""
+    """The kernel would refuse the second socket, although no other process has the port."""
     catcher = start(listen=listen)
     with catcher.connect("127.0.0.2") as client:
         assert client.recv(1) == b""
@@ -116,7 +116,7 @@ def test_addresses_that_overlap_are_listened_on_once(start, listen, families):
 
 
 def test_an_interface_that_this_system_does_not_have_may_come(refusal):
-    """For example that of an adapter that is set online late: systemd tries again."""
+    """For example, an adapter is set online late. systemd tries again."""
     assert "cannot listen on fe80::1%nosuch0: this system has no interface" in refusal(1, listen="fe80::1%nosuch0")
 
 
@@ -143,7 +143,7 @@ def test_an_address_that_can_be_nobodys_is_no_reason_to_try_again(refusal):
 
 
 def test_a_backend_whose_name_nobody_knows_stops_nobody(start):
-    """A peer sees an error: what it has sent is lost."""
+    """A peer sees an error, because what it has sent is lost."""
     catcher = start(backend="nowhere.invalid:1")
     catcher.wait_for("the backend's name nowhere.invalid (cannot be looked up; it is tried again|is not known yet)")
     with catcher.connect() as client:
@@ -178,7 +178,7 @@ sys.exit(start.main(["catcher.exe"]))
 
 
 def test_a_backend_whose_name_is_known_later(backend, library, tmp_path):
-    """For example at a boot, or if a name server does not answer for a moment."""
+    """For example during a boot, or because a name server does not answer for a moment."""
     server = backend(echo)
     (tmp_path / "conf").write_text("port=%d\nbackend=late.example.com:%s\n" % (
         free_port(), server.name.rpartition(":")[2]))

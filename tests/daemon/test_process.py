@@ -1,4 +1,4 @@
-"""What the system sees of the process, and what it tells the system."""
+"""The process: its limits, and what it tells systemd."""
 
 import resource
 import socket
@@ -21,7 +21,7 @@ def test_no_core_file_and_no_crash_reporter_gets_the_key(start):
 
 @pytest.mark.parametrize("count", [20, 2000])
 def test_it_may_have_the_descriptors_that_its_connections_need(start, count):
-    """Also with a soft limit (LimitNOFILESoft=, ulimit -S) that is lower than the usual 1024."""
+    """Even with a soft limit (LimitNOFILESoft=, ulimit -S) that is lower than the usual 1024."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     catcher = start(max_connections=count, options={
         "preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (64, hard))})

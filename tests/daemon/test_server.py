@@ -70,7 +70,7 @@ def test_what_a_probe_says_of_a_catcher_without_a_free_place(start, backend):
 
 
 def test_one_address_cannot_hold_all_connections(start, backend):
-    """256 relays of one address, and another address still gets a place. In TCP they are relays at once."""
+    """One address asks for 256 relays, and another one is still admitted. In TCP a connection is a relay at once."""
     catcher = start(backend=backend(echo).name)
     with contextlib.ExitStack() as stack:
         mine = [stack.enter_context(catcher.connect()) for _ in range(256)]
@@ -90,14 +90,14 @@ def test_one_address_cannot_hold_all_connections(start, backend):
 
 
 def test_half_open_connections_of_one_address_push_out_their_own(start):
-    """Those of another address stay, however old they are and whatever the limit in all is."""
+    """The connections of another address stay, however old they are and whatever the limit in all is."""
     catcher = start("-tls", pair=pair(), max_connections=6, max_connections_per_address=4)
     with contextlib.ExitStack() as stack:
         other = [stack.enter_context(catcher.connect(source="127.0.0.2")) for _ in range(2)]
         for _ in range(10):
             stack.enter_context(catcher.connect())
         catcher.wait_for("127.0.0.1.*no handshake yet, ended to make room", 6)
-        # Now there are more addresses than places: the address with the most connections loses one.
+        # Now more addresses come than connections are allowed: the address with the most connections loses one.
         stack.enter_context(catcher.connect(source="127.0.0.3"))
         catcher.wait_for("127.0.0.1.*no handshake yet, ended to make room", 7)
         assert select.select(other, [], [], 0)[0] == []

@@ -23,7 +23,7 @@ from .process import PATIENCE, PAYLOAD
     ("handshake_timeout=1e9", "handshake_timeout= must be a number"),
     ("backend=nowhere", "backend= must be HOST:PORT"),
     ("backend=unix:relative", "backend= must be HOST:PORT"),
-    # Of an address without brackets, the end would become the port, and the rest be another host's.
+    # Without brackets, the end of an address would be taken for the port, and the rest for another address.
     ("backend=2001:db8::5:1234", "backend= must be HOST:PORT, [ADDRESS]:PORT"),
     ("backend=2001:db8::7", "backend= must be HOST:PORT, [ADDRESS]:PORT"),
     ("backend=[2001:db8::7]", "backend= must be HOST:PORT, [ADDRESS]:PORT"),

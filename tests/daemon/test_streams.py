@@ -78,7 +78,7 @@ def test_a_backend_that_ends_first_still_gets_the_rest(start, backend, mode):
 
 @pytest.mark.parametrize("mode", ["tcp", "tls"])
 def test_a_backend_that_ends_while_the_client_is_held_up_still_gets_the_rest(start, backend, mode):
-    """As above, but at that moment the client's data fills every buffer, OpenSSL's too."""
+    """The same, but when the backend ends, the client's data fills every buffer, OpenSSL's too."""
     held_up, sent, got = threading.Event(), [0], []
     block = random.randbytes(65536)
     blocks = more_than_buffers_hold() // len(block)
@@ -116,7 +116,7 @@ def test_a_backend_that_ends_while_the_client_is_held_up_still_gets_the_rest(sta
 @pytest.mark.parametrize("name, text", [
     ("SSLV3_ALERT_HANDSHAKE_FAILURE", "alert handshake failure"), ("TLSV1_ALERT_UNKNOWN_CA", "alert unknown ca"),
     ("TLSV13_ALERT_CERTIFICATE_REQUIRED", "alert certificate required"),
-    # Of a later extension of TLS 1.0, OpenSSL's name does not say that it is one.
+    # Alerts that were added to TLS 1.0 later: OpenSSL's names of them have no "ALERT".
     ("TLSV1_UNRECOGNIZED_NAME", "alert unrecognized name"),
     ("TLSV1_UNSUPPORTED_EXTENSION", "alert unsupported extension"),
     ("UNKNOWN_ALERT_TYPE", "unknown alert type"), ("NO_SHARED_CIPHER", "no shared cipher"), ("", "")])

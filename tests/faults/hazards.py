@@ -14,7 +14,7 @@ COUNT = 58
 
 @dataclasses.dataclass(frozen=True)
 class Hazard:
-    """One entry: fields as hazards.toml explains them."""
+    """One hazard. hazards.toml explains the fields."""
 
     name: str
     line: int
@@ -25,7 +25,7 @@ class Hazard:
 
 @dataclasses.dataclass(frozen=True)
 class Mutation:
-    """One protection removed: fields as hazards.toml explains them."""
+    """The removal of one protection. hazards.toml explains the fields."""
 
     name: str
     hazards: tuple[int, ...]

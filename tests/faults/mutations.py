@@ -43,7 +43,7 @@ def copy(target: pathlib.Path) -> pathlib.Path:
 
 
 def turns_red(mutation: Mutation) -> str:
-    """How a mutation ended: "red", "green" (nothing saw it) or "not green before"."""
+    """Try a mutation. Returns "red", "green" (no test saw it), "not green before", or "its text is not there"."""
     with tempfile.TemporaryDirectory(prefix="csulcca-mutation-") as directory:
         tree = copy(pathlib.Path(directory))
         if not passes(tree, mutation.red):

@@ -2,8 +2,8 @@
 
     python3 -m tests.faults.parsers conf|pem [--seconds 60]
 
-conf() and pem() say what must be true of a parser. An input that breaks this is written into tests/faults/corpus, and a
-test replays the corpus. Inputs that reach new code are kept in .cache for the next run.
+conf() and pem() assert what must be true of a parser. An input that breaks this is written into tests/faults/corpus,
+and a test replays the corpus. Inputs that reach new code are kept in .cache for the next run.
 """
 
 import argparse
@@ -87,7 +87,8 @@ def missing() -> str:
 
 
 class Fuzzed:
-    """How a run ended. runs: inputs tried. broken: what was found, in the fuzzer's words, or ""."""
+    """The result of a run. runs: the number of inputs tried. broken: what the fuzzer reports about an input that breaks
+    the parser, or ""."""
 
     def __init__(self, runs: int, broken: str) -> None:
         self.runs, self.broken = runs, broken

@@ -5,13 +5,13 @@ cut, and a line at the end of each row. Exit status 1 if a cut left damage. The 
 same number is the same part of the time that the undisturbed change takes.
 
 A power cut is SIGKILL to qemu: what the machine has not flushed to its disk is lost. Then the machine boots, the
-package manager's own repair runs, and then the same command again if the change is not complete. These are checked:
-before the repair, that configuration, key and certificate are whole; after the repair, the state of a host with half a
-change of catcherctl; and at the end the mode, the pair, the service, what the package manager knows, all our files, and
-leftovers. A machine that does not boot or does not answer counts as not repaired.
+package manager's own repair runs, and the command is typed again if the change is not complete. Three things are
+checked: before the repair, that configuration, key and certificate are whole; before catcherctl is typed again, that
+the host is sound in its old or new state; and at the end the mode, the pair, the service, what the package manager
+knows, all our files, and leftovers. A machine that does not boot or does not answer counts as not repaired.
 
-What was synced before a cut must be there after it. Otherwise the row has failed, because on its disk no damage could
-be seen.
+A file that was synced before the cut must exist after it. Otherwise the row fails: on a disk that loses synced data, no
+damage could be blamed on the package.
 
 Each cut needs a boot, which takes a minute or more if the machine is emulated. So `make check` makes no cuts.
 """
@@ -253,7 +253,7 @@ class Cuts:
         return Seen("; ".join(torn), "\n".join([*wrong, *log]) if wrong else "")
 
     def torn_before_repair(self, system: System, change: Change) -> list[str]:
-        """What is wrong and must not be, not even before a repair."""
+        """What is wrong although it must never be, not even before a repair."""
         found = []
         conf = system.show(f"cat {CONF}")
         if system.machine.exists(CONF) and MODES.get(conf) not in change.modes:

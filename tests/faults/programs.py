@@ -1,8 +1,8 @@
-"""The programs that are swept, each on its own installed tree; and what must be true of a state that a fault left.
+"""The programs that are swept, and what must be true of the state of a host after a fault.
 
 Needs root. Each run has its own mount namespace. In it, overlays put an installed tree over the machine's own
-directories, because the paths of the product are absolute. What a run writes is in the overlays' upper directories: a
-*state*.
+directories, because the paths of the product are absolute. What a run writes goes into the overlays' upper directories.
+These are called a *state*.
 """
 
 import contextlib
@@ -61,11 +61,14 @@ Pair = tuple[bytes | None, bytes | None]
 
 
 class Program(NamedTuple):
-    """A program that is swept. before: commands that make the state at the beginning. pair: MADE if there is none, KEPT
-    as it was, REPLACED by the administrator's, or RENEWED by another one of ours. again: commands that run after a
-    fault; the command itself if empty. instead: commands; the result of one of them is also right at the end. status:
-    the exit status of the command. ours: there must be no damage; for others there must be, as proof that it would be
-    seen. needs: a command that this machine may not have. faults: what is done to it."""
+    """A program that is swept.
+
+    before: commands that make the state at the beginning. command: the program. pair: what it does to the pair: MADE
+    (there was none), KEPT, REPLACED (by the administrator's) or RENEWED (by a new one of ours). again: commands that
+    run after a fault; the command itself if empty. instead: each of these commands has a result that is also right
+    after a fault. status: the exit status of the command. ours: there must be no damage; for other programs there must
+    be damage, as proof that it is seen. needs: a program that this machine may not have. faults: the kinds of faults.
+    """
 
     name: str
     before: tuple[Command, ...]

@@ -2,12 +2,14 @@
 
 `python -m tests.faults.table` is the command line; see there.
 
-A program is killed at every call of each of its processes. Every call about files gets each error that a kernel can
-give it, once and from then on: the calls of our own code, and with *everything* also those with which a shell, Python
-and OpenSSL load themselves, four times as many. strace does both where the first process changes files, because it also
-watches the modes of the key; elsewhere injector.py does it, which is several times faster. A point (name, k) is the
-k-th call of that name in one process. strace also follows the children, to wait for them, and kills a child that makes
-that many calls, too. The next run is judged once for all points that left the same bytes.
+A program is killed at every call of each of its processes. And every call about files that our own code makes fails
+with each error that a kernel can give it, once, and also from that call on. With *everything*, this includes the calls
+with which a shell, Python and OpenSSL load themselves, four times as many.
+
+A point (name, k) is the k-th call of that name in one process. If the first process changes files by that call, strace
+does the fault, because it also watches the modes of the key. Otherwise injector.py does it, which is several times
+faster. strace follows the children, to wait for them, so it also kills a child at its k-th call. If several points
+leave the same bytes, the next run is tried only once.
 """
 
 import concurrent.futures
@@ -62,9 +64,12 @@ FACTS = ("/opt/IBM", "/etc/cca", "/var/lib/csulcca", "/run", "/etc/systemd", "/e
 
 
 class Call(NamedTuple):
-    """One system call of the undisturbed run. number: among the calls of this name in its process; process: the number
-    of the process among those that make calls of this name; both count from 1. first: made by the program's first
-    process; own: made by our own code, not by a shell, Python or OpenSSL to load itself."""
+    """One system call of the undisturbed run.
+
+    number: among the calls of this name in its process, from 1. process: the number of the process among those that
+    make calls of this name, from 1. rest: the arguments and the result, as strace shows them. first: the program's
+    first process makes it. own: our own code makes it, not a shell, Python or OpenSSL to load itself.
+    """
 
     name: str
     number: int
@@ -75,8 +80,8 @@ class Call(NamedTuple):
 
 
 class Point(NamedTuple):
-    """One fault: the name of a call, its number in its process, and what happens: a kill, "error=EIO", or "error=EIO+"
-    from there on. process: see Call; 0 for the first process, under strace. own: see Call."""
+    """One fault. call, number: see Call. fault: KILL, "error=EIO", or "error=EIO+" for this call and all later ones.
+    process: see Call; 0 for the first process, under strace. own: see Call."""
 
     call: str
     number: int

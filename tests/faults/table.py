@@ -2,9 +2,9 @@
 
     python3 -m tests.faults.table [--all] [--fresh] [--fault FAULT]... [PROGRAM]...
 
-A row is a program and a kind of fault. Its columns are points, damaged (what a fault left, or printed), and not
-converged (what a re-run or a repair did not fix). Rows of other programs prove that the harness sees damage: there it
-is expected. A row that this machine cannot run is BLOCKED, with the reason.
+A row is a program and a kind of fault. Its columns are the number of points, how many were damaged (by what a fault
+left or printed), and how many did not converge (a re-run or a repair did not fix them). Rows of other programs prove
+that damage is seen: there it is expected. A row that this machine cannot run is BLOCKED, with the reason.
 
 The numbers go to dist/faults.json, where `make matrix` reads them.
 
@@ -53,9 +53,12 @@ Run = Callable[[dict[str, Seen], Tell], dict[str, Seen]]
 
 
 class Row(NamedTuple):
-    """A row. run: gets the results that are known already, calls Tell with each new result, returns all. ours: every
-    number must be 0. parts: files and directories that its results depend on. blocked: why it cannot be run here, or
-    "". least: the smallest number of points that it must have."""
+    """A row of the table.
+
+    run: gets the known results, calls Tell with each new result, and returns all. parts: the files and directories on
+    which its results depend. ours: there must be no damage. blocked: why it cannot be run here, or "". least: the
+    smallest number of points that it must have.
+    """
 
     program: str
     fault: str
@@ -168,7 +171,7 @@ def _upgraded(cell: images.Cell, tool: str, start: transactions.Start, count: in
         return found
     upgrade = transactions.Upgrade(cell, tool, _built()[0], start)
     for number, point in transactions.points(upgrade, count, before):
-        # A kill that always came after the end, however often it was tried, is not a point.
+        # A kill that came after the end in every attempt is not a point.
         if point.met or point.wrong:
             found[names[number]] = Seen("", "; ".join(point.wrong))
             tell(names[number], found[names[number]], count)

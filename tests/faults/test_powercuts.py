@@ -71,7 +71,8 @@ KEPT, GIVEN = "1" * 64 + " " + "2" * 64, "3" * 64 + " " + "4" * 64
 
 
 class Host:
-    """A machine and its system after a cut. It keeps what was synced, unless it does not boot or keeps nothing."""
+    """A simulated machine and its system after a cut. It keeps what was synced, unless the test says that it does not
+    boot or that its disk keeps nothing."""
 
     def __init__(self, pair=KEPT, conf="TLS_ON", boots=True, keeps=True, dies=""):
         self.pair, self.conf, self.boots, self.keeps, self.dies = pair, conf, boots, keeps, dies

@@ -126,7 +126,7 @@ def test_a_converge_touches_nothing_outside(tmp_path, outside, quick_pair, histo
 
 
 def test_a_stage_of_somebody_else_is_none(tmp_path, quick_pair):  # noqa: F811
-    """In a directory that everybody may write, any user could stage a pair whose key he knows."""
+    """In a directory that everybody may write, any user could stage a pair whose key that user knows."""
     machine = installed(tmp_path)
     machine.put(paths.STAGE + "/catcher.key", b"a key that is known", 0o600)
     machine.put(paths.STAGE + "/catcher.crt", b"a certificate")
@@ -136,7 +136,7 @@ def test_a_stage_of_somebody_else_is_none(tmp_path, quick_pair):  # noqa: F811
 
 
 def test_where_root_owns_nothing_a_stage_is_ours_all_the_same(tmp_path, quick_pair, monkeypatch):  # noqa: F811
-    """As on NFS with root_squash: what root makes belongs to another user, as everything in that file system."""
+    """On NFS with root_squash, what root makes belongs to another user, like everything else in that file system."""
     machine = installed(tmp_path)
     real = machine.make_dir
 
@@ -204,7 +204,7 @@ def test_the_sweeps_see_a_file_that_held_a_key_and_take_no_pipe_for_one(line, wi
 
 
 def _plant_again_and_again(places, outside, seed):
-    """Until it is killed: put something else at one of the places, as fast as possible."""
+    """Replace what is at one of the places by something else, again and again, until killed."""
     chance = random.Random(seed)
     kinds = [PLANTED[kind] for kind in sorted(PLANTED)]
     while True:

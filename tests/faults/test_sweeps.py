@@ -10,7 +10,7 @@ from tests.faults import programs, sweep, unsynced
 from tests.test_linters import tool
 
 SAMPLE = 40
-"""So many errors of a program, spread over its run."""
+"""How many errors of each program are tried, spread over its run."""
 OURS = [one for one in programs.PROGRAMS if one.ours]
 OTHERS = [one for one in programs.PROGRAMS if not one.ours]
 

@@ -5,13 +5,13 @@ cell upgrades, first undisturbed to measure the time, then killed at points spre
 machine. Prints a line for each tool and start: points, points that hit the transaction, and points with damage or
 without repair. Exit status 1 if there is one of the latter, or if too few points hit the transaction.
 
-There are two starts: 7.3 as installed, which must stay in TCP and get no pair; and a host on which an administrator has
-written TLS_ON and installed his own pair, which must then be in use, with the same files. The second is killed at half
-as many points.
+There are two starts. 7.3 as it was installed must stay in TCP and get no pair. A host on which an administrator has
+written TLS_ON and installed a pair must use this pair afterwards, with unchanged files; it is killed at half as many
+points.
 
 SIGKILL goes to the process group of the package manager, and to what it has started in other groups. The repair is the
-package manager's own if it has one, then the same command again, then a reinstallation if rpm takes the new package for
-installed already.
+package manager's own repair if it has one, then the same command again, then a reinstallation if rpm believes that the
+new package is installed already.
 """
 
 import argparse
@@ -111,9 +111,12 @@ OWN_PAIR_COMMANDS = f"""
 
 @dataclasses.dataclass(frozen=True)
 class Start:
-    """A host of 7.3 before the upgrade. name: in the table. commands: what an administrator has done on it. before:
-    what catcher.conf may contain until the upgrade is finished, "" for no file. conf: what it contains then. argv: what
-    ps shows of the daemon then. pair: whether there is one. share: one of this many points is tried."""
+    """A host of 7.3 before the upgrade.
+
+    name: in the table. commands: what an administrator has done on it. before: what catcher.conf may contain until the
+    upgrade is finished, "" for no file. conf, argv: what catcher.conf contains, and ps shows of the daemon, after it.
+    pair: whether there is a pair. share: the number of points is divided by this.
+    """
 
     name: str
     commands: str
@@ -226,15 +229,15 @@ class _Legacy(Machine):
 
 
 def pair_of(system: System) -> str:
-    """Both files of the pair: kind, mode, owner, inode, time of the last change, and SHA-256. Nothing for a missing
-    file."""
+    """A text that identifies both files of the pair: kind, mode, owner, inode, time of the last change, and SHA-256. A
+    missing file adds nothing."""
     return system.show(f"for file in {KEY} {CERTIFICATE}; do [ ! -e $file ] || "
                        "{ stat -c '%n %F %a %U:%G inode %i of %y' $file; sha256sum $file; }; done")  # fmt: skip
 
 
 def half(system: System, start: Start, pair: str) -> list[str]:
-    """What is wrong and must never be, not even before a repair: half a pair that no run can finish, a pair other than
-    the administrator's (pair_of() before the upgrade), a mode that was not there."""
+    """What is wrong although it must never happen, not even before a repair: half a pair that no run can finish,
+    another pair than the administrator's (pair_of() before the upgrade), or a mode that was not set before."""
     wrong = []
     bin_directory = system.show("ls -A /opt/IBM/CCA/bin").split()
     if ("catcher.key" in bin_directory) != ("catcher.crt" in bin_directory) and ".catcher-pair" not in bin_directory:

@@ -3,19 +3,19 @@
 The calls of an undisturbed run are recorded and replayed into a model of the file system. It promises no more than
 POSIX and what ext4, XFS and btrfs have in common (Pillai et al., "All File Systems Are Not Created Equal", OSDI 2014):
 
-* what is written into a file is on disk from its fsync(2) on, together with the file's mode; before that each write may
-  be there, missing, half there, or there in length only, with zeros;
-* a name in a directory is on disk from the fsync(2) of that directory on; before that any of the directory's changes
-  may be there and any other missing, whatever their order, and whatever became of the file's content;
-* a rename is one change; between two directories a crash may also leave both names.
+* fsync(2) of a file puts its content and its mode on disk. Before that, each write may be on disk completely, by half,
+  as zeros of the right length, or not at all;
+* fsync(2) of a directory puts its names on disk. Before that, each change of its names may be on disk or not,
+  independently of the others and of the files' content;
+* a rename is one change. Between two directories, a crash may also leave both names.
 
-Of the working directory of the openssl command only its name is modelled: a run that finds it removes it with
+Of the working directory of the openssl command, only its name is modelled: a run that finds it removes it with
 everything in it. The kills of the sweep leave it with each possible content.
 
-For each length of the record every combination of these outcomes is a crash state, if there are few; otherwise all
-states in which up to two changes had another outcome than the rest. Each different state is built, and must keep the
-same promises as after a kill: no damage, and a re-run ends like an undisturbed run. At the end of the record,
-everything that the program has reported as done must be there.
+The program may crash after each call. For each number of calls, every combination of the outcomes above is a crash
+state; if there are too many, only those in which at most two changes have another outcome than the rest. Each different
+state is built, and must keep the same promises as after a kill: no damage, and a re-run ends like an undisturbed run.
+After the last call, everything that the program has reported as done must be on disk.
 """
 
 import concurrent.futures
@@ -57,9 +57,9 @@ class Inode:
 
 
 class Change(NamedTuple):
-    """One change that a crash may lose. inode: whose content or mode it changes, or None if it changes names.
+    """One change that a crash may lose. inode: the one whose content or mode it changes; None if it changes names.
 
-    outcomes: what may be left of it, everything first and nothing last; each is a tuple of effects.
+    outcomes: what may be left of it, each a tuple of effects. The first is the whole change, the last is nothing.
     """
 
     text: str
@@ -83,7 +83,7 @@ NOTHING: tuple[Effect, ...] = ()
 
 
 class Disk:
-    """The record of one run: inodes, changes in order, and the length of the record from which each change is safe."""
+    """The record of one run: inodes, the changes in order, and after how many changes each of them is safe on disk."""
 
     def __init__(self) -> None:
         self.inodes: dict[int, Inode] = {}
@@ -181,7 +181,7 @@ class Disk:
             if change.inode == number or change.directories[-1:] == (number,):
                 self.safe_from.setdefault(index, len(self.changes))
             elif number in change.directories:
-                # After a rename into this directory: the new name is safe, and the old one may still be there, too.
+                # After a rename into this directory the new name is safe. The old name may be left, too.
                 self.outcome_left.setdefault(index, len(self.changes))
 
     def choices(self, length: int) -> "Iterator[dict[int, int]]":
@@ -410,7 +410,7 @@ class Crashes:
                              "-e", "trace=" + TRACED, "-o", str(trace))  # fmt: skip
         self.disk = record(trace.read_text(), disk_of(self.start, installed))
         self.promised = programs.conf_of(done), programs.pair_of(done)
-        # None for a run that has read the note and removes it: the removal may be lost, because it is repeated.
+        # None if the run removes the note after it has read it. A crash may lose this removal, because it is repeated.
         self.noted = programs.note_of(done)
         self.promise = programs.Promise(program, installed, self.start, done, ended)
 
@@ -481,7 +481,8 @@ class Crashes:
 
 def sweep(program: Program, known: dict[str, Seen] | None = None, tell: Callable[[str, Seen, int], None] | None = None,
           only: Callable[[list[str]], list[str]] = list) -> dict[str, Seen]:  # fmt: skip
-    """The judgement on each crash state of a program, by how it came about; known and tell as in sweep.sweep().
+    """Check each crash state of a program. Returns the results by how the states came about. known, tell: as in
+    sweep.sweep().
 
     only: chooses some of the states.
     """
@@ -500,6 +501,6 @@ def sweep(program: Program, known: dict[str, Seen] | None = None, tell: Callable
                     if tell:
                         tell(text, found[text], len(chosen))
             finally:
-                # Where something was raised the rest is for the next time.
+                # After an exception the rest is left for the next run.
                 pool.shutdown(cancel_futures=True)
     return found

@@ -1,6 +1,6 @@
 """What a machine in qemu boots: a disk with a Debian root, its kernel, and an initrd that only mounts the disk.
 
-Below the cache directory, each name with the hash of all that it is made of:
+Below the cache directory; HASH is of everything that the file or directory is made of:
 
     machines/CELL-HASH/root.tar             the root as mmdebstrap made it
     machines/CELL-HASH/image-HASH/          an image:
@@ -29,7 +29,7 @@ from collections.abc import Callable, Iterator
 
 from tests.matrix import foreign
 
-# Of the disk as a machine sees it; the file has holes.
+# The size of the disk as a machine sees it. The file has holes.
 SIZE = "4G"
 # Modules that the initrd loads, with their dependencies. Modules that are built into the kernel are not looked for.
 # ext4 needs crc32c under a name that only modprobe could resolve.
@@ -78,7 +78,7 @@ MKFS = {
 
 @dataclasses.dataclass(frozen=True)
 class Image:
-    """A directory of this kind. machine: the output of `uname -m` in it; words: for its kernel, at every boot."""
+    """The directory of an image. machine: the output of `uname -m` in it. words: for its kernel's command line."""
 
     directory: pathlib.Path
     machine: str
@@ -86,22 +86,22 @@ class Image:
 
     @classmethod
     def of(cls, directory: str) -> Image:
-        """The image in a directory that write_facts() was called for."""
+        """The image in a directory for which write_facts() was called."""
         facts = json.loads(pathlib.Path(directory, "facts.json").read_text())
         return cls(pathlib.Path(directory), **facts)
 
     def is_made(self) -> bool:
-        """Whether it is complete: this file is written last."""
+        """Whether the image is complete: facts.json is written last."""
         return (self.directory / "facts.json").exists()
 
     def write_facts(self) -> None:
-        """Write down for of() what the directory's files do not say."""
+        """Write facts.json: what of() cannot know from the other files."""
         facts = {"machine": self.machine, "words": self.words}
         (self.directory / "facts.json").write_text(json.dumps(facts) + "\n")
 
     @property
     def disk(self) -> pathlib.Path:
-        """A raw file system; or, if the machine was saved, the overlay with what it wrote."""
+        """The disk: a raw file system; if the machine was saved, the overlay with what it wrote."""
         raw = self.directory / "disk"
         return raw if raw.exists() else self.directory / "disk.qcow2"
 
@@ -112,12 +112,12 @@ class Image:
 
     @property
     def kernel(self) -> pathlib.Path:
-        """As the firmware's loader takes it."""
+        """The kernel, in the form that the firmware loads."""
         return self.directory / "kernel"
 
     @property
     def initrd(self) -> pathlib.Path:
-        """A cpio archive."""
+        """The initrd, a cpio archive."""
         return self.directory / "initrd"
 
 
@@ -142,7 +142,7 @@ chroot "$root" depmod "${{kernel#linux-image-}}"
 
 
 def digest_of(*parts: object) -> str:
-    """A name for what is made of these."""
+    """A hash for the name of what is made of these."""
     text = json.dumps(parts)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
@@ -177,7 +177,8 @@ def make(root_tar: pathlib.Path, image: Image, *, run: Callable = subprocess.che
 
 
 def protofile(root: pathlib.Path) -> str:
-    """The tree in the format that mkfs.xfs reads (-p in its manual page). Extended attributes are lost."""
+    """The list of a tree's files in the format that mkfs.xfs reads (-p in its manual page). Extended attributes are
+    lost."""
     lines = ["boot", "0 0"]
 
     def add(path: pathlib.Path, name: str) -> None:

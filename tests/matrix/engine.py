@@ -6,8 +6,8 @@ prepared: `python3 -m tests.matrix.engine -- COMMAND ARGUMENTS...`
 
 What systemd as PID 1 in a container needs, and what is done if the host does not have it:
 
-* cgroup v2 at /sys/fs/cgroup. Hosts with hybrid hierarchies (v1 and v2) have something else there: the program moves
-  into its own mount namespace, with cgroup v2 there. The host itself is not changed.
+* cgroup v2 at /sys/fs/cgroup. Hosts with hybrid hierarchies (v1 and v2) have something else there. So the program moves
+  into a mount namespace of its own, and mounts cgroup v2 there. The host itself is not changed.
 * limits that the engine may set. Without CAP_SYS_RESOURCE it cannot raise them, so it gets our limits.
 * the pids controller. If it belongs to v1, no limit of processes is set.
 * systemd on the host. Without it podman manages cgroups and logs events by itself.
@@ -133,7 +133,7 @@ def enter_cgroup2_namespace() -> None:
     if libc.unshare(CLONE_NEWNS):
         raise EngineError(f"no private mount namespace: {os.strerror(ctypes.get_errno())}",
                           "run it as root of the machine, not of a user namespace")  # fmt: skip
-    # From here on, only what is below /sys is private; the host and other programs still see everything else.
+    # From here on, only mounts below /sys are private. The host and other programs see all other mounts.
     mount("mount", "--make-rprivate", "/sys")
     mount("umount", "--recursive", str(CGROUP_ROOT))
     mount("mount", "-t", "cgroup2", "cgroup2", str(CGROUP_ROOT))

@@ -1,4 +1,4 @@
-"""Run a command in a namespace in which programs of another architecture run, also if the host has not registered them.
+"""Run a command in a namespace in which programs of another architecture run, even if the host cannot run them.
 
     python3 -m tests.matrix.foreign s390x -- COMMAND ARGUMENTS...
 

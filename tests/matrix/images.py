@@ -1,10 +1,16 @@
 """The cells of distros.toml and their images: built by recipe, kept by the engine, found again by the recipe's hash.
 
-An image is named PREFIX/CELL:HASH, and HASH covers the commands and scripts that make it, so that a changed recipe is
-another image and an unchanged one is built once. `python3 -m tests.matrix.images list`, `... build CELL...` (those
-of `make check`, without a name), `... blocked` (those of `make check` that can't run here, and why), `... prune`
-(remove those of other recipes, machines too), `... publish CELL...` (put them where CCA_IMAGES says, from where they
-are taken, if they are not here yet, before they are built), `... machines` (those that `make check` leaves out).
+An image is named PREFIX/CELL:HASH. HASH covers the commands and scripts that make it, so a changed recipe makes another
+image, and an unchanged recipe is built once. `python3 -m tests.matrix.images` with one of these words:
+
+    systems             the cells, and the systems that they stand for
+    list                the cells, and the states of their images
+    build [CELL...]     build images; without a name, those of `make check`
+    blocked             the cells of `make check` that cannot run here, and why
+    prune               remove the images and machines of other recipes
+    publish CELL...     put images where CCA_IMAGES says; other hosts fetch them from there instead of building them
+    machines            the machines that `make check` leaves out
+    key CELL            the key under which a cache may keep a cell's image
 """
 
 from __future__ import annotations
@@ -73,7 +79,7 @@ class BuildError(MatrixError):
 
 
 class Blocked(MatrixError):
-    """The cell cannot be run on this host, and the project is not the cause: the verdict BLOCKED with its reason."""
+    """The cell cannot be run on this host, for a reason outside of the project. The text is the reason."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,7 +118,7 @@ class Cell:
 
     @property
     def ground(self) -> str:
-        """The provenance, and for a machine in qemu what this host emulates; for reports."""
+        """The provenance for reports; for a machine in qemu, with what this host emulates."""
         if self.kind == "machine" and not qemu.lacking(self.machine) and "kvm" not in qemu.accelerator(self.machine):
             return f"{self.provenance}, emulated {self.machine}"
         return self.provenance
@@ -274,8 +280,8 @@ def pull(wanted: Cell) -> str:
 
 
 def published_as(reference: str) -> str:
-    """Where other machines find the ready-made image, from the environment's CCA_IMAGES (a registry and a path in it,
-    or oci:DIRECTORY); "" without CCA_IMAGES."""
+    """Where other hosts find the finished image, according to CCA_IMAGES in the environment (a registry and a path, or
+    oci:DIRECTORY); "" without CCA_IMAGES."""
     base = os.environ.get("CCA_IMAGES", "").rstrip("/")
     return base + "/" + reference.removeprefix(REPOSITORY + "/") if base else ""
 
@@ -346,8 +352,7 @@ def built_reference(wanted: Cell) -> str:
 def cache_key(wanted: Cell) -> str:
     """The key under which a cache outside of this host may keep the cell's image: its name and the hash of its recipe.
 
-    Needs no engine. If a vendor's image changes and keeps its name, the key stays the same, and the image is another
-    one.
+    Needs no engine. The key stays the same if a vendor publishes another image under the same name.
     """
     if wanted.recipe:
         return built_reference(wanted).removeprefix(REPOSITORY + "/").replace(":", "-")
@@ -470,7 +475,8 @@ def import_root(wanted: Cell, tarball: str, reference: str) -> None:
         foreign = [f"--platform=linux/{a.removeprefix('--arch=')}" for a in foreign]
     engine.call("import", *foreign, tarball, reference)
     if replaced.returncode == 0:
-        # It has no name now. If a machine of another program still runs on it, it stays until `podman image prune`.
+        # The old image has no name now. If a machine of another program still runs on it, it stays until `podman image
+    # prune`.
         engine.attempt("rmi", replaced.stdout.strip())
 
 
@@ -557,7 +563,7 @@ class Progress:
                             step = line.removeprefix("I: ").rstrip(".")
                             self.say(step)
             except BaseException:
-                # Whatever ends us (most likely Ctrl-C) must end the build, too.
+                # If this process is ended (most likely by Ctrl-C), the build must end, too.
                 process.terminate()
                 raise
         if process.returncode:
@@ -619,11 +625,11 @@ def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(prog="python3 -m tests.matrix.images", description="Images of the test matrix.")
     verbs = parser.add_subparsers(dest="verb", required=True)
     verbs.add_parser("systems", help="every declared cell, and the systems that it stands for")
-    verbs.add_parser("list", help="every declared cell and whether its image is there")
-    building = verbs.add_parser("build", help="build images (of every cell with ci = true, without a name)")
+    verbs.add_parser("list", help="every declared cell, and whether its image exists")
+    building = verbs.add_parser("build", help="build images (default: of every cell with ci = true)")
     building.add_argument("cells", nargs="*", metavar="CELL")
-    building.add_argument("--rebuild", action="store_true", help="even if there, to get newer packages")
-    keying = verbs.add_parser("key", help="what a cache may keep a cell's image by")
+    building.add_argument("--rebuild", action="store_true", help="also build existing images, to get newer packages")
+    keying = verbs.add_parser("key", help="the key under which a cache may keep a cell's image")
     keying.add_argument("cells", nargs=1, metavar="CELL")
     publishing = verbs.add_parser("publish", help="put images where CCA_IMAGES says, for others to fetch")
     publishing.add_argument("cells", nargs="+", metavar="CELL")

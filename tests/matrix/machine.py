@@ -39,8 +39,8 @@ POLL_S = 0.05
 
 # A privileged container shares the host's kernel and consoles. Units that would change the kernel or open a console are
 # masked on the command line of PID 1, so that the image itself stays as the distribution made it. The timers would look
-# for a network at a random moment of a test, and unattended-upgrades writes a traceback if /var is read-only. The last
-# three lines load modules, and mount and look at what no test looks at; in a boot they take time.
+# for a network at a random moment of a test, and unattended-upgrades writes a traceback if /var is read-only. The units
+# in the last three lines load modules and mount file systems that no test needs; they make a boot longer.
 MASKED = ("systemd-binfmt.service", "systemd-modules-load.service", "systemd-sysctl.service", "systemd-udevd.service",
           "systemd-udev-trigger.service", "systemd-random-seed.service", "getty.target", "console-getty.service",
           "apt-daily.timer", "apt-daily-upgrade.timer", "fstrim.timer", "dnf-makecache.timer",
@@ -48,10 +48,12 @@ MASKED = ("systemd-binfmt.service", "systemd-modules-load.service", "systemd-sys
           "modprobe@configfs.service", "modprobe@dm_mod.service", "modprobe@drm.service", "modprobe@efi_pstore.service",
           "modprobe@fuse.service", "modprobe@loop.service", "dev-hugepages.mount", "sys-fs-fuse-connections.mount",
           "sys-kernel-config.mount", "sys-kernel-debug.mount", "sys-kernel-tracing.mount")  # fmt: skip
-# An image has not booted yet. Without this, each boot makes caches and users for it, as the first one does.
+# Because an image has never booted, each boot of a container would make caches and users, as a first boot does. This
+# prevents it.
 BOOTED_BEFORE = "systemd.condition-needs-update=0"
-# At each boot and each reload of systemd these look for hardware and kinds of boot that no container has, which is
-# nearly half of the work of a reload. Those for the command line of PID 1, /etc/fstab and init scripts stay.
+# At each boot and each reload of systemd, these generators look for hardware and kinds of boot that no container has.
+# That is nearly half of the work of a reload. The generators for the command line of PID 1, /etc/fstab and init scripts
+# stay.
 IDLE_GENERATORS = tuple(f"systemd-{name}-generator" for name in (
     "bless-boot", "cryptsetup", "getty", "gpt-auto", "hibernate-resume", "integritysetup", "rc-local", "run", "ssh",
     "system-update", "tpm2", "veritysetup"))  # fmt: skip
@@ -192,14 +194,13 @@ class AnyMachine:
         return self.run(["journalctl", "--boot", "--no-pager", "--output=cat", *chosen]).out
 
     def wait_for(self, what: str, condition: Callable[[], bool], timeout: float = 30) -> None:
-        """Look at a condition until it is true. Raises EngineError with `what` if it is not true within `timeout`
-        seconds."""
+        """Wait until a condition is true. Raises EngineError with `what` if it is not true within `timeout` seconds."""
         began = time.monotonic()
         while not condition():
             waited = time.monotonic() - began
             if waited > timeout:
                 raise EngineError(f"{self.name}: {what} did not come true within {timeout:g} s")
-            # Some wait for a minute, and a look may take as long as a start of Python.
+            # Some conditions take a minute, and a look may take as long as a start of Python.
             time.sleep(max(POLL_S, waited / 20))
 
     def keep(self) -> str:
@@ -256,7 +257,7 @@ class AnyMachine:
 
     def _exec(self, argv: Sequence[str], data: bytes | None, timeout: float,
               env: Mapping[str, str]) -> subprocess.CompletedProcess[bytes]:  # fmt: skip
-        """Run a command, whatever its exit status; raises CommandFailed where it takes too long."""
+        """Run a command, whatever its exit status. Raises CommandFailed if it takes too long."""
         raise NotImplementedError
 
 
@@ -406,7 +407,7 @@ class Machine(AnyMachine):
 
     def _exec(self, argv: Sequence[str], data: bytes | None, timeout: float,
               env: Mapping[str, str]) -> subprocess.CompletedProcess[bytes]:  # fmt: skip
-        """Run a command in the container, whatever its exit status; raises CommandFailed where it takes too long."""
+        """Run a command in the container, whatever its exit status. Raises CommandFailed if it takes too long."""
         # `crun exec --env` takes all other variables away.
         command = [*(["env", *(f"{key}={value}" for key, value in env.items())] if env else []), *argv]
         if self._started.get("OCIRuntime") == "crun":

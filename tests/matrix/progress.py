@@ -1,4 +1,4 @@
-"""A plugin of pytest for `make matrix`: one line a test as soon as it has ended, instead of pytest's letters."""
+"""A plugin of pytest for `make matrix`: a line for each test as soon as it has ended, instead of pytest's letters."""
 
 import time
 
@@ -27,7 +27,7 @@ class Progress:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, ids: list[str]) -> None:
-        """With workers, each of which collects all tests: the same."""
+        """With workers: how many tests there are. Each worker collects all of them."""
         self.total = len(ids)
 
     @pytest.hookimpl(tryfirst=True)

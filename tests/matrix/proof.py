@@ -5,11 +5,10 @@ turn red.
 
 Each breakage is made in a copy of the tree, and the matrix is run there, on one system of each family, or on the
 systems that the breakage concerns. Exactly the squares that the breakage names must be red, each because a planned test
-failed. For each set of systems and scenarios the matrix first runs once with nothing broken, and then nothing may be
-red.
+failed. For each set of systems and scenarios, the matrix first runs once with nothing broken. Then nothing may be red.
 
-Exit status 0 if all this is true; 1 otherwise; 3 if it is true for everything that could be tried, and systems are
-BLOCKED on this host.
+Exit status: 0 if all this is true; 3 if it is true as far as it could be tried, and some systems are BLOCKED on this
+host; 1 otherwise.
 """
 
 import dataclasses
@@ -51,8 +50,8 @@ NOT_COPIED = shutil.ignore_patterns(".git", ".venv", ".cache", "dist", "*_cache"
 
 @dataclasses.dataclass(frozen=True)
 class Breakage:
-    """In `file`, the text `old`, which must be there once, becomes `new`. `red`: the squares of these cells and
-    scenarios that must see it."""
+    """A change that breaks the packages: in `file`, the text `old`, which occurs exactly once, becomes `new`. `red`:
+    which squares of these cells and scenarios must turn red."""
 
     name: str
     file: str
@@ -324,9 +323,11 @@ BREAKAGES = (
 
 @dataclasses.dataclass
 class Outcome:
-    """The result of a run of the matrix. red: squares with a planned test that failed; blocked: why cells could not be
-    run, by cell; wrong: why the run says nothing about the packages, in words: it did not finish, or failed
-    elsewhere."""
+    """The result of a run of the matrix.
+
+    red: the squares with a planned test that failed. blocked: {cell: why it could not be run}. wrong: why the run says
+    nothing about the packages: it did not finish, or something else failed.
+    """
 
     red: frozenset[tuple[str, str]]
     blocked: dict[str, str]
@@ -334,7 +335,7 @@ class Outcome:
 
     @classmethod
     def read(cls, cells: Sequence[str], scenarios: Sequence[str], tree: pathlib.Path) -> "Outcome":
-        """The result in the files that `make matrix` has left in a tree; without files, that it did not finish."""
+        """The result of a run of `make matrix`, from the files that it left in a tree."""
         junit, plan = (tree / path.relative_to(TREE) for path in (report.JUNIT, report.PLAN))
         blocked = {}
         # What the run itself has added: the reasons are in no other file.
@@ -399,14 +400,16 @@ def judged(breakage: Breakage, found: Outcome) -> tuple[str, str]:
 
 
 def shown(squares: "set[tuple[str, str]] | frozenset[tuple[str, str]]") -> str:
-    """For a line of the table."""
+    """Squares as text, for a line of the table."""
     return ", ".join(f"{cell} {scenario}" for cell, scenario in sorted(squares)) or "none"
 
 
 def prove(breakages: Sequence[Breakage], tried: Callable[[Breakage], Outcome]) -> list[tuple[str, str]]:
-    """The result of judged() for each breakage, and for nothing broken before the first breakage of each set of
-    squares. tried: see in_a_copy(). If something is red with nothing broken, a breakage there proves nothing, and is
-    not tried."""
+    """Try each breakage. Returns the results of judged(). Before the first breakage of each set of squares, the same
+    squares are tried with nothing broken; if something is red then, breakages there prove nothing and are not tried.
+
+    tried: see in_a_copy().
+    """
     lines = []
     bases: dict[tuple, str] = {}
     for breakage in breakages:

@@ -123,7 +123,7 @@ def booted_directory(image: Image) -> pathlib.Path:
 
 @functools.cache
 def digest(machine: str) -> str:
-    """A name for everything that a saved machine depends on beside its image."""
+    """A hash of everything, except the image, on which a saved machine depends."""
     board = BOARDS[machine]
     version = subprocess.run([board.emulator, "--version"], capture_output=True, text=True, check=True).stdout
     parts = [version, dataclasses.asdict(board), accelerator(machine), MEMORY_MB, PROCESSORS]
@@ -166,7 +166,7 @@ class Channel:
                 raise EngineError("qemu has gone")
             self.rest += chunk
         line, _, self.rest = self.rest.partition(b"\n")
-        # The byte with which the agent's answers begin anew, see guest-sync-delimited.
+        # The agent sends this byte before its first answer; see guest-sync-delimited.
         return json.loads(line.rpartition(b"\xff")[2] or b"{}")
 
     def receive_event(self, name: str, timeout: float) -> None:
@@ -187,12 +187,12 @@ class VirtualMachine(AnyMachine):
     def __init__(self, image: str, *, name: str = "machine", hostname: str | None = None,
                  network: Network | None = None, clock: str = "", link: bool = True, ipv4: bool = True,
                  during_boot: Callable[[VirtualMachine], None] | None = None) -> None:  # fmt: skip
-        """Say what the machine is; it exists from the block's beginning to its end.
+        """Describe the machine; it exists from the beginning of the block to its end.
 
-        `image`: a directory of disks.Image. One that was saved goes on as it was then, and takes `hostname`; any other
-        boots. `network`: qemu's own unless given. Of a machine that boots: `clock`: what its hardware clock says, as
-        qemu's `-rtc base=` takes it; `link`: whether the network's cable is in; `ipv4`: whether qemu's network has it;
-        `during_boot`: called when commands can be run and the boot has not ended yet, perhaps.
+        `image`: a directory of disks.Image. A saved machine continues from where it was, and gets `hostname`; any other
+        boots. `network`: qemu's own unless given. For a machine that boots: `clock`: the time of its hardware clock, as
+        for qemu's `-rtc base=`; `link`: whether the network cable is plugged in; `ipv4`: whether qemu's network has
+        IPv4; `during_boot`: called as soon as commands can be run, which is usually before the boot has ended.
         """
         super().__init__(name, hostname, network)
         self.image = Image.of(image)
@@ -300,7 +300,7 @@ class VirtualMachine(AnyMachine):
         pathlib.Path(target).write_bytes(self.read(source))
 
     def wait_for(self, what: str, condition: Callable[[], bool], timeout: float = 30) -> None:
-        """As AnyMachine.wait_for(), with a longer timeout."""
+        """Do what AnyMachine.wait_for() does, with a longer timeout."""
         super().wait_for(what, condition, timeout * self.patience)
 
     @property

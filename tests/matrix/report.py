@@ -106,7 +106,7 @@ class Matrix:
     def read(cls, cells: Sequence[str], scenarios: Sequence[str], blocked: Mapping[str, str],
              unbuilt: Mapping[str, str], junit: pathlib.Path, plan: pathlib.Path, *,
              whole: bool = False) -> Matrix:  # fmt: skip
-        """What the JUnit file says about these cells and scenarios, compared with the plan (see squares.py).
+        """Return the matrix of these cells and scenarios, from the JUnit file and the plan (see squares.py).
 
         blocked: why cells cannot run on this host, by name; unbuilt: why cells have no image, by name, which is a
         failure. These are failures, too: a skipped test, because the matrix skips nothing; a planned test without a

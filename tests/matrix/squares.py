@@ -32,7 +32,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             # A test without a system is no part of the matrix.
             (left_out if WANTED else kept).append(item)
             continue
-        # The marks of a parameter come last: even the system whose turn it is would not run the test.
+        # The marks of a parameter come last: not even the system whose turn it is would run the test.
         marks = sorted(item.iter_markers("only"), key=lambda mark: mark in item.callspec.marks)  # type: ignore
         reasons = [str(mark.args[1]) for mark in marks if not mark.args[0](cell)]
         if cell.scenarios and scenario not in cell.scenarios:

@@ -1,4 +1,4 @@
-"""What the declaration of a cell makes of it: its image's name, and why a host can't run it. No engine is needed."""
+"""From the declaration of a cell: the name of its image, and why a host cannot run it. No engine is needed."""
 
 import ast
 import dataclasses
