@@ -106,8 +106,8 @@ BREAKAGES = (
     Breakage(
         "an image that the package has left keeps its links",
         "hooks/postrm.sh",
-        'rm -f @BIN@/"$csulcca_name" || :\n        fi\n    done\n    # The last',
-        ":\n        fi\n    done\n    # The last",
+        'rm -f @BIN@/"$csulcca_name" || :\n        fi\n    done\n    # In the last',
+        ":\n        fi\n    done\n    # In the last",
         # rpm-ostree makes its image without the package, and runs no scriptlet.
         frozenset((cell, "image-based") for cell in IMAGE_BASED if "ostree" not in cell),
         cells=IMAGE_BASED,
