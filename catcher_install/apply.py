@@ -221,8 +221,9 @@ def _report(outcome: Outcome, path: str, step: "Callable[..., None]") -> bool:
 
 def _attempt(host: "Host", action: "Action", outcome: Outcome) -> "Optional[str]":
     """Carry one action out. Returns the fingerprint of a pair that it placed, "" for one that we did not make."""
+    carry_out, path = _DO[action.kind]
     try:
-        result = _DO[action.kind](host, action, outcome)
+        result = carry_out(host, action, outcome)
     except ChangedMeanwhile:
         raise
     except pair.NotReplaced as error:
@@ -236,11 +237,10 @@ def _attempt(host: "Host", action: "Action", outcome: Outcome) -> "Optional[str]
         outcome.findings.append(told)
         return None
     except OSError as error:
-        where = _WHERE.get(action.kind) or str(error.filename or "?")
         if action.kind in actions.SERVICE_VERBS + actions.UNIT_VERBS:
             told = finding("service-failed", verb=action.kind, unit=paths.UNIT, reason=reason_of(error))
         else:
-            told = finding("write-failed", path=where, reason=reason_of(error))
+            told = finding("write-failed", path=path or str(error.filename or "?"), reason=reason_of(error))
         outcome.findings.append(told)
         return None
     outcome.done.append(action.kind)
@@ -367,34 +367,22 @@ def _is_left_running(host: "Host", outcome: Outcome) -> bool:
     return bool(refused or after.mode is None and not after.again) and systemd.catcher(host) is not None
 
 
+# What carries each kind of action out, and the path that a failure is told of; "" if that is the error's own.
 _DO = {
-    actions.PLACE_STAGED_PAIR: _place_staged_pair,
-    actions.CLEAR_DRAFT: lambda host, action, outcome: pair.clear(host),
-    actions.WRITE_CONFIG: _write_config,
-    actions.REMOVE_CONFIG: _remove_config,
-    actions.MAKE_PAIR: _make_pair,
-    actions.PUT_PAIR: _put_pair,
-    actions.RETURN_PAIR: _return_pair,
-    actions.RETIRE_LEGACY_LINKS: _retire_legacy_links,
-    actions.NOTE_OURS: _note_ours,
-    actions.ENABLE: _set_enablement,
-    actions.DISABLE: _set_enablement,
-    actions.RESTART: _change_service,
-    actions.TRY_RESTART: _change_service,
-    actions.START: _change_service,
-    actions.FORGET_CAPTURE: lambda host, action, outcome: host.remove(paths.CAPTURE),
-    actions.FORGET_REMOVAL: _forget_removal,
-}
-
-_WHERE = {
-    actions.PLACE_STAGED_PAIR: paths.KEY,
-    actions.CLEAR_DRAFT: paths.STAGE_DRAFT,
-    actions.WRITE_CONFIG: paths.CONF,
-    actions.REMOVE_CONFIG: paths.CONF,
-    actions.MAKE_PAIR: paths.KEY,
-    actions.PUT_PAIR: paths.KEY,
-    actions.RETURN_PAIR: paths.KEY,
-    actions.RETIRE_LEGACY_LINKS: paths.INIT_SCRIPT,
-    actions.FORGET_CAPTURE: paths.CAPTURE,
-    actions.NOTE_OURS: paths.PURGE,
+    actions.PLACE_STAGED_PAIR: (_place_staged_pair, paths.KEY),
+    actions.CLEAR_DRAFT: (lambda host, action, outcome: pair.clear(host), paths.STAGE_DRAFT),
+    actions.WRITE_CONFIG: (_write_config, paths.CONF),
+    actions.REMOVE_CONFIG: (_remove_config, paths.CONF),
+    actions.MAKE_PAIR: (_make_pair, paths.KEY),
+    actions.PUT_PAIR: (_put_pair, paths.KEY),
+    actions.RETURN_PAIR: (_return_pair, paths.KEY),
+    actions.RETIRE_LEGACY_LINKS: (_retire_legacy_links, paths.INIT_SCRIPT),
+    actions.NOTE_OURS: (_note_ours, paths.PURGE),
+    actions.ENABLE: (_set_enablement, ""),
+    actions.DISABLE: (_set_enablement, ""),
+    actions.RESTART: (_change_service, ""),
+    actions.TRY_RESTART: (_change_service, ""),
+    actions.START: (_change_service, ""),
+    actions.FORGET_CAPTURE: (lambda host, action, outcome: host.remove(paths.CAPTURE), paths.CAPTURE),
+    actions.FORGET_REMOVAL: (_forget_removal, ""),
 }
