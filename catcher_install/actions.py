@@ -60,14 +60,12 @@ class Action(Record):
     data: what this kind needs. WRITE_CONFIG: the new bytes of catcher.conf. PUT_PAIR: a transition.PairRequest.
     RETURN_PAIR: a transition.ReturnRequest. WRITE_STAMP: the Stamp, or None if it is computed from the facts after the
     other actions. Every other kind: None.
-    edits: WRITE_CONFIG: whether the file exists already. Every other kind: False.
     """
 
-    __slots__ = ("kind", "why", "data", "edits")
+    __slots__ = ("kind", "why", "data")
     kind: str
     why: str
     data: "Any"
-    edits: bool
 
     def text(self) -> "Optional[str]":
         """Return the new text of catcher.conf; None for an action that does not write it."""
@@ -98,6 +96,6 @@ class Plan(Record):
         return after.findings + [one for one in lasting if one not in after.findings and self.mode == after.mode]
 
 
-def act(kind: str, why: str, data: object = None, edits: bool = False) -> Action:
+def act(kind: str, why: str, data: object = None) -> Action:
     """Return an Action."""
-    return Action(kind=kind, why=why, data=data, edits=edits)
+    return Action(kind=kind, why=why, data=data)

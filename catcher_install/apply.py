@@ -249,8 +249,9 @@ def _attempt(host: "Host", action: "Action", outcome: Outcome) -> "Optional[str]
 
 def _write_config(host: "Host", action: "Action", outcome: Outcome) -> None:
     host.ensure_dir(paths.CONF_DIR, 0o755)
+    was = outcome.before.config.data
     # An edit changes the file that was read, even if catcher.conf is a link to it.
-    host.replace(paths.CONF, action.data or b"", 0o644, follow=action.edits, expected=outcome.before.config.data)
+    host.replace(paths.CONF, action.data or b"", 0o644, follow=was is not None, expected=was)
 
 
 def _remove_config(host: "Host", action: "Action", outcome: Outcome) -> None:

@@ -132,7 +132,7 @@ def _configuration(
     kept, why = _older_mode(facts, past, transition)
     if kept is not None:
         data = config.with_mode(conf.data or b"", kept)
-        action = act(WRITE_CONFIG, why + ", and an upgrade keeps the mode", data, edits=conf.data is not None)
+        action = act(WRITE_CONFIG, why + ", and an upgrade keeps the mode", data)
         findings = _about_mode(facts, past, kept)
         if why == UNSEEN:
             findings.append(finding("mode-not-seen"))
@@ -336,7 +336,7 @@ def _set_mode(facts: "HostFacts", mode: str) -> "Tuple[List[Action], HostFacts]"
     data = config.fresh(mode) if conf.data is None else config.with_mode(conf.data, mode)
     actions = []
     if data != conf.data:
-        actions = [act(WRITE_CONFIG, "an administrator sets the mode", data, edits=conf.data is not None)]
+        actions = [act(WRITE_CONFIG, "an administrator sets the mode", data)]
     return actions, facts.replace(config=config.parse(data))
 
 
@@ -356,7 +356,7 @@ def _return(facts: "HostFacts", request: "ReturnRequest") -> Plan:
             actions.append(act(REMOVE_CONFIG, "it was not there before"))
         elif before.config.data is not None:
             # What could not be read then was there, and nothing has written it.
-            actions.append(act(WRITE_CONFIG, "the change did not work", before.config.data, edits=True))
+            actions.append(act(WRITE_CONFIG, "the change did not work", before.config.data))
     if request.kept:
         if facts.pair.fingerprint != after.pair.fingerprint or facts.pair.state != after.pair.state:
             raise CatcherError("somebody else changed the pair meanwhile, and that change was kept")

@@ -646,7 +646,7 @@ def test_an_action_that_fails_is_a_failure(machine, monkeypatch, kind, error):
         raise error
 
     monkeypatch.setitem(apply._DO, kind, (fail, ""))
-    action = actions.Action(kind=kind, why="a test", data=None, edits=False)
+    action = actions.Action(kind=kind, why="a test", data=None)
     planned = actions.Plan(actions=[action], findings=[], mode=None, history=actions.FRESH)
     monkeypatch.setattr(plan, "plan", lambda facts, transition, asked=True: planned)
     outcome = apply.converge(machine, transition.of(transition.APPLY))
