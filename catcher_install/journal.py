@@ -14,16 +14,23 @@ if TYPE_CHECKING:
     from .messages import Finding
 
 TAG = "csulcca"
+# syslog(3)
+NOTICE = 5
+
+
+def write(priority: int, *lines: str) -> None:
+    """Write lines to the journal or syslog. priority: as report.PRIORITY has them."""
+    import syslog
+
+    syslog.openlog(TAG)
+    for line in lines:
+        syslog.syslog(priority, plain(line))
 
 
 def tell(found: "List[Finding]") -> None:
     """Write findings to the journal or syslog, and to standard error, which RPM does not always show."""
-    import syslog
-
-    syslog.openlog(TAG)
     for one in found:
-        priority = report.PRIORITY[messages.severity(one)]
-        syslog.syslog(priority, plain(report.journal_line(one)))
+        write(report.PRIORITY[messages.severity(one)], report.journal_line(one))
         for line in report.finding_lines(one):
             say("csulcca: " + line)
 
@@ -32,19 +39,13 @@ def changed(outcome: "Outcome") -> None:
     """Write one line on how the mode and the pair were changed, if they were; see report.change_line()."""
     line = report.change_line(outcome)
     if line:
-        import syslog
-
-        syslog.openlog(TAG)
-        syslog.syslog(syslog.LOG_NOTICE, plain(line))
+        write(NOTICE, line)
 
 
 def record(host: "Host", text: str) -> None:
     """Write one line on a change that an administrator asked for: its result, and who asked, according to the
     kernel."""
-    import syslog
-
-    syslog.openlog(TAG)
-    syslog.syslog(syslog.LOG_NOTICE, plain("catcherctl %s -- asked by %s" % (text, host.asked_by())))
+    write(NOTICE, "catcherctl %s -- asked by %s" % (text, host.asked_by()))
 
 
 def say(text: str) -> None:
@@ -66,11 +67,9 @@ def log_fault(error: Exception) -> None:
         say("csulcca: internal fault: %s: %s" % (type(error).__name__, str(error)[:200]))
     say("csulcca:   see: journalctl -t csulcca   then: catcherctl apply")
     try:
-        import syslog
         import traceback
+
+        write(report.PRIORITY[messages.ERROR], *traceback.format_exc().splitlines())
     except (ImportError, OSError):
         # A failing disk, or no descriptor left: the modules cannot be loaded, so there is only the line above.
         return
-    syslog.openlog(TAG)
-    for line in traceback.format_exc().splitlines():
-        syslog.syslog(syslog.LOG_ERR, plain(line))

@@ -1,7 +1,6 @@
 """The daily check (csulcca-check.service): write the findings of ``catcherctl status`` on the pair to the journal."""
 
 from .. import journal, report
-from ..text import plain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -11,16 +10,12 @@ if TYPE_CHECKING:
 def main(arguments: "List[str]") -> int:
     """Check the pair, and change nothing. arguments: none. Returns 0; 1 for a fault of ours, so that the unit fails."""
     try:
-        import syslog
-
         from ..host import Host
         from .status import collect_status
 
-        found = collect_status(Host())["findings"]
-        syslog.openlog(journal.TAG)
-        for one in found:
+        for one in collect_status(Host())["findings"]:
             if one["id"].startswith("pair-"):
-                syslog.syslog(report.PRIORITY[one["severity"]], plain(report.log_line(one)))
+                journal.write(report.PRIORITY[one["severity"]], report.log_line(one))
     except Exception as error:  # noqa: BLE001 - a fault of ours: one line here, the traceback in the journal
         journal.log_fault(error)
         return 1

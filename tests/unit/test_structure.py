@@ -37,8 +37,7 @@ ALLOWED = {
     "cert.judge": {"os", "ssl"},
     # The environment shows who calls us. The fork is for units of Type=forking that are kept from CCA 7.x.
     "launch": {"os.environ", "os.fork", "os.setsid", "os._exit"},
-    "journal": {"syslog.openlog", "syslog.syslog", "syslog.LOG_ERR", "syslog.LOG_NOTICE"},
-    "admin.daily_check": {"syslog.openlog", "syslog.syslog"},
+    "journal": {"syslog.openlog", "syslog.syslog"},
     # The far side of a connection is not this host.
     "probe.connection": {"socket", "time", "threading", "fcntl", "termios"},
     "probe.handshake": {"socket", "ssl"},
