@@ -7,7 +7,7 @@ from . import config, openssl, pair, paths
 from . import stamp as stamp_file
 from . import unit as unit_files
 from .capture import Capture, mode_still_running, read_note, why_unread
-from .errors import CatcherError, reason_of
+from .errors import AS_ROOT, CatcherError, reason_of
 from .host import PASSING
 from .record import Record
 from .text import shown
@@ -109,19 +109,28 @@ def collect(host: "Host", tls: "Optional[openssl.TlsCapability]" = None) -> Host
 
 def unreadable_by_us(host: "Host") -> "List[str]":
     """Return the files that a plan depends on and that only root may read. What collect() says of these is wrong."""
-    found: List[str] = []
+    return [path for path in (paths.CONF, paths.STAMP, paths.KEY) if only_root_may_read(host, path)]
+
+
+def only_root_may_read(host: "Host", path: str) -> bool:
+    """Return whether root may read a file and this user may not."""
     if host.is_root():
         # If not even root can read a file, collect() reports that as a fault of the host.
-        return found
-    for path in (paths.CONF, paths.STAMP, paths.KEY):
-        try:
-            host.read_optional(path, pair.SIZE_LIMIT)
-        except PermissionError:
-            found.append(path)
-        except OSError:
-            # Not a file, or too large: root would not see more.
-            continue
-    return found
+        return False
+    try:
+        host.read_optional(path, pair.SIZE_LIMIT)
+    except PermissionError:
+        return True
+    except OSError:
+        # Not a file, or too large: root would not see more.
+        return False
+    return False
+
+
+def require_readable(host: "Host", path: str) -> None:
+    """Raise CatcherError if root may read a file and this user may not."""
+    if only_root_may_read(host, path):
+        raise CatcherError("only root may read %s" % path, AS_ROOT)
 
 
 def require_all_seen(host: "Host", what: str, hint: str) -> None:

@@ -1,7 +1,7 @@
 """What others must know of the reference catcher's settings, and whether the running daemon uses them."""
 
 from . import pair, paths
-from .errors import AS_ROOT, CatcherError
+from .facts import only_root_may_read, out_of_sight, require_readable
 from .messages import finding
 from .text import shown
 
@@ -31,8 +31,6 @@ def settings(host: "Host") -> "Tuple[Any, str]":
     from reference_catcher.refusal import Refused
     from reference_catcher.settings import Settings
 
-    from .facts import out_of_sight
-
     where = "" if host.is_in_sandbox() else out_of_sight(host, CONF)
     if where:
         return None, "%s: %s" % (CONF, where)
@@ -45,22 +43,13 @@ def settings(host: "Host") -> "Tuple[Any, str]":
 
 def is_hidden(host: "Host") -> bool:
     """Return whether this user may not read the settings. Then the other functions here may return wrong values."""
-    if host.is_root() or not is_installed(host):
-        return False
-    try:
-        host.read_optional(CONF, SIZE_LIMIT)
-    except PermissionError:
-        return True
-    except OSError:
-        # Not a file, or too large: root would not see more.
-        return False
-    return False
+    return is_installed(host) and only_root_may_read(host, CONF)
 
 
 def require_in_sight(host: "Host") -> None:
     """Raise CatcherError if this user may not read the settings."""
-    if is_hidden(host):
-        raise CatcherError("only root may read %s" % CONF, AS_ROOT)
+    if is_installed(host):
+        require_readable(host, CONF)
 
 
 def findings(host: "Host", pid: "Optional[int]" = None) -> "List[Finding]":

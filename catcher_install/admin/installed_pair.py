@@ -6,7 +6,7 @@ from .. import config, messages, pair, paths, plan, report, transition
 from .. import facts as fact_collector
 from ..cert import details, generate, host_names, pem, x509
 from ..cert.names import ip_address, names_text
-from ..errors import AS_ROOT, CatcherError, reason_of
+from ..errors import CatcherError, reason_of
 from ..host import PASSING
 from ..messages import finding
 from ..record import Record
@@ -169,8 +169,7 @@ def check(host: "Host", wanted: "List[str]") -> "Tuple[Dict[str, Any], List[Find
     facts = fact_collector.judged(host, fact_collector.collect(host))
     if facts.pair.state == pair.NONE:
         raise CatcherError("there is no key and no certificate", "make both:\n  catcherctl cert generate")
-    if paths.KEY in fact_collector.unreadable_by_us(host):
-        raise CatcherError("only root may read %s" % paths.KEY, AS_ROOT)
+    fact_collector.require_readable(host, paths.KEY)
     found = plan.pair_findings(facts)
     seen = installed(host)
     if not any(messages.severity(one) == messages.ERROR for one in found):

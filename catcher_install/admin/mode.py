@@ -5,7 +5,6 @@ connection then does not show that mode, the old catcher.conf is restored.
 """
 
 from .. import actions, config, facts, paths, transition
-from ..errors import AS_ROOT, CatcherError
 from ..text import shown
 from . import change, installed_pair
 
@@ -19,8 +18,7 @@ if TYPE_CHECKING:
 
 def read_mode(host: "Host") -> "config.Config":
     """Return what catcher.conf says. Raises CatcherError if only root may read it."""
-    if paths.CONF in facts.unreadable_by_us(host):
-        raise CatcherError("only root may read %s" % paths.CONF, AS_ROOT)
+    facts.require_readable(host, paths.CONF)
     return facts.read_config(host)
 
 
