@@ -320,13 +320,6 @@ class Host:
             return not self.is_hidden(1)
         return (ours.st_dev, ours.st_ino) != (first.st_dev, first.st_ino)
 
-    def sees_host_network(self) -> bool:
-        """Return whether this process is in the host's network. rpm's unshare plugin gives scriptlets an empty one."""
-        try:
-            return _again(os.readlink, "/proc/self/ns/net") == _again(os.readlink, "/proc/1/ns/net")
-        except OSError:
-            return True
-
     def shares_network(self, pid: int) -> bool:
         """Return whether a process is in our network; yes, if that cannot be seen."""
         try:

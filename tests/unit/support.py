@@ -209,7 +209,7 @@ class Machine(Scripted):
     def in_chroot(self):
         return self.chroot
 
-    def sees_host_network(self):
+    def shares_network(self, pid):
         return self.host_network
 
     def can_bind(self, port, addresses=("::", "0.0.0.0")):

@@ -800,6 +800,14 @@ def test_a_process_with_another_root_is_of_another_system(machine, monkeypatch):
     assert compared == [("/proc/%d/root" % us, "/")]
 
 
+@pytest.mark.parametrize("theirs,shared", [("net:[1]", True), ("net:[2]", False), (None, True)])
+def test_a_process_is_in_our_network_unless_it_is_seen_in_another(machine, theirs, shared):
+    machine.put_link("/proc/self/ns/net", "net:[1]")
+    if theirs is not None:
+        machine.put_link("/proc/7/ns/net", theirs)
+    assert Host.shares_network(machine, 7) == shared
+
+
 def test_a_call_that_a_signal_interrupts_is_made_again(tmp_path):
     """Python does that for calls on descriptors only; NFS and FUSE interrupt those on names, too."""
     machine = Host(str(tmp_path))
