@@ -181,7 +181,7 @@ def _write_returned_stamp(host: "Host", outcome: Outcome) -> None:
 
 def put_stamp(host: "Host", new: "stamp.Stamp") -> None:
     """Write state.json. The caller holds the lock. Raises OSError."""
-    host.ensure_dir(paths.STATE_DIR, 0o755)
+    host.ensure_dir(paths.STATE_DIR)
     host.replace(paths.STAMP, stamp.render(new), 0o600)
 
 
@@ -248,7 +248,7 @@ def _attempt(host: "Host", action: "Action", outcome: Outcome) -> "Optional[str]
 
 
 def _write_config(host: "Host", action: "Action", outcome: Outcome) -> None:
-    host.ensure_dir(paths.CONF_DIR, 0o755)
+    host.ensure_dir(paths.CONF_DIR)
     was = outcome.before.config.data
     # An edit changes the file that was read, even if catcher.conf is a link to it.
     host.replace(paths.CONF, action.data or b"", 0o644, follow=was is not None, expected=was)
@@ -316,7 +316,7 @@ def _retire_legacy_links(host: "Host", action: "Action", outcome: Outcome) -> No
 def _note_ours(host: "Host", action: "Action", outcome: Outcome) -> None:
     known = outcome.facts.stamp or stamp.EMPTY
     lines = ["%s %s\n" % one for one in pair.ours(host, known.made)]
-    host.ensure_dir(paths.STATE_DIR, 0o755)
+    host.ensure_dir(paths.STATE_DIR)
     host.replace(paths.PURGE, "".join(lines).encode("utf-8", "surrogateescape"), 0o600)
 
 

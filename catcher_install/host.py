@@ -495,15 +495,15 @@ class Host:
         """Make one directory, which at no time has more permissions than *mode*. Raises FileExistsError."""
         _again(os.mkdir, self.locate(path), mode)
 
-    def ensure_dir(self, path: str, mode: int) -> None:
-        """Make a directory and its parents if they are missing; existing ones keep owner and mode."""
+    def ensure_dir(self, path: str) -> None:
+        """Make a directory and its parents, for all to read, if they are missing; existing ones keep owner and mode."""
         if not path.strip("/") or self.is_dir(path):
             return
-        self.ensure_dir(os.path.dirname(path), 0o755)
+        self.ensure_dir(os.path.dirname(path))
         try:
-            self.make_dir(path, mode)
-            # The unit's umask is 0077, and /etc/cca is for everybody to read.
-            _again(os.chmod, self.locate(path), mode)
+            self.make_dir(path, 0o755)
+            # The unit's umask is 0077.
+            _again(os.chmod, self.locate(path), 0o755)
             # If the directory is not on disk, a crash also loses the files in it.
             self.sync_dir(os.path.dirname(path))
         except FileExistsError:
@@ -661,7 +661,7 @@ class Host:
         timeout: seconds to wait for another holder; then TimeoutError. The kernel frees the lock of a killed holder.
         """
         try:
-            self.ensure_dir(paths.STATE_DIR, 0o755)
+            self.ensure_dir(paths.STATE_DIR)
             fd = os.open(
                 self.locate(paths.LOCK), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, 0o600
             )

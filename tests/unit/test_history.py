@@ -81,7 +81,7 @@ def test_an_init_script_alone_is_a_trace(machine):
 @pytest.mark.parametrize("files", [[], ["/pkadata.dat"]], ids=["empty", "restored"])
 def test_key_storage_alone_is_none(machine, files):
     """Key storage outlives a removal, and may be restored on a new host, which gets TLS."""
-    machine.ensure_dir(paths.KEY_STORAGE, 0o755)
+    machine.ensure_dir(paths.KEY_STORAGE)
     for name in files:
         machine.put(paths.KEY_STORAGE + name, b"")
     seen = facts.collect(machine)

@@ -731,7 +731,7 @@ class Left(BaseException):
 @pytest.fixture
 def forking(machine, monkeypatch):
     machine.put(paths.UNIT_ADMIN, FORKING)
-    machine.ensure_dir("/run", 0o755)
+    machine.ensure_dir("/run")
     use(machine, b"TLS_OFF\n")
     return machine
 
