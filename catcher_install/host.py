@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import _socket
     from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, TypeVar
 
+    from .sockets import TcpSocket
+
     Result = TypeVar("Result")
 
 # For Host.replace(): any content may be replaced.
@@ -350,6 +352,8 @@ class Host:
     def tcp_sockets(self, port: int, pid: int = 1) -> "List[TcpSocket]":
         """Return the TCP sockets with this local port in a process's network, or in ours if that one cannot be seen
         (proc(5))."""
+        from .sockets import on_port
+
         found: List[TcpSocket] = []
         for network in ("/proc/%d/net" % pid, "/proc/net"):
             seen = False
@@ -360,7 +364,7 @@ class Host:
                     # A kernel without IPv6, or a PID 1 that is hidden from us.
                     continue
                 seen = True
-                found += _sockets_on_port(data, port)
+                found += on_port(data, port)
             if seen:
                 break
         return found
@@ -767,45 +771,6 @@ def _allow_absent(sock: "_socket.socket") -> bool:
     except OSError:
         return False
     return True
-
-
-class TcpSocket:
-    """A TCP socket.
-
-    listens: it listens; else it is one end of a connection. inode: its number; 0 if no process has it open any more.
-    waits: it listens, and a connection waits to be accepted.
-    """
-
-    def __init__(self, local: str, listens: bool, inode: int, waits: bool) -> None:
-        self._local = local
-        self.listens = listens
-        self.inode = inode
-        self.waits = waits
-
-    @property
-    def address(self) -> str:
-        """Return the local address as text. proc(5) shows it as 32-bit words in this machine's byte order."""
-        import socket
-        import sys
-
-        data = bytes.fromhex(self._local)
-        if sys.byteorder == "little":
-            data = b"".join(data[at:at + 4][::-1] for at in range(0, len(data), 4))
-        return socket.inet_ntop(socket.AF_INET if len(data) == 4 else socket.AF_INET6, data)
-
-
-def _sockets_on_port(table: bytes, port: int) -> "List[TcpSocket]":
-    """Return the sockets with this local port. table: the content of /proc/net/tcp or tcp6 (proc(5))."""
-    wanted = b":%04X" % port
-    found = []
-    for line in table.splitlines()[1:]:
-        words = line.split(None, 10)
-        if len(words) > 9 and words[1].endswith(wanted):
-            listens = words[3] == b"0A"
-            # If a socket listens, the second number counts the connections that wait.
-            waits = listens and int(words[4].rpartition(b":")[2], 16) > 0
-            found.append(TcpSocket(words[1][:-5].decode("ascii"), listens, int(words[9]), waits))
-    return found
 
 
 class Lock:

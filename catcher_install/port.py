@@ -10,8 +10,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Callable, List, Optional
 
-    from .host import Host, TcpSocket
+    from .host import Host
     from .messages import Finding
+    from .sockets import TcpSocket
 
 # Who has the port. CLOSING: only closed connections, which the kernel keeps for about a minute.
 CATCHER = "catcher"

@@ -31,6 +31,8 @@ ALLOWED = {
     # Text of a moment: no system call.
     "pair": {"time.strftime", "time.gmtime"},
     "text": {"time.strftime", "time.gmtime"},
+    # Text of an address, likewise.
+    "sockets": {"socket.inet_ntop", "socket.AF_INET", "socket.AF_INET6"},
     # The kernel's random numbers.
     "cert.generate": {"os.urandom"},
     # A program of its own, which gives OpenSSL a pair in nameless files.
