@@ -37,18 +37,17 @@ class Verdict(Record):
     problem: why the pair cannot be used, as the end of a sentence; "" if it can. unchecked: why OpenSSL could not be
     asked; "" if it was. chain: why a client that trusts the last certificate refuses the chain, as the end of a
     sentence; "" if it does not.
-    algorithm: of the key, e.g. "EC secp521r1" or "RSA 2048"; "" if it could not be read. rsa_bits: size of an RSA key,
-    else 0. not_before, not_after: validity of the first certificate, seconds since the epoch; 0 if unknown.
+    rsa_bits: size of an RSA key, else 0. not_before, not_after: validity of the first certificate, seconds since the
+    epoch; 0 if unknown.
     issuer, issuer_not_after: which of the other certificates expires first, and when; "" and 0 if there are no others.
     key_in_certificate: catcher.crt contains a private key.
     """
 
-    __slots__ = ("problem", "unchecked", "chain", "algorithm", "rsa_bits", "not_before", "not_after", "issuer",
-                 "issuer_not_after", "key_in_certificate")  # fmt: skip
+    __slots__ = ("problem", "unchecked", "chain", "rsa_bits", "not_before", "not_after", "issuer", "issuer_not_after",
+                 "key_in_certificate")  # fmt: skip
     problem: str
     unchecked: str
     chain: str
-    algorithm: str
     rsa_bits: int
     not_before: int
     not_after: int
@@ -59,8 +58,8 @@ class Verdict(Record):
 
 def unusable(problem: str) -> Verdict:
     """Return the verdict on a pair that cannot be used."""
-    return Verdict(problem=problem, unchecked="", chain="", algorithm="", rsa_bits=0, not_before=0, not_after=0,
-                   issuer="", issuer_not_after=0, key_in_certificate=False)
+    return Verdict(problem=problem, unchecked="", chain="", rsa_bits=0, not_before=0, not_after=0, issuer="",
+                   issuer_not_after=0, key_in_certificate=False)
 
 
 def check(host: "Host", key_pem: bytes, certificate_pem: bytes) -> Verdict:
@@ -97,9 +96,9 @@ def check(host: "Host", key_pem: bytes, certificate_pem: bytes) -> Verdict:
     if problem:
         return unusable(problem)
     verdict = Verdict(
-        problem="", unchecked="", chain=unread or chain_problem(chain), algorithm=chain[0].key.algorithm,
-        rsa_bits=chain[0].key.rsa_bits, not_before=chain[0].not_before, not_after=chain[0].not_after,
-        issuer="", issuer_not_after=0, key_in_certificate=bool(certificate_file.keys()),
+        problem="", unchecked="", chain=unread or chain_problem(chain), rsa_bits=chain[0].key.rsa_bits,
+        not_before=chain[0].not_before, not_after=chain[0].not_after, issuer="", issuer_not_after=0,
+        key_in_certificate=bool(certificate_file.keys()),
     )  # fmt: skip
     for number, one in enumerate(chain[1:], 2):
         if not verdict.issuer or one.not_after < verdict.issuer_not_after:

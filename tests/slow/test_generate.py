@@ -18,7 +18,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, NameOID
 
 from catcher_install import host as host_module
 from catcher_install import paths
-from catcher_install.cert import check, generate, host_names, keys
+from catcher_install.cert import check, crypto, generate, host_names, keys
 from catcher_install.errors import CatcherError
 from tests.unit import pem
 from tests.unit.host_names import NAMES, names_of, names_to_verify
@@ -265,22 +265,30 @@ def test_no_cryptography_is_needed(machine, monkeypatch):
     monkeypatch.setitem(sys.modules, "cryptography", None)
     key, crt = generate.generate(machine, names_of("short and full"))
     monkeypatch.undo()
-    assert check.check(Asked(), key, crt).algorithm == "EC secp521r1"
+    verdict = check.check(Asked(), key, crt)
+    assert (verdict.problem, verdict.unchecked) == ("", "")
 
 
 # -- what an administrator wishes --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("key_type,algorithm,digest", [
-    ("secp521r1", "EC secp521r1", "sha512"), ("secp384r1", "EC secp384r1", "sha384"),
-    ("prime256v1", "EC prime256v1", "sha256"), ("rsa2048", "RSA 2048", "sha256"), ("rsa3072", "RSA 3072", "sha256")])
-def test_a_pair_of_each_type_of_key_has_no_problem(machine, key_type, algorithm, digest):
+# {type: (key, digest of its certificate)}
+TYPES = {
+    "secp521r1": ("EC secp521r1", "sha512"), "secp384r1": ("EC secp384r1", "sha384"),
+    "prime256v1": ("EC prime256v1", "sha256"), "rsa2048": ("RSA 2048", "sha256"), "rsa3072": ("RSA 3072", "sha256"),
+    "rsa4096": ("RSA 4096", "sha256"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("key_type", sorted(keys.GENERATED))
+def test_a_pair_of_each_type_of_key_has_no_problem(machine, key_type):
     machine.time = None
     wish = generate.Wish(names=[], key_type=key_type, days=30)
     key, crt = generate.generate(machine, names_of("short and full"), wish)
     verdict = check.check(Asked(), key, crt)
-    assert (verdict.problem, verdict.unchecked, verdict.algorithm) == ("", "", algorithm)
-    assert read(crt).signature_hash_algorithm.name == digest
+    assert (verdict.problem, verdict.unchecked) == ("", "")
+    kind = crypto.load().kind_of(pem.load(key))
+    assert (kind.algorithm, read(crt).signature_hash_algorithm.name) == TYPES[key_type]
     left = validity_of(read(crt))[1] - datetime.datetime.utcfromtimestamp(time.time())
     assert datetime.timedelta(days=29, hours=23) < left <= datetime.timedelta(days=30)
 

@@ -23,20 +23,14 @@ def pair_of(kind):
     return STORE[kind]
 
 
-GOOD = {
-    "prime256v1": ("EC prime256v1", 0),
-    "secp384r1": ("EC secp384r1", 0),
-    "secp521r1": ("EC secp521r1", 0),
-    "rsa-1024": ("RSA 1024", 1024),
-    "rsa-2048": ("RSA 2048", 2048),
-    "rsa-4096": ("RSA 4096", 4096),
-}
+# {key: size of an RSA key in bits}
+GOOD = {"prime256v1": 0, "secp384r1": 0, "secp521r1": 0, "rsa-1024": 1024, "rsa-2048": 2048, "rsa-4096": 4096}
 
 
 @pytest.mark.parametrize("kind", sorted(GOOD))
 def test_supported_keys_have_no_problem(kind):
     verdict = check.check(Asked(), *pair_of(kind))
-    assert (verdict.problem, verdict.algorithm, verdict.rsa_bits) == ("",) + GOOD[kind]
+    assert (verdict.problem, verdict.rsa_bits) == ("", GOOD[kind])
 
 
 BAD = {
@@ -137,7 +131,7 @@ def test_what_cannot_be_used(name):
     verdict = check.check(Asked(), *change(*pair_of(KEY)))
     assert verdict.problem.startswith(problem)
     assert "\n" not in verdict.problem and len(verdict.problem) < 120
-    assert (verdict.algorithm, verdict.rsa_bits, verdict.not_before, verdict.not_after) == ("", 0, 0, 0)
+    assert (verdict.rsa_bits, verdict.not_before, verdict.not_after) == (0, 0, 0)
 
 
 @pytest.mark.parametrize("first,last", [
