@@ -192,7 +192,7 @@ def _write_stamp(host: "Host", transition: "Transition", outcome: Outcome, gener
     after = planner.plan(settled, transition, asked=False)
     # For example: a file that could be read before and cannot be read now.
     outcome.findings += [one for one in after.findings if one not in outcome.findings]
-    new = planner.next_stamp(
+    new = stamp.next_stamp(
         settled, outcome.plan.findings_with(after) + outcome.failures(), after.mode, transition)
     if generated is not None:
         new = stamp.with_pair(new, generated or None)

@@ -4,7 +4,8 @@ History decides what an absent or empty catcher.conf means; see history() and _c
 does with the same facts is in start.py.
 """
 
-from . import config, messages, openssl, pair, paths
+from . import config, messages, pair, paths
+from . import stamp as stamp_file
 from . import transition as transitions
 from .actions import (
     CHANGES,
@@ -30,7 +31,6 @@ from .capture import SEEN
 from .errors import CatcherError, KeyRefused
 from .messages import finding
 from .service import plan_resumption, plan_service
-from .stamp import EMPTY, Stamp, names_of_use, with_pair
 from .text import moment
 
 TYPE_CHECKING = False
@@ -97,7 +97,7 @@ def plan(facts: "HostFacts", transition: "Transition", asked: bool = True) -> Pl
             findings.append(finding("stamp-of-newer-version", theirs=known.package_version, ours=facts.version))
     # After a change apply.py collects the facts again, and only then decides on the stamp.
     changed = any(action.kind in CHANGES or action.kind == CLEAR_DRAFT for action in actions)
-    if not changed and next_stamp(facts, findings, mode, transition) != known:
+    if not changed and stamp_file.next_stamp(facts, findings, mode, transition) != known:
         actions.append(act(WRITE_STAMP, RECORD))
     actions.sort(key=lambda action: ORDER.index(action.kind))
     return Plan(actions=actions, findings=findings, mode=mode, history=before)
@@ -284,7 +284,8 @@ def pair_findings(facts: "HostFacts") -> "List[Finding]":
     elif verdict.get("chain"):
         found.append(finding("pair-chain-broken", reason=str(verdict["chain"])))
     first, last, issuers = (int(str(verdict.get(name, 0))) for name in ("not_before", "not_after", "issuer_not_after"))
-    again = "generate --force" if (facts.stamp or EMPTY).made(facts.pair.fingerprint) else messages.ASK_THE_CA
+    ours = (facts.stamp or stamp_file.EMPTY).made(facts.pair.fingerprint)
+    again = "generate --force" if ours else messages.ASK_THE_CA
     if facts.now > last:
         found.append(finding("pair-expired", date=moment(last), action=again))
     elif facts.now + messages.SOON_SECONDS > last:
@@ -368,32 +369,3 @@ def _return(facts: "HostFacts", request: "ReturnRequest") -> Plan:
             stamp = facts.stamp.replace(mode=stamp.mode, findings=stamp.findings)
         actions.append(act(WRITE_STAMP, "the change did not work", stamp))
     return Plan(actions=actions, findings=[], mode=before.config.mode, history=KNOWN)
-
-
-def next_stamp(
-    facts: "HostFacts", findings: "List[Finding]", mode: "Optional[str]", transition: "Transition"
-) -> Stamp:
-    """Return the stamp for these facts; it is equal to the present stamp if there is nothing to do."""
-    old = facts.stamp or EMPTY
-    verdict, names, made = facts.verdict, old.accepted_names, old.generated_pair
-    if transition.kind == transitions.PUT_PAIR:
-        if transition.request.names:
-            names = dict(names or {}, **{facts.pair.fingerprint: transition.request.names})
-        # An earlier run may have placed this pair without recording that it is the administrator's.
-        made = None
-    if old.made(facts.pair.fingerprint):
-        # A pair of ours may be back: a failed change was interrupted while it was taken back, or somebody copied it.
-        made = facts.pair.fingerprint
-    if verdict is None and facts.pair.state == pair.BOTH:
-        verdict = old.checked_pair
-    if verdict is not None and (verdict.get("problem") or "unchecked" in verdict or not verdict["fingerprint"]):
-        # A bad verdict may have a cause outside of the files, so the pair is judged again each time.
-        verdict = None
-    new = old.replace(
-        package_version=facts.version, mode=mode or old.mode,
-        findings=[one for one in findings if not messages.is_marked(one, messages.TRANSIENT)],
-        checked_pair=verdict,
-        accepted_names=names_of_use(names or {}, old, facts.pair.fingerprint),
-        checked_openssl=old.checked_openssl if facts.tls.possible is None else openssl.remember(facts.tls),
-    )
-    return with_pair(new, made)

@@ -11,12 +11,18 @@ SHA-256 of the key of a request: [names]}; or null.
 checked_openssl: OpenSSL's version if TLS is possible, with the identity of the files for which it holds; or null.
 """
 
+from . import messages, openssl, pair
+from . import transition as transitions
 from .record import Record
 from .text import json_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Dict, List, Optional
+
+    from .facts import HostFacts
+    from .messages import Finding
+    from .transition import Transition
 
 FORMAT = 1
 SIZE_LIMIT = 256 * 1024
@@ -91,14 +97,14 @@ def parse(data: bytes) -> "Optional[Stamp]":
         return None
     if not isinstance(value, dict) or value.get("format_version") != FORMAT:
         return None
-    mode, pair, findings = value.get("mode"), value.get("generated_pair"), value.get("findings")
+    mode, made, findings = value.get("mode"), value.get("generated_pair"), value.get("findings")
     earlier = value.get("made_earlier")
     checked_pair, checked_openssl = value.get("checked_pair"), value.get("checked_openssl")
     accepted = value.get("accepted_names")
     return Stamp(
         package_version=str(value.get("package_version", "")),
         mode=mode if mode in ("tls", "tcp") else None,
-        generated_pair=pair if isinstance(pair, str) else None,
+        generated_pair=made if isinstance(made, str) else None,
         made_earlier=[one for one in earlier if isinstance(one, str)] if isinstance(earlier, list) else [],
         findings=[f for f in findings if isinstance(f, dict) and isinstance(f.get("id"), str)]
         if isinstance(findings, list)
@@ -144,6 +150,38 @@ def with_names(stamp: Stamp, key: str, names: "List[str]") -> Stamp:
     that key stay: a CA may sign any of them."""
     every = list(dict.fromkeys(names + stamp.asked_names(key)))
     return stamp.replace(accepted_names=dict(stamp.accepted_names or {}, **{key: every}))
+
+
+def next_stamp(
+    facts: "HostFacts", findings: "List[Finding]", mode: "Optional[str]", transition: "Transition"
+) -> Stamp:
+    """Return the stamp that a run writes for these facts; it is equal to the present stamp if there is nothing to do.
+
+    findings: of the run. mode: that the configuration has after it, or None if it has none.
+    """
+    old = facts.stamp or EMPTY
+    verdict, names, made = facts.verdict, old.accepted_names, old.generated_pair
+    if transition.kind == transitions.PUT_PAIR:
+        if transition.request.names:
+            names = dict(names or {}, **{facts.pair.fingerprint: transition.request.names})
+        # An earlier run may have placed this pair without recording that it is the administrator's.
+        made = None
+    if old.made(facts.pair.fingerprint):
+        # A pair of ours may be back: a failed change was interrupted while it was taken back, or somebody copied it.
+        made = facts.pair.fingerprint
+    if verdict is None and facts.pair.state == pair.BOTH:
+        verdict = old.checked_pair
+    if verdict is not None and (verdict.get("problem") or "unchecked" in verdict or not verdict["fingerprint"]):
+        # A bad verdict may have a cause outside of the files, so the pair is judged again each time.
+        verdict = None
+    new = old.replace(
+        package_version=facts.version, mode=mode or old.mode,
+        findings=[one for one in findings if not messages.is_marked(one, messages.TRANSIENT)],
+        checked_pair=verdict,
+        accepted_names=names_of_use(names or {}, old, facts.pair.fingerprint),
+        checked_openssl=old.checked_openssl if facts.tls.possible is None else openssl.remember(facts.tls),
+    )
+    return with_pair(new, made)
 
 
 def render(stamp: Stamp) -> bytes:

@@ -7,8 +7,7 @@ import syslog
 
 import pytest
 
-from catcher_install import apply, config, facts, launch, messages, paths, systemd, transition
-from catcher_install import plan as planner
+from catcher_install import apply, config, facts, launch, messages, paths, stamp, systemd, transition
 from catcher_install.admin import cert_install, change, cli, mode
 from catcher_install.errors import CatcherError
 from tests.unit.admin.hosts import NEW, der, in_place, install, put
@@ -299,7 +298,7 @@ def test_a_signal_before_that_is_not_lost(machine, daemon, monkeypatch):
 
 # Each with the call of it that fails; a first one may be before anything has changed.
 FAULTS = {"while it is verified": (change.daemon, "restart_and_verify", 1),
-          "once it is in place": (planner, "next_stamp", 1), "in a second look at the host": (facts, "judged", 2)}
+          "once it is in place": (stamp, "next_stamp", 1), "in a second look at the host": (facts, "judged", 2)}
 
 
 @pytest.mark.parametrize("where", sorted(FAULTS))
@@ -328,7 +327,7 @@ def test_a_fault_that_lasts_is_said_with_what_is_left_of_the_change(machine, dae
     def fails(*arguments, **named):
         raise LookupError("a fault")
 
-    monkeypatch.setattr(planner, "next_stamp", fails)
+    monkeypatch.setattr(stamp, "next_stamp", fails)
     with pytest.raises(CatcherError) as caught:
         to_tcp(machine)
     # The configuration is back nevertheless.

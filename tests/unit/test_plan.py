@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from catcher_install import actions, config, messages, pair, paths, plan, transition
+from catcher_install import actions, config, messages, pair, paths, plan, stamp, transition
 from catcher_install.errors import CatcherError
 from catcher_install.unit import UnitFacts
 
@@ -355,7 +355,7 @@ def test_tls_can_be_set_where_a_pair_is_half_placed():
 
 def test_a_stamp_that_would_not_change_is_not_written():
     facts = make_facts(config=CONF)
-    first = plan.next_stamp(facts, [], config.TCP, APPLY)
+    first = stamp.next_stamp(facts, [], config.TCP, APPLY)
     assert plan.plan(facts.replace(stamp=first), APPLY).actions == []
     again = plan.plan(facts.replace(stamp=first, version="8.0.1"), APPLY)
     assert [action.kind for action in again.actions] == [actions.WRITE_STAMP]
@@ -366,25 +366,6 @@ def test_the_notice_of_an_upgrade_stays_until_the_mode_changes():
     old = make_stamp(mode="tcp", findings=told)
     assert plan.plan(make_facts(config=CONF, stamp=old), APPLY).findings == told
     assert plan.plan(make_facts(config=TLS, stamp=old), APPLY).findings == []
-
-
-def test_the_fingerprint_of_our_pair_is_kept():
-    old = make_stamp(generated_pair="ab" * 32)
-    assert plan.next_stamp(make_facts(stamp=old), [], config.TCP, APPLY).generated_pair == "ab" * 32
-
-
-@pytest.mark.parametrize("called", [APPLY, START, transition.of(transition.PUT_PAIR, request=transition.PairRequest(
-    verb="cert install", key=b"k", certificate=b"c", may_replace=True, names=[], key_type="", days=0, options=""))])
-def test_a_pair_of_ours_that_is_back_is_ours(called):
-    """A return that was killed before the stamp, and a run that wrote one since."""
-    facts = whole_pair(GOOD, stamp=make_stamp(made_earlier=["cd" * 32, GOOD["fingerprint"]]))
-    new = plan.next_stamp(facts, [], config.TLS, called)
-    assert (new.generated_pair, new.made_earlier) == (GOOD["fingerprint"], ["cd" * 32])
-
-
-def test_findings_of_the_moment_are_not_kept():
-    told = [{"id": "pair-deferred", "reason": "x"}, {"id": "pair-weak-key", "bits": "1024"}]
-    assert plan.next_stamp(make_facts(), told, config.TLS, APPLY).findings == [{"id": "pair-weak-key", "bits": "1024"}]
 
 
 @pytest.mark.parametrize("before,kinds", [

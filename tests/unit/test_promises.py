@@ -5,7 +5,7 @@ import types
 
 import pytest
 
-from catcher_install import apply, config, journal, launch, messages, plan, report, scriptlet, transition
+from catcher_install import apply, config, journal, launch, messages, plan, report, scriptlet, stamp, transition
 from catcher_install import host as host_module
 from catcher_install.admin import mode
 
@@ -68,7 +68,7 @@ def test_what_lasts_is_still_told_after_a_second_look(id):
 
 @EVERY
 def test_the_stamp_keeps_all_but_what_only_this_run_did(id):
-    kept = plan.next_stamp(make_facts(), [messages.finding(id), OTHER], None, APPLY).findings
+    kept = stamp.next_stamp(make_facts(), [messages.finding(id), OTHER], None, APPLY).findings
     assert kept == [messages.finding(id)] * (id not in promises.TRANSIENT) + [OTHER]
 
 

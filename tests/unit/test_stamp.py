@@ -1,13 +1,15 @@
-"""state.json: what is written is read again, and nothing else is taken for it."""
+"""state.json: what a run writes; that it is read again, and nothing else is taken for it."""
 
 import json
 import sys
 
 import pytest
 
-from catcher_install import stamp
+from catcher_install import config, pair, stamp, transition
 
-from .support import make_stamp
+from .support import make_facts, make_stamp
+
+APPLY, START = transition.of(transition.APPLY), transition.of(transition.START)
 
 FULL = make_stamp(
     mode="tcp",
@@ -124,3 +126,25 @@ def test_a_python_without_the_c_scanner_reads_the_stamp(monkeypatch):
     monkeypatch.setitem(sys.modules, "_json", None)
     assert stamp.parse(stamp.render(FULL)) == FULL
     assert stamp.parse(b"{") is None
+
+
+# -- what a run writes -------------------------------------------------------------------------------------------------
+
+def test_the_fingerprint_of_our_pair_is_kept():
+    old = make_stamp(generated_pair="ab" * 32)
+    assert stamp.next_stamp(make_facts(stamp=old), [], config.TCP, APPLY).generated_pair == "ab" * 32
+
+
+@pytest.mark.parametrize("called", [APPLY, START, transition.of(transition.PUT_PAIR, request=transition.PairRequest(
+    verb="cert install", key=b"k", certificate=b"c", may_replace=True, names=[], key_type="", days=0, options=""))])
+def test_a_pair_of_ours_that_is_back_is_ours(called):
+    """A return that was killed before the stamp, and a run that wrote one since."""
+    facts = make_facts(stamp=make_stamp(made_earlier=["cd" * 32, "ab" * 32]))
+    facts = facts.replace(pair=facts.pair.replace(state=pair.BOTH, fingerprint="ab" * 32))
+    new = stamp.next_stamp(facts, [], config.TLS, called)
+    assert (new.generated_pair, new.made_earlier) == ("ab" * 32, ["cd" * 32])
+
+
+def test_findings_of_the_moment_are_not_kept():
+    told = [{"id": "pair-deferred", "reason": "x"}, {"id": "pair-weak-key", "bits": "1024"}]
+    assert stamp.next_stamp(make_facts(), told, config.TLS, APPLY).findings == [{"id": "pair-weak-key", "bits": "1024"}]

@@ -314,7 +314,7 @@ def test_no_exception_is_swallowed(module):
             assert not all(isinstance(one, ast.Pass) for one in node.body), "except: pass, line %d" % node.lineno
 
 
-@pytest.mark.parametrize("module", ["plan", "service", "start"])
+@pytest.mark.parametrize("module", ["plan", "service", "stamp", "start"])
 def test_a_decision_table_does_no_io(module):
     """A decision table gets the facts of a host, never the host."""
     tree = tree_of(module)
