@@ -182,8 +182,8 @@ rpm/%.scriptlet: rpm/%.in $(wildcard hooks/*.sh) install/scriptlet.py catcher_in
 	$(SCRIPTLET) rpm $< hooks/$(HOOK).sh '$(PAYLOAD)' > $@
 
 .PHONY: scriptlets-deb scriptlets-rpm
-scriptlets-deb: debian/csulcca.preinst debian/csulcca.postinst debian/csulcca.prerm debian/csulcca.postrm
-scriptlets-rpm: rpm/pre.scriptlet rpm/posttrans.scriptlet rpm/preun.scriptlet rpm/postun.scriptlet
+scriptlets-deb: $(patsubst %.in,%,$(wildcard debian/csulcca.*.in))
+scriptlets-rpm: $(patsubst %.in,%.scriptlet,$(wildcard rpm/*.in))
 
 # %files lines: of our own files, and of what the payload brought.
 .PHONY: rpm-filelist

@@ -87,15 +87,14 @@ PHASES = sorted(hook[:-len(".sh")] for hook in HOOKS if hook not in scriptlet.SH
 @pytest.mark.parametrize("phase", PHASES)
 def test_each_hook_is_called_in_both_families_and_built(phase):
     """A hook file that no template or rule of make names would silently do nothing."""
-    makefile = read("Makefile")
     assert re.search(r"^csulcca_%s\(\)" % phase, read("hooks", phase + ".sh"), re.M)
     # It does nothing for the root of an image that dpkg fills without a chroot.
     called = r'^\[ -n "\$\{DPKG_ROOT-\}" \] \|\| csulcca_%s deb ' % phase
     assert re.search(called, read("debian", "csulcca.%s.in" % phase), re.M)
-    assert "debian/csulcca.%s" % phase in re.findall(r"^scriptlets-deb: (.*)", makefile, re.M)[0].split()
-    (scriptlet_of_rpm,) = re.findall(r"^rpm/(\w+)\.scriptlet: HOOK = %s$" % phase, makefile, re.M)
+    # What a build makes there is no change of the tree.
+    assert "/debian/csulcca.%s" % phase in read(".gitignore").splitlines()
+    (scriptlet_of_rpm,) = re.findall(r"^rpm/(\w+)\.scriptlet: HOOK = %s$" % phase, read("Makefile"), re.M)
     assert re.search(r"^csulcca_%s rpm " % phase, read("rpm", scriptlet_of_rpm + ".in"), re.M)
-    assert "rpm/%s.scriptlet" % scriptlet_of_rpm in re.findall(r"^scriptlets-rpm: (.*)", makefile, re.M)[0].split()
     assert "%%%s -f rpm/%s.scriptlet" % (scriptlet_of_rpm, scriptlet_of_rpm) in read("rpm", "csulcca.spec").splitlines()
 
 
