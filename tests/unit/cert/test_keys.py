@@ -33,6 +33,7 @@ def test_rsa_keys_of_1024_to_4096_bits_are_supported(bits, fits):
 
 def test_what_is_supported_is_what_the_table_has():
     assert all(name in keys.SUPPORTED for name, _, _ in keys.CURVES)
+    assert not {number for _, _, number in keys.CURVES} & set(keys.OTHER_CURVES)
     assert keys.GENERATED_TYPE in keys.GENERATED
 
 
