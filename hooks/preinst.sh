@@ -113,8 +113,8 @@ csulcca_look() {
 # Writes a complete note of what csulcca_look has found, in case the rest of this scriptlet fails. The note of a killed
 # attempt says more and is kept. If it was not seen whether the service runs, an enabled service counts as running.
 csulcca_note_look() {
-    csulcca_state=/var/lib/csulcca
-    csulcca_note=$csulcca_state/before-upgrade
+    csulcca_state=@STATE_DIR@
+    csulcca_note=@CAPTURE@
     csulcca_earlier=$csulcca_note
     [ ! -s "$csulcca_note" ] || return 0
     csulcca_earlier=""

@@ -76,6 +76,20 @@ def test_a_hook_names_no_list_that_python_has(hook):
         assert [one for one in values if re.search(r"(?<![\w/])%s(?![\w/])" % re.escape(one), text)] == [], name
 
 
+@pytest.mark.parametrize("hook", HOOKS)
+def test_a_hook_takes_the_places_of_notes_from_python(hook):
+    assert paths.STATE_DIR not in read("hooks", hook) and paths.RAN not in read("hooks", hook)
+
+
+@pytest.mark.parametrize("directory", ["hooks", "units"])
+def test_each_file_that_is_no_part_of_a_script_is_installed(directory):
+    rows = [line.split() for line in read("install", "files.table").splitlines() if line and line[0] != "#"]
+    named = {words[2] for words in rows if len(words) == 3}
+    files = {directory + "/" + name for name in os.listdir(os.path.join(TREE, directory))
+             if not name.endswith(".sh") and os.path.isfile(os.path.join(TREE, directory, name))}
+    assert files and files - named == set()
+
+
 def read(*names):
     with open(os.path.join(TREE, *names)) as stream:
         return stream.read()
