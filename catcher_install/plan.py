@@ -134,7 +134,7 @@ def _configuration(
         data = config.with_mode(conf.data or b"", kept)
         action = act(WRITE_CONFIG, why + ", and an upgrade keeps the mode", data)
         findings = _about_mode(facts, past, kept)
-        if why == UNSEEN:
+        if why == NOBODY_SAW:
             findings.append(finding("mode-not-seen"))
         return [action], findings, kept
     default = default_mode(facts)
@@ -153,7 +153,7 @@ def _configuration(
     return [act(WRITE_CONFIG, why, config.fresh(mode))], findings, mode
 
 
-UNSEEN = "nobody could see the old catcher, which has a key and certificate"
+NOBODY_SAW = "nobody could see the old catcher, which has a key and certificate"
 
 
 def _older_mode(facts: "HostFacts", past: str, transition: "Transition") -> "Tuple[Optional[str], str]":
@@ -172,7 +172,7 @@ def _older_mode(facts: "HostFacts", past: str, transition: "Transition") -> "Tup
     looked = facts.capture is not None and facts.capture.looked and facts.capture.tree
     old = transitions.old_version(transition, facts.capture)
     if not looked and facts.pair.state != pair.NONE and not transitions.is_before_tls(old):
-        return config.TLS, UNSEEN
+        return config.TLS, NOBODY_SAW
     return config.TCP, "CCA 7.3 and older spoke TCP only"
 
 

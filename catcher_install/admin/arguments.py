@@ -33,13 +33,13 @@ class _Parser(argparse.ArgumentParser):
 
 def _name(text: str) -> str:
     """Return a typed host name or IP address as certificates have it."""
-    from ..cert.names import plain, require_host
+    from ..cert.names import canonical, require_host
 
     try:
         require_host(text, "")
     except CatcherError as error:
         raise argparse.ArgumentTypeError(error.message) from error
-    return plain(text)
+    return canonical(text)
 
 
 def _target(text: str) -> str:

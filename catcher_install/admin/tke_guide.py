@@ -9,7 +9,7 @@ import textwrap
 
 from .. import config, paths, reference, systemd
 from ..cert import details, host_names
-from ..cert.names import plain
+from ..cert.names import canonical
 from ..facts import read_config
 from ..record import Record
 from ..text import moment, shown
@@ -59,7 +59,7 @@ class GuideFacts(Record):
     def typed(self, mode: str) -> "List[str]":
         """Return what may be typed as Host Name/IP, the best first: this host's names that others can use and, for TLS,
         that the certificate contains. If it contains none of them, the certificate's own names."""
-        own = [plain(name) for name in (self.names.full, self.names.short) if name.split(".")[0] != "localhost"]
+        own = [canonical(name) for name in (self.names.full, self.names.short) if name.split(".")[0] != "localhost"]
         own = list(dict.fromkeys(own + self.names.addresses))
         if mode != config.TLS or self.certificate is None or self.certificate.problem:
             return own
@@ -189,7 +189,7 @@ def _before_tls(facts: GuideFacts, typed: "List[str]") -> "List[str]":
         text.append("The certificate has expired. To see how to renew it, on this host, type: catcherctl cert check")
     elif facts.now < one.not_before:
         text.append("The certificate is not valid yet. Check this host's clock: timedatectl")
-    own = [plain(name) for name in (facts.names.full, facts.names.short)] + facts.names.addresses
+    own = [canonical(name) for name in (facts.names.full, facts.names.short)] + facts.names.addresses
     if not typed:
         text.append("The certificate contains no name that you can type. To see how to get another certificate, on "
                     "this host, type: catcherctl cert check")

@@ -3,7 +3,7 @@
 from ..pair import hash_of
 from ..record import Record
 from . import x509
-from .names import ip_address, plain
+from .names import canonical, ip_address
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def _first_place(places: "List[Tuple[str, List[str]]]", fits: "Any") -> str:
 
 
 def _comparable(name: str) -> str:
-    return plain(name).lower()
+    return canonical(name).lower()
 
 
 def _covers(pattern: str, name: str) -> bool:

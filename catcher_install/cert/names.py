@@ -30,7 +30,7 @@ def require_host(text: str, hint: str) -> None:
         raise CatcherError("%s is not an IPv4 address" % shown(text), hint)
 
 
-def plain(text: str) -> str:
+def canonical(text: str) -> str:
     """Return a host name or an IP address as certificates have it: in ASCII, without a final dot or a %scope."""
     address = ip_address(text)
     if address is not None:
