@@ -262,7 +262,8 @@ class Host:
 
     def own_elf_header(self) -> bytes:
         """Return the first bytes of a program of this host's architecture; b"" if no program can be read."""
-        for path in ("/proc/self/exe",) if self.root == "/" else ("/bin/sh", paths.OPENSSL):
+        # A chroot may have no /proc.
+        for path in ("/proc/self/exe",) * (self.root == "/") + ("/bin/sh", paths.OPENSSL):
             try:
                 return self.read(path, limit=20, head=True)
             except OSError:

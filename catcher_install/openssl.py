@@ -15,7 +15,7 @@ from .text import shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Dict, Optional, Tuple
+    from typing import Dict, List, Optional, Tuple
 
     from .host import Host
 
@@ -59,9 +59,11 @@ def parse_version(text: str) -> "Optional[Tuple[Tuple[int, int, int], str]]":
     """Return the version in what ``openssl version`` prints: ((major, minor, fix), full version), or None.
 
     If the command and its library differ ("3.0.7 1 Nov 2022 (Library: OpenSSL 3.0.8 ...)") the library's version
-    counts: it is what a daemon loads. LibreSSL and other forks are not OpenSSL: None. A pre-release of 1.1.1 is
-    older than 1.1.1, so its fix number is lowered by one.
+    counts: it is what a daemon loads. LibreSSL and other forks are not OpenSSL, also if they give its name for
+    compatibility: None. A pre-release of 1.1.1 is older than 1.1.1, so its fix number is lowered by one.
     """
+    if _is_other(text):
+        return None
     marker = "(Library:"
     if marker in text:
         text = text.split(marker, 1)[1].strip().rstrip(")")
@@ -79,9 +81,14 @@ def parse_version(text: str) -> "Optional[Tuple[Tuple[int, int, int], str]]":
     if not all(part.isdecimal() and len(part) < 6 for part in parts):
         return None
     major, minor, patch = (int(part) for part in parts)
-    if (major, minor, patch) == OLDEST and "-pre" in full:
+    if (major, minor, patch) == OLDEST and full.startswith(("1.1.1-pre", "1.1.1-dev")):
         patch -= 1
     return (major, minor, patch), full
+
+
+def _is_other(text: str) -> bool:
+    """Return whether a text is the version of another product, e.g. "OpenSSL 1.1.1 (compatible; AWS-LC 1.30.1)"."""
+    return any(name in text for name in OTHER_PRODUCTS)
 
 
 class _NoAnswer(Exception):
@@ -117,7 +124,7 @@ def _version(host: "Host") -> "Tuple[Optional[str], str]":
     # A no counts only if it is the only line and names its product.
     if alone and parsed is not None and text.startswith("OpenSSL "):
         return parsed[1], "OpenSSL %s is older than 1.1.1" % parsed[1]
-    if alone and text.split()[0] in OTHER_PRODUCTS:
+    if alone and text.startswith(("OpenSSL ",) + OTHER_PRODUCTS) and _is_other(text):
         return None, said
     raise _NoAnswer(said)
 
@@ -133,23 +140,26 @@ def _library(host: "Host") -> "Tuple[Optional[str], str]":
     """Return the libssl that a daemon on this host can load: (path, ""), or (None, why there is none). Raises
     _NoAnswer."""
     own = _elf_identity(host.own_elf_header())
-    seen = []
-    refused = False
+    seen: List[str] = []
+    refused: List[str] = []
     for directory in LIBRARY_DIRS:
         inside = [directory]
-        if directory.endswith("/lib"):
+        try:
             # Debian's multiarch directories: /usr/lib/s390x-linux-gnu
-            inside = [directory + "/" + name for name in host.list_dir(directory) if "-linux-" in name] + inside
+            names = host.list_dir(directory, certain=True) if directory.endswith("/lib") else []
+            inside = [directory + "/" + name for name in names if "-linux-" in name] + inside
+        except OSError:
+            refused.append("%s cannot be read" % directory)
         for place in inside:
             for soname in SONAMES:
                 path = place + "/" + soname
-                if not host.lexists(path):
-                    continue
                 try:
+                    if not host.lexists(path):
+                        continue
                     header = host.read(path, limit=20, head=True)
                 except OSError as error:
-                    refused = refused or error.errno in PASSING + (errno.EACCES,)
-                    seen.append("%s cannot be opened" % path)
+                    unknown_yet = error.errno in PASSING + (errno.EACCES,)
+                    (refused if unknown_yet else seen).append("%s cannot be opened" % path)
                     continue
                 identity = _elf_identity(header)
                 if identity is None:
@@ -159,7 +169,7 @@ def _library(host: "Host") -> "Tuple[Optional[str], str]":
                 else:
                     return path, ""
     if refused:
-        raise _NoAnswer(seen[0])
+        raise _NoAnswer(refused[0])
     return None, seen[0] if seen else "neither libssl.so.3 nor libssl.so.1.1 is installed"
 
 

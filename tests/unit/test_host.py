@@ -737,6 +737,21 @@ def test_own_elf_header_is_that_of_the_interpreter():
         assert Host().own_elf_header() == stream.read(20)
 
 
+def test_a_chroot_without_proc_has_an_architecture(monkeypatch):
+    real = Host.read
+
+    def read(host, path, *limits, **more):
+        if path.startswith("/proc/"):
+            raise FileNotFoundError(2, "No such file or directory", path)
+        return real(host, path, *limits, **more)
+
+    monkeypatch.setattr(Host, "read", read)
+    with open(os.path.realpath(sys.executable), "rb") as stream:
+        header = stream.read(20)
+    # The type of the file may be another.
+    assert Host().own_elf_header()[4:6] == header[4:6] and Host().own_elf_header()[18:] == header[18:]
+
+
 @pytest.mark.parametrize("family,address", [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET, "0.0.0.0"),
                                             (socket.AF_INET6, "::1")])
 def test_whether_the_port_can_be_had(family, address):

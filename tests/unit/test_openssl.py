@@ -38,6 +38,12 @@ VERSIONS = {
     "LibreSSL 3.8.2 (Library: LibreSSL 3.8.2)": None,
     "OpenSSL 3.0.7 1 Nov 2022 (Library: LibreSSL 3.8.2)": None,
     "BoringSSL": None,
+    # As their openssl command says it.
+    "OpenSSL 1.1.1 (compatible; BoringSSL)": None,
+    "OpenSSL 1.1.1 (compatible; AWS-LC 1.30.1)": None,
+    "OpenSSL 1.1.1-dev  xx XXX xxxx": ((1, 1, 0), "1.1.1-dev"),
+    "OpenSSL 1.1.1b-dev  xx XXX xxxx": ((1, 1, 1), "1.1.1b-dev"),
+    "OpenSSL 3.0.0-alpha17 20 May 2021": ((3, 0, 0), "3.0.0-alpha17"),
     "OpenSSL": None,
     "OpenSSL 3": None,
     "OpenSSL 3.x.1": None,
@@ -101,6 +107,10 @@ ANSWERS = {
     "too old, among noise": ((0, b"Sensor 7.14 active\nOpenSSL 1.1.0l  10 Sep 2019\n"), None,
                              NOT_UNDERSTOOD % "Sensor 7.14 active"),
     "AWS-LC": ((0, b"AWS-LC 1.36.0\n"), False, NOT_UNDERSTOOD % "AWS-LC 1.36.0"),
+    "AWS-LC that is compatible": ((0, b"OpenSSL 1.1.1 (compatible; AWS-LC 1.30.1)\n"), False,
+                                  NOT_UNDERSTOOD % "OpenSSL 1.1.1 (compatible; AWS-LC 1.30.1)"),
+    "a noise that names another product": ((0, b"agent for LibreSSL and OpenSSL loaded\n"), None,
+                                           NOT_UNDERSTOOD % "agent for LibreSSL and OpenSSL loaded"),
     "a bare version of who knows what": ((0, b"1.0.2\n"), None, NOT_UNDERSTOOD % "1.0.2"),
 }
 
@@ -245,6 +255,26 @@ def test_a_directory_or_fifo_of_that_name(machine):
     machine.make_dir("/usr/lib64/libssl.so.1.1", 0o755)
     able = openssl.capability(machine)
     assert (able.possible, able.reason) == (False, "/usr/lib64/libssl.so.3 cannot be opened")
+
+
+@pytest.mark.parametrize("memory", [None, MEMORY], ids=["new", "remembered"])
+@pytest.mark.parametrize("error", [errno.EIO, errno.EACCES, errno.ESTALE, errno.ENOMEM], ids=os.strerror)
+@pytest.mark.parametrize("call,path", [("lstat", "/usr/lib64/libssl.so.3"), ("list_dir", "/usr/lib")])
+def test_a_library_that_nobody_can_look_for_is_not_known(machine, monkeypatch, call, path, error, memory):
+    real = getattr(machine, call)
+
+    def fail(asked, **more):
+        if asked == path:
+            raise OSError(error, os.strerror(error), asked)
+        return real(asked, **more)
+
+    if call == "list_dir":
+        machine.remove("/usr/lib64/libssl.so.3")
+    monkeypatch.setattr(machine, call, fail)
+    able = openssl.capability(machine, memory)
+    assert able.possible is (None if memory is None else True)
+    machine.put("/lib/libssl.so.1.1", OWN)
+    assert openssl.capability(machine, memory).library == "/lib/libssl.so.1.1"
 
 
 def test_without_command_and_library_both_are_named_as_missing(machine):
