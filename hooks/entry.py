@@ -24,6 +24,12 @@ if sys.stdout is None:
 if sys.stderr is None:
     sys.stderr = open(2, "w")  # noqa: SIM115
 
+# If the caller ignores the end of its children, nobody can wait for ours (wait(2), ECHILD). Not signal, which takes
+# longer to import.
+import _signal  # type: ignore[import-not-found]  # noqa: E402
+
+_signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
+
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 name = sys.argv[1] if len(sys.argv) > 1 else ""
 try:

@@ -1,6 +1,9 @@
 """TLS capability: OpenSSL's version and libssl's soname, each asked for itself, on any host and in any environment."""
 
+import errno
+import json
 import os
+import signal
 import subprocess
 import sys
 
@@ -373,6 +376,15 @@ def test_a_hostile_environment_changes_nothing_for_csutkecat(traps):
     assert clean[0] in (0, 78) and "Traceback" not in clean[1]
     assert output_of(command, environment) == clean
     assert not mark.exists()
+
+
+@pytest.mark.parametrize("handler", [signal.SIG_DFL, signal.SIG_IGN])
+def test_a_caller_that_ignores_the_end_of_its_children_changes_nothing(handler):
+    """The first process of a container may, so that it need not wait for any. Then nobody can wait for openssl."""
+    command = child_python() + [os.path.join(TREE, "hooks", "entry.py"), "catcherctl", "status", "--json"]
+    child = subprocess.Popen(command, env=CLEAN, stdout=subprocess.PIPE,
+                             preexec_fn=lambda: signal.signal(signal.SIGCHLD, handler))
+    assert json.loads(child.communicate()[0].decode("ascii"))["tls"]["possible"] is True
 
 
 REMEMBERED_FILES = (paths.OPENSSL, "/usr/lib64/libssl.so.3", "/usr/lib64/libcrypto.so.3", openssl.LOADER_CACHE)
