@@ -34,8 +34,8 @@ def chain_problem(chain: "Sequence[X509]") -> str:
         if not one.issuer_plain or not (one.subject_plain or one.critical_names):
             lacks = "subject, and its names are not marked as critical" if one.issuer_plain else "issuer"
             return "certificate %d has no %s, so that Java does not read it" % (number, lacks)
-        if one.compressed:
-            return "certificate %d has its key as a compressed point, so that Java does not read it" % number
+        if one.unread:
+            return "certificate %d has %s, so that Java does not read it" % (number, one.unread)
         # A client that trusts a self-issued certificate does not look at its signature.
         if one.weak and one.issuer_plain != one.subject_plain:
             return "certificate %d is signed with %s, which clients no longer accept" % (number, one.weak)

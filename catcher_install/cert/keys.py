@@ -28,6 +28,8 @@ RSA_SMALLEST = 1024
 RSA_LARGEST = 4096
 # Below it an RSA key is accepted with a warning.
 RSA_RECOMMENDED = 2048
+# The smallest public exponent of an RSA key. With 1, everybody can make its signatures.
+RSA_EXPONENT = 3
 # The largest key in PEM, in bytes. RSA 4096 takes 3,272, and encrypted a little more. OpenSSL may test the primes of a
 # larger key when it reads it, for minutes.
 PEM_LIMIT = 4096
@@ -66,11 +68,14 @@ def elliptic(curve: str) -> KeyKind:
     return KeyKind(algorithm="EC " + curve, rsa_bits=0, problem=problem)
 
 
-def rsa(bits: int) -> KeyKind:
-    """Return the kind of an RSA key of a size in bits."""
-    fits = RSA_SMALLEST <= bits <= RSA_LARGEST
-    problem = "an RSA key of %d bits; supported are %d to %d" % (bits, RSA_SMALLEST, RSA_LARGEST)
-    return KeyKind(algorithm="RSA %d" % bits, rsa_bits=bits, problem="" if fits else problem)
+def rsa(bits: int, exponent: int = 65537) -> KeyKind:
+    """Return the kind of an RSA key of a size in bits with a public exponent."""
+    problem = ""
+    if not RSA_SMALLEST <= bits <= RSA_LARGEST:
+        problem = "an RSA key of %d bits; supported are %d to %d" % (bits, RSA_SMALLEST, RSA_LARGEST)
+    elif exponent < RSA_EXPONENT:
+        problem = "an RSA key with the public exponent %d" % exponent
+    return KeyKind(algorithm="RSA %d" % bits, rsa_bits=bits, problem=problem)
 
 
 def other(name: str) -> KeyKind:

@@ -53,8 +53,8 @@ class X509(Record):
     """One certificate.
 
     subject, issuer: (attribute's OID, value) in order. subject_plain, issuer_plain: the same in a form to compare.
-    not_before, not_after: seconds since the epoch. key: the kind of the public key. compressed: an EC key is a
-    compressed point.
+    not_before, not_after: seconds since the epoch. key: the kind of the public key. unread: what in the key Java does
+    not read, as the object of "has", or "".
     dns_names, addresses: of the SAN. critical_names: the SAN is marked as critical. weak: the digest of the signature
     if it is no longer accepted, else "". signs, signs_certificates: the key usage allows that, or there is none.
     usages: OIDs of the extended key usage, or None. ca: it is a CA; True in version 1, which cannot tell.
@@ -63,7 +63,7 @@ class X509(Record):
     policies to others.
     """
 
-    __slots__ = ("subject", "issuer", "subject_plain", "issuer_plain", "not_before", "not_after", "key", "compressed",
+    __slots__ = ("subject", "issuer", "subject_plain", "issuer_plain", "not_before", "not_after", "key", "unread",
                  "dns_names", "addresses", "critical_names", "weak", "signs", "signs_certificates", "usages", "ca",
                  "path_length", "policies", "explicit_policy", "maps_policies")  # fmt: skip
     subject: "List[Tuple[str, str]]"
@@ -73,7 +73,7 @@ class X509(Record):
     not_before: int
     not_after: int
     key: keys.KeyKind
-    compressed: bool
+    unread: str
     dns_names: "List[str]"
     addresses: "List[str]"
     critical_names: bool
@@ -104,10 +104,10 @@ def read(der: bytes) -> X509:
     tag, spki, _ = _next(fields)
     if tag != SEQUENCE:
         raise ValueError("it has no public key")
-    key, compressed = _key(spki)
+    key, unread = _key(spki)
     found = X509(
         subject=subject, issuer=issuer, subject_plain=subject_plain, issuer_plain=issuer_plain, not_before=first,
-        not_after=last, key=key, compressed=compressed, dns_names=[], addresses=[], critical_names=False,
+        not_after=last, key=key, unread=unread, dns_names=[], addresses=[], critical_names=False,
         weak=WEAK_SIGNATURES.get(_oid(_one(signature, OID, more=True)), ""), signs=True,
         signs_certificates=True, usages=None, ca=version_1, path_length=None, policies=None,
         explicit_policy=None, maps_policies=False,
@@ -226,9 +226,8 @@ def _seconds(tag: int, value: bytes) -> int:
     return int((moment - datetime.datetime(1970, 1, 1)).total_seconds())
 
 
-def _key(spki: bytes) -> "Tuple[keys.KeyKind, bool]":
-    """Return the kind of the key in the content of a SubjectPublicKeyInfo, and whether it is a compressed point (RFC
-    5480, 2.2)."""
+def _key(spki: bytes) -> "Tuple[keys.KeyKind, str]":
+    """Return the kind of the key in the content of a SubjectPublicKeyInfo, and X509.unread."""
     parts = _elements(spki)
     algorithm = _elements(_sequence(parts))
     oid = _oid(_next(algorithm)[1])
@@ -237,13 +236,24 @@ def _key(spki: bytes) -> "Tuple[keys.KeyKind, bool]":
         raise ValueError("it has no public key")
     if oid == RSA_KEY:
         # The key follows the number of unused bits.
-        modulus = _one(_one(bits[1:], SEQUENCE), INTEGER, more=True)
-        return keys.rsa(int.from_bytes(modulus, "big").bit_length()), False
+        modulus, exponent = _integers(_one(bits[1:], SEQUENCE))
+        kind = keys.rsa(modulus.bit_length(), exponent)
+        return kind, kind.problem if exponent < keys.RSA_EXPONENT else ""
     if oid == EC_KEY:
         tag, curve, _ = _next(algorithm)
-        kind = keys.elliptic(_oid(curve) if tag == OID else "a curve without a name")
-        return kind, bits[1:2] != b"\4"
-    return keys.other(OTHER_KEYS.get(oid, oid)), False
+        if tag != OID:
+            return keys.elliptic("a curve without a name"), "a key on a curve without a name"
+        # RFC 5480, 2.2
+        return keys.elliptic(_oid(curve)), "its key as a compressed point" if bits[1:2] != b"\4" else ""
+    return keys.other(OTHER_KEYS.get(oid, oid)), ""
+
+
+def _integers(data: bytes) -> "List[int]":
+    """Return the two numbers of an RSA key (RFC 8017, A.1.1)."""
+    found = [int.from_bytes(value, "big") for tag, value, _ in _elements(data) if tag == INTEGER]
+    if len(found) != 2:
+        raise ValueError("it has an invalid RSA key")
+    return found
 
 
 def _read_extensions(found: X509, data: bytes) -> None:

@@ -31,7 +31,7 @@ def pair(kind="prime256v1"):
     return key, certificate(key, None if kind in EDWARDS else hashes.SHA256)
 
 
-def rsa_of_any_size(bits):
+def rsa_of_any_size(bits, exponent=65537):
     """A certificate for an RSA public key of BITS bits without a private key, so that it is made at once."""
     modulus = (1 << bits - 1) | random.getrandbits(bits - 1) | 1
-    return certificate(rsa.RSAPublicNumbers(65537, modulus).public_key(), signer=key_of("prime256v1"))
+    return certificate(rsa.RSAPublicNumbers(exponent, modulus).public_key(), signer=key_of("prime256v1"))

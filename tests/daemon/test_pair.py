@@ -13,7 +13,7 @@ from reference_catcher.settings import Settings
 
 from catcher_install import host
 from tests.unit import pem
-from tests.unit.authority import der
+from tests.unit.authority import der, with_exponent_1
 
 from .pairs import certificate, key_of, pair, rsa_of_any_size
 from .peers import connect_tls, tls_context
@@ -40,6 +40,11 @@ def test_unsupported_kinds_of_key_are_refused(refusal, kind):
 @pytest.mark.parametrize("bits", [1023, 4097, 8192])
 def test_unsupported_sizes_of_rsa_are_refused(refusal, bits):
     assert "unsupported key: RSA of %d bits" % bits in refusal(78, "-tls", pair=(pair()[0], rsa_of_any_size(bits)))
+
+
+def test_rsa_with_the_exponent_1_is_unsupported(refusal):
+    crt = with_exponent_1(rsa_of_any_size(2048, 3))
+    assert "unsupported key: RSA with the public exponent 1" in refusal(78, "-tls", pair=(pair()[0], crt))
 
 
 def test_rsa_pss_and_unnamed_curves_are_unsupported(refusal):

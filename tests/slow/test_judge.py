@@ -11,7 +11,9 @@ import time
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.backends import default_backend
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.name import _ASN1Type
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
@@ -94,6 +96,35 @@ def nameless(issuer, names):
         issuer, key("secp384r1"), issuer, key("secp384r1"), CA)
 
 
+def rsa_3():
+    """An RSA key with the public exponent 3."""
+    if "rsa 3" not in MADE:
+        MADE["rsa 3"] = rsa.generate_private_key(3, 2048, default_backend())
+    return MADE["rsa 3"]
+
+
+def exponent_1():
+    """A pair of RSA that OpenSSL loads and shakes hands with: everybody can make such a signature."""
+    made = rsa_3().private_numbers()
+    numbers = (0, made.public_numbers.n, 1, 1, made.p, made.q, 1, 1, made.iqmp)
+    whole = der(0x30, b"".join(der(2, one.to_bytes(one.bit_length() // 8 + 1, "big")) for one in numbers))
+    own = b"-----BEGIN RSA PRIVATE KEY-----\n" + base64.encodebytes(whole) + b"-----END RSA PRIVATE KEY-----\n"
+    return own, authority.with_exponent_1(build("tke1.example.com", rsa_3(), "tke1.example.com", rsa_3(), NAMED))
+
+
+def root_with(public):
+    """A pair by a root with this certificate, which has the name Root and a key of P-384."""
+    own = key("prime256v1")
+    return own, build("tke1.example.com", own, "Root", key("secp384r1"), NAMED + SERVER) + public
+
+
+def root_without_curve():
+    """A CA's certificate that describes its curve instead of naming it."""
+    own = pem.openssl(["ec", "-param_enc", "explicit"], key("secp384r1"))
+    return pem.openssl(["req", "-new", "-x509", "-key", "/dev/stdin", "-days", "30", "-subj", "/CN=Root", "-config",
+                        os.path.join(pem.DATA, "req.cnf"), "-addext", "basicConstraints=critical,CA:TRUE"], own)
+
+
 def compressed():
     """A self-signed pair whose public key is written as one coordinate and a sign."""
     own = pem.openssl(["ec", "-conv_form", "compressed"], key("prime256v1"))
@@ -130,7 +161,8 @@ def scalar(before):
 
 
 def der(tag, content):
-    return bytes([tag, len(content)]) + content
+    size = len(content)
+    return bytes([tag]) + (bytes([size]) if size < 128 else b"\x82" + size.to_bytes(2, "big")) + content
 
 
 def changed_scalar():
@@ -160,6 +192,7 @@ REFUSED = {
         lambda: lone([critical(key_usage("key_encipherment"))], kind="rsa-2048"), "has no digitalSignature"),
     "a key for nothing": (lambda: lone([(key_usage("crl_sign"), False)]), "has no digitalSignature"),
     "RSA-PSS": (lambda: (key("rsa-pss"), pem.certificate_for(key("rsa-pss"))), "a key of the type RSA-PSS"),
+    "an RSA key with the exponent 1": (exponent_1, "catcher.key is an RSA key with the public exponent 1"),
     "for clients": (lambda: lone([(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), False)]), "serverAuth"),
     "for any purpose": (
         lambda: lone([(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE]), False)]),
@@ -182,6 +215,12 @@ REFUSED = {
 
 BROKEN = {
     "a compressed key": (compressed, "certificate 1 has its key as a compressed point, so that Java does not read it"),
+    "a CA on a curve without a name": (
+        lambda: root_with(root_without_curve()),
+        "certificate 2 has a key on a curve without a name, so that Java does not read it"),
+    "a CA with the exponent 1": (
+        lambda: root_with(authority.with_exponent_1(build("Root", rsa_3(), "Root", rsa_3(), CA))),
+        "certificate 2 has an RSA key with the public exponent 1, so that Java does not read it"),
     "nobody": (lambda: nameless("", NAMED), "certificate 1 has no issuer, so that Java does not read it"),
     "no subject": (lambda: nameless("Root", NAMED), "certificate 1 has no subject, and its names are not marked as"),
     "a CA that may not sign": (

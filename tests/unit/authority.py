@@ -3,6 +3,7 @@
 import datetime
 import hashlib
 import ipaddress
+import ssl
 import time
 
 from cryptography import x509
@@ -81,6 +82,15 @@ def signed_anew(built, signer, digest):
     return x509.load_der_x509_certificate(
         whole.replace(built.tbs_certificate_bytes, signed).replace(RSA_SHA256, RSA_SHA256[:-1] + bytes([byte]))[:-size]
         + signature, default_backend())
+
+
+def with_exponent_1(certificate):
+    """The certificate (PEM) of an RSA key with the public exponent 3, with the exponent 1; its signature is void."""
+    whole = der(certificate)
+    key = x509.load_pem_x509_certificate(certificate, default_backend()).public_key()
+    before = key.public_numbers().n.to_bytes(key.key_size // 8, "big") + b"\2\1"
+    assert whole.count(before + b"\3") == 1
+    return ssl.DER_cert_to_PEM_cert(whole.replace(before + b"\3", before + b"\1")).encode("ascii")
 
 
 def pem_of(built):

@@ -23,6 +23,8 @@ OTHER_CURVES = {
 }
 # In bits. A key that is smaller than recommended is used, with a warning.
 RSA_SMALLEST, RSA_LARGEST, RSA_RECOMMENDED = 1024, 4096, 2048
+# With the public exponent 1, a signature is what it signs, so anybody can make it.
+RSA_EXPONENT = 3
 
 
 def element(data, start, end, tag):
@@ -60,8 +62,12 @@ def public_key(certificate):
     low, high = element(certificate, low, algorithm_end, 0x06)
     algorithm = certificate[low:high]
     if algorithm == RSA:
-        low, high = element(certificate, key_start + 1, key_end, 0x30)  # after the count of unused bits
-        low, high = element(certificate, low, high, 0x02)
+        low, end = element(certificate, key_start + 1, key_end, 0x30)   # after the count of unused bits
+        low, high = element(certificate, low, end, 0x02)
+        first, last = element(certificate, high, end, 0x02)
+        exponent = int.from_bytes(certificate[first:last], "big")
+        if exponent < RSA_EXPONENT:
+            return "", "RSA with the public exponent %d" % exponent
         return "RSA", int.from_bytes(certificate[low:high], "big").bit_length()
     if algorithm == EC:
         if certificate[high:high + 1] != b"\x06":
