@@ -202,7 +202,7 @@ def test_what_does_not_listen_is_not_waited_for(daemon, tmp_path, become):
 @pytest.mark.parametrize("conf,wanted", [
     (None, 50003), ("", 50003), ("#port=50010\n# port=50011\nbackend=a:50012\n", 50003), ("port=50010", 50010),
     ("backend=a:1\nport = 50010 \nidle_timeout=9\n", 50010), ("\ufeffport=50010\r\nlisten=::\r\n", 50010),
-    ("\tport=1\n", 1),
+    ("\tport=1\n", 1), ("#a\n\tport\t=\t50010\t\r\n", 50010),
 ])
 def test_scripts_that_cannot_ask_the_library_know_its_port(machine, tmp_path, conf, wanted, shell):
     conf_path = tmp_path / "conf"

@@ -12,6 +12,7 @@ CONF = "/etc/cca/reference-catcher.conf"
 # start another program.
 CONF_VARIABLE = "REFERENCE_CATCHER_CONF"
 CONF_LIMIT = 64 * 1024
+BLANKS = " \t\r"
 MAPPED = bytes(10) + b"\xff\xff"     # the beginning of an IPv6 address that stands for an IPv4 address
 
 
@@ -59,8 +60,10 @@ class Settings:
             "listen": self._listen,
         }
         for count, line in enumerate(self._lines(), 1):
-            key, equals, value = (part.strip() for part in line.partition("="))
-            if not line.strip() or line.lstrip().startswith("#"):
+            key, equals, value = (part.strip(BLANKS) for part in line.partition("="))
+            if len(line.rstrip(BLANKS).splitlines()) > 1:
+                self._refuse("line %d: has a line end that is neither LF nor CR LF" % count)
+            if key.startswith("#") or not line.strip(BLANKS):
                 continue
             if key in self.given:
                 self._refuse("line %d: %s= is set a second time" % (count, key))
@@ -81,7 +84,8 @@ class Settings:
 
     def _lines(self):
         try:
-            return read_file(self.path, CONF_LIMIT).decode("utf-8-sig").splitlines()
+            # Not splitlines(): the shell that looks for the port (hooks/catcher-port) knows one line end.
+            return read_file(self.path, CONF_LIMIT).decode("utf-8-sig").split("\n")
         except FileNotFoundError:
             if os.path.islink(self.path):
                 self._refuse("is a link that leads nowhere", EX_FAILED)     # its file system may be mounted later
@@ -138,11 +142,14 @@ def unmapped(address):
 
 
 def number(text, low, high, kind):
-    """Return TEXT as a number of type KIND from LOW to HIGH. Raises ValueError with the end of a sentence."""
+    """Return TEXT as a number of type KIND from LOW to HIGH. Raises ValueError with the end of a sentence.
+
+    An integer consists of digits. A zero before them is refused: the shell would take the number for an octal one.
+    """
     try:
         value = kind(text)
     except ValueError:
         value = None
-    if value is None or not low <= value <= high:
+    if value is None or not low <= value <= high or kind is int and text != str(value):
         raise ValueError("must be a number from %s to %s" % (low, high))
     return value
