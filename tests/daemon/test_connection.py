@@ -1,6 +1,8 @@
 """One peer: its handshake, its time limits, its lines in the log, and the end of its stream."""
 
 import contextlib
+import errno
+import os
 import random
 import select
 import signal
@@ -11,6 +13,9 @@ import time
 
 import pytest
 from reference_catcher.connection import Connection
+from reference_catcher.log import Log
+from reference_catcher.server import Server
+from reference_catcher.settings import Settings
 from reference_catcher.streams import PlainEnd
 
 from tests.ports import free_port
@@ -128,6 +133,27 @@ def test_what_a_client_sent_to_a_lost_backend_ends_with_an_error(start, mode):
             with pytest.raises(ConnectionResetError):
                 read_all(client)
         catcher.wait_for("Connection refused, closed")
+
+
+@pytest.mark.parametrize("error", [errno.ENOSPC, errno.ENOMEM], ids=os.strerror)
+def test_a_connection_for_which_nobody_can_wait_ends_alone(tmp_path, monkeypatch, error):
+    """epoll_ctl(2) has a limit for all connections of a user."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        address = listener.getsockname()
+        (tmp_path / "conf").write_text("backend=%s:%d\n" % address)
+        server = Server(Settings(str(tmp_path / "conf")), Log(), [], [(socket.AF_INET, address)], None)
+
+        def register(*arguments):
+            raise OSError(error, os.strerror(error))
+
+        monkeypatch.setattr(server.selector, "register", register)
+        with socket.create_connection(address) as client:
+            server.admit(*listener.accept())
+            assert server.connections == {}
+            with pytest.raises(ConnectionResetError):
+                read_all(client)
 
 
 def test_a_connection_to_itself_is_no_backend():

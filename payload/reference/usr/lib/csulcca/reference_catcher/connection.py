@@ -64,12 +64,12 @@ class Connection:
             return
         try:
             action()
+            if self.state != CLOSED:
+                self.server.watch(self)
         except OSError as error:
             self._failed(error)
         except Exception as error:  # noqa: BLE001 - whatever one peer provokes must not disturb the others
             self.end(ERROR, "unexpected error: " + summary(error), cut=True)
-        if self.state != CLOSED:
-            self.server.watch(self)
 
     def _step(self):
         self.client.flush()
