@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 ANYTHING: "Any" = object()
 # Errors of link(2) if a file system has no hard links.
 NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS)
+# What fsync(2) gives for a directory if a file system, such as a share of another computer, cannot do that.
+NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS)
 LINK_LIMIT = 40
 # The longest path in bytes, with its final NUL (PATH_MAX in limits.h). The kernel refuses a longer path, and resolving
 # it by hand would need quadratic time.
@@ -516,10 +518,13 @@ class Host:
             return
 
     def sync_dir(self, path: str) -> None:
-        """Make the names in a directory survive a crash."""
+        """Make the names in a directory survive a crash, as far as its file system can."""
         fd = os.open(self.locate(path, follow=True), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             os.fsync(fd)
+        except OSError as error:
+            if error.errno not in NO_SYNC:
+                raise
         finally:
             _close(fd)
 

@@ -477,6 +477,25 @@ def test_short_writes_are_continued(image, monkeypatch):
     assert image.read("/new", 100) == b"0123456789"
 
 
+@pytest.mark.parametrize("error,fails", [
+    (errno.EINVAL, False), (errno.ENOTSUP, False), (errno.EIO, True), (errno.ENOSPC, True)])
+def test_a_file_system_that_cannot_sync_a_directory_has_its_files(image, monkeypatch, error, fails):
+    real = os.fsync
+
+    def fsync(fd):
+        if stat.S_ISDIR(os.fstat(fd).st_mode):
+            raise OSError(error, os.strerror(error))
+        real(fd)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    try:
+        image.replace("/file", b"new", 0o644)
+    except OSError as raised:
+        assert fails and raised.errno == error
+    else:
+        assert not fails and image.read("/file", 10) == b"new"
+
+
 @pytest.mark.parametrize("call", ["write", "fsync", "fchmod"])
 def test_create_leaves_no_part_of_a_file(image, call):
     """Otherwise a certificate request on a full disk would leave a file, and the next attempt would refuse its name."""
