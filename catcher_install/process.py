@@ -16,8 +16,9 @@ OUTPUT_LIMIT = 1024 * 1024
 class Signals:
     """``with Signals() as signals``: SIGHUP, SIGTERM and SIGINT do not end the program, but are remembered.
 
-    Within ``with signals.raised()`` they raise KeyboardInterrupt, those that came earlier, too. Python handles signals
-    in the main thread only; in another thread this does nothing.
+    Within ``with signals.raised()`` they raise KeyboardInterrupt, those that came earlier, too. A signal that the
+    caller ignores (nohup(1)) stays ignored. Python handles signals in the main thread only; in another thread this does
+    nothing.
     """
 
     def __init__(self) -> None:
@@ -30,7 +31,8 @@ class Signals:
 
         try:
             for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
-                self._before[number] = signal.signal(number, self._remember)
+                if signal.getsignal(number) != signal.SIG_IGN:
+                    self._before[number] = signal.signal(number, self._remember)
         except ValueError:
             # Not in the main thread.
             self._before = {}

@@ -257,9 +257,38 @@ def test_a_dry_run_of_what_changes_nothing_is_a_mistake(on_machine, capsys, argu
 # -- signals -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.fixture
+def handle():
+    """Set what becomes of a signal in this process, until the end of the test."""
+    before = {}
+
+    def set_handler(number, handler):
+        before[number] = signal.signal(number, handler)
+
+    yield set_handler
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM, signal.SIGINT], ids=lambda one: one.name)
+def test_a_signal_that_the_caller_ignores_takes_nothing_back(machine, daemon, monkeypatch, handle, number):
+    """nohup(1), or a shell that has started the command in the background."""
+    handle(number, signal.SIG_IGN)
+    real = change.daemon.restart_and_verify
+
+    def with_signal(host, wanted):
+        os.kill(os.getpid(), number)
+        return real(host, wanted)
+
+    monkeypatch.setattr(change.daemon, "restart_and_verify", with_signal)
+    to_tcp(machine)
+    assert machine.get(paths.CONF) == b"TLS_OFF\n" and signal.getsignal(number) == signal.SIG_IGN
+
+
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM, signal.SIGINT], ids=lambda one: one.name)
 @pytest.mark.parametrize("name", sorted(COMMANDS))
-def test_a_signal_while_it_is_verified_takes_the_change_back(machine, daemon, monkeypatch, log, name, number):
+def test_a_signal_while_it_is_verified_takes_the_change_back(machine, daemon, monkeypatch, log, handle, name, number):
+    handle(number, signal.SIG_DFL)
     old, conf = in_place(machine), machine.get(paths.CONF)
     real, sent = change.daemon.restart_and_verify, []
 
@@ -276,8 +305,9 @@ def test_a_signal_while_it_is_verified_takes_the_change_back(machine, daemon, mo
     assert len(log) == 1 and "interrupted" in log[0]
 
 
-def test_a_signal_before_that_is_not_lost(machine, daemon, monkeypatch):
+def test_a_signal_before_that_is_not_lost(machine, daemon, monkeypatch, handle):
     """The signal comes while files are written. The change is finished, and then taken back."""
+    handle(signal.SIGTERM, signal.SIG_DFL)
     real, sent = change.apply.converge, []
 
     def with_signal(*arguments):
