@@ -34,7 +34,7 @@ ATTEMPTS = 3
 
 
 class Outcome(Record):
-    """The result of a converge.
+    """The result of converge().
 
     plan: what was to be done. before, facts: the facts before and after it. findings: of the plan and of actions that
     failed. done: the kinds of the actions that were carried out. recorded: whether the stamp agrees with the facts.

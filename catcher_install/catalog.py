@@ -293,7 +293,7 @@ CATALOG = {
         "another csulcca run had not finished after {seconds} seconds",
         "wait until it has finished, then type:\n  catcherctl apply",
     ),
-    # What a probe finds at the far side.
+    # What a probe finds out about its peer.
     "probe-unknown-name": (ERROR, "",
         "the name {host} cannot be resolved: {reason}",
         "use its IP address, or add the name to DNS or /etc/hosts; the TKE must know the name too",

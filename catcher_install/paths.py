@@ -1,4 +1,4 @@
-"""Where things are on a host, and the other constants that the scriptlets and the library share: names, port, times."""
+"""The paths on a host, and other constants that the scriptlets and the library share: names, port, times."""
 
 
 def draft(path: str) -> str:

@@ -1,4 +1,4 @@
-"""The rules of a daemon start, after a converge. No I/O."""
+"""Decide what a daemon start does after converge(). No I/O."""
 
 from . import config, messages, pair, transition
 from .actions import PLACES, WRITE_CONFIG

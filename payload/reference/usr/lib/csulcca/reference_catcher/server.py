@@ -29,7 +29,7 @@ class Server:
         self.context = make_context() if make_context else None
         self.selector = selectors.DefaultSelector()
         self.connections = {}       # an ordered set of all connections, the oldest first
-        self.peers = {}             # {origin(): {address: such a set of its connections}}
+        self.peers = {}             # {origin(): {address: an ordered set of its connections}}
         self.counts = {}            # {origin(): the number of its connections}
         self.unfinished = {}        # an ordered set of connections that paused only to let others go on
         self.give_back_at = -1      # memory is given back when no more than this many connections are left
