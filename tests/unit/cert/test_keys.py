@@ -42,7 +42,7 @@ SIZES = {
         "RSA keys of {0.RSA_SMALLEST} to {0.RSA_LARGEST} bits (use {0.RSA_RECOMMENDED} or more)",
     "docs/renew-through-an-enterprise-ca.md": "RSA keys of {0.RSA_RECOMMENDED} to {0.RSA_LARGEST} bits",
     "catcher_install/catalog.py": "the RSA key has {{bits}} bits; use {0.RSA_RECOMMENDED} or more",
-    "catcher_install/cert/judge.py": "of RSA below {0.RSA_RECOMMENDED} bits",
+    "catcher_install/cert/judge.py": "RSA key below {0.RSA_RECOMMENDED} bits",
 }
 
 
