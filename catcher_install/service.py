@@ -47,35 +47,44 @@ def plan_service(facts: "HostFacts", transition: "Transition", past: str) -> "Li
         # Do what the scriptlet after a killed removal could not do.
         undone = resumes(facts, transition) or _was_disabled(facts)
         return actions + forget + (plan_resumption(facts, transition) if undone else [])
-    if capture is not None and not facts.unit.masked:
-        if capture.unit == "enabled" and not facts.unit.enabled:
-            actions.append(act(ENABLE, "it was enabled before the upgrade"))
-        if capture.unit == "disabled" and facts.unit.enabled:
-            actions.append(act(DISABLE, "it was disabled before the upgrade"))
+    actions += _keep_enablement(facts, capture) + forget + _forget_removal(facts)
+    if facts.booted and not facts.unit.masked:
+        actions += _keep_running(facts, transition, past, capture)
+    return actions
+
+
+def _keep_enablement(facts: "HostFacts", capture: "Optional[Capture]") -> "List[Action]":
+    """Enable or disable the service, as it was before the upgrade or before a killed removal."""
     if capture is None:
-        actions += _enable_again(facts)
-    actions += forget + _forget_removal(facts)
-    if not facts.booted or facts.unit.masked:
-        return actions
+        return _enable_again(facts)
+    if facts.unit.masked:
+        return []
+    if capture.unit == "enabled" and not facts.unit.enabled:
+        return [act(ENABLE, "it was enabled before the upgrade")]
+    if capture.unit == "disabled" and facts.unit.enabled:
+        return [act(DISABLE, "it was disabled before the upgrade")]
+    return []
+
+
+def _keep_running(facts: "HostFacts", transition: "Transition", past: str, capture: "Optional[Capture]"
+                  ) -> "List[Action]":
+    """Start or restart the service if it ran before, or if it is new. systemd runs, and the service is not masked."""
     if capture is not None and capture.unit != "none":
-        if capture.active:
-            actions.append(act(RESTART, "it was running before"))
-    elif capture is None and (facts.unit.ran is not None or facts.unit.was_enabled):
+        return [act(RESTART, "it was running before")] if capture.active else []
+    if capture is None and (facts.unit.ran is not None or facts.unit.was_enabled):
         # `dpkg --configure` calls no preinst. An enabled service whose note is gone was started by a boot.
         if facts.unit.ran is not False:
-            actions.append(act(RESTART, "it was running before a removal that was killed"))
-        else:
-            actions.append(act(TRY_RESTART, "it runs the previous version"))
-    elif (capture is not None or (transition.kind == transitions.INSTALL and past == FRESH)) and may_start(facts):
-        actions.append(act(START, "a new installation is started"))
-    elif may_start(facts) and (
-        transition.kind == transitions.INSTALL or (transition.kind == transitions.UPGRADE and past == LEGACY)
-    ):
-        # rpm's %posttrans cannot tell an upgrade from an installation, and CCA 7.x's own scriptlets stop the service.
-        actions.append(act(RESTART, "it may have been stopped, or run the previous version"))
-    elif transition.kind != transitions.APPLY:
-        actions.append(act(TRY_RESTART, "it runs the previous version"))
-    return actions
+            return [act(RESTART, "it was running before a removal that was killed")]
+        return [act(TRY_RESTART, "it runs the previous version")]
+    if may_start(facts):
+        if capture is not None or (transition.kind == transitions.INSTALL and past == FRESH):
+            return [act(START, "a new installation is started")]
+        if transition.kind == transitions.INSTALL or (transition.kind == transitions.UPGRADE and past == LEGACY):
+            # rpm's %posttrans cannot tell an upgrade from an installation. CCA 7.x's own scriptlets stop the service.
+            return [act(RESTART, "it may have been stopped, or run the previous version")]
+    if transition.kind == transitions.APPLY:
+        return []
+    return [act(TRY_RESTART, "it runs the previous version")]
 
 
 def _seen(facts: "HostFacts") -> "Optional[Capture]":
