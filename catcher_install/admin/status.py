@@ -161,30 +161,38 @@ def _findings(
         found.append(finding("pair-gone"))
     if planned.mode == config.TCP and facts.tls.possible:
         found += _not_ready(host, facts)
-    known = [one["id"] for one in found]
-    taken = port.problem(host, held)
-    if taken is not None:
-        found.append(taken)
-    elif not facts.booted:
-        pass
-    elif facts.unit.masked:
-        if pid is None:
-            found.append(finding("masked-not-running", unmask=facts.unit.unmask))
-    elif pid is None and held.state in (port.NOBODY, port.CLOSING) and facts.unit.enabled:
-        # If a start would be refused, a finding says why already.
-        if decision.mode is not None:
-            found.append(finding("not-running"))
-    elif pid is None and not facts.unit.enabled:
-        found.append(finding("disabled-failed" if systemd.has_failed(host) else "disabled-not-running"))
-    elif pid is not None and held.state in (port.NOBODY, port.CLOSING):
-        found.append(finding("not-listening", port=str(reference.port(host, pid))))
+    why_tcp = "tls-configured-tcp-running" in [one["id"] for one in found]
+    found += _service_findings(host, facts, held, pid, startable=decision.mode is not None)
     storage = _unreached_storage(host, pid) if pid is not None else ""
     if storage:
         found.append(finding("key-storage-unreached", storage=paths.KEY_STORAGE, path=shown(storage)))
-    told = "tls-configured-tcp-running" in known
-    if mode is not None and planned.mode is not None and mode != planned.mode and not told:
+    if mode is not None and planned.mode is not None and mode != planned.mode and not why_tcp:
         found.append(finding("mode-not-running", configured=planned.mode.upper(), running=mode.upper()))
     return found
+
+
+def _service_findings(
+    host: "Host", facts: "HostFacts", held: "port.Holder", pid: "Optional[int]", startable: bool
+) -> "List[Finding]":
+    """Return the finding that the catcher does not run or does not have its port, if there is one.
+
+    startable: a start would not be refused. If it would be, another finding says why.
+    """
+    taken = port.problem(host, held)
+    if taken is not None:
+        return [taken]
+    if not facts.booted:
+        return []
+    nobody_listens = held.state in (port.NOBODY, port.CLOSING)
+    if pid is not None:
+        if nobody_listens and not facts.unit.masked:
+            return [finding("not-listening", port=str(reference.port(host, pid)))]
+        return []
+    if facts.unit.masked:
+        return [finding("masked-not-running", unmask=facts.unit.unmask)]
+    if not facts.unit.enabled:
+        return [finding("disabled-failed" if systemd.has_failed(host) else "disabled-not-running")]
+    return [finding("not-running")] if nobody_listens and startable else []
 
 
 def _had_a_pair(facts: "HostFacts", mode: "Optional[str]") -> bool:
