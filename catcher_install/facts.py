@@ -212,8 +212,9 @@ def _traces(host: "Host", capture: "Optional[Capture]") -> "List[str]":
     found = [path for path in (paths.INIT_SCRIPT,) if host.lexists(path)]
     # This package may make these groups, too. So what preinst saw counts, if it left a note; without one, the groups
     # count only if neither systemd-sysusers nor preinst makes them for this package.
-    makes = host.lexists(paths.SYSUSERS) or host.lexists(paths.MADE_GROUPS)
-    if capture.groups if capture is not None else not makes and _has_legacy_groups(host):
+    made_by_us = host.lexists(paths.SYSUSERS) or host.lexists(paths.MADE_GROUPS)
+    from_cca_7 = capture.groups if capture is not None else not made_by_us and _has_legacy_groups(host)
+    if from_cca_7:
         found.append("the groups cca_*")
     return found
 

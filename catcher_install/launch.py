@@ -141,14 +141,14 @@ def _wait_for_port(host: Host) -> None:
     """Wait until the port is free, for PORT_SECONDS at most. Without that, the daemon would exit because the port is
     taken, and systemd would start it again every two seconds."""
     for second in range(PORT_SECONDS):
-        if host.can_bind(paths.PORT) or _has_its_own_place(host):
+        if host.can_bind(paths.PORT) or _own_address_is_free(host):
             return
         if second == 0:
             _tell([finding("port-waiting", port=str(reference.port(host)))])
         host.pause(1)
 
 
-def _has_its_own_place(host: Host) -> bool:
+def _own_address_is_free(host: Host) -> bool:
     """Return whether the settings name another port or other addresses than usual, and these are free."""
     port, own = reference.port(host), reference.addresses(host)
     return (port, own) != (paths.PORT, reference.EVERYWHERE) and host.can_bind(port, own)

@@ -115,7 +115,7 @@ def parse(data: bytes) -> "Optional[Stamp]":
     )
 
 
-def names_of_use(names: "Dict[str, object]", old: Stamp, present: str) -> "Optional[Dict[str, object]]":
+def names_to_keep(names: "Dict[str, object]", old: Stamp, present: str) -> "Optional[Dict[str, object]]":
     """Return the accepted_names to keep: all if they fit into NAMES_ROOM, because a copy of any pair may come back.
     Else those of the pair in place, and of our last pairs in *old*.
 
@@ -178,7 +178,7 @@ def next_stamp(
         package_version=facts.version, mode=mode or old.mode,
         findings=[one for one in findings if not messages.is_marked(one, messages.TRANSIENT)],
         checked_pair=verdict,
-        accepted_names=names_of_use(names or {}, old, facts.pair.fingerprint),
+        accepted_names=names_to_keep(names or {}, old, facts.pair.fingerprint),
         checked_openssl=old.checked_openssl if facts.tls.possible is None else openssl.remember(facts.tls),
     )
     return with_pair(new, made)

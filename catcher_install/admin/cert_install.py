@@ -54,15 +54,15 @@ def _like_present(host: "Host", wish: "maker.Wish") -> "maker.Wish":
     known, unread = facts.read_stamp(host)
     if unread:
         raise _not_known_how(unread)
-    model = _model(host, state, known) if known is not None else ""
-    if known is None or not model:
+    ours = _present_pair_of_ours(host, state, known) if known is not None else ""
+    if known is None or not ours:
         return wish
     return wish.replace(
-        names=wish.names or known.asked_names(model),
+        names=wish.names or known.asked_names(ours),
         key_type=wish.key_type or keys.generated_type(_algorithm(host)))
 
 
-def _model(host: "Host", state: str, known: "Stamp") -> str:
+def _present_pair_of_ours(host: "Host", state: str, known: "Stamp") -> str:
     """Return the fingerprint of our pair that is in place, even if only half of it is left or a file is damaged; "" if
     the pair is an administrator's. Raises CatcherError if the files cannot be read for now."""
     if state == pair.BOTH:

@@ -50,7 +50,7 @@ def foresee(host: "Host", asked: "Transition", restart: bool) -> "Tuple[actions.
     then = start.foresee(now, planned)
     refused = _refused(asked, then, planned.findings)
     if refused is not None:
-        raise CatcherError("%s would not work: %s" % (_what(asked), messages.text(refused)), messages.fix(refused))
+        raise CatcherError("%s would not work: %s" % (_subject(asked), messages.text(refused)), messages.fix(refused))
     reason, _ = _why_not_restarted(host, asked, then, restart)
     if reason:
         return planned, "Then nothing is restarted, %s." % reason.rstrip(".")
@@ -127,7 +127,7 @@ def _named(asked: "Transition") -> str:
     return str(asked.request.verb)
 
 
-def _what(asked: "Transition") -> str:
+def _subject(asked: "Transition") -> str:
     """Return the subject of a message that a change does not work."""
     return asked.request.mode.upper() if asked.kind == transition.SET_MODE else "the catcher with the new certificate"
 
@@ -216,7 +216,7 @@ def _take_back(host: "Host", asked: "Transition", outcome: "Outcome", problem: s
     restart: restart the daemon, because it may use the change already.
     """
     is_mode = asked.kind == transition.SET_MODE
-    failed = "%s does not work: %s" % (_what(asked), problem)
+    failed = "%s does not work: %s" % (_subject(asked), problem)
     if not outcome.changed():
         return CatcherError(failed, WHY)
     what = "the previous mode" if is_mode else "the old pair"

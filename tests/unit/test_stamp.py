@@ -54,12 +54,12 @@ def test_what_is_remembered_of_earlier_pairs_is_bounded():
 def test_names_are_kept_as_long_as_there_is_room():
     now = make_stamp(generated_pair="a", made_earlier=["b"])
     few = {one: [one + ".example.com"] for one in "abcd"}
-    assert stamp.names_of_use(few, now, "c") == stamp.names_of_use(few, now, "") == few
+    assert stamp.names_to_keep(few, now, "c") == stamp.names_to_keep(few, now, "") == few
     many = dict(few, **{"%064x" % number: ["service.example.com"] * 9 for number in range(3000)})
-    assert stamp.names_of_use(many, now, "c") == {one: few[one] for one in "abc"}
-    assert stamp.names_of_use({}, now, "c") is None
+    assert stamp.names_to_keep(many, now, "c") == {one: few[one] for one in "abc"}
+    assert stamp.names_to_keep({}, now, "c") is None
     # If a pair could not be read, they would be taken for those of every unreadable pair.
-    assert stamp.names_of_use(dict(few, **{"": ["x.example.com"]}), now, "") == few
+    assert stamp.names_to_keep(dict(few, **{"": ["x.example.com"]}), now, "") == few
 
 
 def test_unknown_fields_are_those_of_a_later_version():
