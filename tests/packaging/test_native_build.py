@@ -12,6 +12,7 @@ from .conftest import TREE
 from .service_states import LINKS, enter_without_unit
 from .soundness import assert_sound
 from .system import System
+from .test_shortage import FREE, FULL
 
 TIMER = "csulcca-check.timer"
 # Without the tests of %check.
@@ -78,6 +79,18 @@ def test_an_upgrade_from_7_3_without_a_unit_keeps_the_service(boot, built, tmp_p
     system.machine.run(f"rpm -U {path}")
     assert_sound(system, "tcp", service=service, findings=["upgraded-tcp-kept"])
     assert timer(system) == ("enabled", "active")
+
+
+def test_the_macros_alone_enable_where_the_hook_can_leave_no_note(boot, tmp_path):
+    """On a full disk %pre cannot tell %posttrans that this is a first installation."""
+    system = boot()
+    path = build(system, tmp_path, "8.0.0", *QUICK)
+    system.machine.run(f"{FULL}\nrpm -i {path}")
+    assert (system.service()[0], timer(system)) == ("enabled", ("enabled", "active"))
+
+    system.machine.run(FREE)
+    system.machine.run("catcherctl apply", check=False)
+    assert_sound(system, system.cell.mode.lower())
 
 
 def test_without_preset_the_distribution_decides(boot, tmp_path):
