@@ -103,6 +103,20 @@ def test_an_image_is_kept_by_what_it_is_made_of(capsys, monkeypatch):
         assert images.cache_key(dataclasses.replace(cell, **change)) != images.cache_key(cell)
 
 
+def test_whatever_the_build_makes_is_uploaded_and_released(tmp_path):
+    """Packages, bill of materials and sums. GitLab keeps all of dist/."""
+    clean("python3", TREE / "tools/build_packages.py", "--output", tmp_path)
+    jobs = yaml.safe_load(ci_files.github())["jobs"]
+    uploaded = jobs["packages"]["steps"][2]["with"]["path"].split()
+    released = re.findall(r"dist/\S+", jobs["release"]["steps"][3]["run"])
+    made = [f"dist/{path.name}" for path in tmp_path.iterdir()]
+    assert len(made) > 3
+    for patterns in (uploaded, released):
+        assert [name for name in made if not any(fnmatch.fnmatch(name, one) for one in patterns)] == []
+    gitlab = yaml.safe_load(ci_files.gitlab())
+    assert gitlab["packages"]["artifacts"]["paths"] == gitlab["release"]["artifacts"]["paths"] == ["dist/"]
+
+
 @pytest.mark.parametrize("tag, key, said", [("v{}", True, ""), ("v0", True, "is not the version"),
                                             ("v{}", False, "SIGNING_KEY is empty")], ids=str)  # fmt: skip
 def test_a_release_is_signed_with_the_key_of_the_secret(tmp_path, tag, key, said):
