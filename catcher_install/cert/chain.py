@@ -31,8 +31,8 @@ def chain_problem(chain: "Sequence[X509]") -> str:
                 which, issuer.path_length, below)
     for number, one in enumerate(chain, 1):
         # RFC 5280, 4.1.2.4 and 4.1.2.6. OpenSSL checks that only in its strict mode.
-        if not one.issuer_plain or not (one.subject_plain or one.critical_names):
-            lacks = "subject, and its names are not marked as critical" if one.issuer_plain else "issuer"
+        if not one.issuer or not (one.subject or one.critical_names):
+            lacks = "subject, and its names are not marked as critical" if one.issuer else "issuer"
             return "certificate %d has no %s, so that Java does not read it" % (number, lacks)
         if one.unread:
             return "certificate %d has %s, so that Java does not read it" % (number, one.unread)

@@ -53,8 +53,8 @@ class X509(Record):
     """One certificate.
 
     subject, issuer: (attribute's OID, value) in order. subject_plain, issuer_plain: the same in a form to compare.
-    not_before, not_after: seconds since the epoch. key: the kind of the public key. unread: what in the key Java does
-    not read, as the object of "has", or "".
+    not_before, not_after: seconds since the epoch. key: the kind of the public key. unread: what Java does not read in
+    it, as the object of "has", or "".
     dns_names, addresses: of the SAN. critical_names: the SAN is marked as critical. weak: the digest of the signature
     if it is no longer accepted, else "". signs, signs_certificates: the key usage allows that, or there is none.
     usages: OIDs of the extended key usage, or None. ca: it is a CA; True in version 1, which cannot tell.
@@ -90,14 +90,15 @@ class X509(Record):
 
 def read(der: bytes) -> X509:
     """Return what a certificate contains. Raises ValueError, with the reason, for bytes that are not a certificate."""
-    outer = _one(der, SEQUENCE)
-    fields = _elements(_one(outer, SEQUENCE, more=True))
+    outer = _elements(_one(der, SEQUENCE))
+    fields = _elements(_sequence(outer))
     tag, value, _ = _next(fields)
-    version_1 = tag != VERSION
-    if not version_1:
+    version = 1
+    if tag == VERSION:
+        version += int.from_bytes(_one(value, INTEGER), "big")
         # The serial number.
         _next(fields)
-    signature = _sequence(fields)
+    algorithm, signed_with = (_oid(_one(_sequence(one), OID, more=True)) for one in (fields, outer))
     issuer, issuer_plain = _name(fields)
     first, last = _validity(_sequence(fields))
     subject, subject_plain = _name(fields)
@@ -105,16 +106,19 @@ def read(der: bytes) -> X509:
     if tag != SEQUENCE:
         raise ValueError("it has no public key")
     key, unread = _key(spki)
+    if algorithm != signed_with:
+        unread = "two signature algorithms"
     found = X509(
         subject=subject, issuer=issuer, subject_plain=subject_plain, issuer_plain=issuer_plain, not_before=first,
         not_after=last, key=key, unread=unread, dns_names=[], addresses=[], critical_names=False,
-        weak=WEAK_SIGNATURES.get(_oid(_one(signature, OID, more=True)), ""), signs=True,
-        signs_certificates=True, usages=None, ca=version_1, path_length=None, policies=None,
+        weak=WEAK_SIGNATURES.get(algorithm, ""), signs=True,
+        signs_certificates=True, usages=None, ca=version == 1, path_length=None, policies=None,
         explicit_policy=None, maps_policies=False,
     )
     for tag, value, _ in fields:
         if tag == EXTENSIONS:
             _read_extensions(found, _one(value, SEQUENCE))
+            found.unread = "extensions and is not of version 3" if version != 3 else found.unread
     return found
 
 

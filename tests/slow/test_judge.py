@@ -20,6 +20,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from catcher_install import facts, openssl, pair, paths, plan, stamp, start, transition
 from catcher_install.admin import cert_install, installed_pair, status
 from catcher_install.cert import check, keys, submitted
+from catcher_install.cert import pem as reader
 from catcher_install.cert import x509 as library_x509
 from catcher_install.errors import CatcherError
 from catcher_install.messages import text
@@ -162,7 +163,25 @@ def scalar(before):
 
 def der(tag, content):
     size = len(content)
-    return bytes([tag]) + (bytes([size]) if size < 128 else b"\x82" + size.to_bytes(2, "big")) + content
+    count = (size.bit_length() + 7) // 8
+    length = bytes([size]) if size < 128 else bytes([0x80 + count]) + size.to_bytes(count, "big")
+    return bytes([tag]) + length + content
+
+
+VERSION_1, NOBODY = der(0xA0, der(2, b"\0")), der(0x30, der(0x31, b""))
+ECDSA_SHA384 = der(0x30, bytes.fromhex("06082a8648ce3d040303"))
+
+
+def with_fields(extensions, fields):
+    """A self-signed pair. fields: {number of a field in what is signed: the field instead}; the signature is void then.
+    """
+    own, crt = lone(extensions)
+    signed, *others = library_x509._elements(library_x509._one(reader.der(crt), 0x30))
+    every = [whole for _, _, whole in library_x509._elements(signed[1])]
+    for number, field in fields.items():
+        every[number] = field
+    whole = der(0x30, der(0x30, b"".join(every)) + b"".join(whole for _, _, whole in others))
+    return own, ssl.DER_cert_to_PEM_cert(whole).encode("ascii")
 
 
 def changed_scalar():
@@ -215,6 +234,13 @@ REFUSED = {
 
 BROKEN = {
     "a compressed key": (compressed, "certificate 1 has its key as a compressed point, so that Java does not read it"),
+    "extensions in version 1": (lambda: with_fields(SERVER, {0: VERSION_1}),
+                                "certificate 1 has extensions and is not of version 3, so that Java does not read it"),
+    "another algorithm in what is signed": (
+        lambda: with_fields(SERVER, {2: ECDSA_SHA384}),
+        "certificate 1 has two signature algorithms, so that Java does not read it"),
+    "an issuer without content": (
+        lambda: with_fields(SERVER, {3: NOBODY, 5: NOBODY}), "certificate 1 has no issuer, so that Java does not read"),
     "a CA on a curve without a name": (
         lambda: root_with(root_without_curve()),
         "certificate 2 has a key on a curve without a name, so that Java does not read it"),
