@@ -134,6 +134,7 @@ ENFORCED = "mkdir -p /etc/rpm && echo '%_pkgverify_level all' >>/etc/rpm/macros"
 @pytest.mark.scenario("repository-refused")
 @only_rpm
 def test_rpm_itself_refuses_what_nobody_signed(boot, built, repository):
+    """Whoever asks it: rpm, or dnf or zypper for a file. From the repository all of them install."""
     system = boot()
     put(system, repository)
     system.machine.run(ENFORCED)
@@ -145,6 +146,14 @@ def test_rpm_itself_refuses_what_nobody_signed(boot, built, repository):
     system.machine.run(f"rpm --import {PLACE}/csulcca.asc && rpm -i {signed}")
     assert_sound(system, system.cell.mode.lower(), findings=system.first_findings())
     system.machine.run("rpm -e csulcca && rpm -i --nosignature /root/unsigned.rpm")
+    assert_sound(system, system.cell.mode.lower(), findings=system.first_findings())
+    system.machine.run("rpm -e csulcca")
+    done = system.package(system.tools[0], "install", built.new("rpm"), check=False)
+    said = done.out + done.err
+    assert done.rc != 0 and re.search("no signature|not signed|Signature verification failed", said), said
+    assert not system.machine.exists("/usr/lib/csulcca")
+    done = install(system)
+    assert done.rc == 0, done.out
     assert_sound(system, system.cell.mode.lower(), findings=system.first_findings())
 
 
