@@ -10,7 +10,8 @@ Commands and files go over qemu-guest-agent, which needs no network and no passw
 overlay, which is removed at its end; the console's output is evidence() for a test that failed. Only one machine runs
 at a time on a build host: two would not be faster, and other tests would get no processor.
 
-/dev/kvm is used if it works and the machine has the host's architecture; everything else is emulated.
+/dev/kvm is used if it works, on this processor too, and the machine has the host's architecture; everything else is
+emulated.
 """
 
 from __future__ import annotations
@@ -58,6 +59,10 @@ BOARDS = {
     "s390x": Board("qemu-system-s390x", "s390-ccw-virtio", "-device sclpconsole,chardev=console", "ttysclp0", "ccw"),
     "x86_64": Board("qemu-system-x86_64", "q35", "-serial chardev:console", "ttyS0", "pci"),
 }
+# What the kernel calls a processor's way to run guests. A host may have /dev/kvm without it: that one runs guests whose
+# kernels are made for it, and any other hangs.
+CPUINFO = pathlib.Path("/proc/cpuinfo")
+RUNS_GUESTS = {"s390x": {"sie"}, "x86_64": {"vmx", "svm"}}
 # For the kernel. On a busy host an emulated timer may tick too late for the kernel's test of the timer, which then
 # panics.
 WORDS = {"x86_64": "no_timer_check"}
@@ -104,7 +109,9 @@ def accelerator(machine: str) -> list[str]:
 
 
 def kvm_works(machine: str) -> bool:
-    """Whether qemu can start a processor with /dev/kvm: some hosts have the device and cannot."""
+    """Whether the processor runs guests, and qemu starts one with /dev/kvm: some hosts have the device and cannot."""
+    if not RUNS_GUESTS[machine] & set(CPUINFO.read_text(encoding="ascii", errors="replace").split()):
+        return False
     board = BOARDS[machine]
     command = [board.emulator, "-M", board.machine, "-accel", "kvm", "-cpu", "host", "-nodefaults", "-display", "none",
                "-qmp", "stdio"]  # fmt: skip

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import pathlib
+import subprocess
 import time
 
 import pytest
@@ -65,6 +66,17 @@ def test_a_kernel_without_a_table_of_emulators_for_a_namespace_is_named(monkeypa
     monkeypatch.setattr(qemu.disks.foreign, "works", lambda machine: False)
     assert "Linux 6.7" in qemu.lacking("s390x")
     assert qemu.lacking("x86_64") == ""
+
+
+@pytest.mark.parametrize("flags, works", [("fpu vmx sse", True), ("svm", True), ("fpu sse", False)])
+def test_a_device_is_no_use_if_the_processor_cannot_run_guests(monkeypatch, tmp_path, flags, works):
+    """There qemu starts a processor, and the guest's kernel hangs before its first line."""
+    started = '{"return": {"status": "running"}}'
+    monkeypatch.setattr(qemu.subprocess, "run",
+                        lambda command, **_: subprocess.CompletedProcess(command, 0, started, ""))  # fmt: skip
+    monkeypatch.setattr(qemu, "CPUINFO", tmp_path / "cpuinfo")
+    (tmp_path / "cpuinfo").write_text(f"processor\t: 0\nflags\t\t: {flags}\n")
+    assert qemu.kvm_works("x86_64") == works
 
 
 def test_programs_that_nothing_is_known_of_run_nowhere():
