@@ -29,6 +29,21 @@ def chain_problem(chain: "Sequence[X509]") -> str:
         if issuer.path_length is not None and below > issuer.path_length:
             return "%s allows only %d CAs below itself (pathLen), and there are %d" % (
                 which, issuer.path_length, below)
+    unread = unread_problem(chain)
+    if unread:
+        return unread
+    for number, one in enumerate(chain, 1):
+        # A client that trusts a self-issued certificate does not look at its signature.
+        if one.weak and one.issuer_plain != one.subject_plain:
+            return "certificate %d is signed with %s, which clients no longer accept" % (number, one.weak)
+    return _policy_problem(chain)
+
+
+def unread_problem(chain: "Sequence[X509]") -> str:
+    """Return why Java, and so a TKE, does not read one of the certificates, as the end of a sentence; "" if it does.
+
+    OpenSSL reads each of them.
+    """
     for number, one in enumerate(chain, 1):
         # RFC 5280, 4.1.2.4 and 4.1.2.6. OpenSSL checks that only in its strict mode.
         if not one.issuer or not (one.subject or one.critical_names):
@@ -36,10 +51,7 @@ def chain_problem(chain: "Sequence[X509]") -> str:
             return "certificate %d has no %s, so that Java does not read it" % (number, lacks)
         if one.unread:
             return "certificate %d has %s, so that Java does not read it" % (number, one.unread)
-        # A client that trusts a self-issued certificate does not look at its signature.
-        if one.weak and one.issuer_plain != one.subject_plain:
-            return "certificate %d is signed with %s, which clients no longer accept" % (number, one.weak)
-    return _policy_problem(chain)
+    return ""
 
 
 def _policy_problem(chain: "Sequence[X509]") -> str:

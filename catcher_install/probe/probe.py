@@ -5,7 +5,8 @@ sends is trusted: time, bytes and certificates are limited, and its text is esca
 """
 
 from .. import paths
-from ..cert import details, pem, submitted
+from ..cert import details, pem, submitted, x509
+from ..cert.chain import unread_problem
 from ..cert.details import CHAIN_LIMIT
 from ..cert.names import a_labels, ip_address, require_host
 from ..errors import CatcherError
@@ -77,6 +78,8 @@ def probe(target: str, name: "Optional[str]" = None, timeout: float = TIMEOUT, h
     result.matched = details.match(wanted, result.chain[0])
     result.anchor_problem = trust.ask_anchored(
         address, server_name, chain[0], anchors or trust.to_pem(chain[-1]), deadline)
+    if result.anchor_problem == "" and not any(one.problem for one in result.chain):
+        result.anchor_problem = unread_problem([x509.read(der) for der in chain[:CHAIN_LIMIT]])
     result.findings = certificate_findings(result, host.now()) + address_findings(result)
     return result
 

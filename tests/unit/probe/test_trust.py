@@ -41,6 +41,13 @@ def test_a_chain_without_its_root_is_incomplete_and_verifies(authority, tmp_path
     assert report.exit_status(result) == 0
 
 
+def test_a_certificate_that_java_does_not_read_is_no_trust_anchor_of_a_tke(tmp_path):
+    with Peer(speaks_tls(Made(None, dns=["localhost"]).files(tmp_path))) as peer:
+        result = look(peer, "localhost")
+    assert result.anchor_problem == "certificate 1 has no issuer, so that Java does not read it"
+    assert ids(result) == ["probe-chain-unverified", "probe-self-signed"]
+
+
 def test_chain_of_certificates_that_do_not_belong_together(authority, tmp_path):
     _, _, server = authority
     stranger = Made("Test Intermediate", ca=True)
