@@ -49,13 +49,15 @@ def record(host: "Host", text: str) -> None:
 
 
 def say(text: str) -> None:
-    """Write one line to standard error, if it is open."""
+    """Write one line to standard error, if it takes one."""
     if sys.stderr is None:
         return
     try:
         sys.stderr.write(plain(text) + "\n")
+        # Before Python 3.9 the text would wait, and an exec would lose it.
+        sys.stderr.flush()
     except OSError:
-        # Standard error is closed; the journal and the stamp have the text.
+        # Standard error is closed, or its disk is full; the journal and the stamp have the text.
         return
 
 

@@ -5,13 +5,11 @@ vendor documents. Whatever the package's hooks could not do is done before that.
 """
 
 import os
-import sys
 
 from . import messages, paths, reference, report, start, transition
 from .errors import CatcherError, reason_of
 from .host import Host
 from .messages import finding
-from .text import plain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -59,9 +57,10 @@ def main(arguments: "List[str]") -> int:
 
 def _say(severity: str, text: str) -> None:
     """Write a line to standard error, with its priority in front if that is the journal (sd-daemon(3))."""
+    from .journal import say
+
     prefix = "<%d>" % report.PRIORITY[severity] if "JOURNAL_STREAM" in os.environ else ""
-    sys.stderr.write(prefix + plain(text) + "\n")
-    sys.stderr.flush()
+    say(prefix + text)
 
 
 def _tell(found: "List[Finding]") -> None:

@@ -62,6 +62,7 @@ for stream in (sys.stdout, sys.stderr):
         if stream is not None:
             stream.flush()
     except OSError:
-        status = status or 1
+        # Standard output is a result. What standard error does not take is in the journal, too.
+        status = status or int(stream is sys.stdout)
 # Exit without the interpreter's own clean-up.
 os._exit(status)

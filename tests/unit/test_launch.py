@@ -1,9 +1,11 @@
 """CSUTKEcat: mode, pair, exec; what is refused, and what a first start does that hooks could not."""
 
+import contextlib
 import errno
 import os
 import socket
 import subprocess
+import sys
 
 import pytest
 
@@ -85,6 +87,17 @@ def test_the_mode_of_the_start_follows_from_conf_and_openssl(machine, started, c
         assert errors == ""
     else:
         assert [line for line in errors.splitlines() if "[%s] -- " % told in line] == errors.splitlines() != []
+
+
+def test_a_start_does_not_fail_for_what_cannot_be_logged(machine, started, monkeypatch):
+    """For example, the log is a file on a full disk."""
+    use(machine, b"# nothing\n")
+    machine.tls_possible(False)
+    full = open("/dev/full", "w")  # noqa: SIM115 - to close it fails, too
+    monkeypatch.setattr(sys, "stderr", full)
+    assert started() == TCP
+    with contextlib.suppress(OSError):
+        full.close()
 
 
 # Why whether TLS is possible cannot be found out: what openssl does

@@ -272,6 +272,23 @@ def test_a_fault_that_cannot_be_told_to_the_journal_is_told_here(monkeypatch, ca
     assert capsys.readouterr().err.startswith("csulcca: /etc/cca: Input/output error\n")
 
 
+@pytest.mark.parametrize("name", ["scriptlet", "CSUTKEcat"])
+def test_what_standard_error_does_not_take_fails_nothing(tmp_path, name):
+    """For example, a file on a full disk. If postinst failed, the package would be half configured."""
+    shutil.copytree(os.path.join(TREE, "hooks"), str(tmp_path / "hooks"))
+    shutil.copytree(os.path.join(TREE, "catcher_install"), str(tmp_path / "catcher_install"))
+    for module in ("scriptlet", "launch"):
+        (tmp_path / "catcher_install" / (module + ".py")).write_text(
+            "from .journal import say\n\n\ndef main(arguments):\n    say('one')\n    say('two')\n    return 0\n")
+    argv = child_python() + [str(tmp_path / "hooks" / "entry.py"), name, "deb", "configure"]
+    reader, broken = os.pipe()
+    os.close(reader)
+    full = os.open("/dev/full", os.O_WRONLY)
+    for errors in (full, broken):
+        assert subprocess.call(argv, stderr=errors) == 0
+        os.close(errors)
+
+
 @pytest.mark.parametrize("words,status", [(["scriptlet", "rpm", "1"], 0), (["scriptlet", "deb", "configure"], 1),
                                           (["CSUTKEcat", "check"], 1), (["make-pair"], 1)])
 def test_an_interrupt_is_said_in_two_lines(tmp_path, words, status):
