@@ -440,10 +440,8 @@ csulcca_was_stopped_by_this_transaction() {
 # links was changed after the package manager began. Without a native unit, these are the directories rcN.d.
 csulcca_was_disabled_by_this_transaction() {
     grep -q disable "$(dpkg-query --control-path csulcca prerm 2>/dev/null)" 2>/dev/null || return 1
-    csulcca_began=$(csulcca_transaction_start) || return 1
-    csulcca_uptime=$(cut -d ' ' -f 1 /proc/uptime | tr -d .)
-    csulcca_now=$(date +%s%N)
-    csulcca_began=$((csulcca_now / 10000000 - csulcca_uptime + csulcca_began))
+    csulcca_began=$(csulcca_transaction_start) && csulcca_boot=$(csulcca_boot_time) || return 1
+    csulcca_began=$((csulcca_boot + csulcca_began))
     csulcca_fraction=$((csulcca_began % 100 + 100))
     csulcca_places=/etc/systemd/system
     csulcca_has_unit || csulcca_places=$(echo /etc/rc[2345].d /etc/rc.d/rc[2345].d)
@@ -453,24 +451,24 @@ csulcca_was_disabled_by_this_transaction() {
     [ -n "$csulcca_changed" ]
 }
 
-# Prints when the package manager, our parent, was started: hundredths of a second since boot (proc(5), stat, field 22).
-# If a killed upgrade came before it, prints the start of that one.
+# Prints when the package manager, our parent, was started: hundredths of a second since boot. If a killed upgrade came
+# before it, prints the start of that one.
 csulcca_transaction_start() {
-    csulcca_fields=$(sed 's/^.*) //' "/proc/$PPID/stat" 2>/dev/null) || return 1
-    # shellcheck disable=SC2086 # split into fields, on purpose
-    set -- $csulcca_fields
-    [ "$#" -ge 20 ] || return 1
-    shift 19
-    if csulcca_killed=$(csulcca_killed_upgrade_start); then
-        csulcca_uptime=$(cut -d ' ' -f 1 /proc/uptime | tr -d .)
-        csulcca_now=$(date +%s%N)
-        echo $((csulcca_uptime - csulcca_now / 10000000 + csulcca_killed * 100))
-    else
-        echo "$1"
-    fi
+    csulcca_killed_upgrade_start || csulcca_process_start "$PPID"
 }
 
-# Prints when an upgrade began that was killed in the last day, from dpkg's log: seconds since the epoch. If it was
+# Prints when a process was started: hundredths of a second since boot (proc(5), stat, field 22).
+csulcca_process_start() {
+    sed -n 's/^.*) \([^ ]* \)\{19\}\([0-9]*\) .*/\2/p' "/proc/$1/stat" 2>/dev/null | grep .
+}
+
+# Prints when the host booted: hundredths of a second since the epoch. In a container /proc/uptime may differ (lxcfs).
+csulcca_boot_time() {
+    csulcca_now=$(date +%s%N) && csulcca_passed=$(csulcca_process_start self) || return 1
+    echo $((csulcca_now / 10000000 - csulcca_passed))
+}
+
+# Prints when an upgrade began that was killed in the last day, from dpkg's log: as the function above. If it was
 # killed between the old prerm and this script, the service was stopped without a note, and no prerm runs again.
 csulcca_killed_upgrade_start() {
     [ -r /var/log/dpkg.log ] || return 1
@@ -481,7 +479,7 @@ csulcca_killed_upgrade_start() {
     [ -n "$csulcca_line" ] || return 1
     csulcca_killed_at=$(date -d "$csulcca_line" +%s 2>/dev/null) || return 1
     [ $(($(date +%s) - csulcca_killed_at)) -lt @NOTE_SECONDS@ ] || return 1
-    echo "$csulcca_killed_at"
+    csulcca_boot=$(csulcca_boot_time) && echo $((csulcca_killed_at * 100 - csulcca_boot))
 }
 
 # Keeps a copy of CCA 7.x's init script if it was edited, or if rpm does not answer whether it was. In 7.x's rpm the

@@ -97,5 +97,7 @@ def disabled_by_the_old_prerm(root):
     root.put("/etc/systemd/system/multi-user.target.wants/other.service")
     root.put("/old.prerm", b"systemctl disable --now CSUTKEcat\n")
     root.put("/bin/dpkg-query", b"#!/bin/sh\necho %s\n" % root.path("/old.prerm").encode("ascii"), 0o755)
-    root.put("/proc/uptime", b"1000.00 0\n")
+    # In a container with lxcfs this is the time since the container's boot. The other times count from the host's.
+    root.put("/proc/uptime", b"5.00 0\n")
+    root.put("/proc/self/stat", b"2 (sed) S " + b"1 " * 18 + b"100000 0\n")
     root.put("/proc/%d/stat" % os.getpid(), b"1 (dpkg) S " + b"1 " * 18 + b"90000 0\n")

@@ -76,7 +76,7 @@ def test_what_the_old_prerm_did_is_undone_by_a_refusal(root, reason, stopped):
         root.put("/etc/systemd/system/multi-user.target.wants/other.service")
     root.put("/old.prerm", b"systemctl disable --now CSUTKEcat\n")
     root.put("/bin/dpkg-query", b"#!/bin/sh\necho %s\n" % root.path("/old.prerm").encode("ascii"), 0o755)
-    root.put("/proc/uptime", b"1000.00 0\n")
+    root.put("/proc/self/stat", b"2 (sed) S " + b"1 " * 18 + b"100000 0\n")
     root.put("/proc/%d/stat" % os.getpid(), b"1 (dpkg) S " + b"1 " * 18 + b"%d 0\n" % (90000 if stopped else 99999))
     root.put("/opt/IBM/CEX3C/bin/x" if reason == "CCA 5" else "/usr/lib64/libcsulcca.so")
     systemd.write()
