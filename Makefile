@@ -178,6 +178,7 @@ rpm/pre.scriptlet: HOOK = preinst
 rpm/posttrans.scriptlet: HOOK = postinst
 rpm/preun.scriptlet: HOOK = prerm
 rpm/postun.scriptlet: HOOK = postrm
+rpm/triggerpostun.scriptlet: HOOK = postrm
 rpm/%.scriptlet: rpm/%.in $(wildcard hooks/*.sh) install/scriptlet.py catcher_install/paths.py
 	$(SCRIPTLET) rpm $< hooks/$(HOOK).sh '$(PAYLOAD)' > $@
 

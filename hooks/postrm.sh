@@ -11,7 +11,11 @@ csulcca_postrm() {
     esac
     case "$1:${2-}" in
     deb:purge) csulcca_remove_ours || csulcca_proof=needed ;;
-    deb:remove | rpm:0) ;;
+    deb:remove | rpm:0)
+        # dpkg removes a package that it could not configure without a call of prerm.
+        [ ! -d /run/systemd/system ] || systemctl stop CSUTKEcat.service csulcca-check.timer csulcca-check.service \
+            </dev/null >/dev/null 2>&1 || :
+        ;;
     deb:abort-install | deb:abort-upgrade)
         csulcca_restore_links || :
         return 0
@@ -81,6 +85,11 @@ csulcca_undo_prerm_of_7() {
     [ ! -e @LIBRARY@/run ] || return 1
     [ -d /run/systemd/system ] || return 0
     systemctl daemon-reload </dev/null || :
+    csulcca_resume_service
+}
+
+# Enables and starts the service again if preinst has noted it as enabled and running.
+csulcca_resume_service() {
     csulcca_status=0
     if csulcca_noted @CAPTURE@ unit enabled; then
         [ "$(systemctl is-enabled CSUTKEcat.service </dev/null 2>/dev/null)" = enabled ] ||
@@ -91,6 +100,18 @@ csulcca_undo_prerm_of_7() {
             systemctl start CSUTKEcat.service </dev/null || csulcca_status=1
     fi
     return "$csulcca_status"
+}
+
+# csulcca_after_old_package: in rpm's %triggerpostun, after the scriptlets of the package that is replaced. It does what
+# cannot wait for %posttrans, which zypper leaves out if another package of the same command fails.
+csulcca_after_old_package() {
+    [ -e @LIBRARY@/run ] || return 0
+    # Links stay noted, because a second old package may go next.
+    (csulcca_note_links) || :
+    [ -d /run/systemd/system ] && csulcca_is_recent @CAPTURE@ || return 0
+    # systemd may still have the old unit.
+    systemctl --quiet is-active CSUTKEcat.service </dev/null || systemctl daemon-reload </dev/null || :
+    csulcca_resume_service || :
 }
 
 # csulcca_is_downgrade_to_7 FAMILY ARGUMENTS...: whether CCA 7.x or older replaces this package. dpkg gives the new

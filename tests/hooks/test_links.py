@@ -43,6 +43,18 @@ def test_a_link_that_the_package_manager_has_removed_comes_back(root, path, note
     assert not root.exists(paths.LINKS)
 
 
+@pytest.mark.parametrize("path", paths.MAY_BE_LINKS)
+def test_a_link_comes_back_after_each_old_package(root, path):
+    """A killed upgrade leaves two old packages in rpm's database, and the last one of the three may be the owner."""
+    root.put("/usr/lib/csulcca/run", b"#!/bin/sh\n", 0o755)
+    make_link(root, path, "/srv/moved")
+    assert root.run("csulcca_preinst", "rpm", "3") == (0, "")
+    for _ in range(2):
+        os.unlink(root.path(path))
+        assert root.run("csulcca_after_old_package", phase="postrm") == (0, "")
+        assert os.readlink(root.path(path)) == root.path("/srv/moved")
+
+
 def test_a_note_of_links_that_are_gone_by_now_is_kept(root):
     """The package manager was killed, and starts again."""
     make_link(root, paths.BIN, "/srv/moved")

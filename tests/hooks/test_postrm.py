@@ -199,6 +199,45 @@ def test_postrm_on_a_host_where_nothing_is_left(root):
         assert root.run("csulcca_postrm", *arguments) == (0, "")
 
 
+@pytest.mark.parametrize("arguments,stops", [(("deb", "remove"), True), (("rpm", "0"), True), (("deb", "purge"), False),
+                                             (("rpm", "1"), False), (("deb", "upgrade", "8.1"), False)])
+def test_the_daemon_of_a_removed_package_does_not_go_on(root, arguments, stops):
+    """dpkg calls no prerm of a package that is unpacked and not configured."""
+    root.put("/run/systemd/system/x")
+    root.put("/bin/systemctl", b"#!/bin/sh\necho \"$@\" >>%s\nexit 5\n" % root.path("/asked").encode(), 0o755)
+    assert root.run("csulcca_postrm", *arguments) == (0, "")
+    asked = root.get("/asked").decode() if root.exists("/asked") else ""
+    assert ("stop CSUTKEcat.service csulcca-check.timer" in asked) == stops
+
+
+@pytest.mark.parametrize("unit,active,enabled,running,asked", [
+    ("enabled", "yes", "disabled", "inactive", ["daemon-reload", "--quiet enable", "start"]),
+    ("enabled", "yes", "enabled", "active", []),
+    ("enabled", "no", "disabled", "inactive", ["daemon-reload", "--quiet enable"]),
+    ("disabled", "yes", "disabled", "inactive", ["daemon-reload", "start"]),
+    ("disabled", "no", "disabled", "inactive", ["daemon-reload"]),
+    ("masked", "no", "masked", "inactive", ["daemon-reload"]),
+    ("enabled", "unknown", "enabled", "inactive", ["daemon-reload"]),
+])
+@pytest.mark.parametrize("when", ["now", "two days ago", "after a removal", "without systemd"])
+def test_what_the_old_package_has_undone_comes_back(root, unit, active, enabled, running, asked, when):
+    """In rpm's %triggerpostun, since %posttrans may never come."""
+    if when != "without systemd":
+        root.put("/run/systemd/system/x")
+    if when != "after a removal":
+        root.put("/usr/lib/csulcca/run", b"#!/bin/sh\n", 0o755)
+    root.put(paths.CAPTURE, ("tree=yes\nunit=%s\nactive=%s\n" % (unit, active)).encode())
+    if when == "two days ago":
+        os.utime(root.path(paths.CAPTURE), (time.time() - 2 * 86400,) * 2)
+    systemctl = "#!/bin/sh\ncase $* in\n*is-enabled*) echo %s; exit ;;\n*is-active*) [ %s = active ]; exit ;;\nesac\n"
+    systemctl += "echo \"$*\" >>%s\n"
+    root.put("/bin/systemctl", (systemctl % (enabled, running, root.path("/asked"))).encode(), 0o755)
+    assert root.run("csulcca_after_old_package", phase="postrm") == (0, "")
+    told = root.get("/asked").decode().replace(" CSUTKEcat.service", "").splitlines() if root.exists("/asked") else []
+    assert told == (asked if when == "now" else [])
+    assert root.exists(paths.CAPTURE)
+
+
 def test_unfinished_pairs_go(root):
     installed_with_pair(root)
     root.put(paths.STAGE_DRAFT + "/catcher.key", KEY, 0o600)

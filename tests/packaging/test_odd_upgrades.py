@@ -3,7 +3,7 @@
 import pytest
 
 from .catcher76 import install_7_6
-from .marks import needs_tls
+from .marks import needs_tls, one_of_each_family, only_deb, only_rpm
 from .soundness import assert_sound
 from .system import CERTIFICATE, CONF, DAEMON, KEY
 from .turns import TOOLS, one_of
@@ -106,3 +106,67 @@ def test_a_reinstallation_and_a_downgrade_keep_mode_and_pair(boot, built):
         assert system.tree(KEY, CERTIFICATE) == pair, step
         assert_sound(system, "tls")
         assert DAEMON in system.argv()
+
+
+# zypper leaves out %posttrans if another package of the same command fails. A killed upgrade leaves both packages, and
+# an administrator may remove the old one.
+UNFINISHED = {"without %posttrans": "rpm -U --noposttrans {}",
+              "the old one by hand": "rpm -i --force --noposttrans {} && rpm -e csulcca-7.3.0"}
+
+
+@only_rpm
+@pytest.mark.parametrize("way", UNFINISHED)
+@pytest.mark.parametrize("state", ["enabled", "disabled"])
+def test_7_3_that_disables_itself_last_goes_on(boot, built, way, state):
+    system = boot()
+    system.package("rpm", "first install", built.old(system.cell, "careless"))
+    system.machine.run(f"mv /opt/IBM /srv/IBM && ln -s /srv/IBM /opt/IBM; systemctl {state[:-1]} CSUTKEcat")
+    new = built.new("rpm")
+    system.machine.copy_in(new, "/root/")
+    system.machine.run(UNFINISHED[way].format(f"/root/{new.name}"))
+    assert system.service() == (state, "active")
+    assert system.show("readlink /opt/IBM") == "/srv/IBM"
+    assert system.show("systemctl is-enabled csulcca-check.timer") == "enabled"
+    system.machine.run("catcherctl apply", check=False)
+    assert_sound(system, "tcp", service=(state, "active"), findings=["upgraded-tcp-kept"])
+
+
+@only_deb
+@one_of_each_family
+def test_7_3_in_a_container_with_an_uptime_of_its_own(boot, built):
+    """lxcfs shows the time since the container's boot, and the starts of processes count from the host's."""
+    system = boot()
+    system.package("dpkg", "install", built.old(system.cell, "careless"))
+    system.machine.run("echo 5.00 5.00 >/root/uptime && mount --bind /root/uptime /proc/uptime")
+    system.package("apt", "install", built.new("deb"))
+    assert_sound(system, "tcp", findings=["upgraded-tcp-kept"])
+
+
+OTHER = """Name: other
+Version: 1
+Release: 1
+Summary: x
+License: x
+BuildArch: noarch
+Requires: csulcca >= 8
+%description
+x
+%pre
+exit 1
+%files
+"""
+
+
+@pytest.mark.only(lambda cell: cell.package_manager == "zypper", "the others never leave out %posttrans")
+def test_7_3_beside_a_package_that_fails(boot, built):
+    """zypper then says "%posttrans scripts skipped while aborting"."""
+    system = boot()
+    system.package("rpm", "first install", built.old(system.cell, "careless"))
+    new = built.new("rpm")
+    system.machine.copy_in(new, "/root/")
+    system.machine.write("/root/other.spec", OTHER)
+    system.machine.run("rpmbuild -bb --nodeps --define '_topdir /root/other' /root/other.spec")
+    both = f"/root/{new.name} /root/other/RPMS/noarch/other-1-1.noarch.rpm"
+    done = system.machine.run(f"zypper -n install --allow-unsigned-rpm {both} <&- 2>&1", check=False)
+    assert done.rc != 0 and system.show("rpm -q csulcca other").startswith("csulcca-8"), done.out
+    assert system.service() == ("enabled", "active")

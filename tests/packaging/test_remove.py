@@ -90,6 +90,25 @@ def test_a_removal_that_is_cancelled_leaves_the_service_as_it_was(boot, built):
     wait_until_it_listens(system)
 
 
+@pytest.mark.scenario("remove")
+@only_deb
+@one_of_each_family
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_removal_of_what_was_only_unpacked_ends_the_daemon(boot, built, verb):
+    """`apt-get -f install` removes a package that lacks a dependency. dpkg calls no prerm of it."""
+    system = boot()
+    system.package("dpkg", "install", built.new("deb"))
+    wait_until_it_listens(system)
+    new = built.new("deb", "8.0.1")
+    system.machine.copy_in(new, "/root/")
+    system.machine.run(f"dpkg --unpack /root/{new.name}")
+    assert system.service() == ("enabled", "active")
+    system.package("dpkg", verb)
+    assert system.show("pgrep -f [c]atcher.exe") == ""
+    assert system.show(f"systemctl list-units --all --plain --no-legend --state=loaded {UNITS}") == ""
+    assert system.conf() == b"TLS_ON\n" and system.machine.exists(KEY)
+
+
 def left_of_pairs(system):
     """Every file beside the programs that is a key or a certificate, or was to become one."""
     found = system.show("find /opt/IBM -name 'catcher.key*' -o -name 'catcher.crt*' -o -name '.catcher-pair*'")

@@ -107,7 +107,7 @@ def test_each_hook_is_called_in_both_families_and_built(phase):
     assert re.search(called, read("debian", "csulcca.%s.in" % phase), re.M)
     # What a build makes there is no change of the tree.
     assert "/debian/csulcca.%s" % phase in read(".gitignore").splitlines()
-    (scriptlet_of_rpm,) = re.findall(r"^rpm/(\w+)\.scriptlet: HOOK = %s$" % phase, read("Makefile"), re.M)
+    scriptlet_of_rpm = re.findall(r"^rpm/(\w+)\.scriptlet: HOOK = %s$" % phase, read("Makefile"), re.M)[0]
     assert re.search(r"^csulcca_%s rpm " % phase, read("rpm", scriptlet_of_rpm + ".in"), re.M)
     assert "%%%s -f rpm/%s.scriptlet" % (scriptlet_of_rpm, scriptlet_of_rpm) in read("rpm", "csulcca.spec").splitlines()
 
@@ -115,7 +115,14 @@ def test_each_hook_is_called_in_both_families_and_built(phase):
 def test_each_template_has_its_hook():
     templates = [name for family in ("rpm", "debian") for name in os.listdir(os.path.join(TREE, family))
                  if name.endswith(".in") and "@HOOK@" in read(family, name)]
-    assert len(templates) == 2 * len(PHASES)
+    assert len(templates) == 2 * len(PHASES) + len(["rpm's trigger"])
+
+
+def test_the_trigger_of_rpm_is_built_of_a_hook_and_called():
+    assert "rpm/triggerpostun.scriptlet: HOOK = postrm" in read("Makefile").splitlines()
+    assert read("rpm", "triggerpostun.in").splitlines()[-4:] == [
+        "@HOOK@", "csulcca_after_old_package", "csulcca_enable_timer", "exit 0"]
+    assert "%triggerpostun -f rpm/triggerpostun.scriptlet -- csulcca" in read("rpm", "csulcca.spec").splitlines()
 
 
 def test_each_function_of_a_hook_is_called():
