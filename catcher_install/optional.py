@@ -21,12 +21,18 @@ COMMANDS = (
 
 
 def add_site_packages() -> None:
-    """Make the distribution's Python packages importable. The hooks start without them (python3 -S), which is
-    faster."""
+    """Make the distribution's Python packages importable. The hooks start without them (python3 -S), which is faster.
+
+    What this runs (.pth files, sitecustomize.py) may print, and our standard output may be JSON.
+    """
     if sys.flags.no_site and "site" not in sys.modules:
         import site
 
-        site.main()
+        ours, sys.stdout = sys.stdout, sys.stderr
+        try:
+            site.main()
+        finally:
+            sys.stdout = ours
 
 
 def _distribution() -> "Any":

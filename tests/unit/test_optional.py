@@ -2,6 +2,7 @@
 
 import pathlib
 import re
+import subprocess
 import sys
 import types
 
@@ -10,7 +11,7 @@ import pytest
 from catcher_install import messages, optional, plan, report, transition
 from catcher_install.cert import crypto
 
-from .support import ids, make_facts, make_stamp
+from .support import TREE, child_python, ids, make_facts, make_stamp
 
 # os-release's ID and ID_LIKE -> what installs a package there
 COMMANDS = {
@@ -63,6 +64,16 @@ def test_each_package_that_the_library_names_gets_a_command():
     said = [match for path in pathlib.Path(optional.__file__).parent.rglob("*.py") if path.name != "optional.py"
             for match in re.findall(r"\binstall the package ([a-z0-9-]+)", path.read_text())]
     assert set(optional.PACKAGES) <= set(said) <= {*optional.PACKAGES, "there"}
+
+
+@pytest.mark.parametrize("does", ["print('hello')", "import sys; sys.stdout = None", "raise SystemExit(3)"])
+def test_what_runs_with_the_distributions_packages_spoils_no_output(tmp_path, does):
+    """For example, a .pth file or sitecustomize.py. site.py runs both."""
+    (tmp_path / "site.py").write_text("def main():\n    %s\n" % does)
+    run = ("import sys; sys.path[:0] = [%r, %r]; from catcher_install import optional; optional.distribution_name();"
+           " print('{}')" % (str(tmp_path), TREE))
+    command = [*child_python(), "-X", "frozen_modules=off", "-c", run]
+    assert subprocess.check_output(command, stderr=subprocess.DEVNULL) == b"{}\n"
 
 
 class Broken(types.ModuleType):
