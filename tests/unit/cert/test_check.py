@@ -67,6 +67,10 @@ FORMS = {
                                                    pair_of("prime256v1")),
     "text before": lambda: tuple(b"Bag Attributes\n    friendlyName: tke1\n" + one for one in pair_of("prime256v1")),
     "text of that kind": lambda: (b"friendlyName: UNENCRYPTED\n" + pair_of("prime256v1")[0], pair_of("prime256v1")[1]),
+    "text with a certificate's first line in it": lambda: (
+        pair_of("prime256v1")[0], b"It begins with -----BEGIN CERTIFICATE-----\n" + pair_of("prime256v1")[1]),
+    "text with an encrypted key's first line in it": lambda: (
+        b"It was -----BEGIN ENCRYPTED PRIVATE KEY-----\n" + pair_of("prime256v1")[0], pair_of("prime256v1")[1]),
     "an encrypted key behind it": lambda: (
         pair_of("prime256v1")[0] + pem.encrypted(pair_of("prime256v1")[0], b"x"), pair_of("prime256v1")[1]),
     "the old name of a certificate": lambda: (

@@ -50,9 +50,8 @@ class Pair:
                           "put the missing half back, or " + NEW_PAIR)
         self.key, self.crt = read_pem(key_path), read_pem(crt_path)
         self.key_path, self.crt_path = key_path, crt_path
-        keys = [block for block in self.key.split(b"-----BEGIN ")[1:] if b"PRIVATE KEY-----" in block]
         # OpenSSL uses the first key. Other text in the file does not matter.
-        if b"ENCRYPTED" in b"".join(keys[:1]).partition(b"-----END ")[0]:
+        if b"ENCRYPTED" in from_line(self.key, b"-----BEGIN ", b"PRIVATE KEY-----").partition(b"-----END ")[0]:
             raise Refused(EX_CONFIG, "%s is encrypted, and the catcher cannot ask for its passphrase" % key_path,
                           "remove it with: openssl pkey -in KEY -out PLAIN; then " + NEW_PAIR)
         self.name, self.bits = self._public_key()
@@ -64,11 +63,11 @@ class Pair:
         # The old PEM label of a certificate.
         self.crt = self.crt.replace(b" X509 CERTIFICATE-----", b" CERTIFICATE-----")
         try:
-            if begin not in self.crt or end not in self.crt:
-                raise ValueError("no whole certificate in PEM")
             # OpenSSL also reads certificates with other labels. What comes before this one is dropped, so it is
             # OpenSSL's first one, too.
-            self.crt = self.crt[self.crt.index(begin):]
+            self.crt = from_line(self.crt, begin, begin)
+            if end not in self.crt:
+                raise ValueError("no whole certificate in PEM")
             name, bits = public_key(binascii.a2b_base64(self.crt[len(begin):].partition(end)[0]))
         except ValueError as error:
             raise Refused(EX_CONFIG, "%s: not a certificate: %s" % (self.crt_path, error), NEW_PAIR) from None
@@ -168,6 +167,15 @@ class Pair:
         if self.is_small():
             context.set_ciphers("DEFAULT:@SECLEVEL=1")
         return context
+
+
+def from_line(data, beginning, end):
+    """Return DATA from the first line on that begins and ends so, as OpenSSL looks for PEM; b"" if there is none."""
+    lines = data.replace(b"\xef\xbb\xbf", b"", 1).split(b"\n")
+    for number, line in enumerate(lines):
+        if line.startswith(beginning) and line.rstrip().endswith(end):
+            return b"\n".join(lines[number:])
+    return b""
 
 
 def shake_hands(server_context, client_context):
