@@ -170,8 +170,9 @@ def _why_not_restarted(host: "Host", asked: "Transition", then: "HostFacts", res
     """Return why a change does not restart the daemon, as the end of a sentence, and what to type to use the change;
     two empty texts if it restarts the daemon. then: the facts with the change."""
     decision = start.launch_decision(then)
-    refused = "because the catcher cannot start: %s" % messages.text(
-        decision.findings[-1]) if decision.mode is None else ""
+    refused = ""
+    if decision.mode is None:
+        refused = "because the catcher cannot start: %s" % messages.text(decision.findings[-1])
     if asked.kind != transition.SET_MODE:
         if refused:
             return refused, ""
@@ -181,8 +182,10 @@ def _why_not_restarted(host: "Host", asked: "Transition", then: "HostFacts", res
             return "because the catcher is in TCP mode", remedy
     if not restart:
         return "as you asked", daemon.by_hand(then)
-    reason = daemon.may_restart(host, then)
-    return ("because %s" % reason, daemon.by_hand(then)) if reason else (refused, "")
+    reason = daemon.why_not_to_restart(host, then)
+    if reason:
+        return "because %s" % reason, daemon.by_hand(then)
+    return refused, ""
 
 
 def _put_to_use(
@@ -231,7 +234,7 @@ def _take_back(host: "Host", asked: "Transition", outcome: "Outcome", problem: s
     except Exception as error:  # noqa: BLE001 - whatever went wrong, a message must say that the change is still there
         reason = error.message if isinstance(error, CatcherError) else str(error)
         return CatcherError("%s; %s could not be restored: %s" % (failed, what, reason), _by_hand(asked, outcome))
-    if not restart or daemon.may_restart(host, outcome.before):
+    if not restart or daemon.why_not_to_restart(host, outcome.before):
         return CatcherError("%s; %s is back" % (failed, what), WHY)
     again = _restart_before(host, outcome.before)
     state = "is back, and does not answer (%s)" % again if again else "is back and in use"

@@ -51,7 +51,7 @@ class Verification(Record):
     reason: str
 
 
-def may_restart(host: "Host", facts: "HostFacts") -> str:
+def why_not_to_restart(host: "Host", facts: "HostFacts") -> str:
     """Return why a change must not restart the daemon now, as a clause; "" if it may."""
     if not facts.booted:
         return "systemd does not run here"

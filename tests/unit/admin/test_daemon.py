@@ -31,7 +31,7 @@ def test_a_change_restarts_only_if_it_may(machine, change, wanted):
         enabled=change.get("enabled", True), unmask=change.get("unmask", "")))
     if change.get("running"):
         machine.processes[100] = [paths.CATCHER]
-    assert daemon.may_restart(machine, facts) == wanted
+    assert daemon.why_not_to_restart(machine, facts) == wanted
 
 
 def test_waiting_ends_where_systemd_has_given_up(machine, monkeypatch):
