@@ -29,6 +29,8 @@ if sys.stderr is None:
 import _signal  # type: ignore[import-not-found]  # noqa: E402
 
 _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
+# If it blocks signals, they end neither us nor the daemon.
+_signal.pthread_sigmask(_signal.SIG_SETMASK, [])
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 name = sys.argv[1] if len(sys.argv) > 1 else ""

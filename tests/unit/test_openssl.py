@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 
@@ -385,6 +386,25 @@ def test_a_caller_that_ignores_the_end_of_its_children_changes_nothing(handler):
     child = subprocess.Popen(command, env=CLEAN, stdout=subprocess.PIPE,
                              preexec_fn=lambda: signal.signal(signal.SIGCHLD, handler))
     assert json.loads(child.communicate()[0].decode("ascii"))["tls"]["possible"] is True
+
+
+def test_a_caller_that_blocks_signals_has_a_process_that_it_can_end():
+    """A program that waits for its signals may start ours so, and the daemon, too, could not be stopped then."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(1)
+        listener.settimeout(30)
+        command = child_python() + [os.path.join(TREE, "hooks", "entry.py"), "catcherctl", "probe", "--timeout", "60",
+                                    "127.0.0.1:%d" % listener.getsockname()[1]]
+        child = subprocess.Popen(command, env=CLEAN, stdout=subprocess.DEVNULL, preexec_fn=lambda: (
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM}) and None))
+        with listener.accept()[0]:
+            child.terminate()
+            try:
+                assert child.wait(timeout=10) == -signal.SIGTERM
+            finally:
+                child.kill()
+                child.wait()
 
 
 REMEMBERED_FILES = (paths.OPENSSL, "/usr/lib64/libssl.so.3", "/usr/lib64/libcrypto.so.3", openssl.LOADER_CACHE)
