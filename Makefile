@@ -6,7 +6,7 @@
 SHELL = /bin/sh
 PYTHON = .venv/bin/python
 
-# What the package carries besides ours: a tree that is laid over /.
+# What the package contains in addition to our own files: a tree as it is below /.
 PAYLOAD ?= payload/reference
 VERSION = $(shell sed -n 's/^version *= *//p' setup.cfg)
 
@@ -151,7 +151,7 @@ FILES = python3 -B install/files.py
 DIRECTORIES = LIBDIR='$(LIBDIR)' SBINDIR='$(SBINDIR)' UNITDIR='$(UNITDIR)' PRESETDIR='$(PRESETDIR)' \
     TMPFILESDIR='$(TMPFILESDIR)' MANDIR='$(MANDIR)' COMPLETIONSDIR='$(COMPLETIONSDIR)' FIREWALLDDIR='$(FIREWALLDDIR)'
 
-# The payload first: what has a place in our table is ours.
+# The payload comes first, so that files of our table replace files of the payload.
 .PHONY: install
 install:
 	umask 022; set -e; mkdir -p '$(DESTDIR)/opt/IBM/CCA/bin'; \
@@ -162,13 +162,12 @@ install:
 	$(FILES) copy '$(DESTDIR)' $(DIRECTORIES); \
 	echo '$(VERSION)' > '$(DESTDIR)$(LIBDIR)/version'
 
-# What a distribution's build runs: the tests of decisions, which need pytest and nothing else. An old pytest does not know
-# all of addopts.
+# For a distribution's build: tests of decisions, which need only pytest. An old pytest does not know all of addopts.
 .PHONY: build-check
 build-check:
 	python3 -B -m pytest -q -p no:cacheprovider -o addopts= $(foreach name,config plan record stamp text transition,tests/unit/test_$(name).py)
 
-# A maintainer script is its template with the text of the hook that both families share.
+# A maintainer script is a template with the text of a hook in it. Both families share the hooks.
 .DELETE_ON_ERROR:
 SCRIPTLET = python3 -B install/scriptlet.py
 debian/csulcca.%: debian/csulcca.%.in hooks/%.sh install/scriptlet.py catcher_install/paths.py
@@ -186,7 +185,7 @@ rpm/%.scriptlet: rpm/%.in $(wildcard hooks/*.sh) install/scriptlet.py catcher_in
 scriptlets-deb: $(patsubst %.in,%,$(wildcard debian/csulcca.*.in))
 scriptlets-rpm: $(patsubst %.in,%.scriptlet,$(wildcard rpm/*.in))
 
-# %files lines: of our own files, and of what the payload brought.
+# The %files lines of our own files and of the payload.
 .PHONY: rpm-filelist
 rpm-filelist:
 	@$(FILES) list $(DIRECTORIES)

@@ -2,7 +2,7 @@
 """Usage: files.py copy DESTDIR [NAME=VALUE...] | files.py list [NAME=VALUE...]
 
 copy: puts the files of files.table below DESTDIR. list: prints an rpm's %files lines for the same. NAME=VALUE fills
-$(NAME) in the table. Runs in the source tree. Python 3.6, since any build root may have no newer one.
+$(NAME) in the table. Runs in the source tree, with Python 3.6 or newer, because a build root may have an old one.
 """
 
 import glob
@@ -13,9 +13,9 @@ import sys
 TABLE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "files.table")
 FILES = ("0644", "0755", "conf")
 KINDS = FILES + ("link", "dir", "tree")
-# Pages for those who work on the project, not for hosts.
+# Pages for people who work on the project. They are not installed.
 NOT_INSTALLED = ("docs/measurements.md", "docs/release.md")
-# debhelper and rpm compress manual pages, and a spec names them so.
+# debhelper and rpm compress manual pages, so %files needs a pattern.
 COMPRESSED = "/man/"
 
 

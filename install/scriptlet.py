@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Usage: scriptlet.py deb|rpm TEMPLATE HOOK PAYLOAD
 
-Prints a maintainer script: the file TEMPLATE, with the text of the file HOOK, which both families share, in place of
-its line @HOOK@; before that, the texts of notes.sh and links.sh beside HOOK. @NAME@ becomes a constant of
-catcher_install/paths.py (of several values, with blanks between), or what follows from the files below PAYLOAD; see
-names(). Runs in the source tree. Python 3.6, since any build root may have no newer one.
+Prints a maintainer script: the file TEMPLATE, in which the line @HOOK@ is replaced by the texts of notes.sh and
+links.sh beside HOOK, and of HOOK. Both families share these files. @NAME@ is replaced by a constant of
+catcher_install/paths.py (several values with blanks between them), or by what names() finds out about PAYLOAD. Runs in
+the source tree, with Python 3.6 or newer, because a build root may have an old one.
 """
 
 import os

@@ -2,15 +2,15 @@
 # Usage: sh tools/bootstrap.sh packages|repo|demo|check|bench|lint|contrib
 #        sh tools/bootstrap.sh matrix [SYSTEM|SCENARIO]...
 #
-# Installs what the command of that name needs and this machine lacks, and says what and why. Works on Debian and Ubuntu
-# (apt) and on Fedora and its relatives (dnf), as root or with sudo; a machine with git and make is enough to begin
-# with. BOOTSTRAP=0 forbids it: what is missing is then named, and the exit status is 1 if the command cannot do without.
+# Installs what the command of that name needs and this machine does not have, and says what and why. Works on Debian
+# and Ubuntu (apt) and on Fedora and its relatives (dnf), as root or with sudo. The machine needs only git and make.
+# BOOTSTRAP=0 forbids it: then this only names what is missing, with exit status 1 if the command cannot run without it.
 set -eu
 
-# One tool a line: the sets of commands that need it, its package in Debian, its package in Fedora ("-": none), how to
-# see that it is there (a command, or a path with a glob), whether its set can do without ("may": tests that need it are
-# skipped, except in CI), and what it is for. The set matrix/X is needed by `make matrix` if X, a scenario or the
-# architecture of a system, is among what runs.
+# A line for each tool: the sets of commands that need it, its package in Debian, its package in Fedora ("-": none), how
+# to see that it is installed (a command, or a path with a glob), whether it is required ("may": without it tests are
+# skipped, except in CI), and what it is for. `make matrix` needs the set matrix/X if it runs X, which is a scenario or
+# the architecture of a system.
 tools() {
     cat <<'END'
 packages,demo,check,matrix,bench,lint,contrib python3 python3 /usr/bin/python3 must run the build
@@ -109,8 +109,8 @@ main() {
     esac
 }
 
-# The sets of tools that are needed, with commas around each. For `make matrix` the names of systems and scenarios follow
-# that are to run; if no system or no scenario is named, all of them are.
+# Prints the sets of tools that are needed, with commas around each. For `make matrix` the arguments are the systems and
+# scenarios to run. If no system is named, all of them run; the same is true of scenarios.
 choose_sets() {
     chosen=,$set,
     scenarios=
@@ -133,7 +133,8 @@ choose_sets() {
     done
 }
 
-# The kernel is told of the emulator when its package is installed, or at boot; but not on a machine without an init.
+# The emulator is registered with the kernel when its package is installed, and at boot. On a machine without an init
+# it is not.
 register_emulator() {
     if [ -e /proc/sys/fs/binfmt_misc/qemu-s390x ] || ! command -v update-binfmts >/dev/null 2>&1 ||
         ! command -v qemu-s390x-static >/dev/null 2>&1 || [ "$(id -u)" != 0 ] || [ "${BOOTSTRAP:-1}" = 0 ]; then
@@ -143,7 +144,7 @@ register_emulator() {
     update-binfmts --enable qemu-s390x || echo "that failed, so the systems with s390x will be BLOCKED"
 }
 
-# Lines "package must|may what for" of the tools that are not there.
+# Prints a line "package must|may what for" for each missing tool.
 missing_packages() {
     tools | while read -r sets deb rpm probe need purpose; do
         needed=
@@ -161,7 +162,7 @@ missing_packages() {
         package=$deb
         [ "$family" != dnf ] || package=$rpm
         [ "$package" != - ] || continue
-        # Not asked for again with every command.
+        # Do not ask again with every command.
         if [ "$need" = may ] && grep -qx "$package" .cache/not-available 2>/dev/null; then
             continue
         fi
@@ -181,7 +182,7 @@ there() {
     esac
 }
 
-# The package names of $missing, on one line.
+# Prints the package names in $missing, on one line.
 names() {
     echo "$missing" | cut -d ' ' -f 1 | sort -u | tr '\n' ' ' | sed 's/ $//'
 }
@@ -242,7 +243,7 @@ install_by_apt() {
 }
 
 install_by_dnf() {
-    # dnf 4 and 5 have different words for "what there is of these". An option of a command follows the command in dnf5.
+    # dnf 4 and dnf 5 have different options for "install those that exist". In dnf5 they follow the command's name.
     skip=--setopt=strict=0
     if dnf --version 2>/dev/null | grep -q dnf5; then
         skip=--skip-unavailable
@@ -251,7 +252,7 @@ install_by_dnf() {
     quietly $as_root dnf install -y --setopt=install_weak_deps=False "$skip" $(names)
 }
 
-# Run a command, show how far it is, and all that it printed if it failed.
+# Runs a command and shows its progress. If it fails, shows everything that it printed.
 quietly() {
     log=$(mktemp)
     {
@@ -268,7 +269,7 @@ quietly() {
     return 1
 }
 
-# What apt, dnf and pip print, in short: on a terminal one line that changes, else a line for each kind of work.
+# Shortens what apt, dnf and pip print: on a terminal to one line that changes, else to a line for each kind of work.
 progress() {
     before=
     while IFS= read -r line; do
@@ -300,7 +301,7 @@ make_venv() {
         exit 1
     fi
     echo "make $set needs Python tools for tests and linting; installing tools/requirements.txt into .venv"
-    # One that works is only brought up to date: something may be running in it.
+    # A .venv that works is only updated, because a program may be running in it.
     if ! .venv/bin/python -m pip --version >/dev/null 2>&1; then
         rm -rf .venv
         quietly /usr/bin/python3 -m venv --system-site-packages .venv || true

@@ -3,13 +3,13 @@
 # passed. What this machine cannot run is named at the end, and never counted as passed. The results of each part are in
 # dist/check-*.xml, too, as JUnit XML.
 #
-# So that no processor waits: the images are built beside the tests that need none, and a worker that has ended takes
-# tests of another (worksteal). A test in a container often waits for a program, so two processors run four of them.
+# No processor should be idle. So the images are built while tests run that need none, and a worker without tests takes
+# some from another worker (worksteal). A test in a container often waits for a program, so two processors run four.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 mkdir -p dist
 rm -f dist/check-*.xml
-# A mistake there would stop every part in its own way.
+# Report a mistake in distros.toml once, before every part fails because of it.
 .venv/bin/python -m tests.matrix.images systems >/dev/null || exit 1
 .venv/bin/python -m tests.matrix.images build >dist/images.log 2>&1 &
 images=$!
@@ -27,7 +27,7 @@ part() {
     fi
 }
 
-# The path of a Python of pyenv or of the system, by version; the newest of several. Fails where there is none.
+# Prints the path of the newest Python with this version, of pyenv or of the system. Fails if there is none.
 python_of_version() {
     for candidate in "${PYENV_ROOT:-$HOME/.pyenv}"/versions/"$1".*/bin/python /usr/local/bin/python"$1" /usr/bin/python"$1"; do
         if [ -x "$candidate" ]; then
@@ -41,7 +41,7 @@ python_of_version() {
 images_are_built() {
     wait "$images"
     ended=$?
-    # Another process may get its number.
+    # Another process may get its PID.
     trap - EXIT
     cat dist/images.log
     return "$ended"
@@ -54,7 +54,7 @@ unit_tests_on() {
     if ! cmp -s tools/requirements-unit.txt "$environment/requirements.txt"; then
         rm -rf "$environment"
         mkdir -p .cache
-        # The pip that comes with Python 3.6 takes releases that do not run on it; 21.3.1 is the last that runs there.
+        # The pip of Python 3.6 installs releases that do not run on it. 21.3.1 is the last pip that does.
         "$2" -m venv "$environment" &&
             "$environment/bin/python" -m pip -q --disable-pip-version-check install 'pip==21.3.1; python_version < "3.7"' &&
             "$environment/bin/python" -m pip -q --disable-pip-version-check install -r tools/requirements-unit.txt &&
@@ -77,7 +77,7 @@ slow=tests/slow
 for version in 3.14 3.13; do
     if python=$(python_of_version "$version"); then
         part "unit and slow tests on Python $version, the newest here" unit_tests_on "$version" "$python"
-        # All others have run there; these depend on how a distribution builds its Python.
+        # The other tests have run before. These depend on how a distribution builds its Python.
         slow=tests/slow/test_judge.py
         break
     fi
