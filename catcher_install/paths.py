@@ -86,8 +86,9 @@ OPENSSL = "/usr/bin/openssl"
 UNIT = "CSUTKEcat.service"
 UNIT_ADMIN = "/etc/systemd/system/" + UNIT
 UNIT_RUNTIME = "/run/systemd/system/" + UNIT
-# Where systemd looks before it finds our unit, in its order.
-UNIT_COPIES = (UNIT_ADMIN, UNIT_RUNTIME, "/usr/local/lib/systemd/system/" + UNIT)
+# Where systemd looks for the unit, in its order. Ours is in one of the last two, unless it is diverted (dpkg-divert).
+UNIT_PLACES = (UNIT_ADMIN, UNIT_RUNTIME) + tuple(
+    top + "/systemd/system/" + UNIT for top in ("/usr/local/lib", "/usr/lib", "/lib"))
 INIT_SCRIPT = "/etc/init.d/CSUTKEcat"
 RC_DIRS = tuple("/etc/rc%s.d" % n for n in "0123456S") + tuple("/etc/rc.d/rc%s.d" % n for n in "0123456S")
 LEGACY_GROUPS = ("cca_admin", "cca_clrmk", "cca_lfmkp", "cca_cmkp", "cca_setmk")

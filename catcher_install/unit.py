@@ -76,10 +76,10 @@ def _is_rc_link(name: str) -> bool:
 
 
 def kept_settings(host: "Host") -> "Dict[str, str]":
-    """Return what an administrator's copy of the unit and drop-ins set: the last value of each name. They may have been
-    written for CCA 7.x."""
+    """Return what the unit and its drop-ins set: the last value of each name. An administrator may have written them
+    for CCA 7.x."""
     drop_ins = paths.UNIT_ADMIN + ".d"
-    files = [path for path in paths.UNIT_COPIES if host.lexists(path)][:1]
+    files = [path for path in paths.UNIT_PLACES if host.lexists(path)][:1]
     files += ["%s/%s" % (drop_ins, name) for name in sorted(host.list_dir(drop_ins)) if name.endswith(".conf")]
     found: Dict[str, str] = {}
     for path in files:

@@ -267,7 +267,7 @@ csulcca_is_there() {
 }
 
 csulcca_has_unit() {
-    csulcca_is_there @UNIT_COPIES@ /usr/lib/systemd/system/CSUTKEcat.service /lib/systemd/system/CSUTKEcat.service
+    csulcca_is_there @UNIT_PLACES@
 }
 
 csulcca_is_active() {

@@ -2,7 +2,7 @@
 
 import pytest
 
-from .catcher76 import install_7_6
+from .catcher76 import UNIT, install_7_6
 from .marks import needs_tls, one_of_each_family, only_deb, only_rpm
 from .soundness import assert_sound
 from .system import CERTIFICATE, CONF, DAEMON, KEY
@@ -140,6 +140,20 @@ def test_7_3_in_a_container_with_an_uptime_of_its_own(boot, built):
     system.machine.run("echo 5.00 5.00 >/root/uptime && mount --bind /root/uptime /proc/uptime")
     system.package("apt", "install", built.new("deb"))
     assert_sound(system, "tcp", findings=["upgraded-tcp-kept"])
+
+
+DIVERT = "dpkg-divert --rename --add {0} && cp {0}.distrib {0} && systemctl daemon-reload"
+
+
+@only_deb
+@one_of_each_family
+def test_7_3_whose_unit_is_diverted(boot, built):
+    """An administrator's copy of the unit has its place, and its Type=forking."""
+    system = boot()
+    system.package("dpkg", "install", built.old(system.cell))
+    system.machine.run(DIVERT.format(UNIT))
+    system.package("apt", "install", built.new("deb"))
+    assert_sound(system, "tcp", findings=["upgraded-tcp-kept", "unit-forking"])
 
 
 OTHER = """Name: other

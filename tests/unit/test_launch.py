@@ -785,7 +785,8 @@ def test_type_forking_by_hand_stays_in_the_foreground(forking, started, monkeypa
     assert started() == TCP
 
 
-@pytest.mark.parametrize("place", [*paths.UNIT_COPIES, paths.UNIT_ADMIN + ".d/override.conf"])
+@pytest.mark.parametrize("place", sorted({
+    *paths.UNIT_PLACES, "/usr/lib/systemd/system/" + paths.UNIT, paths.UNIT_ADMIN + ".d/override.conf"}))
 def test_type_forking_of_any_file_of_an_administrator(machine, started, monkeypatch, place):
     """Our unit with a drop-in has a /run that cannot be written: hooks/wait-for-start leaves the PIDFile."""
     def leave(status):
