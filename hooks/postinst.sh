@@ -54,8 +54,8 @@ csulcca_prepare_image() {
     done
 }
 
-# Makes both links or none: one link beside an administrator's file would make half a pair. A dangling link of ours is
-# left from a build that was killed between the two links.
+# Makes both links or none: with one link beside an administrator's file, the host would have half a pair. A dangling
+# link of ours is left from a build that was killed between the two links.
 csulcca_link_pair() {
     for csulcca_name in catcher.key catcher.crt; do
         csulcca_target=$(readlink "$1/$csulcca_name") || csulcca_target=@IMAGE_PAIR@/$csulcca_name
