@@ -335,7 +335,7 @@ csulcca_see_version() {
     # A killed upgrade leaves two packages in rpm's database; the first one is the older. If there is a key and not our
     # library, /opt was kept on a new system: then rpm may name a package that was installed after ours.
     [ "$1$csulcca_tree" = rpmyes ] || { [ "$1$csulcca_ours" = rpmyes ] && [ ! -e @STAMP@ ] &&
-        { [ -e /usr/lib/csulcca/catcher_install ] || [ ! -e /opt/IBM/CCA/bin/catcher.key ]; }; } || return 0
+        { [ -e /usr/lib/csulcca/catcher_install ] || [ ! -e @KEY@ ]; }; } || return 0
     csulcca_version=$(LC_ALL=C timeout 30 rpm -qi csulcca 2>/dev/null </dev/null | sed -n '/^Version *: */{s///p;q;}')
 }
 
