@@ -142,6 +142,28 @@ def test_7_3_in_a_container_with_an_uptime_of_its_own(boot, built):
     assert_sound(system, "tcp", findings=["upgraded-tcp-kept"])
 
 
+# An exported SHELLOPTS counts for each bash, and an ignored signal for each program that is started.
+ODD_CALLER = """
+mount -t tmpfs -o noexec,size=64k none /tmp && mount -t tmpfs -o noexec none /var/tmp && umask 000
+trap '' PIPE TERM HUP INT && exec env HOME=/nowhere TMPDIR=/nowhere TZ=:/nowhere LANG=tr_TR.UTF-8 LC_ALL=xx_YY \\
+    POSIXLY_CORRECT=1 SYSTEMD_COLORS=1 SYSTEMD_LOG_LEVEL=debug SHELLOPTS=errexit:nounset:noclobber:pipefail:noglob \\
+    {} <&- 2>/dev/full
+"""
+
+
+@one_of_each_family
+def test_an_odd_caller_changes_nothing(boot, built):
+    system = boot()
+    family = system.cell.family
+    system.package(system.tools[1], "install", built.old(system.cell, "careless"))
+    for version in ("8.0.0", "8.0.1"):
+        path = built.new(family, version)
+        system.machine.copy_in(path, "/root/")
+        system.machine.run(ODD_CALLER.format(f"{'dpkg -i' if family == 'deb' else 'rpm -U'} /root/{path.name}"))
+        assert_sound(system, "tcp", findings=["upgraded-tcp-kept"])
+        assert system.show("find /var/lib/csulcca /etc/cca /opt/IBM /usr/lib/csulcca -perm -2 ! -type l") == ""
+
+
 DIVERT = "dpkg-divert --rename --add {0} && cp {0}.distrib {0} && systemctl daemon-reload"
 
 
