@@ -853,11 +853,15 @@ def _copy_attributes(source: str, target_fd: int) -> None:
         if error.errno in (errno.ENOTSUP, errno.ENOSYS):
             return
         raise
+    has = _again(os.listxattr, target_fd)
     for name in names:
         if name in ("security.ima", "security.evm"):
             # Signatures of the old content; the kernel makes new ones.
             continue
-        _again(os.setxattr, target_fd, name, _again(os.getxattr, source, name, follow_symlinks=False))
-    if ACL not in names and ACL in _again(os.listxattr, target_fd):
+        value = _again(os.getxattr, source, name, follow_symlinks=False)
+        # SELinux denies a daemon in a domain of its own to set even the label that the file has already.
+        if name not in has or _again(os.getxattr, target_fd, name) != value:
+            _again(os.setxattr, target_fd, name, value)
+    if ACL not in names and ACL in has:
         # The new file has got one from its directory's default ACL.
         _again(os.removexattr, target_fd, ACL)

@@ -283,6 +283,20 @@ def test_replace_keeps_the_value_of_an_attribute(holding, name, follow):
     assert os.stat(real).st_mode == mode
 
 
+def test_replace_sets_no_attribute_that_the_new_file_has_already(image, monkeypatch):
+    """SELinux denies a daemon in a domain of its own to set a label, also the one that the file has."""
+    put(image, "/conf", b"old", 0o640)
+
+    def refuse(*_arguments, **_options):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(os, "listxattr", lambda *_, **__: ["security.selinux"])
+    monkeypatch.setattr(os, "getxattr", lambda *_, **__: ATTRIBUTES["security.selinux"])
+    monkeypatch.setattr(os, "setxattr", refuse)
+    image.replace("/conf", b"new", 0o600)
+    assert image.read("/conf", 10) == b"new"
+
+
 def test_replace_gives_no_acl_of_the_directory_to_a_file_that_has_none(holding):
     """A new file gets its directory's default one; an edit is no new file."""
     name = "system.posix_acl_access"
