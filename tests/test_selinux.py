@@ -86,17 +86,18 @@ def built(top: Path, payload: Path) -> tuple[Path, Path]:
 
 
 def asked(package: Path, tag: str, argument: str, tmp_path: Path, enabled: bool,
-          ports: str = "", said: str = "") -> list[str]:  # fmt: skip
+          ports: str = "", said: str = "", fails: str = "") -> list[str]:  # fmt: skip
     """What a scriptlet changes by SELinux's programs, in its order, on a system where SELinux is on or off.
 
     ports: the lines that `semanage port` has of this system's own definitions. said: all that the scriptlet may say.
+    fails: the program that changes nothing.
     """
     script = subprocess.check_output(["rpm", "-qp", "--nosignature", "--qf", "%{" + tag + "}", package], text=True)
     programs = Path(tempfile.mkdtemp(dir=tmp_path))
     log = programs / "log"
     (programs / "ports").write_text(ports)
-    for name in ("semodule", "semanage", "load_policy", "restorecon", "systemctl", "selinuxenabled"):
-        status = 1 if name == "selinuxenabled" and not enabled else 0
+    for name in ("semodule", "semanage", "load_policy", "restorecon", "systemctl", "selinuxenabled", "mkdir"):
+        status = 1 if name == fails or (name == "selinuxenabled" and not enabled) else 0
         told = "" if name == "selinuxenabled" else f'echo {name} "$@" >>{log}\n'
         if name == "semanage":
             told = f'[ "$*" != "port -l -C -n" ] || exec cat {programs}/ports\n{told}'
@@ -119,6 +120,8 @@ NOBODYS = ("", "http_port_t                    udp      50003\n",
            "http_port_t                    tcp      50000-50003, 500031\n")
 OTHERS = ("tke_port_t                     tcp      50003\n",
           "csulcca_port_t                 udp      50003\ntke_port_t                     tcp      8080, 50003\n")
+NO_TYPE = ("csulcca-selinux: TCP port 50003 has no type of its own, so the policy does not let the catcher listen "
+           "on it. To see why: semanage port -a -t csulcca_port_t -p tcp 50003\n")
 MAY_NOT = ("csulcca-selinux: TCP port 50003 has the type tke_port_t here, so the policy does not let the catcher "
            "listen on it. To change that: semanage port -m -t csulcca_port_t -p tcp 50003\n")
 
@@ -144,8 +147,10 @@ def test_the_rpm_of_a_distribution_has_a_package_of_it(tmp_path: Path, permissiv
         off = asked(package, "POSTIN", argument, tmp_path, enabled=False)
         assert off == [MODULE, mode, PORT]
         on = asked(package, "POSTIN", argument, tmp_path, enabled=True)
-        assert on[:4] == [*off, "load_policy"]
+        assert on[:5] == [*off, "load_policy", "mkdir -p -m 755 /etc/cca /var/lib/csulcca"]
+        assert on[5].startswith("restorecon -iR ") and {"/etc/cca", "/var/lib/csulcca"} < set(on[5].split())
         assert on[-2:] == ["systemctl daemon-reload", "systemctl try-restart CSUTKEcat.service"]
+    asked(package, "POSTIN", "1", tmp_path, enabled=False, said=NO_TYPE, fails="semanage")
     assert asked(package, "POSTUN", "1", tmp_path, enabled=True) == []
     removed = ["semodule -n -X 200 -r csulcca_permissive", "semodule -n -X 200 -r csulcca"]
     for ports, added, deleted, said in (
