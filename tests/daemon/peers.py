@@ -138,11 +138,12 @@ def more_than_buffers_hold():
     return 3 * sum(int(largest) for _, _, largest in limits)
 
 
-def standstill(counts):
-    """Wait until the numbers in COUNTS have not changed for 0.3 s."""
-    last, since, end = list(counts), time.monotonic(), time.monotonic() + PATIENCE
+def standstill(look):
+    """Wait until what LOOK() returns has not changed for 0.3 s. Returns it."""
+    last, since, end = look(), time.monotonic(), time.monotonic() + PATIENCE
     while time.monotonic() < since + 0.3:
         assert time.monotonic() < end, "it never came to a standstill"
         select.select([], [], [], 0.02)
-        if counts != last:
-            last, since = list(counts), time.monotonic()
+        if (now := look()) != last:
+            last, since = now, time.monotonic()
+    return last

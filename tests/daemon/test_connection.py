@@ -56,7 +56,7 @@ class Slow:
         end."""
         # On a busy machine a time-out may come before the first byte.
         eventually(lambda: self.sent[0] or not self.sending.is_alive(), "something was sent")
-        standstill(self.sent)
+        standstill(lambda: list(self.sent))
         assert self.sent[0] < 16 * MEGABYTE
         cut()
         count = 0

@@ -50,7 +50,7 @@ def test_a_slow_reader_costs_no_memory(start, backend, mode):
     pusher = threading.Thread(target=push, daemon=True)
     pusher.start()
     eventually(lambda: sent[0] and sent[1], "both sides sent something")
-    standstill(sent)
+    standstill(lambda: list(sent))
     assert sent[0] < offered and sent[1] < offered
     assert catcher.resident() - before < 4 * MEGABYTE
     idle = catcher.cpu()
@@ -160,7 +160,8 @@ def test_memory_of_stuck_relays_is_bounded_and_given_back(start, backend):
         stack.callback(late.set)
         for _ in range(200):
             stack.enter_context(fill_one())
-        grown = catcher.resident() - before
+        # On a busy machine the catcher may still read what was sent.
+        grown = standstill(catcher.resident) - before
         assert 2 * MEGABYTE < grown < 200 * 130 * 1024
         early.set()
         # On a busy machine the two sides fill less. Then the limit at the end applies.

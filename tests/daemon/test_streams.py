@@ -103,7 +103,7 @@ def test_a_backend_that_ends_while_the_client_is_held_up_still_gets_the_rest(sta
     pusher = threading.Thread(target=push)
     pusher.start()
     eventually(lambda: sent[0], "the client sent something")
-    standstill(sent)
+    standstill(lambda: list(sent))
     assert sent[0] < blocks * len(block)
     held_up.set()
     pusher.join(PATIENCE)
