@@ -11,6 +11,7 @@ import pytest
 
 from tests.matrix import images
 from tests.matrix.qemu import VirtualMachine
+from tests.test_selinux import built as built_with_module
 from tests.unit import pem
 from tests.unit.authority import issue
 
@@ -56,6 +57,10 @@ print(*filter(may, sorted(domains)))
 """
 # What `semanage port -a -t csulcca_port_t -p tcp 50003` adds to the policy.
 PORT = "(portcon tcp 50003 (system_u object_r csulcca_port_t ((s0) (s0))))\n"
+# Ports whose type this system itself has set.
+OWN_PORTS = "semanage port -l -C -n"
+# How long the policy takes to be built and loaded, at most.
+MODULE_S = 400
 
 
 class Audit:
@@ -142,7 +147,7 @@ def with_module(tmp_path_factory) -> Iterator[Callable[[images.Cell], str]]:
         with VirtualMachine(images.ensure(cell)) as machine:
             machine.copy_in(work / "csulcca.pp", "/root/")
             machine.write("/root/port.cil", PORT)
-            machine.run("semodule -i /root/csulcca.pp /root/port.cil", timeout=400)
+            machine.run("semodule -i /root/csulcca.pp /root/port.cil", timeout=MODULE_S)
             machine.save(top / "booted")
         return str(top / "booted")
 
@@ -230,10 +235,41 @@ def test_nothing_that_rpm_does_is_denied(boot, built, cell):
     audit.assert_quiet()
 
 
-def install_rpm(system: System, path: pathlib.Path) -> None:
-    """Install or upgrade with rpm, whose database knows nothing of what the package requires."""
-    system.machine.copy_in(path, f"/root/{path.name}")
-    system.machine.run(f"rpm -U --nodeps /root/{path.name} <&-")
+def test_csulcca_selinux_in_one_transaction_with_an_upgrade_from_7_3(boot, built, cell, tmp_path):
+    """The package as rpmbuild makes it gives the catcher its domain. After its removal the catcher still serves."""
+    if not DEVEL.exists():
+        pytest.fail("install selinux-policy-dev on this host")
+    system = boot()
+    system.cell = dataclasses.replace(cell, family="rpm")
+    audit = enforcing(system)
+    install_rpm(system, built.old(system.cell))
+    system.machine.run("restorecon -R /opt/IBM && systemctl restart CSUTKEcat")
+    assert_7_3_runs(system)
+
+    install_rpm(system, *built_with_module(tmp_path, TREE / "payload/reference"))
+    assert_sound(system, "tcp", findings=TOLD)
+    audit.assert_quiet()
+    assert domain(system) == "csulcca_t"
+    assert system.show(OWN_PORTS).split() == ["csulcca_port_t", "tcp", "50003"]
+    change_mode_and_pair(system)
+    audit.assert_quiet()
+    assert label_of_key(system) == "csulcca_pair_t"
+
+    system.machine.run("rpm -e csulcca-selinux", timeout=MODULE_S)
+    assert_sound(system, "tls")
+
+
+def domain(system: System) -> str:
+    """The type of the process of the catcher."""
+    return system.show("ps -eo label,args | grep '[c]atcher.exe'").split(":")[2]
+
+
+def install_rpm(system: System, *paths: pathlib.Path) -> None:
+    """Install or upgrade with rpm, whose database knows nothing of what the packages require."""
+    for path in paths:
+        system.machine.copy_in(path, f"/root/{path.name}")
+    names = " ".join(f"/root/{path.name}" for path in paths)
+    system.machine.run(f"rpm -U --nodeps {names} <&-", timeout=MODULE_S)
 
 
 def assert_7_3_runs(system: System) -> None:
