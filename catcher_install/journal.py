@@ -27,12 +27,15 @@ def write(priority: int, *lines: str) -> None:
         syslog.syslog(priority, plain(line))
 
 
-def tell(found: "List[Finding]") -> None:
-    """Write findings to the journal or syslog, and to standard error, which RPM does not always show."""
+def tell(found: "List[Finding]") -> bool:
+    """Write findings to the journal or syslog, and to standard error, which RPM does not always show. Returns whether
+    standard error has taken them all."""
+    told = True
     for one in found:
         write(report.PRIORITY[messages.severity(one)], report.journal_line(one))
         for line in report.finding_lines(one):
-            say("csulcca: " + line)
+            told = say("csulcca: " + line) and told
+    return told
 
 
 def changed(outcome: "Outcome") -> None:
@@ -48,17 +51,18 @@ def record(host: "Host", text: str) -> None:
     write(NOTICE, "catcherctl %s -- asked by %s" % (text, host.asked_by()))
 
 
-def say(text: str) -> None:
-    """Write one line to standard error, if it takes one."""
+def say(text: str) -> bool:
+    """Write one line to standard error, and return whether it has taken it."""
     if sys.stderr is None:
-        return
+        return False
     try:
         sys.stderr.write(plain(text) + "\n")
         # Before Python 3.9 the text would wait, and an exec would lose it.
         sys.stderr.flush()
     except OSError:
-        # Standard error is closed, or its disk is full; the journal and the stamp have the text.
-        return
+        # Standard error is closed, or its disk is full.
+        return False
+    return True
 
 
 def log_fault(error: Exception) -> None:

@@ -115,15 +115,27 @@ def test_what_the_environment_lacks_is_no_fault(machine, log, capsys, family):
     assert "[write-failed]" in capsys.readouterr().err
 
 
+class Gone:
+    """A standard error whose reader has gone."""
+
+    def write(self, text):
+        raise OSError(32, "Broken pipe")
+
+    def flush(self):
+        raise OSError(32, "Broken pipe")
+
+
+@pytest.mark.parametrize("family,status", [("rpm", 0), ("deb", 1)])
+def test_findings_that_neither_standard_error_nor_the_stamp_takes_fail_a_postinst(machine, log, monkeypatch, family,
+                                                                                  status):
+    """dpkg then says that the package is not configured, and configures it again later."""
+    monkeypatch.setattr(sys, "stderr", Gone())
+    with fault(n=1, error=errno.EIO, lasting=True):
+        assert scriptlet.main([family, "configure" if family == "deb" else "1"]) == status
+
+
 @pytest.mark.parametrize("family", ["rpm", "deb"])
 def test_a_broken_standard_error_stops_nothing(machine, log, monkeypatch, family):
-    class Gone:
-        def write(self, text):
-            raise OSError(32, "Broken pipe")
-
-        def flush(self):
-            raise OSError(32, "Broken pipe")
-
     for stream in (Gone(), None):
         monkeypatch.setattr(sys, "stderr", stream)
         assert scriptlet.main([family, "configure" if family == "deb" else "2"]) == 0
