@@ -204,9 +204,11 @@ if grep -qw pids /sys/fs/cgroup/cgroup.controllers; then
     exec systemd-run --quiet --scope -p TasksMax="$number" "$@"
 fi
 mkdir -p /srv/pids
-[ -e /srv/pids/few ] || { mount -t cgroup -o pids pids /srv/pids && mkdir -p /srv/pids/few; } || exit 9
-echo "$number" >/srv/pids/few/pids.max
-echo $$ >/srv/pids/few/cgroup.procs
+# All containers see the same groups there, so this one needs a group of its own.
+[ -s /srv/few ] || { mount -t cgroup -o pids pids /srv/pids && mktemp -d /srv/pids/few.XXXXXX >/srv/few; } || exit 9
+few=$(cat /srv/few)
+echo "$number" >"$few/pids.max"
+echo $$ >"$few/cgroup.procs"
 exec "$@"
 """
 
