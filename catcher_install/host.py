@@ -264,8 +264,9 @@ class Host:
 
     def own_elf_header(self) -> bytes:
         """Return the first bytes of a program of this host's architecture; b"" if no program can be read."""
-        # A chroot may have no /proc.
-        for path in ("/proc/self/exe",) * (self.root == "/") + ("/bin/sh", paths.OPENSSL):
+        # A chroot may have no /proc, and under --root there is no process of that system.
+        programs = ("/bin/sh", paths.OPENSSL)
+        for path in ("/proc/self/exe",) + programs if self.root == "/" else programs:
             try:
                 return self.read(path, limit=20, head=True)
             except OSError:
