@@ -203,7 +203,9 @@ def test_a_client_of_a_lost_backend_never_sees_a_whole_stream(start, sends):
             # A reset that comes quickly would hide an end of the stream before it.
             assert select.select([client], [], [], 0.2)[0] == []
             client.sendall(sends)
-            client.shutdown(socket.SHUT_WR)
+            # The reset may answer the request before this call, which then has no connection to end.
+            with contextlib.suppress(OSError):
+                client.shutdown(socket.SHUT_WR)
             with pytest.raises(ConnectionResetError):
                 read_all(client)
 
