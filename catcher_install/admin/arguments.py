@@ -213,7 +213,8 @@ def _add_cert(verbs: "Any") -> None:
     restored = _verb(more, "restore", "cert restore", "check an old key and certificate, then use them again",
                      "catcherctl cert restore                     # the pair that was replaced last",
                      "catcherctl cert restore 20261123T211200Z    # a name from 'cert list'")
-    restored.add_argument("name", nargs="?", type=_kept, metavar="NAME", help="the name of the old pair in 'cert list'")
+    restored.add_argument("name", nargs="?", type=_kept, metavar="NAME",
+                          help="the name of the old pair in 'cert list' (default: the pair that was replaced last)")
     _change_options(restored)
     export = _verb(more, "export", "cert export", "write the certificate, never the key, and its hashes to a USB stick",
                    "catcherctl cert export /mnt/usb")
