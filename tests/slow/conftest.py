@@ -1,4 +1,4 @@
-"""The fixtures of the unit tests, for those that take longer than the whole of tests/unit may."""
+"""The fixtures of the unit tests, for tests that take longer than all of tests/unit may take together."""
 
 from tests.unit.admin.conftest import (  # noqa: F401 - pytest finds fixtures by name
     another_pair,

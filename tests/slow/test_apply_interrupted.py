@@ -1,4 +1,4 @@
-"""A converge that is killed, or refused by the system, at any call: no damage, and the next run finishes it."""
+"""A converge that is killed, or gets an error, at any call: it does no damage, and the next run finishes its work."""
 
 import errno
 import os
@@ -81,7 +81,7 @@ def comparable(tree, pair_too):
 
 
 def check_crashed(machine, name):
-    """What must hold at any instant, before anything is mended."""
+    """Assert what must be true at any instant, before any repair."""
     _, _, mode, _ = CASES[name]
     assert mode_of(machine) in (mode, config.ABSENT, config.UNSET)
     seen = pair.look(machine)
@@ -122,7 +122,7 @@ def test_killed_at_each_call_then_run_again(name, tmp_path, quick_pair):
 @every_case
 @pytest.mark.parametrize("error", [errno.ENOSPC, errno.EROFS])
 def test_an_error_at_each_call_then_run_again(name, error, tmp_path, quick_pair):
-    """A call that fails once: no damage, no exception, and a second run brings what the first would have."""
+    """A call fails once: no damage, no exception, and a second run ends where the first would have ended."""
     make, called, _, _ = CASES[name]
     calls, wanted = calls_of(name, tmp_path / "0")
     for n in range(1, calls + 1):
@@ -137,7 +137,7 @@ def test_an_error_at_each_call_then_run_again(name, error, tmp_path, quick_pair)
 
 @every_case
 def test_a_file_system_that_fills_up_at_any_call_does_no_harm_and_the_next_run_finishes(name, tmp_path, quick_pair):
-    """Everything fails from the n-th call on. Before the next run there is room again."""
+    """Every call from the n-th on fails. Before the next run, the disk has room again."""
     make, called, _, _ = CASES[name]
     calls, wanted = calls_of(name, tmp_path / "0")
     for n in range(1, calls + 1):

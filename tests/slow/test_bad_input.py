@@ -1,4 +1,4 @@
-"""Everything that may be wrong with what catcherctl is given: one line, a hint, the exit status, and nothing changed.
+"""Bad input of every kind for catcherctl: it prints one line and a hint, sets the exit status, and changes nothing.
 
 ROWS has every verb with every argument. What is wrong with an argument depends on its kind only, so that a new verb is
 one row; without it test_every_verb_and_argument_has_a_row is red. Beside what is typed, each verb meets every file that
@@ -90,7 +90,7 @@ def bad_values(kind):
     if kind == FILE:
         return dict(MISSING, **files)
     if kind == NEW_FILE:
-        # What is there is not written over, and a FIFO or device is not written to.
+        # An existing file is not overwritten, and nothing is written to a FIFO or a device.
         impossible = ("missing directory", "below a file", "no name", "an endless name", "a component too long")
         return dict({one: MISSING[one] for one in impossible}, **files)
     if kind == DIRECTORY:
@@ -135,7 +135,7 @@ ROWS = {
     ("plan",): Row([[], ["--json"]], {"--root": (ROOT, "/")}),
     ("apply",): Row([[]], {"--root": (ROOT, "/")}, changes=True),
 }
-# Verbs that do another thing with their argument.
+# Verbs that use their argument in another way.
 SETS_MODE = Row([["tls"], ["tcp"]], {}, changes=True)
 
 
@@ -253,7 +253,7 @@ def bad_files(machine):
 
 
 class Ran:
-    """What came of a command line."""
+    """The result of a command line."""
 
     def __init__(self, status, out, err):
         self.status, self.out, self.err = status, out, err
@@ -261,7 +261,7 @@ class Ran:
 
 @pytest.fixture
 def run(capsys):
-    """catcherctl with these words, in bounded time, and plain in what it prints."""
+    """Run catcherctl with these words. It must end in time and print plain text."""
 
     def call(words):
         begin = time.process_time()
@@ -278,7 +278,7 @@ def run(capsys):
 
 
 def require_refusal(ran, statuses):
-    """One line that says what is wrong, one with what to type, nothing else; and one of these exit statuses."""
+    """Assert one line that says what is wrong, one that says what to type, no other, and one of these exit statuses."""
     assert ran.status in statuses, (ran.status, ran.out, ran.err)
     assert ran.out == ""
     lines = ran.err.splitlines()
@@ -326,7 +326,7 @@ EVERY = sorted(ROWS.items()) + [(("mode",), SETS_MODE)]
 @pytest.mark.parametrize("wrong", sorted(BAD_FILES))
 @pytest.mark.parametrize("path", READ)
 def test_a_file_that_each_verb_reads_is_broken(machine, run, path, wrong):
-    """Each verb works around it, or says why not, and what to do; one that only reads changes nothing."""
+    """Each verb works around the fault, or says why not and what to do. A verb that only reads changes nothing."""
     for words, row in EVERY:
         for fine in row.fine:
             if machine.lexists(path):
@@ -345,17 +345,17 @@ def test_a_file_that_each_verb_reads_is_broken(machine, run, path, wrong):
             machine.restore()
 
 
-# Verbs whose report is the answer, also where it is bad.
+# Verbs whose report is the answer, even if it is bad news.
 REPORTS = (("cert", "check"), ("probe",), ("apply",), ("plan",), ("status",))
 
 
 def tree_of_before(tree):
-    """A tree with times as one without."""
+    """Return a tree without its times."""
     return {path: what[:-3] for path, what in tree.items()}
 
 
 def known(tree):
-    """A tree without the notes that a converge keeps of itself."""
+    """Return a tree without what a converge notes about its own run."""
     return {path: what for path, what in tree.items() if not path.startswith(paths.STATE_DIR)}
 
 
@@ -420,7 +420,7 @@ def test_without_root_every_change_is_refused_and_changes_nothing(machine, words
     pytest.param(words, fine, id=" ".join(words + tuple(fine)))
     for words, row in EVERY for fine in row.fine if not row.changes])
 def test_without_root_and_with_nothing_to_be_read(machine, words, fine):
-    """Files that only root may read are told as what they are, or worked around."""
+    """If only root may read a file, the verb says so, or works without it."""
     for path in (paths.CONF, paths.KEY, paths.CERTIFICATE, paths.STAMP, paths.VERSION, "/etc/hosts", "/etc/group"):
         os.chmod(machine.on_disk(path), 0)
     before = tree_of(machine, times=True)

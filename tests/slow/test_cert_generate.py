@@ -105,7 +105,7 @@ def test_a_signed_request_is_installed_with_the_key_of_the_request(machine, daem
     assert dns == ["tke1", "tke1.example.com"] and addresses == ["192.0.2.10"]
     assert request.subject.rfc4514_string() == "CN=tke1.example.com"
     assert "catcherctl cert install" in lines[-1]
-    # A second request is for the same key, so that a first one in a CA's hands is not made useless.
+    # A second request is for the same key, so the first request, which a CA may have, stays useful.
     again, _ = cert_request.request(machine, ["service.example.com", "192.0.2.99"], False, None)
     assert asked(again)[0].public_key().public_numbers() == request.public_key().public_numbers()
     assert asked(again)[1:] == (["service.example.com", "tke1", "tke1.example.com"], ["192.0.2.10", "192.0.2.99"])
@@ -121,7 +121,7 @@ def test_a_signed_request_is_installed_with_the_key_of_the_request(machine, daem
 
 @pytest.mark.parametrize("ours", [True, False])
 def test_a_request_asks_for_the_names_of_the_present_certificate(machine, daemon, ours):
-    """The TKE may use one, and would refuse the renewed certificate without it."""
+    """The TKE may use one of these names, and would refuse a renewed certificate without it."""
     names = ["service.example.com", "198.51.100.7"]
     if ours:
         cert_install.generate(machine, True, True, generate.USUAL.replace(names=names))
@@ -139,7 +139,7 @@ def test_a_request_asks_for_the_names_of_the_present_certificate(machine, daemon
 
 @pytest.mark.parametrize("present_key", [False, True])
 def test_a_signed_certificate_keeps_the_names_of_its_requests(machine, daemon, present_key):
-    """The next request has them, too, and those of an earlier request for the key. A CA may have left a name out."""
+    """The next request has these names, too, and those of an earlier request for the key. A CA may omit one."""
     cert_request.request(machine, ["198.51.100.7"], present_key, None)
     cert_request.request(machine, ["left.example.com", "service.example.com"], present_key, None)
     key = machine.get(paths.KEY if present_key else paths.REQUEST_KEY)
@@ -167,7 +167,7 @@ def test_the_hint_of_a_missing_name_keeps_the_others(machine, daemon, ours):
 
 
 def test_two_requests_at_once_are_for_one_key(machine, daemon, monkeypatch):
-    """The other one has made it while this one waited for the lock."""
+    """While this run waited for the lock, another run made the key."""
     other = []
 
     class Locked(cert_request.Locked):
@@ -212,7 +212,7 @@ def test_a_request_is_written_into_a_new_file_only(machine, daemon):
 
 
 class PanicException(BaseException):
-    """What the Rust part of cryptography raises: no Exception."""
+    """What the Rust part of cryptography raises: it does not inherit from Exception."""
 
 
 class Part:
@@ -255,7 +255,7 @@ def test_a_cryptography_that_breaks_at_any_call_is_one_line(machine, daemon, mon
             break
         assert status == 1 and "Traceback" not in said and "internal fault" not in said
         assert 2 <= len(said.splitlines()) <= 4 and type(error).__name__ in said, said
-        # Another request may have been made for that key meanwhile.
+        # Meanwhile another request may have been made for that key.
         assert set(tree_of(machine)) - set(before) <= {paths.REQUEST_KEY, paths.STAMP, paths.LOCK}
     assert status == 0 and number > 10
 
@@ -386,9 +386,9 @@ def test_a_pair_in_the_place_of_an_administrators_is_as_usual(machine, daemon):
 
 @pytest.mark.parametrize("act,said", [
     (lambda machine: cert_install.generate(machine, True, True), "%s cannot be read"),
-    # Nothing would prove to a purge that the key is ours.
+    # A purge would have no proof that the key is ours.
     (lambda machine: cert_request.request(machine, ["x.example.com"], False, None), "no request was made: %s cannot"),
-    # Names would be lost, and nobody be told.
+    # Names would be lost without a word.
     (lambda machine: cert_request.request(machine, [], True, None), "no request was made: %s cannot be read"),
     (lambda machine: cert_request.request(machine, ["x.example.com"], True, None), "no request was made: %s cannot"),
 ], ids=["generate", "request", "request for the present key", "request with names"])
@@ -408,7 +408,7 @@ def test_without_a_readable_stamp_nothing_is_made(on_machine, daemon, monkeypatc
 @pytest.mark.parametrize("code", [errno.EIO, errno.EMFILE])
 @pytest.mark.parametrize("path", [paths.KEY, paths.CERTIFICATE])
 def test_a_pair_that_cannot_be_read_for_now_is_not_replaced(on_machine, daemon, monkeypatch, path, code):
-    """Otherwise its names would be lost, and nobody would be told."""
+    """Otherwise its names would be lost without a word."""
     real = on_machine.read
 
     def read(asked, limit, *more, **named):
@@ -422,7 +422,7 @@ def test_a_pair_that_cannot_be_read_for_now_is_not_replaced(on_machine, daemon, 
     assert "catcherctl cert generate --force --name NAME --key-type TYPE" in error.hint
     error = refused(on_machine, daemon, lambda: cert_request.request(on_machine, [], False, None))
     assert "no request was made: the pair cannot be read (%s" % os.strerror(code).lower() in error.message.lower()
-    # Its names are told.
+    # The message says which names it has.
     cert_request.request(on_machine, ["x.example.com"], False, None)
 
 

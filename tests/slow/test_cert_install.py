@@ -1,4 +1,4 @@
-"""cert install: a pair is swapped as a whole or not at all, and stays only if a real connection shows it."""
+"""cert install: replaces both files or neither, and keeps the new pair only if a real connection shows it."""
 
 import os
 
@@ -29,7 +29,7 @@ def test_install_replaces_the_pair_restarts_and_keeps_the_old_files(machine, dae
     after = bin_tree(machine)
     for path in (paths.KEY, paths.CERTIFICATE):
         assert after[path + KEPT] == before[path]
-    # It is the administrator's pair.
+    # The administrator installed this pair.
     assert remembered(machine).generated_pair is None
     assert remembered(machine).checked_pair["fingerprint"] == pair.fingerprint(*NEW)
     assert left == [] and found(machine) == []
@@ -76,7 +76,7 @@ def test_install_without_a_restart_says_how_to_use_the_pair(machine, daemon):
     # A finding of a moment when the pair could not be read.
     stale = remembered(machine).replace(findings=[{"id": "pair-unusable", "reason": "they cannot be read"}])
     machine.put(paths.STAMP, stamp.render(stale))
-    # Saying it again brings it to use, and ends that.
+    # The same command again brings the pair into use, and the finding is gone.
     lines, _ = install(machine)
     assert "has this key and certificate already" in lines[0]
     assert remembered(machine).findings == []
@@ -118,7 +118,7 @@ def test_install_over_half_a_pair_keeps_that_half(machine, daemon, half, frozen)
 
 
 def test_install_over_links_keeps_them_and_what_they_lead_to(machine, daemon, frozen):
-    """An administrator may keep the pair elsewhere: the links are kept, what they lead to is not touched."""
+    """An administrator may keep the pair elsewhere: the links stay, and their targets are not touched."""
     put(machine, *in_place(machine))
     for path, target in ((paths.KEY, "/root/my.key"), (paths.CERTIFICATE, "/root/my.crt")):
         os.unlink(machine.on_disk(path))
@@ -152,7 +152,7 @@ def test_a_pair_that_the_catcher_does_not_show_is_taken_back(machine, daemon, be
     assert FAILURES[behaviour] in failed.value.message
     assert failed.value.message.endswith("the old pair is back and in use")
     assert "journalctl" in failed.value.hint
-    # The same inodes, owners, modes and times; no trace of the other pair.
+    # The inodes, owners, modes and times are the same. No trace of the other pair is left.
     assert bin_tree(machine) == before
     assert shown(daemon.port) == der(old[1]) and daemon.restarts == 2
     assert remembered(machine).generated_pair == made
@@ -199,7 +199,7 @@ def test_where_the_old_pair_does_not_come_up_either_that_is_said(machine, daemon
 
 
 def test_where_systemd_restarts_nothing_the_catcher_is_not_called_silent(machine, daemon):
-    """systemd could not be asked, for example. The catcher was never stopped, and shows the old pair."""
+    """For example, systemctl failed. The catcher was never stopped, and shows the old pair."""
     old = in_place(machine)
     daemon.behaviour = ["refuse"]
     with pytest.raises(CatcherError, match="the restart failed: .*; the old pair is back and in use$"):
@@ -243,7 +243,7 @@ def test_a_failed_pair_over_links_leaves_the_links(machine, daemon):
 
 
 def test_somebody_elses_pair_is_not_rolled_back_over(machine, daemon, monkeypatch):
-    """Another administrator put files of his own in place while ours were tried."""
+    """While our files were tried, another administrator put other files in place."""
     real = change.daemon.restart_and_verify
 
     def other(host, condition):
@@ -261,7 +261,7 @@ def test_somebody_elses_pair_is_not_rolled_back_over(machine, daemon, monkeypatc
     assert "catcher.key.2" in failed.value.hint
 
 
-# The mode, whose certificate it is, and what is said of the TKE.
+# The mode, who signed the certificate, and what the command says about the TKE.
 AT_THE_TKE = {
     "TLS": (b"TLS_ON\n", False, cert_install.IMPORT),
     "TCP": (b"TLS_OFF\n", False, cert_install.IMPORT_IN_TCP),

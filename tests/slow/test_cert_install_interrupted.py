@@ -1,4 +1,4 @@
-"""cert install and generate, killed or refused by the system at any call: a whole pair, old or new, and no key open."""
+"""cert install and generate, killed or failed at any call: the old or the new pair is whole, and no key is readable."""
 
 import errno
 import os
@@ -55,7 +55,7 @@ def count_calls(base, work):
 
 
 def whole(machine, old):
-    """The pair in place is the old one or the new one; returns which."""
+    """Assert that the pair in place is the old or the new one. Return which."""
     now = in_place(machine)
     if now == old:
         return "old"
@@ -65,7 +65,7 @@ def whole(machine, old):
 
 
 def narrow(machine):
-    """Every file with a key in it is for root alone."""
+    """Only root can read any file that has a key in it."""
     for path, what in tree_of(machine).items():
         if path.startswith(paths.BIN) and "key" in path and stat.S_ISREG(what[0]):
             assert what[1] == 0o600, path
@@ -88,7 +88,7 @@ def test_a_kill_at_any_call_leaves_the_old_or_the_new_files(tmp_path, work):
         apply.converge(machine, transition.of(transition.START))
         outcomes.add(whole(machine, old))
         assert not [name for name in machine.names(paths.BIN) if name.startswith(".")], n
-        # The stamp never calls a pair ours that is not: the purge would remove it.
+        # The stamp never calls somebody else's pair ours: the purge would remove it.
         made = remembered(machine).generated_pair
         if whole(machine, old) == "new":
             assert made == (pair.fingerprint(*NEW) if work is make_again else None), n
@@ -102,7 +102,7 @@ def test_a_kill_at_any_call_leaves_the_old_or_the_new_files(tmp_path, work):
 
 @pytest.mark.parametrize("number", [1, 2])
 def test_a_stage_that_may_not_be_listed_is_not_taken_for_an_empty_one(tmp_path, monkeypatch, number):
-    """Where it is listed: to place what is in it, and to keep what that replaced."""
+    """The directory is listed twice: to put its files in place, and to keep the files that they replace."""
     machine = prepared(tmp_path / "host")
     old, stage, listed = in_place(machine), machine.on_disk(paths.REPLACE_STAGE), []
 
@@ -129,7 +129,7 @@ def test_a_stage_that_may_not_be_listed_is_not_taken_for_an_empty_one(tmp_path, 
 @pytest.mark.parametrize("lasting", [False, True], ids=["once", "lasting"])
 def test_refused_at_each_call(tmp_path, error, lasting):
     total = count_calls(tmp_path / "count", swap)
-    # Each error takes points of its own; all four together take each point.
+    # Each error is tried at other points. The four errors together are tried at every point.
     for n in range(1 + error % 4, total + 1, 4):
         machine = prepared(tmp_path / str(n))
         old = in_place(machine)
@@ -146,7 +146,7 @@ def test_refused_at_each_call(tmp_path, error, lasting):
         apply.converge(machine, transition.of(transition.START))
         assert whole(machine, old) in ("old", "new"), n
         assert not [name for name in machine.names(paths.BIN) if name.startswith(".")], n
-        # Once more, and it is in place.
+        # The next run puts it in place.
         swap(machine)
         assert in_place(machine) == NEW, n
 
@@ -162,7 +162,7 @@ def test_a_start_finishes_what_an_install_began(tmp_path):
 
 
 def test_a_start_that_cannot_finish_it_refuses_two_halves(tmp_path):
-    """One file placed, the other not: the daemon is not started with a key that is not its certificate's."""
+    """Only one file is in place: the daemon is not started with a key that does not belong to the certificate."""
     machine = prepared(tmp_path / "x")
     pair.begin_replacement(machine, NEW[0], NEW[1], False)
     os.rename(machine.on_disk(paths.REPLACE_STAGE + "/catcher.key"), machine.on_disk(paths.KEY))
@@ -175,7 +175,7 @@ def test_a_start_that_cannot_finish_it_refuses_two_halves(tmp_path):
 
 @pytest.mark.parametrize("name", pair.FILES)
 def test_a_rename_that_reached_the_disk_by_half_is_finished(tmp_path, name):
-    """After a power failure the file may have its new name and still its old one: two names of one file."""
+    """After a power failure, one file may have both its old and its new name."""
     machine = prepared(tmp_path / "x")
     pair.begin_replacement(machine, NEW[0], NEW[1], False)
     os.unlink(machine.on_disk(paths.BIN + "/" + name))
@@ -185,7 +185,7 @@ def test_a_rename_that_reached_the_disk_by_half_is_finished(tmp_path, name):
 
 
 def test_each_step_is_on_disk_before_the_next(tmp_path, monkeypatch):
-    """What a later step relies on is synced before it: a power failure never shows them in another order."""
+    """Each step is synced before the step that relies on it, so a power failure cannot change their order."""
     machine = prepared(tmp_path / "x")
     log = []
 
@@ -229,7 +229,7 @@ def test_files_of_somebody_else_are_not_replaced_by_an_unfinished_install(tmp_pa
 
 
 def refuse_reading(machine, path, number):
-    """Let the number-th reading of a file fail. Returns the list of those so far."""
+    """Let the number-th read of a file fail. Return the list of the reads so far."""
     real, made = machine.read_optional, []
 
     def read(which, *rest, **named):
@@ -244,7 +244,7 @@ def refuse_reading(machine, path, number):
 
 
 def test_a_certificate_that_cannot_be_read_once_is_no_fault_of_ours(tmp_path):
-    """Whichever look it is at which the disk fails: one line that says so, and the next run puts the pair to use."""
+    """The disk fails at any read: one line says so, and the next run brings the pair into use."""
     number, made = 0, [paths.CERTIFICATE]
     while len(made) > number - 1:
         number += 1

@@ -1,4 +1,4 @@
-"""cert list and cert restore: what earlier changes have kept, and the way back."""
+"""cert list and cert restore: the pairs that earlier changes kept, and how to use them again."""
 
 import errno
 import os
@@ -47,7 +47,7 @@ def test_what_earlier_changes_have_kept(machine, daemon, frozen):
 
 
 def test_which_is_in_use_says_the_running_catcher(machine, daemon):
-    """After --no-restart that is the old one."""
+    """After --no-restart the catcher still uses the old pair."""
     install(machine, restart=False)
     assert [one["in_use"] for one in listed(machine)] == [False, True]
     assert cert_list.lines(cert_list.collect(machine))[0] == "In place"
@@ -95,7 +95,7 @@ def test_a_second_restore_brings_the_replaced_pair_back(machine, daemon):
     assert lines[-1] == cert_install.IMPORT_AGAIN
     assert in_place(machine) == ours and shown(daemon.port) == der(ours[1])
     assert remembered(machine).generated_pair == pair.fingerprint(*ours)
-    # Each pair is there once.
+    # The list has each pair once.
     assert len(machine.names(paths.BIN)) == len(["catcher.exe"]) + 2 * 2
     cert_install.restore(machine, "", True)
     assert in_place(machine) == NEW and remembered(machine).generated_pair is None

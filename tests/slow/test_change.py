@@ -1,4 +1,4 @@
-"""mode, cert install and cert generate as transitions: their cost, what they foresee, what ends them, what is noted."""
+"""mode, cert install and cert generate: their cost, their dry run, what interrupts them, what the journal says."""
 
 import os
 import signal
@@ -19,7 +19,7 @@ COLLECTS = 3
 
 @pytest.fixture
 def collects(monkeypatch):
-    """How often the facts were collected, under any name that a module imports the function by."""
+    """Count how often the facts are collected, under each name by which a module imports the function."""
     made, real = [], facts.collect
 
     def counted(*arguments):
@@ -74,20 +74,20 @@ TYPED = {
     "apply with something to do": (3, [["apply"]]),
     "cert check": (1, [["cert", "check"]]),
 }
-# What changes the pair or the mode, and so may have to be taken back.
+# Commands that change the pair or the mode, and so may have to undo it.
 MAY_FAIL = ["mode", "cert install", "cert generate", "cert restore"]
 
 
 @pytest.fixture
 def typed(on_machine, daemon, collects, log, capsys):
-    """A function that types a command of TYPED: its exit status, and how often it collected the facts."""
+    """Return a function that types a command of TYPED. It returns the exit status and the number of collects."""
 
     def systemctl(argv, stdin):
         before = len(collects)
         try:
             return daemon.systemctl(argv, stdin)
         finally:
-            # The daemon's own start, which it runs in this process, is not the command's.
+            # The start of the daemon runs in this process here, and does not count for the command.
             del collects[before:]
 
     on_machine.systemctl(systemctl)
@@ -119,7 +119,7 @@ def test_a_start_collects_the_facts_no_more_often(machine, daemon, collects, mon
     """systemd does not run the daemon here. If it did, systemctl would do the rest."""
     monkeypatch.setattr(launch, "Host", lambda: machine)
     monkeypatch.setattr(systemd, "program", lambda host: "")
-    # The daemon, which nothing ends here, has the port.
+    # The daemon still has the port: nothing stops it here.
     monkeypatch.setattr(machine, "pause", lambda seconds: None)
     if something_to_do:
         os.unlink(machine.on_disk(paths.CONF))
@@ -259,7 +259,7 @@ def test_a_dry_run_of_what_changes_nothing_is_a_mistake(on_machine, capsys, argu
 
 @pytest.fixture
 def handle():
-    """Set what becomes of a signal in this process, until the end of the test."""
+    """Set the handler of a signal in this process until the end of the test."""
     before = {}
 
     def set_handler(number, handler):
@@ -306,7 +306,7 @@ def test_a_signal_while_it_is_verified_takes_the_change_back(machine, daemon, mo
 
 
 def test_a_signal_before_that_is_not_lost(machine, daemon, monkeypatch, handle):
-    """The signal comes while files are written. The change is finished, and then taken back."""
+    """The signal comes while files are written. The change is finished, then undone."""
     handle(signal.SIGTERM, signal.SIG_DFL)
     real, sent = change.apply.converge, []
 
@@ -326,7 +326,7 @@ def test_a_signal_before_that_is_not_lost(machine, daemon, monkeypatch, handle):
 
 # -- faults of ours ----------------------------------------------------------------------------------------------------
 
-# Each with the call of it that fails; a first one may be before anything has changed.
+# Each command with the number of the call that fails. The first call may come before any change.
 FAULTS = {"while it is verified": (change.daemon, "restart_and_verify", 1),
           "once it is in place": (stamp, "next_stamp", 1), "in a second look at the host": (facts, "judged", 2)}
 
@@ -353,14 +353,14 @@ def test_a_fault_of_ours_takes_the_change_back(machine, daemon, monkeypatch, log
 
 
 def test_a_fault_that_lasts_is_said_with_what_is_left_of_the_change(machine, daemon, monkeypatch, log):
-    """What can still be read of the host does not bring anything back: then it is said how to."""
+    """If the old state cannot be restored from the files of the host, the message says how to restore it."""
     def fails(*arguments, **named):
         raise LookupError("a fault")
 
     monkeypatch.setattr(stamp, "next_stamp", fails)
     with pytest.raises(CatcherError) as caught:
         to_tcp(machine)
-    # The configuration is back nevertheless.
+    # The configuration is restored all the same.
     assert machine.get(paths.CONF) == b"TLS_ON\n" and "is back" in caught.value.message
     outcome = apply.converge(machine, mode.asked(config.TCP))
     assert [one["id"] for one in outcome.failures()] == ["internal-fault"]

@@ -1,4 +1,4 @@
-"""catcher.conf: what holds for any bytes."""
+"""catcher.conf: properties that hold for any bytes."""
 
 import pytest
 
@@ -70,7 +70,7 @@ def test_an_edit_changes_nothing_but_directives(data, mode):
         assert edited.startswith(data)
         assert edited[len(data):].strip() == config.directive(mode)
     else:
-        # Line by line the same, but where the old directive stood.
+        # Each line is the same, except the line of the old directive.
         old, new = config.directive(read.state), config.directive(mode)
         before, after = data.splitlines(True), edited.splitlines(True)
         assert len(before) == len(after)

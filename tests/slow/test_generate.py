@@ -1,4 +1,4 @@
-"""The generated pair, looked at by cryptography and believed by OpenSSL."""
+"""The generated pair: cryptography reads it, and OpenSSL accepts it."""
 
 import calendar
 import datetime
@@ -117,7 +117,7 @@ def test_validity_is_ten_years_from_one_day_ago(machine):
     ((2024, 2, 29, 10, 0, 0), (2024, 2, 28, 10, 0, 0), (2034, 2, 28, 10, 0, 0)),
     ((2023, 3, 1, 0, 0, 0), (2023, 2, 28, 0, 0, 0), (2033, 2, 28, 0, 0, 0)),
     ((2026, 1, 1, 0, 0, 0), (2025, 12, 31, 0, 0, 0), (2035, 12, 31, 0, 0, 0)),
-    # Ten years on UTCTime has ended and GeneralizedTime begun (RFC 5280, 4.1.2.5).
+    # Ten years later the date is after 2049, and is a GeneralizedTime instead of a UTCTime (RFC 5280, 4.1.2.5).
     ((2045, 6, 2, 1, 2, 3), (2045, 6, 1, 1, 2, 3), (2055, 6, 1, 1, 2, 3)),
 ])
 def test_the_validity_is_right_on_odd_days(machine, now, first, last):
@@ -139,7 +139,7 @@ def test_two_machines_have_two_keys(machine):
 
 @pytest.mark.parametrize("node", ["h\udcc3\udcb6st.example.com", "h\udcffst"], ids=["UTF-8", "not UTF-8"])
 def test_a_name_that_python_could_not_decode(machine, monkeypatch, node):
-    """What os.uname() gives under Python 3.6 in the C locale (an RPM scriptlet's), or of bytes that are no text."""
+    """os.uname() with Python 3.6 in the C locale (as in RPM scriptlets), or for bytes that are not text."""
 
     class Uname:
         nodename = node
@@ -181,7 +181,7 @@ def test_the_key_never_is_in_a_file_while_openssl_works(machine):
 
 
 def leftovers(machine):
-    """Names of what is there beside the daemon, in the pair's directory."""
+    """Return the names in the pair's directory, without the daemon."""
     return [name for name in machine.names(paths.BIN) if name != "catcher.exe"]
 
 
@@ -212,7 +212,7 @@ def test_an_openssl_that_fails_leaves_nothing(machine, command, answer, hint):
 
 
 def test_an_openssl_that_hangs_does_not_outlast_a_start(machine, monkeypatch):
-    """After 90 seconds systemd kills what comes before it."""
+    """After 90 seconds systemd kills what runs before the start."""
     real, waits = machine.run, []
 
     def run(argv, timeout, stdin=b"", only_output=False):
@@ -337,7 +337,7 @@ def verifies(directory, certificate_pem, arguments):
 
 @pytest.fixture
 def current(machine):
-    """What makes certificates that are valid today."""
+    """Return a generator of certificates that are valid today."""
     machine.time = None
     return lambda name: generate.generate(machine, names_of(name))
 

@@ -1,4 +1,4 @@
-"""TLS, or why it is none; hostile peers cost bounded time."""
+"""A TLS handshake, or why there is none. Hostile peers cost a limited time."""
 
 import json
 import os
@@ -33,14 +33,14 @@ from tests.unit.probe.peers import (
     waits,
 )
 
-# The peers' threads are this process's, which is no concern of the probe's openssl.
+# The peers' threads are in this process. The openssl that the probe starts does not need them.
 pytestmark = [pytest.mark.real_programs, pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")]
 
 
 def test_every_tls_connection_ends_with_close_notify(good, tmp_path):
     with Peer(speaks_tls(good.files(tmp_path))) as peer:
         look(peer, host=NoPrograms())
-    # b"" and not SSLEOFError or ConnectionResetError: the server's reading came to a proper end.
+    # b"", and not SSLEOFError or ConnectionResetError: the server read to a proper end.
     assert peer.seen == [b"", b""]
 
 
@@ -98,7 +98,7 @@ def test_handshake_cut_off_in_the_middle():
 
 
 def test_handshake_that_the_server_ends_with_close_notify():
-    """Decent, and no error that OpenSSL has words for."""
+    """A proper end, for which OpenSSL has no error text."""
     with Peer(says_when_asked(b"\x15\x03\x03\x00\x02\x01\x00")) as peer:
         result = look(peer)
     assert ids(result) == ["probe-handshake-broken"]
@@ -115,7 +115,7 @@ def test_a_handshake_that_falls_silent_times_out(beginning):
 
 @pytest.fixture
 def without_ssl(monkeypatch):
-    """A Python whose ssl cannot be loaded, as where OpenSSL's library is gone."""
+    """A Python that cannot load ssl, for example because OpenSSL's library is gone."""
     monkeypatch.setitem(sys.modules, "ssl", None)
 
 
@@ -153,7 +153,7 @@ def test_plain_tcp_is_recognised_and_the_evidence_is_shown(any_python, handle, e
 @pytest.mark.parametrize("handle", [closes, resets, reads_and_closes, ends_and_closes, ends_and_closes_later],
                          ids=["closes", "resets", "reads and closes", "ends and closes", "ends and closes later"])
 def test_a_connection_that_is_closed_without_an_answer_is_not_called_plain_tcp(any_python, handle):
-    """A TLS catcher without a free place does so, one that stops, and a forwarder that does not reach its catcher."""
+    """A TLS catcher that has no free place or is stopping does so, or a forwarder that cannot reach its catcher."""
     with Peer(handle) as peer:
         result = look(peer, timeout=1.0)
     assert result.state == results.CLOSED
@@ -253,7 +253,7 @@ def test_hostile_peer_costs_bounded_time(handle, states):
 
 
 class AlwaysMore:
-    """A socket whose peer has the next byte ready whenever it is asked, so that no time limit of its own helps."""
+    """A socket whose peer always has the next byte ready, so the socket's own time limit never ends the reading."""
 
     def __init__(self):
         self.reads = 0

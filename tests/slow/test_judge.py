@@ -1,4 +1,4 @@
-"""One judge: what OpenSSL itself says of a pair, with the exact reason, the same for everybody who asks."""
+"""The judge of pairs says what OpenSSL says, with the exact reason, and says the same to every caller."""
 
 import base64
 import importlib.util
@@ -81,7 +81,7 @@ def chain(extensions=SERVER, middle=CA, root=CA, kind="prime256v1", digest=hashe
 
 
 def spelled(issuer):
-    """A pair by a root, whose name the server's certificate spells so."""
+    """A pair by a root whose name is spelled in this way in the server's certificate."""
     root = key("secp384r1")
     return key("prime256v1"), b"".join((
         build("tke1.example.com", key("prime256v1"), issuer, root, NAMED + SERVER),
@@ -105,7 +105,7 @@ def rsa_3():
 
 
 def exponent_1():
-    """A pair of RSA that OpenSSL loads and shakes hands with: everybody can make such a signature."""
+    """An RSA pair that OpenSSL loads and uses for a handshake, although anybody can make a signature of its key."""
     made = rsa_3().private_numbers()
     numbers = (0, made.public_numbers.n, 1, 1, made.p, made.q, 1, 1, made.iqmp)
     whole = der(0x30, b"".join(der(2, one.to_bytes(one.bit_length() // 8 + 1, "big")) for one in numbers))
@@ -137,12 +137,12 @@ ANY_POLICY = "2.5.29.32.0"
 
 
 def policy(oid):
-    """An extension that names a policy."""
+    """Return an extension that names a policy."""
     return x509.CertificatePolicies([x509.PolicyInformation(x509.ObjectIdentifier(oid), None)]), False
 
 
 def by_rsa(digest):
-    """A pair by a CA with an RSA key, signed with a digest that no longer counts."""
+    """A pair by a CA with an RSA key, signed with a digest that is no longer accepted."""
     return key("prime256v1"), build("tke1.example.com", key("prime256v1"), "Root", key("rsa-2048"), NAMED + SERVER,
                                     digest) + build("Root", key("rsa-2048"), "Root", key("rsa-2048"), CA)
 
@@ -311,7 +311,7 @@ def test_a_chain_that_a_client_refuses(name):
 
 
 def test_sha_1_is_seen_wherever_it_is():
-    """The loader sees it if the policy refuses SHA-1, else the chain shows it. A root's own signature is ignored."""
+    """The loader reports it if the policy refuses SHA-1, else the chain's check. A root's own signature is ignored."""
     verdict = check.check(Asked(), *by_rsa(hashes.SHA1))
     assert "SHA-1" in verdict.problem + verdict.chain
     verdict = check.check(Asked(), *chain(middle_digest=hashes.SHA1))
@@ -327,7 +327,7 @@ GOOD = {
         SERVER + [policy("1.2.3.4")], middle=CA + [critical(x509.PolicyConstraints(0, None)), policy("1.2.3.4")]),
     "a CA that demands a policy of later ones": lambda: chain(
         middle=CA + [critical(x509.PolicyConstraints(5, None))]),
-    # Of the trust anchor itself, a client takes the name and the key (RFC 5280, 6.1.1).
+    # A client uses only the name and the key of the trust anchor (RFC 5280, 6.1.1).
     "a root that demands a policy": lambda: chain(root=CA + [critical(x509.PolicyConstraints(0, None))]),
     "a CA that forbids other names of policies": lambda: chain(
         middle=CA + [critical(x509.PolicyConstraints(None, 0)), critical(x509.InhibitAnyPolicy(0))]),
@@ -376,12 +376,12 @@ def in_place(machine, key_pem, crt):
 
 
 def says(why, text):
-    """Whether a text has this reason. Python 3.6 does not hand on why a certificate does not verify."""
+    """Whether a text contains this reason. Python 3.6 does not report why a certificate does not verify."""
     return why in text or (sys.version_info < (3, 7) and "certificate verify failed" in text)
 
 
 def what_is_said(machine):
-    """{who: the findings about the pair that it tells}."""
+    """Return {program: its findings about the pair}."""
     seen = facts.collect(machine)
     decision = start.launch_decision(seen)
     told = {
@@ -477,7 +477,7 @@ def test_a_pair_that_is_a_link_into_a_visible_place(machine):
 
 
 def count(machine, monkeypatch):
-    """How often OpenSSL is asked."""
+    """Count the runs of openssl."""
     asked = []
     real = check._ask_openssl
 
@@ -652,7 +652,7 @@ SIGNED = {
 @pytest.mark.parametrize("where", sorted(SIGNED))
 @pytest.mark.parametrize("digest,name", [(hashes.SHA1, "SHA-1"), (hashes.MD5, "MD5"), (hashes.SHA256, "")])
 def test_a_digest_that_no_longer_counts_is_seen_where_openssl_does_not_mind(tmp_path, digest, name, where):
-    """SLES 15, and the policy LEGACY: there the loader says nothing, and clients elsewhere still refuse it."""
+    """On SLES 15, and with the policy LEGACY, the loader does not object, but clients elsewhere still refuse it."""
     (tmp_path / "openssl.cnf").write_text(ALL_OF_TLS % "CipherString = DEFAULT:@SECLEVEL=0")
     make, number = SIGNED[where]
     verdict = check.check(UnderPolicy(str(tmp_path / "openssl.cnf")), *make(digest))
@@ -775,7 +775,7 @@ def test_what_is_accepted_the_reference_catcher_accepts(tmp_path, name):
 
 @pytest.mark.parametrize("form", sorted(FORMS))
 def test_a_form_of_a_good_pair_is_read_by_the_reference_catcher(tmp_path, form):
-    """What is called good must not end the catcher at its start."""
+    """A pair that is called good must not make the start of the catcher fail."""
     assert check.check(Asked(), *FORMS[form]()).problem == ""
     assert _reference_takes(tmp_path, *FORMS[form]())
 
@@ -801,7 +801,7 @@ DEMANDS = sorted(name for name in list(BROKEN) + list(GOOD) if "polic" in name a
 
 @pytest.mark.parametrize("name", DEMANDS)
 def test_what_is_said_of_policies_is_what_openssl_says_if_it_is_told_to_look(tmp_path, name):
-    """OpenSSL accepts only policies that it is told by name. "any policy" is not one of them."""
+    """OpenSSL accepts only policies that are given to it by name. "any policy" is not one of them."""
     make = BROKEN[name][0] if name in BROKEN else GOOD[name]
     end = b"-----END CERTIFICATE-----\n"
     certificates = [one + end for one in make()[1].split(end)[:-1]]

@@ -1,4 +1,4 @@
-"""catcherctl mode: the daemon is a real server on a real port; what it speaks afterwards is looked at."""
+"""catcherctl mode, with a real server on a real port as the daemon: which mode it speaks afterwards."""
 
 import errno
 import os
@@ -52,7 +52,7 @@ def remembered(machine):
 
 
 def test_settings_of_the_daemon_that_cannot_be_used_stop_nothing_that_runs(machine, daemon):
-    """Neither the new mode nor the previous one would start again."""
+    """Neither in the new mode nor in the previous one would the catcher start again."""
     os.makedirs(machine.on_disk(reference.PROGRAM))
     machine.put(reference.CONF, b"backnd=127.0.0.1:9\n")
     lines, left = mode.set_mode(machine, config.TLS, restart=True)
@@ -88,7 +88,7 @@ def test_tcp_after_an_upgrade_ends_the_notice_and_cuts_no_link(machine, daemon):
     assert daemon.restarts == 0 and shown(daemon.port) == "tcp"
     assert left == [] and found(machine) == []
     assert "clear the box Enable SSL/TLS" in "\n".join(lines)
-    # It stays ended, also for the hooks of the next version.
+    # The notice stays away, also for the hooks of the next version.
     apply.converge(machine, transition.of(transition.UPGRADE, "8.0.0-1"))
     assert found(machine) == []
     assert remembered(machine).findings == []
@@ -285,7 +285,7 @@ def test_tls_that_does_not_come_up_is_taken_back(machine, daemon, behaviour):
     assert "journalctl" in failed.value.hint
     assert machine.get(paths.CONF) == COMMENTED % b"TLS_OFF"
     assert daemon.restarts == 2 and shown(daemon.port) == "tcp"
-    # The notice is back, too, with its mode, and says what to try again.
+    # The notice is also restored, with its mode, and says what to try again.
     assert found(machine) == ["upgraded-tcp-kept"]
     assert remembered(machine).mode == "tcp"
     # A pair that was made stays, and is still known as ours.
@@ -356,7 +356,7 @@ def test_who_else_holds_the_port_is_said(machine, daemon, monkeypatch):
 
 
 def test_a_stranger_that_speaks_the_mode_is_no_reason_not_to_restart(machine, daemon, monkeypatch):
-    """The mode is TCP already, and what answers in TCP is somebody else's program."""
+    """The mode is TCP already, and the program that answers in TCP is not the catcher."""
     held = port.Holder(state=port.OTHER, pid=4711, program="catcher.exe", addresses=["::"], listens=True, beside="")
     monkeypatch.setattr(port, "holder", lambda host: held)
     with pytest.raises(CatcherError, match=r"catcher.exe \(PID 4711\) has port \d+"):

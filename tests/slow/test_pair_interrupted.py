@@ -1,4 +1,4 @@
-"""A pair that comes to its place, killed or refused at any call: never half a pair, and the next run finishes it."""
+"""A pair is put in place, and any call is killed or fails: never half a pair, and the next run finishes it."""
 
 import errno
 import os
@@ -30,7 +30,7 @@ def calls_of_a_run(machine):
 
 
 def whole(machine):
-    """One matching pair of the right modes in place, and nothing left over."""
+    """Assert that one matching pair with the right permissions is in place, and nothing else."""
     return (
         machine.names(paths.BIN) == ["catcher.crt", "catcher.exe", "catcher.key"]
         and (machine.get(paths.KEY), machine.get(paths.CERTIFICATE)) == (KEY, CRT)
@@ -45,7 +45,7 @@ def start_over(machine):
 
 
 def keys_are_private(machine):
-    """No file that holds the key, under any name, may be read by others; nor its draft directory entered."""
+    """Assert that only root can read a file with the key, under any name, and enter the draft directory."""
     for directory, _, files in os.walk(machine.on_disk(paths.BIN)):
         for name in files:
             real = os.path.join(directory, name)
@@ -74,7 +74,7 @@ def test_a_kill_at_any_call_leaves_a_pair_that_the_next_run_finishes(machine):
             keys_are_private(machine)
             seen = pair.look(machine)
             if seen.state in (pair.KEY_ONLY, pair.CERTIFICATE_ONLY):
-                # Between the two links: the stage proves whose half it is, and finishes it.
+                # Between the two links: the stage proves that the half is ours, and completes it.
                 half += 1
                 assert seen.staged
             run_once(machine)
@@ -83,7 +83,7 @@ def test_a_kill_at_any_call_leaves_a_pair_that_the_next_run_finishes(machine):
 
 
 def test_a_second_kill_while_finishing_does_no_harm(machine):
-    """Twice is enough to see that recovery itself can be interrupted anywhere."""
+    """Two interruptions show that the recovery, too, can be interrupted anywhere."""
     calls = calls_of_a_run(machine)
     for n in range(1, calls + 1, 3):
         for m in range(1, calls + 1, 3):

@@ -1,4 +1,4 @@
-"""Every kind of key and certificate that somebody may hand over: accepted, or refused with the reason and a command."""
+"""Keys and certificates of every kind, as people submit them: accepted, or refused with the reason and a command."""
 
 import os
 import subprocess
@@ -18,7 +18,7 @@ MADE = {}  # type: dict
 
 
 def made(name, maker):
-    """What is slow to make, made once."""
+    """Keys and certificates that are slow to make, made once."""
     if name not in MADE:
         MADE[name] = maker()
     return MADE[name]
@@ -105,7 +105,7 @@ def wrong_order():
 
 
 def ca_first(kind="secp384r1", extensions=()):
-    """As some tools write it; of such a CA's certificate alone something else would be wrong."""
+    """As some tools write it. A CA's certificate of this kind would have another fault as well."""
     k, ca = key("prime256v1"), key(kind)
     extensions = [(x509.BasicConstraints(ca=True, path_length=None), True)] + list(extensions)
     return k, pem_of(build(ca, "CA", extensions=extensions)) + issue(k, issuer=(ca, "CA"))
@@ -125,7 +125,7 @@ def missing_link():
 
 
 def forged_link():
-    """The right name, the wrong key."""
+    """Return a certificate with the right name and the wrong key."""
     k, _ = chained()
     return k, authority().issue(k) + issue(key("prime256v1"), "Test CA", (), ca=True)
 
@@ -253,7 +253,7 @@ REFUSED = {
 
 @pytest.fixture
 def files(machine):
-    """Write two files where somebody keeps them; returns how they are read."""
+    """Write two files as a user keeps them. Return the result of reading them."""
 
     def write(key_data, crt_data):
         machine.put("/root/my.key", key_data, 0o600)
@@ -374,7 +374,7 @@ def test_a_command_of_a_hint_names_the_file_whatever_it_is_called(machine, name)
     machine.put(path, key_der(key("prime256v1")))
     with pytest.raises(CatcherError) as refused:
         submitted.check(machine, *[submitted.read_file(machine, path)] * 2)
-    # As it is shown, and typed again.
+    # As the message shows it, and as it is typed again.
     typed = plain(refused.value.hint.split("\n  ")[1])
     words = subprocess.check_output(["bash", "-c", 'printf "%s\\0" ' + typed]).split(b"\0")
     assert words[:5] == [b"openssl", b"pkey", b"-inform", b"DER", b"-in"]

@@ -1,6 +1,6 @@
 """The generated certificate, served by the reference catcher, as trust anchor of OpenSSL, GnuTLS, Python and Java.
 
-Each client connects over IPv4 and IPv6, and insists on a name that is given to it: those of the host, and others.
+Each client connects over IPv4 and IPv6, and requires a name: each name of the host, and other names.
 """
 
 import ipaddress
@@ -33,10 +33,10 @@ def not_looked_for(client, name):
         # RFC 1123 knows no such name.
         return any(len(label) > 63 or not label.replace("-", "").isalnum() for label in labels)
     if client == "python":
-        # Before 3.7 it compares A-labels with what they stand for (bpo-28414).
+        # Before 3.7, Python compares an A-label with the Unicode name that it encodes (bpo-28414).
         old = sys.version_info < (3, 7) and any(label.startswith("xn--") for label in labels)
         return old or any(len(label) > 63 for label in labels)
-    # No host can have such a name, and it is found in no SAN.
+    # No host can have this name, and no SAN contains it.
     return client == "gnutls-cli" and "$" in name
 
 
@@ -87,7 +87,7 @@ def address_for(name):
 
 
 def run(*command, **more):
-    """What a client prints, and whether it was content."""
+    """Return what a client prints, and whether it accepted the certificate."""
     child = subprocess.Popen(command, env=ENVIRONMENT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                              stderr=subprocess.STDOUT, **more)
     output = child.communicate(timeout=PATIENCE)[0].decode("utf-8", "replace")
@@ -182,7 +182,7 @@ def test_a_client_that_imported_the_certificate_accepts_each_name_and_address(se
 
 @pytest.mark.parametrize("client", sorted(CLIENTS))
 def test_a_client_that_imported_another_certificate_refuses_this_one(serve, machine, tmp_path, client):
-    """The proof that it is the import that convinces."""
+    """This proves that a client accepts the certificate because it was imported."""
     served = serve("short and full")
     other = tmp_path / "other.crt"
     other.write_bytes(generate.generate(machine, names_of("short and full"))[1])

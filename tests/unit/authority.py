@@ -15,8 +15,8 @@ from . import pem
 
 SERVER = [ExtendedKeyUsageOID.SERVER_AUTH]
 CLIENT = [ExtendedKeyUsageOID.CLIENT_AUTH]
-# Of digests that cryptography no longer signs with: the last byte of the algorithm sha256WithRSAEncryption that becomes
-# theirs, and what stands before the digest in an RSA signature (RFC 8017, 9.2).
+# For each digest that cryptography no longer signs with: the byte that replaces the last byte of
+# sha256WithRSAEncryption, and the bytes before the digest in an RSA signature (RFC 8017, 9.2).
 OLD_DIGESTS = {
     "md5": (4, bytes.fromhex("3020300c06082a864886f70d020505000410")),
     "sha1": (5, bytes.fromhex("3021300906052b0e03021a05000414")),

@@ -54,7 +54,7 @@ def umask_022():
 
 @pytest.fixture
 def tmp_path(tmp_path_factory):
-    """As pytest's, in memory if there is room: there a sync costs nothing. It is removed with the test."""
+    """Like pytest's own tmp_path, but in memory if it has room: there a sync costs nothing. Removed after the test."""
     if not os.access("/dev/shm", os.W_OK):
         yield tmp_path_factory.mktemp("test")
         return
@@ -90,7 +90,7 @@ def proc(machine):
 
 @pytest.fixture
 def out_of_sight(machine, monkeypatch):
-    """Make a path one that nobody can look at."""
+    """Make a path that nobody can look at."""
     hidden, real = set(), os.stat
 
     def stat(path, *arguments, **options):

@@ -33,7 +33,7 @@ class Daemon:
         self.listener = None
         self.port = free_port()
         monkeypatch.setattr(paths, "PORT", self.port)
-        # Connections are real, so waiting for them must be, too; but a test need not wait for what never comes.
+        # Connections are real, so waits for them are real, too. But no test waits for a connection that never comes.
         monkeypatch.setattr(daemon, "ANSWER_SECONDS", 0.1)
         monkeypatch.setattr(daemon, "LOOK_SECONDS", 2)
         monkeypatch.setattr(type(machine), "wait_until", Host.wait_until)
@@ -122,7 +122,7 @@ def serve(listener, context):
                 while sock.recv(1024):
                     pass
         except OSError:
-            # A peer that only looks ends the connection as it likes.
+            # A peer that only looks may end the connection in any way.
             pass
         finally:
             sock.close()

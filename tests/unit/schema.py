@@ -8,7 +8,7 @@ import jsonschema
 from .support import TREE
 
 DIRECTORY = os.path.join(TREE, "share", "schema")
-# Parts of the others.
+# Schemas that are parts of other schemas.
 PARTS = ("certificate", "finding")
 NAMES = sorted(name[:-len(".json")] for name in os.listdir(DIRECTORY))
 # What several verbs print.

@@ -40,7 +40,7 @@ class UnplannedPause(BaseException):
 
 
 class Executed(BaseException):
-    """Instead of exec: the process would be another program from here on."""
+    """Raised instead of exec, which would replace the process by another program."""
 
 
 class Killed(BaseException):
@@ -60,7 +60,7 @@ def library_modules():
 
 
 def own_elf_header():
-    """What an ELF file of the running interpreter's architecture begins with."""
+    """The first bytes of an ELF file for the architecture of the running Python."""
     with open("/proc/self/exe", "rb") as stream:
         return stream.read(64)
 
@@ -69,7 +69,7 @@ JUDGED: dict = {}
 
 
 def judged(argv, stdin):
-    """What the library's own judge says of a pair, asked once for each."""
+    """Return what the library's own judge says of a pair. Each pair is judged once."""
     import subprocess
 
     if stdin not in JUDGED:
@@ -113,7 +113,7 @@ class Scripted(Host):
     def run(self, argv, timeout, stdin=b"", only_output=False):
         argv = list(argv)
         if argv[-1].endswith("/cert/judge.py"):
-            # No program of the host's, but a part of the library.
+            # Not a program of the host, but a part of the library.
             return judged(argv, stdin)
         self.spawned.append(argv)
         if argv[0] not in self.programs:
@@ -203,7 +203,7 @@ class Machine(Scripted):
         return self.booted and not self.chroot
 
     def is_root(self):
-        # Whoever runs the tests is root on it.
+        # The user who runs the tests is root on this machine.
         return os.geteuid() == os.stat(self.base).st_uid
 
     def in_chroot(self):
@@ -213,7 +213,7 @@ class Machine(Scripted):
         return self.host_network
 
     def can_bind(self, port, addresses=("::", "0.0.0.0")):
-        """The usual port is free, whoever has it on the computer that runs the tests."""
+        """The usual port is free here, even if a program has it on the computer that runs the tests."""
         return port == USUAL_PORT or super().can_bind(port, addresses)
 
     def is_listening(self, port):

@@ -1,4 +1,4 @@
-"""A whole converge: its order, and what it does when a step fails. tests/slow kills it anywhere."""
+"""A whole converge: its order, and what it does if a step fails. tests/slow kills it at every call."""
 
 import contextlib
 import errno
@@ -19,7 +19,7 @@ APPLY = transition.of(transition.APPLY)
 START = transition.of(transition.START)
 
 
-# A converge that does not finish a pair must not take its proof away either.
+# A converge that does not finish a pair must not remove the proof that it is ours.
 BYSTANDERS = {
     "triggered": transition.from_scriptlet("deb", ["triggered", "x"]),
     "abort-upgrade": transition.from_scriptlet("deb", ["abort-upgrade", "8.0.0-1"]),
@@ -45,7 +45,7 @@ def test_the_stamp_is_written_last_and_first_the_configuration(machine, quick_pa
     assert outcome.done == [actions.WRITE_CONFIG, actions.MAKE_PAIR, actions.WRITE_STAMP]
     named = [path for name, path in faults.log if name in ("rename", "link") and isinstance(path, str)]
     names = [os.path.basename(path) for path in named]
-    # The key is linked in the draft, too, under the name that says that we made it.
+    # The draft also has a link to the key, with the name that says that we made it.
     assert names == [".catcher.conf.csulcca-new", "catcher.key", ".catcher-pair.draft", "catcher.key", "catcher.crt",
                      ".state.json.csulcca-new", ".catcher-pair"]
 
@@ -119,7 +119,7 @@ class Once:
 
 
 def test_a_pair_that_could_not_be_read_once_is_judged_again(machine, quick_pair):
-    """The verdict of that moment is not remembered. Otherwise the daemon would never start again."""
+    """A verdict during the fault is not remembered. Otherwise the daemon would never start again."""
     apply.converge(machine, FRESH)
     machine.remove(paths.STAMP)
     real, reads = machine.read, []
@@ -138,7 +138,7 @@ def test_a_pair_that_could_not_be_read_once_is_judged_again(machine, quick_pair)
 
 
 def test_a_fault_of_the_pair_that_a_stamp_remembers_is_looked_for_again(machine, quick_pair):
-    """The fault may have been one of the disk, and over."""
+    """The fault may have been on the disk, and may be over."""
     apply.converge(machine, FRESH)
     old = stamp.parse(machine.get(paths.STAMP))
     remembered = old.replace(checked_pair=dict(old.checked_pair, problem="they cannot be read (Input/output error)"))
@@ -191,7 +191,7 @@ def after_planning(monkeypatch, change):
 
 @pytest.mark.parametrize("target", ["../passwd", "../nowhere"])
 def test_a_link_that_comes_between_look_and_write_is_left_alone(machine, quick_pair, monkeypatch, target):
-    """Nothing is written to where somebody has linked catcher.conf meanwhile."""
+    """Meanwhile somebody made catcher.conf a link: nothing is written to its target."""
     machine.put("/etc/passwd", b"root:x:0:0::/:/bin/sh\n")
     after_planning(monkeypatch,
                    lambda: machine.lexists(paths.CONF) or machine.put_link(paths.CONF, target))
@@ -201,14 +201,14 @@ def test_a_link_that_comes_between_look_and_write_is_left_alone(machine, quick_p
     assert "conf-unusable" in ids(found)
 
 
-# How a catcher.conf of somebody else's counts: the mode after the run, and whether a pair is made for it.
+# How somebody else's catcher.conf counts: the mode after the run, and whether a pair is made for it.
 MEANWHILE = {b"TLS_OFF\n": ("tcp", False), b"# ours\r\nTLS_ON\r\n": ("tls", True), b"TLS_ON\nTLS_OFF\n": (None, False)}
 
 
 @pytest.mark.parametrize("data", sorted(MEANWHILE))
 @pytest.mark.parametrize("called", [FRESH, LEGACY_DEB], ids=["fresh", "legacy"])
 def test_a_configuration_that_appears_meanwhile_stays_and_counts(machine, quick_pair, monkeypatch, data, called):
-    """Configuration management may write it while an openssl is slow."""
+    """Configuration management may write the file while openssl is slow."""
     after_planning(monkeypatch, lambda: machine.lexists(paths.CONF) or machine.put(paths.CONF, data))
     outcome = apply.converge(machine, called)
     mode, pair_made = MEANWHILE[data]
@@ -220,7 +220,7 @@ def test_a_configuration_that_appears_meanwhile_stays_and_counts(machine, quick_
 
 
 def test_a_configuration_that_is_edited_meanwhile_is_read_again(machine, quick_pair, monkeypatch):
-    """The directive is added to what is there then."""
+    """The directive is added to the file as it is at that time."""
     machine.put(paths.CONF, b"# one\n")
     edits = iter([b"# one\n# two\n", b"# three\n"])
     after_planning(monkeypatch, lambda: [machine.put(paths.CONF, data) for data in [next(edits, None)] if data])
@@ -245,7 +245,7 @@ def test_a_draft_of_the_configuration_that_a_crash_left_goes(machine, quick_pair
 
 
 def test_the_stage_is_proof_until_the_stamp_has_it(machine, quick_pair, monkeypatch):
-    """A stamp that could not be written does not make our own pair somebody else's."""
+    """If the stamp could not be written, our own pair still counts as ours."""
     no_room_for_the_stamp(machine, monkeypatch)
     apply.converge(machine, FRESH)
     monkeypatch.undo()
@@ -275,7 +275,7 @@ REFUSED = {
 @pytest.mark.parametrize("what", REFUSED)
 @pytest.mark.parametrize("called", [LEGACY, transition.of(transition.UPGRADE)], ids=["rpm", "no note"])
 def test_what_runs_is_not_stopped_if_it_would_not_come_back(machine, what, runs, called):
-    """The file is told, with what to type: systemctl restart."""
+    """The finding names the file and what to type: systemctl restart."""
     path, content, id = REFUSED[what]
     os.makedirs(machine.on_disk(reference.PROGRAM))
     machine.put(paths.CONF, b"TLS_ON\n" if "pair" in what else b"TLS_OFF\n")
@@ -326,7 +326,7 @@ def test_another_converge_at_work(machine, monkeypatch, quick_pair):
 
 
 def test_the_lock_is_free_while_the_service_is_started(machine, quick_pair):
-    """The daemon's own start converges too."""
+    """The start of the daemon is a converge, too."""
     machine.enable()
 
     def started(argv, stdin):
@@ -428,7 +428,7 @@ def test_both_notes_of_a_removal_go(machine, quick_pair, booted, there):
 
 @pytest.mark.parametrize("verb", ["enable", "disable"])
 def test_a_state_of_the_service_that_could_not_be_restored_stays_noted(machine, quick_pair, verb):
-    """What a killed removal has noted, too: its part of the note of preinst is not done."""
+    """This includes the note of a killed removal: its part of preinst's note is still needed."""
     machine.capture(unit="enabled" if verb == "enable" else "disabled", active="yes")
     machine.put(paths.RAN, b"yes\n")
     if verb == "disable":
@@ -549,7 +549,7 @@ SHOWN = ["show", "-p", "LoadState", "-p", "NeedDaemonReload", paths.UNIT]
     (b"", True),
 ])
 def test_a_first_installation_reloads_systemd_only_where_it_must(machine, said, reloads):
-    """Before systemd 242 a new unit is not found until then."""
+    """Before version 242, systemd does not find a new unit until a reload."""
     machine.enable()
     machine.systemctl(lambda argv, stdin: (0, said if argv[1] == "show" else b""))
     apply.converge(machine, transition.of(transition.INSTALL))
@@ -566,7 +566,7 @@ def test_an_upgrade_always_reloads_systemd(machine):
 
 
 def test_a_restart_waits_for_nothing_that_the_unit_waits_for_at_boot(tmp_path, quick_pair):
-    """A network-online.target that never comes does not keep an upgrade, or a service that ran, from going on."""
+    """If network-online.target is never reached, an upgrade still ends, and a service that ran runs again."""
     machine = host_upgraded_by_rpm(tmp_path)
     machine.systemctl()
     apply.converge(machine, LEGACY)
@@ -586,13 +586,13 @@ def test_who_has_the_port_is_a_finding_of_the_installation(machine, proc, quick_
 
 @pytest.mark.parametrize("error", [errno.EPERM, errno.ENOTSUP, errno.ENOSYS], ids=lambda one: errno.errorcode[one])
 def test_without_hard_links_there_is_no_pair_and_a_finding(machine, quick_pair, error):
-    """vfat, or FUSE: nothing is half there, and no key lies about."""
+    """vfat, or FUSE: no half pair and no readable key is left."""
     with fault(n=1, error=error, lasting=True, calls=("link",)):
         outcome = apply.converge(machine, FRESH)
     assert [one["reason"] for one in outcome.findings if one.get("path") == paths.KEY] == [
         "no hard link can be made there" + ", or a file is immutable (lsattr)" * (error == errno.EPERM)]
     assert [name for name in machine.names(paths.BIN) if "catcher-pair" in name or "key" in name] == []
-    # The configuration needs no pair, and gets its name in another way.
+    # The configuration does not need a pair, and is renamed in another way.
     assert machine.get(paths.CONF) == b"TLS_ON\n" and machine.names(paths.CONF_DIR) == ["catcher.conf"]
     apply.converge(machine, FRESH)
     assert (machine.get(paths.KEY), machine.get(paths.CERTIFICATE)) == quick_pair
@@ -601,7 +601,7 @@ def test_without_hard_links_there_is_no_pair_and_a_finding(machine, quick_pair, 
 @pytest.mark.parametrize("links", [True, False], ids=["hard links", "no hard links"])
 @pytest.mark.parametrize("mode", [0o755, 0o777, 0o444, 0o640, 0o604])
 def test_where_others_could_read_the_key_none_is_written(machine, quick_pair, monkeypatch, mode, links):
-    """Every file has the mode that the mount gives, and chmod says that it worked: not one byte of a key is there."""
+    """Every file has the mode of the mount, and chmod reports success: not one byte of a key is written."""
     change, write = os.fchmod, os.write
     keys = []
 

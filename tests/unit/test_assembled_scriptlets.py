@@ -31,7 +31,7 @@ def test_percent_signs_of_a_hook_are_doubled_for_rpm_alone(family, percent, payl
 
 @pytest.mark.parametrize("name", HOOKS)
 def test_no_hook_has_what_the_build_takes_for_a_macro(name):
-    """tools/build_packages.py refuses a scriptlet in which rpm seems to have left one unexpanded."""
+    """tools/build_packages.py refuses a scriptlet that still seems to contain an rpm macro."""
     with open(os.path.join(TREE, "hooks", name), encoding="utf-8") as stream:
         assert re.findall(r"%\{[^}\n]*\}?", stream.read()) == []
 
@@ -105,7 +105,7 @@ def test_each_hook_is_called_in_both_families_and_built(phase):
     # It does nothing for the root of an image that dpkg fills without a chroot.
     called = r'^\[ -n "\$\{DPKG_ROOT-\}" \] \|\| csulcca_%s deb ' % phase
     assert re.search(called, read("debian", "csulcca.%s.in" % phase), re.M)
-    # What a build makes there is no change of the tree.
+    # Files that a build makes there do not count as a change of the tree.
     assert "/debian/csulcca.%s" % phase in read(".gitignore").splitlines()
     scriptlet_of_rpm = re.findall(r"^rpm/(\w+)\.scriptlet: HOOK = %s$" % phase, read("Makefile"), re.M)[0]
     assert re.search(r"^csulcca_%s rpm " % phase, read("rpm", scriptlet_of_rpm + ".in"), re.M)

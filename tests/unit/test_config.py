@@ -111,7 +111,7 @@ def test_a_new_file_says_its_mode():
 
 
 def test_the_template_sets_nothing():
-    """The packaged template explains the directives and must never be one."""
+    """The packaged template explains the directives, and must not set one."""
     import os
 
     from .support import TREE

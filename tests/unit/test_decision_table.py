@@ -15,7 +15,7 @@ from .support import ids, make_capture, make_facts, make_stamp, tree_of
 KEPT = "byte-unchanged"
 ADDED = "every byte kept, TLS_OFF added"
 
-# How each history of the table comes about: the scriptlet's arguments, and what the host shows.
+# What makes each history of the table: the scriptlet's arguments, and what the host shows.
 HISTORIES = {
     "fresh (deb)": ("fresh", ("deb", "configure"), {}),
     "fresh (rpm)": ("fresh", ("rpm", "1"), {}),
@@ -205,14 +205,14 @@ def test_the_host_is_afterwards_as_the_table_says(history, conf, capability, mac
     data, found = wanted(history, conf, capability)
     assert machine.get(paths.CONF) == data
     assert ids(outcome.findings) == found
-    # TLS that can be spoken has its pair now; TCP never gets one.
+    # In TLS, if it is possible, there is a pair now. TCP never gets one.
     speaks_tls = CAPABILITIES[capability] and config.parse(data).state in (config.TLS, config.UNSET)
     assert [machine.get(path) for path in (paths.KEY, paths.CERTIFICATE)] == (
         list(quick_pair) if speaks_tls else [None, None])
     written = stamp.parse(machine.get(paths.STAMP))
     assert ids(written.findings) == [one for one in found if one not in ONCE]
 
-    # Run again in each way: nothing is left to do, and no file is touched.
+    # Each kind of run again: nothing is left to do, and no file is touched.
     tree = tree_of(machine, times=True)
     again = apply.converge(machine, transition.of(transition.APPLY))
     assert again.plan.actions == [] and again.done == []
@@ -229,7 +229,7 @@ def test_the_host_is_afterwards_as_the_table_says(history, conf, capability, mac
 
 @pytest.mark.parametrize("conf", [b"TLS_REQUIRED\n", b"# TLS only\nTLS_REQUIRED"], ids=["alone", "with a comment"])
 def test_legacy_upgrade_never_makes_a_good_file_contradictory(machine, conf):
-    """TLS_REQUIRED is no mode, and TLS_OFF beside it is a contradiction that refuses every start."""
+    """TLS_REQUIRED is not a mode, and TLS_OFF beside it is a contradiction, for which every start is refused."""
     machine.put(paths.CONF, conf)
     apply.converge(machine, transition.from_scriptlet("deb", ["configure", "7.3.0-1"]))
     assert config.parse(machine.get(paths.CONF)).state != config.UNUSABLE
@@ -259,7 +259,7 @@ def test_an_edit_goes_through_a_link_and_keeps_it(machine):
 
 
 def test_a_mode_changed_by_hand_between_two_upgrades_stays(machine, quick_pair):
-    """A fresh TLS host whose administrator goes to TCP is not put back, however often hooks run."""
+    """An administrator sets a fresh TLS host to TCP. However often hooks run, it stays in TCP."""
     apply.converge(machine, called(("rpm", "1")))
     machine.put(paths.CONF, b"TLS_OFF\n")
     for arguments in (("rpm", "2"), ("deb", "configure", "8.0.0-1"), ("rpm", "1"), None):

@@ -1,4 +1,4 @@
-"""What an error says: one place knows it."""
+"""The texts of errors, which one module owns."""
 
 import errno
 import os
@@ -25,7 +25,7 @@ def test_every_error_has_a_reason(error, said):
     assert reason_of(error) == said
 
 
-# judge.py is a program of its own, without the library. A fault that the system has no text for is one of ours.
+# judge.py is a program of its own, without the library. If the system has no text for a fault, the fault is ours.
 KNOWS_BETTER = ["cert.judge", "errors", "journal"]
 
 

@@ -1,4 +1,4 @@
-"""What was there before: by dpkg's version, by what preinst saw, by our stamp, by traces of CCA 7.x."""
+"""What was installed before: as dpkg's version, preinst's note, our stamp or traces of CCA 7.x say."""
 
 import os
 
@@ -80,7 +80,7 @@ def test_an_init_script_alone_is_a_trace(machine):
 
 @pytest.mark.parametrize("files", [[], ["/pkadata.dat"]], ids=["empty", "restored"])
 def test_key_storage_alone_is_none(machine, files):
-    """Key storage outlives a removal, and may be restored on a new host, which gets TLS."""
+    """Key storage stays after a removal, and may be restored on a new host. The new host gets TLS."""
     machine.ensure_dir(paths.KEY_STORAGE)
     for name in files:
         machine.put(paths.KEY_STORAGE + name, b"")
@@ -120,7 +120,7 @@ def test_what_preinst_saw_of_groups_counts_for_more_than_groups_now(machine):
 @pytest.mark.parametrize("sign", [paths.SYSUSERS, paths.MADE_GROUPS])
 @pytest.mark.parametrize("called", [INSTALL, START, APPLY, UNKNOWN])
 def test_groups_that_this_package_makes_are_no_trace_of_7x(machine, called, sign):
-    """Installed without scriptlets, or where preinst could write no note, and then booted: a fresh host gets TLS."""
+    """Installed without scriptlets, or preinst could not write its note, then booted: a fresh host gets TLS."""
     machine.put("/etc/group", b"root:x:0:\ncca_admin:x:990:\n")
     machine.put(sign, b"")
     assert plan.history(facts.collect(machine), called) == actions.FRESH
@@ -177,7 +177,7 @@ def test_a_note_tells_the_same_of_the_old_catcher_days_later(machine, a_pair, qu
 
 
 def test_a_note_that_no_longer_counts_goes_too(machine, quick_pair):
-    """Otherwise it would say CCA 7.x if stamp and catcher.conf are lost later."""
+    """Otherwise the note would say CCA 7.x if stamp and catcher.conf are lost later."""
     machine.capture(tree="yes", version="7.3.0")
     days_later(machine)
     machine.put(paths.STAMP, stamp.render(make_stamp()))
@@ -188,7 +188,7 @@ def test_a_note_that_no_longer_counts_goes_too(machine, quick_pair):
 @pytest.mark.parametrize("called", [START, UNKNOWN])
 @pytest.mark.parametrize("tree,past", [("yes", actions.LEGACY), ("no", actions.FRESH)])
 def test_a_host_that_was_switched_off_in_an_upgrade_is_of_7x_also_days_later(machine, called, tree, past):
-    """No package manager says so to the first start, and groups may be from systemd-sysusers by now."""
+    """No package manager tells the first start what was there, and systemd-sysusers may have made groups by then."""
     machine.put("/etc/group", b"cca_admin:x:990:\n")
     machine.put(paths.SYSUSERS)
     machine.capture(tree=tree, active="yes", unit="enabled")
@@ -196,7 +196,7 @@ def test_a_host_that_was_switched_off_in_an_upgrade_is_of_7x_also_days_later(mac
     seen = facts.collect(machine)
     assert plan.history(seen, called) == past
     assert plan.plan(seen, called).mode == ("tcp" if tree == "yes" else "tls")
-    # Once it is recorded what the host is, the note says nothing more.
+    # When the stamp says what the host is, the note no longer counts.
     machine.put(paths.STAMP, stamp.render(make_stamp()))
     assert plan.history(facts.collect(machine), called) == actions.KNOWN
 
@@ -212,7 +212,7 @@ NOTE = b"tree=no\ngroups=no\nunit=none\nactive=no\n"
 
 @pytest.mark.parametrize("data", [NOTE[:cut] for cut in range(len(NOTE) - 1)] + [b"\0" * len(NOTE)])
 def test_a_note_that_a_power_failure_has_cut_does_not_hide_7x(machine, data):
-    """A cut note would say that there were no groups, and a host of 7.x would be set to TLS."""
+    """A truncated note would say that there were no groups, and a host of 7.x would be set to TLS."""
     machine.put("/etc/group", b"cca_admin:x:990:\n")
     machine.put(paths.CAPTURE, data)
     assert plan.history(facts.collect(machine), INSTALL) == actions.LEGACY

@@ -86,7 +86,7 @@ KEY_LINK, CERTIFICATE_LINK = (paths.IMAGE_PAIR + name for name in ("/catcher.key
 
 @pytest.mark.parametrize("links,mapped", [
     ({"catcher.key": KEY_LINK, "catcher.crt": CERTIFICATE_LINK}, True),
-    # One link alone makes no pair: the daemon also reads the file in the other place.
+    # One link alone is not enough: the daemon also reads the file in the documented place.
     ({"catcher.key": KEY_LINK}, False), ({"catcher.crt": CERTIFICATE_LINK}, False),
     ({"catcher.key": KEY_LINK, "catcher.crt": "/elsewhere/catcher.crt"}, False),
     ({"catcher.key": "/elsewhere/catcher.key", "catcher.crt": CERTIFICATE_LINK}, False), ({}, False)])
@@ -225,12 +225,12 @@ def test_replace_keeps_the_mode(image):
 
 
 def acl(*entries):
-    """The value of system.posix_acl_access: of each entry its tag, permissions and id (linux/posix_acl_xattr.h)."""
+    """The value of system.posix_acl_access: tag, permissions and id of each entry (linux/posix_acl_xattr.h)."""
     return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
 
 
 NO_ID = 0xFFFFFFFF
-# Each has a value that nothing gives to a new file by itself. The ACL: user 1234 may write, the group only read.
+# No new file has these values by itself. The ACL: user 1234 may write, the group may only read.
 ATTRIBUTES = {
     "user.note": b"kept\0\xff as bytes",
     "system.posix_acl_access": acl((1, 6, NO_ID), (2, 6, 1234), (4, 4, NO_ID), (0x10, 6, NO_ID), (0x20, 0, NO_ID)),
@@ -246,7 +246,7 @@ def attributes_of(real):
 def holding(tmp_path):
     """holding(name, value): a Host of a root where a file can have that extended attribute, and its /conf, which has.
 
-    Where temporary files are kept in memory such a file system may hold none, and that of the tests does.
+    A file system in memory may not support the attribute; then the file is on the file system of the tests.
     """
     with contextlib.ExitStack() as stack:
 
@@ -284,7 +284,7 @@ def test_replace_keeps_the_value_of_an_attribute(holding, name, follow):
 
 
 def test_replace_sets_no_attribute_that_the_new_file_has_already(image, monkeypatch):
-    """SELinux denies a daemon in a domain of its own to set a label, also the one that the file has."""
+    """SELinux does not let a confined daemon set a label, not even the label that the file has already."""
     put(image, "/conf", b"old", 0o640)
 
     def refuse(*_arguments, **_options):
@@ -298,7 +298,7 @@ def test_replace_sets_no_attribute_that_the_new_file_has_already(image, monkeypa
 
 
 def test_replace_gives_no_acl_of_the_directory_to_a_file_that_has_none(holding):
-    """A new file gets its directory's default one; an edit is no new file."""
+    """A new file gets the default ACL of its directory. An edited file is not a new file."""
     name = "system.posix_acl_access"
     image, real = holding(name, ATTRIBUTES[name])
     os.removexattr(real, name)
@@ -366,7 +366,7 @@ def test_replace_leaves_another_name_of_the_file_alone(image):
     assert (image.read("/conf", 10), image.read("/backup", 10)) == (b"new", b"old")
 
 
-# What was read, and what is there when the new content is ready.
+# The content that was read, and the content when the new one is ready.
 CHANGED = {
     "it appeared": (None, b"theirs"), "it appeared, and is empty": (None, b""), "it went": (b"old", None),
     "other bytes": (b"old", b"new"), "it grew": (b"old", b"old and more"), "it was cut": (b"old", b""),
@@ -445,7 +445,7 @@ def count_writes(step):
 
 
 def test_replace_is_whole_at_every_instant(image):
-    """After a kill at any writing call, there is the old or the whole new content, and a second run cleans up."""
+    """After a kill at any writing call, the content is the old or the new one, whole, and a second run cleans up."""
     put(image, "/conf", b"old", 0o644)
     calls = count_writes(lambda: image.replace("/conf", b"new", 0o644))
     assert calls >= 6
@@ -471,7 +471,7 @@ def test_replace_that_fails_leaves_the_old_file_and_no_litter(image, error):
         assert raised.value.errno == error
         renamed = [name for name, _ in faults.log[:n - 1] if name == "rename"]
         assert image.read("/conf", 10) == (b"new" if renamed else b"old")
-        # The draft's own removal may be what failed.
+        # The call that failed may be the removal of the draft.
         if faults.log[n - 1][0] != "unlink":
             assert sorted(os.listdir(image.root)) == ["conf"]
 
@@ -608,7 +608,7 @@ def test_run_gives_a_child_no_files_of_ours(tmp_path):
     with open(str(tmp_path / "open"), "w"):
         _, output = Host().run(["/bin/ls", "-l", "/proc/self/fd"], timeout=10)
     assert str(tmp_path).encode("ascii") not in output
-    # Its three standard streams, the directory that ls reads, and what the test's own caller left to every child.
+    # The three standard streams, the directory that ls reads, and descriptors that each child of the test inherits.
     inherited = [fd for fd in map(int, os.listdir("/proc/self/fd")) if fd > 2 and is_inheritable(fd)]
     assert len([line for line in output.splitlines() if b"->" in line]) == 4 + len(inherited)
 
@@ -628,7 +628,7 @@ def test_run_ends_a_program_that_hangs(script, what):
 
 @real_programs
 def test_run_beside_more_than_a_thousand_open_files():
-    """select(2) ends at 1024, and who starts us may leave us as many."""
+    """select(2) accepts descriptors below 1024 only, and the caller may have left as many open."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(2048, hard), hard))
     try:
@@ -749,7 +749,7 @@ def test_ipv4_addresses_are_those_of_this_machine():
 
 
 def test_a_port_is_tried_also_where_an_option_is_refused(monkeypatch):
-    """A kernel, or an emulation of one, that does not know it."""
+    """A kernel, or an emulator of a kernel, that does not know the call."""
     class Socket(_socket.socket):
         def setsockopt(self, level, option, value):
             if (level, option) == (_socket.IPPROTO_IP, 15):
@@ -834,7 +834,7 @@ def test_a_process_is_seen_by_its_command_line():
     (b"0\t0\t0\t0", True), (b"65534\t65534\t65534\t65534", False), (b"0\t65534\t0\t0", False),
     (b"65534\t0\t0\t0", False), (b"", False)])
 def test_a_process_is_of_root_if_every_user_id_is(machine, monkeypatch, uids, wanted):
-    """A process that keeps others from looking into it has files of root's below /proc, whose ever it is."""
+    """If a process does not let others inspect it, its files below /proc belong to root, whoever its user is."""
     machine.put("/proc/77/status", b"Name:\tUid:\t0\nUid:\t" + uids + b"\nGid:\t0\t0\t0\t0\n")
     assert Host.is_root_process(machine, 77) == wanted
 
@@ -859,7 +859,7 @@ def test_a_process_is_in_our_network_unless_it_is_seen_in_another(machine, their
 
 
 def test_a_call_that_a_signal_interrupts_is_made_again(tmp_path):
-    """Python does that for calls on descriptors only; NFS and FUSE interrupt those on names, too."""
+    """Python repeats interrupted calls on descriptors only. NFS and FUSE can interrupt calls on names, too."""
     machine = Host(str(tmp_path))
     calls = []
 

@@ -29,7 +29,7 @@ CERTIFICATE = {
 }
 CERT = {"format_version": 1, "state": "both", "algorithm": "EC secp521r1", "made_here": None,
         "certificates": [CERTIFICATE], "problem": None}
-# One right output a schema, with something in each list.
+# A correct output for each schema, with an item in each list.
 RIGHT = {
     "finding": FINDING,
     "certificate": CERTIFICATE,
@@ -98,7 +98,7 @@ def objects(node):
 
 
 def spoiled(value):
-    """(what was done, the value with that): an object without a field, with one too many, one of another type."""
+    """Yield (the fault, the value with it): an object lacks a field, has an extra one, or one of a wrong type."""
     if isinstance(value, list):
         for why, other in spoiled(value[0]):
             yield why, [other]

@@ -1,4 +1,4 @@
-"""CSUTKEcat: mode, pair, exec; what is refused, and what a first start does that hooks could not."""
+"""CSUTKEcat: mode, pair, exec, what it refuses, and what a first start does because the hooks could not do it."""
 
 import contextlib
 import errno
@@ -110,7 +110,7 @@ UNKNOWN = {
 @pytest.mark.parametrize("name", sorted(UNKNOWN))
 @pytest.mark.parametrize("conf", [b"TLS_ON\n", b"TLS_ON\nTLS_REQUIRED\n", b"# no directive\n", None], ids=str)
 def test_what_is_not_known_is_never_served_in_clear(machine, started, capsys, a_pair, name, conf):
-    """systemd tries again. And nothing is decided for good: with an answer it is TLS."""
+    """systemd tries again. Nothing is decided permanently: when OpenSSL answers, the mode is TLS."""
     use(machine, conf, a_pair)
     good = machine.programs[paths.OPENSSL]
     machine.programs[paths.OPENSSL] = UNKNOWN[name]
@@ -125,7 +125,7 @@ def test_what_is_not_known_is_never_served_in_clear(machine, started, capsys, a_
 def test_a_remembered_yes_starts_tls_whatever_openssl_does(machine, started, a_pair, name):
     use(machine, b"TLS_ON\n", a_pair)
     assert started() == TLS
-    # Another file than the one that was asked.
+    # OpenSSL's answer was about another file.
     machine.put("/usr/bin/openssl", b"#!/bin/sh\n", 0o755)
     machine.programs[paths.OPENSSL] = UNKNOWN[name]
     for _ in range(2):
@@ -213,7 +213,7 @@ NOWHERE = {
 @pytest.mark.parametrize("name", sorted(NOWHERE))
 def test_a_directory_that_leads_nowhere_is_no_host_without_a_mode(
         machine, started, monkeypatch, capsys, a_pair, name, remembered):
-    """TLS_ON or TLS_REQUIRED may stand where nobody can look now. Nothing is written through the link or beside it."""
+    """The target, which cannot be read now, may say TLS_ON or TLS_REQUIRED. Nothing is written to it or beside it."""
     directory, there, status = NOWHERE[name]
     use(machine, None, a_pair)
     if remembered is not None:
@@ -240,7 +240,7 @@ def test_a_directory_that_leads_nowhere_is_no_host_without_a_mode(
 @pytest.mark.parametrize("name", ["catcher.conf", "catcher.key", "catcher.crt"])
 def test_a_file_on_a_file_system_that_comes_late_is_waited_for(
         machine, started, monkeypatch, capsys, a_pair, name, directory, status):
-    """The unit knows only of mounts on the documented paths. Below a home the service would wait for ever."""
+    """The unit waits only for mounts on the documented paths. For a path below a home it would wait for ever."""
     path = paths.CONF if name == "catcher.conf" else paths.BIN + "/" + name
     use(machine, config.fresh(config.TLS), a_pair)
     apply.converge(machine, transition.of(transition.APPLY))
@@ -332,7 +332,7 @@ def test_an_unusable_pair_is_refused_with_the_reason(machine, started, capsys, n
     errors = capsys.readouterr().err
     assert "[pair-unusable]" in errors and reason in errors
     assert "Traceback" not in errors and len(errors.splitlines()) == 1
-    # It is not remembered: it may have another cause than the files, which do not change when that is over.
+    # The failure is not remembered. Its cause may not be in the files, which stay the same when it is over.
     assert stamp.parse(machine.get(paths.STAMP)).checked_pair is None
 
 
@@ -440,7 +440,7 @@ def test_the_first_start_of_a_fresh_host_without_scriptlets_sets_tls(machine, st
     assert started() == TLS
     assert machine.get(paths.CONF) == b"TLS_ON\n"
     assert stamp.parse(machine.get(paths.STAMP)).mode == config.TLS
-    # A change is told once.
+    # Each change is reported once.
     assert capsys.readouterr().err == (
         "write configuration TLS_ON: TLS is possible; make pair: neither catcher.key nor catcher.crt is there\n")
     assert started() == TLS and capsys.readouterr().err == ""
@@ -480,7 +480,7 @@ def test_the_first_start_after_an_upgrade_without_scriptlets_keeps_tcp(machine, 
     assert pair.look(machine).state == pair.NONE
 
 
-# What the host had before, and the daemon's argv that it must get though nothing at all can be written.
+# What the host had before, and the daemon's argv, which must be the same although nothing can be written.
 READ_ONLY = {
     "legacy, no conf": (lambda machine: machine.put("/etc/group", GROUPS_OF_7), TCP),
     "legacy, conf without directive": (
@@ -533,7 +533,7 @@ def test_the_pair_is_made_before_the_sandboxed_start(machine, started, quick_pai
 
 
 def test_nothing_is_made_in_a_directory_that_the_start_will_not_see(machine, started, monkeypatch, quick_pair):
-    """On the way to a start systemd runs this, too, but without the sandbox."""
+    """systemd also runs this before a start, but without the sandbox."""
     monkeypatch.setattr(type(machine), "is_run_by_systemd", lambda self: True)
     os.makedirs(machine.on_disk("/home/cca"))
     elsewhere(machine, "/home/cca")
@@ -551,7 +551,7 @@ def test_what_stays_wrong_is_told_once(machine, started, capsys, a_pair):
 
 def test_while_the_clock_is_not_set_there_is_no_start_that_could_judge_otherwise(
         machine, started, capsys, monkeypatch, quick_pair):
-    """Set a moment later, it would let the start look for a pair that nobody has made."""
+    """If the clock was set a moment later, the start would look for a pair that nobody has made."""
     use(machine, b"TLS_ON\n")
     with monkeypatch.context() as patched:
         patched.setattr(type(machine), "now", lambda self: 0.0)
@@ -694,7 +694,7 @@ print(sorted(name for name in sys.modules if name.split(".")[0] == "cryptography
 
 
 def second_start(machine):
-    """A start in a process of its own: (what it executed, modules of cryptography that it imported)."""
+    """Start in a process of its own. Return (what it executed, the modules of cryptography that it imported)."""
     argv = child_python() + ["-c", SECOND_START, TREE, machine.base]
     output = subprocess.check_output(argv, stderr=subprocess.STDOUT)
     lines = output.decode("utf-8").splitlines()
@@ -903,7 +903,7 @@ def test_without_systemd_status_and_stop_work_on_the_process(machine, started, c
     ["vi", paths.CATCHER], ["tail", "-f", paths.CATCHER], ["gdb", "--args", paths.CATCHER],
 ])
 def test_stop_without_systemd_ends_nobody_else(machine, started, words):
-    """A program that edits, watches or debugs the file is no catcher."""
+    """A program that edits, watches or debugs the file is not the catcher."""
     machine.booted = False
     machine.processes[4713] = words
     assert started("stop") == 0
@@ -924,7 +924,7 @@ def test_stop_without_systemd_and_without_root_says_who_may(machine, started, mo
 
 
 def test_stop_of_a_unit_like_7x_does_not_ask_systemd_to_stop_that_unit(machine, started, monkeypatch):
-    """ExecStop= would wait for the stop that waits for it."""
+    """The stop waits for ExecStop=, which would wait for the stop."""
     machine.systemctl((0, b"MainPID=4711\n"))
     monkeypatch.setattr(type(machine), "is_run_by_systemd", lambda self: True)
     machine.processes[4711] = [paths.CATCHER]

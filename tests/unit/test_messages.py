@@ -14,7 +14,7 @@ from .support import TREE, library_modules
 
 # What a finding may tell an administrator to type.
 PROGRAMS = ("catcherctl", "systemctl", "journalctl", "timedatectl", "chmod", "chown", "stat", "sysctl", "ss", "mount")
-# What stands for a whole command.
+# A field that is replaced by a whole command.
 COMMANDS = ("{unmask}",)
 
 
@@ -125,7 +125,7 @@ def test_each_says_how_serious_it_is_what_is_wrong_and_what_to_type(id):
 
 @pytest.mark.parametrize("id", sorted(messages.CATALOG))
 def test_what_to_do_is_steps_and_each_command_is_announced(id):
-    """A sentence that ends with a colon, and the commands that it speaks of, each in a line of its own."""
+    """A sentence that ends with a colon is followed by its commands, each in a line of its own."""
     before = ""
     for line in messages.CATALOG[id][3].split("\n") + [""]:
         command = line.startswith("  ")
@@ -147,7 +147,7 @@ def test_its_marks_are_known_and_fit_together(id):
     marks = messages.CATALOG[id][1]
     assert set(marks) <= {messages.LASTING, messages.TRANSIENT, messages.FAILURE, messages.ROOT}
     assert not {messages.LASTING, messages.TRANSIENT} <= set(marks)
-    # What the stamp alone remembers, only its reader can tell.
+    # Only a user who can read the stamp can know what the stamp alone remembers.
     assert messages.LASTING not in marks or messages.ROOT in marks
 
 

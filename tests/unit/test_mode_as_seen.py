@@ -1,4 +1,4 @@
-"""The mode of an upgrade is the one in which the old daemon was seen; and what /opt alone tells of an earlier 8.x.
+"""An upgrade keeps the mode in which the old daemon was seen; and what /opt alone says about an earlier 8.x.
 
 These rows belong to the table of test_decision_table.py; they need more of the host than its columns have.
 """
@@ -47,7 +47,7 @@ def test_the_mode_is_the_one_that_was_seen(machine, quick_pair, name):
     texts = [messages.text(one) for one in outcome.findings if one["id"] == "mode-as-seen"]
     assert texts == ["the old catcher ran in TLS mode (seen in the list of processes), so the mode is TLS"] * len(texts)
     assert outcome.plan.mode == ("tls" if b"ON" in after else "tcp")
-    # The next run, without the note, leaves it so.
+    # The next run, without the note, changes nothing.
     apply.converge(machine, transition.of(transition.START))
     assert machine.get(paths.CONF) == after
 
@@ -88,7 +88,7 @@ def test_an_upgrade_of_8_x_after_catcher_conf_was_edited(machine, quick_pair, se
 
 
 def test_our_own_daemon_that_was_seen_does_not_outweigh_the_stamp(machine, quick_pair):
-    """A catcher.conf of 8.x that was removed by hand: the stamp has the mode, whatever ran."""
+    """The catcher.conf of 8.x was removed by hand: the mode is that of the stamp, whatever ran."""
     machine.put(paths.STAMP, stamp.render(make_stamp(mode="tcp")))
     machine.capture(tree="no", ours="yes", mode="tls", seen="process")
     apply.converge(machine, transition.from_scriptlet("rpm", ["2"]))
@@ -97,7 +97,7 @@ def test_our_own_daemon_that_was_seen_does_not_outweigh_the_stamp(machine, quick
 
 @pytest.mark.parametrize("mode", ["tls", "tcp", None])
 def test_opt_was_kept_and_the_rest_of_the_system_is_new(machine, quick_pair, mode):
-    """CSUTKEcat of ours in the old /opt, and key storage beside it: an upgrade of 8.x, in the stamp's mode or TLS."""
+    """The old /opt has our CSUTKEcat, and key storage beside it: an upgrade of 8.x, in the stamp's mode or in TLS."""
     machine.put(paths.KEY_STORAGE + "/key", b"x")
     machine.capture(tree="no", ours="yes")
     if mode:
@@ -177,7 +177,7 @@ def test_the_version_that_rpm_said_counts(machine, a_pair, quick_pair, version, 
 @pytest.mark.parametrize("note", sorted(NOT_LOOKED))
 @pytest.mark.parametrize("name", sorted(UNSEEN))
 def test_what_nobody_could_look_at_is_not_taken_for_tcp(machine, a_pair, quick_pair, name, note):
-    """The evidence that remains decides, and stays told until somebody sets the mode."""
+    """The evidence that remains decides, and the finding stays until somebody sets the mode."""
     arguments, files, running, after, told = UNSEEN[name]
     left = NOT_LOOKED[note]
     machine.put("/etc/group", b"root:x:0:\ncca_admin:x:990:\n")
@@ -207,7 +207,7 @@ def test_what_nobody_could_look_at_is_not_taken_for_tcp(machine, a_pair, quick_p
 
 @pytest.mark.parametrize("count", ["1", "2"])
 def test_the_count_of_rpm_does_not_decide_whether_the_running_daemon_is_asked(machine, a_pair, quick_pair, count):
-    """%posttrans gets 1 for an upgrade, too, from rpm before 4.18 (RHEL 8 and 9, SLES 15)."""
+    """Before rpm 4.18 (RHEL 8 and 9, SLES 15), %posttrans gets 1 for an upgrade, too."""
     machine.put(paths.KEY, a_pair[0], 0o600)
     machine.put(paths.CERTIFICATE, a_pair[1])
     machine.capture(tree="yes", unit="enabled", active="yes", mode="unknown", version="8.2.54")
@@ -227,7 +227,7 @@ def test_a_daemon_of_7_that_logged_before_its_erasure_is_seen(machine, quick_pai
 @pytest.mark.parametrize("files,conf,told", [
     ((paths.KEY, paths.CERTIFICATE), b"TLS_ON\n", "mode-not-seen"), ((), b"TLS_OFF\n", "upgraded-tcp-kept")])
 def test_what_ran_before_its_erasure_could_not_be_looked_at(machine, a_pair, files, conf, told):
-    """CCA 7.6 in TLS leaves its pair when its package is removed, and nobody remembers the daemon; 7.3 leaves none."""
+    """The removal of CCA 7.6 in TLS leaves a pair and no trace of the daemon. The removal of 7.3 leaves no pair."""
     machine.put(paths.INIT_SCRIPT, b"x")
     machine.capture(tree="no", mode="none")
     for path, data in zip(files, a_pair):

@@ -1,4 +1,4 @@
-"""TLS capability: OpenSSL's version and libssl's soname, each asked for itself, on any host and in any environment."""
+"""TLS capability: OpenSSL's version and libssl's soname, looked up separately, on any host, in any environment."""
 
 import errno
 import json
@@ -15,7 +15,7 @@ from catcher_install.host import Host
 
 from .support import OPENSSL_3, OPENSSL_102, TREE, child_python, own_elf_header
 
-# What `openssl version` prints -> (numbers, full version); None where it is no OpenSSL that is understood.
+# What `openssl version` prints -> (numbers, full version); None if it is not a known kind of OpenSSL.
 VERSIONS = {
     "OpenSSL 1.1.1k  FIPS 25 Mar 2021": ((1, 1, 1), "1.1.1k"),
     "OpenSSL 1.1.1w  11 Sep 2023": ((1, 1, 1), "1.1.1w"),
@@ -128,7 +128,7 @@ def answers(machine, name):
 
 @pytest.mark.parametrize("name", sorted(ANSWERS))
 def test_the_library_without_a_good_command_is_no_yes(machine, name):
-    """What could not be found out is neither yes nor no. A new host must not get TCP permanently because of it."""
+    """If it cannot be found out, the answer is neither yes nor no. A new host must not get TCP permanently for that."""
     _, possible, reason = ANSWERS[name]
     answers(machine, name)
     able = openssl.capability(machine)
@@ -168,7 +168,7 @@ def test_without_a_library_no_answer_of_the_command_matters(machine):
 
 @pytest.mark.real_programs
 def test_noise_on_standard_error_is_no_answer(tmp_path, monkeypatch):
-    """ld.so complains of an agent's library that is gone; a version among such words is none."""
+    """ld.so complains that an agent's library is gone. A version in that message is not OpenSSL's."""
     program = tmp_path / "openssl"
     program.write_text("#!/bin/sh\necho 'OpenSSL 1.0.2k  26 Jan 2017' >&2\necho 'OpenSSL 3.0.13 30 Jan 2024'\n")
     program.chmod(0o755)
@@ -292,7 +292,7 @@ def test_without_command_and_library_both_are_named_as_missing(machine):
 
 @pytest.mark.real_programs
 def test_the_capability_of_this_machine_is_what_its_tools_say():
-    """What the library says about this machine is what the machine's own tools say."""
+    """The library says the same about this machine as the machine's own tools."""
     able = openssl.capability(Host())
     printed = subprocess.check_output(["/usr/bin/openssl", "version"]).decode("ascii")
     assert able.version is not None and able.version in printed
@@ -313,7 +313,7 @@ print(openssl.capability(host.Host()))
 
 @pytest.fixture
 def traps(tmp_path):
-    """An environment full of traps, each of which leaves a mark when it is stepped on."""
+    """An environment full of traps, each of which leaves a mark when it is used."""
     mark = tmp_path / "sprung"
     programs = tmp_path / "bin"
     programs.mkdir()
@@ -381,7 +381,7 @@ def test_a_hostile_environment_changes_nothing_for_csutkecat(traps):
 
 @pytest.mark.parametrize("handler", [signal.SIG_DFL, signal.SIG_IGN])
 def test_a_caller_that_ignores_the_end_of_its_children_changes_nothing(handler):
-    """The first process of a container may, so that it need not wait for any. Then nobody can wait for openssl."""
+    """The first process of a container may ignore SIGCHLD. Then nobody can wait for openssl."""
     command = child_python() + [os.path.join(TREE, "hooks", "entry.py"), "catcherctl", "status", "--json"]
     child = subprocess.Popen(command, env=CLEAN, stdout=subprocess.PIPE,
                              preexec_fn=lambda: signal.signal(signal.SIGCHLD, handler))
@@ -389,7 +389,7 @@ def test_a_caller_that_ignores_the_end_of_its_children_changes_nothing(handler):
 
 
 def test_a_caller_that_blocks_signals_has_a_process_that_it_can_end():
-    """A program that waits for its signals may start ours so, and the daemon, too, could not be stopped then."""
+    """A program that blocks signals may start ours with them blocked. Then the daemon, too, could not be stopped."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen(1)
@@ -473,7 +473,7 @@ def test_no_is_asked_for_again(machine):
 def test_the_start_script_clears_the_environment(traps, tmp_path):
     """hooks/run as installed, with its library in this tree and the running interpreter."""
     environment, mark = traps
-    # Python needs these and a shell does not, so they show whose library path reaches it.
+    # Python needs these libraries and a shell does not, so they show whether a library path reaches Python.
     for name in ("libm.so.6", "libdl.so.2", "libutil.so.1", "libpthread.so.0", "libz.so.1", "libexpat.so.1"):
         (tmp_path / "lib" / name).write_text("not a library")
     with open(os.path.join(TREE, "hooks", "run")) as stream:

@@ -1,4 +1,4 @@
-"""distro and packaging: what they are used for, and that each costs only that if it is broken or missing."""
+"""distro and packaging: what they are used for, and that only this fails if one of them is broken or missing."""
 
 import pathlib
 import re
@@ -27,7 +27,7 @@ def distro_of(id, like):
     """The module distro on such a system."""
     class LinuxDistribution:
         def __init__(self, include_lsb):
-            # lsb_release is a program of who knows whom.
+            # Anybody may have installed a program lsb_release.
             assert include_lsb is False
 
         def id(self):

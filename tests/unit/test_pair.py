@@ -1,4 +1,4 @@
-"""The pair: what is there, and how it comes to its place together or not at all."""
+"""The pair: what is there, and how both files are put in place together or not at all."""
 
 import functools
 import hashlib
@@ -50,7 +50,7 @@ def test_anything_of_that_name_counts(machine, what):
 
 
 def test_the_fingerprint_is_of_these_very_bytes(machine):
-    """The same size, time and inode do not make another file the same; another time does not make it another."""
+    """A file with the same size, time and inode can be another file. A file with another time can be the same."""
     machine.put(paths.KEY, KEY, 0o600)
     machine.put(paths.CERTIFICATE, CRT)
     assert pair.look(machine).fingerprint == pair.fingerprint(KEY, CRT)
@@ -71,7 +71,7 @@ DIGESTS = {
 @pytest.mark.parametrize("name", sorted(DIGESTS))
 @pytest.mark.parametrize("built_in", [True, False])
 def test_a_hash_is_found_whatever_openssl_is_told_to_refuse(monkeypatch, name, built_in):
-    """fips=yes in openssl.cnf, and no provider; some Pythons have no hashes of their own."""
+    """openssl.cnf says fips=yes and there is no provider. Some builds of Python have no hashes of their own."""
     real = hashlib.new
 
     def new(name, data=b"", **options):
@@ -135,7 +135,7 @@ def test_the_owner_of_the_key_can_read_it(machine, monkeypatch):
     machine.put(paths.KEY, KEY, 0o600)
     owner_is(monkeypatch, machine, 1234, paths.KEY)
     assert pair.look(machine).key_open == "owner: user 1234"
-    # NFS with root_squash: what is root's is that user's.
+    # NFS with root_squash: the files of root belong to that user.
     owner_is(monkeypatch, machine, 1234, paths.BIN)
     assert pair.look(machine).key_open == ""
 
@@ -226,7 +226,7 @@ def test_a_file_that_appears_meanwhile_stays(machine, path, what):
 
 
 def test_a_key_that_an_earlier_run_placed_stays(machine):
-    """The stage stays as long as no stamp can be written; meanwhile the certificate that a CA made for the key came."""
+    """The stage stays as long as no stamp can be written. Meanwhile the CA's certificate for the key was installed."""
     pair.stage(machine, KEY, CRT)
     pair.place(machine)
     machine.remove(paths.CERTIFICATE)
@@ -263,7 +263,7 @@ def test_a_replacement_that_was_written_into_is_not_called_ours(machine, path):
 
 @pytest.mark.parametrize("theirs", [b"theirs", None])
 def test_what_was_replaced_gets_a_name_that_nobody_has(machine, theirs):
-    """Days may lie between the decision, which chose a free name, and its end."""
+    """The run that chose a free name may be finished only days later."""
     machine.put(paths.KEY, THEIRS, 0o600)
     machine.put(paths.CERTIFICATE, THEIRS)
     suffix = pair.begin_replacement(machine, KEY, CRT, True)
@@ -279,7 +279,7 @@ def test_what_was_replaced_gets_a_name_that_nobody_has(machine, theirs):
 
 
 def test_what_was_replaced_is_kept_once(machine):
-    """A kill after the kept name was given."""
+    """The run was killed after it made the file with the kept name."""
     machine.put(paths.KEY, THEIRS, 0o600)
     machine.put(paths.CERTIFICATE, THEIRS)
     suffix = pair.begin_replacement(machine, KEY, CRT, True)
@@ -291,7 +291,7 @@ def test_what_was_replaced_is_kept_once(machine):
 
 
 def test_a_link_in_the_place_of_a_draft_is_removed_and_not_followed(machine):
-    """The names are ours alone; a link there is taken away and never followed."""
+    """Only we use these names. A link with one of them is removed and never followed."""
     machine.put("/srv/precious/file", b"x")
     machine.put_link(paths.STAGE_DRAFT, "/srv/precious")
     pair.stage(machine, KEY, CRT)
@@ -302,7 +302,7 @@ def test_a_link_in_the_place_of_a_draft_is_removed_and_not_followed(machine):
 
 
 def test_a_stage_that_goes_is_gone_on_disk_before_its_files_are(machine, monkeypatch):
-    """After a crash a stage without its files could never be placed, and would stay for good."""
+    """After a crash, a stage without its files could never be put in place, and would stay permanently."""
     pair.stage(machine, b"key", b"certificate")
     log = []
     for call in ("rename", "sync_dir", "remove"):

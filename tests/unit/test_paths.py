@@ -12,7 +12,7 @@ from .support import TREE, library_modules
 
 PINNED = {value for value in vars(paths).values() if isinstance(value, str) and re.match(r"/\S*\Z", value)}
 PAIR = re.compile(r"(?<![\w@}.])((?:/[\w.-]+)+)/catcher\.(?:key|crt)\b")
-# Of examples in which an administrator keeps files with these names elsewhere.
+# Paths in examples, in which an administrator keeps files with these names elsewhere.
 ELSEWHERE = {"/etc/pki/csulcca", "/mnt/usb"}
 
 
@@ -22,13 +22,13 @@ def read(*names):
 
 
 def texts():
-    """(path, text) of every file that an administrator gets or reads, and of what our packages carry."""
+    """Yield (path, text) of each file that an administrator gets or reads, or that our packages contain."""
     for top in ("catcher_install", "contrib", "debian", "docs", "hooks", "install", "man", "rpm", "selinux", "share",
                 "units"):
         for directory, _, names in os.walk(os.path.join(TREE, top)):
             for name in names:
                 path = os.path.relpath(os.path.join(directory, name), TREE)
-                # A build may have left links that lead nowhere here, and files that are no text.
+                # A build may have left dangling links, and files that are not text.
                 if not name.endswith((".pyc", ".gz")) and os.path.isfile(os.path.join(TREE, path)):
                     yield path, read(path)
     yield "README.md", read("README.md")

@@ -1,4 +1,4 @@
-"""What a plan does about the service, the pair and the stamp: all that the packaging macros leave to us."""
+"""What a plan does about the service, the pair and the stamp: everything that the packaging macros do not do."""
 
 import itertools
 
@@ -129,7 +129,7 @@ def test_a_removal_that_was_killed_leaves_the_service_as_it_was(called, ran, ena
 @pytest.mark.parametrize("called", [INSTALL, UPGRADE, UNKNOWN], ids=["install", "upgrade", "unknown"])
 @pytest.mark.parametrize("booted", [True, False])
 def test_what_a_killed_removal_has_disabled_is_enabled_again_without_a_note_of_preinst(called, booted):
-    """%pre could not write one on a full disk. What preinst saw counts for more: it knows that note."""
+    """On a full disk, %pre could not write a note. What preinst saw counts more: it knows the removal's note."""
     def done(capture=None, **changes):
         changes = dict({"was_enabled": True, "noted": True}, **changes)
         return service_actions(called, unit=unit(**changes), booted=booted, capture=capture)
@@ -149,7 +149,7 @@ def test_what_a_killed_removal_has_disabled_is_enabled_again_without_a_note_of_p
 @pytest.mark.parametrize("ran", [True, False, None])
 @pytest.mark.parametrize("booted", [True, False])
 def test_a_note_that_the_service_was_enabled_goes_only_if_it_is_enabled_again(called, ran, booted):
-    """Whatever comes first after `rpm -e` was killed: nothing after it would know."""
+    """The first run after a killed `rpm -e` must do it: no later run would know."""
     def done(**changes):
         changes = dict({"was_enabled": True, "noted": True, "ran": ran}, **changes)
         facts = make_facts(config=CONF, unit=unit(**changes), booted=booted)
@@ -183,7 +183,7 @@ def test_an_upgrade_that_fails_after_a_removal_that_was_killed_leaves_the_servic
 
 @pytest.mark.parametrize("called", [INSTALL, UPGRADE, UNKNOWN], ids=["install", "upgrade", "unknown"])
 def test_a_service_that_is_new_with_this_package_is_started(called):
-    """rpm calls it an upgrade where the package before had no unit: macros enabled ours, and nothing ran before."""
+    """For rpm this is an upgrade, and the old package had no unit: macros enabled ours, and nothing ran before."""
     seen_nothing = make_capture(unit="none")
     assert service_actions(called, unit=unit(enabled=True), capture=seen_nothing) == [actions.START]
     assert service_actions(called, unit=unit(enabled=False), capture=seen_nothing) == [actions.TRY_RESTART]
@@ -229,7 +229,7 @@ def test_links_of_7x_are_retired_and_the_note_is_forgotten():
     facts = make_facts(config=CONF, unit=links, capture=make_capture(tree=True))
     kinds = [action.kind for action in plan.plan(facts, UPGRADE).actions]
     assert actions.RETIRE_LEGACY_LINKS in kinds and kinds[-1] == actions.FORGET_CAPTURE
-    # What only a re-run could know again goes after the stamp that records it.
+    # A note that a later run needs is removed only after the stamp has recorded it.
     assert kinds.index(actions.WRITE_STAMP) < kinds.index(actions.RETIRE_LEGACY_LINKS)
 
 
@@ -373,7 +373,7 @@ def test_the_notice_of_an_upgrade_stays_until_the_mode_changes():
     (CONF, [actions.WRITE_CONFIG]),
 ], ids=["absent", "unreadable", "there"])
 def test_the_way_back_removes_only_what_was_not_there(before, kinds):
-    """A catcher.conf that could not be read before a change is not one that was absent."""
+    """A catcher.conf that could not be read before a change does not count as absent."""
     after = make_facts(config=config.parse(b"TLS_ON\n"))
     request = transition.ReturnRequest(before=make_facts(config=before), after=after, kept="")
     planned = plan.plan(after, transition.of(transition.RETURN, request=request))

@@ -97,7 +97,7 @@ def test_who_has_the_port_on_an_address_that_is_not_the_catchers_is_not_in_its_w
 @pytest.mark.parametrize("listen,own", [("10.0.1.2", OWN_4), ("127.0.0.1,10.0.1.2", OWN_4), ("0.0.0.0", ANY_4),
                                         ("10.0.1.2", ANY_4)])
 def test_who_has_only_ipv6_is_not_beside_a_catcher_that_has_only_ipv4(machine, proc, listen, own):
-    """A second bind to its own address fails, too, and that says nothing about the other program."""
+    """A second bind to the catcher's own address fails, too, and so it says nothing about the other program."""
     os.makedirs(machine.on_disk(reference.PROGRAM))
     machine.put(reference.CONF, b"listen=" + listen.encode("ascii"))
     mine = [line(own, PORT, LISTENS, 7)] + [line(LOOPBACK_4, PORT, LISTENS, 8)] * ("127" in listen)
@@ -108,7 +108,7 @@ def test_who_has_only_ipv6_is_not_beside_a_catcher_that_has_only_ipv4(machine, p
 
 
 def test_a_start_is_waited_for_while_another_program_listens_elsewhere(machine, proc):
-    """A change is taken back if this fails."""
+    """If this fails, the change is undone."""
     os.makedirs(machine.on_disk(reference.PROGRAM))
     machine.put(reference.CONF, b"listen=10.0.1.2\n")
     machine.systemctl(shows(ActiveState="active", SubState="running", MainPID=100))
@@ -175,7 +175,7 @@ def shows(**properties):
 
 
 def test_a_stranger_with_the_catchers_name_is_named(machine, proc):
-    """argv[0] and the port, won by SO_REUSEADDR, are what anybody can have."""
+    """Any program can have this argv[0], and get the port with SO_REUSEADDR."""
     machine.systemctl(shows(MainPID=100, ActiveState="active", SubState="running"))
     proc([line(ANY_4, PORT, LISTENS, 9)], [], [CATCHER, (200, [paths.CATCHER, "-tls"], [9])])
     held = port.holder(machine)
@@ -310,7 +310,7 @@ def test_a_start_that_fails_meanwhile_is_not_waited_for(machine, monkeypatch):
     (line(LOOPBACK_4, PORT, TIME_WAIT, 0), [], "port-closing"),
 ])
 def test_who_has_the_port_is_said_instead_of_waited_for(machine, proc, entry, processes, id):
-    """Half a second after the start, not after twenty."""
+    """The answer comes after half a second, not after twenty seconds."""
     proc([entry], [], processes)
     machine.listening = id == "port-taken"
     machine.systemctl(shows(ActiveState="activating", SubState="auto-restart", MainPID=0))

@@ -1,4 +1,4 @@
-"""promises.py says which marks and which severity each finding has: that is so, and each of them does what it says."""
+"""Each finding has the marks and the severity that promises.py says, and each of them does what it promises."""
 
 import syslog
 import types
@@ -83,7 +83,7 @@ def test_catcherctl_ends_with_1_for_a_failure_and_with_3_for_what_needs_attentio
 
 @pytest.fixture
 def run_with_all(monkeypatch):
-    """Every converge ends with every finding. Returns the ids that are told, and to the journal with which priority."""
+    """Let every converge end with every finding. Return the ids that are shown, and their priorities in the journal."""
     told = {}
 
     def converge(host, called):

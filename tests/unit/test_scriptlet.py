@@ -1,4 +1,4 @@
-"""What the package manager's hooks run: exit status, what is told and where, and that nothing breaks a transaction."""
+"""What the package manager's hooks run: exit status, what they say and where, and that nothing breaks a transaction."""
 
 import errno
 import os
@@ -101,7 +101,7 @@ def test_an_internal_fault_is_a_finding_without_a_traceback(machine, log, capsys
 
 @pytest.mark.parametrize("family", ["rpm", "deb"])
 def test_what_the_environment_lacks_is_no_fault(machine, log, capsys, family):
-    """No openssl, no catcher, no names, nothing to write to: told, and the transaction goes on."""
+    """No openssl, no catcher, no names, nothing can be written: the findings say so, and the transaction goes on."""
     machine.programs[paths.OPENSSL] = FileNotFoundError(2, "No such file or directory")
     for path in (paths.OPENSSL, paths.CATCHER, "/etc/group", "/etc/hosts", paths.VERSION):
         machine.remove(path)
@@ -204,7 +204,7 @@ def test_entry_leads_each_name_to_its_module():
 
 @pytest.fixture
 def tls(machine, log):
-    """In TLS mode with its own pair, and nothing to tell so far."""
+    """A host in TLS mode with its own pair, and no finding so far."""
     machine.put(paths.CONF, b"TLS_ON\n")
     apply.converge(machine, transition.of(transition.START))
     del log[:]

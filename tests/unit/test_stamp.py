@@ -1,4 +1,4 @@
-"""state.json: what a run writes; that it is read again, and nothing else is taken for it."""
+"""state.json: what a run writes, that the next run reads the same, and that no other file is accepted."""
 
 import json
 import sys
@@ -138,7 +138,7 @@ def test_the_fingerprint_of_our_pair_is_kept():
 @pytest.mark.parametrize("called", [APPLY, START, transition.of(transition.PUT_PAIR, request=transition.PairRequest(
     verb="cert install", key=b"k", certificate=b"c", may_replace=True, names=[], key_type="", days=0, options=""))])
 def test_a_pair_of_ours_that_is_back_is_ours(called):
-    """A return that was killed before the stamp, and a run that wrote one since."""
+    """A change was being undone, and was killed before it wrote the stamp. A later run has written one."""
     facts = make_facts(stamp=make_stamp(made_earlier=["cd" * 32, "ab" * 32]))
     facts = facts.replace(pair=facts.pair.replace(state=pair.BOTH, fingerprint="ab" * 32))
     new = stamp.next_stamp(facts, [], config.TLS, called)

@@ -1,4 +1,4 @@
-"""Who may do what in the library, read from its source; and what a converge with nothing to do imports."""
+"""What each module of the library may do, read from its source; and what a converge with nothing to do imports."""
 
 import ast
 import functools
@@ -136,7 +136,7 @@ def test_only_host_runs_programs():
     assert importers == {"host"}
 
 
-# What the running system is asked through has one owner: a second place would drift.
+# Each way to ask the running system has one owner, because two would become different.
 OWNERS = {"/proc/%d/net": "host", "/bin/systemctl": "systemd", "MainPID": "systemd"}
 
 
@@ -203,7 +203,7 @@ def entries():
 
 
 def test_the_ground_floor_is_what_a_hook_or_a_start_imports():
-    """At their top or inside a function, and not through a folder: what cert/ alone needs lies in cert/."""
+    """At the top or inside a function, and not through a folder: modules that only cert/ needs are in cert/."""
     ground = {module for module in MODULES if floor(module) == ""}
     reached, waiting = set(), entries()
     assert waiting == {"launch", "scriptlet"}
@@ -278,7 +278,7 @@ def test_no_hook_is_long(name):
 
 
 def test_what_is_allowed_is_used():
-    """A permission that nobody needs goes."""
+    """A permission that no module needs must be removed."""
     for module, allowed in ALLOWED.items():
         if module not in MODULES:
             continue

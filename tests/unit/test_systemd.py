@@ -20,7 +20,7 @@ def main_process(pid, group=GROUP):
 
 
 def test_the_catcher_is_the_units_main_process(machine):
-    """A process that calls itself catcher.exe is not, root's neither."""
+    """A process that calls itself catcher.exe is not the catcher, even if it runs as root."""
     machine.processes = {50: DAEMON, 100: [paths.CATCHER]}
     machine.systemctl(main_process(100))
     assert systemd.catcher(machine) == 100
@@ -47,7 +47,7 @@ def test_the_main_process_may_be_another_program_that_stays(machine, main, group
 
 
 def test_a_main_process_that_only_root_sees_counts(machine):
-    """/proc may show a user only the user's own processes (hidepid=)."""
+    """With hidepid=, /proc shows a user only the user's own processes."""
     machine.hidden = {100}
     machine.systemctl(main_process(100))
     assert systemd.catcher(machine) == 100 and systemd.running_mode(machine, 100) is None

@@ -1,4 +1,4 @@
-"""Text of others made harmless: one line of printable ASCII for a terminal, a log or a script."""
+"""Foreign text made harmless: one line of printable ASCII for a terminal, a log or a script."""
 
 import json
 
@@ -12,7 +12,7 @@ HOSTILE = {
     "\x7f\x9b31m\x00": "\\x7f\\x9b31m\\x00",
     "h\xf6st": "h\\xf6st",
     "\u202egnp.exe\u2028": "\\u202egnp.exe\\u2028",
-    # What os.fsdecode() makes of a file name that is no text.
+    # The result of os.fsdecode() for a file name that is not text.
     "\udcff": "\\udcff",
     "\U0001f511": "\\U0001f511",
     "plain ~": "plain ~",

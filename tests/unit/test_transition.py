@@ -1,4 +1,4 @@
-"""Scriptlet arguments: every documented way of calling, and what nobody documented."""
+"""Scriptlet arguments: every documented call, and calls that are not documented."""
 
 import pytest
 
@@ -49,7 +49,7 @@ POSTTRANS = {
     (): UNKNOWN,
     ("configure", "7.3.0"): UNKNOWN,
     ("two",): UNKNOWN,
-    # Digits by Unicode's word, and no numbers by int()'s.
+    # Characters that Unicode calls digits, and int() does not accept.
     ("\u00b2",): UNKNOWN,
     ("\u0661",): INSTALL,
     ("\udcff",): UNKNOWN,

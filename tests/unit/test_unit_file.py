@@ -24,7 +24,7 @@ def settings(name):
 
 
 def test_devices_are_allowed_by_their_class():
-    """A path is looked up at the start: a node that comes later would stay out of reach."""
+    """systemd looks up a path at the start: the service could not reach a node that is made later."""
     assert settings("DevicePolicy") == ["closed"]
     allowed = [word for word in settings("DeviceAllow") if word != "rw"]
     assert allowed == ["char-misc", "char-zcrypt"]
@@ -39,12 +39,12 @@ def test_nothing_that_root_runs_can_be_written():
 
 
 def test_no_link_that_the_service_asks_for_is_made():
-    """Root makes the noted links. One in the place of the key storage opens where it leads for the next start."""
+    """Root makes the noted links. A link in place of the key storage opens its target to the next start."""
     assert not [path for path in settings("ReadWritePaths") if (paths.LINKS + "/").startswith(path + "/")]
 
 
 def test_no_socket_of_who_obeys_root_is_seen():
-    """The directory is hidden: a socket that is made again would be seen again where only the old one is."""
+    """Whole directories are hidden. If only a socket was hidden, it would be seen again after it is made again."""
     assert settings("TemporaryFileSystem") == ["/run:ro"]
     shown = settings("BindReadOnlyPaths") + settings("BindPaths")
     assert all(path.startswith("/run/") for path in shown)

@@ -25,7 +25,7 @@ def another_pair(tmp_path_factory):
 
 @pytest.fixture
 def set_up(monkeypatch, a_pair):
-    """set_up(machine, kind of transition): a converge that makes the same pair for all tests, so it is judged once."""
+    """set_up(machine, kind of transition): a converge that makes the same pair for all tests. It is judged once."""
 
     def converge(machine, kind):
         with monkeypatch.context() as patched:
@@ -49,6 +49,6 @@ def daemon(machine, monkeypatch, set_up, another_pair):
 
 @pytest.fixture
 def frozen(monkeypatch):
-    """The time in the names of what is kept."""
+    """Set the time that the names of old pairs contain."""
     real = time.gmtime
     monkeypatch.setattr(time, "gmtime", lambda seconds: real(MOMENT))

@@ -43,7 +43,7 @@ def in_place(machine):
 
 
 def bin_tree(machine):
-    """What is in the directory of the pair, with inodes and times."""
+    """Return the files in the directory of the pair, with inodes and times."""
     return {path: what for path, what in tree_of(machine, times=True).items() if path.startswith(paths.BIN + "/")}
 
 
@@ -52,7 +52,7 @@ def found(machine):
 
 
 def refused(machine, daemon, call):
-    """The error of a call, which must change nothing."""
+    """Return the error of a call. Assert that the call changes nothing."""
     before = tree_of(machine, times=True)
     restarts = daemon.restarts
     with pytest.raises(CatcherError) as caught:

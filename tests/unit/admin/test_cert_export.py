@@ -59,7 +59,7 @@ def test_export_follows_no_link(machine, daemon, stick, name):
 
 
 def test_export_onto_a_stick_that_has_one_group_for_all(machine, daemon, stick, monkeypatch):
-    """On vfat that is mounted for a user, a change of group is refused."""
+    """vfat that is mounted for a user refuses a change of the group."""
     real = os.fstat
 
     def fstat(fd):
@@ -81,7 +81,7 @@ def test_export_onto_a_stick_that_has_one_group_for_all(machine, daemon, stick, 
 
 @pytest.mark.parametrize("where,linked", [(paths.BIN, False), (paths.BIN, True), ("/data", True), ("/mnt/link", False)])
 def test_export_into_the_place_of_the_pair_is_refused(machine, daemon, where, linked):
-    """Otherwise an administrator's file would be rewritten, without its text and without a copy."""
+    """Otherwise the command would replace an administrator's file, and no copy of its text would be left."""
     authority = Authority()
     machine.put(paths.KEY, NEW_KEY, 0o600)
     machine.put(paths.CERTIFICATE, b"Bag Attributes\n" + authority.issue(NEW_KEY) + authority.certificate)

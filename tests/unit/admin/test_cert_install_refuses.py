@@ -26,11 +26,11 @@ def test_names_that_are_not_this_hosts_need_to_be_named(machine, daemon):
     assert "does not name other.example.com" in error.message
     _, left = cert_install.install(machine, files, ["service.example.com"], True)
     assert shown(daemon.port) == der(crt)
-    # It stays accepted, while this pair stays.
+    # The name stays accepted as long as this pair stays.
     assert left == []
     apply.converge(machine, transition.of(transition.UPGRADE, "8.0.0-1"))
     assert ids(installed_pair.check(machine, [])[1]) == []
-    # Another certificate with the same names was not asked about.
+    # Nobody confirmed another certificate with the same names.
     machine.put(paths.CERTIFICATE, issue(NEW_KEY, "service.example.com", ("service.example.com",)))
     assert ids(installed_pair.check(machine, [])[1]) == ["pair-names-stale"]
 
@@ -128,7 +128,7 @@ def test_a_key_is_not_said_to_be_another_if_nobody_can_tell(machine, daemon, mon
 
 
 def test_what_is_wrong_with_a_certificate_is_said_of_a_chain_too(machine, daemon, monkeypatch):
-    """OpenSSL need not be asked for it."""
+    """The check does not need OpenSSL."""
     authority = Authority()
     leaf = issue(machine.get(paths.KEY), issuer=(authority.key, "Test CA"), ca=False, usage=CLIENT)
     monkeypatch.setattr(check, "_ask_openssl", lambda *arguments: {"unknown": "cannot allocate memory"})

@@ -1,4 +1,4 @@
-"""catcherctl as it is typed: exit status, what goes to which stream, and nothing changed by what cannot be done."""
+"""catcherctl as it is typed: its exit status, which text goes to which stream, and that a refusal changes nothing."""
 
 import argparse
 import io
@@ -43,7 +43,7 @@ def machine(tmp_path, monkeypatch, set_up):
 
 
 class Ran:
-    """What came of a command line."""
+    """The result of a command line."""
 
     def __init__(self, status, out, err):
         self.status, self.out, self.err = status, out, err
@@ -51,7 +51,7 @@ class Ran:
 
 @pytest.fixture
 def run(capsys):
-    """catcherctl with these words; two plain streams, and never a traceback."""
+    """Run catcherctl with these words. Both streams must be plain text without a traceback."""
 
     def call(*words):
         try:
@@ -70,7 +70,7 @@ def run(capsys):
 
 
 def failed(ran, status=1):
-    """One line that says what is wrong, what to do below it, and nothing else."""
+    """Assert one line that says what is wrong, below it what to do, and nothing else."""
     assert ran.status == status, ran.err
     assert ran.out == ""
     lines = ran.err.splitlines()
@@ -116,7 +116,7 @@ def test_each_example_is_understood(words):
     ("tke1", "tke1"), ("Tke1.Example.COM", "Tke1.Example.COM"),
     # Clients compare letters, and a name in a certificate has no final dot (RFC 5280, 4.2.1.6).
     ("tke1.example.com.", "tke1.example.com"),
-    # A command in a hint has to be typed again, and no other letter than those of ASCII is shown as it is.
+    # An administrator types the command of a hint, and only ASCII is shown unchanged.
     ("b\u00fccher.example", "xn--bcher-kva.example"), ("2001:DB8:0::1", "2001:db8::1"), ("fe80::1%eth0", "fe80::1"),
     ("192.0.2.10", "192.0.2.10"),
 ])
@@ -325,7 +325,7 @@ def test_a_plan_without_root_says_what_it_cannot_see(run, machine, monkeypatch):
     ran = run("plan", "--json")
     assert failed(ran) == "catcherctl: only root may read what a plan depends on: /var/lib/csulcca/state.json"
     assert ran.err.endswith("  run it as root:\n    sudo catcherctl plan --json\n")
-    # A dry run is a plan, too, and what was typed stays quoted.
+    # A dry run prints a plan, too, and quotes what was typed.
     ran = run("cert", "install", "a b", "c", "--dry-run")
     assert ran.err.endswith("  run it as root:\n    sudo catcherctl cert install 'a b' c --dry-run\n")
     assert failed(ran).startswith("catcherctl: only root may read what a plan depends on: ")
@@ -398,7 +398,7 @@ HOSTILE = ("/bin/true", "/bin/sh", "/usr/bin/openssl", "/usr/bin/getent", "/usr/
 @pytest.mark.parametrize("conf", [b"TLS_ON\n", None], ids=["configured", "fresh"])
 @pytest.mark.parametrize("verb", ["plan", "apply"])
 def test_nothing_of_another_root_is_run(run, tmp_path, monkeypatch, verb, conf):
-    """Whoever looks at a tree does not know yet whose it is; and who only looks changes nothing."""
+    """A plan for another root does not know yet which system that is, and changes nothing."""
     ran = []
 
     def hostile(*arguments):
@@ -422,7 +422,7 @@ def test_nothing_of_another_root_is_run(run, tmp_path, monkeypatch, verb, conf):
     if verb == "plan":
         assert tree_of(tree, times=True) == before
     if conf is None:
-        # Which mode is possible is only known where its own OpenSSL may be asked.
+        # Only the OpenSSL of that system can say which mode is possible.
         assert tree.get(paths.CONF) is None
         assert "tls-unknown" in [one["id"] for one in json.loads(done.out)["findings"]]
 
@@ -474,7 +474,7 @@ def test_closed_and_broken_streams_cause_no_traceback(name):
 @pytest.mark.parametrize(
     "words", [["--help"], ["tke-guide", "tls", "--json"], ["probe", "127.0.0.1:1"], ["nonsense"]], ids=" ".join)
 def test_a_reader_that_has_gone(words):
-    """catcherctl ... | head: no message, and no second attempt when the interpreter ends."""
+    """catcherctl ... | head: no message, and Python does not try to write again when it ends."""
     reader, writer = os.pipe()
     os.close(reader)
     child = subprocess.Popen(child_python() + [ENTRY, "catcherctl"] + words, stdout=writer, stderr=subprocess.PIPE,

@@ -35,7 +35,7 @@ def test_a_change_restarts_only_if_it_may(machine, change, wanted):
 
 
 def test_waiting_ends_where_systemd_has_given_up(machine, monkeypatch):
-    """Without this, the wait would last 15 seconds although nothing starts the daemon any more."""
+    """Otherwise the wait would last 15 seconds, although nothing starts the daemon again."""
     machine.systemctl(lambda argv, stdin: (0 if argv[1] == "is-failed" else 1, b""))
     looks = []
     monkeypatch.setattr(machine, "wait_until", lambda condition, timeout: Host.wait_until(machine, condition, 10))
@@ -47,7 +47,7 @@ def test_waiting_ends_where_systemd_has_given_up(machine, monkeypatch):
 
 
 def found(state, address="127.0.0.1", version=""):
-    """What a look saw."""
+    """What one look at the service saw."""
     return result.ProbeResult(
         host="127.0.0.1", port=50003, name="127.0.0.1", state=state, reason="it may hang", address=address, failed=[],
         version=version, cipher="", chain=[], chain_note="", matched="", cafile=None, anchor_problem=None,
@@ -58,16 +58,16 @@ def found(state, address="127.0.0.1", version=""):
     (found(result.TCP), [paths.CATCHER], ""),
     (found(result.TLS, version="TLSv1.3"), [paths.CATCHER], "it speaks TLS (TLSv1.3)"),
     (found(result.REFUSED, ""), [paths.CATCHER], "nothing listens on port 50003"),
-    # A daemon that says nothing to a greeting that it does not know, told from one that hangs on its way to TLS.
+    # A daemon that ignores an unknown greeting is not a daemon that hangs before it speaks TLS.
     (found(result.TIMED_OUT), [paths.CATCHER], ""),
     (found(result.TIMED_OUT), [paths.CATCHER, "-tls"], "no connection: it may hang"),
     (found(result.TIMED_OUT), ["/usr/sbin/sshd"], "no connection: it may hang"),
     (found(result.TIMED_OUT, ""), [paths.CATCHER], "no connection: it may hang"),
-    # A daemon that closes the connection at this greeting does not say what it speaks either.
+    # If the daemon closes the connection at this greeting, it is not known either what it speaks.
     (found(result.CLOSED), [paths.CATCHER], ""),
     (found(result.CLOSED), [paths.CATCHER, "-tls"], "no connection: it may hang"),
     (found(result.CLOSED), ["/usr/sbin/sshd"], "no connection: it may hang"),
-    # A reset as soon as it was accepted, before there is an address.
+    # A reset right after accept(2), before the peer's address was read.
     (found(result.CLOSED, ""), [paths.CATCHER], ""),
     (found(result.CLOSED, ""), [paths.CATCHER, "-tls"], "no connection: it may hang"),
     (found(result.CLOSED, ""), ["/usr/sbin/sshd"], "no connection: it may hang"),
@@ -129,7 +129,7 @@ UNREACHED = [result.REFUSED, result.UNREACHABLE, result.TIMED_OUT]
 @pytest.mark.parametrize("words,wanted", [
     ([paths.CATCHER], daemon.UNVERIFIED), ([paths.CATCHER, "-tls"], daemon.FAILED)])
 def test_what_cannot_be_reached_from_here_is_not_verified(machine, proc, looked_at, state, words, wanted):
-    """IPAddressDeny=, a firewall, a network of its own: the change stands, if the daemon's arguments are right."""
+    """IPAddressDeny=, a firewall, a network namespace: the change stays if the daemon's arguments are right."""
     proc([line(TEN_1_2_3, PORT, LISTENS, 7)], [], [(100, words, [7])])
     looked_at(found(state, ""))
     said = daemon.verify(machine, daemon.speaks_tcp(machine))

@@ -1,4 +1,4 @@
-"""cert show and cert check: what the pair is, and what is wrong with it."""
+"""cert show and cert check: what they say about the pair and its faults."""
 
 import errno
 import os
@@ -32,7 +32,7 @@ def test_show(machine, daemon):
 
 @pytest.mark.parametrize("kept", [False, True])
 def test_all_agree_on_a_pair_of_ours_that_was_copied_back(machine, daemon, kept):
-    """The one before the last that we made; kept: it is in its place again and beside it."""
+    """The pair that we made before the last one. kept: it is in place again, and its old copy is still there."""
     known = remembered(machine)
     first, last = known.generated_pair, "ab" * 32
     machine.put(paths.STAMP, stamp.render(known.replace(generated_pair=last, made_earlier=[first])))
@@ -130,7 +130,7 @@ CHECKS = {
     (errno.EIO, "pair-unread"), (errno.EACCES, "pair-unread"), (errno.ESTALE, "pair-unread"),
     (errno.ENOENT, "pair-unread"), (errno.EINVAL, "pair-unusable"), (errno.EFBIG, "pair-unusable")])
 def test_nobody_is_told_to_replace_a_pair_that_could_not_be_read(machine, daemon, monkeypatch, path, error, found):
-    """The pair may be good, and on a disk that fails or a file system that is not mounted."""
+    """The pair may be good, but its disk fails or its file system is not mounted."""
     real = machine.read
 
     def fails(asked, *rest, **named):
@@ -155,7 +155,7 @@ def test_check_finds_what_is_wrong_and_changes_nothing(machine, daemon, name, mo
     assert ids(told) == wanted
     conforms("cert-check", dict(seen, findings=[report.finding_fields(one) for one in told]))
     assert tree_of(machine, times=True) == before
-    # Nothing is rekeyed silently: the TKE holds the old certificate.
+    # No key is replaced silently, because the TKE has the old certificate.
     key = machine.get(paths.KEY)
     if key is not None:
         apply.converge(machine, transition.of(transition.UPGRADE, "8.0.0-1"))
@@ -180,14 +180,14 @@ def test_check_refuses_if_there_is_no_pair(machine, daemon):
 
 
 def test_the_daemon_is_real(machine, daemon):
-    """These tests would believe anything of a daemon that is not there."""
+    """Without a daemon, these tests would pass whatever the code says."""
     assert ssl.PEM_cert_to_DER_cert(machine.get(paths.CERTIFICATE).decode("ascii")) == shown(daemon.port)
     daemon.stop()
     assert shown(daemon.port) is None
 
 
 def fails_at(monkeypatch, machine, names, path):
-    """Each of these calls of os on a path: a disk that fails."""
+    """Let each of these calls of os fail on a path, as on a broken disk."""
     bad = machine.on_disk(path)
 
     def failing(real):
@@ -209,7 +209,7 @@ def test_whose_a_pair_is_that_cannot_be_read_is_not_known(machine, daemon, monke
     listed = cert_list.collect(machine)
     seen = status.collect_status(machine)
     assert [checked["made_here"], listed["pairs"][0]["made_here"], seen["pair"]["made_here"]] == [None] * 3
-    # Both files are there, and nobody says that one is missing, or offers to make it.
+    # Both files are there: no command says that one is missing, or offers to make it.
     assert [checked["state"], seen["pair"]["state"]] == ["both", "both"] and "pair-half" not in ids(found)
     assert listed["pairs"][0]["key"] and listed["pairs"][0]["certificate"]
     for lines in (installed_pair.show_lines(checked), cert_list.lines(listed), status.lines(seen)):

@@ -61,7 +61,7 @@ DONE = "You have nothing more to do on this host"
 
 def test_a_pair_that_is_put_in_place_by_hand_is_not_in_use_before_a_restart(changed, daemon):
     assert said(changed) == EVERYBODY
-    # It lasts: a second look says the same.
+    # The finding stays: a second look says the same.
     assert said(changed) == EVERYBODY
     assert DONE not in guide(changed)
     assert "As soon as the TKE trusts the new one (step 1 B), type on this host: systemctl restart" in guide(changed)

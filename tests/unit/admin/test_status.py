@@ -133,7 +133,7 @@ def test_status_of_a_catcher_in_tcp_mode_has_no_finding(machine, monkeypatch):
 
 
 def test_from_an_upgrade_to_tls_by_what_status_says(tmp_path, monkeypatch):
-    """Two commands, both read off the screen."""
+    """Both commands are typed as the screen shows them."""
     machine = installed(tmp_path)
     machine.enable()
     machine.put(paths.CONF, b"TLS_OFF\n")
@@ -331,7 +331,7 @@ def test_a_tracer_that_suspends_the_catcher_for_moments_is_no_finding(machine):
     (expired, "the certificate expired on"), (soon, "the certificate expires on"), (cloned, None),
     (half, "catcher.crt exists and /opt/IBM/CCA/bin/catcher.key does not"), (unusable, "catcher.crt is not PEM")])
 def test_what_is_wrong_with_the_pair_is_a_note_in_tcp_mode(machine, monkeypatch, change, told):
-    """Otherwise nobody would look at the pair before TLS is wanted, in a change window."""
+    """Otherwise nobody would check the pair before the change window in which TLS is needed."""
     machine.put(paths.CONF, b"TLS_OFF\n")
     change(machine, monkeypatch)
     runs(machine, monkeypatch)
@@ -390,7 +390,7 @@ def test_a_pair_that_is_gone_is_told(machine, monkeypatch, runs_now):
 
 @pytest.mark.parametrize("state, noted", [("stopped", False), ("disabled", True)])
 def test_a_pair_that_could_not_be_made_is_told(machine, monkeypatch, state, noted):
-    """A run of the package has tried, and said so in its stamp; or it left that to a start."""
+    """A run of the package tried it and noted that in its stamp, or left it to a start."""
     STATES[state][0](machine, monkeypatch)
     for path in (paths.KEY, paths.CERTIFICATE):
         os.unlink(machine.on_disk(path))
@@ -434,7 +434,7 @@ def relays(machine):
     "localhost:99999999999999999999", "127.0.0.1:99999999999999999999", "127.0.0.1:99999", "localhost:\u00b2", "x:",
 ])
 def test_a_backend_with_a_port_that_is_none_is_said(machine, relays, name):
-    """The daemon refuses such a file, and the status says why."""
+    """The daemon refuses the file, and the status says why."""
     relays(("backend=%s\n" % name).encode("utf-8"))
     seen = backend.look(machine)
     assert seen["name"] is None and "line 3: backend= must be" in seen["problem"]
@@ -530,7 +530,7 @@ def test_a_backend_that_only_others_see_is_told(machine, monkeypatch, relays, se
     relays(b"backend=/var/run/backend\n")
     problem = backend.look(machine, 100)["problem"]
     assert problem == told or told in problem
-    # A user who may not look there is told nothing.
+    # If a user may not look there, status says nothing about it.
     real = machine.lstat
 
     def lstat(path):
@@ -547,7 +547,7 @@ def test_a_backend_that_only_others_see_is_told(machine, monkeypatch, relays, se
     (lambda path: Path(path).write_bytes(b"idle_timeout=61\n"), True), (os.unlink, True),
 ], ids=["no change", "a new time", "other comments", "another value", "removed"])
 def test_settings_that_the_daemon_does_not_use_are_told(machine, relays, change, told):
-    """What status says of the backend is true only after a restart."""
+    """What status says about the backend becomes true with a restart."""
     relays(b"idle_timeout=60\n")
     machine.put(reference.CONF, b"# mine\nidle_timeout=60\n")
     noted = reference.note(machine)
@@ -565,7 +565,7 @@ def test_settings_that_the_daemon_does_not_use_are_told(machine, relays, change,
     ("127.0.0.1,::1", ""), ("0.0.0.0", ""), ("127.0.0.1,192.0.2.77", "192.0.2.77"), ("2001:db8::77", "2001:db8::77"),
     ("fe80::1%nosuch0,192.0.2.77", "fe80::1%nosuch0 and 192.0.2.77")])
 def test_addresses_that_this_host_does_not_have_are_told(machine, monkeypatch, relays, listen, absent):
-    """The catcher listens there all the same, since they may come, and so may be mistyped."""
+    """The catcher waits for these addresses, because they may come later. But they may also be mistyped."""
     relays(b"listen=%s\n" % listen.encode())
     fields = seen(machine)
     assert ids_of(fields) == ["listen-absent"] * bool(absent) and absent in text(fields)
@@ -593,7 +593,7 @@ def test_another_port_is_shown(machine, relays):
     (b"max_connections = 4\n", "line 3: max_connections= is set"),
     (b"\xff", "is not text in UTF-8"), (b"listen=localhost", "line 3: listen= must be")])
 def test_settings_with_which_the_daemon_does_not_start_are_told(machine, monkeypatch, relays, line, told, running):
-    """They are told also while it runs with the previous settings. If it does not run, no other reason is told."""
+    """Status reports them even while the catcher runs. If it does not run, they are the only reason in the status."""
     if callable(line):
         line(machine.on_disk(reference.CONF))
     else:
@@ -649,7 +649,7 @@ def test_without_root_there_is_one_line_and_nothing_made_up(machine, monkeypatch
 
 
 def test_a_catcher_that_only_root_sees_is_not_said_to_be_stopped(machine, monkeypatch):
-    """/proc may show a user only the user's own processes (hidepid=)."""
+    """With hidepid=, /proc shows a user only the user's own processes."""
     machine.processes = {}
     machine.hidden = {100}
     machine.systemctl((0, b"MainPID=100\nActiveState=active\nSubState=running\n"))
@@ -688,7 +688,7 @@ def test_a_configuration_that_only_root_may_read_is_not_called_unusable(machine,
 
 @pytest.mark.parametrize("running", [True, False])
 def test_a_port_that_only_root_may_read_is_not_guessed(machine, monkeypatch, running):
-    """The catcher listens on port 50010: to a user it would not listen at all."""
+    """The catcher listens on port 50010. Without that port, a user would read that it does not listen."""
     os.makedirs(machine.on_disk(reference.PROGRAM))
     machine.put(reference.CONF, b"port=50010\n")
     held(monkeypatch, NOBODY)
@@ -713,7 +713,7 @@ def test_what_only_root_can_know_is_not_said_to_others(machine, monkeypatch):
 
 
 def test_a_real_user_without_root_sees_that_not_all_is_shown(tmp_path):
-    """The same with the kernel's own refusals."""
+    """The same as the test above, with real refusals of the kernel."""
     if not IS_ROOT:
         pytest.skip("only root can become somebody else")
     machine = installed(tmp_path)

@@ -1,4 +1,4 @@
-"""The guide says what this host needs: every name, hash and box in it is looked at."""
+"""The guide says what this host needs: the tests check each name, hash and box in it."""
 
 import os
 import re
@@ -160,7 +160,7 @@ def test_the_guide_says_what_the_catcher_still_needs(mode, configured, running, 
 
 
 def test_a_catcher_that_only_root_sees_is_not_said_to_be_stopped():
-    """/proc may show a user only the user's own processes (hidepid=)."""
+    """With hidepid=, /proc shows a user only the user's own processes."""
     said = flat("tls", running=None, hidden=True, use="not known")
     assert "only root can see in which mode it runs. On this host, type: sudo catcherctl status" in said
     assert "does not run" not in said

@@ -186,7 +186,7 @@ def test_hostile_keys_cost_little(data):
 
 
 def test_a_key_that_is_too_large_is_refused_before_its_primes_are_checked():
-    """Which takes seconds of each start with a recent OpenSSL."""
+    """With a recent OpenSSL, that check would add seconds to each start."""
     key, crt = pair_of("rsa-8192")
     started = time.process_time()
     problem = check.check(Asked(), key, crt).problem

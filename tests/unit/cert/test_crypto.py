@@ -1,4 +1,4 @@
-"""cryptography absent, broken or panicking costs what only it can do, and never a traceback."""
+"""If cryptography is missing, broken or panics, only its own features fail, without a traceback."""
 
 import re
 import sys
@@ -13,7 +13,7 @@ from ..support import Asked, library_modules
 
 
 class PanicException(BaseException):
-    """What the Rust part of cryptography 40 and 41 raises: no Exception."""
+    """What the Rust part of cryptography 40 and 41 raises: it does not inherit from Exception."""
 
 
 BROKEN = {
@@ -25,7 +25,7 @@ RAISED = [ImportError("no _cffi_backend"), AttributeError("x"), OSError(5, "I/O 
 
 
 def test_each_part_that_is_loaded_is_used():
-    """What is not would make a command fail for nothing, on a host where it cannot be loaded."""
+    """If the module is not needed, loading it would make a command fail for nothing where it is broken."""
     text = ""
     for path in library_modules().values():
         with open(path, encoding="utf-8") as stream:

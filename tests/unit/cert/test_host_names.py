@@ -16,7 +16,7 @@ GETENT = "/usr/bin/getent"
 
 
 def no_network(machine):
-    """Nothing but a kernel: no resolver, no hosts file, loopback only."""
+    """A host with a kernel only: no resolver, no hosts file, only loopback."""
     machine.programs[GETENT] = (2, b"")
     machine.remove("/etc/hosts")
     machine.ipv4 = ["127.0.0.1"]
@@ -70,7 +70,7 @@ def test_names(machine, name):
         machine.programs[GETENT] = (0 if answer else 2, answer)
     found = host_names.collect(machine)
     assert (found.short, found.full) == result
-    # The resolver is asked only where nothing else told.
+    # The resolver is asked only if nothing else gave a full name.
     assert (machine.spawned != []) == (answer is not None)
 
 
@@ -114,7 +114,7 @@ def hexed(address):
 
 
 def test_temporary_addresses_are_not_named(machine):
-    """net.ipv6.conf.*.use_tempaddr: they are gone in a day or a week, also those that are deprecated already."""
+    """net.ipv6.conf.*.use_tempaddr: temporary addresses disappear within a week, and so do deprecated ones."""
     machine.put("/proc/net/if_inet6", if_inet6(
         (hexed("2001:db8::7e57:1"), 0x00, 0x01), (hexed("2001:db8::10"), 0x00, 0x00),
         (hexed("2001:db8::7e57:2"), 0x00, 0x21), (hexed("2001:db8::7e57:3"), 0x00, 0x41)))
@@ -253,7 +253,7 @@ def test_no_pair_is_made_while_the_clock_is_not_set(machine, now):
     with pytest.raises(CatcherError) as refused:
         generate.generate(machine, host_names.collect(machine))
     assert "clock" in refused.value.message and "timedatectl" in refused.value.hint
-    # Set, the next start makes it.
+    # When the clock is set, the next start makes the pair.
     machine.time = 1795468320.0
     outcome = apply.converge(machine, transition.of(transition.START))
     assert start.launch_decision(outcome.facts, outcome.plan.mode).mode == "tls"

@@ -21,7 +21,7 @@ def put(machine, name, kind="", device=False, below=(), bridge=False, type=1):
         machine.put(at + "/bridge/bridge_id", b"8000.000000000000\n")
 
 
-# Interface, what sysfs has of it -> whether its addresses last. enc1 is a device, bond0 has it, vnet0 is a machine's.
+# Interface, what sysfs says of it -> whether its addresses last. enc1 is a device of bond0, vnet0 is a guest's.
 INTERFACES = {
     "enc2": ({"device": True}, True),
     "bond0": ({"kind": "bond", "below": ["enc1"]}, True),
@@ -33,7 +33,7 @@ INTERFACES = {
     "team0": ({"below": ["enc1"]}, True),
     # VIPA.
     "dummy0": ({}, True),
-    # A KVM host, its machines being ports.
+    # A KVM host whose guests are ports of the bridge.
     "br0": ({"kind": "bridge", "bridge": True, "below": ["vnet0", "enc1"]}, True),
     "br-mgmt": ({"kind": "bridge", "bridge": True, "below": ["bond0.7", "vnet0"]}, True),
     "br1": ({"kind": "bridge", "bridge": True, "below": ["vnet0"]}, False),
@@ -71,7 +71,7 @@ def test_what_the_kernel_says_counts(host, name):
         put(host, name, **shown)
     for label in (name, name + ":1"):
         assert interfaces.is_lasting(host, label, set()) == lasting
-        # Whatever it is, the host reaches others over it.
+        # The host reaches other hosts over this interface, whatever it is.
         assert interfaces.is_lasting(host, label, {name})
 
 

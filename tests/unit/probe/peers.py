@@ -23,7 +23,7 @@ from catcher_install.probe import probe, report
 from .. import authority
 from ..schema import conforms
 
-# Seconds until a condition that should come at once is taken for one that never will.
+# Seconds after which a condition that should be true at once counts as one that never becomes true.
 PATIENCE = 10.0
 
 
@@ -148,13 +148,13 @@ def reads_and_closes(peer, conn):
 
 
 def ends_and_closes(peer, conn):
-    """Ends its side first, as a TCP daemon does, and does not listen either."""
+    """End its own side first, as a TCP daemon does, and read nothing."""
     conn.shutdown(socket.SHUT_WR)
     return b""
 
 
 def ends_and_closes_later(peer, conn):
-    """The same, and between the two it takes in what a client has sent by then."""
+    """The same, but read what the client has sent before the connection is closed."""
     conn.shutdown(socket.SHUT_WR)
     conn.settimeout(0.1)
     with contextlib.suppress(socket.timeout):
@@ -164,7 +164,7 @@ def ends_and_closes_later(peer, conn):
 
 
 def answers_at_the_end(data):
-    """A server that is so slow that it has an answer only when nobody waits for it any more."""
+    """A server that is so slow that its answer comes when no client waits for it any more."""
     def handle(peer, conn):
         got = read_to_end(conn)
         conn.sendall(data)

@@ -13,7 +13,7 @@ from catcher_install.probe import result as results
 
 from .peers import PATIENCE, Peer, check, ids, look, speaks_tls, waits
 
-# The peers' threads are this process's, which is no concern of the probe's openssl.
+# The peers' threads are in this process. The openssl that the probe starts does not need them.
 pytestmark = [pytest.mark.real_programs, pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")]
 
 
@@ -108,7 +108,7 @@ def test_an_unreachable_address_is_a_finding():
 def test_an_unknown_interface_is_named_as_the_reason():
     result = probe.probe("fe80::1%no-such-interface", timeout=2)
     check(result)
-    # To use the address instead of the name would be no help.
+    # The address instead of the name would not help.
     assert (result.state, ids(result)) == (results.UNREACHABLE, ["probe-unreachable"])
     assert result.reason == "this host has no interface of that name"
 

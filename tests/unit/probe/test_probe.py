@@ -10,7 +10,7 @@ from catcher_install.probe import result as results
 
 from .peers import Peer, ids, look, speaks_tls
 
-# The peers' threads are this process's, which is no concern of the probe's openssl.
+# The peers' threads are in this process. The openssl that the probe starts does not need them.
 pytestmark = [pytest.mark.real_programs, pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")]
 
 

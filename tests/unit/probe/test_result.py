@@ -8,7 +8,7 @@ from catcher_install.probe import report
 
 from .peers import Made, Peer, ids, look, speaks_tls
 
-# The peers' threads are this process's, which is no concern of the probe's openssl.
+# The peers' threads are in this process. The openssl that the probe starts does not need them.
 pytestmark = [pytest.mark.real_programs, pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")]
 
 
@@ -54,7 +54,7 @@ def test_a_certificate_outside_its_validity_is_a_finding(tmp_path, days, finding
     assert report.exit_status(result) == 3
     day = made.not_before if days[0] > 0 else made.not_after
     assert day.strftime("%Y-%m-%d") in messages.text(result.findings[0])
-    # Expiry is a finding of its own, and not told a second time as a matter of trust.
+    # Expiry has its own finding. The finding about trust does not repeat it.
     assert result.anchor_problem == ""
 
 

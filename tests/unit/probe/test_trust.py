@@ -13,7 +13,7 @@ from catcher_install.probe import probe, report
 
 from .peers import Made, NoPrograms, Peer, ids, look, speaks_tls, talks_tls
 
-# The peers' threads are this process's, which is no concern of the probe's openssl.
+# The peers' threads are in this process. The openssl that the probe starts does not need them.
 pytestmark = [pytest.mark.real_programs, pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")]
 
 
@@ -139,7 +139,7 @@ class Tool(Host):
 
 @pytest.mark.parametrize("trusts", ["a file", "the system"])
 def test_what_verifies_is_what_is_shown(authority, tmp_path, monkeypatch, trusts):
-    """An attacker on the way could take over only the first connection, whose hashes a person compares."""
+    """An attacker between the hosts could take over only the first connection, whose hashes a person compares."""
     root, middle, server = authority
     stranger = Made("localhost", dns=["localhost"])
     (tmp_path / "stranger").mkdir()
@@ -160,7 +160,7 @@ def test_what_verifies_is_what_is_shown(authority, tmp_path, monkeypatch, trusts
 
 
 def test_a_text_that_says_verified_is_not_believed(good, tmp_path):
-    """An openssl whose text somebody has changed on its way: a connection that verifies decides."""
+    """The text of openssl was changed on its way. A connection that verifies the chain decides instead."""
     text = b"\nCertificate chain\n 0 s:CN = x\n%s---\nVerification: OK\n" % good.pem
     with Peer(speaks_tls(good.files(tmp_path))) as peer:
         result = look(peer, "localhost", host=Tool(text))
@@ -196,7 +196,7 @@ def test_without_chain_and_openssl_the_servers_certificate_is_shown_and_that_is_
         result = look(peer, "localhost", host=NoPrograms())
     assert len(result.chain) == 1
     assert "/usr/bin/openssl" in result.chain_note
-    # A certificate that was not seen is not called missing.
+    # The report does not call a certificate missing that the probe did not see.
     assert ids(result) == []
 
 
