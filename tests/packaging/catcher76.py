@@ -7,7 +7,7 @@ from .packages import of_7_6
 from .system import CERTIFICATE, DAEMON, KEY
 
 UNIT = "/usr/lib/systemd/system/CSUTKEcat.service"
-# In place of CCA 7.6's daemon, which 7.3's packages do not have: takes -tls, and answers nobody.
+# A substitute for CCA 7.6's daemon, which 7.3's packages do not have: it accepts -tls, and answers nobody.
 OF_7_6 = """#!/usr/bin/python3 -I
 import os, signal, sys
 if "CSUTKECAT_PIDFILE" in os.environ:

@@ -48,7 +48,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keep the tests of the wanted squares, on each system or once in a family."""
+    """Keep the tests of the wanted cells and scenarios, on each system or once in a family."""
     squares.pytest_collection_modifyitems(config, items)
     if config.option.once_a_family:
         kept = turns.once_a_family(items)
@@ -75,7 +75,7 @@ def cell(request: pytest.FixtureRequest) -> images.Cell:
 
 @pytest.fixture(scope="session")
 def workstation(built: Built) -> Iterator[Workstation]:
-    """The machine that looks at all others from outside. All tests of a process share it."""
+    """The machine that looks at all other machines over the network. All tests of a process share it."""
     with Workstation(CELLS, built) as made:
         yield made
 
@@ -107,5 +107,5 @@ def boot(cell: images.Cell, workstation: Workstation) -> Iterator[Callable[..., 
 
 @pytest.fixture
 def pair(boot: Callable[..., System], workstation: Workstation) -> tuple[System, AnyMachine]:
-    """(system, client): a host, and a second machine to look at it, which the test may change."""
+    """(system, client): a host, and a second machine that looks at it. The test may change both."""
     return boot(), boot("tke", network=workstation.network, boot=False).machine

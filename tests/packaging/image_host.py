@@ -34,7 +34,8 @@ BASE = """\
 mkdir -p /usr/lib/sysimage /etc/rpm && mv /var/lib/rpm /usr/lib/sysimage/ && rm -rf /var/* && mkdir -m 1777 /var/tmp
 echo '%_dbpath /usr/lib/sysimage/rpm' >/etc/rpm/macros
 """
-# The /etc of an update is that of its image, with what was changed in the one before. Runs in the image of that.
+# The /etc of an update is the /etc of its image, with the changes that the host made in the previous one. This runs in
+# the previous image.
 MERGE = """
 import os, shutil, stat
 
@@ -135,7 +136,7 @@ class ImageHost:
         """Boot the image after the one that runs."""
         etc = self._volume()
         with Machine(image, boot=False, data={"/etc": etc}):
-            # Its start has filled the volume with the files of the image.
+            # The start of the machine has filled the volume with the files of the image.
             pass
         if self._booted:
             before, changed = self._booted[-1]

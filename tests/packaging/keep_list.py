@@ -1,4 +1,4 @@
-"""The one list of what removal and purge may leave of us, and of what changes on a system without us.
+"""The only list of the files that removal and purge may leave, and of the files that change on any system.
 
     before = whole_tree(system)
     ...
@@ -49,7 +49,7 @@ LEFT_BY_7_3 = {
 }
 # Files of the tests themselves.
 PACKAGES = "/root/*"
-# Files that change on every system without us. None has one of our names.
+# Files that change on every system, also without this package. None of them has a name of ours.
 OUR_NAMES = ("csulcca", "csutke", "catcher")
 NOT_OURS = (
     "/var/lib/dpkg/*", "/var/lib/rpm/*", "/var/lib/dnf/*", "/var/lib/apt/*", "/var/lib/zypp/*", "/usr/lib/sysimage/*",
@@ -66,7 +66,7 @@ NOT_OURS = (
 def whole_tree(system: System) -> dict[str, str]:
     """Every path of the root file system, of /run and of /tmp: type, mode, owner, link target, of files size and time.
 
-    The time is enough to see a file that was written again: nothing here sets one back.
+    The time shows that a file was written again, because no test sets a time back.
     """
     found = system.machine.run(
         ["find", "/", "/run", "/tmp", "-xdev", "-not", "-path", "*/__pycache__*",

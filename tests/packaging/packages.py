@@ -17,10 +17,10 @@ from tests.matrix import images
 TREE = pathlib.Path(__file__).resolve().parent.parent.parent
 # No package is made from the files below these, so they can change without a new build.
 NOT_SOURCES = {".git", ".venv", ".cache", ".hypothesis", ".github", ".obs", "dist", "contrib", "plans", "tests"}
-# Of the tests, only the fixtures matter: CCA 7.3 is built from them.
+# Only the fixtures of the tests matter: CCA 7.3 is built from them.
 FIXTURES = "tests/fixtures"
 VERSIONS = ("8.0.0", "8.0.1")
-# Builds of other trees are of no use for long.
+# Builds of other trees are soon useless.
 KEEP_S = 24 * 3600
 
 
@@ -97,7 +97,7 @@ def _once(kind: str, build: Callable[[pathlib.Path], None]) -> pathlib.Path:
             remove_old(cache)
             work = pathlib.Path(tempfile.mkdtemp(dir=cache, prefix="build-"))
             build(work)
-            # Appears whole or not at all; what a killed build left goes with remove_old().
+            # The directory appears whole or not at all. remove_old() removes what a killed build left.
             work.rename(directory)
         os.utime(directory)
     return directory

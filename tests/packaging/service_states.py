@@ -24,7 +24,7 @@ TEXT_OF_7_3 = pathlib.Path(cca73.__file__).with_name("files").joinpath("CSUTKEca
 
 
 def _nothing_more(system: System) -> None:
-    """Look at nothing else: what systemctl says is the whole state."""
+    """Compare nothing else: the answers of systemctl are the whole state."""
 
 
 def _below_the_mask(enabled: str) -> Callable[[System], None]:
@@ -167,7 +167,7 @@ LINKS = {
     "S links with a drop-in": State(f"{_DROP_IN}\n{_S_LINKS}", ("enabled", "active"), _has_the_drop_in),
     "K links and stopped with a drop-in": State(
         f"{_DROP_IN}\n{_K_LINKS}\nsystemctl stop CSUTKEcat", ("disabled", "inactive"), _has_the_drop_in),
-    # Nothing looks below this mask: the upgrade removes the S links, which said "enabled", so the unit is disabled.
+    # No test looks below this mask: the upgrade removes the S links, which said "enabled", so the unit is disabled.
     "S links and masked": State(
         f"{_S_LINKS}\nsystemctl stop CSUTKEcat\nsystemctl mask CSUTKEcat", ("masked", "inactive")),
     "K links and masked and running": State(

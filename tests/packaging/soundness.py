@@ -1,4 +1,4 @@
-"""What must hold of a catcher after every scenario, on the host and as seen from another machine."""
+"""What must be true of a catcher after every scenario, on the host and seen from another machine."""
 
 from collections.abc import Iterable
 
@@ -6,7 +6,7 @@ from tests.matrix.images import Cell
 
 from .system import System
 
-# Names that a converge, a replacement or a package manager gives to what it has not finished, in these directories.
+# Names of unfinished files of a converge, a replacement or a package manager in these directories.
 DIRECTORIES = ("/opt/IBM/CCA/bin", "/etc/cca", "/var/lib/csulcca", "/etc/init.d", "/usr/lib/csulcca")
 UNFINISHED = (".catcher-pair", ".csulcca-new", ".dpkg-new", ".dpkg-tmp", ".rpmnew", "before-upgrade")
 
@@ -17,7 +17,7 @@ def assert_sound(system: System, mode: str, *, service: tuple[str, str] = ("enab
 
     mode: "tls" or "tcp", configured, and running where the service does. service: is-enabled and is-active. findings:
     the ids that `catcherctl status` reports, no more and no fewer; that a service does not run is one by
-    itself. What a TKE would meet is asked from the workstation.
+    itself. The workstation checks what a TKE would meet.
     """
     assert system.service() == service
     running = service[1] == "active"
@@ -31,7 +31,7 @@ def assert_sound(system: System, mode: str, *, service: tuple[str, str] = ("enab
     told = [one["id"] for one in status["findings"]]
     assert sorted(told) == sorted(findings)
     assert status["mode"] == {"configured": mode, "running": mode if running else None, "agree": running}
-    # closing: a connection from before the stop.
+    # closing: a connection that began before the stop.
     assert status["listener"]["state"] in (["catcher"] if running else ["none", "closing"])
     assert status["tke"]["enable_tls"] == (mode == "tls")
     assert system.argv() == ("/opt/IBM/CCA/bin/catcher.exe" + " -tls" * (mode == "tls") if running else "")

@@ -19,7 +19,7 @@ STAMP = "/var/lib/csulcca/state.json"
 PORT = 50003
 DAEMON = "/opt/IBM/CCA/bin/catcher.exe"
 
-# How each tool is told to do what an administrator would type. Standard input is closed: nothing may ask.
+# The commands that an administrator would type, for each tool. Standard input is closed: no program may ask.
 COMMANDS = {
     "apt": {"install": "apt-get install -y --allow-downgrades {}", "remove": "apt-get remove -y csulcca",
             "purge": "apt-get purge -y csulcca", "reinstall": "apt-get install -y --reinstall {}"},
@@ -139,7 +139,7 @@ class System:
         return [] if self.cell.mode == "TLS" else ["tls-not-possible"]
 
     def choose_mode(self, mode: str) -> tuple[str, list[str]]:
-        """Leave a first installation in the mode as installed, or have it set to TCP by an administrator: one of MODES.
+        """Leave a first installation in its mode, or set it to TCP as an administrator does: one of MODES.
         Returns the mode ("tls" or "tcp") and the findings that it then has."""
         if mode == "set to TCP":
             self.machine.run("catcherctl mode tcp")

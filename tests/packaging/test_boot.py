@@ -25,7 +25,7 @@ pytestmark = [
     pytest.mark.only(lambda cell: cell.kind == "machine", "it has no boot of its own: the kernel is the build host's"),
 ]
 
-# How long the network of the first boot is away, by the machine's clock.
+# How long the first boot has no network, by the machine's clock.
 LATE_S = 20
 # systemd would wait for a network for 120 s.
 IMPATIENT = """[Service]
@@ -121,7 +121,7 @@ def test_the_first_boots_of_one_image_make_different_pairs_with_the_addresses_of
     with first_boot(clock="1970-01-01T00:00:00", ipv4=False) as machine:
         system = machine.system
         assert system.show("date +%Y") == "1970"
-        # A pair of that day would have expired: the start is refused, and tried again.
+        # A pair that is made on that day would have expired: the start is refused, and tried again.
         machine.wait_for("a second attempt", lambda: int(system.show(RESTARTS)) > 0)
         assert "[clock-unset]" in machine.journal("CSUTKEcat")
         assert " status=75/" in system.show("journalctl -b -o cat _PID=1 UNIT=CSUTKEcat.service")

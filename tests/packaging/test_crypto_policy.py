@@ -48,7 +48,7 @@ def speaks(system, options):
 
 
 def assert_refused(system, pair, why):
-    """cert install refuses the pair with that reason, and changes nothing."""
+    """Assert that cert install refuses the pair for this reason, and changes nothing."""
     before = system.tree("/opt/IBM/CCA/bin", "/etc/cca")
     done = system.machine.run(f"catcherctl cert install {pair}", check=False)
     assert done.rc == 1 and why in done.err, done.out + done.err
@@ -91,7 +91,7 @@ def test_a_policy_without_rsa_2048_and_aes_128_is_obeyed(boot, built):
     wait_until_it_listens(system)
     assert speaks(system, "-tls1_3 -ciphersuites TLS_AES_128_GCM_SHA256")
 
-    # The policy holds for clients, too: the catcher has RSA 2048 now.
+    # The policy also applies to clients: the catcher has RSA 2048 now.
     system.machine.write(configuration, CONFIGURATION)
     said = system.machine.run("catcherctl probe localhost --name zlinux1", check=False)
     assert said.rc and "for the policy of this system's OpenSSL" in said.out + said.err, said.out + said.err
@@ -100,7 +100,7 @@ def test_a_policy_without_rsa_2048_and_aes_128_is_obeyed(boot, built):
 @fips
 def test_fips_mode_is_obeyed(boot, built):
     system = boot()
-    # The purpose of the policy: nothing else can be used.
+    # This is the purpose of the policy: nothing else can be used.
     assert system.machine.run("openssl md5 /etc/hostname", check=False).rc
     system.package(system.tools[1], "install", built.new(system.cell.family))
     assert_sound(system, "tls")

@@ -1,4 +1,4 @@
-"""The daily check of the certificate, as systemd runs it, and the other files beside the command on a real system."""
+"""The daily check of the certificate, as systemd runs it, and the files that are installed beside catcherctl."""
 
 import pytest
 
@@ -58,7 +58,7 @@ def test_a_changed_address_is_told_and_nothing_is_rekeyed(pair, built):
     assert "[pair-" not in look(system)
     made = system.machine.read(KEY), system.machine.read(CERTIFICATE)
 
-    # A further address, for example of a container bridge, is no finding.
+    # Another address, for example of a container bridge, is not a finding.
     system.machine.run("ip address add 192.0.2.20/32 dev eth0")
     assert "[pair-" not in look(system)
 
@@ -95,7 +95,7 @@ def test_a_timer_that_was_switched_off_stays_off_over_an_upgrade(boot, built, st
     system.machine.run(OFF[state])
     system.package(system.tools[1], "install", built.new(system.cell.family, "8.0.1"))
     enabled, active = timer(system)
-    # debhelper tries to restart what is masked, and that is a failure of the unit.
+    # debhelper tries to restart a masked unit, and that fails.
     assert (enabled, active == "active") == (state, False)
 
 

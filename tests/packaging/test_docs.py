@@ -1,7 +1,7 @@
 """Every command of docs/, typed in order on a real system; its exit status and what it prints are what the page says.
 
-What stands here beside the pages is only what a page takes for granted: the state that a host is in when somebody opens
-it, files that come from elsewhere, and the faults that "When something is wrong" fixes.
+This file adds only what a page assumes: the state of the host when somebody opens the page, files that come from
+elsewhere, and the faults that "When something is wrong" fixes.
 """
 
 import re
@@ -96,7 +96,7 @@ def _mount_a_stick(host: Host) -> None:
 
 
 def _boot_an_image(host: Host) -> None:
-    """Installed as in an image build, and booted."""
+    """Install as in an image build, and boot."""
     package = host.built.new(host.system.cell.family)
     host.machine.copy_in(package, f"/root/{package.name}")
     install = {"deb": "dpkg -i", "rpm": "rpm -i"}[host.system.cell.family] + f" /root/{package.name}"
@@ -325,8 +325,8 @@ def test_status_alone_leads_from_an_upgraded_host_to_verified_tls_in_two_command
 
     printed = [host.machine.run(command).out for command in commands]
 
-    # What a TKE and its operator do with that, on the other machine: fetch the certificate over the network, compare
-    # the hash, trust it and it alone, and insist on the name that is to be typed.
+    # The other machine does what a TKE and its operator do: fetch the certificate over the network, compare the hash,
+    # trust only this certificate, and require the name that the operator types.
     fetched = host.other.run(f"openssl s_client -connect {host.machine.ip4}:50003 < /dev/null | openssl x509").out
     host.other.write("/root/fetched.crt", fetched)
     hashed = host.other.run("openssl x509 -in /root/fetched.crt -noout -fingerprint -sha256").out.strip().split("=")[1]

@@ -1,4 +1,4 @@
-"""Removed or purged, then installed again: the mode is kept, and what else should be."""
+"""Removed or purged, then installed again: the mode is kept, and everything else that should be."""
 
 import pytest
 
@@ -50,6 +50,6 @@ def test_tcp_that_an_administrator_chose_is_kept(boot, built, verb, tool):
     system.machine.run("catcherctl mode tcp")
     system.package(tool, verb)
     system.package(tool, "install", built.new(system.cell.family))
-    # Purged, nothing remembers that it was an administrator who chose it.
+    # After a purge, nothing says that an administrator chose the mode.
     purged = verb == "purge" and system.cell.family == "deb"
     assert_sound(system, "tcp", findings=system.first_findings() if purged else [])

@@ -1,4 +1,4 @@
-"""The hint of every finding, typed in its situation: each command is understood, and a cure that is promised comes.
+"""The hint of every finding, typed in its situation: each command is understood, and does what the hint promises.
 
 A situation is made on a host that was sound before. What a person does by hand ("stop that program, then type:") stands
 in it, too; the commands are those that the finding itself gives.
@@ -37,8 +37,8 @@ NETWORK_OF_ITS_OWN = "2001:db8:2::5/64 dev eth0"
 
 
 class Situation(NamedTuple):
-    """make: what leads to the finding. ask: what tells of it, a verb with --json or the journal. by_hand: what the hint
-    asks a person to do, before its commands. cured: whether the finding is gone after them."""
+    """make: what causes the finding. ask: the command that shows it, a verb with --json or the journal. by_hand: what
+    the hint asks a person to do, before its commands. cured: whether the finding is gone after them."""
 
     make: str
     ask: str = STATUS
@@ -100,7 +100,7 @@ AS_NEW = f"rm -f {CONF} {STAMP}"
 GROUP_OF_7 = "echo cca_admin:x:990: >>/etc/group"
 
 SITUATIONS = {
-    # A daemon that runs, and a key, would say that the old catcher spoke TLS.
+    # If a daemon ran and there was a key, the old catcher would count as one that spoke TLS.
     "upgraded-tcp-kept": Situation(f"systemctl stop CSUTKEcat; rm {KEY} {CERTIFICATE}; {AS_NEW};"
                                    f" {GROUP_OF_7}; {APPLY}; {RESTART}"),
     "mode-as-seen": Situation(f"{AS_NEW}; {note('tls')}", APPLY),
@@ -156,7 +156,7 @@ SITUATIONS = {
     # A catcher that runs would be left alone.
     "service-failed": Situation(f"echo TLS_OFF >>{CONF}; systemctl stop CSUTKEcat; {note('none', 'yes')}", APPLY),
     "not-running": Situation("systemctl stop CSUTKEcat"),
-    # Connections of earlier situations, which wait for their end, would be told instead.
+    # Otherwise the finding would be about connections of earlier situations, which are still closing.
     "disabled-failed": Situation(f"systemctl disable CSUTKEcat; echo TLS_OFF >>{CONF}; {FAILS};"
                                  " while ss -Htan | grep -q 'TIME-WAIT.*:50003 '; do sleep 1; done",
                                  by_hand=f"echo TLS_ON >{CONF}"),

@@ -51,7 +51,7 @@ def test_an_image_based_host_keeps_mode_and_pair_from_boot_to_removal(host, buil
     system = host.update(host.image(host.installs(later), package=later))
     assert_serves(system, "tls", pair)
     assert system.show("catcherctl --version").endswith("8.0.1")
-    # Everything works by the documented paths.
+    # All commands work with the documented paths.
     system.machine.run("catcherctl mode tcp")
     assert_serves(system, "tcp", pair)
     system.machine.run("catcherctl mode tls; catcherctl cert generate --force")
@@ -67,7 +67,7 @@ def test_an_image_based_host_keeps_mode_and_pair_from_boot_to_removal(host, buil
 
     system = host.update(host.without(first))
     assert system.show("systemctl list-unit-files CSUTKEcat.service | grep -c CSUTKEcat") == "0"
-    # -xdev: neither /etc nor /var, nor an /opt for all.
+    # -xdev leaves out /etc, /var, and an /opt that all images share.
     assert system.show(f"find / /opt -xdev -regextype egrep -iregex '.*({OURS}).*'") == ""
     # rpm-ostree removes what the image had in /etc and nobody has changed.
     assert system.machine.exists(CONF) == (system.cell.image_based != "rpm-ostree")

@@ -24,7 +24,7 @@ WAYS = {
 
 
 def assert_prepared(system, root, enabled=True):
-    """The mode is decided, or left to the first start where OpenSSL cannot be asked; there is no key anywhere."""
+    """Assert that there is no key, and that the mode is decided, or left to the first start if OpenSSL cannot run."""
     made = system.show(f"cat {root}/etc/cca/catcher.conf")
     assert made == {"TLS": "TLS_ON", "TCP": "TLS_OFF"}[system.cell.mode]
     assert_no_key(system, root)
@@ -99,7 +99,7 @@ def test_systemd_offline_starts_nothing_and_the_next_boot_does(boot, built, tool
 
 @pytest.mark.scenario("image-build")
 def test_without_systemctl_the_files_are_right(boot, built):
-    """A container without systemd. Where systemctl alone can enable a service, none is enabled."""
+    """A container without systemd. If only systemctl can enable a service, the service is not enabled."""
     system = boot()
     other_root.make(system)
     system.machine.run(f"find {ROOT}/usr/bin {ROOT}/bin/ -maxdepth 1 -name 'systemctl*' -exec mv {{}} {{}}.away ';'")
@@ -171,7 +171,7 @@ def test_where_opt_is_read_only_the_first_boot_makes_the_pair_below_var(image, b
     system.package(system.tools[1], "install", built.new(system.cell.family))
     assert_no_key(system, "")
     assert system.machine.run(f"test -e {CERTIFICATE}", check=False).rc != 0
-    # bootc container lint: nothing is left in /var of which a tmpfiles.d line does not tell.
+    # bootc container lint: /var has nothing that no line of tmpfiles.d names.
     made = system.show("find /var -path '*csulcca*' -not -path '/var/*/dpkg/*' -not -path '/var/*/systemd/*'")
     assert made == "/var/lib/csulcca"
     assert system.show("cat /usr/lib/tmpfiles.d/*.conf | grep -c '^d /var/lib/csulcca '") == "1"
@@ -206,7 +206,7 @@ def test_where_opt_is_read_only_the_first_boot_makes_the_pair_below_var(image, b
 @needs_tls
 @one_of_each_family
 def test_an_image_with_half_a_pair_of_an_administrators_refuses_the_start(image, boot, built, half):
-    """The other half comes later. No boot makes a key for an administrator's certificate."""
+    """An administrator adds the other half later. No boot makes a key for an administrator's certificate."""
     before, after, read_only = IMAGES["bootc"]
     system = boot(boot=False)
     system.machine.run(before)

@@ -27,7 +27,7 @@ def assert_the_evidence_is_what_the_cell_declares(system):
     assert bool(told["version"]) == bool(system.cell.openssl)
     assert bool(told["reason"]) == (system.cell.mode == "TCP")
     if told["library"]:
-        # The one that a program of this system gets, when it asks for it by name.
+        # The library that a program of this system gets when it asks for it by name.
         name = told["library"].rpartition("/")[2]
         loaded = system.machine.run(["/usr/bin/python3", "-c", WHERE_LOADED, name]).out.strip()
         assert system.show(f"readlink -f {told['library']}") == loaded
@@ -68,7 +68,7 @@ def test_fresh_install_where_tls_is_not_possible_speaks_tcp_and_says_why(boot, b
     assert system.status()["tls"]["reason"] in refused.err
 
 
-# The first attempt, in dpkg's words and in rpm's. dpkg leaves a package that lacks a dependency like that, too.
+# The first attempt, with dpkg and with rpm. dpkg leaves a package that lacks a dependency like that, too.
 UNFINISHED = {
     "unpacked": ("dpkg --unpack {}", "rpm -i --nopost --noposttrans {}"),
     "not set up": ("mv /usr/bin/python3 /usr/bin/python3.away; dpkg -i {}; mv /usr/bin/python3.away /usr/bin/python3",

@@ -1,6 +1,6 @@
 """What `--json` prints on real systems, in several states, against the schemas that the package installed there.
 
-check-jsonschema does it, a validator that is not ours, so that the schemas' references to each other are tried, too.
+check-jsonschema, a validator that is not ours, compares them, so the schemas' references to each other are tried, too.
 """
 
 import concurrent.futures
@@ -66,7 +66,7 @@ def test_every_output_conforms_to_the_installed_schema(boot, built, tmp_path) ->
         f"{verb} in TLS.json" for verb in [*schema.VERBS, *schema.SHARED]]
     spoiled = tmp_path / "spoiled.json"
     spoiled.write_text(json.dumps({**json.loads(printed["status"][0].read_text()), "surplus": 1}))
-    # Together: most of what the validator takes is its start.
+    # All outputs at once, because most of the validator's time is its start.
     with concurrent.futures.ThreadPoolExecutor() as pool:
         *all_said, said = pool.map(lambda verb_and_paths: validate(tmp_path / "schema", *verb_and_paths),
                                    [*printed.items(), ("status", [spoiled])])  # fmt: skip

@@ -6,7 +6,7 @@ from .marks import needs_tls, only_deb
 from .soundness import assert_sound
 from .system import CERTIFICATE, CONF, KEY
 
-# Each a set of directories that are moved below /data at once.
+# Sets of directories. Those of a set are moved below /data together.
 LINKED = {
     "configuration and state": ("/etc/cca", "/var/lib/csulcca"),
     "opt": ("/opt",),
@@ -84,7 +84,7 @@ LEFT_BEHIND = {
 @needs_tls
 @pytest.mark.parametrize("linked", sorted(LINKED))
 def test_a_purge_leaves_links_and_nothing_else_behind_them(boot, built, linked):
-    """The pair is ours and goes. Purged again, and after another life of the package, no more is left."""
+    """The pair is ours and is removed. After another installation and purge, nothing more is left."""
     system = boot()
     for _ in range(2):
         system.package("dpkg", "install", built.new("deb"))
@@ -105,7 +105,7 @@ def test_a_purge_leaves_links_and_nothing_else_behind_them(boot, built, linked):
 @pytest.mark.parametrize("linked", [("/opt/IBM",), ("/opt/IBM/CCA/keys", "/opt/IBM/CCA/doc", "/opt/ibm")],
                          ids=["all", "what is not ours"])
 def test_links_survive_the_upgrade_from_7_3(boot, built, linked):
-    """rpm erases 7.3, which owns the directories, after our files are there; dpkg those that we do not have."""
+    """rpm erases 7.3, which owns the directories, after it installs our files. dpkg removes those that we lack."""
     system = boot()
     system.package(system.tools[1], "install", built.old(system.cell, "normal"))
     make_links(system, linked)

@@ -20,7 +20,7 @@ def test_a_start_alone_makes_a_correct_system(boot, built):
     if system.cell.family == "rpm":
         rpm_noscripts(system, "-i", built.new("rpm"))
     else:
-        # The nearest that dpkg has: all files, and no postinst yet.
+        # The nearest equivalent of dpkg: all files are there, and postinst has not run yet.
         system.machine.copy_in(built.new("deb"), "/root/new.deb")
         system.machine.run("dpkg --unpack /root/new.deb")
     mode = system.cell.mode.lower()

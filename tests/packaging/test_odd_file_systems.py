@@ -33,7 +33,7 @@ def mount(system, kind):
 
 
 def open_keys(system):
-    """Private keys that users other than root can read, by what is in them; drafts too."""
+    """Return the files, also drafts, that contain a private key and that users other than root can read."""
     return system.show(f"grep -rl 'PRIVATE KEY' {BIN} /var/lib/csulcca | xargs -r -I@ find @ -perm /077")
 
 
@@ -56,7 +56,7 @@ def test_a_key_that_would_not_be_private_is_a_finding_and_not_made(boot, built, 
     assert int(system.show("systemctl show -p NRestarts --value CSUTKEcat")) == 0
     assert status.rc == 1 and "Traceback" not in status.out + status.err
 
-    # An administrator's pair is taken as it can be kept.
+    # An administrator's pair is accepted with the permissions that the file system gives.
     system.machine.run("openssl req -x509 -newkey rsa:2048 -nodes -days 365 -subj /CN=zlinux1"
                        " -addext subjectAltName=DNS:zlinux1 -keyout /root/own.key -out /root/own.crt")
     taken = system.machine.run("catcherctl cert install /root/own.key /root/own.crt", check=False)
@@ -72,7 +72,7 @@ def test_a_key_that_would_not_be_private_is_a_finding_and_not_made(boot, built, 
     else:
         assert taken.rc == 1 and WHY["no modes"] in taken.err
         assert system.show(f"ls -A {BIN} | grep -e key -e crt -e pair") == ""
-        # In TCP mode nothing of this matters.
+        # In TCP mode this does not matter.
         system.machine.run("catcherctl mode tcp && systemctl start CSUTKEcat")
         assert_sound(system, "tcp")
     system.package(system.tools[1], "purge")

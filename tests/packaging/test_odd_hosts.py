@@ -62,7 +62,7 @@ def test_names_and_addresses_of_an_odd_host(boot, built):
     limits = system.show("cat /proc/$(systemctl show -p MainPID --value CSUTKEcat)/limits")
     assert [line.split()[4:6] for line in limits.splitlines() if line.startswith("Max core")] == [["0", "0"]]
 
-    # No certificate for half a domain, and none that was made in 1970.
+    # There is no certificate for half a domain, and none that was made in 1970.
     system.machine.run("ip address flush dev eth0; printf '*.bank.example' >/proc/sys/kernel/hostname")
     again(system)
     system.machine.wait_for("another pair", lambda: system.machine.exists(CERTIFICATE))
@@ -87,7 +87,7 @@ def test_a_host_with_twenty_five_thousand_addresses_speaks_tls(boot, built):
     system.package(system.tools[1], "first install", built.new(system.cell.family))
     assert_sound(system, "tls", findings=["pair-addresses-left-out"])
     assert 1000 < len(names(system)[1]) < 10000
-    # A host that is in TLS stays so, with a pair that it has and without one.
+    # A host in TLS stays in TLS, with a pair and without one.
     system.machine.run("systemctl restart CSUTKEcat")
     assert_sound(system, "tls", findings=["pair-addresses-left-out"])
     again(system)
@@ -145,7 +145,7 @@ def test_what_is_not_known_is_never_served_in_clear(boot, built):
     restarted = "systemctl restart CSUTKEcat; systemctl show -p NRestarts --value CSUTKEcat"
     for why in UNKNOWN:
         keep_unknown(system, why)
-        # A remembered yes holds ...
+        # A remembered yes counts ...
         system.machine.run("systemctl restart CSUTKEcat", check=False)
         system.machine.wait_for(f"a start ({why})", lambda: system.argv() == system.fresh_argv, 60)
         # ... and without one a start is refused, and tried again.
@@ -173,7 +173,7 @@ def test_a_service_that_may_start_no_program_is_never_in_clear(boot, built):
     system.package(system.tools[1], "first install", built.new(system.cell.family))
     wait_until_it_listens(system)
     pair = system.machine.read(KEY), system.machine.read(CERTIFICATE)
-    # The remembered yes holds.
+    # The remembered yes counts.
     system.machine.write(DROP_IN, ONE_TASK)
     system.machine.run("systemctl daemon-reload && systemctl restart CSUTKEcat")
     assert_sound(system, "tls")
@@ -215,7 +215,7 @@ exec "$@"
 
 @oldest_and_newest
 def test_a_transaction_with_few_tasks_never_decides_for_tcp(boot, built):
-    """Where the package manager itself gets through, its exit status is 0. The host comes to run in TLS."""
+    """If the package manager itself can finish, its exit status is 0. In the end the host runs in TLS."""
     system = boot()
     package = built.new(system.cell.family)
     system.machine.copy_in(package, "/root/")
@@ -239,7 +239,7 @@ def test_a_transaction_with_few_tasks_never_decides_for_tcp(boot, built):
     assert 3 <= len(installed) < len(TASKS), installed
 
 
-# From what, the mode that it is in, what is told of it, and numbers of tasks.
+# The state before, the mode, the findings, and the limits of tasks.
 UPGRADES = {
     "7.3": ("tcp", ["upgraded-tcp-kept"], (4, 6, 8, 10)),
     # Without a catcher.conf.
@@ -259,7 +259,7 @@ def install_old(system, built, old):
 @oldest_and_newest
 @pytest.mark.parametrize("old", UPGRADES)
 def test_an_upgrade_with_few_tasks_keeps_the_mode(boot, built, old):
-    """What the limit has stopped is finished without the limit, and no decision changes meanwhile."""
+    """Without the limit, the stopped work is finished. Meanwhile no decision changes."""
     system = boot()
     mode, findings, numbers = UPGRADES[old]
     conf = {"tls": b"TLS_ON\n", "tcp": b"TLS_OFF\n"}[mode]
@@ -277,7 +277,7 @@ def test_an_upgrade_with_few_tasks_keeps_the_mode(boot, built, old):
         assert not system.machine.exists(CONF) or system.conf() == conf, told
         if system.machine.exists("/usr/lib/csulcca/run"):
             begun.append(number)
-        # dpkg goes on where it was stopped; to rpm all is done, and a second time it has nothing to do.
+        # dpkg continues where it was stopped. For rpm the work is done, and a second run has nothing to do.
         system.machine.run("dpkg --configure -a <&- || catcherctl apply; systemctl daemon-reload", check=False)
         system.machine.run(f"{command} --force /root/{package.name} <&-" if system.cell.family == "rpm" else
                            f"{command} /root/{package.name} <&-")
@@ -337,7 +337,7 @@ def test_a_policy_that_nothing_can_meet_is_a_refusal_and_no_loop(boot, built):
     system = boot()
     system.package(system.tools[1], "first install", built.new(system.cell.family))
     system.machine.run("cp -L /etc/ssl/openssl.cnf /root/openssl.cnf")
-    # All of the file: the last openssl_conf of a file is the one that counts.
+    # The whole file is replaced, because its last openssl_conf counts.
     system.machine.write("/etc/ssl/openssl.cnf", "openssl_conf = broken\n[broken]\nalg_section = evp\n"
                          "[evp]\ndefault_properties = fips=yes\n")
     system.package(system.tools[1], "reinstall", built.new(system.cell.family))
@@ -372,7 +372,7 @@ def test_an_opt_of_8_0_in_a_new_system_is_in_tls(boot, built):
         system.package(system.tools[1], "install", built.new(system.cell.family))
         assert (system.machine.read(KEY), system.machine.read(CERTIFICATE)) == pair
         assert system.conf() == b"TLS_ON\n", "the installation decides, not the start"
-        # Without its service's links it is not enabled by itself.
+        # Without the links of the service, nothing enables it.
         system.machine.run("systemctl enable CSUTKEcat && systemctl restart CSUTKEcat")
         status = system.status()
         assert status["mode"]["configured"] == "tls", status

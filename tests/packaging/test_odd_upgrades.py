@@ -11,7 +11,7 @@ from .turns import TOOLS, one_of
 pytestmark = [pytest.mark.scenario("seen"), needs_tls]
 
 ODD = b"# ours\r\n# TLS_OFF would be a directive\r\n"
-# What is done before, the upgrade, and what is done after it, in dpkg's words and in rpm's.
+# The commands before the upgrade, the upgrade, and the commands after it, for dpkg and for rpm.
 UNPACK, AGAIN = ("dpkg --unpack {}", "rpm -U --nopost --noposttrans {}"), ("dpkg -i {}", "rpm -U --force {}")
 WAYS = {
     "without scriptlets": ("true", ("dpkg -i {}", "rpm -U --noscripts {}"), "reboot", ("", "mode-not-seen")),
@@ -170,7 +170,7 @@ DIVERT = "dpkg-divert --rename --add {0} && cp {0}.distrib {0} && systemctl daem
 @only_deb
 @one_of_each_family
 def test_7_3_whose_unit_is_diverted(boot, built):
-    """An administrator's copy of the unit has its place, and its Type=forking."""
+    """An administrator's copy of the unit is used in place of ours, and has Type=forking."""
     system = boot()
     system.package("dpkg", "install", built.old(system.cell))
     system.machine.run(DIVERT.format(UNIT))

@@ -44,7 +44,7 @@ def test_tls_1_0_and_1_1_are_refused_and_1_2_and_1_3_are_not(two, built):
     target = f"{system.machine.ip4}:{PORT}"
     assert client.run("openssl version").out.startswith("OpenSSL 1.1.1")
 
-    # The proof that it is the catcher that refuses: a server of the client's own kind takes both.
+    # This proves that the catcher refuses: a server of the client's own OpenSSL accepts both versions.
     client.run("openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=x -keyout /root/k -out /root/c 2>&1")
     client.run(f"OPENSSL_CONF=/dev/null openssl s_server -accept 4433 -key /root/k -cert /root/c {LEVEL_0} </dev/zero "
                ">/root/log 2>&1 &")  # fmt: skip

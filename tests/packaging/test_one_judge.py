@@ -1,4 +1,4 @@
-"""On a real system all programs that judge a pair say the same, and no running program is stopped for that."""
+"""On a real system all programs that judge a pair say the same, and none of them stops the running catcher."""
 
 import pytest
 
@@ -37,7 +37,7 @@ say pid test "$before" = "$({PID})"
 
 
 def ask(system, make, why, is_installed=False):
-    """{who: what it says} of a pair, with the reason in it; nothing is restarted for it, unless it can be installed."""
+    """Return {program: what it says of a pair, with the reason}. Only a pair that can be installed causes a restart."""
     key, crt = make()
     system.machine.run("journalctl --rotate && journalctl --vacuum-time=1s", check=False)
     system.machine.write("/root/my.key", key, mode=0o600)
@@ -62,7 +62,7 @@ def test_everybody_says_the_same_and_the_daemon_runs_on(boot, built):
     system.package(system.tools[1], "install", built.new(system.cell.family))
     for name, (make, why) in sorted(judge.REFUSED.items()):
         said = ask(system, make, [why], is_installed=name.startswith("CR "))
-        # Whether OpenSSL itself refuses MD5, or the chain is only what no client accepts, depends on its version.
+        # It depends on OpenSSL's version whether OpenSSL refuses MD5, or loads it and only clients refuse the chain.
         if name != "MD5":
             assert said["check"].endswith("exit status 1\n"), (name, said)
             assert said["start"].endswith("exit status 78\n"), (name, said)

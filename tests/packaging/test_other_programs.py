@@ -84,7 +84,7 @@ PEBBLE = {"pebble": {"listenAddress": "127.0.0.1:14000", "managementListenAddres
 
 
 def start_acme_server(machine: AnyMachine) -> str:
-    """Start pebble, whose certificate the system trusts, as that of a CA of one's own; returns its URL."""
+    """Start pebble, with a certificate that the system trusts like that of a company's CA. Return its URL."""
     machine.run("openssl req -x509 -newkey rsa:2048 -nodes -keyout /root/acme.key -out /root/acme.crt -days 9 "
                 "-subj /CN=localhost -addext subjectAltName=DNS:localhost")  # fmt: skip
     machine.run("cp /root/acme.crt /usr/local/share/ca-certificates/acme.crt && update-ca-certificates")

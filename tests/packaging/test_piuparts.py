@@ -22,7 +22,7 @@ CELL = next(cell for cell in images.with_role("reference") if cell.family == "de
 SUITE = CELL.recipe["suite"]
 MACHINE = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
 
-# Beside what keep_list.py has: what others leave in so bare a system, or take.
+# In addition to keep_list.py: what other packages leave in this minimal system, or remove.
 IGNORED = {
     # No package owns it, so dpkg removes it with the last one that has a file below it; base-files makes it once only.
     "/opt/": "an empty directory",

@@ -1,4 +1,4 @@
-"""Who has the port on a real system, and what an installation, a restart and a change say about that."""
+"""Which program has the port on a real system, and what an installation, a restart and a change say about it."""
 
 import time
 
@@ -91,7 +91,7 @@ def test_a_connection_that_has_ended_is_named_and_passes(boot, built):
 
 def test_the_port_is_reserved_beside_an_administrators_list(boot, built):
     system = boot()
-    # The list belongs to the machine's network, so that whoever may boot a machine may write it.
+    # The list belongs to the machine's network namespace, so any user who may boot a machine may write it.
     system.machine.run(f"echo 8080,9000-9010 >{RESERVED}")
     install(system, built)
     assert system.show(f"cat {RESERVED}") == "8080,9000-9010,50003"
@@ -197,7 +197,7 @@ for one in held:
 open("/srv/held", "w").close()
 time.sleep(600 if sys.argv[2] == "stay" else 1)
 """
-# Receives slowly, then the end of a stream that was cut: an error, or an end like that of a whole one.
+# Receives slowly, and prints how a cut stream ends: with an error, or like a whole stream.
 RECEIVE = """
 import os, socket, ssl, sys, time
 stream = socket.create_connection(("127.0.0.1", 50003))

@@ -28,12 +28,12 @@ def two(pair, built) -> tuple[System, Machine]:
 def know(client: Machine, *addresses: str) -> None:
     """Let the workstation resolve the host's name to these addresses."""
     others = [line for line in client.read("/etc/hosts").decode().splitlines() if not line.endswith(" zlinux1")]
-    # Written, not replaced: the engine has mounted it there.
+    # The file is written, not replaced, because the engine has mounted it there.
     client.write("/etc/hosts", "\n".join([*others, *(f"{address} zlinux1" for address in addresses)]) + "\n")
 
 
 def probe(client: Machine, *arguments: str) -> Result:
-    """Return what an administrator sees. It takes only seconds, whatever the far side does."""
+    """Return what an administrator sees. The probe takes only seconds, whatever the other side does."""
     done = client.run(["catcherctl", "probe", *arguments], check=False, timeout=30)
     assert "Traceback" not in done.out + done.err
     return done
@@ -241,7 +241,7 @@ HOSTILE = "/srv/tree"
 
 @pytest.mark.scenario("probe-certificates")
 def test_what_the_far_side_says_of_itself_proves_nothing(boot, built):
-    """The far side sends a text of openssl, and a name with a comma. The tree has programs of its own."""
+    """The other side sends a text of openssl, and a name with a comma. The tree has programs of its own."""
     system = boot()
     system.package(system.tools[1], "first install", built.new(system.cell.family))
     key = pem.key_of("prime256v1")

@@ -1,4 +1,4 @@
-"""A start that the control script refuses: systemctl fails, the reason is shown, and nothing is stopped for it."""
+"""A start that the control script refuses: systemctl fails and shows the reason, and no running catcher is stopped."""
 
 import json
 
@@ -71,7 +71,7 @@ def test_restart_fails_if_the_daemon_refuses(boot, built):
 
 
 def test_a_drop_in_that_starts_something_else_still_starts(boot, built):
-    """The drop-in's program sends no message to systemd, and is not the control script."""
+    """The program of the drop-in sends no message to systemd. It is not the control script."""
     system: System = boot()
     system.package(system.tools[1], "install", built.new(system.cell.family))
     for start in ("/opt/IBM/CCA/bin/catcher.exe", "/bin/sleep 1000"):

@@ -1,4 +1,4 @@
-"""What removal leaves, and what it must not: the whole system is compared with keep_list.py."""
+"""What a removal may leave and what it must not leave: the whole system is compared with keep_list.py."""
 
 import pytest
 
@@ -110,7 +110,7 @@ def test_a_removal_of_what_was_only_unpacked_ends_the_daemon(boot, built, verb):
 
 
 def left_of_pairs(system):
-    """Every file beside the programs that is a key or a certificate, or was to become one."""
+    """Return each file in the directory of the programs that is a key, a certificate, or a draft of them."""
     found = system.show("find /opt/IBM -name 'catcher.key*' -o -name 'catcher.crt*' -o -name '.catcher-pair*'")
     return set(found.splitlines())
 
@@ -118,7 +118,7 @@ def left_of_pairs(system):
 @pytest.mark.scenario("remove")
 @needs_tls
 def test_an_administrators_pair_is_left(boot, built):
-    """By purge, too. His is the same key, and the certificate file with a remark in it."""
+    """A purge keeps it, too. The administrator's pair is our key, and our certificate with a remark in the file."""
     system = boot()
     system.package(system.tools[1], "install", built.new(system.cell.family))
     own = b"from our own CA\n" + system.machine.read(CERTIFICATE)

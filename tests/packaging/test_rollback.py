@@ -55,7 +55,7 @@ def system(boot, built):
 
 
 def wait_only(system, seconds: int) -> None:
-    """What catcherctl waits for a daemon, and for one answer: its 15 s are too long for whoever waits for one test."""
+    """Shorten the times that catcherctl waits for a daemon and for an answer. Its 15 s are too long for a test."""
     change = rf"s/^\(ANSWER\|LOOK\)_SECONDS = [0-9]*$/\1_SECONDS = {seconds}/w /dev/stdout"
     changed = system.machine.run(["sed", "-i", change, "/usr/lib/csulcca/catcher_install/admin/daemon.py"]).out
     assert len(changed.splitlines()) == 2, changed
@@ -100,8 +100,8 @@ TCP_DID_NOT_COME_UP = {
 
 
 def refused_and_taken_back(system, command: str, broken: str, fault: str) -> str:
-    """What a command says of a change of the file *broken* that a fault in the start spoils; everything that was there
-    before is there afterwards, and in use."""
+    """Return what a command says if a fault in the start spoils its change of the file *broken*. Assert that the old
+    state is back and in use."""
     before, shown = system.tree("/opt", "/etc/cca"), seen(system)
     break_start(system, broken, fault)
 
@@ -159,7 +159,7 @@ def test_tcp_that_does_not_come_up_is_taken_back(system, fault):
 @one_of_each_family
 def test_a_port_that_is_lost_meanwhile_is_named_and_the_old_pair_waits_for_it(system):
     before, shown = system.tree("/opt", "/etc/cca"), seen(system)
-    # Nothing is to come, neither at the change nor on the way back.
+    # No daemon comes up, neither after the change nor after it is undone, so a short wait is enough.
     wait_only(system, 1)
     system.machine.write(f"{OTHER}/thief.py", THIEF)
     system.machine.write("/etc/systemd/system/thief.service",
@@ -172,6 +172,6 @@ def test_a_port_that_is_lost_meanwhile_is_named_and_the_old_pair_waits_for_it(sy
     assert "; the old pair is back, and does not answer (python3 (PID " in done.err
     assert system.tree("/opt", "/etc/cca") == before
     assert "port-taken" in system.findings()
-    # Nothing more needs to be typed than what ends the thief: the service has not given up.
+    # An administrator only has to stop the other program: the service has not given up.
     system.machine.run("systemctl stop thief")
     system.machine.wait_for("the old certificate", lambda: seen(system) == shown)

@@ -1,4 +1,4 @@
-"""The sandbox of the service: what it can reach, what it cannot, and what appears after its start."""
+"""The sandbox of the service: what it can reach, what it cannot reach, and what is mounted after its start."""
 
 import pytest
 
@@ -11,7 +11,7 @@ TRIED = "/var/lib/csulcca/tried"
 SCRIPT = "/srv/try.sh"
 NEW = "/opt/IBM/CCA/bin/new"
 DROP_IN = "/etc/systemd/system/CSUTKEcat.service.d/try.conf"
-# Run by the unit itself, so as shut in as the daemon. What must not be possible ...
+# The unit itself runs these, in the daemon's sandbox. What must not be possible ...
 REFUSED = {
     "systemd-run": "systemd-run --wait --quiet touch /srv/escaped",
     "stop another service": "systemctl stop csulcca-check.timer",
@@ -45,7 +45,7 @@ ALLOWED = {
 
 
 def tell(cases):
-    """A script that notes which of the cases went through."""
+    """A script that notes which of the cases succeeded."""
     lines = [f"if ({command}) >/dev/null 2>&1; then echo '{name}'; fi >>{TRIED}\n" for name, command in cases.items()]
     return "".join(lines)
 
@@ -77,8 +77,8 @@ def test_what_the_service_reaches_and_what_it_does_not(boot, built):
     assert system.tree("/opt", "/usr/lib/csulcca", "/etc/systemd") == before
     assert "reached" in system.show("journalctl -t csulcca-tried -o cat")
 
-    # Key storage that leads elsewhere since the start is said. A new mount reaches a service that runs, and so does a
-    # restart, which also works after the next boot.
+    # If the key storage leads elsewhere since the start, the status says so. A new mount reaches a service that runs. A
+    # restart helps, too, and still works after the next boot.
     system.machine.run("rm /opt/IBM/CCA/keys; mkdir /srv/later && ln -s /srv/later /opt/IBM/CCA/keys")
     pid = system.show("systemctl show -p MainPID --value CSUTKEcat")
     assert system.findings() == [*system.first_findings(), "key-storage-unreached"]

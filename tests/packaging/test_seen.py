@@ -153,7 +153,7 @@ def test_cca_5_is_refused_and_its_service_runs_on(boot, built, variant, tool):
     assert {path: what for path, what in after.items() if what[0] != "d"} == {
         path: what for path, what in before.items() if what[0] != "d"}
 
-    # The way on that it says; what CCA 5's own package leaves is its key storage.
+    # What the message says to do next. The removal of CCA 5's package leaves only its key storage.
     system.package(tool, "remove")
     system.machine.run("cd /opt/IBM/CEX3C && mkdir keys && touch keys/deskey.list && rm -rf bin")
     done = system.package(tool, "install", built.new(system.cell.family), check=False)

@@ -1,4 +1,4 @@
-"""Where SELinux enforces: nothing that the package does is denied, and each file has its label."""
+"""If SELinux enforces, nothing that the package does is denied, and each file has its label."""
 
 import dataclasses
 import functools
@@ -72,7 +72,7 @@ class Audit:
         self.seen = self._denials()
 
     def _denials(self) -> list[str]:
-        """Those until now. One that is made on purpose comes last: the log has got so far then, and tells of such."""
+        """Return the denials until now. A last denial is made on purpose: it shows that the log is complete."""
         before = len(self._logged())
         assert self.system.machine.run(REFUSED, check=False).rc == 126
         self.system.machine.wait_for("a denial that was made on purpose",

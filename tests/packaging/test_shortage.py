@@ -1,4 +1,4 @@
-"""What falls short while a hook works is told, does not break the transaction, and a second run cures it."""
+"""A hook runs out of something: it says so, the transaction does not break, and a second run finishes the work."""
 
 import json
 
@@ -20,7 +20,7 @@ READ_ONLY_VAR = f"""
         fi
     done
 """
-# A file system of one page for each, and nothing left of it.
+# Each directory gets a file system of one page, which is full.
 FULL = """
     for directory in /etc/cca /var/lib/csulcca; do
         mkdir -p $directory && mount -t tmpfs -o size=4k full $directory && head -c 4096 /dev/zero > $directory/full
@@ -28,7 +28,7 @@ FULL = """
 """
 FREE = "umount /etc/cca /var/lib/csulcca"
 NO_PYTHON = "mv /usr/bin/python3 /usr/bin/python3.away"
-# Python is there, and cannot run: a library of its own is gone, say.
+# Python is there and cannot run, for example because one of its libraries is gone.
 BROKEN_PYTHON = NO_PYTHON + r" && printf '#!/bin/sh\nkill -SEGV $$\n' > /usr/bin/python3 && chmod 755 /usr/bin/python3"
 MEND_PYTHON = "mv -f /usr/bin/python3.away /usr/bin/python3"
 BREAKAGES = {"missing": NO_PYTHON, "broken": BROKEN_PYTHON}
@@ -40,7 +40,7 @@ def package_state(system):
 
 
 def install_beside_var(system, built):
-    """With rpm as rpm-ostree does it, where /var is not the package's: without its files there."""
+    """With rpm, as in rpm-ostree, where packages do not own /var: the package's files there are missing."""
     path = built.new(system.cell.family)
     system.machine.copy_in(path, f"/root/{path.name}")
     command = {"deb": "dpkg -i", "rpm": "rpm -i --excludepath=/var"}[system.cell.family]

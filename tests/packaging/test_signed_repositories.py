@@ -1,4 +1,4 @@
-"""`make repo`: what an administrator's apt, dnf or zypper takes from it, and what it must refuse."""
+"""`make repo`: what an administrator's apt, dnf or zypper installs from it, and what they must refuse."""
 
 import gzip
 import os
@@ -134,7 +134,7 @@ ENFORCED = "mkdir -p /etc/rpm && echo '%_pkgverify_level all' >>/etc/rpm/macros"
 @pytest.mark.scenario("repository-refused")
 @only_rpm
 def test_rpm_itself_refuses_what_nobody_signed(boot, built, repository):
-    """Whoever asks it: rpm, or dnf or zypper for a file. From the repository all of them install."""
+    """rpm refuses, and so do dnf and zypper if they install a file. From the repository all of them install."""
     system = boot()
     put(system, repository)
     system.machine.run(ENFORCED)
@@ -294,7 +294,7 @@ def test_what_was_not_published_so_is_refused_and_nothing_installed(
 @pytest.mark.scenario("repository-refused")
 @pytest.mark.only(lambda cell: cell.family == "rpm", "the index vouches for a .deb, which has no signature")
 def test_a_package_that_is_not_signed_itself_is_refused_even_in_a_signed_index(boot, repository, built, publishers):
-    """For dnf and zypper; a .deb has no signature of its own and is vouched for by the index."""
+    """For dnf and zypper. A .deb has no signature of its own: the signed index contains its hash."""
     system = boot(boot=False)
     (package,) = repository.glob("rpm/*.rpm")
     shutil.copyfile(built.new("rpm"), package)

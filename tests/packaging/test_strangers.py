@@ -9,7 +9,7 @@ from .turns import TOOLS, one_of
 CALLED = "/dev/shm/called"
 """Also to be written by what systemd shuts into a file system that is read-only."""
 
-# Says who called it, with what, and by whom that was started; then lies, or fails.
+# Notes its caller, its arguments and the caller's parent, then gives a wrong answer or fails.
 TRAP = f"""#!/bin/sh
 echo "$0 $*, from $(tr '\\0' ' ' </proc/$PPID/cmdline)" >>{CALLED}
 chmod 666 {CALLED}
@@ -56,7 +56,7 @@ def test_programs_of_somebody_else_are_never_called(boot, built, tool):
     tool = system.tools[TOOLS[tool]]
     plant(system)
     for name in ("openssl", "python3"):
-        # Whoever relies on PATH gets them, and is seen. A unit to which homes are hidden gets the second.
+        # Any caller that relies on PATH gets these programs and is noted. A unit that cannot see homes gets the second.
         system.machine.run([name, "--version"], env=ENVIRONMENT, check=False)
         system.machine.run(SHUT_IN.format(name), check=False)
         assert [line.split(" --version")[0] for line in called(system)] == [

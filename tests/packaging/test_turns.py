@@ -1,4 +1,4 @@
-"""Each system gets its part, and the systems of a family together have all."""
+"""Each system gets its part, and the systems of a family together get all."""
 
 import collections
 import json

@@ -9,7 +9,7 @@ from .system import CERTIFICATE, CONF, handshake, talk_tcp
 from .turns import TOOLS, in_turns, one_of
 
 OLD = ["normal", "careless"]
-# What an upgraded host is told until somebody decides on its mode.
+# The findings of an upgraded host until somebody sets its mode.
 TOLD = ["upgraded-tcp-kept"]
 
 # A catcher.conf that is there before the upgrade: its bytes, those after it, and the mode and findings then.
@@ -134,7 +134,7 @@ def test_edited_files_of_7_3_are_kept_and_nothing_is_asked(boot, built, variant,
     copies = system.show("ls /etc/init.d/CSUTKEcat.*").split()
     assert [system.machine.read(path) for path in copies] == [edited["/etc/init.d/CSUTKEcat"]]
     if system.cell.family == "deb":
-        # A conffile that no package ships any more stays where it is.
+        # A conffile stays where it is if no package ships it any more.
         assert system.machine.read("/etc/profile.d/csulcca.sh") == edited["/etc/profile.d/csulcca.sh"]
 
 

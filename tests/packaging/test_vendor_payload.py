@@ -37,7 +37,7 @@ def test_a_vendors_files_are_installed_as_the_vendor_had_them_and_serve_tls(boot
 
 
 def assert_as_the_vendor_had_it(system):
-    """Groups, owners, modes, links and the library; nothing that the vendor's scriptlets or control files do."""
+    """The package has the vendor's groups, owners, modes, links and library, and none of the vendor's scriptlets."""
     shown = system.show("cd /opt/IBM/CCA && stat -c '%n %a %U:%G' bin/panel.exe bin/loadmk.e keys")
     assert shown.splitlines() == [
         "bin/panel.exe 750 root:cca_admin", "bin/loadmk.e 2755 root:cca_setmk", "keys 2770 root:cca_admin"]

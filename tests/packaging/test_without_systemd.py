@@ -24,8 +24,8 @@ def system(boot, workstation):
 
 
 def assert_serves(system, mode, findings=()):
-    """The catcher, started by hand, speaks this mode to the workstation, and status agrees; as far as it can tell, for
-    where there is an emulator, that is the program that the kernel shows."""
+    """Assert that the catcher, started by hand, speaks this mode to the workstation, and that status agrees, as far as
+    it can see: under an emulator, the kernel shows the emulator as the program."""
     emulated = system.cell.machine != platform.machine()
     assert system.show(CHECK).endswith("argv: " + DAEMON + " -tls" * (mode == "tls"))
     system.start_by_hand()
