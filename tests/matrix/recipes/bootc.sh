@@ -1,5 +1,6 @@
-# What an image for bootc has of it: the command, which knows `container lint` and of that what it says of /var. There an
-# image may have directories and links, if tmpfiles.d makes them: the rest reaches only hosts that are set up with it.
+# A stand-in for bootc: a command that knows only `container lint`, and of its checks only the check of /var. In /var,
+# an image may have only directories and links that tmpfiles.d also makes. Anything else in /var reaches a host only
+# when the host is first installed, and never with an update.
 set -eu
 root=$1
 cat >"$root/usr/bin/bootc" <<'END_OF_PROGRAM'

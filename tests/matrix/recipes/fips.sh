@@ -1,4 +1,4 @@
-# OpenSSL's own FIPS provider, installed as its documentation says, and the configuration that lets programs use no other.
+# OpenSSL's FIPS provider, installed as its documentation says, and a configuration that lets programs use nothing else.
 set -eu
 root=$1
 chroot "$root" sh -c 'openssl fipsinstall -quiet -module /usr/lib/*/ossl-modules/fips.so -out /etc/ssl/fipsmodule.cnf'

@@ -1,5 +1,5 @@
-# A root that boots by itself in qemu: DHCP and IPv6 router advertisements, the guest agent, and nothing that a test would
-# meet at some random moment.
+# A root that boots by itself in qemu: DHCP and IPv6 router advertisements, the guest agent, and nothing that could
+# disturb a test at a random moment.
 set -eu
 root=$1
 units=$root/etc/systemd/system

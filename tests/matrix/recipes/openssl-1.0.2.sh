@@ -1,7 +1,7 @@
-# The real libraries of OpenSSL 1.0.2q take the place of the root's libssl.
+# The real libraries of OpenSSL 1.0.2q replace the root's libssl.
 #
-# No distribution that can still be installed has them; a wheel of psycopg2 from that time does. There is no command
-# beside them, so in the place of the root's own /usr/bin/openssl are a few lines that ask the library.
+# No distribution that can still be installed has them, but a wheel of psycopg2 from that time contains them. The wheel has no
+# command, so a few lines that ask the library replace the root's /usr/bin/openssl.
 set -eu
 root=$1
 libraries=usr/lib/x86_64-linux-gnu
@@ -23,7 +23,7 @@ for name in ssl crypto; do
     ln -s "/$own/$found" "$root/$libraries/lib$name.so.1.0.2"
 done
 
-# libcrypto.so.3 stays: systemd has no other.
+# libcrypto.so.3 stays, because systemd needs it.
 chroot "$root" dpkg-divert --add --rename --divert "/$libraries/diverted-libssl.so.3" "/$libraries/libssl.so.3"
 
 chroot "$root" dpkg-divert --add --rename --divert /usr/bin/openssl.distribution /usr/bin/openssl

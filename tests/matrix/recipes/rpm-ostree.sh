@@ -1,7 +1,7 @@
-# What a host of rpm-ostree has otherwise than others: /opt is a link into /var, and `rpm-ostree install FILE` installs an
-# rpm into a tree as it does. What the rpm has in /opt goes to /usr/lib/opt, with a line of tmpfiles.d for the link in
-# /var/opt. Scriptlets see a /var that is read-only, /usr/lib/opt as /opt, and /run/ostree-booted; those of removal are
-# never run.
+# What is different on a host of rpm-ostree: /opt is a link into /var, and `rpm-ostree install FILE` installs an rpm
+# into a tree in its own way. The rpm's files of /opt go to /usr/lib/opt, with a line of tmpfiles.d for the link in
+# /var/opt. Scriptlets see a read-only /var, /usr/lib/opt as /opt, and /run/ostree-booted. Scriptlets of a removal never
+# run.
 set -eu
 root=$1
 rmdir "$root/opt"
@@ -24,7 +24,7 @@ scriptlet() {
         mount -t tmpfs tmpfs /mnt/run
         : >/mnt/run/ostree-booted
         cat "$1" >/mnt/run/scriptlet
-        # /opt is a link: what it leads to is another one here.
+        # /opt is a link, so its target is replaced.
         mkdir -p /mnt/var/opt /usr/lib/opt
         mount --bind /usr/lib/opt /mnt/var/opt
         mount --bind /mnt/var /mnt/var

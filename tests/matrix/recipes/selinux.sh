@@ -1,6 +1,6 @@
-# SELinux enforcing with Debian's reference policy, and the audit daemon, whose log has every denial. The labels are set
-# when the disk is made. Commands come in as those of an administrator who has logged in, not in the domain of the guest
-# agent, which may do next to nothing.
+# SELinux enforces Debian's reference policy, and the audit daemon logs every denial. The labels are set when the disk
+# is made. Commands run in the domain of an administrator who has logged in, not in the domain of the guest agent, which
+# may do almost nothing.
 set -eu
 root=$1
 

@@ -1,5 +1,5 @@
-# What SUSE's systems do otherwise than others: rpm's database is where libzypp looks for it (Debian's rpm has one in the
-# user's home), and the macros of systemd-rpm-macros enable in %post what they found to be new in %pre, whatever $1 is.
+# What is different on SUSE's systems: rpm's database is where libzypp looks for it (Debian's rpm has one in the user's
+# home), and in %post the macros of systemd-rpm-macros enable the units that were new in %pre, whatever $1 is.
 set -eu
 root=$1
 mkdir -p "$root/etc/rpm"
@@ -22,7 +22,7 @@ cat >"$root/usr/lib/rpm/macros.d/macros.systemd" <<'END'
 %systemd_postun() :
 END
 
-# install-system-units: only units that mark-install-system-units has seen no file of.
+# install-system-units enables only units that had no file when mark-install-system-units ran.
 cat >"$root/usr/lib/systemd/systemd-update-helper" <<'END'
 #!/bin/sh
 marks=/run/systemd/rpm/needs-preset
