@@ -1,7 +1,7 @@
 # The real libraries of OpenSSL 1.0.2q replace the root's libssl.
 #
-# No distribution that can still be installed has them, but a wheel of psycopg2 from that time contains them. The wheel has no
-# command, so a few lines that ask the library replace the root's /usr/bin/openssl.
+# No distribution that can still be installed has them, but a wheel of psycopg2 from that time contains them. The
+# wheel has no command, so a few lines that ask the library replace the root's /usr/bin/openssl.
 set -eu
 root=$1
 libraries=usr/lib/x86_64-linux-gnu
