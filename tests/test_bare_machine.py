@@ -1,4 +1,4 @@
-"""What README says to type on a machine with nothing but git and make begins there."""
+"""The commands of README start on a machine that has only git and make."""
 
 import json
 import re
@@ -22,7 +22,7 @@ PYTHONS = ["/usr/bin/python3", *(str(path) for version in OLD for path in
                                  Path("~/.pyenv/versions").expanduser().glob(version + ".*/bin/python"))]
 MODULES = ("tools.demo", "tools.build_packages", "tools.ci_files", "tools.repository", "tests.matrix.images",
            "tests.matrix.scenarios")  # fmt: skip
-# What a statement of Python imports of this tree, a file a line.
+# Print the files of this tree that a Python statement imports, one in a line.
 OURS = """\
 import sys, {modules}
 for module in list(sys.modules.values()):
@@ -34,12 +34,12 @@ for module in list(sys.modules.values()):
 @pytest.mark.parametrize("python", PYTHONS)
 @pytest.mark.parametrize("module", MODULES)
 def test_it_needs_no_module_that_python_does_not_bring(module: str, python: str) -> None:
-    """-S: without site-packages, where .venv and the distribution have theirs."""
+    """-S: without site-packages, which contain the modules of .venv and of the distribution."""
     subprocess.run([python, "-S", "-B", "-c", f"import {module}"], cwd=TREE, check=True)
 
 
 def test_it_is_written_for_the_oldest_python_of_a_build_machine() -> None:
-    """Where no such Python is at hand, too."""
+    """This is also tested if no Python of that version is installed."""
     script = OURS.format(modules=", ".join(MODULES), tree=TREE)
     files = subprocess.run(["/usr/bin/python3", "-S", "-B", "-c", script], cwd=TREE, check=True, text=True,
                            stdout=subprocess.PIPE).stdout.split()  # fmt: skip
@@ -49,7 +49,7 @@ def test_it_is_written_for_the_oldest_python_of_a_build_machine() -> None:
 
 @pytest.mark.parametrize("python", PYTHONS)
 def test_every_python_reads_the_same_of_the_declaration(python: str) -> None:
-    """Before 3.11 without tomllib."""
+    """Python has tomllib since 3.11 only."""
     script = "import json; from tests.matrix import images, toml; print(json.dumps(toml.load(images.DECLARATION)))"
     said = subprocess.run([python, "-S", "-B", "-c", script], cwd=TREE, check=True, stdout=subprocess.PIPE).stdout
     assert json.loads(said) == tomllib.loads((TREE / "tests/matrix/distros.toml").read_text(encoding="utf-8"))

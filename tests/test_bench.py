@@ -18,7 +18,7 @@ from tools.bench.machines import SCRIPTS
 
 
 def rounds(**values: list[float]) -> measure.Rounds:
-    """Rounds in which each thing took these seconds, one value a round."""
+    """Rounds in which each command took these seconds: one value for each round."""
     made = measure.Rounds("cell")
     left = {name: iter(seconds) for name, seconds in values.items()}
     count = len(next(iter(values.values())))
@@ -124,7 +124,7 @@ def test_the_longest_of_several_gaps_is_found(tmp_path: pathlib.Path) -> None:
     ended.set()
     service.join()
     assert done.returncode == 0, done.stderr
-    # As long as the longest of them, but for a look or two, however busy the computer is.
+    # As long as the longest gap, give or take two looks, even on a busy computer.
     assert float(done.stdout) == pytest.approx(max(waits), abs=0.2)
 
 
@@ -152,7 +152,7 @@ def test_the_empty_package_depends_on_what_ours_does(tmp_path: pathlib.Path) -> 
         wanted, found = ([subprocess.check_output([word.format(path) for word in query], text=True)]
                          for path in (ours, empty))  # fmt: skip
         assert found == wanted and wanted != [""]
-    # What ours gives to itself, such as config(csulcca), nobody else has.
+    # No other package provides what ours provides to itself, such as config(csulcca).
     requires, provides = (set(subprocess.check_output(["rpm", "-qp", query, str(path)], text=True).splitlines())
                           for query, path in (("--requires", empty), ("--provides", ours)))  # fmt: skip
     assert requires and not requires & provides

@@ -13,7 +13,7 @@ TREE = Path(__file__).resolve().parent.parent
 # What the script itself runs.
 COMMANDS = ("sh", "awk", "cat", "chmod", "cmp", "cp", "cut", "dirname", "echo", "env", "grep", "id", "mkdir", "mktemp",
             "rm", "sed", "sort", "tail", "tee", "tr")  # fmt: skip
-# An answer of dnf5, and what it says to an option of `install` that stands before the command.
+# An answer of dnf5, and its error if an option of `install` comes before the command.
 DNF5 = """\
 #!/bin/sh
 [ "$1" != --version ] || exec echo "dnf5 version 5.2"
@@ -45,7 +45,7 @@ class Host:
             (self.tree / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(TREE / name, self.tree / name)
         script = self.tree / "tools/bootstrap.sh"
-        # What is at absolute paths on this machine is nowhere on that one, and neither is the rest of its PATH.
+        # The stand-in machine has no program of this one: neither at absolute paths nor in the rest of PATH.
         text = script.read_text().replace("PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin", "")
         script.write_text(text.replace(" /usr/", " /nowhere/"))
 
@@ -61,7 +61,7 @@ class Host:
             self.program(name, "#!/bin/sh\n")
 
     def bootstrap(self, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        """Run the script; what it would make of .venv is not looked at."""
+        """Run the script. The .venv that it would make is not checked."""
         return subprocess.run(["sh", "tools/bootstrap.sh", *words], cwd=self.tree, text=True, capture_output=True,
                               env={"PATH": str(self.bin), "CALLS": str(self.calls), **environment})  # fmt: skip
 
@@ -137,7 +137,7 @@ def test_what_is_not_to_be_had_is_not_asked_for_with_every_command(host):
     shutil.copy(host.tree / "tools/requirements.txt", host.tree / ".venv")
     host.program("../tree/.venv/bin/python", "#!/bin/sh\n")
     text = (host.tree / "tools/bootstrap.sh").read_text()
-    # A table of two tools, of which one is optional and stays away.
+    # A table of two tools, one of which is optional and cannot be installed.
     head, _, rest = text.partition("cat <<'END'\n")
     script = head + "cat <<'END'\nlint one one one must lint\nlint two two two may lint\n" + rest[rest.index("END\n"):]
     (host.tree / "tools/bootstrap.sh").write_text(script)

@@ -1,4 +1,4 @@
-"""tools/build_packages.py: what it takes as payload, what it refuses, and that a build depends on nothing else."""
+"""tools/build_packages.py: which payloads it accepts and refuses, and that a build depends on nothing else."""
 from __future__ import annotations
 
 import configparser
@@ -279,7 +279,7 @@ def test_the_rpm_needs_no_newer_rpm_than_the_readme_says(payload_of: str, tmp_pa
 def test_only_a_distributions_build_has_its_name_in_the_release(
     options: Sequence[str], release: str, tmp_path: Path
 ) -> None:
-    """There each release of a distribution builds the same version, and its package must be newer than the last."""
+    """Each release of a distribution builds the same version, and its package must be newer than the last one."""
     build_packages.main(["--stage", str(tmp_path / "source")])
     query = ["rpmspec", "-q", "--define", "dist .fc45", *options, "--qf", "%{NAME} %{RELEASE}\\n"]
     said = subprocess.check_output([*query, str(tmp_path / "source/rpm/csulcca.spec")], text=True)
@@ -305,7 +305,7 @@ def test_only_a_distributions_build_has_its_payload_format_and_its_sbin(
     assert " SBINDIR=%s " % expected["_sbindir"] in said
 
 
-# What RHEL 8 has, the oldest of all that a distribution builds with.
+# The features of RHEL 8's rpm, the oldest with which a distribution builds.
 OLD_PYTHONS = sorted(Path("~/.pyenv/versions").expanduser().glob("3.6.*/bin/python3.6"))
 OLD_PYTEST = """\
 pytest==3.4.2 --hash=sha256:062027955bccbc04d2fcd5d79690947e018ba31abe4c90b2c6721abec734261b
@@ -318,7 +318,7 @@ six==1.16.0 --hash=sha256:8abb2f1d86890a2dfb989f9a77cfcfd3e47c2a354b01111771326f
 
 @pytest.mark.parametrize("python", OLD_PYTHONS, ids=lambda path: path.name)
 def test_the_check_of_a_build_runs_with_the_oldest_python_and_pytest(python: Path, tmp_path: Path) -> None:
-    """As %check does on RHEL 8: with nothing else of Python's."""
+    """As %check on RHEL 8 does: without any other package of Python."""
     (tmp_path / "pins").write_text(OLD_PYTEST)
     pip = [str(python), "-m", "pip", "-q", "--disable-pip-version-check", "install", "--no-deps", "--require-hashes"]
     subprocess.run([*pip, "--target", str(tmp_path / "library"), "-r", str(tmp_path / "pins")], check=True)
@@ -337,7 +337,7 @@ def asked_rpm(package: Path, *query: str) -> list[str]:
 
 @pytest.mark.parametrize("build", [vendor8.build_rpm, vendor8.build_deb])
 def test_a_vendors_package_becomes_both_families_packages(build, tmp_path: Path) -> None:
-    """Its files with their groups, modes, links, capabilities and libraries; its scriptlets and control files gone."""
+    """The packages have its files, groups, modes, links, capabilities and libraries, and none of its scriptlets."""
     package = build(tmp_path, "s390x")
     family = package.suffix[1:]
     output = built(TREE, tmp_path / "out", "--payload", str(package))
@@ -412,7 +412,7 @@ def test_what_is_ours_and_what_each_host_makes_is_left_out_with_the_directories_
                      "opt/IBM/CCA/bin", "opt/IBM/CCA/bin/catcher.exe", "opt/IBM/CCA/keys"]
 
 
-# What a host that runs has besides what was installed.
+# Files that a running host has in addition to the installed files.
 OF_A_HOST = (
     "opt/IBM/CCA/bin/catcher.key.request", "opt/IBM/CCA/bin/catcher.key.20261123T211200Z",
     "opt/IBM/CCA/bin/catcher.crt.20261123T211200Z", "opt/IBM/CCA/bin/.catcher-pair/catcher.key",
@@ -423,7 +423,7 @@ OF_A_HOST = (
 
 
 def test_nothing_that_a_host_has_made_is_packed(payload: Path) -> None:
-    """Each is named with the reason, and no directory is left of them that would then be a package's."""
+    """Each file is named with the reason, and the package does not own directories that would be empty without it."""
     (payload / "opt/IBM/CCA/keys").mkdir()
     expected = payloads.read(payload, payload / "none").entries.keys()
     for path in OF_A_HOST:
@@ -531,7 +531,7 @@ def test_two_builds_are_the_same_bytes_wherever_whenever_and_whoever(payload_of:
 
 
 def explain(first: Path, second: Path) -> str:
-    """What differs in two files, in diffoscope's words where it is there."""
+    """Return the difference of two files, as diffoscope describes it if it is installed."""
     if shutil.which("diffoscope") is None:
         return "%s and %s differ; diffoscope, if installed, says where" % (first, second)
     command = ["diffoscope", "--max-report-size=20000", str(first), str(second)]
@@ -553,7 +553,7 @@ def test_both_families_have_the_changelog_of_debian_changelog(tmp_path: Path) ->
         assert line.replace("* ", "- ", 1) in shown
 
 
-# Pages for who builds and releases the packages, not for who runs them.
+# Pages for people who build and release the packages, not for administrators.
 ABOUT_THE_PROJECT = ("measurements.md", "release.md")
 
 
@@ -607,7 +607,7 @@ def test_a_build_profile_leaves_the_service_disabled_and_not_the_timer(profiles:
                    env={**os.environ, "DEB_BUILD_PROFILES": profiles, "DEB_BUILD_OPTIONS": "nocheck"})  # fmt: skip
     (deb,) = tmp_path.glob("*.deb")
     postinst = subprocess.check_output(["dpkg-deb", "-I", str(deb), "postinst"], text=True)
-    # Then only a service that a past package had enabled stays so.
+    # Then the service stays enabled only if an earlier package had enabled it.
     assert ("deb-systemd-helper debian-installed 'CSUTKEcat.service'" in postinst) == bool(profiles)
     assert "deb-systemd-helper debian-installed 'csulcca-check.timer'" not in postinst
 

@@ -1,4 +1,4 @@
-"""The CI files are what the declaration gives, and each is one that its own tool or schema accepts."""
+"""The CI files agree with the declaration, and the tool or schema of each accepts it."""
 
 import dataclasses
 import fnmatch
@@ -74,7 +74,7 @@ def test_actions_are_pinned_by_commit():
 
 
 def test_a_newer_push_takes_the_place_of_the_run_before_but_not_of_a_release():
-    """On GitHub that of a pull request alone: on a branch each commit keeps its result."""
+    """On GitHub only the run of a pull request is cancelled: on a branch each commit keeps its result."""
     concurrency = yaml.safe_load(ci_files.github())["concurrency"]
     assert concurrency == {"group": "${{ github.workflow }}-${{ github.ref }}",
                            "cancel-in-progress": "${{ github.event_name == 'pull_request' }}"}  # fmt: skip
@@ -148,14 +148,14 @@ def test_a_release_is_signed_with_the_key_of_the_secret(tmp_path, tag, key, said
 
 
 def test_an_image_without_gpg_gets_it_before_a_key_is_imported():
-    """GitHub's machines have one; the image in which GitLab runs the job has not."""
+    """GitHub's machines have an engine. The image in which GitLab runs the job does not."""
     jobs = yaml.safe_load(ci_files.gitlab())
     assert "gpg " in jobs["release"]["script"][0]
     assert "gnupg" in jobs["default"]["before_script"][-1].split()
 
 
 def test_the_job_that_checks_runs_what_ci_runs_and_publishes_what_each_part_found():
-    """tools/check.sh is held to it: no part with tests is without results, and no two share a file."""
+    """In tools/check.sh each part with tests writes results, and no two parts write the same file."""
     github = yaml.safe_load(ci_files.github())["jobs"]["check"]["steps"]
     gitlab = yaml.safe_load(ci_files.gitlab())["check"]
     assert "sudo .ci/run" in [step.get("run") for step in github], "sudo does not hand CI on"
@@ -186,7 +186,7 @@ def test_the_schema_of_its_service_accepts(name, schema):
     (".obs/workflows.yml", "obs-workflows"),
 ])  # fmt: skip
 def test_our_schema_of_its_service_accepts(name, schema):
-    """Where no schema is to be had, tests/schemas has one of the keys that we use."""
+    """If a tool has no public schema, tests/schemas has a schema of the keys that we use."""
     clean("check-jsonschema", "--schemafile", TREE / f"tests/schemas/{schema}.json", TREE / name)
 
 
@@ -211,7 +211,7 @@ def test_tmt_lint_accepts_plan_and_test():
 
 
 def test_the_version_is_in_the_recipes_of_obs(monkeypatch):
-    """A release that forgets them is seen."""
+    """A release for which these files were not written again is noticed."""
     metadata, changes = ci_files.release()
     newer = changes[0]._replace(version="8.9.9-1", lines=["* Something."])
     monkeypatch.setattr(ci_files, "release", lambda: (metadata._replace(version="8.9.9"), [newer, *changes]))

@@ -1,4 +1,4 @@
-"""What `make demo` shows where not everything can be shown; what it shows otherwise is its own test."""
+"""What `make demo` shows if it cannot show everything. If it can, the demo itself is the test."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What docs/ promises without a machine: the convention is kept, links lead somewhere, the map of the manual is true.
+"""What docs/ promises, checked without a machine: the convention of blocks, links, and the map of the manual.
 
 tests/packaging/test_docs.py types the commands.
 """
@@ -24,7 +24,7 @@ def test_every_task_has_commands_for_both_families(page: str) -> None:
     found = pages.steps(page)
     for family in ("deb", "rpm"):
         assert [step for step in found if step.family in ("", family)], family
-    # What one family has to type, the other has too.
+    # If one family has a command, the other has one, too.
     assert sum(step.family == "deb" for step in found) == sum(step.family == "rpm" for step in found)
 
 
@@ -37,7 +37,7 @@ def test_every_task_says_what_is_needed_and_what_to_do_if_it_fails(page: str) ->
 
 @pytest.mark.parametrize("page", pages.ALL)
 def test_no_command_hides_where_nobody_types_it(page: str) -> None:
-    """Indented blocks are code for Markdown, and for no test."""
+    """Markdown shows an indented block as code, but no test types it."""
     fenced = False
     for number, line in enumerate(pages.text(page).splitlines(), 1):
         if line.startswith(pages.FENCE):
@@ -102,7 +102,7 @@ def test_what_a_readme_lets_make_do_is_a_target_with_these_settings(name: str) -
             assert re.search(rf"\$\(({setting})\)|\$\((?:if|foreach \w+,) ?\$\({setting}\)", makefile), setting
     folders = "catcher_install|contrib|debian|docs|hooks|install|man|payload|rpm|selinux|share|tests|tools|units"
     for path in re.findall(rf"`((?:{folders})/[\w./-]+)`", text):
-        # A word in capitals stands for a name.
+        # A word in capitals is a placeholder for a name.
         assert re.search("PHASE|NAME", path) or (pages.DOCS.parent / path).exists(), path
 
 

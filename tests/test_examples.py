@@ -1,4 +1,4 @@
-"""contrib/monitoring and contrib/renewal: what they make of the answers of catcherctl; what the role must never do.
+"""contrib/monitoring and contrib/renewal: how they use the answers of catcherctl; what the role must never do.
 
 tests/packaging/test_docs.py types them on real systems, and tests/contrib tries the role.
 """
@@ -113,7 +113,7 @@ def test_a_file_of_metrics_that_cannot_be_written_leaves_the_old_one_alone(tmp_p
 
 
 def test_what_the_role_puts_on_a_host_for_a_moment_is_where_only_root_writes_and_goes():
-    """In /var/tmp under a name that others know, they put the file there first, and change it before root uses it."""
+    """If the name in /var/tmp is known, other users can make the file first, and change it before root uses it."""
     seen = 0
     for path in sorted((HERE.parent / "ansible/roles/csulcca/tasks").glob("*.yml")):
         for block in yaml.safe_load(path.read_text(encoding="utf-8")):
@@ -132,7 +132,7 @@ TOLD: dict[str, list[str]] = {"findings": []}
 
 @pytest.mark.parametrize("code, status, strict, fails", [
     (0, TOLD, False, False), (3, TOLD, False, False), (3, TOLD, True, True), (0, TOLD, True, False),
-    # The catcher should serve and does not; nobody knows the command; an answer that is none; killed.
+    # The catcher should serve and does not; no such command; not an answer of catcherctl; killed.
     (1, TOLD, False, True), (1, TOLD, True, True), (2, None, False, True), (0, None, False, True),
     (137, TOLD, False, True),
 ])  # fmt: skip

@@ -55,7 +55,7 @@ def python_files(*tops: str) -> list[Path]:
                 continue
             with open(path, "rb") as file:
                 head = file.read(100)
-            # The second: sh reads the first lines, and starts Python with the same file.
+            # In the second file, sh reads the first lines and starts Python with the same file.
             if path.suffix == ".py" or re.match(rb"#!.*python|#!/bin/sh\n''':'\n", head):
                 files.append(path)
     return files
@@ -172,7 +172,7 @@ def test_lintian_finds_nothing(packages: Path) -> None:
 
 
 def lintian_version() -> tuple[int, ...]:
-    """Of the one that is installed."""
+    """The version of the installed lintian."""
     match = re.search(r"v(\d+)\.(\d+)", clean("lintian", "--version"))
     assert match is not None
     return int(match[1]), int(match[2])
@@ -292,7 +292,7 @@ def test_mandoc_finds_nothing() -> None:
 def test_systemd_analyze_finds_nothing_in_the_daily_timer(tmp_path: Path) -> None:
     for name in ("csulcca-check.service", "csulcca-check.timer"):
         text = (TREE / "units" / name).read_text(encoding="utf-8")
-        # verify wants the program to be there.
+        # verify fails if the program does not exist.
         (tmp_path / name).write_text(text.replace("ExecStart=/usr/lib/csulcca/run watch", "ExecStart=/bin/true watch"))
     units = sorted(tmp_path.iterdir())
     printed = clean("systemd-analyze", "verify", "--man=no", *units)

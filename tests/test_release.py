@@ -1,4 +1,4 @@
-"""docs/release.md: each command can be typed and selects a test; and tools/release_check.py tells verdicts apart."""
+"""docs/release.md: each command can be typed and selects a test; tools/release_check.py judges correctly."""
 
 import pathlib
 import re

@@ -15,7 +15,7 @@ STRAYS = ("csulcca_9.9_all.deb", "csulcca-9.9-1.noarch.rpm")
 
 @pytest.fixture
 def dist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """What a build leaves, as far as it is looked at before a key is."""
+    """The files of a build that are checked before the key."""
     for name in PACKAGES:
         (tmp_path / name).write_text(name)
     (tmp_path / "SHA256SUMS").write_text("".join(line(tmp_path / name) for name in PACKAGES))

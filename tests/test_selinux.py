@@ -44,12 +44,12 @@ def test_a_daemon_of_7_3_keeps_its_process_id_in_run(policy: str) -> None:
     assert "(typetransition csulcca_t var_run_t file csulcca_runtime_t)" in policy
     assert {"create", "write", "unlink"} <= allowed(policy, "csulcca_t", "csulcca_runtime_t", "file")
     assert {"add_name", "remove_name"} <= allowed(policy, "csulcca_t", "var_run_t", "dir")
-    # Of what is systemd's own, or of any daemon, it writes nothing.
+    # It cannot write files of systemd or of other daemons.
     assert not allowed(policy, "csulcca_t", "var_run_t", "file") & {"write", "create", "unlink"}
 
 
 def test_programs_and_the_system_cannot_be_written(policy: str) -> None:
-    """Not even by the catcher, which is root."""
+    """Not even the catcher, which is root, can write them."""
     for target in ("csulcca_exec_t", "bin_t", "usr_t", "lib_t", "etc_t"):
         assert not allowed(policy, "csulcca_t", target, "file") & {"write", "append", "create", "unlink", "rename"}
     capabilities = allowed(policy, "csulcca_t", "self", "capability")

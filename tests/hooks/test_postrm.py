@@ -26,7 +26,7 @@ def installed_with_pair(root, generated=True):
 
 
 def before_removal(root):
-    """What prerm has our library do."""
+    """Do what prerm lets our library do."""
     machine = Machine(root.base)
     machine.programs[paths.OPENSSL] = FileNotFoundError(errno.ENOENT, "No such file or directory")
     return apply.converge(machine, transition.of(transition.REMOVE))
@@ -247,7 +247,7 @@ def test_unfinished_pairs_go(root):
 
 
 def in_bin(root):
-    """Names and content of what is left where the pair is; {} where that directory is gone."""
+    """Return {name: content} of the files in the pair's directory; {} if the directory is gone."""
     base = root.path(paths.BIN)
     return {name: root.get(paths.BIN + "/" + name) for name in os.listdir(base)} if os.path.isdir(base) else {}
 
@@ -282,7 +282,7 @@ def test_purge_keeps_what_an_administrator_put_beside_or_into_an_unfinished_pair
 @pytest.mark.parametrize("generated", [True, False])
 @pytest.mark.parametrize("old_is_ours", [True, False])
 def test_purge_of_an_unfinished_replacement_removes_only_what_we_made(root, renamed, generated, old_is_ours):
-    """`cert generate --force` or `cert install`, killed: what we made goes, what is an administrator's stays."""
+    """`cert generate --force` or `cert install` was killed: our files are removed, an administrator's files stay."""
     root.put(paths.KEY, KEY, 0o600)
     root.put(paths.CERTIFICATE, CRT)
     if old_is_ours:
@@ -374,7 +374,7 @@ def test_preinst_knows_the_control_script_of_8(root, kind, ours):
     elif kind == "link of others":
         os.symlink("/usr/local/bin/run", control)
     elif kind == "copy":
-        # As the package has it.
+        # As it is in the package.
         with open(os.path.join(TREE, "hooks/run")) as stream:
             root.put(paths.BIN + "/CSUTKEcat", stream.read().replace("/usr/lib/", root.path("/usr/lib/")).encode())
     elif kind != "none":
