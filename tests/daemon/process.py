@@ -14,7 +14,7 @@ PAYLOAD = Path(__file__).resolve().parents[2] / "payload/reference"
 PROGRAM = "opt/IBM/CCA/bin/catcher.exe"
 LIBRARY = "usr/lib/csulcca"
 MEGABYTE = 1024 * 1024
-PATIENCE = 10.0     # seconds after which a condition that should be true at once counts as never true
+PATIENCE = 60.0     # seconds after which a condition that should be true at once counts as never true
 
 
 class Catcher:

@@ -1,7 +1,6 @@
 """Peers cannot make the memory of the catcher grow."""
 
 import contextlib
-import itertools
 import random
 import select
 import socket
@@ -14,6 +13,13 @@ import pytest
 from .pairs import pair
 from .peers import connect_tls, eventually, more_than_buffers_hold, read_all, standstill, tls_context
 from .process import MEGABYTE, PATIENCE
+
+
+def cpu_of_a_moment(catcher):
+    """Seconds of processor time that a catcher uses in 0.3 s."""
+    before = catcher.cpu()
+    select.select([], [], [], 0.3)
+    return catcher.cpu() - before
 
 
 @pytest.mark.parametrize("mode", ["tcp", "tls"])
@@ -53,9 +59,7 @@ def test_a_slow_reader_costs_no_memory(start, backend, mode):
     standstill(lambda: list(sent))
     assert sent[0] < offered and sent[1] < offered
     assert catcher.resident() - before < 4 * MEGABYTE
-    idle = catcher.cpu()
-    select.select([], [], [], 0.3)
-    assert catcher.cpu() - idle < 0.1, "a blocked relay must not spin"
+    eventually(lambda: cpu_of_a_moment(catcher) < 0.1, "a blocked relay does not spin")
     if mode == "tcp":   # (a TLS client of one thread cannot read while its own write waits)
         total = sum(iter(lambda: len(client.recv(MEGABYTE)), 0))
         assert total == offered
@@ -125,17 +129,17 @@ def test_memory_stays_flat_over_20000_connections(start):
 
 
 def test_memory_of_stuck_relays_is_bounded_and_given_back(start, backend):
-    """Both sides of 200 TLS relays send and do not read. Then most relays end, and later the others."""
-    early, late, numbers = threading.Event(), threading.Event(), itertools.count()
+    """Both sides of 200 TLS relays send and do not read. Then most clients end, and later the others."""
+    late = threading.Event()
     block, small = bytes(65536), (socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
 
     def fill(sock):
-        end = late if next(numbers) % 5 == 0 else early
-        sock.settimeout(0.01)
+        # So long that the catcher takes no more even on a busy machine. Then it has bytes for each client.
+        sock.settimeout(1)
         with contextlib.suppress(TimeoutError):
             while True:
                 sock.send(block)
-        end.wait()
+        late.wait()
 
     server = backend(fill)
     server.listener.setsockopt(*small)      # the kernel's buffers are not the subject
@@ -158,12 +162,12 @@ def test_memory_of_stuck_relays_is_bounded_and_given_back(start, backend):
 
     with contextlib.ExitStack() as stack:
         stack.callback(late.set)
-        for _ in range(200):
-            stack.enter_context(fill_one())
+        clients = [stack.enter_context(fill_one()) for _ in range(200)]
         # On a busy machine the catcher may still read what was sent.
         grown = standstill(catcher.resident) - before
         assert 2 * MEGABYTE < grown < 200 * 130 * 1024
-        early.set()
+        for client in clients[40:]:
+            client.close()
         # On a busy machine the two sides fill less. Then the limit at the end applies.
         most = max(grown / 2, 3 * MEGABYTE)
         eventually(lambda: catcher.resident() - before < most, "the memory of most of them was given back")

@@ -13,7 +13,7 @@ from catcher_install.probe import probe, result
 
 from .pairs import pair
 from .peers import connect_tls, echo, eventually, read_all, read_exactly, tls_context
-from .process import MEGABYTE
+from .process import MEGABYTE, PATIENCE
 
 
 def test_200_idle_and_50_half_open_connections_do_not_stop_the_next(start, backend):
@@ -124,7 +124,8 @@ def test_without_descriptors_it_waits_and_then_goes_on(start, backend):
 
 
 def test_a_stop_lets_a_busy_relay_finish(start, backend):
-    catcher = start("-tls", pair=pair(), backend=backend(echo).name)
+    # A relay that moves nothing for a fifth of that would be at rest.
+    catcher = start("-tls", pair=pair(), backend=backend(echo).name, stop_timeout=25)
     client = connect_tls(catcher, pair())
     client.sendall(b"before")
     assert read_exactly(client, 6) == b"before"
@@ -143,7 +144,7 @@ def test_a_stop_lets_a_busy_relay_finish(start, backend):
 def test_a_stop_does_not_wait_for_a_resting_relay(start, backend):
     """Neither side has ended its stream, so both see an error."""
     server = backend(echo)
-    catcher = start("-tls", pair=pair(), backend=server.name, stop_timeout=2)
+    catcher = start("-tls", pair=pair(), backend=server.name, stop_timeout=6)
     client = connect_tls(catcher, pair())
     catcher.wait_for("relayed to")
     began = time.monotonic()
@@ -151,7 +152,7 @@ def test_a_stop_does_not_wait_for_a_resting_relay(start, backend):
     with pytest.raises(ConnectionResetError):
         client.recv(1)
     assert catcher.exit_status() == 0
-    assert time.monotonic() - began < 1.7
+    assert time.monotonic() - began < 5.5
     catcher.wait_for("cut, because the catcher stops, 0 bytes to the backend")
     eventually(lambda: server.errors, "the backend saw an error")
 
@@ -166,9 +167,9 @@ def test_a_stop_is_bounded(start, backend):
         catcher.process.send_signal(signal.SIGTERM)
         with pytest.raises(ConnectionResetError):
             while client.recv(MEGABYTE):
-                continue
+                assert time.monotonic() - began < PATIENCE
         assert catcher.exit_status() == 0
-        assert 0.4 < time.monotonic() - began < 4
+        assert time.monotonic() - began > 0.4
 
 
 def test_sighup_does_not_end_it(start):
