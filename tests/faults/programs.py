@@ -113,7 +113,13 @@ BROKEN = ("/bin/sh", "-c", """
 set -e
 mkdir -p /etc/systemd/system/multi-user.target.wants
 ln -s /usr/lib/systemd/system/CSUTKEcat.service /etc/systemd/system/multi-user.target.wants
-printf '#!/bin/sh\\n[ "$1" != restart ] || { echo "the job failed"; exit 1; }\\n' >/usr/bin/systemctl
+cat >/usr/bin/systemctl <<'STUB'
+#!/bin/sh
+case $1 in
+    restart) echo "the job failed"; exit 1 ;;
+    show) echo MainPID=0; echo ControlGroup= ;;     # or each process of this computer is looked at
+esac
+STUB
 """)
 NO_RESTART = "--no-restart"
 MODE_TLS = (RUN, "catcherctl", "mode", "tls", NO_RESTART)
