@@ -247,7 +247,7 @@ ELSEWHERE = {
     "admin.daily_check": "packaging/test_daily_check.py", "capture": "unit/test_mode_as_seen.py",
     "catalog": "unit/test_messages.py",
     "cert.chain": "unit/cert/test_check.py", "cert.names": "unit/cert/test_details.py",
-    "facts": "unit/test_history.py", "journal": "unit/test_scriptlet.py", "process": "unit/test_host.py",
+    "facts": "unit/test_history.py", "journal": "unit/test_scriptlet.py",
     "service": "unit/test_plan.py", "start": "unit/test_launch.py",
     "unit": "unit/test_launch.py",
 }
